@@ -1,0 +1,1 @@
+"""What measures: pure mathematics on transition counts and trajectories."""

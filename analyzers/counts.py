@@ -1,0 +1,195 @@
+"""`TransitionCounts`, the integer matrix that every analyzer reads."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["BOUNDARIES", "END", "START", "TransitionCounts"]
+
+START = "__start__"
+"""The source of the first transition of a trajectory (as in LangGraph)."""
+
+END = "__end__"
+"""The target of the last transition of a trajectory that ended (as in LangGraph)."""
+
+BOUNDARIES = frozenset({START, END})
+"""The markers that are no states of the agent and enter no balance test."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransitionCounts:
+    """How often each state was followed by each other state.
+
+    Parameters
+    ----------
+    states : tuple of str, length n
+        The state keys, all different.
+    counts : (n, n) csr_array of int64
+        ``counts[i, j]`` is the number of transitions states[i] -> states[j].
+    attempts : (n,) array of int64
+        The attempts from each state: its transitions, self-loops and escapes included.
+
+    Raises
+    ------
+    InvalidInputError
+        Where shapes disagree, a state is twice there, a count is negative, or a state has fewer
+        attempts than transitions.
+
+    Notes
+    -----
+    Paper: N(g<-f) of eq. 6 is ``counts[f, g]``.
+
+    Examples
+    --------
+    >>> counts = TransitionCounts.from_edges([("a", "b", 3), ("b", "a", 1), ("a", None, 2)])
+    >>> counts.states
+    ('a', 'b')
+    >>> counts.counts.toarray().tolist()
+    [[0, 3], [1, 0]]
+    >>> counts.attempts.tolist()
+    [5, 1]
+    """
+
+    states: tuple[str, ...]
+    counts: csr_array[Any, tuple[int, int]]
+    attempts: NDArray[np.int64]
+    _indices: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.states)
+        indices = {state: i for i, state in enumerate(self.states)}
+        if len(indices) != n:
+            twice = next(s for i, s in enumerate(self.states) if indices[s] != i)
+            raise InvalidInputError(f"state {twice!r} is listed twice; state keys must differ")
+        if self.counts.shape != (n, n) or self.attempts.shape != (n,):
+            raise InvalidInputError(
+                f"{n} states need counts of shape ({n}, {n}) and attempts of shape ({n},); "
+                f"got {self.counts.shape} and {self.attempts.shape}"
+            )
+        if self.counts.nnz and self.counts.data.min() < 0:
+            raise InvalidInputError(f"counts must be 0 or more; got {self.counts.data.min()}")
+        short = np.flatnonzero(self.attempts < self.counts.sum(axis=1))
+        if short.size:
+            raise InvalidInputError(
+                f"state {self.states[short[0]]!r} has {self.attempts[short[0]]} attempts but more "
+                "transitions; attempts count transitions, self-loops and escapes"
+            )
+        object.__setattr__(self, "_indices", indices)
+
+    @classmethod
+    def from_edges(cls, edges: Iterable[tuple[str, str | None, int]]) -> TransitionCounts:
+        """Count ``(source, target, count)`` triples; the target None is an escape.
+
+        States come in the order in which they are first named; equal edges add up.
+        """
+        indices: dict[str, int] = {}
+        rows: list[tuple[int, int, int]] = []
+        for source, target, count in edges:
+            i = indices.setdefault(source, len(indices))
+            j = -1 if target is None else indices.setdefault(target, len(indices))
+            rows.append((i, j, count))
+        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        return cls.from_arrays(tuple(indices), table[:, 0], table[:, 1], table[:, 2])
+
+    @classmethod
+    def from_arrays(
+        cls, states: tuple[str, ...], sources: ArrayLike, targets: ArrayLike, counts: ArrayLike
+    ) -> TransitionCounts:
+        """Count an edge list of state indices, each (m,) of int; the target -1 is an escape."""
+        n = len(states)
+        source = np.asarray(sources, dtype=np.int64)
+        target = np.asarray(targets, dtype=np.int64)
+        count = np.asarray(counts, dtype=np.int64)
+        if count.size and count.min() < 0:
+            raise InvalidInputError(f"counts must be 0 or more; got {count.min()}")
+        attempts = np.zeros(n, dtype=np.int64)
+        np.add.at(attempts, source, count)
+        kept = (target >= 0) & (count > 0)
+        matrix = coo_array((count[kept], (source[kept], target[kept])), shape=(n, n)).tocsr()
+        return cls(states, matrix, attempts)
+
+    @classmethod
+    def from_dense(cls, matrix: ArrayLike, states: Iterable[str] | None = None) -> TransitionCounts:
+        """Take an (n, n) array of counts; states are named ``"0"``, ``"1"``, ... by default."""
+        sparse = csr_array(np.asarray(matrix, dtype=np.int64))
+        names = tuple(map(str, range(sparse.shape[0]))) if states is None else tuple(states)
+        return cls(names, sparse, np.asarray(sparse.sum(axis=1), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def total(self) -> int:
+        """The number of transitions, self-loops included and escapes not."""
+        return int(self.counts.sum())
+
+    @property
+    def escapes(self) -> NDArray[np.int64]:
+        """(n,) array of int64: the attempts from each state that reached no state kept here."""
+        return self.attempts - self.counts.sum(axis=1)
+
+    def index(self, state: str) -> int:
+        """Return the place of `state` in `states`.
+
+        Raises
+        ------
+        UnknownStateError
+            Where there is no such state; the message names the closest ones.
+        """
+        try:
+            return self._indices[state]
+        except KeyError:
+            raise UnknownStateError(unknown_state_message(state, self.states)) from None
+
+    def restrict(self, states: Collection[str]) -> TransitionCounts:
+        """Keep only `states`, in the order given.
+
+        Attempts stay as they were: a move to a state that is not kept was an attempt all the same.
+        """
+        kept = np.array([self.index(state) for state in states], dtype=np.int64)
+        return TransitionCounts(
+            tuple(states), self.counts[kept, :][:, kept].tocsr(), self.attempts[kept]
+        )
+
+    def without_boundaries(self) -> TransitionCounts:
+        """Drop START and END; moves into END stay attempts of the states they came from."""
+        if BOUNDARIES.isdisjoint(self._indices):
+            return self
+        return self.restrict([state for state in self.states if state not in BOUNDARIES])
+
+    def __add__(self, other: TransitionCounts) -> TransitionCounts:
+        """Add two counts over the union of their states."""
+        states = tuple(dict.fromkeys(self.states + other.states))
+        place = {state: i for i, state in enumerate(states)}
+        total = csr_array((len(states), len(states)), dtype=np.int64)
+        attempts = np.zeros(len(states), dtype=np.int64)
+        for part in (self, other):
+            where = np.array([place[state] for state in part.states], dtype=np.int64)
+            edges = part.counts.tocoo()
+            moved = (edges.data, (where[edges.row], where[edges.col]))
+            total = total + csr_array(moved, shape=total.shape)
+            attempts[where] += part.attempts
+        return TransitionCounts(states, total, attempts)
+
+
+def unknown_state_message(state: str, states: Collection[str]) -> str:
+    """Say that `state` is not among `states`, and which ones are close."""
+    close = difflib.get_close_matches(state, list(states)[:10_000], n=3)
+    hint = f"did you mean {', '.join(map(repr, close))}?" if close else _first_states(states)
+    return f"no state {state!r} among the {len(states)} states; {hint}"
+
+
+def _first_states(states: Collection[str]) -> str:
+    first = ", ".join(repr(state) for state in list(states)[:5])
+    return f"the first are {first}" if first else "there are none at all: nothing was recorded"
