@@ -1,0 +1,152 @@
+"""From counts to the kernel T(g<-f), the estimated transition probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Attempts", "Kernel", "estimate_kernel"]
+
+Attempts: TypeAlias = "Literal['observed', 'transitions'] | float | ArrayLike"
+"""What counts as the attempts N0(f); see `estimate_kernel`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """Transition probabilities between states; rows may sum to less than 1.
+
+    Parameters
+    ----------
+    states : tuple of str, length n
+        The state keys.
+    probabilities : (n, n) csr_array of float
+        ``probabilities[i, j]`` is T(states[j] <- states[i]); self-loops are kept here and left
+        out of the action.
+    attempts : (n,) array of float, or None
+        N0, the attempts behind each row; None for a kernel that is known exactly.
+    mode : str
+        How N0 was chosen: "observed", "transitions", "number", "array" or "exact".
+    dropped : tuple of str
+        States left out because they had fewer than `min_attempts` attempts.
+    min_attempts : int
+        The attempts that a state needed to be kept.
+    """
+
+    states: tuple[str, ...]
+    probabilities: csr_array[Any, tuple[int, int]]
+    attempts: NDArray[np.float64] | None = None
+    mode: str = "exact"
+    dropped: tuple[str, ...] = ()
+    min_attempts: int = 0
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike, states: tuple[str, ...] | None = None) -> Kernel:
+        """Take an (n, n) array of known probabilities, row = source.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the matrix is not square, or an entry or a row's sum is outside [0, 1].
+
+        Examples
+        --------
+        >>> Kernel.from_matrix([[0.5, 0.5], [0.2, 0.7]], ("a", "b")).mode
+        'exact'
+        """
+        dense = np.asarray(matrix, dtype=np.float64)
+        if dense.ndim != 2 or dense.shape[0] != dense.shape[1]:
+            raise InvalidInputError(f"a kernel is a square matrix; got shape {dense.shape}")
+        sums = dense.sum(axis=1)
+        # Rounding of normalised rows may pass 1 by a little.
+        if not (np.all(dense >= 0) and np.all(sums <= 1 + 1e-9)):
+            worst = int(np.argmax(np.where(dense.min(axis=1) < 0, np.inf, sums)))
+            raise InvalidInputError(
+                f"row {worst} is no probability distribution: smallest entry "
+                f"{dense[worst].min():g}, sum {sums[worst]:g}; entries lie in [0, 1] and a row "
+                "sums to at most 1. To start from counts, use TransitionCounts.from_dense"
+            )
+        names = states if states is not None else tuple(map(str, range(len(dense))))
+        if len(names) != len(dense):
+            raise InvalidInputError(f"{len(names)} states for a matrix of shape {dense.shape}")
+        return cls(names, csr_array(dense))
+
+
+def estimate_kernel(
+    counts: TransitionCounts, *, attempts: Attempts = "observed", min_attempts: int = 2
+) -> Kernel:
+    """Estimate T(g<-f) = min(1, N(g<-f) / N0(f)).
+
+    Parameters
+    ----------
+    counts : TransitionCounts
+        The counts N(g<-f) and the observed attempts.
+    attempts : {"observed", "transitions"}, float or (n,) array
+        N0. "observed": every attempt from f, self-loops and escapes included. "transitions": the
+        moves from f to other states, the paper's estimate where hardly any answer is rejected.
+        A number: the same for every state, the paper's estimate where most answers are rejected
+        (budget / number of states). An array: one number for each state of `counts`.
+    min_attempts : int
+        States with fewer attempts are dropped; `Kernel.dropped` names them.
+
+    Returns
+    -------
+    Kernel
+        The kept states and their kernel.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `attempts` is none of the above, or not positive.
+
+    References
+    ----------
+    Song et al., arXiv:2512.10047, eq. 6, 18 and 24.
+
+    Examples
+    --------
+    >>> counts = TransitionCounts.from_edges([("a", "b", 3), ("a", "a", 1), ("b", "a", 2)])
+    >>> estimate_kernel(counts).probabilities.toarray().tolist()
+    [[0.25, 0.75], [1.0, 0.0]]
+    >>> estimate_kernel(counts, attempts="transitions").probabilities.toarray()[0].tolist()
+    [0.3333333333333333, 1.0]
+    """
+    n0, mode = _resolve_attempts(counts, attempts)
+    kept = np.flatnonzero((n0 >= min_attempts) & (n0 > 0))
+    dropped = tuple(counts.states[i] for i in np.flatnonzero(n0 < max(min_attempts, 1e-300)))
+    block = counts.counts[kept, :][:, kept].tocsr().astype(np.float64)
+    block.data = np.minimum(1.0, block.data / np.repeat(n0[kept], np.diff(block.indptr)))
+    states = tuple(counts.states[i] for i in kept)
+    return Kernel(states, block, n0[kept], mode, dropped, min_attempts)
+
+
+def _resolve_attempts(
+    counts: TransitionCounts, attempts: Attempts
+) -> tuple[NDArray[np.float64], str]:
+    if isinstance(attempts, str):
+        if attempts == "observed":
+            return counts.attempts.astype(np.float64), "observed"
+        if attempts == "transitions":
+            moves = counts.counts.sum(axis=1) - counts.counts.diagonal()
+            return np.asarray(moves, dtype=np.float64), "transitions"
+        raise InvalidInputError(
+            f"attempts={attempts!r}; allowed are 'observed', 'transitions', a number or an array"
+        )
+    given = np.asarray(attempts, dtype=np.float64)
+    if given.ndim > 1 or (given.ndim == 1 and given.shape != (len(counts),)):
+        raise InvalidInputError(
+            f"attempts has shape {given.shape}; it must be a number or one for each of the "
+            f"{len(counts)} states, in the order of counts.states"
+        )
+    if not (np.all(np.isfinite(given)) and np.all(given >= 0) and (given.ndim or given > 0)):
+        raise InvalidInputError(f"attempts={attempts!r}; attempts are finite and positive")
+    mode = "array" if given.ndim else "number"
+    return np.broadcast_to(given, (len(counts),)).astype(np.float64), mode
