@@ -28,6 +28,9 @@ SMALL_COUNT = 10
 WEDGES_AT_ONCE = 4_000_000
 """How many pairs of edges the search for triangles holds in memory at a time."""
 
+Z95 = 1.959964
+"""Standard errors on each side of a 95% interval."""
+
 MAX_CYCLES = 10_000
 """How many cycles longer than a triangle are tested, the most walked ones."""
 
@@ -35,6 +38,8 @@ MAX_CYCLES = 10_000
 @dataclass(frozen=True, slots=True, eq=False)
 class LoopTable:
     """The m tested loops, each in the direction in which it is driven, strongest first.
+
+    Strongest means the most affinity per step, by the lower end of its 95% interval.
 
     Parameters
     ----------
@@ -105,7 +110,7 @@ def find_loops(counts: TransitionCounts, *, min_pair_count: int = MIN_PAIR_COUNT
     Returns
     -------
     LoopTable
-        Sorted by affinity over error.
+        Sorted by affinity per step, by the lower end of its 95% interval.
 
     References
     ----------
@@ -209,7 +214,9 @@ def _test_loops(
         affinity = _reduce(np.add, np.log(there + half) - np.log(back + half), starts)
         error = np.sqrt(_reduce(np.add, 1 / (there + half) + 1 / (back + half), starts))
     kept = np.flatnonzero(tested)
-    kept = kept[np.argsort(-np.abs(affinity[kept]) / error[kept], kind="stable")]
+    # A longer loop through a driven one shares its push, but less of it for each of its steps.
+    push = (np.abs(affinity[kept]) - Z95 * error[kept]) / lengths[kept]
+    kept = kept[np.argsort(-push, kind="stable")]
     turned = affinity[kept] < 0
     pvalue = 2 * norm.sf(np.abs(affinity[kept]) / error[kept])
     return LoopTable(

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.loops import lookup
 from detailed_balance.analyzers.potential import Potential
 from detailed_balance.analyzers.tables import Table
@@ -134,10 +135,9 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
     downhill = potential.values[f] - potential.values[g]
     both = (lookup(counts.counts, g, f) > 0) & ((downhill > 0) | ((downhill == 0) & (f < g)))
     f, g = f[both], g[both]
-    kernel, beta = potential.kernel, potential.violation.beta
+    beta, attempts = potential.violation.beta, _attempts(counts, potential.kernel)
     there, back = lookup(counts.counts, f, g), lookup(counts.counts, g, f)
-    ratio = lookup(kernel.probabilities, f, g) / lookup(kernel.probabilities, g, f)
-    attempts = kernel.attempts if kernel.attempts is not None else counts.attempts
+    ratio = np.minimum(1, there / attempts[f]) / np.minimum(1, back / attempts[g])
     sign = 1.0 if errors == "paper" else -1.0
     variance = 1 / there + 1 / back + sign * (1 / attempts[f] + 1 / attempts[g])
     # Where every attempt from both states made this move, the formula gives 0, which no sample
@@ -159,12 +159,11 @@ def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWay
     f, g, n = _moves(counts)
     single = lookup(counts.counts, g, f) == 0
     f, g, n = f[single], g[single], n[single]
-    kernel = potential.kernel
+    attempts = _attempts(counts, potential.kernel)
     inner = potential.components[f] == potential.components[g]
     drop = potential.violation.beta * (potential.values[f] - potential.values[g])
-    back = lookup(kernel.probabilities, f, g) * np.exp(-np.where(inner, drop, np.inf))
-    attempts = kernel.attempts if kernel.attempts is not None else np.zeros(len(kernel.states))
-    expected = attempts[g] * np.minimum(back, 1.0)
+    back = np.minimum(1, n / attempts[f]) * np.exp(-np.where(inner, drop, np.inf))
+    expected = attempts[g] * np.minimum(1, back)
     return OneWayTable(
         tuple(potential.states[i] for i in f),
         tuple(potential.states[i] for i in g),
@@ -185,6 +184,14 @@ def pair_statistics(pairs: PairTable) -> PairStatistics:
         "correlation": _correlation(pairs),
         "explained": 1.0 - chi2 / total if total > 0 else float("nan"),
     }
+
+
+def _attempts(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
+    """Return N0 for these counts, chosen in the way that the potential's kernel was."""
+    if kernel.attempts is not None and kernel.mode in ("number", "array"):
+        return kernel.attempts
+    moves = counts.counts.sum(axis=1) - counts.counts.diagonal()
+    return (moves if kernel.mode == "transitions" else counts.attempts).astype(np.float64)
 
 
 def _moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
