@@ -28,5 +28,5 @@ $(DEMO_ENV)/ready: pyproject.toml
 
 $(TEST_ENV)/ready: pyproject.toml
 	rm -rf $(TEST_ENV) && $(PYTHON) -m venv $(TEST_ENV)
-	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev]'
+	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,postgres]'
 	touch $@
