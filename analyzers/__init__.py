@@ -1,18 +1,24 @@
 """What measures: pure mathematics on transition counts and trajectories."""
 
-from detailed_balance.analyzers.action import (
-    CustomViolation,
-    Exponential,
-    Softplus,
-    ViolationFunction,
-    check_violation_function,
-    evaluate_action,
-)
-from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
-from detailed_balance.analyzers.counts import END, START, TransitionCounts
-from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
-from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
-from detailed_balance.analyzers.potential import Potential, estimate_potential
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers.action import (
+        CustomViolation,
+        Exponential,
+        Softplus,
+        ViolationFunction,
+        check_violation_function,
+        evaluate_action,
+    )
+    from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+    from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
+    from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
+    from detailed_balance.analyzers.potential import Potential, estimate_potential
 
 __all__ = [
     "END",
@@ -35,3 +41,31 @@ __all__ = [
     "evaluate_action",
     "find_traps",
 ]
+
+# Loaded when first asked for, so that recording an agent loads no solver into it.
+_HOMES = {
+    "action": (
+        "CustomViolation",
+        "Exponential",
+        "Softplus",
+        "ViolationFunction",
+        "check_violation_function",
+        "evaluate_action",
+    ),
+    "balance": ("BalanceReport", "Violation", "check_balance"),
+    "counts": ("END", "START", "TransitionCounts"),
+    "kernel": ("Kernel", "estimate_kernel"),
+    "landscape": ("Trap", "TrapReport", "find_traps"),
+    "potential": ("Potential", "estimate_potential"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -41,6 +41,9 @@ class Trap:
         quasi-stationary law; inf where it was never left.
     interval : (float, float)
         95% interval of the dwell, from the exits among the moves (Clopper and Pearson).
+    visits : float
+        How often a stay passes through the least visited of its states, by the lower end of the
+        interval.
     moves : int
         Transitions recorded from its states.
     exits : int
@@ -52,14 +55,10 @@ class Trap:
     states: tuple[str, ...]
     dwell: float
     interval: tuple[float, float]
+    visits: float
     moves: int
     exits: int
     epsilon: float
-
-    @property
-    def visits(self) -> float:
-        """How often a stay passes through each state, on average."""
-        return self.dwell / len(self.states)
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
@@ -115,8 +114,9 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
         With START and END where runs have them: a move to END is an exit. Escapes are neither
         moves nor exits, since the agent stays where it was.
     min_visits : float
-        How often a stay must pass through each state. The whole graph can be a trap only where
-        runs are known to begin or end.
+        How often a stay must pass through each state. More than half of the states can be a trap
+        only where runs are known to begin or end; elsewhere they are simply where the agent
+        lives.
 
     Returns
     -------
@@ -130,9 +130,9 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
 
     Examples
     --------
-    >>> edges = [("plan", "search", 9), ("search", "critic", 500), ("critic", "search", 499)]
-    >>> counts = TransitionCounts.from_edges([*edges, ("critic", "plan", 1)])
-    >>> find_traps(counts).traps[0].describe()
+    >>> edges = [("__start__", "plan", 9), ("plan", "search", 9), ("search", "critic", 500)]
+    >>> edges += [("critic", "search", 499), ("critic", "plan", 1)]
+    >>> find_traps(TransitionCounts.from_edges(edges)).traps[0].describe()
     'critic <-> search keeps the agent for 999 moves on average (180 to 39498); left once in 1,000'
     """
     if not min_visits > 1:
@@ -145,9 +145,9 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
     traps = [
         trap
         for members, epsilon in _candidates(block, moves, ends)
-        if len(members) < len(inner) or runs_known
+        if runs_known or 2 * len(members) <= len(inner)
         for trap in [_measure(block, moves, members, epsilon)]
-        if trap.interval[0] >= min_visits * len(members)
+        if trap.visits >= min_visits
     ]
     return TrapReport(_disjoint(traps), min_visits)
 
@@ -212,6 +212,7 @@ def _measure(
         tuple(sorted(block.states[i] for i in members)),
         _dwell(inside, moves[members]) if exits else float("inf"),
         (1 / high, 1 / low if low else float("inf")),
+        float(moves[members].min() / total / high),
         total,
         exits,
         epsilon,

@@ -106,7 +106,7 @@ class Potential:
     def relative_to(self, reference: str | None = None) -> NDArray[np.float64]:
         """(n,) array: V minus V(reference), as `difference` gives it.
 
-        The default is the lowest state of the largest component that nothing leaves.
+        The default is the lowest state of the largest component.
         """
         g = self._ground() if reference is None else self.index(reference)
         shifted = self.values - self.values[g]
@@ -211,12 +211,9 @@ class Potential:
         return dict(plain(result))
 
     def _ground(self) -> int:
-        """Return the lowest state of the largest component that nothing leaves."""
-        edges = self.kernel.probabilities.tocoo()
-        left = self.components[edges.row] != self.components[edges.col]
-        sizes = np.bincount(self.components)
-        sizes[self.components[edges.row[left]]] = 0
-        members = np.flatnonzero(self.components == np.argmax(sizes))
+        """Return the lowest state of the largest component."""
+        largest = np.argmax(np.bincount(self.components))
+        members = np.flatnonzero(self.components == largest)
         return int(members[np.argmin(self.values[members])])
 
 

@@ -1,1 +1,55 @@
-"""Placeholder."""
+"""What records: the callback handler, its state functions, the live graph and the store."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detailed_balance.callbacks.graph import TransitionGraph
+    from detailed_balance.callbacks.handler import TransitionCallbackHandler
+    from detailed_balance.callbacks.recording import record_transitions
+    from detailed_balance.callbacks.states import (
+        ActionStates,
+        ModelCallStates,
+        NodeRun,
+        NodeStates,
+        PromptStates,
+        ToolStates,
+    )
+    from detailed_balance.callbacks.store import TransitionStore
+    from detailed_balance.callbacks.transition import Transition
+
+__all__ = [
+    "ActionStates",
+    "ModelCallStates",
+    "NodeRun",
+    "NodeStates",
+    "PromptStates",
+    "ToolStates",
+    "Transition",
+    "TransitionCallbackHandler",
+    "TransitionGraph",
+    "TransitionStore",
+    "record_transitions",
+]
+
+# Loaded when first asked for, so that a graph needs no LangChain and a handler no SQLAlchemy.
+_HOMES = {
+    "Transition": "transition",
+    "TransitionCallbackHandler": "handler",
+    "TransitionGraph": "graph",
+    "TransitionStore": "store",
+    "record_transitions": "recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"{__name__}.{_HOMES.get(name, 'states')}")
+    return getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -32,7 +32,7 @@ def test_a_state_that_repeats_itself_stays_for_one_over_its_escape_probability()
     (trap,) = traps_of(("a", "b", 5), ("b", "b", 475), ("b", "a", 25))
     assert trap.states == ("b",)
     assert trap.dwell == pytest.approx(500 / 25)
-    assert trap.visits == trap.dwell
+    assert trap.visits == trap.interval[0]
 
 
 def test_the_dwell_time_is_the_mean_of_simulated_stays():
@@ -48,8 +48,9 @@ def test_the_dwell_time_is_the_mean_of_simulated_stays():
                 stays.append(length)
                 length = 0
         state = after
-    exact = (kernel * 10_000).astype(int)
-    (trap,) = find_traps(TransitionCounts.from_dense(exact)).traps
+    exact = TransitionCounts.from_dense((kernel * 10_000).astype(int))
+    ended = TransitionCounts.from_edges([(START, "2", 90_000), ("2", END, 90_000)])
+    (trap,) = find_traps(exact + ended).traps
     assert trap.states == ("0", "1")
     assert trap.dwell == pytest.approx(np.mean(stays), rel=0.03)
 
@@ -70,6 +71,14 @@ def test_runs_that_never_end_are_trapped_as_a_whole_only_where_runs_are_known():
     assert traps_of(*spin) == ()
 
 
+def test_most_of_a_graph_is_no_trap_of_the_rest():
+    rng = np.random.default_rng(1)
+    kernel, _ = reversible_kernel(rng, 12)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    world = walk_counts(rng, kernel, 20_000) + TransitionCounts.from_edges([("lost", "0", 1)])
+    assert len(find_traps(world)) == 0
+
+
 def test_a_long_run_that_moves_on_is_no_trap():
     pipeline = [(f"s{i}", f"s{i + 1}", 100) for i in range(40)]
     assert traps_of((START, "s0", 100), *pipeline, ("s40", END, 100)) == ()
@@ -80,6 +89,15 @@ def test_a_well_mixed_chain_has_no_trap():
     kernel, _ = reversible_kernel(rng, 12)
     kernel /= kernel.sum(axis=1, keepdims=True)
     assert len(find_traps(walk_counts(rng, kernel, 20_000))) == 0
+
+
+def test_a_set_with_a_state_that_is_hardly_visited_is_no_trap():
+    # The run never ends, yet what it is stuck in is the oscillation and not the whole graph.
+    (trap,) = traps_of(
+        (START, "plan", 9), ("plan", "a", 10), ("a", "b", 900), ("b", "a", 895), ("b", "plan", 1)
+    )
+    assert trap.states == ("a", "b")
+    assert trap.visits == pytest.approx(trap.interval[0] * 896 / 1796)
 
 
 def test_few_moves_prove_no_trap():

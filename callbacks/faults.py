@@ -1,0 +1,55 @@
+"""The edge between an agent and what records it: no error of ours crosses it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
+__all__ = ["Faults", "harmless"]
+
+_LOG = logging.getLogger("detailed_balance")
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+class Faults:
+    """Count errors, and log the first of each kind with its traceback.
+
+    Attributes
+    ----------
+    count : int
+        The errors so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._noted: set[str] = set()
+        self._lock = threading.RLock()  # re-entrant: logging may run the garbage collector
+
+    def note(self, message: str) -> None:
+        """Count the exception that is being handled; `message` is its kind."""
+        with self._lock:
+            self.count += 1
+            first = message not in self._noted
+            self._noted.add(message)
+        if first:
+            _LOG.warning(message, exc_info=True)
+
+
+class _Faulty(Protocol):
+    _faults: Faults
+
+
+def harmless(method: _Method) -> _Method:
+    """Let a method of an object with `_faults` note its errors there and raise none."""
+
+    @functools.wraps(method)
+    def guarded(self: _Faulty, *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            self._faults.note("recording failed: some transitions are lost, the agent goes on")
+
+    return cast("_Method", guarded)

@@ -1,0 +1,271 @@
+"""`TransitionCallbackHandler`, which hears what an agent does and records its transitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langgraph.errors import ParentCommand
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.events import (
+    is_node,
+    read_ending,
+    read_node,
+    read_parent,
+    read_reply,
+    read_tool,
+)
+from detailed_balance.callbacks.faults import Faults, harmless
+from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.runs import ModelCall, NodeTask, Runs
+from detailed_balance.callbacks.states import (
+    ActionStates,
+    ModelCallStates,
+    StateFunction,
+    state_names,
+)
+from detailed_balance.callbacks.supersteps import Ending, Move, join_names
+from detailed_balance.callbacks.transition import ContextLike, Transition, make_context
+
+if TYPE_CHECKING:
+    from langchain_core.outputs import LLMResult
+    from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
+
+    from detailed_balance.callbacks.store import TransitionStore
+else:
+    try:
+        from langgraph.callbacks import GraphCallbackHandler
+    except ImportError:  # before 1.2 LangGraph did not tell of interrupts between nodes
+        from langchain_core.callbacks import BaseCallbackHandler as GraphCallbackHandler
+
+__all__ = ["TransitionCallbackHandler"]
+
+_ACTIONS = ActionStates()
+_Subject = TypeVar("_Subject")
+
+
+class TransitionCallbackHandler(GraphCallbackHandler):
+    """Record the transitions of every agent it is attached to, and never disturb one.
+
+    Attach it as ``agent.invoke(..., {"callbacks": [handler]})``. One handler serves any number of
+    agents, threads and tasks at the same time.
+
+    Parameters
+    ----------
+    states : callable or ModelCallStates
+        What is a state: a function of a `NodeRun`, or an object such as `PromptStates`.
+    graph : TransitionGraph, optional
+        Counts the transitions; a new one by default.
+    store : TransitionStore or str, optional
+        Keeps the transitions. Given a URL, the handler opens the store, and `close` closes it.
+    context : mapping, optional
+        Labels of all its transitions, such as the version of the agent.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `states` is neither callable nor a `ModelCallStates`.
+
+    Notes
+    -----
+    A trajectory is the way through one graph; its key is the ``thread_id``, or else the id of the
+    root run, and for a subgraph ``/`` and its place in the graph above. Nodes that run side by
+    side are one state; a failed attempt is an escape. A run that fails or is cancelled has no
+    END; an interrupted thread goes on where it stopped. Interrupts between nodes
+    (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in the ``callbacks`` of the
+    run; elsewhere they look like an end. A copy of a handler is the handler itself; a pickled one
+    has the same settings and a graph of its own.
+
+    Examples
+    --------
+    >>> from langgraph.graph import StateGraph
+    >>> def plan(state): return state
+    >>> def write(state): return state
+    >>> agent = StateGraph(dict).add_sequence([plan, write]).set_entry_point("plan").compile()
+    >>> handler = TransitionCallbackHandler()
+    >>> _ = agent.invoke({}, {"callbacks": [handler]})
+    >>> list(handler.graph.graph.edges())
+    [('__start__', 'plan'), ('plan', 'write'), ('write', '__end__')]
+    """
+
+    run_inline = True  # in the agent's own thread: a hop to another one costs more than the work
+
+    _of_call: ModelCallStates | None = None
+    _of_node: StateFunction | None = None
+
+    def __init__(
+        self,
+        states: StateFunction | ModelCallStates = _ACTIONS,
+        graph: TransitionGraph | None = None,
+        store: TransitionStore | str | None = None,
+        context: ContextLike = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(states, ModelCallStates):
+            self._of_call = states
+        elif callable(states):
+            self._of_node = states
+        else:
+            raise InvalidInputError(
+                f"states must be callable, or have source() and target(); got {states!r}; "
+                "try ActionStates(), NodeStates() or PromptStates()"
+            )
+        self.states = states
+        self.graph = TransitionGraph() if graph is None else graph
+        self.store = _open_store(store) if isinstance(store, str) else store
+        self.context = make_context(context)
+        self._faults = Faults()
+        self._store_given = store
+        self._runs = Runs()
+
+    @property
+    def faults(self) -> int:
+        """The errors kept away from the agent so far; the first of a kind is logged in full."""
+        return self._faults.count
+
+    @harmless
+    def flush(self) -> None:
+        """Wait until the store, if there is one, has what was recorded."""
+        if self.store is not None:
+            self.store.flush()
+
+    @harmless
+    def close(self) -> None:
+        """Flush the store, if there is one, and close it if the handler opened it."""
+        self.flush()
+        if self.store is not None and isinstance(self._store_given, str):
+            self.store.close()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.states, None, self._store_given, self.context)
+
+    @harmless
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, tags: Any = None, **event: Any
+    ) -> None:
+        """Start a node, or whatever else has something inside."""
+        parent_id, metadata = read_parent(event), event.get("metadata")
+        if parent_id and metadata and is_node(tags) and self._of_node is not None:
+            self._record(self._runs.start_node(run_id.int, parent_id, metadata))
+        else:
+            self._runs.start(run_id.int, parent_id)
+
+    @harmless
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
+        """End a node, a graph or a chain that returned."""
+        self._finish_chain(run_id.int, outputs)
+
+    @harmless
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+        """End a node, a graph or a chain that raised; a command to the parent is no failure."""
+        if isinstance(error, ParentCommand):
+            self._finish_chain(run_id.int, error.args[0])
+        else:
+            self._record(self._runs.end(run_id.int, read_ending(error)))
+
+    @harmless
+    def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **event: Any) -> None:
+        """Start a tool."""
+        self._runs.start_tool(run_id.int, read_parent(event), read_tool(serialized, event))
+
+    @harmless
+    def on_tool_end(self, output: Any, *, run_id: UUID, **event: Any) -> None:
+        """End a tool."""
+        self._runs.end(run_id.int, Ending.FINISHED)
+
+    @harmless
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+        """End a tool; whether its node failed too, the node's own end tells."""
+        self._runs.end(run_id.int, Ending.FAILED)
+
+    @harmless
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: UUID, **event: Any
+    ) -> None:
+        """Start a chat model."""
+        self._start_model(run_id.int, messages[0], event)
+
+    @harmless
+    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **event: Any) -> None:
+        """Start a model that completes text: its prompt stands for one human message."""
+        self._start_model(run_id.int, [HumanMessage(prompts[0])], event)
+
+    @harmless
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **event: Any) -> None:
+        """End a model call."""
+        names: tuple[str, ...] | None = ()
+        if self._of_call is not None and isinstance(self._runs.get(run_id.int), ModelCall):
+            names = self._name(self._of_call.target, read_reply(response))
+        self._finish(run_id.int, names)
+
+    @harmless
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+        """End a model call that failed."""
+        self._record(self._runs.end(run_id.int, read_ending(error)))
+
+    @harmless
+    def on_interrupt(self, event: GraphInterruptEvent) -> None:
+        """Leave the path of this graph open."""
+        if event.run_id is not None:
+            self._runs.interrupt(event.run_id.int)
+
+    def _start_model(
+        self, run_id: int, messages: Sequence[BaseMessage], event: Mapping[str, Any]
+    ) -> None:
+        parent_id = read_parent(event)
+        names = None if self._of_call is None else self._name(self._of_call.source, messages)
+        if names:
+            metadata = event.get("metadata") or {}
+            self._runs.start_call(run_id, parent_id, metadata, join_names(names))
+        else:
+            self._runs.start_model(run_id, parent_id)
+
+    def _finish_chain(self, run_id: int, output: Any) -> None:
+        names: tuple[str, ...] | None = ()
+        node = self._runs.get(run_id)
+        if self._of_node is not None and isinstance(node, NodeTask):
+            names = self._name(self._of_node, read_node(node, output))
+        self._finish(run_id, names)
+
+    def _name(
+        self, state_of: Callable[[_Subject], str | Iterable[str] | None], subject: _Subject
+    ) -> tuple[str, ...] | None:
+        """Return the state keys of `subject`; None where the state function fails."""
+        try:
+            return state_names(state_of(subject))
+        except Exception:
+            self._faults.note("a state function failed: the state it was to name is an escape")
+            return None
+
+    def _finish(self, run_id: int, names: tuple[str, ...] | None) -> None:
+        """End a run by its state keys; a state function that failed fails the run for us."""
+        ending = Ending.FAILED if names is None else Ending.FINISHED
+        self._record(self._runs.end(run_id, ending, names or ()))
+
+    def _record(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._record_move(move)
+
+    @harmless  # each move has its own edge, so that a lost one takes no other along
+    def _record_move(self, move: Move) -> None:
+        trajectory, source, target, step = move
+        if self.store is not None:
+            now = time.time()
+            self.store.record(Transition(source, target, trajectory, self.context, step, now))
+        self.graph.record(source, target, trajectory=trajectory, context=self.context)
+
+
+def _open_store(url: str) -> TransitionStore:
+    from detailed_balance.callbacks.store import TransitionStore  # loads SQLAlchemy
+
+    return TransitionStore(url)
