@@ -1,1 +1,54 @@
-"""Placeholder."""
+"""Record the state transitions of LLM agents, and find where they want to go and what drives them.
+
+The names here are the everyday ones; `detailed_balance.callbacks` records, and
+`detailed_balance.analyzers` measures.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers.counts import TransitionCounts
+    from detailed_balance.callbacks.graph import TransitionGraph
+    from detailed_balance.callbacks.store import TransitionStore
+    from detailed_balance.callbacks.transition import Transition
+    from detailed_balance.readers import read_transitions
+    from detailed_balance.report import Report, analyze
+
+    __version__: str
+
+__all__ = [
+    "Report",
+    "Transition",
+    "TransitionCounts",
+    "TransitionGraph",
+    "TransitionStore",
+    "__version__",
+    "analyze",
+    "read_transitions",
+]
+
+# Loaded when first asked for, so that the mathematics needs neither LangChain nor SQLAlchemy.
+_HOMES = {
+    "Report": "report",
+    "Transition": "callbacks.transition",
+    "TransitionCounts": "analyzers.counts",
+    "TransitionGraph": "callbacks.graph",
+    "TransitionStore": "callbacks.store",
+    "analyze": "report",
+    "read_transitions": "readers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("detailed-balance")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -22,7 +22,7 @@ NEEDED = ["LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml"]
 def build(tree: Path, *kinds: str) -> None:
     """Build into `tree`/dist, with what the environment has and no network."""
     command = [sys.executable, "-m", "build", "--no-isolation", *kinds, str(tree)]
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - fixed command
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -111,14 +111,14 @@ def test_an_installed_wheel_is_imported_from_where_it_is(wheel: Path, tmp_path: 
     target = tmp_path / "installed"
     options = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(target)]
     install = [sys.executable, "-m", "pip", "install", *options, str(wheel)]
-    subprocess.run(install, check=True)  # noqa: S603 - fixed command
+    subprocess.run(install, check=True)
     names = ["detailed_balance", "detailed_balance.readers", "detailed_balance.callbacks.graph"]
     names += ["detailed_balance.analyzers.counts"]
     code = f"import importlib\nfor n in {names}: print(importlib.import_module(n).__file__)"
     # -S leaves out site-packages and with it the finder of the editable installation; the path
     # brings the dependencies back.
     path = os.pathsep.join([str(target), sysconfig.get_path("purelib")])
-    done = subprocess.run(  # noqa: S603 - fixed command
+    done = subprocess.run(
         [sys.executable, "-S", "-c", code],
         env={**os.environ, "PYTHONPATH": path},
         cwd=tmp_path,

@@ -1,0 +1,331 @@
+"""`TransitionStore`, recorded transitions in a database."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, bindparam, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.rows import (
+    Row,
+    decode_context,
+    decode_text,
+    digest,
+    encode_text,
+    from_row,
+    names_of,
+    to_row,
+)
+from detailed_balance.callbacks.schema import (
+    CONTEXTS,
+    TRAJECTORIES,
+    TRANSITIONS,
+    is_in_memory,
+    open_engine,
+    select_edges,
+    select_rows,
+)
+from detailed_balance.callbacks.transition import (
+    Context,
+    ContextLike,
+    Transition,
+    matches_context,
+)
+from detailed_balance.callbacks.writer import BatchWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from sqlalchemy import ColumnElement, Executable, Table
+    from sqlalchemy.engine import URL, Connection
+
+__all__ = ["TransitionStore"]
+
+_BATCH = 10_000
+"""How many rows one transaction writes, or one query reads, at most."""
+
+_MOST_KNOWN = 100_000
+"""How many names of a kind a store remembers to have written, about."""
+
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class TransitionStore:
+    """Keep transitions in a database, SQLite in one file or PostgreSQL.
+
+    Several threads and processes may write and read one store at the same time.
+
+    Parameters
+    ----------
+    url : str or sqlalchemy.URL
+        ``"sqlite:///file.db"`` for a file, ``"sqlite://"`` for memory,
+        ``"postgresql+psycopg://user@host/database"`` for a server.
+    create : bool
+        Whether to make the store where there is none; False for one that is only read.
+    capacity : int
+        How many transitions may wait to be written by `record`.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `url` is no URL of a database that is supported and installed.
+    ReadError
+        Where it cannot be opened, holds no store and `create` is False, or is of a newer version.
+
+    Notes
+    -----
+    What `append` has written, or `flush` has waited for, survives the death of the process. SQLite
+    may lose the last moments where the whole machine loses power.
+
+    Examples
+    --------
+    >>> with TransitionStore("sqlite://") as store:
+    ...     store.append([Transition("plan", "search", trajectory="thread-1", time=0.5)])
+    ...     store.record(Transition("search", None, trajectory="thread-1", time=1.5))
+    ...     store.flush()
+    ...     store.counts().attempts.tolist()
+    ...     [move.source for move in store.read(since=1.0)]
+    [1, 1]
+    ['search']
+    """
+
+    def __init__(self, url: str | URL, *, create: bool = True, capacity: int = 100_000) -> None:
+        self._engine = open_engine(url, create=create)
+        # In memory there is one connection for all threads, so one at a time.
+        self._in_memory = is_in_memory(self._engine.url)
+        self._lock = threading.RLock() if self._in_memory else nullcontext()
+        self._closed = False
+        # The ids of names that are written already.
+        self._known: dict[Table, set[int]] = {table: set() for table in names_of([])}
+        self._writer = BatchWriter(self._write, name=repr(self._engine.url), capacity=capacity)
+        _STORES.add(self)
+
+    @property
+    def lost(self) -> int:
+        """How many recorded transitions were not written; the first loss is also logged."""
+        return self._writer.lost
+
+    def record(self, transition: Transition) -> None:
+        """Put one transition in line to be written, within 0.2 s where the database keeps up.
+
+        Never raises and never waits for the database: what cannot be written counts as `lost`.
+        """
+        self._writer.put(transition)
+
+    def append(self, transitions: Iterable[Transition]) -> None:
+        """Write transitions, in order, and return when they are written.
+
+        They go in batches of 10,000, each of them written as a whole or not at all.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a field has a value that is not allowed; the batches before are written.
+        sqlalchemy.exc.SQLAlchemyError
+            Where the database fails.
+        """
+        rows = map(to_row, transitions)
+        while batch := list(islice(rows, _BATCH)):
+            self._insert(batch)
+
+    def read(
+        self,
+        *,
+        trajectory: str | None = None,
+        context: ContextLike = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Iterator[Transition]:
+        """Read what is recorded now, in the order in which it was, without loading it all.
+
+        Parameters
+        ----------
+        trajectory : str, optional
+            Only this agent run.
+        context : mapping or Context, optional
+            Only moves that carry all these labels.
+        since, until : float, optional
+            Only moves of ``since <= time < until``, in seconds since 1970 (UTC).
+        """
+        chosen = self._conditions(trajectory, context, since, until)
+        place = TRANSITIONS.c.id
+        bounds = select(func.min(place), func.max(place)).where(*chosen)
+        first, last = self._fetch(bounds)[0]
+        return iter(()) if first is None else self._stream([*chosen, place <= last], first)
+
+    def counts(
+        self,
+        *,
+        trajectory: str | None = None,
+        context: ContextLike = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> TransitionCounts:
+        """Count in the database what `read` would read.
+
+        Returns
+        -------
+        TransitionCounts
+            States in the order in which they were first recorded.
+        """
+        edges = self._fetch(select_edges(self._conditions(trajectory, context, since, until)))
+        return TransitionCounts.from_edges(
+            (decode_text(source), None if target is None else decode_text(target), n)
+            for source, target, n in edges
+        )
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return the contexts recorded so far, sorted."""
+        return tuple(sorted(self._read_contexts().values()))
+
+    def trajectories(self) -> tuple[str, ...]:
+        """Return the trajectories recorded so far, sorted."""
+        names = self._fetch(select(TRAJECTORIES.c.name))
+        return tuple(sorted(decode_text(name) for (name,) in names))
+
+    def __len__(self) -> int:
+        return int(self._fetch(select(func.count()).select_from(TRANSITIONS))[0][0])
+
+    def flush(self) -> None:
+        """Wait until everything that was recorded before is written, or counted as `lost`."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is in line, and disconnect; a store that is closed can do nothing else."""
+        self._writer.close()
+        self._closed = True
+        self._engine.dispose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process: the same database, opened there (or a memory of its own).
+        return TransitionStore, (self._engine.url,)
+
+    def __enter__(self) -> TransitionStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self._closed:
+            raise InvalidInputError(f"the store {self._engine.url!r} is closed; open it again")
+        with self._lock, self._engine.begin() as connection:
+            yield connection
+
+    def _fetch(self, query: Executable) -> Sequence[Any]:
+        with self._transaction() as connection:
+            return connection.execute(query).all()
+
+    def _write(self, transitions: list[Transition]) -> None:
+        """Write what was recorded; what no database could keep takes nothing else along."""
+        rows = []
+        for transition in transitions:
+            try:
+                rows.append(to_row(transition))
+            except Exception as error:
+                self._writer.lose(1, repr(error))
+        if rows:
+            self._insert(rows)
+
+    def _insert(self, rows: list[Row]) -> None:
+        """Write `rows`, and the names in them that are new, in one transaction."""
+        new = {table: self._new_names(table, texts) for table, texts in names_of(rows).items()}
+        with self._transaction() as connection:
+            for table, names in new.items():
+                if names:
+                    query = _INSERT[connection.dialect.name](table).on_conflict_do_nothing()
+                    # Sorted, so that no two writers wait for each other.
+                    connection.execute(query, [{"id": i, "name": names[i]} for i in sorted(names)])
+            connection.execute(insert(TRANSITIONS), [row.columns for row in rows])
+        for table, names in new.items():
+            self._known[table].update(names)
+
+    def _new_names(self, table: Table, texts: set[str | None]) -> dict[int, str]:
+        """Return the texts, by id, that this store has not written yet."""
+        known = self._known[table]
+        if len(known) > _MOST_KNOWN:
+            known.clear()
+        names = {digest(text): text for text in texts if text is not None}
+        return {number: text for number, text in names.items() if number not in known}
+
+    def _read_contexts(self) -> dict[int, Context]:
+        query = select(CONTEXTS.c.id, CONTEXTS.c.name)
+        return {number: decode_context(labels) for number, labels in self._fetch(query)}
+
+    def _conditions(
+        self,
+        trajectory: str | None,
+        context: ContextLike,
+        since: float | None,
+        until: float | None,
+    ) -> list[ColumnElement[bool]]:
+        table = TRANSITIONS.c
+        chosen: list[ColumnElement[bool]] = []
+        if trajectory is not None:
+            chosen.append(table.trajectory_id == digest(encode_text(trajectory)))
+        if context:
+            matching = [
+                number
+                for number, labels in self._read_contexts().items()
+                if matches_context(labels, context)
+            ]
+            # Written into the query: there may be more of them than a query may have parameters.
+            numbers = bindparam(None, matching, BigInteger, expanding=True, literal_execute=True)
+            chosen.append(table.context_id.in_(numbers))
+        if since is not None:
+            chosen.append(table.time >= _seconds(since))
+        if until is not None:
+            chosen.append(table.time < _seconds(until))
+        return chosen
+
+    def _stream(self, chosen: list[ColumnElement[bool]], first: int) -> Iterator[Transition]:
+        """Yield the rows chosen, from the id `first` on, by one short query after another."""
+        contexts = self._read_contexts()
+        while rows := self._fetch(select_rows(chosen, first, _BATCH)):
+            for _, *fields in rows:
+                yield from_row(contexts, *fields)
+            first = rows[-1][0] + 1
+
+    def _after_fork(self) -> None:
+        """Leave to the parent what is its own: the connections and what is in line."""
+        self._writer.forget()
+        if self._in_memory:
+            self._lock = threading.RLock()
+        else:
+            self._engine.dispose(close=False)
+
+
+_STORES: weakref.WeakSet[TransitionStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _seconds(time: float) -> float:
+    if not isinstance(time, (int, float)):
+        raise InvalidInputError(
+            f"since and until are seconds since 1970; got {time!r} (a datetime gives them by "
+            ".timestamp())"
+        )
+    return time

@@ -1,0 +1,159 @@
+"""`BatchWriter`, a thread that writes what others put in line, so that they never wait."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BatchWriter"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("detailed_balance")
+
+
+class BatchWriter(Generic[T]):
+    """Hand items to a thread that writes them in batches.
+
+    The thread starts with the first item. What is in line when the interpreter exits is written.
+
+    Parameters
+    ----------
+    write : callable
+        Writes one list of items; where it raises, they are lost.
+    name : str
+        What is written to, for the log.
+    capacity : int
+        How many items may wait; further ones are lost.
+    batch : int
+        How many items to write at once, at most.
+    delay : float
+        How many seconds to let a batch gather.
+
+    Examples
+    --------
+    >>> written = []
+    >>> writer = BatchWriter(written.extend, name="a list")
+    >>> writer.put("a")
+    >>> writer.put("b")
+    >>> writer.close()
+    >>> written
+    ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        write: Callable[[list[T]], object],
+        *,
+        name: str,
+        capacity: int = 100_000,
+        batch: int = 10_000,
+        delay: float = 0.1,
+    ) -> None:
+        self._write = write
+        self._name = name
+        self._capacity = capacity
+        self._batch = batch
+        self._delay = delay
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew with nothing in line: a forked process leaves all that to its parent."""
+        # Re-entrant: the garbage collector may run, in the midst of put(), a finaliser that puts.
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._items: list[T] = []
+        self._accepted = self._done = self._urgent = self._lost = 0
+        self._closed = False
+
+    @property
+    def lost(self) -> int:
+        """How many items were not written: the line was full or closed, or the write failed."""
+        return self._lost
+
+    def put(self, item: T) -> None:
+        """Put `item` in line; never waits for a write, never raises."""
+        try:
+            with self._changed:
+                refusal = self._refusal()
+                if not refusal:
+                    self._items.append(item)
+                    self._accepted += 1
+                    if len(self._items) == 1:
+                        self._changed.notify_all()
+        except Exception:
+            refusal = "the thread that writes could not start"
+        if refusal:
+            self.lose(1, refusal)
+
+    def lose(self, count: int, reason: str) -> None:
+        """Count `count` items as lost, and log the first loss of all."""
+        with self._changed:
+            first = not self._lost
+            self._lost += count
+        if first:
+            _logger.warning(
+                "%d not written to %s: %s (further losses are only counted)",
+                count,
+                self._name,
+                reason,
+                exc_info=sys.exc_info()[0] is not None,
+            )
+
+    def flush(self) -> None:
+        """Wait until all that is in line now is written, or lost."""
+        with self._changed:
+            self._urgent = line = self._accepted
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._done >= line)
+
+    def close(self) -> None:
+        """Write what is in line and stop; what comes later is lost."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        atexit.unregister(self.close)
+
+    def _refusal(self) -> str:
+        """Say why no item can be put in line now, if so; start the thread with the first."""
+        if self._closed:
+            return "it is closed"
+        if len(self._items) >= self._capacity:
+            return f"{self._capacity} are waiting already"
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
+            thread.start()  # may fail; then the next item tries again
+            self._thread = thread
+            atexit.register(self.close)
+        return ""
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            try:
+                self._write(batch)
+            except Exception as error:
+                self.lose(len(batch), repr(error))
+            with self._changed:
+                self._done += len(batch)
+                self._changed.notify_all()
+
+    def _next_batch(self) -> list[T]:
+        """Wait for a batch; it is empty when all is done and closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed)
+            self._changed.wait_for(self._is_urgent, timeout=self._delay)
+            batch = self._items[: self._batch]
+            del self._items[: self._batch]
+            return batch
+
+    def _is_urgent(self) -> bool:
+        return self._closed or self._done < self._urgent or len(self._items) >= self._batch

@@ -1,0 +1,256 @@
+"""`analyze`: from whatever holds transitions to a report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from detailed_balance.analyzers.action import ViolationFunction
+from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
+from detailed_balance.analyzers.kernel import Attempts
+from detailed_balance.analyzers.landscape import TrapReport, find_traps
+from detailed_balance.analyzers.pairs import Errors
+from detailed_balance.analyzers.potential import Potential, estimate_potential
+from detailed_balance.analyzers.tables import plain
+from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.sections import CHEAP_ERRORS
+from detailed_balance.sources import Progress, SourceInfo, load_counts
+from detailed_balance.terminal import render_report
+from detailed_balance.verdict import Verdict, findings, judge
+
+if TYPE_CHECKING:
+    from rich.console import ConsoleOptions, RenderableType
+
+__all__ = ["Report", "analyze"]
+
+_PRINT_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What `analyze` found; printing it shows it, and so does a notebook.
+
+    Parameters
+    ----------
+    counts : TransitionCounts
+        What was analysed, START and END included.
+    potential : Potential
+        Where the agent wants to go.
+    balance : BalanceReport
+        What drives it in circles.
+    traps : TrapReport
+        Where it is stuck.
+    source : SourceInfo
+        Where the counts came from.
+    baseline : SourceInfo or None
+        What they were compared with.
+    warnings : tuple of str
+        What the reader must know before believing the numbers.
+    """
+
+    counts: TransitionCounts
+    potential: Potential
+    balance: BalanceReport
+    traps: TrapReport
+    source: SourceInfo
+    baseline: SourceInfo | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer in words."""
+        return judge(
+            self.balance,
+            self.traps,
+            transitions=self.counts.without_boundaries().total,
+            compared=self.baseline is not None,
+            warnings=self.warnings,
+        )
+
+    @property
+    def findings(self) -> tuple[Violation, ...]:
+        """The violations that the verdict goes by: suspect ones first, then unclassified."""
+        return findings(self.balance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included.
+
+        Of more than 2,000 states there are no standard errors, each of which takes a while.
+        """
+        potential = self.potential
+        if len(potential.states) > CHEAP_ERRORS:
+            potential = replace(potential, kernel=replace(potential.kernel, attempts=None))
+        result = {
+            "version": version("detailed-balance"),
+            "verdict": self.verdict,
+            "source": self.source,
+            "baseline": self.baseline,
+            "transitions": self.counts.without_boundaries().total,
+            "escapes": int(self.counts.escapes.sum()),
+            "potential": potential.to_dict(),
+            "balance": self.balance.to_dict(),
+            "traps": self.traps.to_dict(),
+            "warnings": self.warnings,
+        }
+        return dict(plain(result))
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_dict` as JSON."""
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write one self-contained page, with pictures."""
+        from detailed_balance.html import render_page  # loads matplotlib
+
+        Path(path).write_text(render_page(self), encoding="utf-8")
+
+    def __str__(self) -> str:
+        console = Console(
+            file=StringIO(), width=_PRINT_WIDTH, color_system=None, force_jupyter=False
+        )
+        with console.capture() as captured:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        yield from render_report(self)
+
+    def _repr_html_(self) -> str:
+        from detailed_balance.html import render_fragment  # loads matplotlib
+
+        return render_fragment(self)
+
+
+def analyze(
+    source: object,
+    *,
+    alpha: float = 0.05,
+    violation: ViolationFunction | None = None,
+    attempts: Attempts = "observed",
+    min_attempts: int = 2,
+    baseline: object = None,
+    context: ContextLike = None,
+    errors: Errors = "multinomial",
+    min_visits: float = 10.0,
+    progress: Progress | None = None,
+    **reader_options: Any,
+) -> Report:
+    """Find where an agent wants to go, what drives it in circles, and where it is stuck.
+
+    Parameters
+    ----------
+    source : object
+        A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
+        the URL of a store, the path of a file, or a directed networkx graph.
+    alpha : float
+        The false discovery rate of the loops that are called driven.
+    violation : ViolationFunction
+        K, `Exponential()` by default.
+    attempts, min_attempts
+        As for `estimate_kernel`; an array follows the states without START and END.
+    baseline : object
+        Runs that were as they should be, from any kind of source and taken whole; they tell
+        habitual loops from suspect ones.
+    context : mapping, optional
+        Keep only the transitions of `source` that carry all these labels.
+    errors : {"multinomial", "paper"}
+        As for `check_balance`.
+    min_visits : float
+        As for `find_traps`.
+    progress : callable, optional
+        Called with the stage of the work, how much of it is done and how much there is.
+    **reader_options
+        As for `read_transitions`, for `source` and `baseline` alike.
+
+    Returns
+    -------
+    Report
+        The answers, first in words.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where there are no transitions, or fewer than two states.
+    InvalidInputError
+        Where an argument has a value that is not allowed.
+    ReadError
+        Where a file or a store cannot be read.
+
+    Examples
+    --------
+    >>> edges = [("plan", "search", 90), ("search", "critic", 90), ("critic", "plan", 90)]
+    >>> edges += [(target, source, 10) for source, target, _ in edges]
+    >>> report = analyze(TransitionCounts.from_edges(edges))
+    >>> report.verdict.headline
+    'Detailed balance is broken: 1 driven loop'
+    """
+    tell = progress or (lambda stage, done, total: None)
+    counts, info = load_counts(source, context=context, progress=progress, **reader_options)
+    good, good_info = None, None
+    if baseline is not None:
+        good, good_info = load_counts(baseline, progress=progress, **reader_options)
+        good = good.without_boundaries()
+    if not counts.without_boundaries().total:
+        raise InsufficientDataError(_nothing_recorded(counts, info))
+    tell("Estimating the potential", 0, 0)
+    potential, warnings = _estimate(counts, violation, attempts, min_attempts)
+    tell("Testing loops", 0, 0)
+    balance = _check(counts, potential, alpha, errors, good)
+    tell("Looking for traps", 0, 0)
+    traps = find_traps(counts, min_visits=min_visits)
+    return Report(counts, potential, balance, traps, info, good_info, warnings)
+
+
+def _estimate(
+    counts: TransitionCounts,
+    violation: ViolationFunction | None,
+    attempts: Attempts,
+    min_attempts: int,
+) -> tuple[Potential, tuple[str, ...]]:
+    try:
+        potential = estimate_potential(
+            counts, violation=violation, attempts=attempts, min_attempts=min_attempts
+        )
+    except ConvergenceError as error:
+        left = error.estimate.residuals.flow
+        warning = f"Take V with care: its minimum was not reached (flow residual {left:.0e})."
+        return error.estimate, (warning,)
+    return potential, ()
+
+
+def _check(
+    counts: TransitionCounts,
+    potential: Potential,
+    alpha: float,
+    errors: Errors,
+    baseline: TransitionCounts | None,
+) -> BalanceReport:
+    try:
+        return check_balance(counts, potential, alpha=alpha, errors=errors, baseline=baseline)
+    except InsufficientDataError as error:
+        if error.partial is None:
+            raise
+        without_loops: BalanceReport = error.partial  # the verdict says so
+        return without_loops
+
+
+def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:
+    escapes = int(counts.escapes.sum())
+    seen = f"only {escapes:,} escapes" if escapes else "nothing at all"
+    return (
+        f"{info.description} holds no transition between states ({seen}). Attach the handler to "
+        "the run as {'callbacks': [handler]}, or choose another state function"
+    )
