@@ -142,14 +142,13 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
     block = counts.restrict(inner)
     ends = _moves_to_end(counts, inner)
     moves = np.asarray(block.counts.sum(axis=1)) + ends
+    most = len(inner) if runs_known else len(inner) // 2
     traps = [
-        trap
-        for members, epsilon in _candidates(block, moves, ends)
-        if runs_known or 2 * len(members) <= len(inner)
-        for trap in [_measure(block, moves, members, epsilon)]
-        if trap.visits >= min_visits
+        _measure(block, moves, members, epsilon)
+        for members, epsilon in _candidates(block, moves, ends, min_visits)
+        if len(members) <= most
     ]
-    return TrapReport(_disjoint(traps), min_visits)
+    return TrapReport(_disjoint([t for t in traps if t.visits >= min_visits]), min_visits)
 
 
 def _moves_to_end(counts: TransitionCounts, inner: list[str]) -> NDArray[np.int64]:
@@ -160,19 +159,32 @@ def _moves_to_end(counts: TransitionCounts, inner: list[str]) -> NDArray[np.int6
 
 
 def _candidates(
-    block: TransitionCounts, moves: NDArray[np.int64], ends: NDArray[np.int64]
+    block: TransitionCounts,
+    moves: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    min_visits: float,
 ) -> Iterator[tuple[NDArray[np.int64], float]]:
     """Yield the terminal components for each eps, each set once, with its largest eps."""
     edges = block.counts.tocoo()
-    leaving = edges.row != edges.col
-    source, target = edges.row[leaving], edges.col[leaving]
-    chance = edges.data[leaving] / moves[source]
+    chance = edges.data / moves[edges.row]
     ending = ends / np.maximum(moves, 1)
     seen: set[bytes] = set()
-    for epsilon in _thresholds(np.concatenate([chance, ending[ending > 0]])):
-        kept = chance >= epsilon
-        for members in _terminal(source[kept], target[kept], ending >= epsilon):
-            if members.tobytes() not in seen and moves[members].all():
+    leaving = chance[edges.row != edges.col]
+    for epsilon in _thresholds(np.concatenate([leaving, ending[ending > 0]])):
+        kept = (chance >= epsilon) & (edges.row != edges.col)
+        parts, label = _components(edges.row[kept], edges.col[kept], len(moves))
+        inside = label[edges.row] == label[edges.col]
+        exits = np.bincount(label, moves, parts)
+        exits -= np.bincount(label[edges.row[inside]], edges.data[inside], parts)
+        least = np.full(parts, np.iinfo(np.int64).max)
+        np.minimum.at(least, label, moves)
+        # Visits lie below least / exits, so most components need no closer look.
+        chosen = least >= min_visits * np.maximum(exits, 1)
+        chosen[label[edges.row[kept & ~inside]]] = False
+        chosen[label[ending >= epsilon]] = False
+        for component in np.flatnonzero(chosen):
+            members = np.flatnonzero(label == component)
+            if members.tobytes() not in seen:
                 seen.add(members.tobytes())
                 yield members, float(epsilon)
 
@@ -184,19 +196,13 @@ def _thresholds(chances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([[2.0], distinct[places][::-1]]) if len(distinct) else np.array([2.0])
 
 
-def _terminal(
-    source: NDArray[Any], target: NDArray[Any], ending: NDArray[np.bool_]
-) -> Iterator[NDArray[np.int64]]:
-    """Yield the strongly connected components that no edge leaves and that do not end."""
-    n = len(ending)
+def _components(
+    source: NDArray[Any], target: NDArray[Any], n: int
+) -> tuple[int, NDArray[np.int64]]:
+    """Return the number of strongly connected components and the one of each state."""
     graph = csr_array((np.ones(len(source)), (source, target)), shape=(n, n))
     parts, label = connected_components(graph, connection="strong")
-    left = np.zeros(parts, dtype=bool)
-    left[label[source[label[source] != label[target]]]] = True
-    left[label[ending]] = True
-    order = np.argsort(label, kind="stable")
-    groups = np.split(order, np.cumsum(np.bincount(label, minlength=parts))[:-1])
-    yield from (group for group, is_left in zip(groups, left, strict=True) if not is_left)
+    return int(parts), label.astype(np.int64)
 
 
 def _measure(
