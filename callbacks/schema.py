@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+"""The version of the tables that this library writes and reads."""
 
 _METADATA = MetaData()
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER alone
@@ -67,8 +68,13 @@ def _name_table(kind: str) -> Table:
 # The id of a name is its digest. So a writer knows it without asking the database, all writers
 # agree on it, and the length of a name (states are what a language model wrote) costs no index.
 STATES = _name_table("states")
+"""The state keys."""
+
 TRAJECTORIES = _name_table("trajectories")
+"""The agent runs."""
+
 CONTEXTS = _name_table("contexts")
+"""The labels of transitions, as JSON."""
 
 TRANSITIONS = Table(
     "detailed_balance_transitions",
@@ -85,6 +91,7 @@ TRANSITIONS = Table(
     Index("detailed_balance_by_context", "context_id", "id"),
     Index("detailed_balance_by_time", "time", "id"),
 )
+"""The moves, numbered as they were recorded; no target is an escape."""
 
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
 
