@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from array import array
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -15,6 +15,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,
+    is_context,
     make_context,
     matches_context,
 )
@@ -189,7 +190,7 @@ class TransitionGraph:
         for node, escapes in graph.nodes(data="escapes", default=0):
             result._add_whole((names[node], None, ()), escapes, f"escapes of node {node!r}")
         for source, target, key, data in _keyed_edges(graph):
-            edge = (names[source], names[target], key if _is_context(key) else ())
+            edge = (names[source], names[target], key if is_context(key) else ())
             where = f"attribute {count!r} of edge {source!r} -> {target!r}"
             result._add_whole(edge, data.get(count, 1), where)
         return result
@@ -287,18 +288,11 @@ def _check_key(source: object, target: object, context: object) -> None:
         raise InvalidInputError(f"source must be a str; got {source!r}")
     if target is not None and not isinstance(target, str):
         raise InvalidInputError(f"target must be a str, or None for an escape; got {target!r}")
-    if context and not _is_context(context):
+    if context and not is_context(context):
         raise InvalidInputError(
             "context must be a mapping of labels, or a tuple of (name, value) pairs of str sorted "
             f"by name; got {context!r}"
         )
-
-
-def _is_context(key: Any) -> TypeGuard[Context]:
-    try:
-        return type(key) is tuple and key == make_context(dict(key))
-    except (TypeError, ValueError):
-        return False
 
 
 def _whole_number(value: Any, where: str, *, least: int) -> int:

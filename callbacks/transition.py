@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
-__all__ = ["Context", "ContextLike", "Transition", "make_context", "matches_context"]
+from detailed_balance.analyzers.errors import InvalidInputError
+
+__all__ = [
+    "Context",
+    "ContextLike",
+    "Transition",
+    "is_context",
+    "make_context",
+    "matches_context",
+]
 
 Context: TypeAlias = tuple[tuple[str, str], ...]
 """The labels of a transition, sorted by name: ``(("model", "gpt-4o"), ("version", "2"))``."""
@@ -16,7 +25,12 @@ ContextLike: TypeAlias = Mapping[str, str] | Context | None
 
 
 def make_context(labels: ContextLike) -> Context:
-    """Return `labels` as a `Context`; a `Context` comes back as it is.
+    """Return `labels` as a `Context`; a tuple, such as a `Context`, comes back as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `labels` is no mapping.
 
     Examples
     --------
@@ -27,7 +41,25 @@ def make_context(labels: ContextLike) -> Context:
         return labels
     if not labels:
         return ()
-    return tuple(sorted((str(name), str(value)) for name, value in dict(labels).items()))
+    if not isinstance(labels, Mapping):
+        raise InvalidInputError(
+            f"a context maps labels to values, like {{'model': 'gpt-4o'}}; got {labels!r}"
+        )
+    return tuple(sorted((str(name), str(value)) for name, value in labels.items()))
+
+
+def is_context(key: Any) -> TypeGuard[Context]:
+    """Say whether `key` is a tuple of (name, value) pairs of str, sorted by name.
+
+    Examples
+    --------
+    >>> is_context((("model", "gpt-4o"),)), is_context("model"), is_context(())
+    (True, False, True)
+    """
+    try:
+        return type(key) is tuple and key == make_context(dict(key))
+    except (TypeError, ValueError):
+        return False
 
 
 def matches_context(context: Context, wanted: ContextLike) -> bool:

@@ -12,7 +12,7 @@ from xml.parsers import expat
 import networkx as nx
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks.transition import Transition, make_context
+from detailed_balance.callbacks.transition import Transition, is_context
 from detailed_balance.readers.base import BadLines, ReadOptions, open_trace, read_records
 from detailed_balance.readers.fields import BadRecordError, FieldNames, parse_count, parse_state
 from detailed_balance.text import safe_text
@@ -68,16 +68,9 @@ def _edges(graph: nx.Graph[Any], fields: FieldNames) -> Iterator[tuple[str, dict
     for source, target, key, data in multi.edges(keys=True, data=True):
         record = {name: value for name, value in (usual | data).items() if name in wanted}
         record |= {fields.source: source, fields.target: target}
-        if _is_context(key):
+        if is_context(key):
             record["context"] = dict(key)
         yield f"edge {source!r} -> {target!r}", record
-
-
-def _is_context(key: Any) -> bool:
-    try:
-        return isinstance(key, tuple) and key == make_context(dict(key))
-    except (TypeError, ValueError):
-        return False
 
 
 def _refuse_entities(text: bytes) -> None:
