@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.tables import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -78,6 +79,26 @@ class Kernel:
         if len(names) != len(dense):
             raise InvalidInputError(f"{len(names)} states for a matrix of shape {dense.shape}")
         return cls(names, csr_array(dense))
+
+    def to_table(self) -> Table:
+        """Return the columns source, target and probability, for the entries above 0."""
+        entries = self.probabilities.tocoo()
+        return {
+            "source": [self.states[i] for i in entries.row],
+            "target": [self.states[i] for i in entries.col],
+            "probability": entries.data.tolist(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        result = {
+            "transitions": self.to_table(),
+            "states": self.states,
+            "attempts": self.attempts,
+            "dropped": self.dropped,
+            "settings": {"attempts": self.mode, "min_attempts": self.min_attempts},
+        }
+        return dict(plain(result))
 
 
 def estimate_kernel(

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,19 @@ def test_states_with_few_attempts_are_dropped_and_named():
     assert kernel.states == ("a", "b")
     assert kernel.dropped == ("c",)
     assert kernel.probabilities.toarray().tolist() == [[0.2, 0.6], [0.5, 0.0]]
+
+
+def test_the_kernel_is_json_and_a_table():
+    kernel = estimate_kernel(COUNTS)
+    assert kernel.to_table() == {
+        "source": ["a", "a", "b"],
+        "target": ["a", "b", "a"],
+        "probability": [0.2, 0.6, 0.5],
+    }
+    result = json.loads(json.dumps(kernel.to_dict()))
+    assert result["dropped"] == ["c"]
+    assert result["attempts"] == [10.0, 10.0]
+    assert result["settings"] == {"attempts": "observed", "min_attempts": 2}
 
 
 @pytest.mark.parametrize(
