@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import networkx as nx
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.special import ndtri
 
 from detailed_balance.analyzers.action import (
     Exponential,
@@ -22,14 +24,20 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
+from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
-from detailed_balance.analyzers.solver import Edges, Residuals, laplacian_solver, minimize_action
+from detailed_balance.analyzers.solution import Method, Report, Residuals, Solution
+from detailed_balance.analyzers.solver import minimize_action
 from detailed_balance.analyzers.tables import Table, plain
+from detailed_balance.analyzers.uncertainty import Sandwich
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Potential", "estimate_potential"]
+
+EXACT_ERRORS = 2_000
+"""Up to so many standard errors are exact by default; more are sketched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +60,10 @@ class Potential:
         S[V] over the moves inside components; those between them cost nothing at the infimum.
     residuals : Residuals
         How exactly the minimum was met.
-    iterations : int
-        Newton steps taken.
+    method : str
+        What solved it: "newton+" and "pcg", "banded", "lu", "amg" or "cuts", or "osborne".
+    iterations, inner_iterations : int
+        Newton steps (or sweeps), and the conjugate gradient iterations inside them.
     kernel : Kernel
         The kernel that was used, with its settings.
     violation : ViolationFunction
@@ -67,10 +77,13 @@ class Potential:
     components: NDArray[np.int64]
     action: float
     residuals: Residuals
+    method: str
     iterations: int
+    inner_iterations: int
     kernel: Kernel
     violation: ViolationFunction
     tolerance: float
+    _sandwich: Sandwich | None = field(default=None, init=False, repr=False)
 
     @property
     def normalized_action(self) -> float:
@@ -123,44 +136,88 @@ class Potential:
         return float(self.standard_errors(g, [f])[0])
 
     def standard_errors(
-        self, reference: str | None = None, states: Iterable[str] | None = None
+        self,
+        reference: str | None = None,
+        states: Iterable[str] | None = None,
+        *,
+        accuracy: float | None = None,
+        seed: int = 0,
     ) -> NDArray[np.float64]:
         """Return the standard errors of V(state) - V(reference) for `states` (default: all).
 
         The sandwich formula: with H the Hessian of the action and M the covariance of its
         gradient, each row of the kernel being multinomial in its attempts,
-        Var = (e_f - e_g)' H+ M H+ (e_f - e_g). One sparse solve for each state.
+        Var = (e_f - e_g)' H+ M H+ (e_f - e_g). One sparse solve for each state; more than 2,000
+        states are sketched unless `accuracy` is 0.
+
+        Parameters
+        ----------
+        accuracy : float
+            The relative standard deviation of each sketched error, 0.05 costs 200 solves for any
+            number of states; 0 for exact errors.
 
         Raises
         ------
         InsufficientDataError
             For a kernel without attempts, one that is known exactly.
         """
-        if self.kernel.attempts is None:
-            raise InsufficientDataError(
-                "an exact kernel has no sampling error; estimate the potential from counts"
-            )
         g = self._ground() if reference is None else self.index(reference)
-        asked = range(len(self.states)) if states is None else [self.index(s) for s in states]
-        attempts = self.kernel.attempts
-        edges = inner_edges(self.kernel, self.components)
-        drop = edges.drop(self.values)
-        solve = laplacian_solver(edges, edges.weight * self.violation.second_derivative(drop))
-        score = self.violation.derivative(drop)
+        asked = np.arange(len(self.states)) if states is None else self._indices(states)
+        if accuracy is None:
+            accuracy = 0.0 if len(asked) <= EXACT_ERRORS else 0.05
+        inside = self.components[asked] == self.components[g]
+        errors = np.full(len(asked), np.nan)
+        if accuracy > 0:
+            errors[inside] = self._errors().errors_to(g, accuracy, seed)[asked[inside]]
+        else:
+            errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
+        return errors
 
-        def error(f: int) -> float:
-            if self.components[f] != self.components[g]:
-                return float("nan")
-            contrast = np.zeros(len(self.states))
-            contrast[f] += 1
-            contrast[g] -= 1
-            influence = score * edges.drop(solve(contrast, 1e-10))
-            mean, _ = edges.gather(edges.weight * influence)
-            square, _ = edges.gather(edges.weight * influence**2)
-            # Rounding may leave a variance of 0 slightly below it.
-            return float(np.sqrt(max(float(((square - mean**2) / attempts).sum()), 0.0)))
+    def pair_errors(
+        self, *, accuracy: float = 0.05, seed: int = 0
+    ) -> csr_array[Any, tuple[int, int]]:
+        """(n, n) csr_array: the standard error of V(f) - V(g) for each move inside a component.
 
-        return np.array([error(f) for f in asked])
+        All at once by a sketch; each has the relative standard deviation `accuracy`.
+        """
+        sandwich = self._errors()
+        found = sandwich.pair_errors(accuracy, seed)
+        errors = np.zeros(self.kernel.probabilities.nnz)
+        for places in sandwich.pairs.places:
+            errors[places[places >= 0]] = found[places >= 0]
+        rates = self.kernel.probabilities
+        return csr_array((errors, rates.indices, rates.indptr), shape=rates.shape)
+
+    def confidence_interval(
+        self,
+        f: str,
+        g: str,
+        *,
+        level: float = 0.95,
+        method: Literal["normal", "bootstrap"] = "normal",
+        replicates: int = 1_000,
+        seed: int = 0,
+    ) -> tuple[float, float]:
+        """Return an interval for V(f) - V(g); NaN where the difference is not finite.
+
+        "normal" takes the standard error; "bootstrap" draws each row of the kernel again and
+        takes one Newton step for each draw, which shows skewness where counts are small.
+        """
+        if not 0 < level < 1:
+            raise InvalidInputError(f"level={level!r}; a confidence level lies between 0 and 1")
+        if method not in {"normal", "bootstrap"}:
+            raise InvalidInputError(f"method={method!r}; allowed are 'normal' and 'bootstrap'")
+        here, there = self.index(f), self.index(g)
+        if self.components[here] != self.components[there]:
+            return float("nan"), float("nan")
+        tails = np.array([0.5 - level / 2, 0.5 + level / 2])
+        if method == "normal":
+            low, high = ndtri(tails) * self._errors().error(here, there)
+        else:
+            changes = self._errors().bootstrap(here, there, replicates, seed)
+            high, low = -np.quantile(changes, tails)
+        difference = self.values[here] - self.values[there]
+        return float(difference + low), float(difference + high)
 
     def order(self) -> nx.DiGraph[int]:
         """Return the partial order of the components: an edge leads downhill, from high to low.
@@ -205,10 +262,28 @@ class Potential:
             "action": self.action,
             "normalized_action": self.normalized_action,
             "residuals": self.residuals,
+            "method": self.method,
             "iterations": self.iterations,
+            "inner_iterations": self.inner_iterations,
             "settings": settings,
         }
         return dict(plain(result))
+
+    def _indices(self, states: Iterable[str]) -> NDArray[np.int64]:
+        return np.array([self.index(state) for state in states], dtype=np.int64)
+
+    def _errors(self) -> Sandwich:
+        """Return the covariance, made once: what it is solved with serves all questions."""
+        if self.kernel.attempts is None:
+            raise InsufficientDataError(
+                "an exact kernel has no sampling error; estimate the potential from counts"
+            )
+        if self._sandwich is None:
+            pairs = Pairs.from_matrix(self.kernel.probabilities, self.components)
+            made = Sandwich(pairs, self.violation, self.values, self.kernel.attempts)
+            object.__setattr__(self, "_sandwich", made)
+        assert self._sandwich is not None  # noqa: S101 - for the type checkers
+        return self._sandwich
 
     def _ground(self) -> int:
         """Return the lowest state of the largest component that nothing leaves."""
@@ -227,7 +302,10 @@ def estimate_potential(
     attempts: Attempts = "observed",
     min_attempts: int = 2,
     initial: Potential | Mapping[str, float] | None = None,
+    method: Method = "auto",
     tolerance: float = 1e-6,
+    max_iterations: int = 200,
+    progress: Report | None = None,
 ) -> Potential:
     """Estimate the potential V that minimises the action.
 
@@ -241,8 +319,16 @@ def estimate_potential(
         As for `estimate_kernel`; ignored for a kernel.
     initial : Potential or mapping of state to value
         Where to start; states that it does not name start at 0.
+    method : str
+        "auto" chooses by the graph; "newton" leaves only the linear solver to choose; "pcg",
+        "banded", "lu", "amg" and "cuts" force that too; "osborne" is for `Exponential` alone.
     tolerance : float
         Stop when another full Newton step would move no difference by more than this / beta.
+    max_iterations : int
+        Give up after so many Newton steps.
+    progress : callable
+        Called with a `Progress` after each step. Where it raises StopIteration, or on Ctrl-C,
+        the estimate so far is that of the `ConvergenceError`.
 
     Returns
     -------
@@ -278,34 +364,44 @@ def estimate_potential(
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     components = labels.astype(np.int64)
+    pairs = Pairs.from_matrix(kernel.probabilities, components)
     solution = minimize_action(
-        inner_edges(kernel, components),
+        pairs,
         violation,
         initial=_initial_values(kernel.states, initial),
+        method=method,
         tolerance=tolerance,
+        max_iterations=max_iterations,
+        progress=progress,
     )
+    return as_potential(solution, kernel, pairs, violation, tolerance)
+
+
+def as_potential(
+    solution: Solution,
+    kernel: Kernel,
+    pairs: Pairs,
+    violation: ViolationFunction,
+    tolerance: float,
+) -> Potential:
+    """Return what the solver found; raises `ConvergenceError` where it did not get there."""
     potential = Potential(
         kernel.states,
         solution.values,
-        components,
-        solution.action,
+        pairs.components,
+        pairs.unscaled_action(violation, solution.values),
         solution.residuals,
+        solution.method,
         solution.iterations,
+        solution.inner_iterations,
         kernel,
         violation,
         tolerance,
     )
     if not solution.converged:
-        raise ConvergenceError(_not_converged(potential), potential)
+        reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
+        raise ConvergenceError(_not_converged(potential, reason), potential)
     return potential
-
-
-def inner_edges(kernel: Kernel, components: NDArray[Any]) -> Edges:
-    """Return the moves that stay inside a component, self-loops left out."""
-    edges = kernel.probabilities.tocoo()
-    inner = (edges.row != edges.col) & (components[edges.row] == components[edges.col])
-    inner &= edges.data > 0
-    return Edges(edges.row[inner], edges.col[inner], edges.data[inner], components)
 
 
 def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts: int) -> Kernel:
@@ -320,15 +416,21 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
             f"a potential needs two states or more; there is {list(kernel.states)}{dropped}. "
             "Record more, or tell states apart more finely with another state function"
         )
+    if not kernel.probabilities.has_canonical_format:
+        tidy = kernel.probabilities.copy()
+        tidy.sum_duplicates()
+        kernel = replace(kernel, probabilities=tidy)
     return kernel
 
 
 def _initial_values(
     states: tuple[str, ...], initial: Potential | Mapping[str, float] | None
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     if initial is None:
-        return np.zeros(len(states))
+        return None
     if isinstance(initial, Potential):
+        if initial.states == states:
+            return initial.values
         initial = dict(zip(initial.states, initial.values.tolist(), strict=True))
     values = np.array([initial.get(state, 0.0) for state in states], dtype=np.float64)
     if not np.all(np.isfinite(values)):
@@ -337,10 +439,10 @@ def _initial_values(
     return values
 
 
-def _not_converged(potential: Potential) -> str:
+def _not_converged(potential: Potential, reason: str) -> str:
     residuals = potential.residuals
     return (
-        f"the action was not minimised in {potential.iterations} steps: flow residual "
+        f"the action was not minimised in {potential.iterations} steps, {reason}: flow residual "
         f"{residuals.flow:.2g} (1e-10 wanted), next step {residuals.step:.2g} "
         f"({potential.tolerance / potential.violation.beta:.2g} wanted), decrement "
         f"{residuals.decrement:.2g} (1e-12 wanted). The last estimate is this error's `estimate`"
