@@ -14,23 +14,40 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.flows import Pairs
 
-__all__ = ["CUT_LIMIT", "CutSolver", "is_wide"]
+__all__ = ["CUT_LIMIT", "CutSolver", "add_up_tree", "is_wide"]
 
-CUT_LIMIT = 2_000
+CUT_LIMIT = 5_000
 """Up to so many states wide weights are solved by cuts; the matrix of cuts is dense."""
 
 WIDE = 1e-9
 """Where the weakest pair has less than this share of the strongest, sums over states lose it."""
 
 
-def is_wide(pairs: Pairs, stiffness: NDArray[np.float64]) -> bool:
-    """Return whether rounding in strong pairs would drown weak ones, on a graph that allows cuts.
+def is_wide(stiffness: NDArray[np.float64]) -> bool:
+    """Return whether rounding in strong pairs would drown weak ones.
 
     Between two clusters tied by weak links only, the balance of V rests on those links; summed
     up state by state, they vanish beside the rounding of the flows inside the clusters.
     """
-    small = len(pairs) > 0 and pairs.n_states <= CUT_LIMIT
-    return small and bool(stiffness.min() < WIDE * stiffness.max())
+    return bool(stiffness.min(initial=np.inf) < WIDE * stiffness.max(initial=0.0))
+
+
+def add_up_tree(
+    pairs: Pairs, stiffness: NDArray[np.float64], drop: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,) array: the V that has the (m,) drops exactly on the strongest spanning trees."""
+    n = pairs.n_states
+    parent = _parents(pairs, stiffness)
+    shape = (n, n)
+    matrix = csr_array((drop, pairs.second, pairs.starts), shape=shape)
+    below = np.flatnonzero(parent < n)
+    values = np.zeros(n + 1)
+    # Stored once per pair: one of the two directions is there, the other reads as 0.
+    values[below] = matrix[below, parent[below]] - matrix[parent[below], below]
+    up = np.append(parent, n)
+    while (up < n).any():  # each pass doubles the way towards the root that is added up
+        values, up = values + values[up], up[up]
+    return values[:n]
 
 
 class CutSolver:
@@ -46,6 +63,7 @@ class CutSolver:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
+        self.left = np.zeros(pairs.n_states)
 
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights of the Hessian, and the spanning tree that they give."""

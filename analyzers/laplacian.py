@@ -41,7 +41,7 @@ class LaplacianSolver:
     """Solve H x = b for a Laplacian H whose pattern stays and whose weights change.
 
     Every method is a conjugate gradient iteration that ends on its true residual; they differ
-    in the preconditioner. "auto" begins with the diagonal ("pcg") and, where that stalls, goes
+    in the preconditioner. What is left of b after a solve is `left`. "auto" begins with the diagonal ("pcg") and, where that stalls, goes
     on with what suits the graph: "banded" (rings, paths, strips), "lu" (small graphs and those
     that are almost trees), or multigrid ("amg").
 
@@ -56,6 +56,7 @@ class LaplacianSolver:
     def __init__(self, pairs: Pairs, method: str = "auto") -> None:
         self.pairs = pairs
         self.iterations = 0
+        self.left = np.zeros(pairs.n_states)
         self.method = method
         if method == "auto":
             self.method = "lu" if pairs.n_states <= DENSE_LIMIT else "pcg"
@@ -125,6 +126,7 @@ class LaplacianSolver:
         goal = rtol**2 * _dot(b, b / self.degree)
         r = b - self._apply(x) if x.any() else b.copy()
         p, before = np.zeros_like(b), 1.0
+        self.left = r
         for _ in range(limit):
             z = precondition(r)
             size = _dot(r, z)

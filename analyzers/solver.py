@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detailed_balance.analyzers.action import Exponential
-from detailed_balance.analyzers.cuts import CutSolver, is_wide
+from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.flows import Flows, Pairs, pair_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.action import ViolationFunction
 
 __all__ = ["minimize_action"]
+
+ROUNDING = 1e-15
+"""A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
+
+PATIENCE = 50
+"""Where so many steps bring the minimum no nearer, rounding is all that is left."""
 
 
 def minimize_action(
@@ -82,11 +88,13 @@ class _Search:
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
+        self.nearest, self.stalls = np.inf, 0
+        self.floor = ROUNDING
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
         if initial is not None:
-            self.values = initial.astype(np.float64)
+            self.values, self.floor = initial.astype(np.float64), 0.1 * BALANCED
         if self.asked == "osborne":
             self._sweep()
         elif initial is None:
@@ -96,7 +104,8 @@ class _Search:
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
         done = self.residuals.are_small(self.tolerance)
-        return done or self.iterations >= max_iterations or not np.isfinite(self.residuals.step)
+        lost = self.stalls > PATIENCE or not np.isfinite(self.residuals.step)
+        return done or lost or self.iterations >= max_iterations
 
     def advance(self) -> None:
         """Take the step, and look at the next."""
@@ -123,23 +132,27 @@ class _Search:
     def _look(self, point: _Point) -> None:
         """Solve for the next Newton step, and say how far it is to the minimum."""
         self.point, self.values = point, point.values
+        if self._loses_digits():
+            self.linear = CutSolver(self.pairs)
         self.step = self._newton_step()
         self.residuals = self._measure()
-        if self.residuals.are_small(self.tolerance) and self._loses_digits():
-            self.linear = CutSolver(self.pairs)
-            self.step = self._newton_step()
-            self.residuals = self._measure()
+        self._count_stalls()
         self._report(self.residuals)
 
     def _newton_step(self) -> NDArray[np.float64]:
         self.linear.refresh(self.point.flows.stiffness)
-        return self.linear.solve_flow(self.point.flows.net, _precision(self.point.imbalance))
+        precision = _precision(self.point.imbalance, self.floor)
+        return self.linear.solve_flow(self.point.flows.net, precision)
 
     def _measure(self) -> Residuals:
         point, action = self.point, self.point.flows.action
         decrement = float(point.pull @ self.step) / action if action > 0 else 0.0
-        moved = self.pairs.largest_move(self.step)
-        return Residuals(point.imbalance, moved, max(decrement, 0.0))
+        moved, imbalance = self.pairs.largest_move(self.step), point.imbalance
+        if moved <= self.tolerance:
+            # So small a step is linear: what its solve left over is the imbalance after it.
+            after = _imbalance(self.pairs, point.flows, self.linear.left)
+            imbalance = min(imbalance, after + (self.violation.beta * moved) ** 2)
+        return Residuals(imbalance, moved, max(decrement, 0.0))
 
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
@@ -168,18 +181,23 @@ class _Search:
     def _guess(self) -> NDArray[np.float64]:
         """Expand each pair about the drop that balances it alone, and solve that once.
 
-        One linear solve finds a V of any spread where the chain is nearly reversible. V = 0 is
-        better where that costs less.
+        One linear solve finds a V of any spread where the chain is nearly reversible; where the
+        weights are too wide for it, the strongest pairs speak for all. V = 0 is better where that
+        costs less.
         """
         pairs = self.pairs
         with np.errstate(divide="ignore"):
             balanced = np.log(pairs.forward) - np.log(pairs.backward)
         balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
         flows = pair_flows(self.violation, pairs, balanced)
-        if self.asked == "auto" and is_wide(pairs, flows.stiffness):
+        wide = is_wide(flows.stiffness)
+        if wide and self.asked == "auto" and pairs.n_states <= CUT_LIMIT:
             self.linear = CutSolver(pairs)
-        self.linear.refresh(flows.stiffness)
-        guess = self.linear.solve_flow(flows.stiffness * balanced + flows.net, 1e-2)
+        if wide and not isinstance(self.linear, CutSolver):
+            guess = add_up_tree(pairs, flows.stiffness, balanced)
+        else:
+            self.linear.refresh(flows.stiffness)
+            guess = self.linear.solve_flow(flows.stiffness * balanced + flows.net, 1e-2)
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
         if not pair_flows(self.violation, pairs, pairs.drop(guess)).action <= flat:
@@ -197,7 +215,13 @@ class _Search:
 
     def _loses_digits(self) -> bool:
         automatic = self.asked == "auto" and not isinstance(self.linear, CutSolver)
-        return automatic and is_wide(self.pairs, self.point.flows.stiffness)
+        small = self.pairs.n_states <= CUT_LIMIT
+        return automatic and small and is_wide(self.point.flows.stiffness)
+
+    def _count_stalls(self) -> None:
+        self.stalls += 1
+        if self.residuals.step < 0.9 * self.nearest:
+            self.nearest, self.stalls = self.residuals.step, 0
 
     def _report(self, residuals: Residuals) -> None:
         if self.progress is not None:
@@ -229,13 +253,10 @@ def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> float:
     return float((pairs.component_sums(np.abs(pull)) / whole).max(initial=0.0))
 
 
-def _precision(imbalance: float) -> float:
+def _precision(imbalance: float, floor: float) -> float:
     """Return how exactly a step is worth solving for (Eisenstat and Walker's forcing term).
 
-    Early steps need little, and the power keeps the convergence superlinear. The last step is
-    solved down to rounding: a bottleneck of the graph, where a tiny flow moves V far, is seen
-    only so.
+    Early steps need little; the power keeps the convergence superlinear. The floor ends it.
     """
-    if imbalance <= BALANCED:
-        return float(np.clip(1e-15 / max(imbalance, 1e-15), 1e-6, 0.1))
-    return float(np.clip(max(imbalance**0.75, 0.1 * BALANCED / imbalance), 1e-6, 0.1))
+    worth = max(imbalance**0.75, floor / max(imbalance, floor))
+    return float(np.clip(worth, 1e-7, 0.1))
