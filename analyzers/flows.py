@@ -78,7 +78,9 @@ class Pairs:
         Each component is scaled to a mean weight of 1 for each of its states. That moves no
         minimum, and lets components many orders of magnitude apart be solved together.
         """
-        forward, backward = (np.where(at >= 0, data[at], 0.0) for at in self.places)
+        # A move never seen reads the zero that is put behind the rest, at -1.
+        padded = np.append(data, 0.0)
+        forward, backward = padded[self.places[0]], padded[self.places[1]]
         scale = 1 / self._component_means(forward + backward)
         of_pair = scale[0] if len(scale) == 1 else scale[self.components][self.first]
         return replace(self, forward=forward * of_pair, backward=backward * of_pair, scale=scale)
@@ -120,15 +122,6 @@ class Pairs:
             sizes = np.maximum(np.bincount(self.components), 1)
             total = self.component_sums(np.bincount(self.first, flow, self.n_states)) / sizes
         return np.where(total > 0, total, 1.0)
-
-    def unscaled_action(self, violation: ViolationFunction, values: NDArray[np.float64]) -> float:
-        """S[V] in the weights of the matrix."""
-        drop, unit = self.drop(values), (1 / self.scale)[self.components][self.first]
-        total = 0.0
-        for weight, x in ((self.forward, drop), (self.backward, -drop)):
-            seen = weight > 0  # an unseen move costs nothing, however steep
-            total += float((weight[seen] * unit[seen]) @ violation.value(x[seen]))
-        return total
 
     def component_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (n,) quantity summed over the states of each component."""

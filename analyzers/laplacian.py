@@ -40,10 +40,10 @@ Apply: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
 class LaplacianSolver:
     """Solve H x = b for a Laplacian H whose pattern stays and whose weights change.
 
-    Every method is a conjugate gradient iteration that ends on its true residual; they differ
-    in the preconditioner. What is left of b after a solve is `left`. "auto" begins with the diagonal ("pcg") and, where that stalls, goes
-    on with what suits the graph: "banded" (rings, paths, strips), "lu" (small graphs and those
-    that are almost trees), or multigrid ("amg").
+    Every method is a conjugate gradient iteration that ends on its true residual, kept as
+    `left`; they differ in the preconditioner. "auto" begins with the diagonal ("pcg") and, where
+    that stalls, goes on with what suits the graph: "banded" (rings, paths, strips), "lu" (small
+    graphs and those that are almost trees), or multigrid ("amg").
 
     Parameters
     ----------
@@ -79,17 +79,13 @@ class LaplacianSolver:
         x is one of the solutions that differ by a constant in each component.
         """
         if self.method == "pcg":
-            x, done = self._iterate(b, np.zeros_like(b), rtol, self._by_degree, JACOBI_ITERATIONS)
+            x, done = self._iterate(b, np.zeros_like(b), rtol, None, JACOBI_ITERATIONS)
             if done:
                 return x
             if not self._may_change:
-                return self._iterate(b, x, rtol, self._by_degree, 100 * JACOBI_ITERATIONS)[0]
+                return self._iterate(b, x, rtol, None, 100 * JACOBI_ITERATIONS)[0]
             self.method = self._better_method()
         return self._solve_strongly(b, rtol)
-
-    def solve_flow(self, net: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
-        """Return the same for the divergence of an (m,) net flow."""
-        return self.solve(self.pairs.outflow(net), rtol)
 
     def _solve_strongly(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         x = np.zeros_like(b)
@@ -111,15 +107,12 @@ class LaplacianSolver:
         result -= self._lower @ x
         return np.asarray(result)
 
-    def _by_degree(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(r / self.degree)
-
     def _iterate(
         self,
         b: NDArray[np.float64],
         x: NDArray[np.float64],
         rtol: float,
-        precondition: Apply,
+        precondition: Apply | None,
         limit: int,
     ) -> tuple[NDArray[np.float64], bool]:
         """Preconditioned conjugate gradients from x, until |r| <= rtol |b| in the degree norm."""
@@ -127,11 +120,12 @@ class LaplacianSolver:
         r = b - self._apply(x) if x.any() else b.copy()
         p, before = np.zeros_like(b), 1.0
         self.left = r
-        for _ in range(limit):
-            z = precondition(r)
-            size = _dot(r, z)
-            if not (_dot(r, r / self.degree) if precondition != self._by_degree else size) > goal:
+        for _ in range(limit + 1):
+            alone = r / self.degree  # what each state would do on its own
+            if not _dot(r, alone) > goal:
                 return x, True
+            z = alone if precondition is None else precondition(r)
+            size = _dot(r, z)
             p *= size / before
             p += z
             q = self._apply(p)
@@ -142,7 +136,7 @@ class LaplacianSolver:
             r -= length * q
             before = size
             self.iterations += 1
-        return x, bool(_dot(r, r / self.degree) <= goal)
+        return x, False
 
     # What to do where the diagonal is not enough.
 
@@ -161,7 +155,13 @@ class LaplacianSolver:
 
     def _make_preconditioner(self) -> Apply:
         makers = {"banded": self._banded, "lu": self._lu, "amg": self._multigrid}
-        solve = makers[self.method]()
+        try:
+            solve = makers[self.method]()
+        except (np.linalg.LinAlgError, RuntimeError):
+            if not self._may_change:
+                raise
+            self.method = "amg"  # rounding made a pivot vanish: multigrid divides by none
+            solve = self._multigrid()
         scale = 1 / np.sqrt(self.degree)
         return lambda r: np.asarray(scale * solve(scale * r))
 

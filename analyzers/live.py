@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.flows import Pairs
-from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
+from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
 from detailed_balance.analyzers.solver import minimize_action
 
@@ -66,6 +66,7 @@ class LivePotential:
         }
         self._counts = counts.without_boundaries()
         self._pending: dict[tuple[str, str | None], int] = {}
+        self._since: dict[tuple[str, str | None], int] = {}
         self._estimate_afresh(None)
 
     def update(self, source: str, target: str | None, count: int = 1) -> None:
@@ -77,8 +78,8 @@ class LivePotential:
     @property
     def counts(self) -> TransitionCounts:
         """All that was recorded, without START and END."""
-        self._absorb()
-        return self._counts
+        edges = [(f, g, c) for part in (self._since, self._pending) for (f, g), c in part.items()]
+        return self._counts + TransitionCounts.from_edges(edges) if edges else self._counts
 
     @property
     def potential(self) -> Potential:
@@ -95,89 +96,74 @@ class LivePotential:
     def _absorb(self) -> None:
         if not self._pending:
             return
-        moves, self._pending = self._pending, {}
-        if self._changes_nothing_but_weights(moves):
-            self._estimate_again(moves)
+        if self._is_familiar(self._pending):
+            self._estimate_again(self._pending)
+            for move, count in self._pending.items():
+                self._since[move] = self._since.get(move, 0) + count
         else:
-            edges = [(source, target, count) for (source, target), count in moves.items()]
-            self._counts = self._counts + TransitionCounts.from_edges(edges)
+            self._counts, self._since = self.counts, {}
             self._estimate_afresh(self._potential)
+        self._pending = {}
 
     def _estimate_afresh(self, initial: Potential | None) -> None:
-        self._potential = estimate_potential(self._counts, initial=initial, **self._settings)
-        kernel, components = self._potential.kernel, self._potential.components
-        self._pairs = Pairs.from_matrix(kernel.probabilities, components)
-        place = {state: i for i, state in enumerate(kernel.states)}
-        self._place = np.array([place.get(state, -1) for state in self._counts.states])
+        potential = estimate_potential(self._counts, initial=initial, **self._settings)
+        states, kernel = potential.kernel.states, potential.kernel
+        known = self._counts if states == self._counts.states else self._counts.restrict(states)
+        self._index, self._moves = known._indices, known.counts
+        self._pairs = Pairs.from_matrix(kernel.probabilities, potential.components)
+        self._potential = potential
 
-    def _changes_nothing_but_weights(self, moves: dict[tuple[str, str | None], int]) -> bool:
+    def _is_familiar(self, moves: dict[tuple[str, str | None], int]) -> bool:
         """Return whether all moves stay inside components of states that are in already."""
-        known, components = self._counts._indices, self._potential.components
+        index, components = self._index, self._potential.components
         for source, target in moves:
-            if source not in known or (target is not None and target not in known):
+            if source not in index or (target is not None and target not in index):
                 return False
-            f = self._place[known[source]]
-            g = f if target is None else self._place[known[target]]
-            if f < 0 or g < 0 or components[f] != components[g]:
+            if target is not None and components[index[source]] != components[index[target]]:
                 return False
         return True
 
     def _estimate_again(self, moves: dict[tuple[str, str | None], int]) -> None:
-        known = self._counts._indices
-        source = np.array([known[f] for f, _ in moves])
-        target = np.array([-1 if g is None else known[g] for _, g in moves])
-        count = np.array(list(moves.values()))
-        self._counts = _grown(self._counts, source, target, count)
-        kernel = self._kernel()
-        if not self._pairs_hold(kernel):
-            self._pairs = Pairs.from_matrix(kernel.probabilities, self._potential.components)
+        kernel, last = self._grown_kernel(moves), self._potential
+        if kernel.probabilities.nnz == last.kernel.probabilities.nnz:
+            pairs = self._pairs.with_weights(kernel.probabilities.data)
         else:
-            self._pairs = self._pairs.with_weights(kernel.probabilities.data)
-        last = self._potential
+            pairs = Pairs.from_matrix(kernel.probabilities, last.components)
         solution = minimize_action(
-            self._pairs, last.violation, initial=last.values, tolerance=last.tolerance
+            pairs, last.violation, initial=last.values, tolerance=last.tolerance
         )
-        self._potential = as_potential(
-            solution, kernel, self._pairs, last.violation, last.tolerance
-        )
+        self._pairs = pairs
+        self._potential = as_potential(solution, kernel, pairs, last.violation, last.tolerance)
 
-    def _kernel(self) -> Kernel:
-        """Return the kernel of the counts as they are; the states kept stay the same."""
-        return estimate_kernel(self._counts, min_attempts=self._settings["min_attempts"])
-
-    def _pairs_hold(self, kernel: Kernel) -> bool:
-        return kernel.probabilities.nnz == self._potential.kernel.probabilities.nnz
-
-
-def _grown(
-    counts: TransitionCounts,
-    source: NDArray[np.int64],
-    target: NDArray[np.int64],
-    count: NDArray[np.int64],
-) -> TransitionCounts:
-    """Return the counts with moves added between known states; the target -1 is an escape."""
-    matrix, attempts = counts.counts, counts.attempts.copy()
-    np.add.at(attempts, source, count)
-    inner = target >= 0
-    new = (source[inner], target[inner])
-    place = _places(matrix, *new)
-    if (place >= 0).all():
-        data = matrix.data.copy()
-        np.add.at(data, place, count[inner])
-        grown = csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
-    else:
-        grown = csr_array(matrix + csr_array((count[inner], new), shape=matrix.shape))
-    return replace(counts, counts=grown, attempts=attempts)
+    def _grown_kernel(self, moves: dict[tuple[str, str | None], int]) -> Kernel:
+        """Add moves between known states to the counts, and return the kernel of them all."""
+        kernel, index = self._potential.kernel, self._index
+        assert kernel.attempts is not None  # noqa: S101 - for the type checkers
+        attempts = kernel.attempts.copy()
+        np.add.at(attempts, [index[f] for f, _ in moves], list(moves.values()))
+        inner = [(index[f], index[g], c) for (f, g), c in moves.items() if g is not None]
+        self._moves = _with_entries(self._moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
+        grown = self._moves
+        rates = np.minimum(1.0, grown.data / np.repeat(attempts, np.diff(grown.indptr)))
+        matrix = csr_array((rates, grown.indices, grown.indptr), shape=grown.shape)
+        return replace(kernel, probabilities=matrix, attempts=attempts)
 
 
-def _places(
-    matrix: csr_array[Any, tuple[int, int]], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return where entries stand in the data of a matrix with sorted rows; -1 for none."""
-    found = np.full(len(rows), -1, dtype=np.int64)
-    for k, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-        start, end = matrix.indptr[i], matrix.indptr[i + 1]
-        place = start + np.searchsorted(matrix.indices[start:end], j)
-        if place < end and matrix.indices[place] == j:
-            found[k] = place
-    return found
+def _with_entries(
+    matrix: csr_array[Any, tuple[int, int]], entries: NDArray[np.int64]
+) -> csr_array[Any, tuple[int, int]]:
+    """Return the matrix with (row, column, count) entries added; its pattern grows if it must."""
+    rows, columns, counts = entries.T
+    place = np.array([_place(matrix, i, j) for i, j in entries[:, :2].tolist()], dtype=np.int64)
+    if (place < 0).any():
+        return csr_array(matrix + csr_array((counts, (rows, columns)), shape=matrix.shape))
+    data = matrix.data.copy()
+    np.add.at(data, place, counts)
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _place(matrix: csr_array[Any, tuple[int, int]], row: int, column: int) -> int:
+    """Return where an entry stands in the data of a matrix with sorted rows; -1 for nowhere."""
+    start, end = matrix.indptr[row], matrix.indptr[row + 1]
+    place = int(start + np.searchsorted(matrix.indices[start:end], column))
+    return place if place < end and matrix.indices[place] == column else -1

@@ -56,8 +56,6 @@ class Potential:
         V, in units of 1 / beta; the lowest state of each component is at 0.
     components : (n,) array of int
         The strongly connected component of each state.
-    action : float
-        S[V] over the moves inside components; those between them cost nothing at the infimum.
     residuals : Residuals
         How exactly the minimum was met.
     method : str
@@ -75,7 +73,6 @@ class Potential:
     states: tuple[str, ...]
     values: NDArray[np.float64]
     components: NDArray[np.int64]
-    action: float
     residuals: Residuals
     method: str
     iterations: int
@@ -84,6 +81,15 @@ class Potential:
     violation: ViolationFunction
     tolerance: float
     _sandwich: Sandwich | None = field(default=None, init=False, repr=False)
+
+    @property
+    def action(self) -> float:
+        """S[V] over the moves inside components; those between cost nothing at the infimum."""
+        edges = self.kernel.probabilities.tocoo()
+        inner = (edges.row != edges.col) & (edges.data > 0)
+        inner &= self.components[edges.row] == self.components[edges.col]
+        drop = self.values[edges.row[inner]] - self.values[edges.col[inner]]
+        return float(edges.data[inner] @ self.violation.value(drop))
 
     @property
     def normalized_action(self) -> float:
@@ -304,7 +310,7 @@ def estimate_potential(
     initial: Potential | Mapping[str, float] | None = None,
     method: Method = "auto",
     tolerance: float = 1e-6,
-    max_iterations: int = 200,
+    max_iterations: int = 500,
     progress: Report | None = None,
 ) -> Potential:
     """Estimate the potential V that minimises the action.
@@ -389,7 +395,6 @@ def as_potential(
         kernel.states,
         solution.values,
         pairs.components,
-        pairs.unscaled_action(violation, solution.values),
         solution.residuals,
         solution.method,
         solution.iterations,

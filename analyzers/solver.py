@@ -43,7 +43,7 @@ def minimize_action(
     initial: NDArray[np.float64] | None = None,
     method: Method = "auto",
     tolerance: float = 1e-6,
-    max_iterations: int = 200,
+    max_iterations: int = 500,
     progress: Report | None = None,
 ) -> Solution:
     """Minimise S[V] by damped inexact Newton steps, all components at once.
@@ -88,13 +88,13 @@ class _Search:
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
-        self.nearest, self.stalls = np.inf, 0
-        self.floor = ROUNDING
+        self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
+        self.warm = False
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
         if initial is not None:
-            self.values, self.floor = initial.astype(np.float64), 0.1 * BALANCED
+            self.values, self.warm = initial.astype(np.float64), True
         if self.asked == "osborne":
             self._sweep()
         elif initial is None:
@@ -141,8 +141,15 @@ class _Search:
 
     def _newton_step(self) -> NDArray[np.float64]:
         self.linear.refresh(self.point.flows.stiffness)
-        precision = _precision(self.point.imbalance, self.floor)
-        return self.linear.solve_flow(self.point.flows.net, precision)
+        precision = _precision(self.point.imbalance, 0.5 * BALANCED if self.warm else ROUNDING)
+        return self._solve(self.point.flows.net, self.point.pull, precision)
+
+    def _solve(
+        self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
+    ) -> NDArray[np.float64]:
+        if isinstance(self.linear, CutSolver):
+            return self.linear.solve_flow(net)
+        return self.linear.solve(pull, precision)
 
     def _measure(self) -> Residuals:
         point, action = self.point, self.point.flows.action
@@ -197,7 +204,8 @@ class _Search:
             guess = add_up_tree(pairs, flows.stiffness, balanced)
         else:
             self.linear.refresh(flows.stiffness)
-            guess = self.linear.solve_flow(flows.stiffness * balanced + flows.net, 1e-2)
+            net = flows.stiffness * balanced + flows.net
+            guess = self._solve(net, pairs.outflow(net), 1e-2)
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
         if not pair_flows(self.violation, pairs, pairs.drop(guess)).action <= flat:
@@ -220,8 +228,10 @@ class _Search:
 
     def _count_stalls(self) -> None:
         self.stalls += 1
-        if self.residuals.step < 0.9 * self.nearest:
-            self.nearest, self.stalls = self.residuals.step, 0
+        if self.residuals.step < 0.9 * self.nearest or self.point.flows.action < self.lowest:
+            self.stalls = 0
+        self.nearest = min(self.nearest, self.residuals.step)
+        self.lowest = min(self.lowest, 0.999 * self.point.flows.action)
 
     def _report(self, residuals: Residuals) -> None:
         if self.progress is not None:
