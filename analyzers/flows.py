@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "pair_flows"]
+__all__ = ["Flows", "Pairs", "add_at", "pair_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -64,7 +64,7 @@ class Pairs:
         back = _moves(matrix, components, upper=False).T.tocsr()
         # One addition finds the union of both patterns and keeps the two places apart.
         union = csr_array(there + 1j * back)
-        places = np.stack([union.data.real, union.data.imag]).astype(there.indices.dtype) - 1
+        places = np.stack([np.real(union.data), np.imag(union.data)]).astype(there.indices.dtype) - 1
         first = _rows(union)
         nothing = np.empty(0)
         pattern = cls(
@@ -105,14 +105,12 @@ class Pairs:
     def add_up(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the sum of an (m,) quantity over the pairs of each state."""
         n = self.n_states
-        total = np.bincount(self.first, flow, n) + np.bincount(self.second, flow, n)
-        return total.astype(np.float64, copy=False)  # no pairs at all would give integers
+        return add_at(self.first, flow, n) + add_at(self.second, flow, n)
 
     def outflow(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: what leaves each state, for an (m,) flow from first to second."""
         n = self.n_states
-        net = np.bincount(self.first, flow, n) - np.bincount(self.second, flow, n)
-        return net.astype(np.float64, copy=False)
+        return add_at(self.first, flow, n) - add_at(self.second, flow, n)
 
     def _component_means(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (m,) quantity summed per component, over its states; 1 where empty."""
@@ -120,12 +118,14 @@ class Pairs:
             total = np.array([flow.sum() / self.n_states])
         else:
             sizes = np.maximum(np.bincount(self.components), 1)
-            total = self.component_sums(np.bincount(self.first, flow, self.n_states)) / sizes
+            total = self.component_sums(add_at(self.first, flow, self.n_states)) / sizes
         return np.where(total > 0, total, 1.0)
 
     def component_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (n,) quantity summed over the states of each component."""
-        return np.bincount(self.components, values, self.n_components).astype(np.float64)
+        if self.n_components == 1:
+            return np.array([values.sum()])
+        return add_at(self.components, values, self.n_components)
 
     def lowest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: the lowest of (n,) values in each component."""
@@ -152,6 +152,12 @@ class Flows:
     """The flow in both directions."""
     stiffness: NDArray[np.float64]
     """forward K''(x) + backward K''(-x), the weights of the Hessian, a graph Laplacian."""
+
+
+def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np.float64]:
+    """(length,) array: (m,) values added up by their (m,) places."""
+    # Without any values, bincount would count in integers.
+    return np.bincount(place, values, length).astype(np.float64, copy=False)
 
 
 def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:

@@ -78,6 +78,7 @@ class LaplacianSolver:
 
         x is one of the solutions that differ by a constant in each component.
         """
+        b = self._consistent(b)
         if self.method == "pcg":
             x, done = self._iterate(b, np.zeros_like(b), rtol, None, JACOBI_ITERATIONS)
             if done:
@@ -106,6 +107,12 @@ class LaplacianSolver:
         result -= self._upper @ x
         result -= self._lower @ x
         return np.asarray(result)
+
+    def _consistent(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take out what rounding left of the sums, or no x would solve it."""
+        pairs = self.pairs
+        excess = pairs.component_sums(b) / pairs.component_sums(self.degree)
+        return np.asarray(b - self.degree * excess[pairs.components])
 
     def _iterate(
         self,

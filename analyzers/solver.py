@@ -10,7 +10,7 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, pair_flows
+from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
 from detailed_balance.analyzers.solution import (
@@ -258,7 +258,7 @@ def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> float:
     tiny = np.finfo(float).tiny
     if pairs.n_components == 1:
         return float(np.abs(pull).sum() / max(2 * flows.total.sum(), tiny))
-    through = np.bincount(pairs.first, flows.total, pairs.n_states)
+    through = add_at(pairs.first, flows.total, pairs.n_states)
     whole = np.maximum(2 * pairs.component_sums(through), tiny)
     return float((pairs.component_sums(np.abs(pull)) / whole).max(initial=0.0))
 

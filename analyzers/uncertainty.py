@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detailed_balance.analyzers.flows import add_at
 from detailed_balance.analyzers.laplacian import DIRECT_LIMIT, LaplacianSolver
 
 if TYPE_CHECKING:
@@ -143,9 +144,7 @@ class Sandwich:
         back = back_root * (other - back_root * shared[second]) * noise[second]
         return there, back
 
-    def _by_source(
-        self, there: NDArray[np.float64], back: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _by_source(self, there: NDArray[Any], back: NDArray[Any]) -> NDArray[np.float64]:
         """(n,) array: moves first -> second and second -> first, added up where they begin."""
         n = self.pairs.n_states
-        return np.bincount(self.pairs.first, there, n) + np.bincount(self.pairs.second, back, n)
+        return add_at(self.pairs.first, there, n) + add_at(self.pairs.second, back, n)
