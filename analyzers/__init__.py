@@ -12,7 +12,9 @@ from detailed_balance.analyzers.balance import BalanceReport, Violation, check_b
 from detailed_balance.analyzers.counts import END, START, TransitionCounts
 from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
 from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
+from detailed_balance.analyzers.live import LivePotential
 from detailed_balance.analyzers.potential import Potential, estimate_potential
+from detailed_balance.analyzers.solution import Progress
 
 __all__ = [
     "END",
@@ -21,7 +23,9 @@ __all__ = [
     "CustomViolation",
     "Exponential",
     "Kernel",
+    "LivePotential",
     "Potential",
+    "Progress",
     "Softplus",
     "TransitionCounts",
     "Trap",

@@ -64,7 +64,8 @@ class Pairs:
         back = _moves(matrix, components, upper=False).T.tocsr()
         # One addition finds the union of both patterns and keeps the two places apart.
         union = csr_array(there + 1j * back)
-        places = np.stack([np.real(union.data), np.imag(union.data)]).astype(there.indices.dtype) - 1
+        both = np.stack([np.real(union.data), np.imag(union.data)])
+        places = both.astype(there.indices.dtype) - 1
         first = _rows(union)
         nothing = np.empty(0)
         pattern = cls(

@@ -25,6 +25,9 @@ DENSE_LIMIT = 400
 DIRECT_LIMIT = 2_000
 """Up to so many states a factorisation follows stalled iterations, whatever its fill."""
 
+SMALL = 200
+"""Components up to so many states are factored: iterating, the slowest would hold up the rest."""
+
 JACOBI_ITERATIONS = 40
 """Conjugate gradients that need more than these get a better preconditioner."""
 
@@ -64,6 +67,10 @@ class LaplacianSolver:
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
         self._fresh = False
+        sizes = np.bincount(pairs.components, minlength=1)
+        self._is_small = sizes[pairs.components] <= (SMALL if len(sizes) > 1 else 0)
+        self._small = np.flatnonzero(self._is_small)
+        self._small_pairs = np.flatnonzero(self._is_small[pairs.first])
 
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights; they may change by many orders of magnitude."""
@@ -79,6 +86,28 @@ class LaplacianSolver:
         x is one of the solutions that differ by a constant in each component.
         """
         b = self._consistent(b)
+        if not len(self._small_pairs):
+            return self._solve_large(b, rtol)
+        x = self._solve_small(b)
+        b = np.where(self._is_small, 0.0, b)
+        return x + self._solve_large(b, rtol) if b.any() else x
+
+    def _solve_small(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) array: the exact x on small components, 0 elsewhere."""
+        small, chosen = self._small, self._small_pairs
+        place = np.cumsum(self._is_small) - 1
+        first, second = self.pairs.first[chosen], self.pairs.second[chosen]
+        diagonal = np.ones(len(small))
+        diagonal[_strongest(self.degree[small], self.pairs.components[small])] += 1.0
+        scale = 1 / np.sqrt(self.degree)
+        off = -self._upper.data[chosen] * scale[first] * scale[second]
+        ends, shape = (place[first], place[second]), (len(small), len(small))
+        upper = csr_array((off, ends), shape=shape)
+        x = np.zeros_like(b)
+        x[small] = scale[small] * _factored(diagonal, upper)(scale[small] * b[small])
+        return x
+
+    def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         if self.method == "pcg":
             x, done = self._iterate(b, np.zeros_like(b), rtol, None, JACOBI_ITERATIONS)
             if done:
@@ -181,10 +210,8 @@ class LaplacianSolver:
         """
         pairs, scale = self.pairs, 1 / np.sqrt(self.degree)
         off = -self._upper.data * scale[pairs.first] * scale[pairs.second]
-        by_degree = np.lexsort((-self.degree, pairs.components))
-        held = by_degree[np.unique(pairs.components[by_degree], return_index=True)[1]]
         diagonal = np.ones(pairs.n_states)
-        diagonal[held] += 1.0
+        diagonal[_strongest(self.degree, pairs.components)] += 1.0
         return diagonal, off
 
     def _banded(self) -> Apply:
@@ -206,18 +233,17 @@ class LaplacianSolver:
 
         return solve
 
-    def _matrix(self) -> csr_array[Any, tuple[int, int]]:
+    def _triangle(self) -> tuple[NDArray[np.float64], csr_array[Any, tuple[int, int]]]:
         diagonal, off = self._scaled()
         upper = csr_array((off, self.pairs.second, self.pairs.starts), shape=self._upper.shape)
-        return csr_array(diags_array(diagonal) + upper + upper.T)
+        return diagonal, upper
 
     def _lu(self) -> Apply:
-        factor = splu(self._matrix().tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
-        return lambda r: np.asarray(factor.solve(r))
+        return _factored(*self._triangle())
 
     def _multigrid(self) -> Apply:
         hierarchy = pyamg.smoothed_aggregation_solver(
-            self._matrix(),
+            _symmetric(*self._triangle()),
             B=np.sqrt(self.degree)[:, None],
             smooth=("jacobi", {"weighting": "local"}),
             max_coarse=500,
@@ -225,6 +251,24 @@ class LaplacianSolver:
         )
         cycle = hierarchy.aspreconditioner()
         return lambda r: np.asarray(cycle @ r)
+
+
+def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray[Any]:
+    """(c,) array: the state of the largest degree in each component."""
+    order = np.lexsort((-degree, components))
+    return np.asarray(order[np.unique(components[order], return_index=True)[1]])
+
+
+def _symmetric(
+    diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]
+) -> csr_array[Any, tuple[int, int]]:
+    return csr_array(diags_array(diagonal) + upper + upper.T)
+
+
+def _factored(diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]) -> Apply:
+    matrix = _symmetric(diagonal, upper).tocsc()
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
+    return lambda r: np.asarray(factor.solve(r))
 
 
 def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
