@@ -25,10 +25,14 @@ DENSE_LIMIT = 400
 DIRECT_LIMIT = 2_000
 """Up to so many states a factorisation follows stalled iterations, whatever its fill."""
 
+LOOP_LIMIT = 500
+"""Eliminating leaves and chains leaves two states at most for each independent loop, whatever
+the size of the graph: up to so many loops the fill of a factorisation is small."""
+
 SMALL = 200
 """Components up to so many states are factored: iterating, the slowest would hold up the rest."""
 
-JACOBI_ITERATIONS = 40
+JACOBI_ITERATIONS = 100
 """Conjugate gradients that need more than these get a better preconditioner."""
 
 STRONG_ITERATIONS = 300
@@ -182,10 +186,8 @@ class LaplacianSolver:
         width = _bandwidth(pairs, self._order)
         if n * width**2 <= 200 * (len(pairs) + n):
             return "banded"
-        # What is left of a graph after its leaves and chains are eliminated has at most two
-        # states for each independent loop.
         loops = len(pairs) - n + pairs.n_components
-        if n <= DIRECT_LIMIT or 2 * loops**2 <= 4 * n:
+        if n <= DIRECT_LIMIT or loops <= LOOP_LIMIT:
             return "lu"
         return "amg"
 
