@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
+    from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.solution import Progress
 
 __all__ = [
     "END",
@@ -27,7 +29,9 @@ __all__ = [
     "CustomViolation",
     "Exponential",
     "Kernel",
+    "LivePotential",
     "Potential",
+    "Progress",
     "Softplus",
     "TransitionCounts",
     "Trap",
@@ -56,7 +60,9 @@ _HOMES = {
     "counts": ("END", "START", "TransitionCounts"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
+    "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
+    "solution": ("Progress",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

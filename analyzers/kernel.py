@@ -143,9 +143,12 @@ def estimate_kernel(
     n0, mode = _resolve_attempts(counts, attempts)
     kept = np.flatnonzero((n0 >= min_attempts) & (n0 > 0))
     dropped = tuple(counts.states[i] for i in np.flatnonzero(n0 < max(min_attempts, 1e-300)))
-    block = counts.counts[kept, :][:, kept].tocsr().astype(np.float64)
+    if len(kept) == len(counts):  # nothing to cut out, which would cost more than the rest
+        block, states = counts.counts.astype(np.float64), counts.states
+    else:
+        block = counts.counts[kept, :][:, kept].tocsr().astype(np.float64)
+        states = tuple(counts.states[i] for i in kept)
     block.data = np.minimum(1.0, block.data / np.repeat(n0[kept], np.diff(block.indptr)))
-    states = tuple(counts.states[i] for i in kept)
     return Kernel(states, block, n0[kept], mode, dropped, min_attempts)
 
 

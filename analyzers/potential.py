@@ -1,220 +1,35 @@
-"""`estimate_potential`: the potential of least action, its order and its standard errors."""
+"""`estimate_potential`: the potential of least action."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import connected_components
 
 from detailed_balance.analyzers.action import (
     Exponential,
     ViolationFunction,
     check_violation_function,
 )
-from detailed_balance.analyzers.counts import TransitionCounts, unknown_state_message
+from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
     InvalidInputError,
-    UnknownStateError,
 )
+from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
-from detailed_balance.analyzers.solver import Edges, Residuals, laplacian_solver, minimize_action
-from detailed_balance.analyzers.tables import Table, plain
+from detailed_balance.analyzers.result import Potential
+from detailed_balance.analyzers.solution import Method, Report, Solution
+from detailed_balance.analyzers.solver import minimize_action
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Potential", "estimate_potential"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Potential:
-    """The potential of least action: agents run from high V to low V.
-
-    Only differences mean anything, and only inside a strongly connected component (a set of
-    states that all reach each other) are they finite: between components the action has no
-    minimum, so there is an order and no number.
-
-    Parameters
-    ----------
-    states : tuple of str, length n
-        The states, without START and END and without `Kernel.dropped`.
-    values : (n,) array of float
-        V, in units of 1 / beta; the lowest state of each component is at 0.
-    components : (n,) array of int
-        The strongly connected component of each state.
-    action : float
-        S[V] over the moves inside components; those between them cost nothing at the infimum.
-    residuals : Residuals
-        How exactly the minimum was met.
-    iterations : int
-        Newton steps taken.
-    kernel : Kernel
-        The kernel that was used, with its settings.
-    violation : ViolationFunction
-        K.
-    tolerance : float
-        The largest change of beta * V that one more step may make.
-    """
-
-    states: tuple[str, ...]
-    values: NDArray[np.float64]
-    components: NDArray[np.int64]
-    action: float
-    residuals: Residuals
-    iterations: int
-    kernel: Kernel
-    violation: ViolationFunction
-    tolerance: float
-
-    @property
-    def normalized_action(self) -> float:
-        """S[V] / n (paper eq. 8)."""
-        return self.action / len(self.states)
-
-    @property
-    def residual(self) -> float:
-        """Sum |in - out| / sum (in + out) of the flow T |K'|, 0 at the minimum."""
-        return self.residuals.flow
-
-    def index(self, state: str) -> int:
-        """Return the place of `state`; raises `UnknownStateError` where there is none."""
-        try:
-            return self.states.index(state)
-        except ValueError:
-            hint = unknown_state_message(state, self.states)
-            if state in self.kernel.dropped:
-                hint = (
-                    f"state {state!r} was dropped: it has fewer than {self.kernel.min_attempts} "
-                    "attempts; record more, or lower min_attempts"
-                )
-            raise UnknownStateError(hint) from None
-
-    def difference(self, f: str, g: str) -> float:
-        """V(f) - V(g), in units of 1 / beta.
-
-        Finite inside a component; +inf where f leads to g and not back; -inf where g leads to f;
-        NaN where neither leads to the other.
-        """
-        return float(self.relative_to(g)[self.index(f)])
-
-    def relative_to(self, reference: str | None = None) -> NDArray[np.float64]:
-        """(n,) array: V minus V(reference), as `difference` gives it.
-
-        The default is the lowest state of the largest component.
-        """
-        g = self._ground() if reference is None else self.index(reference)
-        shifted = self.values - self.values[g]
-        result = np.full(len(self.states), np.nan)
-        result[_reached(self.kernel.probabilities, g)] = -np.inf
-        result[_reached(self.kernel.probabilities.T.tocsr(), g)] = np.inf
-        return np.where(self.components == self.components[g], shifted, result)
-
-    def standard_error(self, f: str, g: str) -> float:
-        """Return the standard error of V(f) - V(g), in units of 1 / beta.
-
-        NaN where the difference is not finite. See `standard_errors`.
-        """
-        return float(self.standard_errors(g, [f])[0])
-
-    def standard_errors(
-        self, reference: str | None = None, states: Iterable[str] | None = None
-    ) -> NDArray[np.float64]:
-        """Return the standard errors of V(state) - V(reference) for `states` (default: all).
-
-        The sandwich formula: with H the Hessian of the action and M the covariance of its
-        gradient, each row of the kernel being multinomial in its attempts,
-        Var = (e_f - e_g)' H+ M H+ (e_f - e_g). One sparse solve for each state.
-
-        Raises
-        ------
-        InsufficientDataError
-            For a kernel without attempts, one that is known exactly.
-        """
-        if self.kernel.attempts is None:
-            raise InsufficientDataError(
-                "an exact kernel has no sampling error; estimate the potential from counts"
-            )
-        g = self._ground() if reference is None else self.index(reference)
-        asked = range(len(self.states)) if states is None else [self.index(s) for s in states]
-        attempts = self.kernel.attempts
-        edges = inner_edges(self.kernel, self.components)
-        drop = edges.drop(self.values)
-        solve = laplacian_solver(edges, edges.weight * self.violation.second_derivative(drop))
-        score = self.violation.derivative(drop)
-
-        def error(f: int) -> float:
-            if self.components[f] != self.components[g]:
-                return float("nan")
-            contrast = np.zeros(len(self.states))
-            contrast[f] += 1
-            contrast[g] -= 1
-            influence = score * edges.drop(solve(contrast, 1e-10))
-            mean, _ = edges.gather(edges.weight * influence)
-            square, _ = edges.gather(edges.weight * influence**2)
-            # Rounding may leave a variance of 0 slightly below it.
-            return float(np.sqrt(max(float(((square - mean**2) / attempts).sum()), 0.0)))
-
-        return np.array([error(f) for f in asked])
-
-    def order(self) -> nx.DiGraph[int]:
-        """Return the partial order of the components: an edge leads downhill, from high to low.
-
-        Node i has ``members``, the tuple of its states.
-        """
-        order: nx.DiGraph[int] = nx.DiGraph()
-        for component in range(int(self.components.max()) + 1):
-            members = np.flatnonzero(self.components == component)
-            order.add_node(component, members=tuple(self.states[i] for i in members))
-        edges = self.kernel.probabilities.tocoo()
-        order.add_edges_from(
-            {(int(f), int(g)) for f, g in self.components[np.stack(edges.coords, 1)] if f != g}
-        )
-        return order
-
-    def to_table(self, reference: str | None = None) -> Table:
-        """Return the columns state, potential, error, component and attempts, lowest first."""
-        values = self.relative_to(reference)
-        place = np.argsort(values, kind="stable")
-        table = {
-            "state": [self.states[i] for i in place],
-            "potential": values[place].tolist(),
-            "component": self.components[place].tolist(),
-        }
-        if self.kernel.attempts is not None:
-            table["error"] = self.standard_errors(reference)[place].tolist()
-            table["attempts"] = self.kernel.attempts[place].tolist()
-        return table
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        settings = {
-            "violation": self.violation,
-            "attempts": self.kernel.mode,
-            "min_attempts": self.kernel.min_attempts,
-            "tolerance": self.tolerance,
-        }
-        result = {
-            "states": self.to_table(),
-            "dropped": self.kernel.dropped,
-            "action": self.action,
-            "normalized_action": self.normalized_action,
-            "residuals": self.residuals,
-            "iterations": self.iterations,
-            "settings": settings,
-        }
-        return dict(plain(result))
-
-    def _ground(self) -> int:
-        """Return the lowest state of the largest component."""
-        largest = np.argmax(np.bincount(self.components))
-        members = np.flatnonzero(self.components == largest)
-        return int(members[np.argmin(self.values[members])])
+__all__ = ["Potential", "as_potential", "estimate_potential"]
 
 
 def estimate_potential(
@@ -224,7 +39,10 @@ def estimate_potential(
     attempts: Attempts = "observed",
     min_attempts: int = 2,
     initial: Potential | Mapping[str, float] | None = None,
+    method: Method = "auto",
     tolerance: float = 1e-6,
+    max_iterations: int = 500,
+    progress: Report | None = None,
 ) -> Potential:
     """Estimate the potential V that minimises the action.
 
@@ -238,8 +56,16 @@ def estimate_potential(
         As for `estimate_kernel`; ignored for a kernel.
     initial : Potential or mapping of state to value
         Where to start; states that it does not name start at 0.
+    method : str
+        "auto" chooses by the graph; "newton" leaves only the linear solver to choose; "pcg",
+        "banded", "lu", "amg" and "cuts" force that too; "osborne" is for `Exponential` alone.
     tolerance : float
         Stop when another full Newton step would move no difference by more than this / beta.
+    max_iterations : int
+        Give up after so many Newton steps.
+    progress : callable
+        Called with a `Progress` after each step. Where it raises StopIteration, or on Ctrl-C,
+        the estimate so far is that of the `ConvergenceError`.
 
     Returns
     -------
@@ -275,34 +101,43 @@ def estimate_potential(
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     components = labels.astype(np.int64)
+    pairs = Pairs.from_matrix(kernel.probabilities, components)
     solution = minimize_action(
-        inner_edges(kernel, components),
+        pairs,
         violation,
         initial=_initial_values(kernel.states, initial),
+        method=method,
         tolerance=tolerance,
+        max_iterations=max_iterations,
+        progress=progress,
     )
+    return as_potential(solution, kernel, pairs, violation, tolerance)
+
+
+def as_potential(
+    solution: Solution,
+    kernel: Kernel,
+    pairs: Pairs,
+    violation: ViolationFunction,
+    tolerance: float,
+) -> Potential:
+    """Return what the solver found; raises `ConvergenceError` where it did not get there."""
     potential = Potential(
         kernel.states,
         solution.values,
-        components,
-        solution.action,
+        pairs.components,
         solution.residuals,
+        solution.method,
         solution.iterations,
+        solution.inner_iterations,
         kernel,
         violation,
         tolerance,
     )
     if not solution.converged:
-        raise ConvergenceError(_not_converged(potential), potential)
+        reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
+        raise ConvergenceError(_not_converged(potential, reason), potential)
     return potential
-
-
-def inner_edges(kernel: Kernel, components: NDArray[Any]) -> Edges:
-    """Return the moves that stay inside a component, self-loops left out."""
-    edges = kernel.probabilities.tocoo()
-    inner = (edges.row != edges.col) & (components[edges.row] == components[edges.col])
-    inner &= edges.data > 0
-    return Edges(edges.row[inner], edges.col[inner], edges.data[inner], components)
 
 
 def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts: int) -> Kernel:
@@ -317,15 +152,21 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
             f"a potential needs two states or more; there is {list(kernel.states)}{dropped}. "
             "Record more, or tell states apart more finely with another state function"
         )
+    if not kernel.probabilities.has_canonical_format:
+        tidy = kernel.probabilities.copy()
+        tidy.sum_duplicates()
+        kernel = replace(kernel, probabilities=tidy)
     return kernel
 
 
 def _initial_values(
     states: tuple[str, ...], initial: Potential | Mapping[str, float] | None
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     if initial is None:
-        return np.zeros(len(states))
+        return None
     if isinstance(initial, Potential):
+        if initial.states == states:
+            return initial.values
         initial = dict(zip(initial.states, initial.values.tolist(), strict=True))
     values = np.array([initial.get(state, 0.0) for state in states], dtype=np.float64)
     if not np.all(np.isfinite(values)):
@@ -334,16 +175,11 @@ def _initial_values(
     return values
 
 
-def _not_converged(potential: Potential) -> str:
+def _not_converged(potential: Potential, reason: str) -> str:
     residuals = potential.residuals
     return (
-        f"the action was not minimised in {potential.iterations} steps: flow residual "
+        f"the action was not minimised in {potential.iterations} steps, {reason}: flow residual "
         f"{residuals.flow:.2g} (1e-10 wanted), next step {residuals.step:.2g} "
         f"({potential.tolerance / potential.violation.beta:.2g} wanted), decrement "
         f"{residuals.decrement:.2g} (1e-12 wanted). The last estimate is this error's `estimate`"
     )
-
-
-def _reached(matrix: Any, start: int) -> NDArray[Any]:
-    """Return the nodes that can be reached from `start`, itself included."""
-    return np.asarray(breadth_first_order(matrix, start, return_predecessors=False))

@@ -1,209 +1,272 @@
-"""Newton's method for the least action, on sparse graphs."""
+"""Newton's method for the least action, on sparse graphs of any shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyamg
-from scipy.sparse import coo_array, csr_array, diags_array, eye_array
-from scipy.sparse.linalg import LinearOperator, cg, splu
+
+from detailed_balance.analyzers.action import Exponential
+from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows
+from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.osborne import balance_by_sweeps
+from detailed_balance.analyzers.solution import (
+    BALANCED,
+    Method,
+    Progress,
+    Report,
+    Residuals,
+    Solution,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Edges", "Residuals", "Solution", "laplacian_solver", "minimize_action"]
+__all__ = ["minimize_action"]
 
-DIRECT_LIMIT = 2_000
-"""Up to so many states a sparse factorisation is faster than iterating, whatever the graph."""
+ROUNDING = 1e-15
+"""A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-JACOBI_ITERATIONS = 300
-"""Conjugate gradients that need more than these get a multigrid preconditioner."""
-
-LaplacianSolver: TypeAlias = "Callable[[NDArray[np.float64], float], NDArray[np.float64]]"
-"""From a right-hand side that sums to 0 in each component, and a relative tolerance, to H+ b."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Edges:
-    """Weighted moves between n states, all of them inside strongly connected components.
-
-    Parameters
-    ----------
-    source, target : (m,) array of int
-        The states that each move links, source != target.
-    weight : (m,) array of float
-        T(target <- source) > 0.
-    components : (n,) array of int
-        The component of each state, 0 to c - 1.
-    """
-
-    source: NDArray[Any]
-    target: NDArray[Any]
-    weight: NDArray[np.float64]
-    components: NDArray[Any]
-
-    def drop(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(m,) array: V(source) - V(target)."""
-        return np.asarray(values[self.source] - values[self.target])
-
-    def gather(self, flow: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Add an (m,) flow up by source and by target: two (n,) arrays."""
-        n = len(self.components)
-        out = np.bincount(self.source, flow, n).astype(np.float64)
-        return out, np.bincount(self.target, flow, n).astype(np.float64)
-
-    def per_component(self, values: NDArray[np.float64], ufunc: np.ufunc) -> NDArray[np.float64]:
-        """(c,) array: `values` reduced by minimum or maximum in each component."""
-        worst = -np.inf if ufunc is np.maximum else np.inf
-        result = np.full(int(self.components.max()) + 1, worst)
-        ufunc.at(result, self.components, values)
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class Residuals:
-    """How far an estimate is from the minimum, in three ways that must all be small."""
-
-    flow: float
-    """sum |in - out| / sum (in + out) of the flow T |K'|; 0 where balanced."""
-    step: float
-    """The largest change of a difference of V by one more full Newton step, in units of V."""
-    decrement: float
-    """The squared Newton decrement over the action: twice the decrease still expected."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Solution:
-    """Where the solver stopped: (n,) values, lowest 0 in each component, and how it got there."""
-
-    values: NDArray[np.float64]
-    action: float
-    residuals: Residuals
-    iterations: int
-    converged: bool
+PATIENCE = 50
+"""Where so many steps bring the minimum no nearer, rounding is all that is left."""
 
 
 def minimize_action(
-    edges: Edges,
+    pairs: Pairs,
     violation: ViolationFunction,
     *,
-    initial: NDArray[np.float64],
+    initial: NDArray[np.float64] | None = None,
+    method: Method = "auto",
     tolerance: float = 1e-6,
-    max_iterations: int = 200,
+    max_iterations: int = 500,
+    progress: Report | None = None,
 ) -> Solution:
-    """Minimise S[V] by damped Newton steps, all components at once.
+    """Minimise S[V] by damped inexact Newton steps, all components at once.
 
     Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
-    decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10. The gradient
-    alone would not do: on a graph with a small spectral gap a tiny one hides a large error in V.
+    decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
-    values, iterations = initial.astype(np.float64), 0
-    while True:
-        residuals, step = _newton_step(edges, violation, values)
-        converged = _is_converged(residuals, tolerance / violation.beta)
-        if converged or iterations >= max_iterations or not np.all(np.isfinite(step)):
-            break
-        values = _damped(edges, violation, values, step, residuals)
-        iterations += 1
-    values = values - edges.per_component(values, np.minimum)[edges.components]
-    action = float(edges.weight @ violation.value(edges.drop(values)))
-    return Solution(values, action, residuals, iterations, converged)
+    search = _Search(pairs, violation, method, tolerance / violation.beta, progress)
+    try:
+        search.start(initial)
+        while not search.is_over(max_iterations):
+            search.advance()
+    except (KeyboardInterrupt, StopIteration):
+        search.interrupted = True
+    return search.solution()
 
 
-def _is_converged(residuals: Residuals, tolerance: float) -> bool:
-    return residuals.step <= tolerance and residuals.decrement <= 1e-12 and residuals.flow <= 1e-10
+@dataclass(slots=True, eq=False)
+class _Point:
+    """A place on the way, with the flows there."""
+
+    values: NDArray[np.float64]
+    flows: Flows
+    pull: NDArray[np.float64]
+    imbalance: float
 
 
-def _newton_step(
-    edges: Edges, violation: ViolationFunction, values: NDArray[np.float64]
-) -> tuple[Residuals, NDArray[np.float64]]:
-    drop = edges.drop(values)
-    out, into = edges.gather(-edges.weight * violation.derivative(drop))
-    flow = float(np.abs(into - out).sum() / max(np.sum(into + out), np.finfo(float).tiny))
-    solve = laplacian_solver(edges, edges.weight * violation.second_derivative(drop))
-    step = solve(out - into, float(np.clip(np.sqrt(flow), 1e-4, 0.1)))
-    moved = edges.per_component(step, np.maximum) - edges.per_component(step, np.minimum)
-    action = float(edges.weight @ violation.value(drop))
-    decrement = float((out - into) @ step) / action if action > 0 else 0.0
-    return Residuals(flow, float(moved.max(initial=0.0)), decrement), step
+class _Search:
+    """The state of one minimisation: it can be left at any time with an estimate in hand."""
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        violation: ViolationFunction,
+        method: Method,
+        tolerance: float,
+        progress: Report | None,
+    ) -> None:
+        self.pairs, self.violation, self.tolerance = pairs, violation, tolerance
+        self.progress, self.asked = progress, method
+        self.linear = _linear_solver(pairs, method)
+        self.iterations, self.sweeps, self.interrupted = 0, 0, False
+        self.values = np.zeros(pairs.n_states)
+        self.residuals = Residuals(np.inf, np.inf, np.inf)
+        self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
+        self.warm = False
+
+    def start(self, initial: NDArray[np.float64] | None) -> None:
+        """Go to where the Newton steps begin, and look at the first."""
+        if initial is not None:
+            self.values, self.warm = initial.astype(np.float64), True
+        if self.asked == "osborne":
+            self._sweep()
+        elif initial is None:
+            self.values = self._guess()
+        self._look(self._at(self.values))
+
+    def is_over(self, max_iterations: int) -> bool:
+        """Return whether the minimum is reached, or will not be."""
+        done = self.residuals.are_small(self.tolerance)
+        lost = self.stalls > PATIENCE or not np.isfinite(self.residuals.step)
+        return done or lost or self.iterations >= max_iterations
+
+    def advance(self) -> None:
+        """Take the step, and look at the next."""
+        point = self._after_step()
+        self.iterations += 1
+        self._look(point)
+
+    def solution(self) -> Solution:
+        """Return the estimate as it is now."""
+        converged = self.residuals.are_small(self.tolerance)
+        # The last step told how far the minimum is; now it is also taken.
+        values = self.values + self.step if converged else self.values
+        values = values - self.pairs.lowest(values)[self.pairs.components]
+        return Solution(
+            values,
+            self.residuals,
+            self._name(),
+            self.sweeps + self.iterations,
+            self.linear.iterations,
+            converged,
+            self.interrupted and not converged,
+        )
+
+    def _look(self, point: _Point) -> None:
+        """Solve for the next Newton step, and say how far it is to the minimum."""
+        self.point, self.values = point, point.values
+        if self._loses_digits():
+            self.linear = CutSolver(self.pairs)
+        self.step = self._newton_step()
+        self.residuals = self._measure()
+        self._count_stalls()
+        self._report(self.residuals)
+
+    def _newton_step(self) -> NDArray[np.float64]:
+        self.linear.refresh(self.point.flows.stiffness)
+        precision = _precision(self.point.imbalance, 0.5 * BALANCED if self.warm else ROUNDING)
+        return self._solve(self.point.flows.net, self.point.pull, precision)
+
+    def _solve(
+        self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
+    ) -> NDArray[np.float64]:
+        if isinstance(self.linear, CutSolver):
+            return self.linear.solve_flow(net)
+        return self.linear.solve(pull, precision)
+
+    def _measure(self) -> Residuals:
+        point, action = self.point, self.point.flows.action
+        decrement = float(point.pull @ self.step) / action if action > 0 else 0.0
+        moved, imbalance = self.pairs.largest_move(self.step), point.imbalance
+        if moved <= self.tolerance:
+            # So small a step is linear: what its solve left over is the imbalance after it.
+            after = _imbalance(self.pairs, point.flows, self.linear.left)
+            imbalance = min(imbalance, after + (self.violation.beta * moved) ** 2)
+        return Residuals(imbalance, moved, max(decrement, 0.0))
+
+    def _after_step(self) -> _Point:
+        """Take the step, shortened until the action falls enough (Armijo)."""
+        here, decrement = self.point.flows.action, self.residuals.decrement
+        length = 1.0
+        if isinstance(self.linear, CutSolver):  # the action is blind to weak pairs
+            length = self._safe_length()
+        while True:
+            there = self._at(self.values + length * self.step)
+            fallen = there.flows.action <= here * (1 - 1e-4 * length * decrement)
+            # In the end full steps converge quadratically, and rounding blurs the comparison.
+            if fallen or decrement <= 1e-8 or length < 1e-10:
+                return there
+            length = min(length / 2, self._safe_length())
+
+    def _safe_length(self) -> float:
+        """Return a share of the step that lowers the action, whatever the weights.
+
+        The third derivative of K is at most beta times the second, which makes log(1 + d) / d
+        such a share, d being the largest change of beta times a drop (Sun and Tran-Dinh,
+        generalized self-concordant functions, 2019).
+        """
+        d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
+        return float(np.log1p(d) / d) if d > 0 else 1.0
+
+    def _guess(self) -> NDArray[np.float64]:
+        """Expand each pair about the drop that balances it alone, and solve that once.
+
+        One linear solve finds a V of any spread where the chain is nearly reversible; where the
+        weights are too wide for it, the strongest pairs speak for all. V = 0 is better where that
+        costs less.
+        """
+        pairs = self.pairs
+        with np.errstate(divide="ignore"):
+            balanced = np.log(pairs.forward) - np.log(pairs.backward)
+        balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
+        flows = pair_flows(self.violation, pairs, balanced)
+        wide = is_wide(flows.stiffness)
+        if wide and self.asked == "auto" and pairs.n_states <= CUT_LIMIT:
+            self.linear = CutSolver(pairs)
+        if wide and not isinstance(self.linear, CutSolver):
+            guess = add_up_tree(pairs, flows.stiffness, balanced)
+        else:
+            self.linear.refresh(flows.stiffness)
+            net = flows.stiffness * balanced + flows.net
+            guess = self._solve(net, pairs.outflow(net), 1e-2)
+        flat = float(self.violation.value(np.zeros(1))[0])
+        flat *= float(pairs.forward.sum() + pairs.backward.sum())
+        if not pair_flows(self.violation, pairs, pairs.drop(guess)).action <= flat:
+            return np.zeros(pairs.n_states)
+        return guess
+
+    def _sweep(self) -> None:
+        if not isinstance(self.violation, Exponential):
+            raise InvalidInputError("method='osborne' balances flows of Exponential() only")
+        for self.values, imbalance in balance_by_sweeps(  # noqa: B020 - kept where it is left
+            self.pairs, self.violation.beta, self.values
+        ):
+            self.sweeps += 1
+            self._report(Residuals(imbalance, np.inf, np.inf))
+
+    def _loses_digits(self) -> bool:
+        automatic = self.asked == "auto" and not isinstance(self.linear, CutSolver)
+        small = self.pairs.n_states <= CUT_LIMIT
+        return automatic and small and is_wide(self.point.flows.stiffness)
+
+    def _count_stalls(self) -> None:
+        self.stalls += 1
+        if self.residuals.step < 0.9 * self.nearest or self.point.flows.action < self.lowest:
+            self.stalls = 0
+        self.nearest = min(self.nearest, self.residuals.step)
+        self.lowest = min(self.lowest, 0.999 * self.point.flows.action)
+
+    def _report(self, residuals: Residuals) -> None:
+        if self.progress is not None:
+            done = self.sweeps + self.iterations
+            self.progress(Progress(self._name(), done, self.linear.iterations, residuals))
+
+    def _name(self) -> str:
+        return "osborne" if self.sweeps and not self.iterations else self.linear.method
+
+    def _at(self, values: NDArray[np.float64]) -> _Point:
+        flows = pair_flows(self.violation, self.pairs, self.pairs.drop(values))
+        pull = self.pairs.outflow(flows.net)
+        return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
 
 
-def _damped(
-    edges: Edges,
-    violation: ViolationFunction,
-    values: NDArray[np.float64],
-    step: NDArray[np.float64],
-    residuals: Residuals,
-) -> NDArray[np.float64]:
-    """Take the step, halved until the action falls enough (Armijo)."""
-    if residuals.decrement <= 1e-8:
-        # Full steps converge quadratically here, and rounding would blur the comparison below.
-        return values + step
-
-    def action(point: NDArray[np.float64]) -> float:
-        with np.errstate(over="ignore"):
-            return float(edges.weight @ violation.value(edges.drop(point)))
-
-    here, length = action(values), 1.0
-    slope = residuals.decrement * here
-    while length > 1e-10 and not action(values + length * step) <= here - 1e-4 * length * slope:
-        length /= 2
-    return values + length * step
+def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver:
+    if method == "cuts":
+        return CutSolver(pairs)
+    return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
 
 
-def laplacian_solver(edges: Edges, weight: NDArray[np.float64]) -> LaplacianSolver:
-    """Return a solver of H x = b, H the graph Laplacian of `edges` with the weights of `weight`.
+def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> float:
+    """Return sum |in - out| / sum (in + out) of the component where it is largest."""
+    tiny = np.finfo(float).tiny
+    if pairs.n_components == 1:
+        return float(np.abs(pull).sum() / max(2 * flows.total.sum(), tiny))
+    through = add_at(pairs.first, flows.total, pairs.n_states)
+    whole = np.maximum(2 * pairs.component_sums(through), tiny)
+    return float((pairs.component_sums(np.abs(pull)) / whole).max(initial=0.0))
 
-    The solution is one of those that differ by a constant in each component.
+
+def _precision(imbalance: float, floor: float) -> float:
+    """Return how exactly a step is worth solving for (Eisenstat and Walker's forcing term).
+
+    Early steps need little; the power keeps the convergence superlinear. The floor ends it.
     """
-    n = len(edges.components)
-    rows = np.concatenate([edges.source, edges.target])
-    columns = np.concatenate([edges.target, edges.source])
-    off = coo_array((np.concatenate([weight, weight]), (rows, columns)), shape=(n, n)).tocsr()
-    degree = np.asarray(off.sum(axis=1))
-    # Scaled to a unit diagonal, weights many orders of magnitude apart lose no digits.
-    scale = 1 / np.sqrt(np.where(degree > 0, degree, 1.0))
-    scaled = eye_array(n) - diags_array(scale) @ off @ diags_array(scale)
-    if n <= DIRECT_LIMIT:
-        return _direct_solver(edges, csr_array(scaled), scale)
-    return _iterative_solver(csr_array(scaled), scale)
-
-
-def _direct_solver(
-    edges: Edges, scaled: csr_array[Any, tuple[int, int]], scale: NDArray[np.float64]
-) -> LaplacianSolver:
-    # One state of each component is held at 0, which makes the rest non-singular.
-    _, held = np.unique(edges.components, return_index=True)
-    free = np.setdiff1d(np.arange(len(scale)), held)
-    block = scaled[free, :][:, free].tocsc()
-    factor = splu(block, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0) if free.size else None
-
-    def solve(b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
-        x = np.zeros_like(b)
-        if factor is not None:
-            x[free] = scale[free] * factor.solve(scale[free] * b[free])
-        return x
-
-    return solve
-
-
-def _iterative_solver(
-    scaled: csr_array[Any, tuple[int, int]], scale: NDArray[np.float64]
-) -> LaplacianSolver:
-    multigrid: list[LinearOperator] = []  # made once, and only where it is needed
-
-    def solve(b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
-        y, stalled = cg(scaled, scale * b, rtol=rtol, maxiter=JACOBI_ITERATIONS)
-        if stalled:
-            if not multigrid:
-                hierarchy = pyamg.smoothed_aggregation_solver(scaled, B=1 / scale[:, None])
-                multigrid.append(hierarchy.aspreconditioner())
-            y, _ = cg(scaled, scale * b, x0=y, rtol=rtol, maxiter=1_000, M=multigrid[0])
-        return np.asarray(scale * y)
-
-    return solve
+    worth = max(imbalance**0.75, floor / max(imbalance, floor))
+    return float(np.clip(worth, 1e-7, 0.1))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from detailed_balance.analyzers import (
     estimate_kernel,
     estimate_potential,
     evaluate_action,
-    solver,
+    laplacian,
+    uncertainty,
 )
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
@@ -212,19 +214,21 @@ def ring(n):
 def test_large_graphs_take_the_iterative_road_and_meet_the_same_standard(violation):
     # 6,000 states in a ring need thousands of plain conjugate gradients: multigrid takes over.
     kernel, truth = ring(6_000)
-    assert len(truth) > solver.DIRECT_LIMIT
+    assert len(truth) > laplacian.DIRECT_LIMIT
     potential = estimate_potential(kernel, violation=violation)
     assert potential.residual <= 1e-10
     assert np.abs(potential.relative_to("0") - (truth - truth[0])).max() < 1e-6
 
 
-def test_both_roads_give_the_same_standard_errors(monkeypatch):
+def test_iterated_and_factored_standard_errors_agree(monkeypatch):
     rng = np.random.default_rng(4)
     kernel, _ = reversible_kernel(rng, 30, density=0.2)
     potential = estimate_potential(sample_counts(rng, kernel, 500))
     direct = potential.standard_errors("0")
-    monkeypatch.setattr(solver, "DIRECT_LIMIT", 0)
-    assert np.allclose(potential.standard_errors("0"), direct, rtol=1e-8)
+    monkeypatch.setattr(uncertainty, "DIRECT_LIMIT", 0)
+    monkeypatch.setattr(laplacian, "DENSE_LIMIT", 0)
+    again = dataclasses.replace(potential)
+    assert np.allclose(again.standard_errors("0"), direct, rtol=1e-8)
 
 
 def test_the_standard_error_is_the_dense_sandwich():
@@ -255,8 +259,9 @@ def test_the_standard_error_is_the_dense_sandwich():
 
 def test_a_warm_start_saves_steps_and_changes_nothing():
     kernel, _ = reversible_kernel(np.random.default_rng(8), 60, spread=2.0, density=0.2)
-    cold = estimate_potential(Kernel.from_matrix(kernel))
-    warm = estimate_potential(Kernel.from_matrix(kernel), initial=cold)
+    counts = sample_counts(np.random.default_rng(9), kernel, 200)
+    cold = estimate_potential(counts)
+    warm = estimate_potential(counts, initial=cold)
     assert warm.iterations < cold.iterations
     assert np.allclose(warm.values, cold.values, atol=1e-7)
 

@@ -1,0 +1,289 @@
+"""Linear systems of graph Laplacians: conjugate gradients, well preconditioned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyamg
+from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+from scipy.sparse.linalg import splu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.flows import Pairs
+
+__all__ = ["LaplacianSolver"]
+
+DENSE_LIMIT = 400
+"""Up to so many states a factorisation costs less than asking what would be better."""
+
+DIRECT_LIMIT = 2_000
+"""Up to so many states a factorisation follows stalled iterations, whatever its fill."""
+
+LOOP_LIMIT = 500
+"""Eliminating leaves and chains leaves two states at most for each independent loop, whatever
+the size of the graph: up to so many loops the fill of a factorisation is small."""
+
+SMALL = 200
+"""Components up to so many states are factored: iterating, the slowest would hold up the rest."""
+
+JACOBI_ITERATIONS = 100
+"""Conjugate gradients that need more than these get a better preconditioner."""
+
+STRONG_ITERATIONS = 300
+"""The same with a strong preconditioner, before the step is taken as it is."""
+
+STALE_ITERATIONS = 30
+"""A multigrid made for earlier weights is made anew when it needs more than these."""
+
+Apply: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
+
+
+class LaplacianSolver:
+    """Solve H x = b for a Laplacian H whose pattern stays and whose weights change.
+
+    Every method is a conjugate gradient iteration that ends on its true residual, kept as
+    `left`; they differ in the preconditioner. "auto" begins with the diagonal ("pcg") and, where
+    that stalls, goes on with what suits the graph: "banded" (rings, paths, strips), "lu" (small
+    graphs and those that are almost trees), or multigrid ("amg").
+
+    Parameters
+    ----------
+    pairs : Pairs
+        The pattern.
+    method : {"auto", "pcg", "banded", "lu", "amg"}
+        What to precondition with.
+    """
+
+    def __init__(self, pairs: Pairs, method: str = "auto") -> None:
+        self.pairs = pairs
+        self.iterations = 0
+        self.left = np.zeros(pairs.n_states)
+        self.method = method
+        if method == "auto":
+            self.method = "lu" if pairs.n_states <= DENSE_LIMIT else "pcg"
+        self._may_change = method == "auto"
+        self._order: NDArray[Any] | None = None
+        self._precondition: Apply | None = None
+        self._fresh = False
+        sizes = np.bincount(pairs.components, minlength=1)
+        self._is_small = sizes[pairs.components] <= (SMALL if len(sizes) > 1 else 0)
+        self._small = np.flatnonzero(self._is_small)
+        self._small_pairs = np.flatnonzero(self._is_small[pairs.first])
+
+    def refresh(self, stiffness: NDArray[np.float64]) -> None:
+        """Take new (m,) weights; they may change by many orders of magnitude."""
+        pairs, n = self.pairs, self.pairs.n_states
+        self.degree = np.maximum(pairs.add_up(stiffness), np.finfo(float).tiny)
+        self._upper = csr_array((stiffness, pairs.second, pairs.starts), shape=(n, n))
+        self._lower = self._upper.T
+        self._fresh = False
+
+    def solve(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
+        """Return an x with H x = b up to `rtol`; b sums to 0 in each component.
+
+        x is one of the solutions that differ by a constant in each component.
+        """
+        b = self._consistent(b)
+        if not len(self._small_pairs):
+            return self._solve_large(b, rtol)
+        x = self._solve_small(b)
+        b = np.where(self._is_small, 0.0, b)
+        return x + self._solve_large(b, rtol) if b.any() else x
+
+    def _solve_small(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) array: the exact x on small components, 0 elsewhere."""
+        small, chosen = self._small, self._small_pairs
+        place = np.cumsum(self._is_small) - 1
+        first, second = self.pairs.first[chosen], self.pairs.second[chosen]
+        diagonal = np.ones(len(small))
+        diagonal[_strongest(self.degree[small], self.pairs.components[small])] += 1.0
+        scale = 1 / np.sqrt(self.degree)
+        off = -self._upper.data[chosen] * scale[first] * scale[second]
+        ends, shape = (place[first], place[second]), (len(small), len(small))
+        upper = csr_array((off, ends), shape=shape)
+        x = np.zeros_like(b)
+        x[small] = scale[small] * _factored(diagonal, upper)(scale[small] * b[small])
+        return x
+
+    def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
+        if self.method == "pcg":
+            x, done = self._iterate(b, np.zeros_like(b), rtol, None, JACOBI_ITERATIONS)
+            if done:
+                return x
+            if not self._may_change:
+                return self._iterate(b, x, rtol, None, 100 * JACOBI_ITERATIONS)[0]
+            self.method = self._better_method()
+        return self._solve_strongly(b, rtol)
+
+    def _solve_strongly(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
+        x = np.zeros_like(b)
+        if self.method == "amg" and self._precondition is not None and not self._fresh:
+            # Multigrid costs more to make than to use: one for nearby weights will often do.
+            x, done = self._iterate(b, x, rtol, self._precondition, STALE_ITERATIONS)
+            if done:
+                return x
+        if not self._fresh:
+            self._precondition = None  # frees its memory before the next is made
+            self._precondition = self._make_preconditioner()
+            self._fresh = True
+        assert self._precondition is not None  # noqa: S101 - for the type checkers
+        return self._iterate(b, x, rtol, self._precondition, STRONG_ITERATIONS)[0]
+
+    def _apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        result = self.degree * x
+        result -= self._upper @ x
+        result -= self._lower @ x
+        return np.asarray(result)
+
+    def _consistent(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Take out what rounding left of the sums, or no x would solve it."""
+        pairs = self.pairs
+        excess = pairs.component_sums(b) / pairs.component_sums(self.degree)
+        return np.asarray(b - self.degree * excess[pairs.components])
+
+    def _iterate(
+        self,
+        b: NDArray[np.float64],
+        x: NDArray[np.float64],
+        rtol: float,
+        precondition: Apply | None,
+        limit: int,
+    ) -> tuple[NDArray[np.float64], bool]:
+        """Preconditioned conjugate gradients from x, until |r| <= rtol |b| in the degree norm."""
+        goal = rtol**2 * _dot(b, b / self.degree)
+        r = b - self._apply(x) if x.any() else b.copy()
+        p, before = np.zeros_like(b), 1.0
+        self.left = r
+        for _ in range(limit + 1):
+            alone = r / self.degree  # what each state would do on its own
+            if not _dot(r, alone) > goal:
+                return x, True
+            z = alone if precondition is None else precondition(r)
+            size = _dot(r, z)
+            p *= size / before
+            p += z
+            q = self._apply(p)
+            length = size / _dot(p, q)
+            if not np.isfinite(length):
+                return x, False
+            x += length * p
+            r -= length * q
+            before = size
+            self.iterations += 1
+        return x, False
+
+    # What to do where the diagonal is not enough.
+
+    def _better_method(self) -> str:
+        pairs, n = self.pairs, self.pairs.n_states
+        self._order = _narrow_order(pairs)
+        width = _bandwidth(pairs, self._order)
+        if n * width**2 <= 200 * (len(pairs) + n):
+            return "banded"
+        loops = len(pairs) - n + pairs.n_components
+        if n <= DIRECT_LIMIT or loops <= LOOP_LIMIT:
+            return "lu"
+        return "amg"
+
+    def _make_preconditioner(self) -> Apply:
+        makers = {"banded": self._banded, "lu": self._lu, "amg": self._multigrid}
+        try:
+            solve = makers[self.method]()
+        except (np.linalg.LinAlgError, RuntimeError):
+            if not self._may_change:
+                raise
+            self.method = "amg"  # rounding made a pivot vanish: multigrid divides by none
+            solve = self._multigrid()
+        scale = 1 / np.sqrt(self.degree)
+        return lambda r: np.asarray(scale * solve(scale * r))
+
+    def _scaled(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the diagonal and the upper triangle of the Laplacian scaled to a diagonal of 1.
+
+        So scaled, weights many orders of magnitude apart lose no digits. The strongest state of
+        each component is tied to the ground: that makes the matrix definite, and as b sums to 0
+        nothing flows there.
+        """
+        pairs, scale = self.pairs, 1 / np.sqrt(self.degree)
+        off = -self._upper.data * scale[pairs.first] * scale[pairs.second]
+        diagonal = np.ones(pairs.n_states)
+        diagonal[_strongest(self.degree, pairs.components)] += 1.0
+        return diagonal, off
+
+    def _banded(self) -> Apply:
+        pairs, n = self.pairs, self.pairs.n_states
+        order = self._order if self._order is not None else _narrow_order(pairs)
+        place = np.empty(n, dtype=np.int64)
+        place[order] = np.arange(n)
+        diagonal, off = self._scaled()
+        one, other = place[pairs.first], place[pairs.second]
+        distance = np.abs(one - other)
+        band = np.zeros((int(distance.max(initial=0)) + 1, n), order="F")
+        band[0] = diagonal[order]
+        band[distance, np.minimum(one, other)] = off
+        factor = cholesky_banded(band, overwrite_ab=True, lower=True, check_finite=False)
+
+        def solve(r: NDArray[np.float64]) -> NDArray[np.float64]:
+            solution = cho_solve_banded((factor, True), r[order], check_finite=False)
+            return np.asarray(solution[place])
+
+        return solve
+
+    def _triangle(self) -> tuple[NDArray[np.float64], csr_array[Any, tuple[int, int]]]:
+        diagonal, off = self._scaled()
+        upper = csr_array((off, self.pairs.second, self.pairs.starts), shape=self._upper.shape)
+        return diagonal, upper
+
+    def _lu(self) -> Apply:
+        return _factored(*self._triangle())
+
+    def _multigrid(self) -> Apply:
+        hierarchy = pyamg.smoothed_aggregation_solver(
+            _symmetric(*self._triangle()),
+            B=np.sqrt(self.degree)[:, None],
+            smooth=("jacobi", {"weighting": "local"}),
+            max_coarse=500,
+            coarse_solver="splu",
+        )
+        cycle = hierarchy.aspreconditioner()
+        return lambda r: np.asarray(cycle @ r)
+
+
+def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray[Any]:
+    """(c,) array: the state of the largest degree in each component."""
+    order = np.lexsort((-degree, components))
+    return np.asarray(order[np.unique(components[order], return_index=True)[1]])
+
+
+def _symmetric(
+    diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]
+) -> csr_array[Any, tuple[int, int]]:
+    return csr_array(diags_array(diagonal) + upper + upper.T)
+
+
+def _factored(diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]) -> Apply:
+    matrix = _symmetric(diagonal, upper).tocsc()
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
+    return lambda r: np.asarray(factor.solve(r))
+
+
+def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    return float(np.einsum("i,i", x, y))
+
+
+def _narrow_order(pairs: Pairs) -> NDArray[Any]:
+    n = pairs.n_states
+    upper = csr_array((np.ones(len(pairs), np.int8), pairs.second, pairs.starts), shape=(n, n))
+    return np.asarray(reverse_cuthill_mckee(csr_array(upper + upper.T), symmetric_mode=True))
+
+
+def _bandwidth(pairs: Pairs, order: NDArray[Any]) -> int:
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return int(np.abs(place[pairs.first] - place[pairs.second]).max(initial=0))

@@ -1,0 +1,66 @@
+"""What a solver says: on the way, and in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["BALANCED", "Method", "Progress", "Report", "Residuals", "Solution"]
+
+BALANCED = 1e-10
+"""The largest share of the flow that may be out of balance at the end."""
+
+Method: TypeAlias = Literal["auto", "newton", "pcg", "banded", "lu", "amg", "cuts", "osborne"]
+"""How to solve; see `estimate_potential`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """How far an estimate is from the minimum, in three ways that must all be small."""
+
+    flow: float
+    """sum |in - out| / sum (in + out) of the flow T |K'|, of the worst component."""
+    step: float
+    """The largest change of a difference of V by one more full Newton step, in units of V."""
+    decrement: float
+    """The squared Newton decrement over the action: twice the decrease still expected."""
+
+    def are_small(self, tolerance: float) -> bool:
+        """Return whether all three are: the gradient alone may hide a large error in V."""
+        return self.step <= tolerance and self.decrement <= 1e-12 and self.flow <= BALANCED
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a long solve stands."""
+
+    method: str
+    """What is at work: "pcg", "banded", "lu", "amg", "cuts" or "osborne"."""
+    iterations: int
+    """Newton steps or sweeps so far."""
+    inner_iterations: int
+    """Conjugate gradient iterations so far."""
+    residuals: Residuals
+    """At the current estimate."""
+
+
+Report: TypeAlias = Callable[[Progress], object]
+"""Called after each step; it may raise StopIteration to end the solve where it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """Where the solver stopped: (n,) values, lowest 0 in each component, and how it got there."""
+
+    values: NDArray[np.float64]
+    residuals: Residuals
+    method: str
+    iterations: int
+    inner_iterations: int
+    converged: bool
+    interrupted: bool

@@ -1,0 +1,150 @@
+"""Standard errors of a potential: exact ones by one solve each, all at once by a sketch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers.flows import add_at
+from detailed_balance.analyzers.laplacian import DIRECT_LIMIT, LaplacianSolver
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.action import ViolationFunction
+    from detailed_balance.analyzers.flows import Pairs
+
+__all__ = ["Sandwich", "sketch_size"]
+
+
+def sketch_size(accuracy: float) -> int:
+    """Return how many projections give each error to a relative standard deviation `accuracy`.
+
+    A squared error is estimated by the mean of R squared normal numbers, so the error itself has
+    the relative standard deviation 1 / sqrt(2 R).
+    """
+    return max(1, int(np.ceil(0.5 / accuracy**2)))
+
+
+class Sandwich:
+    """The covariance H+ M H+ of a potential, in ways that never form it.
+
+    H is the Hessian of the action, M the covariance of its gradient: each row of the kernel is
+    multinomial in its attempts. One solver of H serves all questions, so that whatever it is
+    preconditioned with is made once.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        The pairs inside components.
+    violation : ViolationFunction
+        K.
+    values : (n,) array of float
+        The potential.
+    attempts : (n,) array of float
+        N0 of each state.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        violation: ViolationFunction,
+        values: NDArray[np.float64],
+        attempts: NDArray[np.float64],
+    ) -> None:
+        drop, a, b = pairs.drop(values), pairs.forward, pairs.backward
+        self.pairs, self.attempts = pairs, attempts
+        self._slope, self._back_slope = violation.derivative(drop), -violation.derivative(-drop)
+        self._solver = LaplacianSolver(pairs, "lu" if len(values) <= DIRECT_LIMIT else "auto")
+        curvature = violation.second_derivative
+        self._solver.refresh(a * curvature(drop) + b * curvature(-drop))
+        # The pairs are scaled per component; the multinomial needs the probabilities.
+        self._scale = pairs.scale[pairs.components]
+        unit = 1 / self._scale[pairs.first]
+        self._rate, self._back_rate = a * unit, b * unit
+
+    def error(self, f: int, g: int) -> float:
+        """Return the standard error of V(f) - V(g), two states of one component."""
+        there, back = self.influence(f, g)
+        mean = self._by_source(self._rate * there, self._back_rate * back)
+        square = self._by_source(self._rate * there**2, self._back_rate * back**2)
+        # Rounding may leave a variance of 0 slightly below it.
+        return float(np.sqrt(max(float(((square - mean**2) / self.attempts).sum()), 0.0)))
+
+    def influence(self, f: int, g: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what one more unit of T of each move, both ways, adds to -(V(f) - V(g))."""
+        contrast = np.zeros(self.pairs.n_states)
+        contrast[f] += 1
+        contrast[g] -= 1
+        # H of the scaled pairs is that of the kernel times the scale.
+        drop = self.pairs.drop(self._scale * self._solver.solve(contrast, 1e-10))
+        return self._slope * drop, self._back_slope * drop
+
+    def projections(self, accuracy: float, seed: int) -> Iterator[NDArray[np.float64]]:
+        """Yield (n,) arrays z, normal with the covariance H+ M H+ up to a constant.
+
+        The mean of (z[f] - z[g])**2 over `sketch_size(accuracy)` of them estimates the variance
+        of V(f) - V(g), for all pairs at once.
+        """
+        rng = np.random.default_rng(seed)
+        for _ in range(sketch_size(accuracy)):
+            there, back = self._random_rows(rng)
+            pull = self.pairs.outflow(self._slope * there + self._back_slope * back)
+            # Rounding in the solve is no concern far below the accuracy of the sketch.
+            yield self._solver.solve(self._scale * pull, 0.02 * accuracy)
+
+    def pair_errors(self, accuracy: float, seed: int) -> NDArray[np.float64]:
+        """(m,) array: the standard errors of V(first) - V(second), from a sketch."""
+        total = np.zeros(len(self.pairs))
+        for z in self.projections(accuracy, seed):
+            total += self.pairs.drop(z) ** 2
+        return np.sqrt(total / sketch_size(accuracy))
+
+    def errors_to(self, g: int, accuracy: float, seed: int) -> NDArray[np.float64]:
+        """(n,) array: the standard errors of V - V(g), from a sketch."""
+        total = np.zeros(self.pairs.n_states)
+        for z in self.projections(accuracy, seed):
+            total += (z - z[g]) ** 2
+        return np.sqrt(total / sketch_size(accuracy))
+
+    def bootstrap(self, f: int, g: int, replicates: int, seed: int) -> NDArray[np.float64]:
+        """(replicates,) array: changes of V(f) - V(g), each row of the kernel drawn again.
+
+        One Newton step from the estimate, with its Hessian: the step is linear in the drawn
+        counts, so a single solve serves all replicates.
+        """
+        rng = np.random.default_rng(seed)
+        there, back = self.influence(f, g)
+        rest = np.maximum(1 - self._by_source(self._rate, self._back_rate), 0.0) * self.attempts
+        first, second = self.pairs.first, self.pairs.second
+        means = self._rate * self.attempts[first], self._back_rate * self.attempts[second]
+        changes = np.empty(replicates)
+        for k in range(replicates):
+            # Poisson counts given their sum are multinomial.
+            one, other = rng.poisson(means[0]), rng.poisson(means[1])
+            drawn = self._by_source(one, other) + rng.poisson(rest)
+            moved = self._by_source(one * there, other * back)
+            changes[k] = -(moved / np.maximum(drawn, 1)).sum()
+        return changes
+
+    def _random_rows(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return normal deviations of the rates with the covariance of multinomial rows."""
+        root, back_root = np.sqrt(self._rate), np.sqrt(self._back_rate)
+        one, other = rng.standard_normal(len(root)), rng.standard_normal(len(root))
+        rest = np.maximum(1 - self._by_source(self._rate, self._back_rate), 0.0)
+        shared = self._by_source(root * one, back_root * other)
+        shared += np.sqrt(rest) * rng.standard_normal(len(rest))
+        noise = 1 / np.sqrt(self.attempts)
+        first, second = self.pairs.first, self.pairs.second
+        there = root * (one - root * shared[first]) * noise[first]
+        back = back_root * (other - back_root * shared[second]) * noise[second]
+        return there, back
+
+    def _by_source(self, there: NDArray[Any], back: NDArray[Any]) -> NDArray[np.float64]:
+        """(n,) array: moves first -> second and second -> first, added up where they begin."""
+        n = self.pairs.n_states
+        return add_at(self.pairs.first, there, n) + add_at(self.pairs.second, back, n)

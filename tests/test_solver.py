@@ -1,0 +1,368 @@
+import mpmath
+import numpy as np
+import pytest
+from chains import reversible_kernel, sample_counts
+from scipy.sparse import coo_array, csr_array
+
+from detailed_balance.analyzers import (
+    END,
+    START,
+    Exponential,
+    Kernel,
+    Softplus,
+    TransitionCounts,
+    estimate_potential,
+)
+from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
+from detailed_balance.analyzers.flows import Pairs, pair_flows
+from detailed_balance.analyzers.live import LivePotential
+from detailed_balance.analyzers.uncertainty import sketch_size
+
+BOTH = pytest.mark.parametrize("violation", [Exponential(), Softplus()], ids=["exp", "softplus"])
+
+
+def noisy_kernel(n, pairs, rng, *, spread=1.0, noise=0.3, orders=0.0):
+    """Return a kernel on given pairs, reversible times noise, and the V that it has without.
+
+    The strengths of the pairs are spread evenly over `orders` of magnitude.
+    """
+    i, j = np.sort(np.asarray(pairs), axis=1).T
+    i, j = np.unique(np.stack([i, j])[:, i != j], axis=1)
+    potential = rng.uniform(0, spread, n)
+    strength = -rng.uniform(0, orders, len(i)) * np.log(10)
+    half = (potential[i] - potential[j]) / 2
+    there = strength + half + noise * rng.normal(size=len(i))
+    back = strength - half + noise * rng.normal(size=len(i))
+    rates = np.exp(np.concatenate([there, back]) - max(there.max(), back.max())) / n
+    matrix = coo_array((rates, (np.r_[i, j], np.r_[j, i])), shape=(n, n)).tocsr()
+    return Kernel(tuple(map(str, range(n))), matrix), potential
+
+
+def random_pairs(n, rng, degree=5):
+    chain = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
+    return np.concatenate([chain, rng.integers(n, size=((degree - 1) * n, 2))])
+
+
+def ring_pairs(n, width):
+    i = np.tile(np.arange(n), width)
+    return np.stack([i, (i + np.repeat(np.arange(1, width + 1), n)) % n], axis=1)
+
+
+def grid_pairs(side):
+    place = np.arange(side * side).reshape(side, side)
+    links = [(place[:, :-1], place[:, 1:]), (place[:-1], place[1:])]
+    links += [(place[:-1, :-1], place[1:, 1:]), (place[:-1, 1:], place[1:, :-1])]
+    return np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in links])
+
+
+def tree_pairs(n, rng):
+    child = np.arange(1, n)
+    return np.stack([child, (child * rng.random(n - 1)).astype(int)], axis=1)
+
+
+def difference(one, other):
+    return np.ptp(np.asarray(one) - np.asarray(other))
+
+
+@pytest.mark.parametrize("method", ["newton", "pcg", "banded", "lu", "amg", "cuts", "osborne"])
+def test_every_method_finds_the_same_potential(method):
+    rng = np.random.default_rng(1)
+    kernel, _ = noisy_kernel(600, random_pairs(600, rng), rng)
+    known = estimate_potential(kernel)
+    found = estimate_potential(kernel, method=method)
+    assert difference(found.values, known.values) < 1e-8
+    assert found.method == {"newton": "pcg"}.get(method, method)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "method"),
+    [
+        (lambda rng: random_pairs(60, rng), "lu"),
+        (lambda rng: random_pairs(3_000, rng), "pcg"),
+        (lambda _: ring_pairs(5_000, 5), "banded"),
+        (lambda _: grid_pairs(70), "amg"),
+        (lambda rng: tree_pairs(5_000, rng), "lu"),
+    ],
+    ids=["small", "random", "ring", "grid", "tree"],
+)
+@BOTH
+def test_the_method_suits_the_graph(pairs, method, violation):
+    rng = np.random.default_rng(2)
+    links = pairs(rng)
+    kernel, _ = noisy_kernel(int(links.max()) + 1, links, rng)
+    # A tree balances exactly in the first guess; from V = 0 it has to be solved.
+    initial = dict.fromkeys(kernel.states, 0.0)
+    potential = estimate_potential(kernel, violation=violation, initial=initial)
+    assert potential.method == method
+    assert potential.residual <= 1e-10
+
+
+@pytest.mark.parametrize(("orders", "spread"), [(0, 400), (30, 10), (200, 1), (150, 300)])
+@pytest.mark.parametrize("n", [5, 80, 600])
+@BOTH
+def test_weights_over_200_orders_of_magnitude_keep_their_digits(n, orders, spread, violation):
+    rng = np.random.default_rng(n)
+    kernel, truth = noisy_kernel(
+        n, random_pairs(n, rng), rng, spread=spread, noise=0.0, orders=orders
+    )
+    potential = estimate_potential(kernel, violation=violation)
+    assert difference(potential.values, truth) < 1e-9
+
+
+def precise_potential(rates, softplus):
+    """Newton's method with 500 digits; the last state is held at 0."""
+    with mpmath.workdps(500):
+        n = len(rates)
+        moves = [(f, g, mpmath.mpf(float(rates[f, g]))) for f in range(n) for g in range(n)]
+        moves = [(f, g, w) for f, g, w in moves if w > 0 and f != g]
+        values = [mpmath.mpf(0)] * n
+        for _ in range(3_000):
+            gradient, hessian = mpmath.zeros(n - 1, 1), mpmath.zeros(n - 1, n - 1)
+            for f, g, w in moves:
+                e = mpmath.exp(-(values[f] - values[g]) / (1 if softplus else 2))
+                slope = -w * e / (1 + e) if softplus else -w * e / 2
+                bend = w * e / (1 + e) ** 2 if softplus else w * e / 4
+                for state, sign in ((f, 1), (g, -1)):
+                    if state < n - 1:
+                        gradient[state] += sign * slope
+                        hessian[state, state] += bend
+                if f < n - 1 and g < n - 1:
+                    hessian[f, g] -= bend
+                    hessian[g, f] -= bend
+            step = mpmath.lu_solve(hessian, -gradient)
+            longest = max(abs(s) for s in step)
+            share = mpmath.log(1 + 2 * longest) / (2 * longest) if longest > 1e-9 else 1
+            values = [v + share * s for v, s in zip(values[:-1], step, strict=True)] + [values[-1]]
+            if longest < 1e-40:
+                return np.array([float(v) for v in values])
+    raise AssertionError("the reference did not converge")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@BOTH
+def test_hard_small_chains_agree_with_500_digits(seed, violation):
+    # One-way moves, noise, and weights over 60 orders of magnitude: no closed form.
+    rng = np.random.default_rng(seed)
+    rates = 10 ** rng.uniform(-60, -1, (5, 5)) * (rng.random((5, 5)) < 0.6)
+    rates[np.arange(5), (np.arange(5) + 1) % 5] += 10 ** rng.uniform(-60, -1, 5)
+    np.fill_diagonal(rates, 0.0)
+    potential = estimate_potential(Kernel.from_matrix(rates), violation=violation)
+    known = precise_potential(rates, isinstance(violation, Softplus))
+    assert difference(potential.values, known) < 1e-7
+
+
+@BOTH
+def test_thousands_of_components_of_any_size_are_solved_together(violation):
+    # Two-state components have the potential log(there / back), at any scale.
+    rng = np.random.default_rng(3)
+    c = 3_000
+    there, back = 10 ** rng.uniform(-150, -1, (2, c)) * np.array([[1.0], [1e-3]])
+    f = 2 * np.arange(c)
+    matrix = coo_array((np.r_[there, back], (np.r_[f, f + 1], np.r_[f + 1, f])), (2 * c, 2 * c))
+    kernel = Kernel(tuple(map(str, range(2 * c))), matrix.tocsr())
+    potential = estimate_potential(kernel, violation=violation)
+    found = potential.values[f] - potential.values[f + 1]
+    assert np.abs(found - np.log(there / back)).max() < 1e-8
+    assert potential.residual <= 1e-10
+
+
+def test_a_component_is_solved_as_if_it_were_alone():
+    rng = np.random.default_rng(4)
+    one, _ = noisy_kernel(500, random_pairs(500, rng), rng)
+    other, _ = noisy_kernel(700, random_pairs(700, rng), rng)
+    first, second = one.probabilities.tocoo(), other.probabilities.tocoo()
+    rows = np.r_[first.row, second.row + 500]
+    columns = np.r_[first.col, second.col + 500]
+    data = np.r_[first.data, second.data * 1e-100]
+    both = Kernel(
+        tuple(map(str, range(1_200))), coo_array((data, (rows, columns)), (1_200, 1_200)).tocsr()
+    )
+    together = estimate_potential(both).values
+    assert difference(together[:500], estimate_potential(one).values) < 1e-7
+    assert difference(together[500:], estimate_potential(other).values) < 1e-7
+
+
+@pytest.mark.parametrize("link", [1.0, 1e-4])
+def test_a_bottleneck_that_hardly_shows_in_the_flow_is_resolved(link):
+    rng = np.random.default_rng(5)
+    n = 3_000
+    halves = [random_pairs(n, rng), random_pairs(n, rng) + n]
+    kernel, _ = noisy_kernel(2 * n, np.concatenate(halves), rng)
+    matrix = kernel.probabilities.tolil()
+    matrix[0, n], matrix[n, 0] = link * 1e-4, link * 3e-4
+    kernel = Kernel(kernel.states, csr_array(matrix))
+    potential = estimate_potential(kernel)
+    # Between two halves that a single pair links, that pair alone decides.
+    assert potential.difference("0", str(n)) == pytest.approx(np.log(1 / 3), abs=1e-6)
+
+
+def test_duplicate_and_zero_entries_change_nothing():
+    rows, columns = [0, 0, 1, 1, 2, 0], [1, 1, 0, 2, 1, 2]
+    doubled = csr_array(np.zeros((3, 3)))
+    doubled.data = np.array([0.1, 0.2, 0.0, 0.1, 0.2, 0.3])
+    doubled.indices = np.array([1, 1, 2, 0, 2, 1], dtype=np.int32)
+    doubled.indptr = np.array([0, 3, 5, 6], dtype=np.int32)
+    assert sorted(zip(rows, columns, strict=True))[:2] == [(0, 1), (0, 1)]
+    clean = Kernel.from_matrix([[0, 0.3, 0], [0.1, 0, 0.2], [0, 0.3, 0]])
+    names = ("0", "1", "2")
+    assert np.allclose(
+        estimate_potential(Kernel(names, doubled)).values, estimate_potential(clean).values
+    )
+
+
+def test_isolated_states_are_components_of_their_own():
+    kernel = Kernel.from_matrix(np.diag([0.5, 0.5, 0.5]))
+    potential = estimate_potential(kernel)
+    assert potential.values.tolist() == [0.0, 0.0, 0.0]
+    assert np.isnan(potential.difference("0", "1"))
+
+
+@pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt])
+def test_an_interrupted_solve_hands_over_its_estimate(error):
+    rng = np.random.default_rng(6)
+    kernel, _ = noisy_kernel(500, random_pairs(500, rng), rng, noise=1.5)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.iterations == 2:
+            raise error
+
+    with pytest.raises(ConvergenceError, match="the solve was interrupted") as caught:
+        estimate_potential(kernel, progress=stop)
+    assert [p.iterations for p in seen] == [0, 1, 2]
+    assert seen[-1].residuals.flow < seen[0].residuals.flow
+    known = estimate_potential(kernel)
+    assert caught.value.estimate.iterations == 2
+    assert difference(caught.value.estimate.values, known.values) < 0.1
+
+
+def test_a_limit_on_the_steps_is_kept():
+    rng = np.random.default_rng(7)
+    kernel, _ = noisy_kernel(500, random_pairs(500, rng), rng, noise=1.5)
+    with pytest.raises(ConvergenceError, match="not minimised in 1 steps"):
+        estimate_potential(kernel, max_iterations=1)
+
+
+def test_sweeps_that_stall_hand_over_to_newton():
+    rng = np.random.default_rng(8)
+    kernel, _ = noisy_kernel(3_000, ring_pairs(3_000, 2), rng)
+    potential = estimate_potential(kernel, method="osborne")
+    assert potential.method == "banded"
+    assert difference(potential.values, estimate_potential(kernel).values) < 1e-7
+
+
+def test_sweeps_balance_the_exponential_action_only():
+    with pytest.raises(InvalidInputError, match="osborne"):
+        estimate_potential(
+            Kernel.from_matrix([[0, 0.5], [0.5, 0]]), violation=Softplus(), method="osborne"
+        )
+
+
+@BOTH
+def test_flows_are_the_derivatives_of_the_action(violation):
+    rng = np.random.default_rng(9)
+    kernel, _ = noisy_kernel(20, random_pairs(20, rng), rng)
+    pairs = Pairs.from_matrix(kernel.probabilities, np.zeros(20, dtype=int))
+    x, e = rng.normal(size=len(pairs)), 1e-5
+    here = pair_flows(violation, pairs, x)
+    expected = pairs.forward * violation.value(x) + pairs.backward * violation.value(-x)
+    assert here.action == pytest.approx(expected.sum())
+    there = -pairs.forward * violation.derivative(x)
+    back = -pairs.backward * violation.derivative(-x)
+    assert np.allclose(here.net, there - back)
+    assert np.allclose(here.total, there + back)
+    slope = pair_flows(violation, pairs, x - e).net - pair_flows(violation, pairs, x + e).net
+    assert np.allclose(here.stiffness, slope / (2 * e), rtol=1e-6)
+
+
+def live_and_cold(moves):
+    rng = np.random.default_rng(10)
+    kernel, _ = reversible_kernel(rng, 60, density=0.2)
+    counts = sample_counts(rng, kernel, 300)
+    live = LivePotential(counts)
+    for source, target, count in moves:
+        live.update(source, target, count)
+    return live, counts + TransitionCounts.from_edges(moves)
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        [("0", "1", 5), ("1", "0", 1), ("2", "3", 40)],
+        [("0", "59", 5), ("30", "7", 2), ("7", "7", 3)],
+        [("0", None, 100), ("5", "4", 1)],
+        [("0", "new", 5), ("new", "0", 3)],
+        [("0", "sink", 5)],
+    ],
+    ids=["known pairs", "new pairs", "escapes", "new state", "new component"],
+)
+def test_following_a_record_equals_estimating_it_again(moves):
+    live, counts = live_and_cold(moves)
+    cold = estimate_potential(counts)
+    assert live.potential.states == cold.states
+    assert np.array_equal(live.potential.kernel.attempts, cold.kernel.attempts)
+    for component in set(cold.components):
+        inside = cold.components == component
+        assert difference(live.potential.values[inside], cold.values[inside]) < 1e-6
+    assert live.potential.residual <= 1e-10
+    assert live.counts.states == counts.states
+    assert np.array_equal(live.counts.counts.toarray(), counts.counts.toarray())
+
+
+def test_a_record_is_followed_through_many_updates():
+    live, _ = live_and_cold([])
+    rng = np.random.default_rng(11)
+    for f, g in rng.integers(60, size=(30, 2)):
+        live.update(str(f), str(g))
+        assert live.potential.residual <= 1e-10
+    again = estimate_potential(live.counts)
+    assert difference(live.potential.values, again.values) < 1e-6
+
+
+def test_the_ends_of_a_trajectory_are_followed_as_they_are_counted():
+    live, _ = live_and_cold([])
+    before = live.potential.kernel.attempts[live.potential.index("3")]
+    live.update(START, "3")
+    live.update("3", END)
+    assert live.potential.kernel.attempts[live.potential.index("3")] == before + 1
+
+
+def test_sketched_errors_have_their_stated_accuracy():
+    rng = np.random.default_rng(12)
+    kernel, _ = reversible_kernel(rng, 40, density=0.2)
+    potential = estimate_potential(sample_counts(rng, kernel, 500))
+    exact = potential.standard_errors("0")[1:]
+    sketched = potential.standard_errors("0", accuracy=0.05, seed=1)[1:]
+    assert sketch_size(0.05) == 200
+    deviation = (sketched / exact - 1) / 0.05
+    assert np.sqrt(np.mean(deviation**2)) < 2
+    assert np.abs(deviation).max() < 4.5
+
+
+def test_the_errors_of_all_moves_come_at_once():
+    rng = np.random.default_rng(13)
+    kernel, _ = reversible_kernel(rng, 30, density=0.2)
+    potential = estimate_potential(sample_counts(rng, kernel, 500))
+    errors = potential.pair_errors(accuracy=0.03)
+    moves = errors.tocoo()
+    some = [k for k in range(0, moves.nnz, 17) if moves.row[k] != moves.col[k]]
+    for k in some:
+        f, g = potential.states[moves.row[k]], potential.states[moves.col[k]]
+        assert moves.data[k] == pytest.approx(potential.standard_error(f, g), rel=0.15)
+
+
+def test_intervals_agree_where_counts_are_large_and_are_nan_where_nothing_is_known():
+    rng = np.random.default_rng(14)
+    kernel, _ = reversible_kernel(rng, 10)
+    counts = sample_counts(rng, kernel, 2_000) + TransitionCounts.from_edges([("0", "out", 3)])
+    potential = estimate_potential(counts, min_attempts=0)
+    low, high = potential.confidence_interval("2", "7")
+    middle, error = potential.difference("2", "7"), potential.standard_error("2", "7")
+    assert (low, high) == pytest.approx((middle - 1.959964 * error, middle + 1.959964 * error))
+    drawn = potential.confidence_interval("2", "7", method="bootstrap", replicates=4_000)
+    assert drawn == pytest.approx((low, high), abs=0.15 * error)
+    with pytest.raises(InvalidInputError, match="level=2"):
+        potential.confidence_interval("2", "7", level=2)
+    with pytest.raises(InvalidInputError, match="method='guess'"):
+        potential.confidence_interval("2", "7", method="guess")
