@@ -235,8 +235,11 @@ class Potential:
         )
         return order
 
-    def to_table(self, reference: str | None = None) -> Table:
-        """Return the columns state, potential, error, component and attempts, lowest first."""
+    def to_table(self, reference: str | None = None, *, errors: bool = True) -> Table:
+        """Return the columns state, potential, component, error and attempts, lowest first.
+
+        The errors of a million states take minutes; `errors` False leaves them out.
+        """
         values = self.relative_to(reference)
         place = np.argsort(values, kind="stable")
         table = {
@@ -245,12 +248,13 @@ class Potential:
             "component": self.components[place].tolist(),
         }
         if self.kernel.attempts is not None:
-            table["error"] = self.standard_errors(reference)[place].tolist()
+            if errors:
+                table["error"] = self.standard_errors(reference)[place].tolist()
             table["attempts"] = self.kernel.attempts[place].tolist()
         return table
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def to_dict(self, *, errors: bool = True) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included; `errors` as above."""
         settings = {
             "violation": self.violation,
             "attempts": self.kernel.mode,
@@ -258,7 +262,7 @@ class Potential:
             "tolerance": self.tolerance,
         }
         result = {
-            "states": self.to_table(),
+            "states": self.to_table(errors=errors),
             "dropped": self.kernel.dropped,
             "action": self.action,
             "normalized_action": self.normalized_action,

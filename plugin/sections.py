@@ -39,7 +39,7 @@ __all__ = [
 
 Row: TypeAlias = tuple[str, ...]
 
-CHEAP_ERRORS = 2_000
+CHEAP_ERRORS = 20_000
 """Up to so many states a standard error takes milliseconds, beyond them perhaps seconds."""
 
 _COSTLY_ERRORS_SHOWN = 15
