@@ -15,7 +15,7 @@ from detailed_balance.analyzers.tables import Table, plain
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Attempts", "Kernel", "estimate_kernel"]
+__all__ = ["Attempts", "Kernel", "estimate_kernel", "resolve_attempts"]
 
 Attempts: TypeAlias = "Literal['observed', 'transitions'] | float | ArrayLike"
 """What counts as the attempts N0(f); see `estimate_kernel`."""
@@ -140,7 +140,7 @@ def estimate_kernel(
     >>> estimate_kernel(counts, attempts="transitions").probabilities.toarray()[0].tolist()
     [0.3333333333333333, 1.0]
     """
-    n0, mode = _resolve_attempts(counts, attempts)
+    n0, mode = resolve_attempts(counts, attempts)
     kept = np.flatnonzero((n0 >= min_attempts) & (n0 > 0))
     dropped = tuple(counts.states[i] for i in np.flatnonzero(n0 < max(min_attempts, 1e-300)))
     if len(kept) == len(counts):  # nothing to cut out, which would cost more than the rest
@@ -152,9 +152,10 @@ def estimate_kernel(
     return Kernel(states, block, n0[kept], mode, dropped, min_attempts)
 
 
-def _resolve_attempts(
+def resolve_attempts(
     counts: TransitionCounts, attempts: Attempts
 ) -> tuple[NDArray[np.float64], str]:
+    """Return N0 of each state, (n,) array of float, and the name of how it was chosen."""
     if isinstance(attempts, str):
         if attempts == "observed":
             return counts.attempts.astype(np.float64), "observed"

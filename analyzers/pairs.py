@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.kernel import Kernel, resolve_attempts
 from detailed_balance.analyzers.loops import lookup
 from detailed_balance.analyzers.potential import Potential
 from detailed_balance.analyzers.tables import Table
@@ -190,8 +190,9 @@ def _attempts(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
     """Return N0 for these counts, chosen in the way that the potential's kernel was."""
     if kernel.attempts is not None and kernel.mode in ("number", "array"):
         return kernel.attempts
-    moves = counts.counts.sum(axis=1) - counts.counts.diagonal()
-    return (moves if kernel.mode == "transitions" else counts.attempts).astype(np.float64)
+    return resolve_attempts(counts, "transitions" if kernel.mode == "transitions" else "observed")[
+        0
+    ]
 
 
 def _moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
@@ -23,7 +23,7 @@ from detailed_balance.analyzers.errors import (
 from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
 from detailed_balance.analyzers.result import Potential
-from detailed_balance.analyzers.solution import Method, Report, Solution
+from detailed_balance.analyzers.solution import Method, ProgressCallback, Solution
 from detailed_balance.analyzers.solver import minimize_action
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def estimate_potential(
     method: Method = "auto",
     tolerance: float = 1e-6,
     max_iterations: int = 500,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Potential:
     """Estimate the potential V that minimises the action.
 
@@ -98,6 +98,8 @@ def estimate_potential(
     check_violation_function(violation)
     if not 0 < tolerance < 1:
         raise InvalidInputError(f"tolerance={tolerance!r}; a tolerance lies between 0 and 1")
+    if method not in get_args(Method):
+        raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(Method))}")
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     components = labels.astype(np.int64)

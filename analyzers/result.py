@@ -226,8 +226,9 @@ class Potential:
         Node i has ``members``, the tuple of its states.
         """
         order: nx.DiGraph[int] = nx.DiGraph()
-        for component in range(int(self.components.max()) + 1):
-            members = np.flatnonzero(self.components == component)
+        ranking = np.argsort(self.components, kind="stable")
+        ends = np.cumsum(np.bincount(self.components))[:-1]
+        for component, members in enumerate(np.split(ranking, ends)):
             order.add_node(component, members=tuple(self.states[i] for i in members))
         edges = self.kernel.probabilities.tocoo()
         order.add_edges_from(

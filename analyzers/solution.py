@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BALANCED", "Method", "Progress", "Report", "Residuals", "Solution"]
+__all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals", "Solution"]
 
 BALANCED = 1e-10
 """The largest share of the flow that may be out of balance at the end."""
@@ -49,7 +49,7 @@ class Progress:
     """At the current estimate."""
 
 
-Report: TypeAlias = Callable[[Progress], object]
+ProgressCallback: TypeAlias = Callable[[Progress], object]
 """Called after each step; it may raise StopIteration to end the solve where it is."""
 
 

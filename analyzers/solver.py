@@ -17,7 +17,7 @@ from detailed_balance.analyzers.solution import (
     BALANCED,
     Method,
     Progress,
-    Report,
+    ProgressCallback,
     Residuals,
     Solution,
 )
@@ -44,7 +44,7 @@ def minimize_action(
     method: Method = "auto",
     tolerance: float = 1e-6,
     max_iterations: int = 500,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Solution:
     """Minimise S[V] by damped inexact Newton steps, all components at once.
 
@@ -80,7 +80,7 @@ class _Search:
         violation: ViolationFunction,
         method: Method,
         tolerance: float,
-        progress: Report | None,
+        progress: ProgressCallback | None,
     ) -> None:
         self.pairs, self.violation, self.tolerance = pairs, violation, tolerance
         self.progress, self.asked = progress, method

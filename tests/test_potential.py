@@ -320,6 +320,7 @@ def test_a_tolerance_beyond_rounding_raises_with_the_estimate_attached():
     ("options", "message"),
     [
         ({"tolerance": 0}, "tolerance=0; a tolerance lies between 0 and 1"),
+        ({"method": "newtn"}, "method='newtn'; allowed are auto, newton"),
         ({"initial": {"0": float("nan")}}, r"initial\['0'\] = nan"),
     ],
 )
