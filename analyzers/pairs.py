@@ -190,9 +190,10 @@ def _attempts(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
     """Return N0 for these counts, chosen in the way that the potential's kernel was."""
     if kernel.attempts is not None and kernel.mode in ("number", "array"):
         return kernel.attempts
-    return resolve_attempts(counts, "transitions" if kernel.mode == "transitions" else "observed")[
-        0
-    ]
+    attempts, _ = resolve_attempts(
+        counts, "transitions" if kernel.mode == "transitions" else "observed"
+    )
+    return attempts
 
 
 def _moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

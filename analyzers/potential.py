@@ -150,8 +150,9 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
         kernel = estimate_kernel(counts, attempts=attempts, min_attempts=min_attempts)
     if len(kernel.states) < 2:
         dropped = f" ({len(kernel.dropped)} dropped for too few attempts)" if kernel.dropped else ""
+        left = repr(kernel.states[0]) if kernel.states else "none"
         raise InsufficientDataError(
-            f"a potential needs two states or more; there is {list(kernel.states)}{dropped}. "
+            f"a potential needs two states or more; there is {left}{dropped}. "
             "Record more, or tell states apart more finely with another state function"
         )
     if not kernel.probabilities.has_canonical_format:

@@ -132,7 +132,8 @@ class Potential:
     def standard_error(self, f: str, g: str) -> float:
         """Return the standard error of V(f) - V(g), in units of 1 / beta.
 
-        NaN where the difference is not finite. See `standard_errors`.
+        NaN where the difference is not finite, or where all attempts from each state went one
+        way, so that the sample shows no spread. See `standard_errors`.
         """
         return float(self.standard_errors(g, [f])[0])
 

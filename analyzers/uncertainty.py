@@ -66,12 +66,18 @@ class Sandwich:
         self._rate, self._back_rate = a * unit, b * unit
 
     def error(self, f: int, g: int) -> float:
-        """Return the standard error of V(f) - V(g), two states of one component."""
+        """Return the standard error of V(f) - V(g), two states of one component.
+
+        NaN where the sample shows no spread, since all attempts from each state went one way.
+        """
         there, back = self.influence(f, g)
         mean = self._by_source(self._rate * there, self._back_rate * back)
         square = self._by_source(self._rate * there**2, self._back_rate * back**2)
-        # Rounding may leave a variance of 0 slightly below it.
-        return float(np.sqrt(max(float(((square - mean**2) / self.attempts).sum()), 0.0)))
+        variance = float(((square - mean**2) / self.attempts).sum())
+        # Nothing but rounding is left: that is no evidence of an error of 0.
+        if f != g and variance <= 1e-12 * float((square / self.attempts).sum()):
+            return float("nan")
+        return float(np.sqrt(max(variance, 0.0)))
 
     def influence(self, f: int, g: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what one more unit of T of each move, both ways, adds to -(V(f) - V(g))."""

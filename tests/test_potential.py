@@ -288,9 +288,17 @@ def test_renaming_and_reordering_states_changes_no_difference(matrix):
         assert np.allclose(there, again, atol=1e-6, equal_nan=True)
 
 
+def test_a_sample_without_spread_states_no_error():
+    edges = [("a", "b", 5), ("b", "a", 5)]
+    potential = estimate_potential(TransitionCounts.from_edges(edges))
+    assert potential.difference("a", "b") == 0.0
+    assert np.isnan(potential.standard_error("a", "b"))
+    assert potential.standard_error("a", "a") == 0.0
+
+
 def test_too_few_states_are_refused_with_what_was_dropped():
     counts = TransitionCounts.from_edges([("only", "only", 7), ("rare", "only", 1)])
-    with pytest.raises(InsufficientDataError, match=r"there is \['only'\] \(1 dropped for too few"):
+    with pytest.raises(InsufficientDataError, match=r"there is 'only' \(1 dropped for too few"):
         estimate_potential(counts)
 
 
