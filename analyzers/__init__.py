@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.solution import Progress
+    from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
 __all__ = [
     "END",
@@ -30,9 +31,11 @@ __all__ = [
     "Exponential",
     "Kernel",
     "LivePotential",
+    "Outcome",
     "Potential",
     "Progress",
     "Softplus",
+    "Trajectory",
     "TransitionCounts",
     "Trap",
     "TrapReport",
@@ -63,6 +66,7 @@ _HOMES = {
     "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
     "solution": ("Progress",),
+    "trajectory": ("Outcome", "Trajectory"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,0 +1,90 @@
+"""`Trajectory`, one finished or unfinished agent run, and `Outcome`, how it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from detailed_balance.analyzers.counts import BOUNDARIES
+
+__all__ = ["Outcome", "Trajectory"]
+
+
+class Outcome(StrEnum):
+    """How a run stopped.
+
+    Examples
+    --------
+    >>> Outcome("failed").success, Outcome.ENDED.success, Outcome.INTERRUPTED.success
+    (False, True, None)
+    """
+
+    ENDED = "ended"
+    """It returned, or handed control to the graph above."""
+
+    INTERRUPTED = "interrupted"
+    """It stopped on purpose, and is open: it may be resumed."""
+
+    FAILED = "failed"
+    """It raised an error of its own."""
+
+    RECURSION_LIMIT = "recursion_limit"
+    """It was still going when it had used up the steps allowed."""
+
+    CANCELLED = "cancelled"
+    """It was stopped from outside."""
+
+    ABANDONED = "abandoned"
+    """Nobody listened any more: a stream was dropped, or its end was never seen."""
+
+    @property
+    def success(self) -> bool | None:
+        """Whether to take it for a success where nobody judged the run; None where it is open."""
+        return None if self is Outcome.INTERRUPTED else self is Outcome.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """The ordered moves of one agent run, and what became of it.
+
+    Parameters
+    ----------
+    moves : tuple of (str, str or None)
+        Its moves source -> target in order, START and END included where they were seen; the
+        target None is an escape, after which the run stands where it stood.
+    name : str or None
+        Its key.
+    outcome : Outcome or None
+        How it stopped; None where that is not known.
+    success : bool or None
+        Whether it did its work: as somebody judged it, or else as its outcome says; None where
+        neither is known.
+    error : str or None
+        The type of the error that a failed run raised.
+    context : tuple of (str, str)
+        Its labels, sorted by name.
+
+    Examples
+    --------
+    >>> run = Trajectory((("__start__", "plan"), ("plan", "search"), ("search", None)))
+    >>> run.states, len(run)
+    (('plan', 'search'), 3)
+    """
+
+    moves: tuple[tuple[str, str | None], ...]
+    name: str | None = None
+    outcome: Outcome | None = None
+    success: bool | None = None
+    error: str | None = None
+    context: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states it visited, in order, without boundaries and escapes."""
+        first = self.moves[:1]
+        visited = [source for source, _ in first] + [target for _, target in self.moves if target]
+        return tuple(state for state in visited if state not in BOUNDARIES)
+
+    def __len__(self) -> int:
+        """Return the number of moves."""
+        return len(self.moves)
