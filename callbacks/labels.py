@@ -79,7 +79,7 @@ class Labels:
         What to read off: ``"model"``, ``"graph"``, ``"agent"``, ``"tags"``, ``"prompt"``, and
         besides these the keys of the metadata of a run.
     most : int
-        Contexts made, at most; beyond it the fixed labels stand alone.
+        Contexts made, at most; beyond it no label is added.
 
     Raises
     ------
@@ -132,9 +132,9 @@ class Labels:
         if label in context:
             return context
         made = tuple(sorted((*(old for old in context if old[0] != name), label)))
-        return made if self._has_room(made) else self._fixed
+        return made if self._has_room(made, name) else context
 
-    def _has_room(self, context: Context) -> bool:
+    def _has_room(self, context: Context, name: str) -> bool:
         """Say whether there may be one context more; each divides all counts once more."""
         if context in self._made:
             return True
@@ -144,9 +144,9 @@ class Labels:
         if len(self._made) == self._most:
             self._made.add(())  # said once
             _LOG.warning(
-                "more than %d different contexts: further ones are left out; a label, such as "
-                "%r, seems to differ from run to run; take it out of labels=",
+                "more than %d different contexts: further labels are left out; %r seems to "
+                "differ from run to run; take it out of labels=",
                 self._most,
-                context[-1],
+                name,
             )
         return False

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
 from detailed_balance.callbacks.handler import TransitionCallbackHandler
@@ -60,10 +60,10 @@ def record_transitions(
     handler = TransitionCallbackHandler(states, graph, store, context, labels)
     slot, outside = _free_slot(), var_child_runnable_config.get()
     slot.set(handler)
-    if not outside or set(outside) == {"callbacks"}:
+    handlers = outside.get("callbacks") if outside else []
+    if set(outside or ()) <= {"callbacks"} and isinstance(handlers, list):  # not inside a run
         # LangGraph tells of interrupts between nodes only those handlers that a config names.
-        around = (outside or {}).get("callbacks") or []
-        var_child_runnable_config.set({"callbacks": [*around, handler]})
+        var_child_runnable_config.set(RunnableConfig(callbacks=[*handlers, handler]))
     try:
         yield handler
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from detailed_balance.analyzers.counts import END, START
@@ -24,6 +24,7 @@ __all__ = ["read_trajectories"]
 _SUCCESS = {"1": True, "1.0": True, "true": True, "success": True}
 _FAILURE = {"0": False, "0.0": False, "false": False, "failure": False}
 _JUDGED = _SUCCESS | _FAILURE
+_NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
 
 
 def read_trajectories(
@@ -94,7 +95,9 @@ def _refuse_field(success_field: str | None) -> None:
         )
 
 
-def _split(transitions: Iterable[Transition]) -> list[list[Transition]]:
+def _split(
+    transitions: Iterable[Transition], endings: Mapping[str | None, Sequence[Ending]] = _NO_ENDINGS
+) -> list[list[Transition]]:
     """Return the transitions of each run."""
     runs: list[list[Transition]] = []
     open_runs: dict[str, list[Transition]] = {}
@@ -102,12 +105,22 @@ def _split(transitions: Iterable[Transition]) -> list[list[Transition]]:
         if move.trajectory is None:
             continue
         run = open_runs.get(move.trajectory)
-        # Escapes before the first state start from START too, in the same run.
-        if run is None or (move.source == START and any(m.target is not None for m in run)):
+        if run is None or _is_new(run, move, endings.get(move.trajectory, ())):
             run = open_runs[move.trajectory] = []
             runs.append(run)
         run.append(move)
     return runs
+
+
+def _is_new(run: Sequence[Transition], move: Transition, endings: Sequence[Ending]) -> bool:
+    """Say whether a move begins another run than the one before it in its trajectory."""
+    if move.source != START:
+        return False
+    if any(before.target is not None for before in run):
+        return True
+    # So far there were only escapes, which are retries unless the run has stopped since.
+    last, now = run[-1].time or 0.0, move.time or 0.0
+    return any(last <= (ending.time or 0.0) <= now for ending in endings if ending.outcome)
 
 
 def _moves(run: Sequence[Transition]) -> tuple[tuple[str, str | None], ...]:
@@ -133,7 +146,7 @@ def _from_store(store: TransitionStore) -> list[Trajectory]:
     endings: defaultdict[str | None, list[Ending]] = defaultdict(list)
     for ending in store.endings():
         endings[ending.trajectory].append(ending)
-    runs = _split(store.read())
+    runs = _split(store.read(), endings)
     # From the last run to the first: each takes the endings that came after it began.
     found = [_end(run, endings[run[0].trajectory]) for run in reversed(runs)]
     return found[::-1]
