@@ -136,12 +136,16 @@ def ending_to_row(ending: Ending) -> Row:
         Where a field has a value that no database could keep.
     """
     _check(ending, _ENDING_TYPES)
+    if ending.outcome is not None and ending.outcome not in tuple(Outcome):
+        raise InvalidInputError(
+            f"outcome of an ending must be one of {', '.join(Outcome)}; got {ending.outcome!r}"
+        )
     labels, trajectory = _encode_labels(ending.context), _encode(ending.trajectory)
     columns = {
         "trajectory_id": None if trajectory is None else digest(trajectory),
         "context_id": digest(labels),
         "time": ending.time,
-        "outcome": None if ending.outcome is None else str(Outcome(ending.outcome)),
+        "outcome": None if ending.outcome is None else str(ending.outcome),
         "error": _encode(ending.error),
         "success": None if ending.success is None else int(ending.success),
     }

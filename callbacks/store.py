@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.rows import (
     Row,
@@ -230,6 +231,15 @@ class TransitionStore:
         contexts = self._read_contexts()
         rows = self._fetch(select_endings(chosen))
         return tuple(ending_from_row(contexts, *row) for row in rows)
+
+    def outcomes(self, *, context: ContextLike = None) -> dict[Outcome, int]:
+        """Count in the database how often trajectories stopped in which way, as a graph does."""
+        if not has_endings(self._engine):
+            return {}
+        kind = ENDINGS.c.outcome
+        chosen = [*self._conditions(ENDINGS, None, context, None, None), kind.is_not(None)]
+        query = select(kind, func.count()).where(*chosen).group_by(kind).order_by(kind)
+        return {Outcome(outcome): count for outcome, count in self._fetch(query)}
 
     def contexts(self) -> tuple[Context, ...]:
         """Return the contexts recorded so far, sorted."""

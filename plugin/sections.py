@@ -13,6 +13,7 @@ from detailed_balance.analyzers.balance import BalanceReport, Violation
 from detailed_balance.analyzers.counts import START
 from detailed_balance.analyzers.landscape import TrapReport
 from detailed_balance.analyzers.potential import Potential
+from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.ordering import StateOrder, order_states
 from detailed_balance.sources import SourceInfo, show_context
 from detailed_balance.text import safe_text
@@ -211,6 +212,16 @@ def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
     return Section("Traps", columns, rows, _and_more(note, len(traps) - len(rows), "trap"))
 
 
+_OUTCOMES = {
+    Outcome.ENDED: "ended",
+    Outcome.INTERRUPTED: "interrupted",
+    Outcome.FAILED: "failed",
+    Outcome.RECURSION_LIMIT: "at the recursion limit",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.ABANDONED: "abandoned",
+}
+
+
 def data_section(report: Report) -> Section:
     """Return what was counted, and what was left out of it."""
     counts, balance, source = report.counts, report.balance, report.source
@@ -224,6 +235,7 @@ def data_section(report: Report) -> Section:
         ("source", source.description),
         ("labels", show_context(source.context)),
         ("runs", "" if runs is None else f"{runs:,}"),
+        ("stopped", ", ".join(f"{n:,} {_OUTCOMES[o]}" for o, n in source.outcomes.items())),
         ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
         ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
         ("states", count_noun(len(inner), "state") + _dropped(report.potential)),

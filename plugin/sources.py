@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
+from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.store import TransitionStore
 from detailed_balance.callbacks.transition import (
@@ -56,6 +57,8 @@ class SourceInfo:
         How many there were.
     faults : int
         Errors while it was recorded; so many transitions may be missing.
+    outcomes : mapping of Outcome to int
+        How often runs, those of subgraphs included, stopped in which way.
     """
 
     description: str
@@ -64,6 +67,7 @@ class SourceInfo:
     skipped: tuple[SkippedLine, ...] = ()
     skipped_count: int = 0
     faults: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
 
 
 def load_counts(
@@ -121,7 +125,8 @@ def load_counts(
         counts = graph.snapshot(context)
         _check_labels(counts, context, graph.contexts())
         info = SourceInfo(type(source).__name__, make_context(context))
-        return counts, replace(info, faults=getattr(source, "faults", 0))
+        faults, outcomes = getattr(source, "faults", 0), graph.outcomes(context)
+        return counts, replace(info, faults=faults, outcomes=outcomes)
     raise InvalidInputError(
         f"a {type(source).__name__} holds no transitions; allowed are a TransitionCallbackHandler, "
         "a TransitionGraph, TransitionCounts, a TransitionStore or its URL, the path of a file, "
@@ -193,7 +198,8 @@ def _count_store(
     store.flush()
     counts = store.counts(context=context)
     _check_labels(counts, context, store.contexts())
-    return counts, SourceInfo(description, make_context(context), faults=store.lost)
+    labels, outcomes = make_context(context), store.outcomes(context=context)
+    return counts, SourceInfo(description, labels, faults=store.lost, outcomes=outcomes)
 
 
 def _count_stream(

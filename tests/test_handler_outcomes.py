@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import sqlite3
 
 import pytest
 from agents import INPUT, build, chain, fail, loop, node, run, thread
@@ -10,9 +12,10 @@ from langgraph.errors import GraphRecursionError
 from langgraph.graph import START
 from langgraph.types import Command, interrupt
 
-from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance import Transition, TransitionStore, analyze, read_trajectories
 from detailed_balance.analyzers import Outcome
-from detailed_balance.callbacks import TransitionCallbackHandler
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks import Ending, TransitionCallbackHandler
 from detailed_balance.callbacks.runs import Runs
 
 
@@ -140,3 +143,74 @@ def test_judgement_overrules_the_outcome(handler):
     handler.store.judge("T", success=False)
     (judged,) = read_trajectories(handler)
     assert (judged.outcome, judged.success) == (Outcome.ENDED, False)
+
+
+def test_report_says_how_the_runs_stopped(handler):
+    run(loop(2), handler)
+    with pytest.raises(ValueError, match="boom"):
+        run(chain("a", "b", b=fail), handler)
+    for source in (handler, handler.store):
+        handler.flush()
+        (told,) = [line for line in str(analyze(source)).splitlines() if "stopped" in line]
+        assert told.split("stopped")[1].split() == ["1", "ended,", "1", "failed"]
+        assert analyze(source).to_dict()["source"]["outcomes"] == {"ended": 1, "failed": 1}
+
+
+def test_endings_survive_the_store_whatever_they_hold():
+    ending = Ending("T\x00\ud800", Outcome.FAILED, "Err\x1bor", False, (("v", "\x1a"),), 1.5)
+    with TransitionStore("sqlite://") as store:
+        store.append([ending, Ending(None)])
+        assert store.endings() == (ending, Ending(None))
+        assert store.endings(trajectory="T\x00\ud800", context={"v": "\x1a"}) == (ending,)
+        assert store.endings(since=2.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("outcome", "finished"), ("success", 1), ("error", 5), ("trajectory", 3)]
+)
+def test_ending_that_is_none_is_refused_by_name(field, value):
+    wrong = dataclasses.replace(Ending("T", Outcome.ENDED), **{field: value})
+    with TransitionStore("sqlite://") as store:
+        with pytest.raises(
+            InvalidInputError, match=f"{field} of an ending must be .* got {value!r}"
+        ):
+            store.append([wrong])
+        assert store.endings() == ()
+
+
+def test_store_of_version_1_is_brought_up_to_date(tmp_path):
+    place = tmp_path / "runs.db"
+    with TransitionStore(f"sqlite:///{place}") as store:
+        store.append([Transition("a", "b", "T")])
+    with sqlite3.connect(place) as old:
+        old.execute("DROP TABLE detailed_balance_endings")
+        old.execute("UPDATE detailed_balance_versions SET version = 1")
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        assert store.endings() == ()
+        assert store.outcomes() == {}
+        assert len(store) == 1
+    with TransitionStore(f"sqlite:///{place}") as store:
+        store.judge("T", success=True)
+        assert [run.success for run in read_trajectories(store)] == [True]
+
+
+def test_runs_of_a_file_are_judged_by_a_field(tmp_path):
+    trace = tmp_path / "runs.csv"
+    rows = ["source,target,trajectory,reward", "a,b,1,1.0", "a,c,2,0", "b,a,1,1.0", "a,,3,"]
+    trace.write_text("\n".join(rows) + "\n")
+    runs = read_trajectories(trace, success_field="reward")
+    assert [(r.name, r.moves, r.success) for r in runs] == [
+        ("1", (("a", "b"), ("b", "a")), True),
+        ("2", (("a", "c"),), False),
+        ("3", (("a", None),), None),
+    ]
+
+
+def test_field_that_judges_nothing_is_refused(tmp_path):
+    trace = tmp_path / "runs.csv"
+    trace.write_text("source,target,trajectory,reward\na,b,1,maybe\n")
+    with pytest.raises(ReadError, match="'reward' of run '1' is 'maybe'; allowed are"):
+        read_trajectories(trace, success_field="reward")
+    judged = pytest.raises(InvalidInputError, match="are judged by")
+    with TransitionStore("sqlite://") as store, judged:
+        read_trajectories(store, success_field="reward")
