@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["Faults", "harmless"]
+__all__ = ["Faults", "harmless", "warn"]
 
 _LOG = logging.getLogger("detailed_balance")
 _Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+def warn(message: str, *values: object) -> None:
+    """Log a warning, with the traceback of what is being handled; a broken log is no error."""
+    with suppress(Exception):
+        _LOG.warning(message, *values, exc_info=sys.exc_info()[0] is not None)
 
 
 class Faults:
@@ -35,7 +43,7 @@ class Faults:
             first = message not in self._noted
             self._noted.add(message)
         if first:
-            _LOG.warning(message, exc_info=True)
+            warn(message)
 
 
 class _Faulty(Protocol):

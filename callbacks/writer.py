@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import logging
-import sys
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from detailed_balance.callbacks.faults import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchWriter"]
 
 T = TypeVar("T")
-
-_logger = logging.getLogger("detailed_balance")
 
 
 class BatchWriter(Generic[T]):
@@ -98,20 +96,18 @@ class BatchWriter(Generic[T]):
             first = not self._lost
             self._lost += count
         if first:
-            _logger.warning(
-                "%d not written to %s: %s (further losses are only counted)",
-                count,
-                self._name,
-                reason,
-                exc_info=sys.exc_info()[0] is not None,
-            )
+            message = "%d not written to %s: %s (further losses are only counted)"
+            warn(message, count, self._name, reason)
 
     def flush(self) -> None:
         """Wait until all that is in line now is written, or lost."""
         with self._changed:
             self._urgent = line = self._accepted
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._done >= line)
+            while self._done < line and self._is_running():
+                self._changed.wait(timeout=1.0)
+            if self._done < line:
+                self._give_up("the thread that writes has died")
 
     def close(self) -> None:
         """Write what is in line and stop; what comes later is lost."""
@@ -121,6 +117,7 @@ class BatchWriter(Generic[T]):
             thread = self._thread
         if thread is not None:
             thread.join()
+        self._give_up("the thread that writes has died")
         atexit.unregister(self.close)
 
     def _refusal(self) -> str:
@@ -136,15 +133,34 @@ class BatchWriter(Generic[T]):
             atexit.register(self.close)
         return ""
 
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _give_up(self, reason: str) -> None:
+        """Count what nobody writes any more as lost; the next item starts another thread."""
+        with self._changed:
+            left, self._done = self._accepted - self._done, self._accepted
+            self._items.clear()
+            self._thread = None
+            self._changed.notify_all()
+        if left:
+            self.lose(left, reason)
+
     def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._write(batch)
-            except Exception as error:
-                self.lose(len(batch), repr(error))
-            with self._changed:
-                self._done += len(batch)
-                self._changed.notify_all()
+        try:
+            while batch := self._next_batch():
+                self._write_batch(batch)
+        except Exception as error:  # as where memory has run out
+            self._give_up(repr(error))
+
+    def _write_batch(self, batch: list[T]) -> None:
+        try:
+            self._write(batch)
+        except Exception as error:
+            self.lose(len(batch), repr(error))
+        with self._changed:
+            self._done += len(batch)
+            self._changed.notify_all()
 
     def _next_batch(self) -> list[T]:
         """Wait for a batch; it is empty when all is done and closed."""
