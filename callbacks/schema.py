@@ -36,8 +36,10 @@ __all__ = [
     "STATES",
     "TRAJECTORIES",
     "TRANSITIONS",
+    "find_file",
     "is_in_memory",
     "open_engine",
+    "reopen",
     "select_edges",
     "select_rows",
 ]
@@ -138,6 +140,24 @@ def select_edges(chosen: list[ColumnElement[bool]]) -> Executable:
 def is_in_memory(url: URL) -> bool:
     """Say whether the database lives in this process alone."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def find_file(url: URL) -> tuple[int, int] | None:
+    """Return what tells the file of a database from another in its place; None where none is."""
+    if url.get_backend_name() != "sqlite" or is_in_memory(url):
+        return None
+    try:
+        found = Path(url.database or "").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def reopen(engine: Engine) -> None:
+    """Make the store of `engine` anew, where its file is there no more."""
+    engine.dispose()
+    _check_file(engine.url, create=True)
+    _prepare(engine, create=True)
 
 
 def open_engine(url: str | URL, *, create: bool) -> Engine:

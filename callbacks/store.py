@@ -28,8 +28,10 @@ from detailed_balance.callbacks.schema import (
     CONTEXTS,
     TRAJECTORIES,
     TRANSITIONS,
+    find_file,
     is_in_memory,
     open_engine,
+    reopen,
     select_edges,
     select_rows,
 )
@@ -102,6 +104,7 @@ class TransitionStore:
         self._engine = open_engine(url, create=create)
         # In memory there is one connection for all threads, so one at a time.
         self._in_memory = is_in_memory(self._engine.url)
+        self._file = find_file(self._engine.url)
         self._lock = threading.RLock() if self._in_memory else nullcontext()
         self._closed = False
         # The ids of names that are written already.
@@ -244,6 +247,7 @@ class TransitionStore:
 
     def _insert(self, rows: list[Row]) -> None:
         """Write `rows`, and the names in them that are new, in one transaction."""
+        self._follow_file()
         new = {table: self._new_names(table, texts) for table, texts in names_of(rows).items()}
         with self._transaction() as connection:
             for table, names in new.items():
@@ -254,6 +258,15 @@ class TransitionStore:
             connection.execute(insert(TRANSITIONS), [row.columns for row in rows])
         for table, names in new.items():
             self._known[table].update(names)
+
+    def _follow_file(self) -> None:
+        """Open the file anew where it was deleted or replaced: else nobody would find the rows."""
+        if find_file(self._engine.url) == self._file or self._closed:
+            return
+        reopen(self._engine)
+        self._file = find_file(self._engine.url)
+        for known in self._known.values():
+            known.clear()
 
     def _new_names(self, table: Table, texts: set[str | None]) -> dict[int, str]:
         """Return the texts, by id, that this store has not written yet."""
