@@ -202,6 +202,8 @@ def _make_engine(url: URL) -> Engine:
     settings: dict[str, Any] = {"pool_pre_ping": True}
     if is_in_memory(url):
         settings = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    elif url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        settings["connect_args"] = {"connect_timeout": 10}  # a server may not answer at all
     try:
         engine = create_engine(url, **settings)
     except (ImportError, NoSuchModuleError) as error:

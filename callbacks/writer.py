@@ -15,11 +15,15 @@ __all__ = ["BatchWriter"]
 
 T = TypeVar("T")
 
+_LAST_WAIT = 30.0
+"""How many seconds the interpreter waits at its end, at most, for what is in line."""
+
 
 class BatchWriter(Generic[T]):
     """Hand items to a thread that writes them in batches.
 
-    The thread starts with the first item. What is in line when the interpreter exits is written.
+    The thread starts with the first item. What is in line when the interpreter exits is written,
+    as far as half a minute suffices.
 
     Parameters
     ----------
@@ -109,16 +113,16 @@ class BatchWriter(Generic[T]):
             if self._done < line:
                 self._give_up("the thread that writes has died")
 
-    def close(self) -> None:
-        """Write what is in line and stop; what comes later is lost."""
+    def close(self, timeout: float | None = None) -> None:
+        """Write what is in line and stop; what comes later is lost, or is left after `timeout`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
-            thread.join()
-        self._give_up("the thread that writes has died")
-        atexit.unregister(self.close)
+            thread.join(timeout)
+        self._give_up("nobody was there to write it" if timeout is None else "the process ends")
+        atexit.unregister(self._close_at_exit)
 
     def _refusal(self) -> str:
         """Say why no item can be put in line now, if so; start the thread with the first."""
@@ -130,8 +134,11 @@ class BatchWriter(Generic[T]):
             thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
             thread.start()  # may fail; then the next item tries again
             self._thread = thread
-            atexit.register(self.close)
+            atexit.register(self._close_at_exit)
         return ""
+
+    def _close_at_exit(self) -> None:
+        self.close(_LAST_WAIT)
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -143,7 +150,7 @@ class BatchWriter(Generic[T]):
             self._items.clear()
             self._thread = None
             self._changed.notify_all()
-        if left:
+        if left > 0:
             self.lose(left, reason)
 
     def _run(self) -> None:
