@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
+from detailed_balance.callbacks.forks import renew_after_fork
+
 __all__ = ["Faults", "harmless", "warn"]
 
 _LOG = logging.getLogger("detailed_balance")
@@ -34,6 +36,10 @@ class Faults:
     def __init__(self) -> None:
         self.count = 0
         self._noted: set[str] = set()
+        self._after_fork()
+        renew_after_fork(self)
+
+    def _after_fork(self) -> None:
         self._lock = threading.RLock()  # re-entrant: logging may run the garbage collector
 
     def note(self, message: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.rows import (
     Row,
     decode_context,
@@ -110,7 +109,7 @@ class TransitionStore:
         # The ids of names that are written already.
         self._known: dict[Table, set[int]] = {table: set() for table in names_of([])}
         self._writer = BatchWriter(self._write, name=repr(self._engine.url), capacity=capacity)
-        _STORES.add(self)
+        renew_after_fork(self)
 
     @property
     def lost(self) -> int:
@@ -321,18 +320,6 @@ class TransitionStore:
             self._lock = threading.RLock()
         else:
             self._engine.dispose(close=False)
-
-
-_STORES: weakref.WeakSet[TransitionStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _seconds(time: float) -> float:
