@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detailed_balance.callbacks.ending import Ending
     from detailed_balance.callbacks.graph import TransitionGraph
     from detailed_balance.callbacks.handler import TransitionCallbackHandler
     from detailed_balance.callbacks.recording import record_transitions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionStates",
+    "Ending",
     "ModelCallStates",
     "NodeRun",
     "NodeStates",
@@ -36,6 +38,7 @@ __all__ = [
 
 # Loaded when first asked for, so that a graph needs no LangChain and a handler no SQLAlchemy.
 _HOMES = {
+    "Ending": "ending",
     "Transition": "transition",
     "TransitionCallbackHandler": "handler",
     "TransitionGraph": "graph",

@@ -7,16 +7,19 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphRecursionError
+from langgraph.types import Command
 
-from detailed_balance.callbacks.runs import NodeTask
+from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.states import NodeRun
-from detailed_balance.callbacks.supersteps import Ending
+from detailed_balance.callbacks.steps import Chain, StepRun
 
 __all__ = [
     "is_node",
-    "read_ending",
+    "is_task",
+    "read_chain",
     "read_node",
+    "read_outcome",
     "read_parent",
     "read_reply",
     "read_tool",
@@ -31,11 +34,22 @@ def is_node(tags: Sequence[str] | None) -> bool:
     return False
 
 
-def read_node(task: NodeTask, output: Any) -> NodeRun:
+def is_task(metadata: Mapping[str, Any]) -> bool:
+    """Say whether a run is a task of a functional workflow, or a part of one."""
+    path = metadata.get("langgraph_path") or (False,)
+    return path[-1] is True
+
+
+def read_chain(name: str | None, inputs: Any) -> Chain:
+    """Return what is known of a chain that may be a graph; one resumed is given nothing new."""
+    return Chain(name, inputs is None or isinstance(inputs, Command))
+
+
+def read_node(step: StepRun, output: Any) -> NodeRun:
     """Return what a state function is given of a node that has finished."""
-    labels, tools = task.metadata, tuple(task.tools)
-    name, step = labels["langgraph_node"], labels["langgraph_step"]
-    return NodeRun(name, step, tools, task.called_model, output, labels)
+    return NodeRun(
+        step.name, step.step, tuple(step.tools), step.called_model, output, step.metadata
+    )
 
 
 def read_parent(event: Mapping[str, Any]) -> int | None:
@@ -57,8 +71,12 @@ def read_reply(response: LLMResult) -> BaseMessage:
     return AIMessage(first.text if first else "")
 
 
-def read_ending(error: BaseException) -> Ending:
+def read_outcome(error: BaseException) -> Outcome:
     """Tell control flow from failure, and failure from cancellation, which is no `Exception`."""
     if isinstance(error, GraphBubbleUp):
-        return Ending.INTERRUPTED
-    return Ending.FAILED if isinstance(error, Exception) else Ending.CANCELLED
+        return Outcome.INTERRUPTED
+    if isinstance(error, GraphRecursionError):
+        return Outcome.RECURSION_LIMIT
+    if isinstance(error, Exception):
+        return Outcome.FAILED
+    return Outcome.ABANDONED if isinstance(error, GeneratorExit) else Outcome.CANCELLED

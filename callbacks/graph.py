@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from array import array
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
@@ -12,6 +13,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.transition import (
     Context,
@@ -68,6 +70,7 @@ class TransitionGraph:
         self._rows = array("i")
         self._states: list[str] = []
         self._counts = array("q")
+        self._outcomes: Counter[tuple[Outcome, Context]] = Counter()
 
     def _after_fork(self) -> None:
         # Re-entrant: the garbage collector may run, in the midst of record(), the finaliser of an
@@ -125,6 +128,37 @@ class TransitionGraph:
         key = (source, target, make_context(context) if context else ())
         with self._lock:
             self._add(key, count)
+
+    def record_outcome(self, outcome: Outcome, *, context: ContextLike = None) -> None:
+        """Count how one trajectory stopped."""
+        key = (Outcome(outcome), make_context(context))
+        with self._lock:
+            self._outcomes[key] += 1
+
+    def outcomes(self, context: ContextLike = None) -> dict[Outcome, int]:
+        """Return how often trajectories stopped in which way; those of subgraphs count too.
+
+        A run that was interrupted and resumed counts for each time that it stopped.
+
+        Parameters
+        ----------
+        context : mapping or Context, optional
+            Only trajectories that carry all these labels.
+
+        Examples
+        --------
+        >>> graph = TransitionGraph()
+        >>> graph.record_outcome(Outcome.ENDED)
+        >>> {str(outcome): n for outcome, n in graph.outcomes().items()}
+        {'ended': 1}
+        """
+        with self._lock:
+            outcomes = tuple(self._outcomes.items())
+        found: Counter[Outcome] = Counter()
+        for (outcome, labels), count in outcomes:
+            if matches_context(labels, context):
+                found[outcome] += count
+        return dict(found)
 
     def snapshot(self, context: ContextLike = None) -> TransitionCounts:
         """Return what was counted up to now.

@@ -11,24 +11,30 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.errors import ParentCommand
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.events import (
     is_node,
-    read_ending,
+    is_task,
+    read_chain,
     read_node,
+    read_outcome,
     read_parent,
     read_reply,
     read_tool,
 )
 from detailed_balance.callbacks.faults import Faults, harmless
 from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.runs import ModelCall, NodeTask, Runs
+from detailed_balance.callbacks.labels import Labels, hash_prompt, hash_template, read_model
+from detailed_balance.callbacks.runs import Runs
 from detailed_balance.callbacks.states import (
     ActionStates,
     ModelCallStates,
     StateFunction,
     state_names,
 )
-from detailed_balance.callbacks.supersteps import Ending, Move, join_names
+from detailed_balance.callbacks.steps import Call, ModelCall, Record, StepRun
+from detailed_balance.callbacks.supersteps import Move, Stop, join_names
 from detailed_balance.callbacks.transition import ContextLike, Transition, make_context
 
 if TYPE_CHECKING:
@@ -64,21 +70,28 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         Keeps the transitions. Given a URL, the handler opens the store, and `close` closes it.
     context : mapping, optional
         Labels of all its transitions, such as the version of the agent.
+    labels : sequence of str
+        What else to label them by: ``"model"``, the name that the model gives itself; ``"graph"``,
+        the name of the graph; ``"agent"``, that of ``create_agent``; ``"tags"``; ``"prompt"``, a
+        hash of the prompt template, or else of the system message; and any key of the metadata
+        of a run. What a run does not have is left out.
 
     Raises
     ------
     InvalidInputError
-        Where `states` is neither callable nor a `ModelCallStates`.
+        Where `states` is neither callable nor a `ModelCallStates`, or `labels` are no names.
 
     Notes
     -----
     A trajectory is the way through one graph; its key is the ``thread_id``, or else the id of the
     root run, and for a subgraph ``/`` and its place in the graph above. Nodes that run side by
-    side are one state; a failed attempt is an escape. A run that fails or is cancelled has no
-    END; an interrupted thread goes on where it stopped. Interrupts between nodes
-    (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in the ``callbacks`` of the
-    run; elsewhere they look like an end. A copy of a handler is the handler itself; a pickled one
-    has the same settings and a graph of its own.
+    side are one state; a failed attempt is an escape. Tools and models that run in no graph are
+    the steps of their root run. Only a run that returned has an END; how each stopped is an
+    `Ending`. A thread that is resumed goes on where it stopped; where this handler does not know
+    that state, as after a restart, the path begins with the first state that it sees. Interrupts
+    between nodes (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in the
+    ``callbacks`` of the run or of `record_transitions`; elsewhere they look like an end. A copy
+    of a handler is the handler itself; a pickled one has the same settings and a graph of its own.
 
     Examples
     --------
@@ -103,6 +116,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         graph: TransitionGraph | None = None,
         store: TransitionStore | str | None = None,
         context: ContextLike = None,
+        labels: Sequence[str] = ("model", "graph"),
     ) -> None:
         super().__init__()
         if isinstance(states, ModelCallStates):
@@ -120,7 +134,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self.context = make_context(context)
         self._faults = Faults()
         self._store_given = store
-        self._runs = Runs()
+        self._labels_given = tuple(labels)
+        self._labels = Labels(self.context, labels)
+        plain = self._of_node is not None
+        self._runs = Runs(self._labels, plain=plain, on_evict=self._note_eviction)
 
     @property
     def faults(self) -> int:
@@ -147,7 +164,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.states, None, self._store_given, self.context)
+        return type(self), (self.states, None, self._store_given, self.context, self._labels_given)
 
     @harmless
     def on_chain_start(
@@ -155,10 +172,18 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     ) -> None:
         """Start a node, or whatever else has something inside."""
         parent_id, metadata = read_parent(event), event.get("metadata")
-        if parent_id and metadata and is_node(tags) and self._of_node is not None:
-            self._record(self._runs.start_node(run_id.int, parent_id, metadata))
-        else:
-            self._runs.start(run_id.int, parent_id)
+        if parent_id and metadata and self._of_node is not None:
+            if is_node(tags):
+                self._record(self._runs.start_node(run_id.int, parent_id, metadata, tags))
+                return
+            if is_task(metadata):
+                records = self._runs.start_task(run_id.int, parent_id, metadata)
+                if records is not None:
+                    self._record(records)
+                    return
+        if event.get("run_type") == "prompt":
+            self._see_template(serialized, parent_id)
+        self._runs.start(run_id.int, parent_id, read_chain(event.get("name"), inputs))
 
     @harmless
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
@@ -171,22 +196,43 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         if isinstance(error, ParentCommand):
             self._finish_chain(run_id.int, error.args[0])
         else:
-            self._record(self._runs.end(run_id.int, read_ending(error)))
+            self._fail(run_id.int, error)
 
     @harmless
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **event: Any) -> None:
         """Start a tool."""
-        self._runs.start_tool(run_id.int, read_parent(event), read_tool(serialized, event))
+        name, call = (
+            read_tool(serialized, event),
+            Call(event.get("metadata") or {}, event.get("tags")),
+        )
+        self._record(self._runs.start_tool(run_id.int, read_parent(event), name, call))
 
     @harmless
     def on_tool_end(self, output: Any, *, run_id: UUID, **event: Any) -> None:
         """End a tool."""
-        self._runs.end(run_id.int, Ending.FINISHED)
+        self._finish_chain(run_id.int, output)
 
     @harmless
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
         """End a tool; whether its node failed too, the node's own end tells."""
-        self._runs.end(run_id.int, Ending.FAILED)
+        self._fail(run_id.int, error)
+
+    @harmless
+    def on_retriever_start(
+        self, serialized: Any, query: Any, *, run_id: UUID, **event: Any
+    ) -> None:
+        """Start a retriever, which is part of what it runs in."""
+        self._runs.start(run_id.int, read_parent(event))
+
+    @harmless
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **event: Any) -> None:
+        """End a retriever."""
+        self._record(self._runs.end(run_id.int, Outcome.ENDED))
+
+    @harmless
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+        """End a retriever that failed."""
+        self._fail(run_id.int, error)
 
     @harmless
     def on_chat_model_start(
@@ -203,15 +249,17 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     @harmless
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **event: Any) -> None:
         """End a model call."""
-        names: tuple[str, ...] | None = ()
-        if self._of_call is not None and isinstance(self._runs.get(run_id.int), ModelCall):
-            names = self._name(self._of_call.target, read_reply(response))
-        self._finish(run_id.int, names)
+        run = self._runs.get(run_id.int)
+        if self._of_call is not None and isinstance(run, ModelCall):
+            self._finish(run_id.int, self._name(self._of_call.target, read_reply(response)))
+        else:
+            reply = read_reply(response) if isinstance(run, StepRun) else None
+            self._finish_chain(run_id.int, reply)
 
     @harmless
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
         """End a model call that failed."""
-        self._record(self._runs.end(run_id.int, read_ending(error)))
+        self._fail(run_id.int, error)
 
     @harmless
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
@@ -223,19 +271,30 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self, run_id: int, messages: Sequence[BaseMessage], event: Mapping[str, Any]
     ) -> None:
         parent_id = read_parent(event)
+        prompt = hash_prompt(messages) if "prompt" in self._labels else None
+        call = Call(event.get("metadata") or {}, event.get("tags"), read_model(event), prompt)
         names = None if self._of_call is None else self._name(self._of_call.source, messages)
         if names:
-            metadata = event.get("metadata") or {}
-            self._runs.start_call(run_id, parent_id, metadata, join_names(names))
+            self._runs.start_call(run_id, parent_id, join_names(names), call)
         else:
-            self._runs.start_model(run_id, parent_id)
+            self._record(self._runs.start_model(run_id, parent_id, call))
+
+    def _see_template(self, serialized: Any, parent_id: int | None) -> None:
+        template = hash_template(serialized) if "prompt" in self._labels else None
+        if template and parent_id:
+            self._runs.see_template(parent_id, template)
 
     def _finish_chain(self, run_id: int, output: Any) -> None:
         names: tuple[str, ...] | None = ()
-        node = self._runs.get(run_id)
-        if self._of_node is not None and isinstance(node, NodeTask):
-            names = self._name(self._of_node, read_node(node, output))
+        step = self._runs.get(run_id)
+        if self._of_node is not None and isinstance(step, StepRun) and not step.has_steps:
+            names = self._name(self._of_node, read_node(step, output))
         self._finish(run_id, names)
+
+    def _fail(self, run_id: int, error: BaseException) -> None:
+        outcome = read_outcome(error)
+        name = None if outcome is Outcome.INTERRUPTED else type(error).__name__
+        self._record(self._runs.end(run_id, outcome, error=name))
 
     def _name(
         self, state_of: Callable[[_Subject], str | Iterable[str] | None], subject: _Subject
@@ -249,20 +308,34 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     def _finish(self, run_id: int, names: tuple[str, ...] | None) -> None:
         """End a run by its state keys; a state function that failed fails the run for us."""
-        ending = Ending.FAILED if names is None else Ending.FINISHED
-        self._record(self._runs.end(run_id, ending, names or ()))
+        outcome = Outcome.FAILED if names is None else Outcome.ENDED
+        self._record(self._runs.end(run_id, outcome, names or ()))
 
-    def _record(self, moves: Sequence[Move]) -> None:
-        for move in moves:
-            self._record_move(move)
+    def _record(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Move):
+                self._record_move(record)
+            else:
+                self._record_stop(record)
 
     @harmless  # each move has its own edge, so that a lost one takes no other along
     def _record_move(self, move: Move) -> None:
-        trajectory, source, target, step = move
+        trajectory, source, target, step, context = move
         if self.store is not None:
             now = time.time()
-            self.store.record(Transition(source, target, trajectory, self.context, step, now))
-        self.graph.record(source, target, trajectory=trajectory, context=self.context)
+            self.store.record(Transition(source, target, trajectory, context, step, now))
+        self.graph.record(source, target, trajectory=trajectory, context=context)
+
+    @harmless
+    def _record_stop(self, stop: Stop) -> None:
+        trajectory, outcome, error, context = stop
+        if self.store is not None:
+            now = time.time()
+            self.store.record(Ending(trajectory, outcome, error, context=context, time=now))
+        self.graph.record_outcome(outcome, context=context)
+
+    def _note_eviction(self) -> None:
+        self._faults.note("too many open runs: the oldest is taken for abandoned")
 
 
 def _open_store(url: str) -> TransitionStore:

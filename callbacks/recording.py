@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
 from detailed_balance.callbacks.handler import TransitionCallbackHandler
@@ -31,6 +32,7 @@ def record_transitions(
     graph: TransitionGraph | None = None,
     store: TransitionStore | str | None = None,
     context: ContextLike = None,
+    labels: Sequence[str] = ("model", "graph"),
 ) -> Iterator[TransitionCallbackHandler]:
     """Record all that runs inside the with block; the agents themselves need no change.
 
@@ -55,13 +57,18 @@ def record_transitions(
     >>> list(handler.graph.graph.edges())
     [('__start__', 'answer'), ('answer', '__end__')]
     """
-    handler = TransitionCallbackHandler(states, graph, store, context)
-    slot = _free_slot()
+    handler = TransitionCallbackHandler(states, graph, store, context, labels)
+    slot, outside = _free_slot(), var_child_runnable_config.get()
     slot.set(handler)
+    if not outside or set(outside) == {"callbacks"}:
+        # LangGraph tells of interrupts between nodes only those handlers that a config names.
+        around = (outside or {}).get("callbacks") or []
+        var_child_runnable_config.set({"callbacks": [*around, handler]})
     try:
         yield handler
     finally:
         slot.set(None)  # reset() would raise where a generator is closed in another context
+        var_child_runnable_config.set(outside)
         handler.close()
 
 

@@ -10,7 +10,15 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.schema import CONTEXTS, STATES, TRAJECTORIES
+from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.schema import (
+    CONTEXTS,
+    ENDINGS,
+    STATES,
+    TRAJECTORIES,
+    TRANSITIONS,
+)
 from detailed_balance.callbacks.transition import Context, Transition, make_context
 
 if TYPE_CHECKING:
@@ -23,6 +31,8 @@ __all__ = [
     "digest",
     "encode_context",
     "encode_text",
+    "ending_from_row",
+    "ending_to_row",
     "from_row",
     "names_of",
     "to_row",
@@ -84,13 +94,13 @@ _short_digest = lru_cache(maxsize=65_536)(_digest)
 
 
 class Row(NamedTuple):
-    """One transition as it is written: its names, which have tables of their own, and columns."""
+    """A transition or an ending as it is written: its names, which have own tables, and columns."""
 
+    table: Table
     labels: str
     trajectory: str | None
-    source: str
-    target: str | None
-    columns: dict[str, float | None]
+    states: tuple[str | None, ...]
+    columns: dict[str, Any]
 
 
 def to_row(transition: Transition) -> Row:
@@ -101,7 +111,7 @@ def to_row(transition: Transition) -> Row:
     InvalidInputError
         Where a field has a value that no database could keep.
     """
-    _check(transition)
+    _check_transition(transition)
     labels = _encode_labels(transition.context)
     trajectory = _encode(transition.trajectory)
     source, target = encode_text(transition.source), _encode(transition.target)
@@ -114,7 +124,48 @@ def to_row(transition: Transition) -> Row:
         "target_id": None if target is None else digest(target),
         "count": transition.count,
     }
-    return Row(labels, trajectory, source, target, columns)
+    return Row(TRANSITIONS, labels, trajectory, (source, target), columns)
+
+
+def ending_to_row(ending: Ending) -> Row:
+    """Return `ending` as it is written.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a field has a value that no database could keep.
+    """
+    _check(ending, _ENDING_TYPES)
+    labels, trajectory = _encode_labels(ending.context), _encode(ending.trajectory)
+    columns = {
+        "trajectory_id": None if trajectory is None else digest(trajectory),
+        "context_id": digest(labels),
+        "time": ending.time,
+        "outcome": None if ending.outcome is None else str(Outcome(ending.outcome)),
+        "error": _encode(ending.error),
+        "success": None if ending.success is None else int(ending.success),
+    }
+    return Row(ENDINGS, labels, trajectory, (), columns)
+
+
+def ending_from_row(
+    contexts: dict[int, Context],
+    trajectory: str | None,
+    context: int,
+    time: float | None,
+    outcome: str | None,
+    error: str | None,
+    success: int | None,
+) -> Ending:
+    """Return the ending that was written as this row."""
+    return Ending(
+        _decode(trajectory),
+        None if outcome is None else Outcome(outcome),
+        _decode(error),
+        None if success is None else bool(success),
+        contexts[context],
+        time,
+    )
 
 
 def _encode_labels(context: Context) -> str:
@@ -131,7 +182,7 @@ def names_of(rows: list[Row]) -> dict[Table, set[str | None]]:
     return {
         CONTEXTS: {row.labels for row in rows},
         TRAJECTORIES: {row.trajectory for row in rows},
-        STATES: {name for row in rows for name in (row.source, row.target)},
+        STATES: {name for row in rows for name in row.states},
     }
 
 
@@ -164,17 +215,29 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "time": (float, int, NoneType),
     "count": (int,),
 }
+_ENDING_TYPES: dict[str, tuple[type, ...]] = {
+    "trajectory": (str, NoneType),
+    "outcome": (str, NoneType),
+    "error": (str, NoneType),
+    "success": (bool, NoneType),
+    "time": (float, int, NoneType),
+}
 
 
-def _check(transition: Transition) -> None:
+def _check_transition(transition: Transition) -> None:
     """Refuse what no database could keep."""
-    for name, types in _TYPES.items():
-        value = getattr(transition, name)
-        if not isinstance(value, types):
-            allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
-            raise InvalidInputError(f"{name} of a transition must be {allowed}; got {value!r}")
+    _check(transition, _TYPES)
     if not 1 <= transition.count < 2**63 or abs(transition.step or 0) >= 2**63:
         raise InvalidInputError(
             f"a transition needs a count of 1 or more and a step, both of at most 63 bits; got "
             f"{transition!r}"
         )
+
+
+def _check(record: Transition | Ending, allowed_types: dict[str, tuple[type, ...]]) -> None:
+    for name, types in allowed_types.items():
+        value = getattr(record, name)
+        if not isinstance(value, types):
+            allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
+            what = "a transition" if isinstance(record, Transition) else "an ending"
+            raise InvalidInputError(f"{name} of {what} must be {allowed}; got {value!r}")

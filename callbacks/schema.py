@@ -32,19 +32,22 @@ from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 
 __all__ = [
     "CONTEXTS",
+    "ENDINGS",
     "SCHEMA_VERSION",
     "STATES",
     "TRAJECTORIES",
     "TRANSITIONS",
     "find_file",
+    "has_endings",
     "is_in_memory",
     "open_engine",
     "reopen",
     "select_edges",
+    "select_endings",
     "select_rows",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the tables that this library writes and reads."""
 
 _METADATA = MetaData()
@@ -95,6 +98,20 @@ TRANSITIONS = Table(
 )
 """The moves, numbered as they were recorded; no target is an escape."""
 
+ENDINGS = Table(
+    "detailed_balance_endings",
+    _METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("trajectory_id", _BIG),
+    Column("context_id", _BIG, nullable=False),
+    Column("time", Double),
+    Column("outcome", Text),
+    Column("error", Text),
+    Column("success", Integer),
+    Index("detailed_balance_endings_by_trajectory", "trajectory_id", "id"),
+)
+"""How trajectories stopped, and what was judged of them; since version 2."""
+
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
 
 # What a transaction begins with that must be alone: the creation of the tables.
@@ -119,6 +136,19 @@ def select_rows(chosen: list[ColumnElement[bool]], first: int, limit: int) -> Ex
     )
 
 
+def select_endings(chosen: list[ColumnElement[bool]]) -> Executable:
+    """Return the query of the endings chosen, as they were recorded."""
+    table = ENDINGS.c
+    return (
+        select(TRAJECTORIES.c.name, table.context_id, table.time)
+        .add_columns(table.outcome, table.error, table.success)
+        .select_from(ENDINGS)
+        .outerjoin(TRAJECTORIES, table.trajectory_id == TRAJECTORIES.c.id)
+        .where(*chosen)
+        .order_by(table.id)
+    )
+
+
 def select_edges(chosen: list[ColumnElement[bool]]) -> Executable:
     """Return the query of (source, target, count) over the transitions chosen, first seen first."""
     table = TRANSITIONS.c
@@ -135,6 +165,11 @@ def select_edges(chosen: list[ColumnElement[bool]]) -> Executable:
         .outerjoin(_TARGETS, edges.c.target_id == _TARGETS.c.id)
         .order_by(edges.c.first)
     )
+
+
+def has_endings(engine: Engine) -> bool:
+    """Say whether the store has them; one of version 1 that cannot be written to has not."""
+    return inspect(engine).has_table(ENDINGS.name)
 
 
 def is_in_memory(url: URL) -> bool:
@@ -240,7 +275,7 @@ def _prepare(engine: Engine, create: bool) -> None:
         version = _read_version(connection)
     if version is None and not create:
         raise ReadError(f"{engine.url!r} holds no recorded transitions")
-    if version is None:
+    if version is None or (create and version < SCHEMA_VERSION):
         version = _create(engine)
     if version > SCHEMA_VERSION:
         raise ReadError(
@@ -257,6 +292,7 @@ def _read_version(connection: Connection) -> int | None:
 
 
 def _create(engine: Engine) -> int:
+    """Make the tables that are missing; each version so far has only added some."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             # Readers and a writer at the same time; the file keeps this setting.
@@ -264,7 +300,7 @@ def _create(engine: Engine) -> int:
         connection.exec_driver_sql(_ALONE[engine.dialect.name])
         _METADATA.create_all(connection)
         version = _read_version(connection)
-        if version is None:  # else another process was quicker
+        if version is None or version < SCHEMA_VERSION:  # else another process was quicker
             version = SCHEMA_VERSION
             connection.execute(insert(_VERSIONS).values(version=version))
         connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.rows import (
     Row,
@@ -19,19 +21,24 @@ from detailed_balance.callbacks.rows import (
     decode_text,
     digest,
     encode_text,
+    ending_from_row,
+    ending_to_row,
     from_row,
     names_of,
     to_row,
 )
 from detailed_balance.callbacks.schema import (
     CONTEXTS,
+    ENDINGS,
     TRAJECTORIES,
     TRANSITIONS,
     find_file,
+    has_endings,
     is_in_memory,
     open_engine,
     reopen,
     select_edges,
+    select_endings,
     select_rows,
 )
 from detailed_balance.callbacks.transition import (
@@ -116,15 +123,34 @@ class TransitionStore:
         """How many recorded transitions were not written; the first loss is also logged."""
         return self._writer.lost
 
-    def record(self, transition: Transition) -> None:
-        """Put one transition in line to be written, within 0.2 s where the database keeps up.
+    def record(self, record: Transition | Ending) -> None:
+        """Put a transition or an ending in line to be written, within 0.2 s if all goes well.
 
         Never raises and never waits for the database: what cannot be written counts as `lost`.
         """
-        self._writer.put(transition)
+        self._writer.put(record)
 
-    def append(self, transitions: Iterable[Transition]) -> None:
-        """Write transitions, in order, and return when they are written.
+    def judge(self, trajectory: str, *, success: bool) -> None:
+        """Write down whether an agent run did its work, as somebody who looked at it says.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `success` is neither True nor False.
+
+        Examples
+        --------
+        >>> with TransitionStore("sqlite://") as store:
+        ...     store.judge("thread-1", success=False)
+        ...     [ending.success for ending in store.endings()]
+        [False]
+        """
+        if not isinstance(success, bool):
+            raise InvalidInputError(f"success must be True or False; got {success!r}")
+        self.append([Ending(trajectory, success=success, time=time.time())])
+
+    def append(self, records: Iterable[Transition | Ending]) -> None:
+        """Write transitions and endings, in order, and return when they are written.
 
         They go in batches of 10,000, each of them written as a whole or not at all.
 
@@ -135,7 +161,7 @@ class TransitionStore:
         sqlalchemy.exc.SQLAlchemyError
             Where the database fails.
         """
-        rows = map(to_row, transitions)
+        rows = map(_to_row, records)
         while batch := list(islice(rows, _BATCH)):
             self._insert(batch)
 
@@ -158,7 +184,7 @@ class TransitionStore:
         since, until : float, optional
             Only moves of ``since <= time < until``, in seconds since 1970 (UTC).
         """
-        chosen = self._conditions(trajectory, context, since, until)
+        chosen = self._conditions(TRANSITIONS, trajectory, context, since, until)
         place = TRANSITIONS.c.id
         bounds = select(func.min(place), func.max(place)).where(*chosen)
         first, last = self._fetch(bounds)[0]
@@ -179,11 +205,33 @@ class TransitionStore:
         TransitionCounts
             States in the order in which they were first recorded.
         """
-        edges = self._fetch(select_edges(self._conditions(trajectory, context, since, until)))
+        edges = self._fetch(
+            select_edges(self._conditions(TRANSITIONS, trajectory, context, since, until))
+        )
         return TransitionCounts.from_edges(
             (decode_text(source), None if target is None else decode_text(target), n)
             for source, target, n in edges
         )
+
+    def endings(
+        self,
+        *,
+        trajectory: str | None = None,
+        context: ContextLike = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> tuple[Ending, ...]:
+        """Return how agent runs stopped, and what was judged of them, in the order recorded.
+
+        The parameters are those of `read`. A run that was interrupted and resumed, or a thread
+        that was used again, has an ending for each time that it stopped.
+        """
+        if not has_endings(self._engine):
+            return ()
+        chosen = self._conditions(ENDINGS, trajectory, context, since, until)
+        contexts = self._read_contexts()
+        rows = self._fetch(select_endings(chosen))
+        return tuple(ending_from_row(contexts, *row) for row in rows)
 
     def contexts(self) -> tuple[Context, ...]:
         """Return the contexts recorded so far, sorted."""
@@ -233,12 +281,12 @@ class TransitionStore:
         with self._transaction() as connection:
             return connection.execute(query).all()
 
-    def _write(self, transitions: list[Transition]) -> None:
+    def _write(self, records: list[Transition | Ending]) -> None:
         """Write what was recorded; what no database could keep takes nothing else along."""
         rows = []
-        for transition in transitions:
+        for record in records:
             try:
-                rows.append(to_row(transition))
+                rows.append(_to_row(record))
             except Exception as error:
                 self._writer.lose(1, repr(error))
         if rows:
@@ -254,7 +302,9 @@ class TransitionStore:
                     query = _INSERT[connection.dialect.name](table).on_conflict_do_nothing()
                     # Sorted, so that no two writers wait for each other.
                     connection.execute(query, [{"id": i, "name": names[i]} for i in sorted(names)])
-            connection.execute(insert(TRANSITIONS), [row.columns for row in rows])
+            for table in (TRANSITIONS, ENDINGS):
+                if columns := [row.columns for row in rows if row.table is table]:
+                    connection.execute(insert(table), columns)
         for table, names in new.items():
             self._known[table].update(names)
 
@@ -281,12 +331,13 @@ class TransitionStore:
 
     def _conditions(
         self,
+        source: Table,
         trajectory: str | None,
         context: ContextLike,
         since: float | None,
         until: float | None,
     ) -> list[ColumnElement[bool]]:
-        table = TRANSITIONS.c
+        table = source.c
         chosen: list[ColumnElement[bool]] = []
         if trajectory is not None:
             chosen.append(table.trajectory_id == digest(encode_text(trajectory)))
@@ -322,10 +373,14 @@ class TransitionStore:
             self._engine.dispose(close=False)
 
 
-def _seconds(time: float) -> float:
-    if not isinstance(time, (int, float)):
+def _to_row(record: Transition | Ending) -> Row:
+    return ending_to_row(record) if isinstance(record, Ending) else to_row(record)
+
+
+def _seconds(moment: float) -> float:
+    if not isinstance(moment, (int, float)):
         raise InvalidInputError(
-            f"since and until are seconds since 1970; got {time!r} (a datetime gives them by "
+            f"since and until are seconds since 1970; got {moment!r} (a datetime gives them by "
             ".timestamp())"
         )
-    return time
+    return moment

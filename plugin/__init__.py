@@ -6,6 +6,7 @@ The names here are the everyday ones; `detailed_balance.callbacks` records, and
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.transition import Transition
     from detailed_balance.readers import read_transitions
     from detailed_balance.report import Report, analyze
+    from detailed_balance.trajectories import read_trajectories
 
     __version__: str
 
@@ -27,6 +29,7 @@ __all__ = [
     "TransitionStore",
     "__version__",
     "analyze",
+    "read_trajectories",
     "read_transitions",
 ]
 
@@ -38,8 +41,12 @@ _HOMES = {
     "TransitionGraph": "callbacks.graph",
     "TransitionStore": "callbacks.store",
     "analyze": "report",
+    "read_trajectories": "trajectories",
     "read_transitions": "readers",
 }
+
+if os.environ.get("DETAILED_BALANCE_STORE"):  # then all agents of this process are recorded
+    import_module(f"{__name__}.callbacks.automatic").install()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``detailed-balance analyze SOURCE`` and ``detailed-balance demo``."""
+"""The command line: ``detailed-balance analyze SOURCE``, ``record``, and ``demo``."""
 
 from __future__ import annotations
 
@@ -225,6 +225,26 @@ def demo(
     typer.echo(f"\nEverything is in {output}{os.sep}", err=True)
     if open_:
         typer.launch(str(output / "report.html"))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def record(
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="A file for SQLite, or the URL of a store.")
+    ],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments.")
+    ],
+    context: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A label of all that is recorded."),
+    ] = None,
+) -> None:
+    """Run a program that has agents, and record them; the program needs no change."""
+    from detailed_balance.launch import launch
+
+    _parse_context(context or [])
+    raise typer.Exit(launch(command, store, ",".join(context or [])))
 
 
 def _analyze(source: str, *, violation: _Violation, beta: float, **settings: Any) -> Report:

@@ -28,7 +28,7 @@ from detailed_balance.readers import SkippedLine, TransitionReader, read_transit
 from detailed_balance.readers.store import show_url
 from detailed_balance.text import safe_text
 
-__all__ = ["Progress", "SourceInfo", "load_counts", "show_context"]
+__all__ = ["Progress", "SourceInfo", "load_counts", "show_context", "store_url"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
@@ -146,7 +146,7 @@ def _count_readable(
 ) -> tuple[TransitionCounts, SourceInfo]:
     if isinstance(source, nx.Graph):
         return _count_stream(read_transitions(source, **options), context, "networkx graph")
-    url = None if options else _store_url(source)
+    url = None if options else store_url(source)
     if url is not None:
         return _count_stored(url, context, _describe(source))
     told = None if progress is None else partial(progress, "Reading")
@@ -154,8 +154,14 @@ def _count_readable(
     return _count_stream(reader, context, _describe(source))
 
 
-def _store_url(source: str | os.PathLike[str]) -> str | URL | None:
-    """Return the URL of the store that `source` is, None where it is something else."""
+def store_url(source: str | os.PathLike[str]) -> str | URL | None:
+    """Return the URL of the store that `source` is, None where it is something else.
+
+    Examples
+    --------
+    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
+    ('sqlite:///runs.db', None)
+    """
     if "://" in str(source):
         return str(source)
     try:

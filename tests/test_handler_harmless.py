@@ -16,6 +16,7 @@ from langgraph.types import interrupt
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import (
+    Ending,
     NodeStates,
     TransitionCallbackHandler,
     TransitionGraph,
@@ -53,9 +54,10 @@ class KeptMoves:
 
     def __init__(self):
         self.kept = []
+        self.endings = []
 
-    def record(self, transition):
-        self.kept.append(transition)
+    def record(self, record):
+        (self.endings if isinstance(record, Ending) else self.kept).append(record)
 
     def flush(self):
         pass
@@ -165,11 +167,11 @@ def test_interrupted_threads_that_are_never_resumed_are_bounded_by_number():
     graph.set_entry_point("ask")
     agent = graph.compile(checkpointer=MemorySaver())
     handler = TransitionCallbackHandler()
-    handler._runs = Runs(max_interrupted=5)
+    handler._runs = Runs(max_stopped=5)
     for i in range(20):
         thread = {"configurable": {"thread_id": str(i)}}
         agent.invoke(INPUT, {"callbacks": [handler], **thread})
-    assert len(handler._runs._interrupted) == 5
+    assert len(handler._runs._stopped) == 5
     assert len(handler._runs) == 0
 
 

@@ -28,11 +28,11 @@ def test_interrupt_and_resume_is_one_path(handler):
     assert handler.graph.walks == {"T": path(START, "a", "ask", "z", END)}
 
 
-def test_interrupted_thread_without_resume_goes_on_where_it_stopped(handler):
+def test_interrupted_thread_that_is_given_new_input_starts_anew(handler):
     agent = chain("a", "ask", ask=ask, checkpointer=MemorySaver())
     run(agent, handler, **thread("T"))
     run(agent, handler, **thread("T"))
-    assert handler.graph.walks == {"T": path(START, "a", "a")}
+    assert handler.graph.walks == {"T": path(START, "a") * 2}
 
 
 def test_branches_beside_an_interrupt_stay_one_superstep(handler):

@@ -6,20 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detailed_balance.analyzers.counts import END, START
-from detailed_balance.callbacks.runs import NodeTask, Root, Runs, name_trajectory
-from detailed_balance.callbacks.supersteps import Ending, Path
+from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.runs import Runs
+from detailed_balance.callbacks.steps import StepRun, name_base, name_trajectory
+from detailed_balance.callbacks.supersteps import Move, Path
 
-FINISHED, FAILED = Ending.FINISHED, Ending.FAILED
+ENDED, FAILED = Outcome.ENDED, Outcome.FAILED
 
 
-def pairs(moves):
-    return [(move.source, move.target) for move in moves]
+def pairs(records):
+    return [(record.source, record.target) for record in records if isinstance(record, Move)]
 
 
 def test_superstep_is_certain_when_the_next_one_starts():
     path = Path("T")
     assert path.start_task("a", 1) == ()
-    assert path.end_task("a", FINISHED, ("a",)) == ()
+    assert path.end_task("a", ENDED, ("a",)) == ()
     assert pairs(path.start_task("b", 2)) == [(START, "a")]
 
 
@@ -27,7 +29,7 @@ def test_transparent_superstep_is_skipped():
     path = Path("T")
     for step, names in enumerate([("a",), (), (), ("b",)], start=1):
         path.start_task(str(step), step)
-        path.end_task(str(step), FINISHED, names)
+        path.end_task(str(step), ENDED, names)
     assert pairs(path.finish()) == [("a", "b"), ("b", END)]
 
 
@@ -36,7 +38,7 @@ def test_retry_replaces_what_the_task_was_before():
     path.start_task("a:1", 1)
     assert pairs(path.end_task("a:1", FAILED)) == [(START, None)]
     path.start_task("a:1", 1)
-    path.end_task("a:1", FINISHED, ("a",))
+    path.end_task("a:1", ENDED, ("a",))
     assert pairs(path.finish()) == [(START, "a"), ("a", END)]
 
 
@@ -44,7 +46,7 @@ def test_stopped_path_keeps_a_whole_superstep_and_drops_a_torn_one():
     whole, torn = Path("T"), Path("T")
     for path in (whole, torn):
         path.start_task("a", 1)
-        path.end_task("a", FINISHED, ("a",))
+        path.end_task("a", ENDED, ("a",))
     torn.start_task("b", 1)
     assert pairs(whole.stop()) == [(START, "a")]
     assert torn.stop() == ()
@@ -61,7 +63,7 @@ def test_finished_path_is_unbroken_from_start_to_end(supersteps):
         for i in range(len(tasks)):
             moves += path.start_task(f"{step}.{i}", step)
         for i, names in enumerate(tasks):
-            moves += path.end_task(f"{step}.{i}", FINISHED, tuple(names))
+            moves += path.end_task(f"{step}.{i}", ENDED, tuple(names))
     moves += path.finish()
     expected = ["|".join(sorted({n for names in tasks for n in names})) for tasks in supersteps]
     states = [START, *filter(None, expected), END]
@@ -71,7 +73,12 @@ def test_finished_path_is_unbroken_from_start_to_end(supersteps):
 ROOT, NODE, INSIDE, TOOL, MODEL = range(1, 6)
 
 
-LABELS = {"langgraph_checkpoint_ns": "a:1", "langgraph_step": 1, "thread_id": "T"}
+LABELS = {
+    "langgraph_checkpoint_ns": "a:1",
+    "langgraph_step": 1,
+    "langgraph_node": "a",
+    "thread_id": "T",
+}
 
 
 def started_node():
@@ -83,7 +90,7 @@ def started_node():
 
 def node_of(runs):
     node = runs.get(NODE)
-    assert isinstance(node, NodeTask)
+    assert isinstance(node, StepRun)
     return node
 
 
@@ -110,24 +117,24 @@ def test_event_that_comes_twice_counts_once():
         runs.start_tool(TOOL, NODE, "search")
         runs.start(ROOT, None)
     assert node_of(runs).tools == ["search"]
-    runs.end(NODE, FINISHED, ("a",))
-    assert runs.end(NODE, FINISHED, ("a",)) == ()
-    assert pairs(runs.end(ROOT, FINISHED)) == [(START, "a"), ("a", END)]
-    assert runs.end(ROOT, FINISHED) == ()
+    runs.end(NODE, ENDED, ("a",))
+    assert runs.end(NODE, ENDED, ("a",)) == ()
+    assert pairs(runs.end(ROOT, ENDED)) == [(START, "a"), ("a", END)]
+    assert runs.end(ROOT, ENDED) == ()
 
 
 def test_end_of_the_root_forgets_all_that_never_ended():
     runs = started_node()
     runs.start(INSIDE, NODE)
-    runs.end(ROOT, Ending.CANCELLED)
+    runs.end(ROOT, Outcome.CANCELLED)
     assert len(runs) == 0
-    assert runs.end(NODE, FINISHED, ("a",)) == ()
+    assert runs.end(NODE, ENDED, ("a",)) == ()
 
 
-def test_trajectory_is_the_thread_or_the_root_and_the_place_of_the_subgraph():
-    root, nested = Root(7), {"langgraph_checkpoint_ns": "sub:1|b:2|c:3"}
-    assert name_trajectory(LABELS, root) == "T"
-    assert name_trajectory({"thread_id": 5}, root) == "5"
-    assert name_trajectory({"thread_id": "T", **nested}, root) == "T/sub:1|b:2"
-    assert name_trajectory(nested, root) == "00000000-0000-0000-0000-000000000007/sub:1|b:2"
-    assert name_trajectory({}, root) == "00000000-0000-0000-0000-000000000007"
+def test_trajectory_is_the_thread_or_the_graph_run_and_the_place_of_the_subgraph():
+    assert name_base({"thread_id": "T"}, 7) == "T"
+    assert name_base({"thread_id": 5}, 7) == "5"
+    assert name_base({}, 7) == "00000000-0000-0000-0000-000000000007"
+    assert name_trajectory("T", LABELS) == "T"
+    assert name_trajectory("T", {"langgraph_checkpoint_ns": "sub:1|b:2|c:3"}) == "T/sub:1|b:2"
+    assert name_trajectory("T", {}) == "T"
