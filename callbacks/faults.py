@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["Faults", "harmless"]
+from detailed_balance.callbacks.forks import renew_after_fork
+
+__all__ = ["Faults", "harmless", "warn"]
 
 _LOG = logging.getLogger("detailed_balance")
 _Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+def warn(message: str, *values: object) -> None:
+    """Log a warning, with the traceback of what is being handled; a broken log is no error."""
+    with suppress(Exception):
+        _LOG.warning(message, *values, exc_info=sys.exc_info()[0] is not None)
 
 
 class Faults:
@@ -26,6 +36,10 @@ class Faults:
     def __init__(self) -> None:
         self.count = 0
         self._noted: set[str] = set()
+        self._after_fork()
+        renew_after_fork(self)
+
+    def _after_fork(self) -> None:
         self._lock = threading.RLock()  # re-entrant: logging may run the garbage collector
 
     def note(self, message: str) -> None:
@@ -35,7 +49,7 @@ class Faults:
             first = message not in self._noted
             self._noted.add(message)
         if first:
-            _LOG.warning(message, exc_info=True)
+            warn(message)
 
 
 class _Faulty(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,
@@ -59,10 +60,8 @@ class TransitionGraph:
 
     def __init__(self) -> None:
         self._graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-        # Re-entrant: the garbage collector may run, in the midst of record(), the finaliser of an
-        # abandoned agent run, which records in its turn.
-        self._lock = threading.RLock()
-        self._adding = False
+        self._after_fork()
+        renew_after_fork(self)
         self._waiting: list[tuple[_Key, int]] = []
         self._slots: dict[_Key, _Slot] = {}
         self._indices: dict[str, int] = {}
@@ -72,6 +71,12 @@ class TransitionGraph:
         self._states: list[str] = []
         self._counts = array("q")
         self._outcomes: Counter[tuple[Outcome, Context]] = Counter()
+
+    def _after_fork(self) -> None:
+        # Re-entrant: the garbage collector may run, in the midst of record(), the finaliser of an
+        # abandoned agent run, which records in its turn.
+        self._lock = threading.RLock()
+        self._adding = False
 
     @property
     def graph(self) -> nx.MultiDiGraph[str]:

@@ -37,9 +37,11 @@ __all__ = [
     "STATES",
     "TRAJECTORIES",
     "TRANSITIONS",
+    "find_file",
     "has_endings",
     "is_in_memory",
     "open_engine",
+    "reopen",
     "select_edges",
     "select_endings",
     "select_rows",
@@ -175,6 +177,24 @@ def is_in_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
+def find_file(url: URL) -> tuple[int, int] | None:
+    """Return what tells the file of a database from another in its place; None where none is."""
+    if url.get_backend_name() != "sqlite" or is_in_memory(url):
+        return None
+    try:
+        found = Path(url.database or "").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def reopen(engine: Engine) -> None:
+    """Make the store of `engine` anew, where its file is there no more."""
+    engine.dispose()
+    _check_file(engine.url, create=True)
+    _prepare(engine, create=True)
+
+
 def open_engine(url: str | URL, *, create: bool) -> Engine:
     """Connect to a store of this schema version, made anew where there is none and `create`.
 
@@ -217,6 +237,8 @@ def _make_engine(url: URL) -> Engine:
     settings: dict[str, Any] = {"pool_pre_ping": True}
     if is_in_memory(url):
         settings = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    elif url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+        settings["connect_args"] = {"connect_timeout": 10}  # a server may not answer at all
     try:
         engine = create_engine(url, **settings)
     except (ImportError, NoSuchModuleError) as error:

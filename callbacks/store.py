@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.rows import (
     Row,
     decode_context,
@@ -34,9 +33,11 @@ from detailed_balance.callbacks.schema import (
     ENDINGS,
     TRAJECTORIES,
     TRANSITIONS,
+    find_file,
     has_endings,
     is_in_memory,
     open_engine,
+    reopen,
     select_edges,
     select_endings,
     select_rows,
@@ -110,12 +111,13 @@ class TransitionStore:
         self._engine = open_engine(url, create=create)
         # In memory there is one connection for all threads, so one at a time.
         self._in_memory = is_in_memory(self._engine.url)
+        self._file = find_file(self._engine.url)
         self._lock = threading.RLock() if self._in_memory else nullcontext()
         self._closed = False
         # The ids of names that are written already.
         self._known: dict[Table, set[int]] = {table: set() for table in names_of([])}
         self._writer = BatchWriter(self._write, name=repr(self._engine.url), capacity=capacity)
-        _STORES.add(self)
+        renew_after_fork(self)
 
     @property
     def lost(self) -> int:
@@ -302,6 +304,7 @@ class TransitionStore:
 
     def _insert(self, rows: list[Row]) -> None:
         """Write `rows`, and the names in them that are new, in one transaction."""
+        self._follow_file()
         new = {table: self._new_names(table, texts) for table, texts in names_of(rows).items()}
         with self._transaction() as connection:
             for table, names in new.items():
@@ -314,6 +317,15 @@ class TransitionStore:
                     connection.execute(insert(table), columns)
         for table, names in new.items():
             self._known[table].update(names)
+
+    def _follow_file(self) -> None:
+        """Open the file anew where it was deleted or replaced: else nobody would find the rows."""
+        if find_file(self._engine.url) == self._file or self._closed:
+            return
+        reopen(self._engine)
+        self._file = find_file(self._engine.url)
+        for known in self._known.values():
+            known.clear()
 
     def _new_names(self, table: Table, texts: set[str | None]) -> dict[int, str]:
         """Return the texts, by id, that this store has not written yet."""
@@ -369,18 +381,6 @@ class TransitionStore:
             self._lock = threading.RLock()
         else:
             self._engine.dispose(close=False)
-
-
-_STORES: weakref.WeakSet[TransitionStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _to_row(record: Transition | Ending) -> Row:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import logging
-import sys
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from detailed_balance.callbacks.faults import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,13 +15,15 @@ __all__ = ["BatchWriter"]
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("detailed_balance")
+_LAST_WAIT = 30.0
+"""How many seconds the interpreter waits at its end, at most, for what is in line."""
 
 
 class BatchWriter(Generic[T]):
     """Hand items to a thread that writes them in batches.
 
-    The thread starts with the first item. What is in line when the interpreter exits is written.
+    The thread starts with the first item. What is in line when the interpreter exits is written,
+    as far as half a minute suffices.
 
     Parameters
     ----------
@@ -98,30 +100,29 @@ class BatchWriter(Generic[T]):
             first = not self._lost
             self._lost += count
         if first:
-            _logger.warning(
-                "%d not written to %s: %s (further losses are only counted)",
-                count,
-                self._name,
-                reason,
-                exc_info=sys.exc_info()[0] is not None,
-            )
+            message = "%d not written to %s: %s (further losses are only counted)"
+            warn(message, count, self._name, reason)
 
     def flush(self) -> None:
         """Wait until all that is in line now is written, or lost."""
         with self._changed:
             self._urgent = line = self._accepted
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._done >= line)
+            while self._done < line and self._is_running():
+                self._changed.wait(timeout=1.0)
+            if self._done < line:
+                self._give_up("the thread that writes has died")
 
-    def close(self) -> None:
-        """Write what is in line and stop; what comes later is lost."""
+    def close(self, timeout: float | None = None) -> None:
+        """Write what is in line and stop; what comes later is lost, or is left after `timeout`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
-            thread.join()
-        atexit.unregister(self.close)
+            thread.join(timeout)
+        self._give_up("nobody was there to write it" if timeout is None else "the process ends")
+        atexit.unregister(self._close_at_exit)
 
     def _refusal(self) -> str:
         """Say why no item can be put in line now, if so; start the thread with the first."""
@@ -133,18 +134,40 @@ class BatchWriter(Generic[T]):
             thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
             thread.start()  # may fail; then the next item tries again
             self._thread = thread
-            atexit.register(self.close)
+            atexit.register(self._close_at_exit)
         return ""
 
+    def _close_at_exit(self) -> None:
+        self.close(_LAST_WAIT)
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _give_up(self, reason: str) -> None:
+        """Count what nobody writes any more as lost; the next item starts another thread."""
+        with self._changed:
+            left, self._done = self._accepted - self._done, self._accepted
+            self._items.clear()
+            self._thread = None
+            self._changed.notify_all()
+        if left > 0:
+            self.lose(left, reason)
+
     def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._write(batch)
-            except Exception as error:
-                self.lose(len(batch), repr(error))
-            with self._changed:
-                self._done += len(batch)
-                self._changed.notify_all()
+        try:
+            while batch := self._next_batch():
+                self._write_batch(batch)
+        except Exception as error:  # as where memory has run out
+            self._give_up(repr(error))
+
+    def _write_batch(self, batch: list[T]) -> None:
+        try:
+            self._write(batch)
+        except Exception as error:
+            self.lose(len(batch), repr(error))
+        with self._changed:
+            self._done += len(batch)
+            self._changed.notify_all()
 
     def _next_batch(self) -> list[T]:
         """Wait for a batch; it is empty when all is done and closed."""
