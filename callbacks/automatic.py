@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from contextvars import ContextVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.tracers.context import register_configure_hook
 
+from detailed_balance.callbacks.faults import warn
 from detailed_balance.callbacks.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.transition import ContextLike
 
@@ -20,8 +20,6 @@ STORE_VARIABLE = "DETAILED_BALANCE_STORE"
 
 CONTEXT_VARIABLE = "DETAILED_BALANCE_CONTEXT"
 """Names the labels of all that is recorded: ``version=2,team=search``."""
-
-_LOG = logging.getLogger("detailed_balance")
 
 
 class ProcessRecorder(TransitionCallbackHandler):
@@ -60,7 +58,7 @@ class ProcessRecorder(TransitionCallbackHandler):
         try:
             super().__init__(store=store, context=context)
         except Exception:
-            _LOG.warning("%s=%s: nothing is stored", STORE_VARIABLE, store, exc_info=True)
+            warn("%s=%s: nothing is stored", STORE_VARIABLE, store)
             super().__init__(context=context)
 
 

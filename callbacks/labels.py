@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.faults import warn
 from detailed_balance.callbacks.transition import Context
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Labels", "hash_prompt", "hash_template", "read_model"]
 
-_LOG = logging.getLogger("detailed_balance")
 _OWN_TAGS = ("graph:step:", "seq:step:", "map:key:")
 
 
@@ -143,7 +142,7 @@ class Labels:
             return True
         if len(self._made) == self._most:
             self._made.add(())  # said once
-            _LOG.warning(
+            warn(
                 "more than %d different contexts: further labels are left out; %r seems to "
                 "differ from run to run; take it out of labels=",
                 self._most,

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.forks import renew_after_fork
 from detailed_balance.callbacks.labels import Labels
 from detailed_balance.callbacks.steps import (
     UNKNOWN,
@@ -60,9 +61,8 @@ class Runs:
         max_roots: int = 10_000,
         max_stopped: int = 10_000,
     ) -> None:
-        # Re-entrant: the garbage collector may close an abandoned stream, whose last events then
-        # come in the midst of one of these methods, on the same thread.
-        self._lock = threading.RLock()
+        self._after_fork()
+        renew_after_fork(self)
         self._labels = labels
         self._plain = plain
         self._on_evict = on_evict
@@ -72,6 +72,11 @@ class Runs:
         self._evicted: list[Record] = []
         self._max_roots = max_roots
         self._max_stopped = max_stopped
+
+    def _after_fork(self) -> None:
+        # Re-entrant: the garbage collector may close an abandoned stream, whose last events then
+        # come in the midst of one of these methods, on the same thread.
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         """Return the number of runs that are going on."""
