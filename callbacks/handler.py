@@ -21,6 +21,7 @@ from detailed_balance.callbacks.events import (
 )
 from detailed_balance.callbacks.faults import Faults, harmless
 from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.limits import StateLimit
 from detailed_balance.callbacks.runs import ModelCall, NodeTask, Runs
 from detailed_balance.callbacks.states import (
     ActionStates,
@@ -45,6 +46,7 @@ else:
 __all__ = ["TransitionCallbackHandler"]
 
 _ACTIONS = ActionStates()
+_FAILED = "a state function failed: the state it was to name is an escape"
 _Subject = TypeVar("_Subject")
 
 
@@ -64,11 +66,14 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         Keeps the transitions. Given a URL, the handler opens the store, and `close` closes it.
     context : mapping, optional
         Labels of all its transitions, such as the version of the agent.
+    max_states : int or None
+        The most state keys that it tells apart; every later one is the state ``__other__``, and a
+        warning says what seems to be wrong. None for no limit.
 
     Raises
     ------
     InvalidInputError
-        Where `states` is neither callable nor a `ModelCallStates`.
+        Where `states` is neither callable nor a `ModelCallStates`, or `max_states` is out of range.
 
     Notes
     -----
@@ -103,6 +108,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         graph: TransitionGraph | None = None,
         store: TransitionStore | str | None = None,
         context: ContextLike = None,
+        max_states: int | None = 10_000,
     ) -> None:
         super().__init__()
         if isinstance(states, ModelCallStates):
@@ -118,6 +124,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self.graph = TransitionGraph() if graph is None else graph
         self.store = _open_store(store) if isinstance(store, str) else store
         self.context = make_context(context)
+        self._limit = StateLimit(max_states)
         self._faults = Faults()
         self._store_given = store
         self._runs = Runs()
@@ -147,7 +154,13 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.states, None, self._store_given, self.context)
+        return type(self), (
+            self.states,
+            None,
+            self._store_given,
+            self.context,
+            self._limit.max_states,
+        )
 
     @harmless
     def on_chain_start(
@@ -176,7 +189,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     @harmless
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **event: Any) -> None:
         """Start a tool."""
-        self._runs.start_tool(run_id.int, read_parent(event), read_tool(serialized, event))
+        name = self._name_tool(read_tool(serialized, event), event.get("inputs"))
+        self._runs.start_tool(run_id.int, read_parent(event), name)
 
     @harmless
     def on_tool_end(self, output: Any, *, run_id: UUID, **event: Any) -> None:
@@ -242,10 +256,19 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     ) -> tuple[str, ...] | None:
         """Return the state keys of `subject`; None where the state function fails."""
         try:
-            return state_names(state_of(subject))
+            return self._limit(state_names(state_of(subject)))
         except Exception:
-            self._faults.note("a state function failed: the state it was to name is an escape")
+            self._faults.note(_FAILED)
             return None
+
+    def _name_tool(self, name: str, arguments: Any) -> str:
+        """Return the name that the state function gives a tool; it fails: "", which is no state."""
+        name_tool = getattr(self._of_node, "name_tool", None)
+        try:
+            return name_tool(name, arguments or {}) if name_tool else name
+        except Exception:
+            self._faults.note(_FAILED)
+            return ""
 
     def _finish(self, run_id: int, names: tuple[str, ...] | None) -> None:
         """End a run by its state keys; a state function that failed fails the run for us."""

@@ -31,6 +31,7 @@ def record_transitions(
     graph: TransitionGraph | None = None,
     store: TransitionStore | str | None = None,
     context: ContextLike = None,
+    max_states: int | None = 10_000,
 ) -> Iterator[TransitionCallbackHandler]:
     """Record all that runs inside the with block; the agents themselves need no change.
 
@@ -55,7 +56,7 @@ def record_transitions(
     >>> list(handler.graph.graph.edges())
     [('__start__', 'answer'), ('answer', '__end__')]
     """
-    handler = TransitionCallbackHandler(states, graph, store, context)
+    handler = TransitionCallbackHandler(states, graph, store, context, max_states)
     slot = _free_slot()
     slot.set(handler)
     try:
