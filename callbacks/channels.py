@@ -87,10 +87,8 @@ def _has_field(output: Any, channel: str) -> bool:
     A field of a model that nobody set, and that is None, is not written.
     """
     if isinstance(output, BaseModel):
-        known = channel in type(output).model_fields
-        return known and (
-            channel in output.model_fields_set or getattr(output, channel) is not None
-        )
+        written = channel in output.model_fields_set or getattr(output, channel, None) is not None
+        return written and channel in type(output).model_fields
     return is_dataclass(output) and hasattr(output, channel)
 
 

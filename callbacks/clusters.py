@@ -41,7 +41,8 @@ def unit_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
     array = np.asarray(vectors, dtype=np.float64)
     if array.ndim != 2:
         raise InvalidInputError(
-            f"embeddings must be one vector of the same length for each text; got shape {array.shape}"
+            "embeddings must be one vector of the same length for each text; "
+            f"got shape {array.shape}"
         )
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
@@ -49,7 +50,8 @@ def unit_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
             "an embedding must be finite and not 0, for it has no direction else; "
             f"got lengths {lengths.ravel().tolist()[:10]}"
         )
-    return (array / lengths).astype(np.float32)
+    units: NDArray[np.float32] = (array / lengths).astype(np.float32)
+    return units
 
 
 class LeaderClusters:
@@ -98,7 +100,7 @@ class LeaderClusters:
         if not 0 < radius < 2:
             raise InvalidInputError(
                 "radius must be a cosine distance (1 - cosine) of more than 0 and less than 2; "
-                f"got {radius!r}; try 0.3"
+                f"got {radius!r}; try 0.4"
             )
         if max_clusters < 1:
             raise InvalidInputError(f"max_clusters must be 1 or more; got {max_clusters!r}")

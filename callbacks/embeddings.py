@@ -52,7 +52,7 @@ def last_message_text(run: NodeRun) -> str | None:
 
 
 class EmbeddingStates(Combinable):
-    """Texts that mean about the same: a text joins the nearest cluster within a radius, or opens one.
+    """Texts that mean about the same: a text joins the nearest cluster, or opens one of its own.
 
     By itself it names the last message of a node. For prompts and answers, `of` makes it a part of
     `PromptStates`. The embedding runs where the handler runs, in the agent's own thread, once for
@@ -79,7 +79,7 @@ class EmbeddingStates(Combinable):
     Raises
     ------
     InvalidInputError
-        Where `embeddings` has no ``embed_documents``, or `radius` or `max_clusters` is out of range.
+        Where `embeddings` has no ``embed_documents``, or a number is out of range.
 
     Notes
     -----
@@ -105,7 +105,7 @@ class EmbeddingStates(Combinable):
     def __init__(
         self,
         embeddings: Embeddings,
-        radius: float = 0.3,
+        radius: float = 0.4,
         text: Callable[[NodeRun], str | None] = last_message_text,
         max_clusters: int = 1_000,
     ) -> None:

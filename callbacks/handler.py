@@ -154,13 +154,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (
-            self.states,
-            None,
-            self._store_given,
-            self.context,
-            self._limit.max_states,
-        )
+        settings = (self.states, None, self._store_given, self.context, self._limit.max_states)
+        return type(self), settings
 
     @harmless
     def on_chain_start(

@@ -104,8 +104,8 @@ def _find_mistake(keys: Iterable[str]) -> str:
                 "state function"
             )
     return (
-        f"free text seems to be in the keys, e.g. {_show(heads[0])}: name fewer things in the state "
-        "function, or group texts with EmbeddingStates"
+        f"free text seems to be in the keys, e.g. {_show(heads[0])}: name fewer things in the "
+        "state function, or group texts with EmbeddingStates"
     )
 
 
