@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from enum import Enum
 from numbers import Real
 from typing import Any
@@ -82,14 +82,15 @@ def _unwrap(value: Any) -> Any:
 
 
 def _has_field(output: Any, channel: str) -> bool:
-    """Say whether an object, a pydantic model or a dataclass, writes to `channel`, as LangGraph.
+    """Say whether an object writes to `channel`: as in LangGraph, what its class annotates.
 
-    A field of a model that nobody set, and that is None, is not written.
+    A field of a pydantic model that nobody set, and that is None, is not written.
     """
-    if isinstance(output, BaseModel):
-        written = channel in output.model_fields_set or getattr(output, channel, None) is not None
-        return written and channel in type(output).model_fields
-    return is_dataclass(output) and hasattr(output, channel)
+    classes = type(output).__mro__
+    if not any(channel in getattr(one, "__annotations__", ()) for one in classes):
+        return False
+    is_set = not isinstance(output, BaseModel) or channel in output.model_fields_set
+    return hasattr(output, channel) and (is_set or getattr(output, channel) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def test_arguments_that_are_no_names_are_refused(wrong):
 
 
 def test_value_without_a_lasting_text_is_refused():
-    with pytest.raises(InvalidInputError, match="type object .* choose other arguments"):
+    with pytest.raises(InvalidInputError, match=r"type object .* choose other arguments"):
         canonical_text({"a": [object()]})
 
 
@@ -221,7 +221,7 @@ class Picky(ToolStates):
 
 @pytest.mark.parametrize("states", [Picky(), NodeStates() + Picky()])
 def test_failing_name_of_a_tool_is_an_escape_and_one_warning(states, caplog):
-    handler, walk = walk_of(states, *REPLIES)
+    _, walk = walk_of(states, *REPLIES)
     escapes = [move for move in walk if move[1] is None]
     assert len(escapes) == 3  # one call of the first superstep, two of the third
     assert any("search in 10" in str(target) for _, target in walk)
