@@ -25,6 +25,7 @@ any_text = st.text(st.characters(categories=None))  # lone surrogates too
 any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | any_text,
     lambda parts: st.lists(parts) | st.dictionaries(any_text, parts),
+    max_leaves=10,
 )
 
 
