@@ -21,6 +21,7 @@ Arguments: TypeAlias = _Names | Mapping[str, _Names]
 
 _LONGEST_VALUE = 60
 _LONGEST_LIST = 200
+_LONGEST_FOLDED = 10_000
 _DIGEST_BYTES = 4
 # They have a meaning of their own in a key, so a text that holds one is quoted.
 _MARKS = frozenset('"\\|(),:=[]{}')
@@ -76,9 +77,9 @@ def canonical_text(value: Any) -> str:
     r"""Return one text for all the ways in which a model writes the same value.
 
     Texts are case-folded and their white space collapsed (compatibility forms such as full-width
-    letters too), and quoted where they hold marks, or characters that show nothing. Equal numbers
-    are written alike, mappings and sets sorted. Texts and other values are not told apart: the
-    text ``"3"`` is 3, and the text ``"null"`` is None.
+    letters too; beyond 10,000 characters the exact text counts), and quoted where they hold marks,
+    or characters that show nothing. Equal numbers are written alike, mappings and sets sorted.
+    Texts and other values are not told apart: ``"3"`` is 3, and ``"null"`` is None.
 
     Parameters
     ----------
@@ -152,9 +153,9 @@ def shorten(text: str, limit: int) -> str:
 
 
 def _fold(text: str) -> str:
-    for _ in range(2):  # folding may undo the normal form, as normalising may undo the folding
-        text = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(text.split())
+    if len(text) > _LONGEST_FOLDED:  # a whole document: the agent shall not wait for its case
+        text = shorten(text, _LONGEST_FOLDED)
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _quote(text: str) -> str:

@@ -221,6 +221,20 @@ def test_threads_agree_on_the_key_of_every_text():
     assert 36 <= len(states.labels()) <= 72
 
 
+def test_text_that_two_threads_embed_at_once_has_the_key_that_came_first():
+    class Overtaken(Compass):
+        def embed_documents(self, texts):
+            if not self.asked:
+                self.asked.append(texts)
+                states.assign(["0", "7", "12"])  # as another thread may do meanwhile
+            return super().embed_documents(texts)
+
+    states = EmbeddingStates(Overtaken(), radius=within(10))
+    # 12 has come since and is nearer, but 7 is known to be at 0.
+    assert states.assign(["7"]) == ["~0"]
+    assert states.leaders == ("0", "12")
+
+
 any_text = st.text(st.characters(categories=None))
 
 

@@ -90,6 +90,12 @@ def test_limit_that_is_no_number_of_states_is_refused(wrong):
         TransitionCallbackHandler(max_states=wrong)
 
 
+def test_overflow_of_a_state_function_takes_no_place_and_is_no_news(caplog):
+    limit = StateLimit(1)
+    assert [limit((key,)) for key in (OTHER, "a", OTHER)] == [(OTHER,), ("a",), (OTHER,)]
+    assert caplog.records == []
+
+
 def uuids(i):
     return f"search-{uuid.UUID(int=i * 2**100 + 2**80)}"
 

@@ -108,6 +108,12 @@ def test_long_values_with_the_same_head_stay_apart():
     assert one.startswith("t(q=xxx")
 
 
+def test_whole_documents_stay_apart_wherever_they_differ():
+    one, other = (name_call("t", {"q": "x" * 50_000 + end}, ("q",)) for end in "ab")
+    assert one != other
+    assert len(one) <= 66
+
+
 @given(any_text, st.integers(10, 100))
 def test_shortened_text_keeps_its_head_and_fits(text, limit):
     short = shorten(text, limit)
