@@ -140,7 +140,7 @@ class EmbeddingStates(Combinable):
         Raises
         ------
         InvalidInputError
-            Where a text is empty, or the model gives vectors without a direction.
+            Where a text is empty, or the model gives no direction, or not one for each text.
         """
         cleaned = list(map(_clean, texts))
         if not all(cleaned):
@@ -172,11 +172,19 @@ class EmbeddingStates(Combinable):
         with self._lock:
             keys = {text: key for text in texts if (key := self._recall(text))}
         if new := [text for text in texts if text not in keys]:
-            vectors = unit_vectors(self.embeddings.embed_documents(new))  # slow: no lock is held
+            vectors = self._embed(new)  # slow: no lock is held
             with self._lock:
                 for text, vector in zip(new, vectors, strict=True):
                     keys[text] = self._recall(text) or self._place(text, vector)
         return keys
+
+    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors = unit_vectors(self.embeddings.embed_documents(texts))
+        if len(vectors) != len(texts):  # whose they are cannot be known
+            raise InvalidInputError(
+                f"the embedding model gave {len(vectors)} vectors for {len(texts)} texts"
+            )
+        return vectors
 
     def _recall(self, text: str) -> str | None:
         digest = _digest(text)

@@ -303,6 +303,7 @@ class Given(Embeddings):
         ([[math.nan, 1.0]], "finite and not 0"),
         ([[math.inf, 1.0]], "finite and not 0"),
         ([1.0, 2.0], "one vector of the same length"),
+        ([[1.0, 0.0], [0.0, 1.0]], "2 vectors for 1 texts"),
     ],
 )
 def test_vector_without_a_direction_is_refused(vectors, message):
