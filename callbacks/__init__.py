@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.recording import record_transitions
     from detailed_balance.callbacks.states import (
         ActionStates,
+        ChannelStates,
+        CombinedStates,
+        EmbeddingStates,
         ModelCallStates,
         NodeRun,
         NodeStates,
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionStates",
+    "ChannelStates",
+    "CombinedStates",
+    "EmbeddingStates",
     "Ending",
     "ModelCallStates",
     "NodeRun",

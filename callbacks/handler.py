@@ -26,6 +26,7 @@ from detailed_balance.callbacks.events import (
 from detailed_balance.callbacks.faults import Faults, harmless
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.labels import Labels, hash_prompt, hash_template, read_model
+from detailed_balance.callbacks.limits import StateLimit
 from detailed_balance.callbacks.runs import Runs
 from detailed_balance.callbacks.states import (
     ActionStates,
@@ -51,6 +52,7 @@ else:
 __all__ = ["TransitionCallbackHandler"]
 
 _ACTIONS = ActionStates()
+_FAILED = "a state function failed: the state it was to name is an escape"
 _Subject = TypeVar("_Subject")
 
 
@@ -75,11 +77,15 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         the name of the graph; ``"agent"``, that of ``create_agent``; ``"tags"``; ``"prompt"``, a
         hash of the prompt template, or else of the system message; and any key of the metadata
         of a run. What a run does not have is left out.
+    max_states : int or None
+        The most state keys that it tells apart; every later one is the state ``__other__``, and a
+        warning says what seems to be wrong. None for no limit.
 
     Raises
     ------
     InvalidInputError
-        Where `states` is neither callable nor a `ModelCallStates`, or `labels` are no names.
+        Where `states` is neither callable nor a `ModelCallStates`, `labels` are no names, or
+        `max_states` is out of range.
 
     Notes
     -----
@@ -109,6 +115,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     _of_call: ModelCallStates | None = None
     _of_node: StateFunction | None = None
+    _of_tool: Callable[[str, Mapping[str, Any]], str] | None = None
 
     def __init__(
         self,
@@ -117,12 +124,14 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         store: TransitionStore | str | None = None,
         context: ContextLike = None,
         labels: Sequence[str] = ("model", "graph"),
+        max_states: int | None = 10_000,
     ) -> None:
         super().__init__()
         if isinstance(states, ModelCallStates):
             self._of_call = states
         elif callable(states):
             self._of_node = states
+            self._of_tool = getattr(states, "name_tool", None)
         else:
             raise InvalidInputError(
                 f"states must be callable, or have source() and target(); got {states!r}; "
@@ -132,6 +141,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self.graph = TransitionGraph() if graph is None else graph
         self.store = _open_store(store) if isinstance(store, str) else store
         self.context = make_context(context)
+        self._limit = StateLimit(max_states)
         self._faults = Faults()
         self._store_given = store
         self._labels_given = tuple(labels)
@@ -164,7 +174,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.states, None, self._store_given, self.context, self._labels_given)
+        settings = (self.states, None, self._store_given, self.context)
+        return type(self), (*settings, self._labels_given, self._limit.max_states)
 
     @harmless
     def on_chain_start(
@@ -201,10 +212,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     @harmless
     def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **event: Any) -> None:
         """Start a tool."""
-        name, call = (
-            read_tool(serialized, event),
-            Call(event.get("metadata") or {}, event.get("tags")),
-        )
+        name = self._name_tool(read_tool(serialized, event), event.get("inputs"))
+        call = Call(event.get("metadata") or {}, event.get("tags"))
         self._record(self._runs.start_tool(run_id.int, read_parent(event), name, call))
 
     @harmless
@@ -301,10 +310,20 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     ) -> tuple[str, ...] | None:
         """Return the state keys of `subject`; None where the state function fails."""
         try:
-            return state_names(state_of(subject))
+            return self._limit(state_names(state_of(subject)))
         except Exception:
-            self._faults.note("a state function failed: the state it was to name is an escape")
+            self._faults.note(_FAILED)
             return None
+
+    def _name_tool(self, name: str, arguments: Any) -> str:
+        """Return the name that the state function gives a tool; it fails: "", which is no state."""
+        if self._of_tool is None:
+            return name
+        try:
+            return self._of_tool(name, arguments or {})
+        except Exception:
+            self._faults.note(_FAILED)
+            return ""
 
     def _finish(self, run_id: int, names: tuple[str, ...] | None) -> None:
         """End a run by its state keys; a state function that failed fails the run for us."""

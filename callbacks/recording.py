@@ -33,6 +33,7 @@ def record_transitions(
     store: TransitionStore | str | None = None,
     context: ContextLike = None,
     labels: Sequence[str] = ("model", "graph"),
+    max_states: int | None = 10_000,
 ) -> Iterator[TransitionCallbackHandler]:
     """Record all that runs inside the with block; the agents themselves need no change.
 
@@ -57,7 +58,7 @@ def record_transitions(
     >>> list(handler.graph.graph.edges())
     [('__start__', 'answer'), ('answer', '__end__')]
     """
-    handler = TransitionCallbackHandler(states, graph, store, context, labels)
+    handler = TransitionCallbackHandler(states, graph, store, context, labels, max_states)
     slot, outside = _free_slot(), var_child_runnable_config.get()
     slot.set(handler)
     handlers = outside.get("callbacks") if outside else []

@@ -276,7 +276,9 @@ class Ends(list):
         self.kind = kind
 
 
-@pytest.mark.parametrize("states", [NodeStates(), PromptStates(), None], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "states", [NodeStates(), PromptStates(), None], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("kind", ["ends well", "fails", "is interrupted", "is abandoned"])
 def test_states_are_not_kept_copied_compared_or_written_out_when_a_run(kind, states):
     handler = TransitionCallbackHandler(*[states] if states else [])

@@ -1,5 +1,7 @@
 """State functions by themselves."""
 
+import pickle
+
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.types import Command, Send
@@ -7,6 +9,8 @@ from langgraph.types import Command, Send
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states import (
     ActionStates,
+    ChannelStates,
+    CombinedStates,
     ModelCallStates,
     NodeRun,
     NodeStates,
@@ -120,3 +124,62 @@ def test_what_is_no_key_is_refused_by_name(value):
 def test_refusal_says_what_was_given_and_what_is_allowed():
     with pytest.raises(InvalidInputError, match=r"must be a str.*'__end__'.*gave 3\.5"):
         state_names(["a", 3.5])
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("plain", ("planner",)),
+        ("tools", ("tools:read", "tools:search")),
+        ("asks", ("model",)),
+        ("all in one", ("react:search",)),
+    ],
+)
+def test_sum_of_node_and_tools_names_both_where_there_are_both(run, expected):
+    assert (NodeStates() + ToolStates())(RUNS[run]) == expected
+
+
+def test_sum_is_transparent_where_all_its_parts_are():
+    assert (ActionStates() + ToolStates())(RUNS["asks"]) == ()
+    assert (ActionStates() + NodeStates())(RUNS["asks"]) == ("model",)
+
+
+def test_sum_takes_any_callable_on_either_side_and_more_than_two_parts():
+    def step(run):
+        return f"step {run.step}"
+
+    assert (NodeStates() + step)(RUNS["plain"]) == ("planner:step 1",)
+    assert (step + NodeStates() + ToolStates())(RUNS["all in one"]) == ("step 4:react:search",)
+    parts = (NodeStates(), ToolStates())
+    assert CombinedStates(parts, separator="/")(RUNS["all in one"]) == ("react/search",)
+
+
+def test_parts_with_several_names_give_each_pair_once_and_sorted():
+    def both(run):
+        return ["y", "x", "y"]
+
+    assert (ToolStates() + both)(RUNS["tools"]) == ("read:x", "read:y", "search:x", "search:y")
+
+
+def test_part_that_gives_no_key_fails_the_sum():
+    with pytest.raises(InvalidInputError, match="not empty"):
+        (NodeStates() + (lambda run: ""))(RUNS["plain"])
+
+
+def test_states_of_model_calls_are_no_part_of_a_sum():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        NodeStates() + PromptStates()
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        ActionStates(("city",)),
+        ToolStates({"search": "all"}),
+        ChannelStates("stage", value=len),
+        NodeStates() + ToolStates(),
+        PromptStates(),
+    ],
+)
+def test_state_functions_are_the_same_after_pickling(states):
+    assert pickle.loads(pickle.dumps(states)) == states  # noqa: S301 - our own bytes

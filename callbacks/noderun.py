@@ -1,0 +1,127 @@
+"""What state functions are given and what they may give: `NodeRun`, and the keys allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.types import Command
+
+from detailed_balance.analyzers.counts import BOUNDARIES, END, START
+from detailed_balance.analyzers.errors import InvalidInputError
+
+__all__ = ["ModelCallStates", "NodeRun", "StateFunction", "state_names"]
+
+
+@dataclass(slots=True)
+class NodeRun:
+    """One run of a graph node that has just finished: what a state function is given.
+
+    Parameters
+    ----------
+    name : str
+        The node.
+    step : int or None
+        The superstep of its graph in which it ran.
+    tools : tuple of str
+        The tools that ran directly inside the node, in the order of their start, as the
+        ``name_tool`` of the state function names them, or else by their own names. A tool whose
+        naming failed is the empty text, which is no state key: a state made of it is an escape.
+    called_model : bool
+        Whether a model was called directly inside the node (a model that one of its tools calls
+        belongs to the tool).
+    output : Any
+        What the node returned, by reference: read it, change nothing, keep nothing.
+    metadata : Mapping of str to Any
+        The metadata of the run, LangGraph's own keys (``langgraph_step``, ...) included.
+
+    Examples
+    --------
+    >>> from langchain_core.messages import AIMessage
+    >>> call = {"name": "search", "args": {}, "id": "1"}
+    >>> NodeRun("model", 1, output={"messages": [AIMessage("", tool_calls=[call])]}).asked_tools
+    True
+    """
+
+    name: str
+    step: int | None = None
+    tools: tuple[str, ...] = ()
+    called_model: bool = False
+    output: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked_tools(self) -> bool:
+        """Whether the last message of the output is a model's request to run tools."""
+        return _asks_for_tools(self.output)
+
+
+def _asks_for_tools(output: Any) -> bool:
+    if isinstance(output, dict):
+        return any(map(_is_request, output.values()))
+    if isinstance(output, Command):
+        return _asks_for_tools(output.update)
+    if isinstance(output, (list, tuple)):
+        updates = (part for part in output if isinstance(part, (Command, dict)))
+        return _is_request(output) or any(map(_asks_for_tools, updates))
+    return _is_request(output)
+
+
+def _is_request(value: Any) -> bool:
+    """Say whether a message, or the last of a list of messages, asks for tools."""
+    last = value[-1] if isinstance(value, (list, tuple)) and value else value
+    return isinstance(last, AIMessage) and bool(last.tool_calls)
+
+
+StateFunction: TypeAlias = Callable[[NodeRun], str | Iterable[str] | None]
+"""Names the state of a finished node run; None makes it transparent, several are a composite.
+
+It may have a method ``name_tool(name, arguments) -> str``, which is asked when a tool starts, for
+its arguments are not kept; what it says then stands in `NodeRun.tools`.
+"""
+
+
+@runtime_checkable
+class ModelCallStates(Protocol):
+    """States of model calls: each call is one transition ``source(messages) -> target(reply)``."""
+
+    def source(self, messages: Sequence[BaseMessage]) -> str | None:
+        """Name the state that the call starts from; None leaves the call out."""
+        ...
+
+    def target(self, message: BaseMessage) -> str | None:
+        """Name the state that the reply is; None is an escape."""
+        ...
+
+
+def state_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return what a state function gave as a tuple of state keys; empty means transparent.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a key is no str, is empty, or is START or END.
+
+    Examples
+    --------
+    >>> state_names("plan"), state_names(["search", "read"]), state_names(None)
+    (('plan',), ('search', 'read'), ())
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (_checked_key(value),)
+    return tuple(map(_checked_key, value))
+
+
+def _checked_key(key: str) -> str:
+    # Nothing is turned into a str here: a repr often has an address or an id in it, and every
+    # visit would be a new state.
+    if not isinstance(key, str) or not key or key in BOUNDARIES:
+        raise InvalidInputError(
+            f"a state key must be a str, not empty, and not {START!r} or {END!r}; the state "
+            f"function gave {key!r}; return a text that names the state, several, or None"
+        )
+    return key
