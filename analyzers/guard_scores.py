@@ -20,7 +20,7 @@ from detailed_balance.analyzers.trajectory import Trajectory
 __all__ = ["KernelRatio", "OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
 
 _Move = tuple[str, str | None]
-_HABITS = 6  # the numbers of `OutcomeModel.habits`
+_HABITS = 5  # the numbers of `OutcomeModel.habits`
 
 
 class RunState(Protocol):
@@ -130,7 +130,7 @@ class OutcomeModel:
         Log odds where all else is 0.
     habits : tuple of float
         Weights of log(1 + steps), the summed log ratio, and log(1 + count) of the escapes, of the
-        closings of the loop closed most, of the longest dwell and of the longest oscillation.
+        closings of the loop closed most, and of the longest oscillation.
     states : dict of str to float
         The weight of having visited each state; 0 for others.
     """
@@ -163,8 +163,8 @@ class OutcomeScore:
     """The log odds of failure given the moves so far, learned from failed and successful runs.
 
     A ridge logistic model of: the number of steps; the log ratio of the two kernels, summed; the
-    escapes; how often the loop closed most was closed; the longest dwell and the longest
-    oscillation between two states; and which states were visited. It is trained on all prefixes of
+    escapes; how often the loop closed most was closed; the most visits in a row to at most two
+    states; and which states were visited. It is trained on all prefixes of
     all runs, with weights by which each run counts once and both outcomes count the same, so 0
     means even odds. The kernel ratio of a training run comes from kernels fitted without it. The
     move to END changes nothing.
@@ -190,7 +190,7 @@ class OutcomeScore:
     (True, True)
     """
 
-    ridge: float = 30.0
+    ridge: float = 100.0
     folds: int = 5
     prior: float = 2.0
     model: OutcomeModel | None = None
@@ -303,7 +303,7 @@ class _Evidence:
 
     def values(self) -> tuple[float, ...]:
         seen = self.habits
-        counts = (seen.escapes, seen.closings, seen.longest_dwell, seen.longest_oscillation)
+        counts = (seen.escapes, seen.closings, seen.longest_oscillation)
         return (math.log1p(seen.steps), self._sum, *map(math.log1p, counts))
 
 

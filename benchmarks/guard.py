@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from guard_peers import stop_by_evaluator, stop_by_three_in_a_row
-from scipy.stats import rankdata
+from scipy.stats import betabinom, rankdata
 
 from detailed_balance.analyzers import END, RunGuard, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError
@@ -104,13 +104,16 @@ def halves(runs: Runs, seed: int) -> tuple[Runs, Runs]:
     return [runs[i] for i in order[:middle]], [runs[i] for i in order[middle:]]
 
 
-def excess(false_stops: float, good: int, m: int) -> float:
-    """Return by how many standard errors a split is over alpha.
+def excess(stops: int, good: int, m: int) -> tuple[float, float]:
+    """Return by how many standard errors a split is over alpha, and the chance of as many stops.
 
-    Both the tested runs and the m calibration runs are a sample: the share of a guard is a
-    beta variable, and the count in the test is beta-binomial.
+    The tested runs and the m calibration runs are both a sample: the share of one guard is a beta
+    variable, so the number of good runs stopped is beta-binomial.
     """
-    return float((false_stops - ALPHA) / np.sqrt(ALPHA * (1 - ALPHA) * (1 / good + 1 / (m + 2))))
+    above = int(ALPHA * (m + 1) + 1e-9)
+    error = np.sqrt(ALPHA * (1 - ALPHA) * (1 / good + 1 / (m + 2)))
+    law = betabinom(good, above, m + 1 - above)
+    return float((stops / good - ALPHA) / error), float(law.sf(stops - 1))
 
 
 def report(name: str, splits: Sequence[tuple[Runs, Runs, int]]) -> Iterator[str]:
@@ -125,8 +128,8 @@ def report(name: str, splits: Sequence[tuple[Runs, Runs, int]]) -> Iterator[str]
         if guard.threshold is not None:
             guards.append(judge([guard.watch(run.moves).stopped_at for run in test], test))
             good = sum(bool(run.success) for run in test)
-            over.append(excess(guards[-1][1], good, guard.calibration))
-    worst = f"{max(over):+.1f}" if over else "-"
+            over.append(excess(round(guards[-1][1] * good), good, guard.calibration))
+    worst = "{:+.1f}, p = {:.3f}".format(*max(over)) if over else "-"
     yield f"{name} | guard | {cells(guards, 3)} | {cells(found, 4)} | {len(guards)} | {worst}"
     yield f"{name} | same tool three times | {cells(rules, 3)} | - | - | - | - | {len(rules)} | -"
 
@@ -177,7 +180,7 @@ def main(folder: Path, first_seed: int) -> None:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", module="evaluator")
+    warnings.filterwarnings("ignore", message="The calibration set has only")
     default = Path(__file__).resolve().parents[2] / "shared" / "data" / "tau2_airline"
     main(
         Path(sys.argv[1]) if len(sys.argv) > 1 else default,
