@@ -13,6 +13,8 @@ class RunWatch:
 
     Attributes
     ----------
+    threshold : float or None
+        The risk that it may have; None where nothing stops it.
     steps : int
         The moves so far.
     risk : float or None
@@ -22,11 +24,11 @@ class RunWatch:
     """
 
     def __init__(self, score: RunScore, threshold: float | None, promise: str | None) -> None:
+        self.threshold = threshold
         self.steps = 0
         self.risk: float | None = None
         self.stopped_at: int | None = None
         self._state = score.start()
-        self._threshold = threshold
         self._promise = promise
         self._habits = RunHabits()
         self._sentence = ""
@@ -46,7 +48,7 @@ class RunWatch:
         self._habits.update(source, target)
         self.steps += 1
         self.risk = float(self._state.update(source, target))
-        if not self.stopped and self._threshold is not None and self.risk > self._threshold:
+        if not self.stopped and self.threshold is not None and self.risk > self.threshold:
             self.stopped_at = self.steps
             self._sentence = self._describe("stopped")
         return self.risk
@@ -59,10 +61,10 @@ class RunWatch:
         side = "above" if verdict == "stopped" else "not above"
         if self.risk is None:
             risk = "nothing seen yet"
-        elif self._threshold is None:
+        elif self.threshold is None:
             risk = f"risk {self.risk:.3g}, and no threshold"
         else:
-            risk = f"risk {self.risk:.3g} {side} the threshold {self._threshold:.3g}"
+            risk = f"risk {self.risk:.3g} {side} the threshold {self.threshold:.3g}"
         return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.habit}"
 
     def _rule(self) -> str:

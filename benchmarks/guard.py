@@ -1,4 +1,4 @@
-"""How many failed runs the guard catches, how many good ones it stops; prints docs/guard.md's table.
+"""How many failed runs the guard catches, how many good ones it stops: the table of its docs.
 
 Runs of six models on the same airline tools (see the README of the data). Half of the runs of each
 of 20 random splits fit the guard, the other half tests it. The features and the ridge of the score

@@ -33,6 +33,8 @@ ALLOWED = {
         "detailed_balance.callbacks",
         "detailed_balance.analyzers.counts",
         "detailed_balance.analyzers.errors",
+        "detailed_balance.analyzers.guard",
+        "detailed_balance.analyzers.guard_watch",
     ],
 }
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
