@@ -270,8 +270,9 @@ class RunGuard:
         with self._lock:
             self._watches.pop(trajectory, None)
 
-    def __len__(self) -> int:
-        """Return the number of runs that are followed."""
+    @property
+    def followed(self) -> int:
+        """The number of runs that `update` follows now."""
         return len(self._watches)
 
     def to_dict(self) -> dict[str, Any]:
