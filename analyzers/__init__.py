@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.guard import RunGuard
+    from detailed_balance.analyzers.guard_rules import StuckRules
+    from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
+    from detailed_balance.analyzers.guard_watch import RunWatch
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
@@ -32,9 +36,14 @@ __all__ = [
     "Kernel",
     "LivePotential",
     "Outcome",
+    "OutcomeScore",
     "Potential",
     "Progress",
+    "RunGuard",
+    "RunScore",
+    "RunWatch",
     "Softplus",
+    "StuckRules",
     "Trajectory",
     "TransitionCounts",
     "Trap",
@@ -61,6 +70,10 @@ _HOMES = {
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
+    "guard": ("RunGuard",),
+    "guard_rules": ("StuckRules",),
+    "guard_scores": ("OutcomeScore", "RunScore"),
+    "guard_watch": ("RunWatch",),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),

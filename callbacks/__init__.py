@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.ending import Ending
     from detailed_balance.callbacks.graph import TransitionGraph
     from detailed_balance.callbacks.handler import TransitionCallbackHandler
+    from detailed_balance.callbacks.middleware import RunGuardMiddleware, StopEvent, stop_when
     from detailed_balance.callbacks.recording import record_transitions
     from detailed_balance.callbacks.states import (
         ActionStates,
@@ -34,22 +35,28 @@ __all__ = [
     "NodeRun",
     "NodeStates",
     "PromptStates",
+    "RunGuardMiddleware",
+    "StopEvent",
     "ToolStates",
     "Transition",
     "TransitionCallbackHandler",
     "TransitionGraph",
     "TransitionStore",
     "record_transitions",
+    "stop_when",
 ]
 
 # Loaded when first asked for, so that a graph needs no LangChain and a handler no SQLAlchemy.
 _HOMES = {
     "Ending": "ending",
+    "RunGuardMiddleware": "middleware",
+    "StopEvent": "middleware",
     "Transition": "transition",
     "TransitionCallbackHandler": "handler",
     "TransitionGraph": "graph",
     "TransitionStore": "store",
     "record_transitions": "recording",
+    "stop_when": "middleware",
 }
 
 

@@ -36,6 +36,7 @@ ALLOWED = {
         "detailed_balance.analyzers.errors",
         "detailed_balance.analyzers.guard",
         "detailed_balance.analyzers.trajectory",
+        "detailed_balance.analyzers.guard_watch",
     ],
 }
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}

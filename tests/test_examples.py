@@ -41,6 +41,15 @@ def test_the_five_lines_attach_to_an_agent_and_report_its_tools():
     assert "Traceback" not in text
 
 
+def test_the_guard_saves_nearly_all_the_steps_of_a_stuck_agent():
+    lines = run_example("guard_stops_a_loop.py").splitlines()
+    steps = {line.split("  ")[0]: int(line.split()[-1]) for line in lines if line[-1:].isdigit()}
+    assert steps["no guard"] > 100
+    assert steps["the guard"] < 20
+    assert steps["same call three times"] == steps["no guard"]  # its arguments vary
+    assert any("it went search -> read -> search" in line for line in lines)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     from detailed_balance.demo import run_demo

@@ -1,0 +1,308 @@
+"""The run guard in an agent: `RunGuardMiddleware` for `create_agent`, `stop_when` for graphs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.config import get_config
+
+from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.guard import RunGuard
+from detailed_balance.analyzers.guard_watch import RunWatch
+from detailed_balance.callbacks.faults import Faults
+from detailed_balance.callbacks.supersteps import join_names
+
+__all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
+
+_LOG = logging.getLogger("detailed_balance")
+_ANSWERS = ("warn", "message", "end")
+_REMEMBERED = 10_000
+_FAULT = "the run guard failed: the agent goes on without it"
+
+
+@dataclass(frozen=True, slots=True)
+class StopEvent:
+    """What the guard says about a run that is to be stopped.
+
+    Parameters
+    ----------
+    trajectory : str
+        The thread of the run, or else the id of the message that began it.
+    step : int
+        The step at which the risk exceeded the threshold.
+    risk : float
+        The risk now.
+    threshold : float
+        What the risk exceeded.
+    habit : str
+        What the run does over and over, as a part of a sentence.
+    why : str
+        Why it is to be stopped, in one sentence.
+
+    Examples
+    --------
+    >>> StopEvent("T", 31, 4.2, 3.1, "it went a -> b -> a 9 times", "stopped at step 31").step
+    31
+    """
+
+    trajectory: str
+    step: int
+    risk: float
+    threshold: float
+    habit: str
+    why: str
+
+
+OnStop: TypeAlias = Literal["warn", "message", "end"] | Callable[[StopEvent], str | None]
+
+
+def action_path(messages: Sequence[Any], tools: Sequence[Any] | None = None) -> list[str]:
+    """Return the states of the run that the last human message began, read from its messages.
+
+    They are those that `ActionStates` records of ``create_agent``: the tools that ran, side by
+    side joined by ``|``, and ``model`` for a plain answer. Calls without a result are left out.
+
+    Parameters
+    ----------
+    messages : sequence of BaseMessage
+        The messages of the agent's state.
+    tools : sequence of BaseTool or dict, or None
+        The tools that there are: asking for another one is the state ``tools``, the node that
+        turned it down. None takes all tools for real.
+
+    Examples
+    --------
+    >>> call = {"name": "search", "args": {}, "id": "1"}
+    >>> action_path([HumanMessage("hi"), AIMessage("", tool_calls=[call]),
+    ...              ToolMessage("found", tool_call_id="1", name="search"), AIMessage("done")])
+    ['search', 'model']
+    """
+    known = None if tools is None else {_tool_name(tool) for tool in tools}
+    starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    path: list[str] = []
+    names: list[str] = []
+    for message in messages[starts[-1] + 1 if starts else 0 :]:
+        if isinstance(message, ToolMessage):
+            refused = known is not None and message.status == "error" and message.name not in known
+            names.append("tools" if refused or not message.name else message.name)
+        elif isinstance(message, AIMessage):
+            path += [join_names(names)] if names else []
+            names = []
+            path += [] if message.tool_calls else ["model"]
+    return [*path, join_names(names)] if names else path
+
+
+def _tool_name(tool: Any) -> Any:
+    return tool.get("name") if isinstance(tool, dict) else getattr(tool, "name", None)
+
+
+def _watch(guard: RunGuard, path: Sequence[str]) -> RunWatch:
+    return guard.watch(pairwise([START, *path]))
+
+
+class RunGuardMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Let a `RunGuard` watch every run of an agent made by ``create_agent``.
+
+    Before each call of the model, the guard rates the run that the last human message began. It is
+    read anew from the messages of the state, so this works after a resume, in any process, and
+    for any number of runs at once. The states are those that the default `ActionStates` records:
+    fit the guard on records of the same agent. It wraps the model call instead of adding a node
+    before it, because a node would be one more state in every record. Nodes of other middleware
+    are in the records but not in the messages: fit on records made without them. A middleware that
+    cuts old messages, to summarise them, cuts what the guard sees.
+
+    Parameters
+    ----------
+    guard : RunGuard
+        The guard.
+    on_stop : {"warn", "message", "end"} or callable
+        What to do with a run that is to be stopped. ``"warn"``: log it, once per run.
+        ``"message"``: tell the model what it does over and over, with this call and every later
+        one of the run; the message is not kept in the state. ``"end"``: end the run with a message
+        that says why, without calling the model. A callable is given the `StopEvent`, once per
+        run and process, and may return one of the three words to have that done from then on.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `on_stop` is none of these.
+
+    Notes
+    -----
+    A fault of the guard, or of the callable, is logged once and never reaches the agent.
+
+    Examples
+    --------
+    >>> guard = RunGuard.from_rules(max_closings=5)
+    >>> RunGuardMiddleware(guard, on_stop="end").faults
+    0
+    """
+
+    def __init__(self, guard: RunGuard, on_stop: OnStop = "warn") -> None:
+        super().__init__()
+        if on_stop not in _ANSWERS and (
+            not callable(on_stop) or inspect.iscoroutinefunction(on_stop)
+        ):
+            raise InvalidInputError(
+                f"on_stop must be one of {', '.join(map(repr, _ANSWERS))}, or a plain function of "
+                f"a StopEvent; it is {on_stop!r}"
+            )
+        self.guard = guard
+        self._on_stop = on_stop
+        self._answers: OrderedDict[tuple[str, str], str | None] = OrderedDict()
+        self._faults = Faults()
+
+    @property
+    def faults(self) -> int:
+        """How often the guard failed."""
+        return self._faults.count
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> ModelResponse[Any] | AIMessage:
+        """Call the model, or end the run, as the guard says."""
+        decided = self._decide(request)
+        return decided if isinstance(decided, AIMessage) else handler(decided)
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any] | AIMessage:
+        """Do the same where the agent runs in an event loop."""
+        decided = self._decide(request)
+        return decided if isinstance(decided, AIMessage) else await handler(decided)
+
+    def _decide(self, request: ModelRequest[Any]) -> ModelRequest[Any] | AIMessage:
+        """Return what to ask the model, or the last message of the run."""
+        try:
+            messages: Sequence[AnyMessage] = (request.state or {}).get("messages", [])
+            watch = _watch(self.guard, action_path(messages, request.tools))
+            if not watch.stopped:
+                return request
+            run = _name_run(messages)
+            event = _event(watch, run[0] or run[1])
+            answer = self._answer(run, event)
+            if answer == "end":
+                return AIMessage(f"Run guard: {event.why}.")
+            if answer == "message":
+                note = f"This run is likely to fail: so far {event.habit}. Do something else."
+                return request.override(messages=[*request.messages, HumanMessage(note)])
+        except Exception:
+            self._faults.note(_FAULT)
+        return request
+
+    def _answer(self, run: tuple[str, str], event: StopEvent) -> str | None:
+        """Return what to do with this run: what was said before, or is said now."""
+        if run in self._answers:
+            return self._answers[run]
+        self._answers[run] = None  # a callable that raises is not called again
+        answer = self._on_stop(event) if callable(self._on_stop) else self._on_stop
+        if answer == "warn":
+            _LOG.warning("run %s: %s", event.trajectory, event.why)
+        self._answers[run] = answer
+        if len(self._answers) > _REMEMBERED:
+            self._answers.popitem(last=False)
+        return answer
+
+
+def _event(watch: RunWatch, trajectory: str) -> StopEvent:
+    return StopEvent(
+        trajectory,
+        watch.stopped_at or 0,
+        watch.risk or 0.0,
+        watch.threshold or 0.0,
+        watch.habit,
+        watch.describe(),
+    )
+
+
+def _name_run(messages: Sequence[AnyMessage]) -> tuple[str, str]:
+    """Return the thread of a run, if any, and the id of the message that began it."""
+    began = [message.id for message in messages if isinstance(message, HumanMessage)]
+    thread = get_config().get("configurable", {}).get("thread_id")
+    return str(thread or ""), str(began[-1] if began else "")
+
+
+def _path_of_messages(state: Any) -> list[str]:
+    return action_path(state["messages"] if isinstance(state, dict) else state.messages)
+
+
+def stop_when(
+    guard: RunGuard,
+    route: Callable[..., Any],
+    *,
+    path: Callable[[Any], Sequence[str]] = _path_of_messages,
+) -> Callable[..., Any]:
+    """Return the router `route`, but to END once the guard stops the run.
+
+    A router is where a graph decides to go round again, and it is given the state; so the run is
+    read from the state, needs no memory, and goes on to be watched after a resume. What stops a
+    run is logged. A fault of the guard is logged once, and the router decides.
+
+    Parameters
+    ----------
+    guard : RunGuard
+        The guard, fitted on records in which the states have the same names.
+    route : callable
+        The router, with any arguments that LangGraph gives one, plain or async. Where its edge has
+        a ``path_map``, that needs END.
+    path : callable
+        Gives the states of the run so far, in order, from the graph's state; by default read from
+        its ``messages``, see `action_path`.
+
+    Examples
+    --------
+    >>> guard = RunGuard.from_rules(max_closings=2)
+    >>> route = stop_when(guard, lambda state: "work", path=lambda state: state["log"])
+    >>> route({"log": ["plan", "work"]}), route({"log": 4 * ["plan", "work"]})
+    ('work', '__end__')
+
+    In a graph it is one word more: ``add_conditional_edges("b", stop_when(guard, route))``.
+    """
+    faults = Faults()
+
+    def stops(state: Any) -> bool:
+        try:
+            watch = _watch(guard, path(state))
+            if watch.stopped:
+                _LOG.warning("the run ends: %s", watch.describe())
+            return watch.stopped
+        except Exception:
+            faults.note(_FAULT)
+            return False
+
+    @functools.wraps(route)
+    def plain(state: Any, *args: Any, **kwargs: Any) -> Any:
+        return END if stops(state) else route(state, *args, **kwargs)
+
+    @functools.wraps(route)
+    async def waiting(state: Any, *args: Any, **kwargs: Any) -> Any:
+        return END if stops(state) else await route(state, *args, **kwargs)
+
+    router = waiting if inspect.iscoroutinefunction(route) else plain
+    router.__annotations__ = _with_end(route)
+    return router
+
+
+def _with_end(route: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a router; LangGraph reads its targets there, so END joins them."""
+    try:
+        hints = get_type_hints(route)
+    except (NameError, TypeError):  # names that are not defined here, or no plain function
+        return {}
+    if get_origin(hints.get("return")) is Literal:
+        hints["return"] = Literal[(*get_args(hints["return"]), END)]
+    return hints
