@@ -18,8 +18,8 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.conformal import conformal_threshold
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard_scores import KernelRatio
 from detailed_balance.analyzers.habits import RunHabits
+from detailed_balance.analyzers.kernel_ratio import KernelRatio
 from detailed_balance.readers import read_transitions
 
 
