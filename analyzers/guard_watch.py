@@ -68,6 +68,8 @@ class RunWatch:
         return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.habit}"
 
     def _rule(self) -> str:
+        """Return the reason that the score gives, and that a declared threshold is no promise."""
         reason = getattr(self._state, "reason", None)
         text = f" ({reason()})" if reason is not None and self.risk is not None else ""
-        return text if self._promise else f"{text} by a rule, without a promise"
+        declared = self.threshold is not None and self._promise is None
+        return f"{text} by a rule, without a promise" if declared else text

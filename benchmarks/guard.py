@@ -31,7 +31,8 @@ Runs = list[Trajectory]
 
 def load(folder: Path) -> dict[str, Runs]:
     """Return the runs of each model; a run succeeded where its reward is 1."""
-    return {file.name.partition(".")[0]: load_file(file) for file in sorted(folder.glob("*.gz"))}
+    files = sorted(folder.glob("*.jsonl.gz"))
+    return {file.name.removesuffix(".jsonl.gz"): load_file(file) for file in files}
 
 
 def load_file(file: Path) -> Runs:

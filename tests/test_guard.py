@@ -18,8 +18,8 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.conformal import conformal_threshold
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard_scores import KernelRatio
 from detailed_balance.analyzers.habits import RunHabits
+from detailed_balance.analyzers.kernel_ratio import KernelRatio
 from detailed_balance.readers import read_transitions
 
 
@@ -150,7 +150,9 @@ def test_too_few_good_runs_say_how_many_it_takes_and_give_the_score():
     guard = caught.value.partial
     assert guard.threshold is None
     assert guard.promise is None
-    assert not guard.watch(runs[0].moves).stopped
+    watch = guard.watch(runs[0].moves)
+    assert not watch.stopped
+    assert "and no threshold; it" in watch.describe()
     assert RunGuard.fit(recorded(3, good=10)).calibration == 9
 
 
