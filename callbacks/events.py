@@ -10,6 +10,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 from langgraph.types import Command
 
+from detailed_balance.analyzers.counts import START
 from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.states import NodeRun
 from detailed_balance.callbacks.steps import Chain, StepRun
@@ -26,11 +27,14 @@ __all__ = [
 ]
 
 
-def is_node(tags: Sequence[str] | None) -> bool:
-    """Say whether a run is a node's own; what runs inside it has its metadata, but not this tag."""
-    for tag in tags or ():  # noqa: SIM110 - every event pays, and any() takes four times as long
+def is_node(tags: Sequence[str] | None, metadata: Mapping[str, Any]) -> bool:
+    """Say whether a run is a node's own; what runs inside it has its metadata, but not this tag.
+
+    A conditional entry runs as a node that is called START: it only chooses.
+    """
+    for tag in tags or ():  # every event pays, and any() takes four times as long
         if tag.startswith("graph:step:"):
-            return True
+            return metadata.get("langgraph_node") != START
     return False
 
 

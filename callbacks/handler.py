@@ -184,7 +184,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         """Start a node, or whatever else has something inside."""
         parent_id, metadata = read_parent(event), event.get("metadata")
         if parent_id and metadata and self._of_node is not None:
-            if is_node(tags):
+            if is_node(tags, metadata):
                 self._record(self._runs.start_node(run_id.int, parent_id, metadata, tags))
                 return
             if is_task(metadata):
@@ -194,7 +194,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                     return
         if event.get("run_type") == "prompt":
             self._see_template(serialized, parent_id)
-        self._runs.start(run_id.int, parent_id, read_chain(event.get("name"), inputs))
+        chain = read_chain(event.get("name"), inputs)
+        self._record(self._runs.start(run_id.int, parent_id, chain))
 
     @harmless
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
@@ -231,7 +232,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self, serialized: Any, query: Any, *, run_id: UUID, **event: Any
     ) -> None:
         """Start a retriever, which is part of what it runs in."""
-        self._runs.start(run_id.int, read_parent(event))
+        self._record(self._runs.start(run_id.int, read_parent(event)))
 
     @harmless
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **event: Any) -> None:
@@ -284,7 +285,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         call = Call(event.get("metadata") or {}, event.get("tags"), read_model(event), prompt)
         names = None if self._of_call is None else self._name(self._of_call.source, messages)
         if names:
-            self._runs.start_call(run_id, parent_id, join_names(names), call)
+            self._record(self._runs.start_call(run_id, parent_id, join_names(names), call))
         else:
             self._record(self._runs.start_model(run_id, parent_id, call))
 

@@ -87,7 +87,7 @@ class Runs:
         owner = self._owners.get(run_id)
         return owner if owner is not None and owner.id == run_id else None
 
-    def start(self, run_id: int, parent_id: int | None, chain: Chain = UNKNOWN) -> None:
+    def start(self, run_id: int, parent_id: int | None, chain: Chain = UNKNOWN) -> Sequence[Record]:
         """Start a run that matters only for what runs inside it."""
         with self._lock:
             if owner := self._owner_of_new(run_id, parent_id):
@@ -95,6 +95,7 @@ class Runs:
                 owner.root.chains[run_id] = chain
                 if owner.root.id == run_id:
                     owner.root.resumes = chain.resumes
+            return self._take_evicted()
 
     def start_node(
         self,
@@ -139,11 +140,11 @@ class Runs:
                 return ()
             if step := self._plain_step(owner, run_id, name, call):
                 step.tools.append(name)
-                return step.path.start_next(step.task)
+                return (*self._take_evicted(), *step.path.start_next(step.task))
             self._add(run_id, Run(run_id, owner.root))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.tools.append(name)
-            return ()
+            return self._take_evicted()
 
     def start_model(
         self, run_id: int, parent_id: int | None, call: Call = _NO_CALL
@@ -156,21 +157,21 @@ class Runs:
             if step := self._plain_step(owner, run_id, "model", call):
                 step.called_model = True
                 self._label_model(step, call)
-                return step.path.start_next(step.task)
+                return (*self._take_evicted(), *step.path.start_next(step.task))
             self._add(run_id, Run(run_id, owner.root))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.called_model = True
                 self._label_model(owner, call)
-            return ()
+            return self._take_evicted()
 
     def start_call(
         self, run_id: int, parent_id: int | None, source: str, call: Call = _NO_CALL
-    ) -> None:
+    ) -> Sequence[Record]:
         """Start a model call that is a transition from the state `source`."""
         with self._lock:
             owner = self._owner_of_new(run_id, parent_id)
             if owner is None:
-                return
+                return ()
             metadata, root = call.metadata, owner.root
             trajectory = name_trajectory(name_base(metadata, root.id), metadata)
             context = self._labels.of_graph(metadata, call.tags, name_graph(root.chains, root.id))
@@ -178,6 +179,7 @@ class Runs:
             context = self._labels.add(context, "prompt", owner.template or call.prompt)
             place = metadata.get("langgraph_step")
             self._add(run_id, ModelCall(run_id, root, trajectory, source, place, context))
+            return self._take_evicted()
 
     def see_template(self, parent_id: int, template: str) -> None:
         """Note that a prompt template was filled in."""
@@ -214,9 +216,6 @@ class Runs:
                 records = (*records, *self._end_path(path, outcome, error))
             if root.id == run_id:
                 records = (*records, *self._forget(root))
-            if self._evicted:
-                evicted, self._evicted = self._evicted, []
-                records = (*evicted, *records)
             return records
 
     def _owner_of_new(self, run_id: int, parent_id: int | None) -> Run | None:
@@ -235,6 +234,10 @@ class Runs:
             self._on_evict()
         root = self._roots[run_id] = Root(run_id, whole)
         return Run(run_id, root)
+
+    def _take_evicted(self) -> Sequence[Record]:
+        evicted, self._evicted = self._evicted, []
+        return evicted
 
     def _add(self, run_id: int, owner: Run) -> None:
         self._owners[run_id] = owner

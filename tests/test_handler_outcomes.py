@@ -106,16 +106,17 @@ def test_subgraph_has_an_outcome_of_its_own(handler):
 
 
 def test_too_many_open_runs_leave_the_oldest_abandoned_and_say_so():
-    said = []
+    said, records = [], []
     runs = Runs(max_roots=2, on_evict=lambda: said.append(1))
     labels = {"langgraph_checkpoint_ns": "a:1", "langgraph_step": 1, "langgraph_node": "a"}
     for root in (1, 2, 3):
-        runs.start(10 * root, None)
-        runs.start_node(10 * root + 1, 10 * root, labels)
-    (stop, *_) = runs.end(21, Outcome.ENDED, ("a",))
+        records += runs.start(10 * root, None)
+        records += runs.start_node(10 * root + 1, 10 * root, labels)
+    (stop,) = records
     assert stop.outcome is Outcome.ABANDONED
     assert stop.trajectory.endswith("-00000000000a")
     assert said == [1]
+    assert runs.end(11, Outcome.ENDED, ("a",)) == ()
 
 
 def test_every_use_of_a_thread_is_a_run_with_its_own_outcome(handler):

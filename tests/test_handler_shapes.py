@@ -106,6 +106,18 @@ def test_command_goto_is_an_edge_like_any_other(handler):
     assert handler.graph.walk == path(START, "route", "there", END)
 
 
+@pytest.mark.parametrize("checkpointer", [None, MemorySaver()])
+def test_conditional_entry_is_no_state(handler, checkpointer):
+    graph = StateGraph(State)
+    graph.add_node("a", node("a"))
+    graph.add_node("b", node("b"))
+    graph.add_conditional_edges(START, lambda state: ["a", "b"], ["a", "b"])
+    run(graph.compile(checkpointer=checkpointer), handler, **thread("T"))
+    run(graph.compile(), handler)
+    assert list(handler.graph.walks.values()) == [path(START, "a|b", END)] * 2
+    assert handler.faults == 0
+
+
 def test_subgraph_as_node_is_a_trajectory_of_its_own(handler):
     run(chain("pre", "sub", "post", sub=chain("in1", "in2")), handler)
     outer, inner = split(handler.graph.walks)
