@@ -10,7 +10,7 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows
+from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows, state_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
 from detailed_balance.analyzers.solution import (
@@ -97,9 +97,8 @@ class _Search:
             self.values, self.warm = initial.astype(np.float64), True
         if self.asked == "osborne":
             self._sweep()
-        elif initial is None:
-            self.values = self._guess()
-        self._look(self._at(self.values))
+        cold = self.asked != "osborne" and initial is None
+        self._look(self._guess() if cold else self._at(self.values))
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -185,7 +184,7 @@ class _Search:
         d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
         return float(np.log1p(d) / d) if d > 0 else 1.0
 
-    def _guess(self) -> NDArray[np.float64]:
+    def _guess(self) -> _Point:
         """Expand each pair about the drop that balances it alone, and solve that once.
 
         One linear solve finds a V of any spread where the chain is nearly reversible; where the
@@ -208,9 +207,8 @@ class _Search:
             guess = self._solve(net, pairs.outflow(net), 1e-2)
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
-        if not pair_flows(self.violation, pairs, pairs.drop(guess)).action <= flat:
-            return np.zeros(pairs.n_states)
-        return guess
+        point = self._at(guess)
+        return point if point.flows.action <= flat else self._at(np.zeros(pairs.n_states))
 
     def _sweep(self) -> None:
         if not isinstance(self.violation, Exponential):
@@ -242,7 +240,7 @@ class _Search:
         return "osborne" if self.sweeps and not self.iterations else self.linear.method
 
     def _at(self, values: NDArray[np.float64]) -> _Point:
-        flows = pair_flows(self.violation, self.pairs, self.pairs.drop(values))
+        flows = state_flows(self.violation, self.pairs, values)
         pull = self.pairs.outflow(flows.net)
         return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
 
