@@ -94,6 +94,22 @@ class Pairs:
         of_pair = scale[0] if len(scale) == 1 else scale[self.components][self.first]
         return replace(self, forward=forward * of_pair, backward=backward * of_pair, scale=scale)
 
+    def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
+        """Return a list of these pairs, in order; with the weights of `data`, scaled as here."""
+        first, second = self.first[which], self.second[which]
+        counts = np.bincount(first, minlength=self.n_states)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        weights = self.forward[which], self.backward[which]
+        if data is not None:
+            scale = self.scale[self.components[first]]
+            there, back = self.places[:, which]
+            weights = (
+                np.where(there < 0, 0.0, data[there]) * scale,
+                np.where(back < 0, 0.0, data[back]) * scale,
+            )
+        places = self.places[:, which]
+        return Pairs(starts, first, second, *weights, self.components, places, self.scale)
+
     def __len__(self) -> int:
         return len(self.first)
 
@@ -133,6 +149,12 @@ class Pairs:
         """(n,) array: what leaves each state, for an (m,) flow from first to second."""
         matrix, one = self.upper(flow), np.ones(self.n_states)
         return np.asarray(matrix @ one - matrix.T @ one)
+
+    def touching(self, states: NDArray[Any]) -> NDArray[Any]:
+        """Return which pairs the states are in, in order."""
+        near = np.zeros(self.n_states, dtype=bool)
+        near[states] = True
+        return np.flatnonzero(near[self.first] | near[self.second])
 
     def among(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Return the pairs of whole components, the (n,) `chosen` states renumbered."""

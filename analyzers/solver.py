@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +29,16 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["minimize_action"]
+__all__ = ["Minimizer", "minimize_action"]
 
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
+
+FAR, FEW, ROUNDS = 1e-4, 0.2, 3
+"""States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
+
+SHORT = 0.01
+"""Of a step as short as this, in units of 1 / beta, it is known what it leaves."""
 
 PATIENCE = 50
 """Where so many steps bring the minimum no nearer, rounding is all that is left."""
@@ -51,14 +59,8 @@ def minimize_action(
     Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
     decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
-    search = _Search(pairs, violation, method, tolerance / violation.beta, progress)
-    try:
-        search.start(initial)
-        while not search.is_over(max_iterations):
-            search.advance()
-    except (KeyboardInterrupt, StopIteration):
-        search.interrupted = True
-    return search.solution()
+    search = Minimizer(pairs, violation, method, tolerance, progress)
+    return search.run(partial(search.start, initial), max_iterations)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,18 +73,19 @@ class _Point:
     imbalance: float
 
 
-class _Search:
-    """The state of one minimisation: it can be left at any time with an estimate in hand."""
+class Minimizer:
+    """The state of a minimisation: it can be left at any time with an estimate in hand."""
 
     def __init__(
         self,
         pairs: Pairs,
         violation: ViolationFunction,
-        method: Method,
-        tolerance: float,
-        progress: ProgressCallback | None,
+        method: Method = "auto",
+        tolerance: float = 1e-6,
+        progress: ProgressCallback | None = None,
     ) -> None:
-        self.pairs, self.violation, self.tolerance = pairs, violation, tolerance
+        self.pairs, self.violation = pairs, violation
+        self.tolerance = tolerance / violation.beta
         self.progress, self.asked = progress, method
         self.linear = _linear_solver(pairs, method)
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
@@ -90,6 +93,18 @@ class _Search:
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
         self.warm = False
+
+    def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
+        """Begin as told, and step until it is over."""
+        self.iterations, self.linear.iterations, self.stalls = 0, 0, 0
+        self.nearest, self.lowest, self.interrupted = np.inf, np.inf, False
+        try:
+            begin()
+            while not self.is_over(max_iterations):
+                self.advance()
+        except (KeyboardInterrupt, StopIteration):
+            self.interrupted = True
+        return self.solution()
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
@@ -99,6 +114,53 @@ class _Search:
             self._sweep()
         cold = self.asked != "osborne" and initial is None
         self._look(self._guess() if cold else self._at(self.values))
+
+    def reweigh(self, which: NDArray[Any], data: NDArray[np.float64]) -> None:
+        """Go on from the minimum after a few pairs changed: what they move is added up alone.
+
+        The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
+        """
+        point = _Point(self.values + self.step, self.point.flows, self.linear.left, np.inf)
+        new = self.pairs.some(which, data)
+        self._change(point, which, forward=new.forward, backward=new.backward)
+        for _ in range(ROUNDS):
+            self._relax(point)
+        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
+        self.warm = True
+        self._look(point)
+
+    def _relax(self, point: _Point) -> None:
+        """Balance states by themselves where only a few are far from it.
+
+        What is not linear about a change is near to it; Newton's steps need not see it.
+        """
+        step = point.pull / self.linear.degree
+        far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
+        if len(far) > FEW * len(step):
+            return
+        step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
+        values = point.values.copy()
+        values[far] += 0.7 / self.violation.beta * step[far]
+        self._change(point, self.pairs.touching(far), values)
+
+    def _change(
+        self,
+        point: _Point,
+        which: NDArray[Any],
+        values: NDArray[np.float64] | None = None,
+        **weights: NDArray[np.float64],
+    ) -> None:
+        """Move states or change weights, in place; all that does so is the list of pairs given."""
+        some, flows = self.pairs.some(which), point.flows
+        before = pair_flows(self.violation, some, some.drop(point.values))
+        for name, changed in weights.items():
+            getattr(self.pairs, name)[which] = changed
+        point.values = point.values if values is None else values
+        after = pair_flows(self.violation, replace(some, **weights), some.drop(point.values))
+        flows.total[which], flows.stiffness[which] = after.total, after.stiffness
+        flows.action += after.action - before.action
+        point.pull = point.pull + some.outflow(after.net - before.net)
+        self.linear.degree += some.add_up(after.stiffness - before.stiffness)
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -140,8 +202,9 @@ class _Search:
 
     def _newton_step(self) -> NDArray[np.float64]:
         self.linear.refresh(self.point.flows.stiffness)
-        precision = _precision(self.point.imbalance, 0.5 * BALANCED if self.warm else ROUNDING)
-        return self._solve(self.point.flows.net, self.point.pull, precision)
+        floor = 0.2 * BALANCED if self.warm else ROUNDING
+        self.precision = _precision(self.point.imbalance, floor)
+        return self._solve(self.point.flows.net, self.point.pull, self.precision)
 
     def _solve(
         self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
@@ -151,14 +214,22 @@ class _Search:
         return self.linear.solve(pull, precision)
 
     def _measure(self) -> Residuals:
-        point, action = self.point, self.point.flows.action
-        decrement = float(point.pull @ self.step) / action if action > 0 else 0.0
-        moved, imbalance = self.pairs.largest_move(self.step), point.imbalance
-        if moved <= self.tolerance:
-            # So small a step is linear: what its solve left over is the imbalance after it.
-            after = _imbalance(self.pairs, point.flows, self.linear.left)
-            imbalance = min(imbalance, after + (self.violation.beta * moved) ** 2)
-        return Residuals(imbalance, moved, max(decrement, 0.0))
+        """Say how far the minimum is; where the step is short, how far it is behind the step.
+
+        A step d, in units of 1 / beta, leaves a share of about d of itself, and what its linear
+        solve left. The third derivative of K being at most beta times the second, it puts at most beta times its energy, pull @ step,
+        out of balance.
+        """
+        point, flows, beta = self.point, self.point.flows, self.violation.beta
+        energy = np.maximum(point.pull * self.step, 0.0)
+        decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
+        here = Residuals(point.imbalance, self.pairs.largest_move(self.step), decrement)
+        left = _imbalance(self.pairs, flows, self.linear.left)
+        if here.step * beta > SHORT or left > (BALANCED if self.warm else 10 * ROUNDING):
+            return here
+        after = left + _imbalance(self.pairs, flows, beta * energy)
+        share = beta * here.step + self.precision
+        return Residuals(min(here.flow, after), share * here.step, share**2 * decrement)
 
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
