@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from detailed_balance.analyzers.action import Exponential, Softplus
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "add_at", "pair_flows", "state_flows"]
+__all__ = ["Flows", "Pairs", "add_at", "pair_flows", "ranges", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -60,6 +60,9 @@ class Pairs:
     components: NDArray[Any]
     places: NDArray[Any]
     scale: NDArray[np.float64]
+    _by_second: list[csc_array[Any, tuple[int, int]]] = field(
+        default_factory=list, init=False, repr=False
+    )
 
     @classmethod
     def from_matrix(
@@ -152,9 +155,11 @@ class Pairs:
 
     def touching(self, states: NDArray[Any]) -> NDArray[Any]:
         """Return which pairs the states are in, in order."""
-        near = np.zeros(self.n_states, dtype=bool)
-        near[states] = True
-        return np.flatnonzero(near[self.first] | near[self.second])
+        if not self._by_second:  # made once: the places of the pairs, sorted by their second
+            self._by_second.append(self.upper(np.arange(len(self), dtype=np.float64)).tocsc())
+        (by_second,) = self._by_second
+        one, other = ranges(self.starts, states), ranges(by_second.indptr, states)
+        return np.unique(np.concatenate([one, by_second.data[other].astype(np.int64)]))
 
     def among(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Return the pairs of whole components, the (n,) `chosen` states renumbered."""
@@ -215,6 +220,14 @@ def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np
     """(length,) array: (m,) values added up by their (m,) places."""
     # Without any values, bincount would count in integers.
     return np.bincount(place, values, length).astype(np.float64, copy=False)
+
+
+def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
+    """Return starts[k], starts[k] + 1, ... to starts[k + 1] - 1, for each k of `which`."""
+    begin = starts[which].astype(np.int64)
+    lengths = starts[which + 1] - begin
+    before = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths)
 
 
 def pair_flows(

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.flows import Pairs
+from detailed_balance.analyzers.flows import Pairs, ranges
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
 from detailed_balance.analyzers.solution import Solution
@@ -195,7 +195,4 @@ def _entries_of(
     matrix: csr_array[Any, tuple[int, int]], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where the entries of some rows stand in the data of a matrix, and their rows."""
-    starts, lengths = matrix.indptr[rows].astype(np.int64), np.diff(matrix.indptr)[rows]
-    before = np.cumsum(lengths) - lengths
-    places = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
-    return places, np.repeat(rows, lengths)
+    return ranges(matrix.indptr, rows), np.repeat(rows, np.diff(matrix.indptr)[rows])

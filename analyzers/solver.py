@@ -34,7 +34,7 @@ __all__ = ["Minimizer", "minimize_action"]
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-FAR, FEW, ROUNDS = 1e-4, 0.2, 3
+FAR, FEW, ROUNDS = 2e-4, 0.1, 4
 """States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
 
 SHORT = 0.01
@@ -202,7 +202,7 @@ class Minimizer:
 
     def _newton_step(self) -> NDArray[np.float64]:
         self.linear.refresh(self.point.flows.stiffness)
-        floor = 0.2 * BALANCED if self.warm else ROUNDING
+        floor = 0.05 * BALANCED if self.warm else ROUNDING
         self.precision = _precision(self.point.imbalance, floor)
         return self._solve(self.point.flows.net, self.point.pull, self.precision)
 
@@ -216,19 +216,18 @@ class Minimizer:
     def _measure(self) -> Residuals:
         """Say how far the minimum is; where the step is short, how far it is behind the step.
 
-        A step d, in units of 1 / beta, leaves a share of about d of itself, and what its linear
-        solve left. The third derivative of K being at most beta times the second, it puts at most beta times its energy, pull @ step,
-        out of balance.
+        The third derivative of K is at most beta times the second: of a step d, in units of
+        1 / beta, a share of about d / 2 remains, beside what its linear solve left; and it puts
+        about half of beta times its energy, pull @ step, out of balance.
         """
         point, flows, beta = self.point, self.point.flows, self.violation.beta
         energy = np.maximum(point.pull * self.step, 0.0)
         decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
         here = Residuals(point.imbalance, self.pairs.largest_move(self.step), decrement)
-        left = _imbalance(self.pairs, flows, self.linear.left)
-        if here.step * beta > SHORT or left > (BALANCED if self.warm else 10 * ROUNDING):
+        if here.step > (SHORT / beta if self.warm else self.tolerance):
             return here
-        after = left + _imbalance(self.pairs, flows, beta * energy)
-        share = beta * here.step + self.precision
+        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * energy)
+        share = beta * here.step / 2 + self.precision
         return Residuals(min(here.flow, after), share * here.step, share**2 * decrement)
 
     def _after_step(self) -> _Point:
