@@ -230,9 +230,7 @@ def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
     return np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths)
 
 
-def pair_flows(
-    violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]
-) -> Flows:
+def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:
     """Evaluate everything that a Newton step needs, at (m,) drops x."""
     flows, beta = _empty_flows(len(pairs)), violation.beta
     for start in range(0, len(pairs), BLOCK):
@@ -248,9 +246,7 @@ def pair_flows(
     return flows
 
 
-def state_flows(
-    violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]
-) -> Flows:
+def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]) -> Flows:
     """Evaluate the same at (n,) values V."""
     beta = violation.beta
     if not isinstance(violation, Exponential) or not np.ptp(values) * beta <= NARROW:

@@ -138,7 +138,8 @@ def as_potential(
     )
     if not solution.converged:
         reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
-        raise ConvergenceError(_not_converged(potential, reason), potential)
+        message = _not_converged(potential, reason)
+        raise ConvergenceError(message, potential, interrupted=solution.interrupted)
     return potential
 
 
