@@ -14,6 +14,7 @@ from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, i
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows, state_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
 from detailed_balance.analyzers.solution import (
     BALANCED,
@@ -194,7 +195,7 @@ class Minimizer:
         """Solve for the next Newton step, and say how far it is to the minimum."""
         self.point, self.values = point, point.values
         if self._loses_digits():
-            self.linear = CutSolver(self.pairs)
+            self.linear = _wide_solver(self.pairs)
         self.step = self._newton_step()
         self.residuals = self._measure()
         self._count_stalls()
@@ -209,9 +210,9 @@ class Minimizer:
     def _solve(
         self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
     ) -> NDArray[np.float64]:
-        if isinstance(self.linear, CutSolver):
-            return self.linear.solve_flow(net)
-        return self.linear.solve(pull, precision)
+        if isinstance(self.linear, LaplacianSolver):
+            return self.linear.solve(pull, precision)
+        return self.linear.solve_flow(net)
 
     def _measure(self) -> Residuals:
         """Say how far the minimum is; where the step is short, how far it is behind the step.
@@ -234,7 +235,7 @@ class Minimizer:
         """Take the step, shortened until the action falls enough (Armijo)."""
         here, decrement = self.point.flows.action, self.residuals.decrement
         length = 1.0
-        if isinstance(self.linear, CutSolver):  # the action is blind to weak pairs
+        if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
             length = self._safe_length()
         while True:
             there = self._at(self.values + length * self.step)
@@ -267,8 +268,8 @@ class Minimizer:
         balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
         flows = pair_flows(self.violation, pairs, balanced)
         wide = is_wide(flows.stiffness)
-        if wide and self.asked == "auto" and pairs.n_states <= CUT_LIMIT:
-            self.linear = CutSolver(pairs)
+        if wide and self.asked == "auto":
+            self.linear = _wide_solver(pairs)
         if wide and not isinstance(self.linear, CutSolver):
             guess = add_up_tree(pairs, flows.stiffness, balanced)
         else:
@@ -290,9 +291,8 @@ class Minimizer:
             self._report(Residuals(imbalance, np.inf, np.inf))
 
     def _loses_digits(self) -> bool:
-        automatic = self.asked == "auto" and not isinstance(self.linear, CutSolver)
-        small = self.pairs.n_states <= CUT_LIMIT
-        return automatic and small and is_wide(self.point.flows.stiffness)
+        automatic = self.asked == "auto" and isinstance(self.linear, LaplacianSolver)
+        return automatic and is_wide(self.point.flows.stiffness)
 
     def _count_stalls(self) -> None:
         self.stalls += 1
@@ -315,9 +315,15 @@ class Minimizer:
         return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
 
 
-def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver:
+def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
+    return CutSolver(pairs) if pairs.n_states <= CUT_LIMIT else LayerSolver(pairs)
+
+
+def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver | LayerSolver:
     if method == "cuts":
         return CutSolver(pairs)
+    if method == "layers":
+        return LayerSolver(pairs)
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
 
 
