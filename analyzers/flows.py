@@ -60,9 +60,7 @@ class Pairs:
     components: NDArray[Any]
     places: NDArray[Any]
     scale: NDArray[np.float64]
-    _by_second: list[csc_array[Any, tuple[int, int]]] = field(
-        default_factory=list, init=False, repr=False
-    )
+    _by_second: list[csc_array[Any]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def from_matrix(
@@ -227,7 +225,7 @@ def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
     begin = starts[which].astype(np.int64)
     lengths = starts[which + 1] - begin
     before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths)
+    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths))
 
 
 def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:

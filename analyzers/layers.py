@@ -22,7 +22,8 @@ STRIDE, DEPTH = 1e-4, 1e-8
 NEARLY = 0.02
 """Where no weight changed by a larger share, the layers are kept."""
 
-PRECISION = 1e-9
+PRECISION, SWEEPS = 1e-9, 2
+"""How exactly each layer is solved, and how often all of them are, one after the other."""
 
 
 class LayerSolver:
@@ -50,8 +51,9 @@ class LayerSolver:
             self._made_for = stiffness.copy()
 
     def _made_layers(self, stiffness: NDArray[np.float64]) -> list[_Layer]:
-        pairs, layers, top = self.pairs, [], np.inf
-        clusters = np.arange(pairs.n_states)
+        pairs, top = self.pairs, np.inf
+        layers: list[_Layer] = []
+        clusters: NDArray[Any] = np.arange(pairs.n_states)
         while True:
             crossing = np.flatnonzero(clusters[pairs.first] != clusters[pairs.second])
             if not len(crossing):
@@ -67,7 +69,7 @@ class LayerSolver:
     def solve_flow(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the step of V that an (m,) net flow asks for."""
         step = np.zeros(self.pairs.n_states)
-        for layer in self._layers:
+        for layer in SWEEPS * self._layers:
             rest = net[layer.crossing] - self._stiffness[layer.crossing] * layer.drop(step)
             step += layer.solve(rest)
         self.left = self.pairs.outflow(net - self._stiffness * self.pairs.drop(step))
@@ -105,4 +107,4 @@ class _Layer:
     def solve(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
         n = self.solver.pairs.n_states
         pull = add_at(self.one, net, n) - add_at(self.other, net, n)
-        return self.solver.solve(self.scale * pull, PRECISION)[self.clusters]
+        return np.asarray(self.solver.solve(self.scale * pull, PRECISION)[self.clusters])

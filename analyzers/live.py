@@ -141,7 +141,7 @@ class LivePotential:
         last = self._potential
         kernel, changed = self._grown_kernel(moves)
         rates = kernel.probabilities
-        if rates.nnz == len(self._pair_of):
+        if self._search.can_reweigh and rates.nnz == len(self._pair_of):
             which = np.unique(self._pair_of[changed])
             which = which[which >= 0]  # without loops and moves between components
             solution = self._search.run(partial(self._search.reweigh, which, rates.data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -116,14 +116,18 @@ class Minimizer:
         cold = self.asked != "osborne" and initial is None
         self._look(self._guess() if cold else self._at(self.values))
 
+    @property
+    def can_reweigh(self) -> bool:
+        """Whether sums over states keep all digits, so that they can be added to."""
+        return isinstance(self.linear, LaplacianSolver)
+
     def reweigh(self, which: NDArray[Any], data: NDArray[np.float64]) -> None:
         """Go on from the minimum after a few pairs changed: what they move is added up alone.
 
         The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
         """
         point = _Point(self.values + self.step, self.point.flows, self.linear.left, np.inf)
-        new = self.pairs.some(which, data)
-        self._change(point, which, forward=new.forward, backward=new.backward)
+        self._change(point, which, self.pairs.some(which, data), point.values)
         for _ in range(ROUNDS):
             self._relax(point)
         point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
@@ -135,6 +139,7 @@ class Minimizer:
 
         What is not linear about a change is near to it; Newton's steps need not see it.
         """
+        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
         step = point.pull / self.linear.degree
         far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
         if len(far) > FEW * len(step):
@@ -142,26 +147,22 @@ class Minimizer:
         step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
         values = point.values.copy()
         values[far] += 0.7 / self.violation.beta * step[far]
-        self._change(point, self.pairs.touching(far), values)
+        which = self.pairs.touching(far)
+        self._change(point, which, self.pairs.some(which), values)
 
     def _change(
-        self,
-        point: _Point,
-        which: NDArray[Any],
-        values: NDArray[np.float64] | None = None,
-        **weights: NDArray[np.float64],
+        self, point: _Point, which: NDArray[Any], new: Pairs, values: NDArray[np.float64]
     ) -> None:
-        """Move states or change weights, in place; all that does so is the list of pairs given."""
-        some, flows = self.pairs.some(which), point.flows
-        before = pair_flows(self.violation, some, some.drop(point.values))
-        for name, changed in weights.items():
-            getattr(self.pairs, name)[which] = changed
-        point.values = point.values if values is None else values
-        after = pair_flows(self.violation, replace(some, **weights), some.drop(point.values))
+        """Move to new weights and values, in place; all that they change is in these pairs."""
+        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
+        old, flows = self.pairs.some(which), point.flows
+        before = pair_flows(self.violation, old, old.drop(point.values))
+        after = pair_flows(self.violation, new, new.drop(values))
+        self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
         flows.total[which], flows.stiffness[which] = after.total, after.stiffness
         flows.action += after.action - before.action
-        point.pull = point.pull + some.outflow(after.net - before.net)
-        self.linear.degree += some.add_up(after.stiffness - before.stiffness)
+        point.values, point.pull = values, point.pull + new.outflow(after.net - before.net)
+        self.linear.degree += new.add_up(after.stiffness - before.stiffness)
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""

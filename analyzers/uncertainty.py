@@ -125,7 +125,8 @@ class Sandwich:
         """
         rate, back = self._rate, self._back_rate
         several = self._by_source(rate * (1 - rate), back * (1 - back)) > 1e-12
-        return (self.pairs.component_sums(several.astype(np.float64)) > 0)[self.pairs.components]
+        spread = self.pairs.component_sums(several.astype(np.float64)) > 0
+        return np.asarray(spread[self.pairs.components])
 
     def bootstrap(self, f: int, g: int, replicates: int, seed: int) -> NDArray[np.float64]:
         """(replicates,) array: changes of V(f) - V(g), each row of the kernel drawn again.
