@@ -235,9 +235,9 @@ class Minimizer:
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
         here, decrement = self.point.flows.action, self.residuals.decrement
-        length = 1.0
         if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
-            length = self._safe_length()
+            return self._at(self.values + self._safe_length() * self.step)
+        length = 1.0
         while True:
             there = self._at(self.values + length * self.step)
             fallen = there.flows.action <= here * (1 - 1e-4 * length * decrement)
