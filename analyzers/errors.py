@@ -54,11 +54,14 @@ class ConvergenceError(DetailedBalanceError):
     ----------
     estimate : Any
         The last estimate, with its residuals.
+    interrupted : bool
+        Whether it was told to stop.
     """
 
-    def __init__(self, message: str, estimate: Any = None) -> None:
+    def __init__(self, message: str, estimate: Any = None, *, interrupted: bool = False) -> None:
         super().__init__(message)
         self.estimate = estimate
+        self.interrupted = interrupted
 
 
 class ReadError(DetailedBalanceError):

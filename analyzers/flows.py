@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from detailed_balance.analyzers.action import Exponential, Softplus
 
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "add_at", "pair_flows"]
+__all__ = ["Flows", "Pairs", "add_at", "pair_flows", "ranges", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
+
+NARROW = 200.0
+"""Up to so wide a potential, in units of 1 / beta, one exponential for each state serves all of
+its pairs; beyond, rounding would show."""
+
+BLOCK = 16_384
+"""Pairs are worked on by so many at a time: what is put down in between stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +60,7 @@ class Pairs:
     components: NDArray[Any]
     places: NDArray[Any]
     scale: NDArray[np.float64]
+    _by_second: list[csc_array[Any]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def from_matrix(
@@ -86,6 +95,22 @@ class Pairs:
         of_pair = scale[0] if len(scale) == 1 else scale[self.components][self.first]
         return replace(self, forward=forward * of_pair, backward=backward * of_pair, scale=scale)
 
+    def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
+        """Return a list of these pairs, in order; with the weights of `data`, scaled as here."""
+        first, second = self.first[which], self.second[which]
+        counts = np.bincount(first, minlength=self.n_states)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        weights = self.forward[which], self.backward[which]
+        if data is not None:
+            scale = self.scale[self.components[first]]
+            there, back = self.places[:, which]
+            weights = (
+                np.where(there < 0, 0.0, data[there]) * scale,
+                np.where(back < 0, 0.0, data[back]) * scale,
+            )
+        places = self.places[:, which]
+        return Pairs(starts, first, second, *weights, self.components, places, self.scale)
+
     def __len__(self) -> int:
         return len(self.first)
 
@@ -101,17 +126,51 @@ class Pairs:
 
     def drop(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) array: V(first) - V(second)."""
-        return np.asarray(values[self.first] - values[self.second])
+        result = np.empty(len(self))
+        for part, first, second in self.blocks():
+            np.subtract(values.take(first), values.take(second), out=result[part])
+        return result
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield the pairs by blocks: where they are, and both states, as numpy gathers best."""
+        for start in range(0, len(self), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield part, self.first[part].astype(np.intp), self.second[part].astype(np.intp)
+
+    def upper(self, data: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
+        """(n, n) csr_array: an (m,) quantity in the upper triangle."""
+        return csr_array((data, self.second, self.starts), shape=(self.n_states, self.n_states))
 
     def add_up(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the sum of an (m,) quantity over the pairs of each state."""
-        n = self.n_states
-        return add_at(self.first, flow, n) + add_at(self.second, flow, n)
+        matrix, one = self.upper(flow), np.ones(self.n_states)
+        return np.asarray(matrix @ one + matrix.T @ one)
 
     def outflow(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: what leaves each state, for an (m,) flow from first to second."""
-        n = self.n_states
-        return add_at(self.first, flow, n) - add_at(self.second, flow, n)
+        matrix, one = self.upper(flow), np.ones(self.n_states)
+        return np.asarray(matrix @ one - matrix.T @ one)
+
+    def touching(self, states: NDArray[Any]) -> NDArray[Any]:
+        """Return which pairs the states are in, in order."""
+        if not self._by_second:  # made once: the places of the pairs, sorted by their second
+            self._by_second.append(self.upper(np.arange(len(self), dtype=np.float64)).tocsc())
+        (by_second,) = self._by_second
+        one, other = ranges(self.starts, states), ranges(by_second.indptr, states)
+        return np.unique(np.concatenate([one, by_second.data[other].astype(np.int64)]))
+
+    def among(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """Return the pairs of whole components, the (n,) `chosen` states renumbered."""
+        place = np.cumsum(chosen) - 1
+        kept = chosen[self.first]
+        first = place[self.first[kept]]
+        starts = np.searchsorted(first, np.arange(np.count_nonzero(chosen) + 1))
+        components = np.unique(self.components[chosen], return_inverse=True)[1]
+        second = place[self.second[kept]]
+        weights = self.forward[kept], self.backward[kept]
+        return Pairs(
+            starts, first, second, *weights, components, self.places[:, kept], self.scale[:0]
+        )
 
     def _component_means(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (m,) quantity summed per component, over its states; 1 where empty."""
@@ -141,7 +200,7 @@ class Pairs:
         return float((-self.lowest(-step) - self.lowest(step)).max(initial=0.0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Flows:
     """The action and its first two derivatives at given drops, one (m,) array each."""
 
@@ -161,48 +220,104 @@ def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np
     return np.bincount(place, values, length).astype(np.float64, copy=False)
 
 
+def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
+    """Return starts[k], starts[k] + 1, ... to starts[k + 1] - 1, for each k of `which`."""
+    begin = starts[which].astype(np.int64)
+    lengths = starts[which + 1] - begin
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths))
+
+
 def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:
     """Evaluate everything that a Newton step needs, at (m,) drops x."""
-    a, b, beta = pairs.forward, pairs.backward, violation.beta
-    if isinstance(violation, Exponential):
-        return _exponential_flows(a, b, drop, beta)
-    if isinstance(violation, Softplus):
-        return _softplus_flows(a, b, drop, beta)
-    with np.errstate(over="ignore", invalid="ignore"):
-        there, back = -a * violation.derivative(drop), -b * violation.derivative(-drop)
-        stiffness = a * violation.second_derivative(drop) + b * violation.second_derivative(-drop)
-        action = float(a @ violation.value(drop) + b @ violation.value(-drop))
-    return Flows(action, there - back, there + back, stiffness)
+    flows, beta = _empty_flows(len(pairs)), violation.beta
+    for start in range(0, len(pairs), BLOCK):
+        part = slice(start, start + BLOCK)
+        a, b, x = pairs.forward[part], pairs.backward[part], drop[part]
+        if isinstance(violation, Exponential):
+            fall = np.exp(np.clip(x * (-beta / 2), -STEEPEST / 2, STEEPEST / 2))
+            _put_exponential(flows, part, a, b, fall, beta)
+        elif isinstance(violation, Softplus):
+            _put_softplus(flows, part, a, b, beta * x, beta)
+        else:
+            _put_any(flows, part, a, b, x, violation)
+    return flows
 
 
-def _exponential_flows(
-    a: NDArray[np.float64], b: NDArray[np.float64], drop: NDArray[np.float64], beta: float
-) -> Flows:
+def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]) -> Flows:
+    """Evaluate the same at (n,) values V."""
+    beta = violation.beta
+    if not isinstance(violation, Exponential) or not np.ptp(values) * beta <= NARROW:
+        return pair_flows(violation, pairs, pairs.drop(values))
+    flows = _empty_flows(len(pairs))
+    down = np.exp((values - values.mean()) * (-beta / 2))
+    up = 1 / down
+    for part, first, second in pairs.blocks():
+        fall = down.take(first)
+        fall *= up.take(second)
+        _put_exponential(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
+    return flows
+
+
+def _empty_flows(m: int) -> Flows:
+    return Flows(0.0, *np.empty((3, m)))
+
+
+def _put_exponential(
+    flows: Flows,
+    part: slice,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    fall: NDArray[np.float64],
+    beta: float,
+) -> None:
     # One exponential for each pair gives all: K, K' and K'' differ by constants.
-    fall = np.multiply(drop, -beta / 2)
-    np.exp(np.clip(fall, -STEEPEST / 2, STEEPEST / 2, out=fall), out=fall)
     back = b / fall
     there = np.multiply(a, fall, out=fall)
-    total = there + back
-    net = np.subtract(there, back, out=there)
+    net, total = flows.net[part], flows.total[part]
+    np.subtract(there, back, out=net)
+    np.add(there, back, out=total)
+    flows.action += float(total.sum())
     net *= beta / 2
-    action = float(total.sum())
     total *= beta / 2
-    return Flows(action, net, total, total * (beta / 2))
+    np.multiply(total, beta / 2, out=flows.stiffness[part])
 
 
-def _softplus_flows(
-    a: NDArray[np.float64], b: NDArray[np.float64], drop: NDArray[np.float64], beta: float
-) -> Flows:
-    x = beta * drop
+def _put_softplus(
+    flows: Flows,
+    part: slice,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    x: NDArray[np.float64],
+    beta: float,
+) -> None:
     small = np.exp(-np.abs(x))
     likely = 1 / (1 + small)
     unlikely = small * likely
-    there = beta * a * np.where(x > 0, unlikely, likely)
-    back = beta * b * np.where(x > 0, likely, unlikely)
-    action = float((a + b) @ np.log1p(small) + a @ np.maximum(-x, 0) + b @ np.maximum(x, 0))
-    stiffness = beta**2 * (a + b) * likely * unlikely
-    return Flows(action, there - back, there + back, stiffness)
+    down = x > 0
+    there, back = np.where(down, unlikely, likely), np.where(down, likely, unlikely)
+    there *= a
+    back *= b
+    whole = a + b
+    flows.action += float(whole @ np.log1p(small) + b @ np.maximum(x, 0) - a @ np.minimum(x, 0))
+    np.multiply(beta, there - back, out=flows.net[part])
+    np.multiply(beta, there + back, out=flows.total[part])
+    np.multiply(beta**2 * whole * likely, unlikely, out=flows.stiffness[part])
+
+
+def _put_any(
+    flows: Flows,
+    part: slice,
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    x: NDArray[np.float64],
+    violation: ViolationFunction,
+) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        there, back = -a * violation.derivative(x), -b * violation.derivative(-x)
+        bend = a * violation.second_derivative(x) + b * violation.second_derivative(-x)
+        flows.action += float(a @ violation.value(x) + b @ violation.value(-x))
+    flows.net[part], flows.total[part], flows.stiffness[part] = there - back, there + back, bend
 
 
 def _moves(

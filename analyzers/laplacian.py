@@ -71,45 +71,52 @@ class LaplacianSolver:
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
         self._fresh = False
+        self._divide_small_from_large()
+
+    def _divide_small_from_large(self) -> None:
+        """Let small components be solved apart; where there is nothing else, directly."""
+        pairs = self.pairs
         sizes = np.bincount(pairs.components, minlength=1)
-        self._is_small = sizes[pairs.components] <= (SMALL if len(sizes) > 1 else 0)
-        self._small = np.flatnonzero(self._is_small)
-        self._small_pairs = np.flatnonzero(self._is_small[pairs.first])
+        small = (sizes <= (SMALL if len(sizes) > 1 else 0))[pairs.components]
+        small &= (sizes > 1)[pairs.components]
+        self._small, self._inner = np.flatnonzero(small), None
+        if (small | (sizes == 1)[pairs.components]).all():
+            if self.method == "pcg" and self._may_change and len(pairs):
+                self.method = self._direct_method()
+        elif len(self._small):
+            self._inner = LaplacianSolver(pairs.among(small))
+            self._inner_pairs = np.flatnonzero(small[pairs.first])
 
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights; they may change by many orders of magnitude."""
-        pairs, n = self.pairs, self.pairs.n_states
+        pairs = self.pairs
         self.degree = np.maximum(pairs.add_up(stiffness), np.finfo(float).tiny)
-        self._upper = csr_array((stiffness, pairs.second, pairs.starts), shape=(n, n))
+        self._scale = 1 / np.sqrt(self.degree)
+        # Scaled to a diagonal of 1, weights many orders of magnitude apart lose no digits.
+        off = np.empty(len(pairs))
+        for part, first, second in pairs.blocks():
+            np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
+            off[part] *= stiffness[part]
+        self._upper = pairs.upper(off)
         self._lower = self._upper.T
         self._fresh = False
+        if self._inner is not None:
+            self._inner.refresh(stiffness[self._inner_pairs])
 
     def solve(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         """Return an x with H x = b up to `rtol`; b sums to 0 in each component.
 
         x is one of the solutions that differ by a constant in each component.
         """
-        b = self._consistent(b)
-        if not len(self._small_pairs):
-            return self._solve_large(b, rtol)
-        x = self._solve_small(b)
-        b = np.where(self._is_small, 0.0, b)
-        return x + self._solve_large(b, rtol) if b.any() else x
-
-    def _solve_small(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) array: the exact x on small components, 0 elsewhere."""
-        small, chosen = self._small, self._small_pairs
-        place = np.cumsum(self._is_small) - 1
-        first, second = self.pairs.first[chosen], self.pairs.second[chosen]
-        diagonal = np.ones(len(small))
-        diagonal[_strongest(self.degree[small], self.pairs.components[small])] += 1.0
-        scale = 1 / np.sqrt(self.degree)
-        off = -self._upper.data[chosen] * scale[first] * scale[second]
-        ends, shape = (place[first], place[second]), (len(small), len(small))
-        upper = csr_array((off, ends), shape=shape)
-        x = np.zeros_like(b)
-        x[small] = scale[small] * _factored(diagonal, upper)(scale[small] * b[small])
-        return x
+        b = self._consistent(b) * self._scale
+        if self._inner is None:
+            return self._scale * self._solve_large(b, rtol)
+        x, small = np.zeros_like(b), self._small
+        x[small] = self._inner.solve((b / self._scale)[small], rtol)
+        b[small] = 0.0
+        x_large = self._scale * self._solve_large(b, rtol)
+        self.left[small] = self._inner.left
+        return x + x_large
 
     def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         if self.method == "pcg":
@@ -136,10 +143,9 @@ class LaplacianSolver:
         return self._iterate(b, x, rtol, self._precondition, STRONG_ITERATIONS)[0]
 
     def _apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        result = self.degree * x
-        result -= self._upper @ x
-        result -= self._lower @ x
-        return np.asarray(result)
+        result = self._upper @ x
+        result += self._lower @ x
+        return np.asarray(np.subtract(x, result, out=result))
 
     def _consistent(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take out what rounding left of the sums, or no x would solve it."""
@@ -155,41 +161,44 @@ class LaplacianSolver:
         precondition: Apply | None,
         limit: int,
     ) -> tuple[NDArray[np.float64], bool]:
-        """Preconditioned conjugate gradients from x, until |r| <= rtol |b| in the degree norm."""
-        goal = rtol**2 * _dot(b, b / self.degree)
+        """Conjugate gradients on the scaled system from x, until |r| <= rtol |b|."""
+        goal = rtol**2 * _dot(b, b)
         r = b - self._apply(x) if x.any() else b.copy()
-        p, before = np.zeros_like(b), 1.0
-        self.left = r
-        for _ in range(limit + 1):
-            alone = r / self.degree  # what each state would do on its own
-            if not _dot(r, alone) > goal:
-                return x, True
-            z = alone if precondition is None else precondition(r)
+        p, work, before = np.zeros_like(b), np.empty_like(b), 1.0
+        done, steps = False, 0
+        while True:
+            z = r if precondition is None else precondition(r)
             size = _dot(r, z)
+            done = not (size if precondition is None else _dot(r, r)) > goal
+            if done or steps == limit:
+                break
             p *= size / before
             p += z
             q = self._apply(p)
             length = size / _dot(p, q)
             if not np.isfinite(length):
-                return x, False
-            x += length * p
-            r -= length * q
-            before = size
-            self.iterations += 1
-        return x, False
+                break
+            x += np.multiply(p, length, out=work)
+            q *= length
+            r -= q
+            before, steps = size, steps + 1
+        self.iterations += steps
+        self.left = r / self._scale
+        return x, done
 
     # What to do where the diagonal is not enough.
 
     def _better_method(self) -> str:
         pairs, n = self.pairs, self.pairs.n_states
+        loops = len(pairs) - n + pairs.n_components
+        direct = self._direct_method()
+        return direct if direct == "banded" or n <= DIRECT_LIMIT or loops <= LOOP_LIMIT else "amg"
+
+    def _direct_method(self) -> str:
+        pairs, n = self.pairs, self.pairs.n_states
         self._order = _narrow_order(pairs)
         width = _bandwidth(pairs, self._order)
-        if n * width**2 <= 200 * (len(pairs) + n):
-            return "banded"
-        loops = len(pairs) - n + pairs.n_components
-        if n <= DIRECT_LIMIT or loops <= LOOP_LIMIT:
-            return "lu"
-        return "amg"
+        return "banded" if n * width**2 <= 200 * (len(pairs) + n) else "lu"
 
     def _make_preconditioner(self) -> Apply:
         makers = {"banded": self._banded, "lu": self._lu, "amg": self._multigrid}
@@ -200,33 +209,27 @@ class LaplacianSolver:
                 raise
             self.method = "amg"  # rounding made a pivot vanish: multigrid divides by none
             solve = self._multigrid()
-        scale = 1 / np.sqrt(self.degree)
-        return lambda r: np.asarray(scale * solve(scale * r))
+        return solve
 
-    def _scaled(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the diagonal and the upper triangle of the Laplacian scaled to a diagonal of 1.
+    def _grounded(self) -> NDArray[np.float64]:
+        """Return the diagonal, the strongest state of each component tied to the ground.
 
-        So scaled, weights many orders of magnitude apart lose no digits. The strongest state of
-        each component is tied to the ground: that makes the matrix definite, and as b sums to 0
-        nothing flows there.
+        That makes the matrix definite, and as b sums to 0 nothing flows there.
         """
-        pairs, scale = self.pairs, 1 / np.sqrt(self.degree)
-        off = -self._upper.data * scale[pairs.first] * scale[pairs.second]
-        diagonal = np.ones(pairs.n_states)
-        diagonal[_strongest(self.degree, pairs.components)] += 1.0
-        return diagonal, off
+        diagonal = np.ones(self.pairs.n_states)
+        diagonal[_strongest(self.degree, self.pairs.components)] += 1.0
+        return diagonal
 
     def _banded(self) -> Apply:
         pairs, n = self.pairs, self.pairs.n_states
         order = self._order if self._order is not None else _narrow_order(pairs)
         place = np.empty(n, dtype=np.int64)
         place[order] = np.arange(n)
-        diagonal, off = self._scaled()
         one, other = place[pairs.first], place[pairs.second]
         distance = np.abs(one - other)
         band = np.zeros((int(distance.max(initial=0)) + 1, n), order="F")
-        band[0] = diagonal[order]
-        band[distance, np.minimum(one, other)] = off
+        band[0] = self._grounded()[order]
+        band[distance, np.minimum(one, other)] = -self._upper.data
         factor = cholesky_banded(band, overwrite_ab=True, lower=True, check_finite=False)
 
         def solve(r: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -235,17 +238,18 @@ class LaplacianSolver:
 
         return solve
 
-    def _triangle(self) -> tuple[NDArray[np.float64], csr_array[Any, tuple[int, int]]]:
-        diagonal, off = self._scaled()
-        upper = csr_array((off, self.pairs.second, self.pairs.starts), shape=self._upper.shape)
-        return diagonal, upper
-
     def _lu(self) -> Apply:
-        return _factored(*self._triangle())
+        factor = splu(
+            self._whole_matrix().tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0
+        )
+        return lambda r: np.asarray(factor.solve(r))
+
+    def _whole_matrix(self) -> csr_array[Any, tuple[int, int]]:
+        return csr_array(diags_array(self._grounded()) - self._upper - self._lower)
 
     def _multigrid(self) -> Apply:
         hierarchy = pyamg.smoothed_aggregation_solver(
-            _symmetric(*self._triangle()),
+            self._whole_matrix(),
             B=np.sqrt(self.degree)[:, None],
             smooth=("jacobi", {"weighting": "local"}),
             max_coarse=500,
@@ -256,25 +260,18 @@ class LaplacianSolver:
 
 
 def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray[Any]:
-    """(c,) array: the state of the largest degree in each component."""
-    order = np.lexsort((-degree, components))
-    return np.asarray(order[np.unique(components[order], return_index=True)[1]])
-
-
-def _symmetric(
-    diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]
-) -> csr_array[Any, tuple[int, int]]:
-    return csr_array(diags_array(diagonal) + upper + upper.T)
-
-
-def _factored(diagonal: NDArray[np.float64], upper: csr_array[Any, tuple[int, int]]) -> Apply:
-    matrix = _symmetric(diagonal, upper).tocsc()
-    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0)
-    return lambda r: np.asarray(factor.solve(r))
+    """(c,) array: a state of the largest degree in each component."""
+    largest = np.zeros(int(components.max(initial=-1)) + 1)
+    np.maximum.at(largest, components, degree)
+    where = np.flatnonzero(degree == largest[components])
+    strongest = np.zeros(len(largest), dtype=np.int64)
+    strongest[components[where]] = where
+    return strongest
 
 
 def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    return float(np.einsum("i,i", x, y))
+    # Above this BLAS would wake other threads, which wait for each other on a busy machine.
+    return float(x @ y) if len(x) < 10_000 else float(np.einsum("i,i", x, y))
 
 
 def _narrow_order(pairs: Pairs) -> NDArray[Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.flows import Pairs
+from detailed_balance.analyzers.flows import Pairs, ranges
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
-from detailed_balance.analyzers.solver import minimize_action
+from detailed_balance.analyzers.solution import Solution
+from detailed_balance.analyzers.solver import Minimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +69,7 @@ class LivePotential:
         self._counts = counts.without_boundaries()
         self._pending: dict[tuple[str, str | None], int] = {}
         self._since: dict[tuple[str, str | None], int] = {}
+        self._failed = False
         self._estimate_afresh(None)
 
     def update(self, source: str, target: str | None, count: int = 1) -> None:
@@ -94,24 +97,25 @@ class LivePotential:
         return self._potential
 
     def _absorb(self) -> None:
-        if not self._pending:
-            return
-        if self._is_familiar(self._pending):
-            self._estimate_again(self._pending)
-            for move, count in self._pending.items():
-                self._since[move] = self._since.get(move, 0) + count
-        else:
+        moves, self._pending = self._pending, {}
+        familiar = self._is_familiar(moves)
+        for move, count in moves.items():
+            self._since[move] = self._since.get(move, 0) + count
+        if self._failed or not familiar:
             self._counts, self._since = self.counts, {}
-            self._estimate_afresh(self._potential)
-        self._pending = {}
+            self._estimate_afresh(None if self._failed else self._potential)
+        elif moves:
+            self._failed = True  # until the estimate is there
+            self._estimate_again(moves)
+        self._failed = False
 
     def _estimate_afresh(self, initial: Potential | None) -> None:
         potential = estimate_potential(self._counts, initial=initial, **self._settings)
-        states, kernel = potential.kernel.states, potential.kernel
+        states = potential.kernel.states
         known = self._counts if states == self._counts.states else self._counts.restrict(states)
         self._index, self._moves = known._indices, known.counts
-        self._pairs = Pairs.from_matrix(kernel.probabilities, potential.components)
         self._potential = potential
+        self._begin(potential.kernel)
 
     def _is_familiar(self, moves: dict[tuple[str, str | None], int]) -> bool:
         """Return whether all moves stay inside components of states that are in already."""
@@ -123,30 +127,52 @@ class LivePotential:
                 return False
         return True
 
+    def _begin(self, kernel: Kernel) -> Solution:
+        """List the pairs of a kernel, and solve from the last V."""
+        last = self._potential
+        pairs = Pairs.from_matrix(kernel.probabilities, last.components)
+        self._pair_of = np.full(kernel.probabilities.nnz, -1)
+        for places in pairs.places:
+            self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
+        self._search = Minimizer(pairs, last.violation, tolerance=last.tolerance)
+        return self._search.run(partial(self._search.start, last.values))
+
     def _estimate_again(self, moves: dict[tuple[str, str | None], int]) -> None:
-        kernel, last = self._grown_kernel(moves), self._potential
-        if kernel.probabilities.nnz == last.kernel.probabilities.nnz:
-            pairs = self._pairs.with_weights(kernel.probabilities.data)
+        last = self._potential
+        kernel, changed = self._grown_kernel(moves)
+        rates = kernel.probabilities
+        if self._search.can_reweigh and rates.nnz == len(self._pair_of):
+            which = np.unique(self._pair_of[changed])
+            which = which[which >= 0]  # without loops and moves between components
+            solution = self._search.run(partial(self._search.reweigh, which, rates.data))
         else:
-            pairs = Pairs.from_matrix(kernel.probabilities, last.components)
-        solution = minimize_action(
-            pairs, last.violation, initial=last.values, tolerance=last.tolerance
-        )
-        self._pairs = pairs
+            solution = self._begin(kernel)
+        pairs = self._search.pairs
         self._potential = as_potential(solution, kernel, pairs, last.violation, last.tolerance)
 
-    def _grown_kernel(self, moves: dict[tuple[str, str | None], int]) -> Kernel:
-        """Add moves between known states to the counts, and return the kernel of them all."""
+    def _grown_kernel(
+        self, moves: dict[tuple[str, str | None], int]
+    ) -> tuple[Kernel, NDArray[Any]]:
+        """Add moves between known states to the counts.
+
+        Returns the kernel of them all, and where its entries may have changed.
+        """
         kernel, index = self._potential.kernel, self._index
         assert kernel.attempts is not None  # noqa: S101 - for the type checkers
         attempts = kernel.attempts.copy()
-        np.add.at(attempts, [index[f] for f, _ in moves], list(moves.values()))
+        sources = np.array([index[f] for f, _ in moves], dtype=np.int64)
+        np.add.at(attempts, sources, list(moves.values()))
         inner = [(index[f], index[g], c) for (f, g), c in moves.items() if g is not None]
         self._moves = _with_entries(self._moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
         grown = self._moves
-        rates = np.minimum(1.0, grown.data / np.repeat(attempts, np.diff(grown.indptr)))
+        changed, rows = _entries_of(grown, np.unique(sources))
+        if grown.nnz == kernel.probabilities.nnz:
+            rates = kernel.probabilities.data.copy()
+            rates[changed] = np.minimum(1.0, grown.data[changed] / attempts[rows])
+        else:
+            rates = np.minimum(1.0, grown.data / np.repeat(attempts, np.diff(grown.indptr)))
         matrix = csr_array((rates, grown.indices, grown.indptr), shape=grown.shape)
-        return replace(kernel, probabilities=matrix, attempts=attempts)
+        return replace(kernel, probabilities=matrix, attempts=attempts), changed
 
 
 def _with_entries(
@@ -154,16 +180,19 @@ def _with_entries(
 ) -> csr_array[Any, tuple[int, int]]:
     """Return the matrix with (row, column, count) entries added; its pattern grows if it must."""
     rows, columns, counts = entries.T
-    place = np.array([_place(matrix, i, j) for i, j in entries[:, :2].tolist()], dtype=np.int64)
-    if (place < 0).any():
+    n = matrix.shape[1]
+    places, row_of = _entries_of(matrix, np.unique(rows))
+    keys, wanted = row_of * n + matrix.indices[places], rows * n + columns
+    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    if not len(keys) or (keys[found] != wanted).any():
         return csr_array(matrix + csr_array((counts, (rows, columns)), shape=matrix.shape))
     data = matrix.data.copy()
-    np.add.at(data, place, counts)
+    np.add.at(data, places[found], counts)
     return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def _place(matrix: csr_array[Any, tuple[int, int]], row: int, column: int) -> int:
-    """Return where an entry stands in the data of a matrix with sorted rows; -1 for nowhere."""
-    start, end = matrix.indptr[row], matrix.indptr[row + 1]
-    place = int(start + np.searchsorted(matrix.indices[start:end], column))
-    return place if place < end and matrix.indices[place] == column else -1
+def _entries_of(
+    matrix: csr_array[Any, tuple[int, int]], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the entries of some rows stand in the data of a matrix, and their rows."""
+    return ranges(matrix.indptr, rows), np.repeat(rows, np.diff(matrix.indptr)[rows])

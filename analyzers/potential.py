@@ -58,7 +58,7 @@ def estimate_potential(
         Where to start; states that it does not name start at 0.
     method : str
         "auto" chooses by the graph; "newton" leaves only the linear solver to choose; "pcg",
-        "banded", "lu", "amg" and "cuts" force that too; "osborne" is for `Exponential` alone.
+        "banded", "lu", "amg", "cuts" and "layers" force that; "osborne" is for `Exponential` alone.
     tolerance : float
         Stop when another full Newton step would move no difference by more than this / beta.
     max_iterations : int
@@ -138,7 +138,8 @@ def as_potential(
     )
     if not solution.converged:
         reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
-        raise ConvergenceError(_not_converged(potential, reason), potential)
+        message = _not_converged(potential, reason)
+        raise ConvergenceError(message, potential, interrupted=solution.interrupted)
     return potential
 
 

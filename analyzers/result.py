@@ -53,8 +53,8 @@ class Potential:
     residuals : Residuals
         How exactly the minimum was met.
     method : str
-        What the Newton steps were solved with: "pcg", "banded", "lu", "amg" or "cuts"; or
-        "osborne".
+        What the Newton steps were solved with: "pcg", "banded", "lu", "amg", "cuts" or
+        "layers"; or "osborne".
     iterations, inner_iterations : int
         Newton steps (or sweeps), and the conjugate gradient iterations inside them.
     kernel : Kernel

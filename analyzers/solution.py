@@ -15,7 +15,9 @@ __all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals", "S
 BALANCED = 1e-10
 """The largest share of the flow that may be out of balance at the end."""
 
-Method: TypeAlias = Literal["auto", "newton", "pcg", "banded", "lu", "amg", "cuts", "osborne"]
+Method: TypeAlias = Literal[
+    "auto", "newton", "pcg", "banded", "lu", "amg", "cuts", "layers", "osborne"
+]
 """How to solve; see `estimate_potential`."""
 
 
@@ -40,7 +42,7 @@ class Progress:
     """Where a long solve stands."""
 
     method: str
-    """What is at work: "pcg", "banded", "lu", "amg", "cuts" or "osborne"."""
+    """What is at work: "pcg", "banded", "lu", "amg", "cuts", "layers" or "osborne"."""
     iterations: int
     """Newton steps or sweeps so far."""
     inner_iterations: int

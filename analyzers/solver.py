@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows
+from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows, state_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
 from detailed_balance.analyzers.solution import (
     BALANCED,
@@ -27,10 +30,16 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["minimize_action"]
+__all__ = ["Minimizer", "minimize_action"]
 
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
+
+FAR, FEW, ROUNDS = 2e-4, 0.1, 4
+"""States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
+
+SHORT = 0.01
+"""Of a step as short as this, in units of 1 / beta, it is known what it leaves."""
 
 PATIENCE = 50
 """Where so many steps bring the minimum no nearer, rounding is all that is left."""
@@ -51,14 +60,8 @@ def minimize_action(
     Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
     decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
-    search = _Search(pairs, violation, method, tolerance / violation.beta, progress)
-    try:
-        search.start(initial)
-        while not search.is_over(max_iterations):
-            search.advance()
-    except (KeyboardInterrupt, StopIteration):
-        search.interrupted = True
-    return search.solution()
+    search = Minimizer(pairs, violation, method, tolerance, progress)
+    return search.run(partial(search.start, initial), max_iterations)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,18 +74,19 @@ class _Point:
     imbalance: float
 
 
-class _Search:
-    """The state of one minimisation: it can be left at any time with an estimate in hand."""
+class Minimizer:
+    """The state of a minimisation: it can be left at any time with an estimate in hand."""
 
     def __init__(
         self,
         pairs: Pairs,
         violation: ViolationFunction,
-        method: Method,
-        tolerance: float,
-        progress: ProgressCallback | None,
+        method: Method = "auto",
+        tolerance: float = 1e-6,
+        progress: ProgressCallback | None = None,
     ) -> None:
-        self.pairs, self.violation, self.tolerance = pairs, violation, tolerance
+        self.pairs, self.violation = pairs, violation
+        self.tolerance = tolerance / violation.beta
         self.progress, self.asked = progress, method
         self.linear = _linear_solver(pairs, method)
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
@@ -91,15 +95,74 @@ class _Search:
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
         self.warm = False
 
+    def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
+        """Begin as told, and step until it is over."""
+        self.iterations, self.linear.iterations, self.stalls = 0, 0, 0
+        self.nearest, self.lowest, self.interrupted = np.inf, np.inf, False
+        try:
+            begin()
+            while not self.is_over(max_iterations):
+                self.advance()
+        except (KeyboardInterrupt, StopIteration):
+            self.interrupted = True
+        return self.solution()
+
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
         if initial is not None:
             self.values, self.warm = initial.astype(np.float64), True
         if self.asked == "osborne":
             self._sweep()
-        elif initial is None:
-            self.values = self._guess()
-        self._look(self._at(self.values))
+        cold = self.asked != "osborne" and initial is None
+        self._look(self._guess() if cold else self._at(self.values))
+
+    @property
+    def can_reweigh(self) -> bool:
+        """Whether sums over states keep all digits, so that they can be added to."""
+        return isinstance(self.linear, LaplacianSolver)
+
+    def reweigh(self, which: NDArray[Any], data: NDArray[np.float64]) -> None:
+        """Go on from the minimum after a few pairs changed: what they move is added up alone.
+
+        The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
+        """
+        point = _Point(self.values + self.step, self.point.flows, self.linear.left, np.inf)
+        self._change(point, which, self.pairs.some(which, data), point.values)
+        for _ in range(ROUNDS):
+            self._relax(point)
+        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
+        self.warm = True
+        self._look(point)
+
+    def _relax(self, point: _Point) -> None:
+        """Balance states by themselves where only a few are far from it.
+
+        What is not linear about a change is near to it; Newton's steps need not see it.
+        """
+        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
+        step = point.pull / self.linear.degree
+        far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
+        if len(far) > FEW * len(step):
+            return
+        step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
+        values = point.values.copy()
+        values[far] += 0.7 / self.violation.beta * step[far]
+        which = self.pairs.touching(far)
+        self._change(point, which, self.pairs.some(which), values)
+
+    def _change(
+        self, point: _Point, which: NDArray[Any], new: Pairs, values: NDArray[np.float64]
+    ) -> None:
+        """Move to new weights and values, in place; all that they change is in these pairs."""
+        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
+        old, flows = self.pairs.some(which), point.flows
+        before = pair_flows(self.violation, old, old.drop(point.values))
+        after = pair_flows(self.violation, new, new.drop(values))
+        self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
+        flows.total[which], flows.stiffness[which] = after.total, after.stiffness
+        flows.action += after.action - before.action
+        point.values, point.pull = values, point.pull + new.outflow(after.net - before.net)
+        self.linear.degree += new.add_up(after.stiffness - before.stiffness)
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -133,7 +196,7 @@ class _Search:
         """Solve for the next Newton step, and say how far it is to the minimum."""
         self.point, self.values = point, point.values
         if self._loses_digits():
-            self.linear = CutSolver(self.pairs)
+            self.linear = _wide_solver(self.pairs)
         self.step = self._newton_step()
         self.residuals = self._measure()
         self._count_stalls()
@@ -141,32 +204,40 @@ class _Search:
 
     def _newton_step(self) -> NDArray[np.float64]:
         self.linear.refresh(self.point.flows.stiffness)
-        precision = _precision(self.point.imbalance, 0.5 * BALANCED if self.warm else ROUNDING)
-        return self._solve(self.point.flows.net, self.point.pull, precision)
+        floor = 0.05 * BALANCED if self.warm else ROUNDING
+        self.precision = _precision(self.point.imbalance, floor)
+        return self._solve(self.point.flows.net, self.point.pull, self.precision)
 
     def _solve(
         self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
     ) -> NDArray[np.float64]:
-        if isinstance(self.linear, CutSolver):
-            return self.linear.solve_flow(net)
-        return self.linear.solve(pull, precision)
+        if isinstance(self.linear, LaplacianSolver):
+            return self.linear.solve(pull, precision)
+        return self.linear.solve_flow(net)
 
     def _measure(self) -> Residuals:
-        point, action = self.point, self.point.flows.action
-        decrement = float(point.pull @ self.step) / action if action > 0 else 0.0
-        moved, imbalance = self.pairs.largest_move(self.step), point.imbalance
-        if moved <= self.tolerance:
-            # So small a step is linear: what its solve left over is the imbalance after it.
-            after = _imbalance(self.pairs, point.flows, self.linear.left)
-            imbalance = min(imbalance, after + (self.violation.beta * moved) ** 2)
-        return Residuals(imbalance, moved, max(decrement, 0.0))
+        """Say how far the minimum is; where the step is short, how far it is behind the step.
+
+        The third derivative of K is at most beta times the second: of a step d, in units of
+        1 / beta, a share of about d / 2 remains, beside what its linear solve left; and it puts
+        about half of beta times its energy, pull @ step, out of balance.
+        """
+        point, flows, beta = self.point, self.point.flows, self.violation.beta
+        energy = np.maximum(point.pull * self.step, 0.0)
+        decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
+        here = Residuals(point.imbalance, self.pairs.largest_move(self.step), decrement)
+        if here.step > (SHORT / beta if self.warm else self.tolerance):
+            return here
+        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * energy)
+        share = beta * here.step / 2 + self.precision
+        return Residuals(min(here.flow, after), share * here.step, share**2 * decrement)
 
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
         here, decrement = self.point.flows.action, self.residuals.decrement
+        if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
+            return self._at(self.values + self._safe_length() * self.step)
         length = 1.0
-        if isinstance(self.linear, CutSolver):  # the action is blind to weak pairs
-            length = self._safe_length()
         while True:
             there = self._at(self.values + length * self.step)
             fallen = there.flows.action <= here * (1 - 1e-4 * length * decrement)
@@ -185,7 +256,7 @@ class _Search:
         d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
         return float(np.log1p(d) / d) if d > 0 else 1.0
 
-    def _guess(self) -> NDArray[np.float64]:
+    def _guess(self) -> _Point:
         """Expand each pair about the drop that balances it alone, and solve that once.
 
         One linear solve finds a V of any spread where the chain is nearly reversible; where the
@@ -198,8 +269,8 @@ class _Search:
         balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
         flows = pair_flows(self.violation, pairs, balanced)
         wide = is_wide(flows.stiffness)
-        if wide and self.asked == "auto" and pairs.n_states <= CUT_LIMIT:
-            self.linear = CutSolver(pairs)
+        if wide and self.asked == "auto":
+            self.linear = _wide_solver(pairs)
         if wide and not isinstance(self.linear, CutSolver):
             guess = add_up_tree(pairs, flows.stiffness, balanced)
         else:
@@ -208,9 +279,8 @@ class _Search:
             guess = self._solve(net, pairs.outflow(net), 1e-2)
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
-        if not pair_flows(self.violation, pairs, pairs.drop(guess)).action <= flat:
-            return np.zeros(pairs.n_states)
-        return guess
+        point = self._at(guess)
+        return point if point.flows.action <= flat else self._at(np.zeros(pairs.n_states))
 
     def _sweep(self) -> None:
         if not isinstance(self.violation, Exponential):
@@ -222,9 +292,8 @@ class _Search:
             self._report(Residuals(imbalance, np.inf, np.inf))
 
     def _loses_digits(self) -> bool:
-        automatic = self.asked == "auto" and not isinstance(self.linear, CutSolver)
-        small = self.pairs.n_states <= CUT_LIMIT
-        return automatic and small and is_wide(self.point.flows.stiffness)
+        automatic = self.asked == "auto" and isinstance(self.linear, LaplacianSolver)
+        return automatic and is_wide(self.point.flows.stiffness)
 
     def _count_stalls(self) -> None:
         self.stalls += 1
@@ -242,14 +311,20 @@ class _Search:
         return "osborne" if self.sweeps and not self.iterations else self.linear.method
 
     def _at(self, values: NDArray[np.float64]) -> _Point:
-        flows = pair_flows(self.violation, self.pairs, self.pairs.drop(values))
+        flows = state_flows(self.violation, self.pairs, values)
         pull = self.pairs.outflow(flows.net)
         return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
 
 
-def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver:
+def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
+    return CutSolver(pairs) if pairs.n_states <= CUT_LIMIT else LayerSolver(pairs)
+
+
+def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver | LayerSolver:
     if method == "cuts":
         return CutSolver(pairs)
+    if method == "layers":
+        return LayerSolver(pairs)
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
 
 

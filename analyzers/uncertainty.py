@@ -106,6 +106,7 @@ class Sandwich:
         total = np.zeros(len(self.pairs))
         for z in self.projections(accuracy, seed):
             total += self.pairs.drop(z) ** 2
+        total[~self._shows_spread()[self.pairs.first]] = np.nan
         return np.sqrt(total / sketch_size(accuracy))
 
     def errors_to(self, g: int, accuracy: float, seed: int) -> NDArray[np.float64]:
@@ -113,7 +114,19 @@ class Sandwich:
         total = np.zeros(self.pairs.n_states)
         for z in self.projections(accuracy, seed):
             total += (z - z[g]) ** 2
+        total[~self._shows_spread()] = np.nan
+        total[g] = 0.0
         return np.sqrt(total / sketch_size(accuracy))
+
+    def _shows_spread(self) -> NDArray[np.bool_]:
+        """(n,) array: whether attempts from any state of the component went several ways.
+
+        What a sketch shows of other components is rounding: no evidence of an error of 0.
+        """
+        rate, back = self._rate, self._back_rate
+        several = self._by_source(rate * (1 - rate), back * (1 - back)) > 1e-12
+        spread = self.pairs.component_sums(several.astype(np.float64)) > 0
+        return np.asarray(spread[self.pairs.components])
 
     def bootstrap(self, f: int, g: int, replicates: int, seed: int) -> NDArray[np.float64]:
         """(replicates,) array: changes of V(f) - V(g), each row of the kernel drawn again.

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-ERROR, FOUND = 1, 2
-"""The exit codes of any error, and of `--fail-on` where it finds what it looks for."""
+ERROR, FOUND, INTERRUPTED = 1, 2, 130
+"""The exit codes of any error, of `--fail-on` where it finds what it looks for, of Ctrl-C."""
 
 CONDITIONS = ("violation", "suspect", "trap")
 """What `--fail-on` takes."""
@@ -63,6 +63,9 @@ def _clean_errors() -> Iterator[None]:
         text = safe_text(" ".join(_describe_error(error).split()), 2_000)
         typer.echo(f"error: {text}", err=True)
         raise typer.Exit(ERROR) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _describe_error(error: Exception) -> str:

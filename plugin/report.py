@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.landscape import TrapReport, find_traps
 from detailed_balance.analyzers.pairs import Errors
 from detailed_balance.analyzers.potential import Potential, estimate_potential
+from detailed_balance.analyzers.solution import BALANCED
+from detailed_balance.analyzers.solution import Progress as SolverProgress
 from detailed_balance.analyzers.tables import plain
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.sections import CHEAP_ERRORS
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Report", "analyze"]
 
 _PRINT_WIDTH = 80
+_ESTIMATING = "Estimating the potential"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +173,9 @@ def analyze(
     min_visits : float
         As for `find_traps`.
     progress : callable, optional
-        Called with the stage of the work, how much of it is done and how much there is.
+        Called with the stage of the work, how much of it is done and how much there is (0 where
+        that is not known). Ctrl-C while the potential is estimated ends only that: the report
+        goes on from the estimate so far, with a warning.
     **reader_options
         As for `read_transitions`, for `source` and `baseline` alike.
 
@@ -203,8 +209,8 @@ def analyze(
         good = good.without_boundaries()
     if not counts.without_boundaries().total:
         raise InsufficientDataError(_nothing_recorded(counts, info))
-    tell("Estimating the potential", 0, 0)
-    potential, warnings = _estimate(counts, violation, attempts, min_attempts)
+    tell(_ESTIMATING, 0, 0)
+    potential, warnings = _estimate(counts, violation, attempts, min_attempts, tell)
     tell("Testing loops", 0, 0)
     balance = _check(counts, potential, alpha, errors, good)
     tell("Looking for traps", 0, 0)
@@ -217,16 +223,31 @@ def _estimate(
     violation: ViolationFunction | None,
     attempts: Attempts,
     min_attempts: int,
+    tell: Progress,
 ) -> tuple[Potential, tuple[str, ...]]:
+    def tell_step(step: SolverProgress) -> None:
+        tell(_ESTIMATING, _percent_done(step.residuals.flow), 100)
+
     try:
         potential = estimate_potential(
-            counts, violation=violation, attempts=attempts, min_attempts=min_attempts
+            counts,
+            violation=violation,
+            attempts=attempts,
+            min_attempts=min_attempts,
+            progress=tell_step,
         )
     except ConvergenceError as error:
-        left = error.estimate.residuals.flow
-        warning = f"Take V with care: its minimum was not reached (flow residual {left:.0e})."
+        left, why = error.estimate.residuals.flow, "the solve was interrupted, " * error.interrupted
+        warning = f"Take V with care: {why}its minimum was not reached (flow residual {left:.0e})."
         return error.estimate, (warning,)
     return potential, ()
+
+
+def _percent_done(imbalance: float) -> int:
+    """Return how far the digits of the flow's balance have come, of those that are wanted."""
+    if not 0 < imbalance < 1:
+        return 100 if imbalance == 0 else 0
+    return min(100, round(100 * math.log(imbalance) / math.log(BALANCED)))
 
 
 def _check(

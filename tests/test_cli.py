@@ -316,6 +316,21 @@ def test_progress_shows_itself_only_after_a_while(
     assert ("Testing loops" in screen.getvalue()) == seen
 
 
+def test_ctrl_c_ends_with_one_line(
+    driven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    kept = tmp_path / "report.json"
+    kept.write_text("of an earlier run")
+    monkeypatch.setattr(detailed_balance.report, "find_traps", interrupt)
+    code, output = run("analyze", driven, "--json", kept)
+    assert code == 130
+    assert output.strip() == "interrupted"
+    assert kept.read_text() == "of an earlier run"
+
+
 def test_no_progress_is_shown_where_nobody_looks() -> None:
     with detailed_balance.cli._late_progress() as tell:
         assert tell is None

@@ -296,6 +296,20 @@ def test_a_sample_without_spread_states_no_error():
     assert potential.standard_error("a", "a") == 0.0
 
 
+def test_a_sketch_states_no_error_either_where_there_is_no_spread():
+    cycle = [("a", "b", 5), ("b", "c", 5), ("c", "a", 5)]
+    spread = [("x", "y", 5), ("y", "x", 3), ("y", "y", 2)]
+    potential = estimate_potential(TransitionCounts.from_edges(cycle + spread))
+    sketched = potential.standard_errors("a", accuracy=0.1)
+    exact = potential.standard_errors("a", accuracy=0.0)
+    assert np.array_equal(np.isnan(sketched), np.isnan(exact))
+    assert sketched[potential.index("a")] == 0.0
+    of_moves = potential.pair_errors(accuracy=0.1).tocoo()
+    in_cycle = potential.components[of_moves.row] == potential.components[potential.index("a")]
+    assert np.isnan(of_moves.data[in_cycle]).all()
+    assert np.isfinite(of_moves.data[~in_cycle]).all()
+
+
 def test_too_few_states_are_refused_with_what_was_dropped():
     counts = TransitionCounts.from_edges([("only", "only", 7), ("rare", "only", 1)])
     with pytest.raises(InsufficientDataError, match=r"there is 'only' \(1 dropped for too few"):

@@ -340,8 +340,32 @@ def test_progress_tells_every_stage(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     analyze(path, progress=lambda *stage: told.append(stage))
     assert told[0] == ("Reading", path.stat().st_size, path.stat().st_size)
-    stages = [stage for stage, _, _ in told]
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
     assert stages == ["Reading", "Estimating the potential", "Testing loops", "Looking for traps"]
+
+
+def test_progress_follows_the_solver_to_its_end() -> None:
+    rng = np.random.default_rng(1)
+    counts = TransitionCounts.from_dense(rng.poisson(20, size=(30, 30)))
+    told: list[tuple[str, int, int]] = []
+    analyze(counts, progress=lambda *stage: told.append(stage))
+    steps = [(done, total) for stage, done, total in told if stage == "Estimating the potential"]
+    assert steps[0] == (0, 0)
+    assert len(steps) > 2
+    assert steps[-1] == (100, 100)
+    assert all(0 <= done <= total for done, total in steps)
+
+
+def test_ctrl_c_in_the_solver_keeps_the_report_and_says_so() -> None:
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "Estimating the potential" and total:
+            raise KeyboardInterrupt
+
+    rng = np.random.default_rng(1)
+    counts = TransitionCounts.from_dense(rng.poisson(20, size=(30, 30)))
+    report = analyze(counts, progress=interrupt)
+    assert "the solve was interrupted" in report.warnings[0]
+    assert "the solve was interrupted" in str(report).replace("\n", " ")
 
 
 # What is shown
