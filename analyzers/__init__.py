@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
+    from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
+    "BalanceMartingale",
     "BalanceReport",
     "CustomViolation",
     "Exponential",
     "Kernel",
     "LivePotential",
+    "LoopEvidence",
+    "MergedEvidence",
     "Outcome",
     "Potential",
     "Progress",
@@ -61,9 +66,11 @@ _HOMES = {
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
+    "evidence": ("LoopEvidence", "MergedEvidence"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
+    "martingale": ("BalanceMartingale",),
     "potential": ("Potential", "estimate_potential"),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
