@@ -1,10 +1,10 @@
-"""Random chains, reversible or driven, and many walks on them at once."""
+"""Random chains, reversible or driven."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["SHAPES", "draw_chain", "walk_chains"]
+__all__ = ["SHAPES", "draw_chain"]
 
 SHAPES = {
     "3 states": (3, 1.0),
@@ -37,16 +37,3 @@ def draw_chain(shape: str, force: float, rng: np.random.Generator) -> np.ndarray
         (potential[:, None] - potential[None, :] + push - push.T) / 2
     )
     return kernel / kernel.sum(axis=1, keepdims=True)
-
-
-def walk_chains(kernels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """Walk (r, n, n) kernels for some steps; return (r, steps + 1) states."""
-    runs = np.arange(len(kernels))
-    cumulative = np.cumsum(kernels, axis=2)
-    cumulative[:, :, -1] = 1.0
-    walk = np.zeros((len(kernels), steps + 1), dtype=np.uint8)
-    walk[:, 0] = rng.integers(kernels.shape[1], size=len(kernels))
-    for t in range(steps):
-        rows = cumulative[runs, walk[:, t]]
-        walk[:, t + 1] = (rows <= rng.random(len(kernels))[:, None]).sum(axis=1)
-    return walk
