@@ -8,7 +8,7 @@ from math import exp, log, log1p, pi, sqrt
 
 __all__ = ["SPREADS", "AffinityBet", "MoveCounts", "kt_bet", "log_mean_exp"]
 
-SPREADS = (0.1, 0.3, 1.0)
+SPREADS = (0.1, 0.3, 1.0, 3.0)
 """How far the log ratio of a pair may lie from what a potential allows, in nats, by guess."""
 
 LOG2 = log(2)
@@ -102,7 +102,7 @@ class AffinityBet:
     >>> bet = AffinityBet()
     >>> bet.settle(affinity=2.0, variance=0.1, length=3)
     >>> round(bet.log_e_value, 3)  # at best log 2
-    0.424
+    0.46
     """
 
     def __init__(self) -> None:

@@ -80,8 +80,8 @@ class BalanceMartingale:
     these states. The agent may be driven round a loop; its behaviour may also change with time or
     depend on more than the state. The loops say where to look.
 
-    *What it assumes*: trajectories are independent runs, and neither which one moves next nor which
-    ends early depends on the way round that another walks a loop.
+    *What it assumes*: trajectories are independent runs; which of them moves next, and which are
+    shown to the test at all, does not depend on the way round that a loop was walked.
 
     *What it cannot see*: driving without a loop of three states (in two states, or along a tree,
     every chain is reversible); loops driven so weakly that few are walked; anything inside a state.
@@ -102,7 +102,7 @@ class BalanceMartingale:
     ...     for source, target in [("plan", "act"), ("act", "check"), ("check", "plan")]:
     ...         live.update("run 1", source, target)
     >>> live.alarm, round(live.log_e_value, 2)
-    (True, 4.65)
+    (True, 4.92)
     >>> print(live.loops[0].describe())
     act -> check -> plan -> act: 10 times this way round and never the other
     """

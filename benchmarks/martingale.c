@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BETTORS 3
-static const double SPREADS[BETTORS] = {0.1, 0.3, 1.0};
+#define BETTORS 4
+static const double SPREADS[BETTORS] = {0.1, 0.3, 1.0, 3.0};
 
 typedef struct { uint64_t key; int32_t count[2]; } Class;
 typedef struct { int32_t *walk; int walked, length; uint8_t path[256]; int16_t place[256]; } Path;
