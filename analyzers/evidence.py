@@ -154,8 +154,9 @@ class LoopBook:
         row, lost = self.rows.get(name), 0
         if row is None:
             row = LoopRow()
-            lost = self._make_room()
-            if len(self.rows) < self.limit and len(loop) <= LONGEST_CLASS:
+            short = len(loop) <= LONGEST_CLASS
+            lost = self._make_room() if short else 0
+            if short and len(self.rows) < self.limit:
                 self.rows[name] = row
             else:
                 lost += 1

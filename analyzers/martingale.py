@@ -72,7 +72,7 @@ class BalanceMartingale:
     Raises
     ------
     InvalidInputError
-        Where alpha is not between 0 and 1, a limit is too small, or a state is no str.
+        Where alpha is not between 0 and 1, or a limit is too small.
 
     Notes
     -----
@@ -142,9 +142,26 @@ class BalanceMartingale:
         self._waiting: deque[tuple[str, str, str | None]] = deque()
 
     def update(self, trajectory: str, source: str, target: str | None) -> None:
-        """Take in one move of one trajectory; the target None is an escape."""
+        """Take in one move.
+
+        Parameters
+        ----------
+        trajectory : str
+            The key of the run that moved.
+        source : str
+            The state that was left, or START.
+        target : str or None
+            The state that was reached, or END; None for an escape.
+
+        Raises
+        ------
+        InvalidInputError
+            Where one of them is no str.
+        """
         if not (isinstance(source, str) and (target is None or isinstance(target, str))):
             raise InvalidInputError(f"a state is a str; got the move {source!r} -> {target!r}")
+        if not isinstance(trajectory, str):
+            raise InvalidInputError(f"a trajectory is named by a str; got {trajectory!r}")
         with self._lock:
             if self._busy:
                 self._waiting.append((trajectory, source, target))
@@ -255,16 +272,18 @@ class BalanceMartingale:
         return live
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name in ("transitions", "completed"):
-            setattr(self, name, int(state[name]))
-        self.log_e_value, self.max_log_e_value = state["log_e_value"], state["max_log_e_value"]
+        self.transitions, self.completed = int(state["transitions"]), int(state["completed"])
+        self.log_e_value = float(state["log_e_value"])
+        self.max_log_e_value = float(state["max_log_e_value"])
         self._log_kt = float(state["log_kt"])
         wealth = self._affinity.log_wealth
         wealth[:] = [float(state["log_affinity"][i]) for i in range(len(wealth))]
         self.dropped = {name: int(state["dropped"][name]) for name in self.dropped}
         for source, target, count in state["moves"]:
-            self._moves.put(source, target, count)
-        self._book.rows = {tuple(loop): LoopRow(*row) for loop, *row in state["classes"]}
+            self._moves.put(source, target, _tally(count))
+        for loop, named, other, log_evidence, share in state["classes"]:
+            row = LoopRow(_tally(named), _tally(other), float(log_evidence), float(share))
+            self._book.rows[tuple(loop)] = row
         self._book.closed = bool(state["classes_closed"])
         for name, walk in state["paths"]:
             path = self._paths[name] = LoopErasedPath(walk[0])
@@ -327,3 +346,9 @@ class BalanceMartingale:
         self.max_log_e_value = max(self.max_log_e_value, self.log_e_value)
         self._history.add(self.transitions, self.log_e_value)
         row.add(named, won, self.log_e_value - before)
+
+
+def _tally(count: Any) -> int:
+    if type(count) is not int or count < 0:
+        raise ValueError(f"a count is {count!r}")
+    return count

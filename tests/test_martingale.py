@@ -352,11 +352,25 @@ def test_a_saved_test_goes_on_as_if_nothing_had_happened(stream, cut):
     )
 
 
-def test_a_state_that_is_none_says_what_is_wrong_with_it():
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"format": 9},
+        {"alpha": 2},
+        {"limits": {"max_loops": 3}},
+        {"moves": [["a"]]},
+        {"moves": [["a", "b", -1]]},
+        {"classes": [[["a", "b", "c"], 1, "x", 0.0, 0.0]]},
+        {"paths": 1},
+        {"log_affinity": []},
+    ],
+)
+def test_what_is_no_saved_state_is_refused_with_a_reason(wrong):
     state = feed(BalanceMartingale(), "abca").to_dict()
-    for wrong in ({}, {**state, "format": 9}, {**state, "moves": [["a"]]}, {**state, "paths": 1}):
-        with pytest.raises(InvalidInputError, match="no state of a BalanceMartingale"):
-            BalanceMartingale.from_dict(wrong)
+    with pytest.raises(InvalidInputError):
+        BalanceMartingale.from_dict({**state, **wrong})
+    with pytest.raises(InvalidInputError, match=r"no state of a BalanceMartingale.*'format'"):
+        BalanceMartingale.from_dict({})
 
 
 def test_arguments_out_of_range_are_named():
@@ -366,6 +380,8 @@ def test_arguments_out_of_range_are_named():
         BalanceMartingale(max_steps=2)
     with pytest.raises(InvalidInputError, match="a state is a str; got the move 'a' -> 3"):
         BalanceMartingale().update("run", "a", 3)
+    with pytest.raises(InvalidInputError, match="named by a str; got None"):
+        BalanceMartingale().update(None, "a", "b")
 
 
 def test_memory_is_bounded_whatever_comes_in():
@@ -383,6 +399,13 @@ def test_memory_is_bounded_whatever_comes_in():
     assert len(live.history) <= 1_001
     assert all(live.dropped.values())
     assert live.completed == 3_000
+
+
+def test_a_very_long_loop_is_bet_on_but_not_remembered():
+    ring = [f"{i:03}" for i in range(101)]
+    live = feed(BalanceMartingale(), ring * 4)
+    assert (live.completed, live.loops, live.dropped["classes"]) == (3, (), 3)
+    assert live.log_e_value > 0
 
 
 def test_loops_walked_again_are_remembered_where_those_walked_once_are_forgotten():
