@@ -88,9 +88,9 @@ class MoveCounts:
 class AffinityBet:
     """Bet that loops are walked the way that the counts of their moves point.
 
-    Of all chains, loop A is walked forward with odds exp(A). The counted A is drawn towards 0 by
-    its error, as if the true one were normal around 0 with `spread` nats for each pair of the
-    loop; the bet is the mean of one bettor for each of `SPREADS`.
+    In any chain a loop with affinity A is walked forward with odds exp(A). The counted A is drawn
+    towards 0 by its error, as if the true one were normal around 0 with `spread` nats for each pair
+    of the loop; the bet is the mean of one bettor for each of `SPREADS`.
 
     Attributes
     ----------
@@ -113,11 +113,9 @@ class AffinityBet:
         for bettor, spread in enumerate(SPREADS):
             prior = spread * spread * length
             kept = prior / (prior + variance)
-            # The mean of the logistic function under a normal law, to within a percent.
+            # Close to the mean of the logistic function under a normal law (MacKay's formula).
             lean = affinity * kept / sqrt(1 + pi / 8 * variance * kept)
-            self.log_wealth[bettor] += LOG2 - (
-                log1p(exp(-lean)) if lean > 0 else log1p(exp(lean)) - lean
-            )
+            self.log_wealth[bettor] += LOG2 + min(lean, 0.0) - log1p(exp(-abs(lean)))
 
     @property
     def log_e_value(self) -> float:
