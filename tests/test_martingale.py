@@ -129,6 +129,47 @@ def test_the_odds_of_a_loop_in_a_driven_chain_are_its_affinity():
     assert all(odds[key][0] == affinity[key[0]] * odds[key][1] for key in odds)
 
 
+def matching_polynomial(kernel, states):
+    """Sum over matchings of the states, each edge with weight -T(x->y) T(y->x)."""
+    if not states:
+        return Fraction(1)
+    first, rest = states[0], states[1:]
+    pairs = [(y, kernel[first].get(y, 0) * kernel[y].get(first, 0)) for y in rest]
+    joined = [w * matching_polynomial(kernel, [z for z in rest if z != y]) for y, w in pairs if w]
+    return matching_polynomial(kernel, rest) - sum(joined)
+
+
+def chances_by_theory(kernel, start):
+    """Give the chance that each loop is the next one, by the theorem on the path tree."""
+    states = sorted(kernel)
+    whole, chances = matching_polynomial(kernel, states), Counter()
+
+    def go(path, weight):
+        for state, share in kernel[path[-1]].items():
+            if state not in path:
+                go([*path, state], weight * share)
+            elif len(path) - path.index(state) >= 3:
+                outside = [s for s in states if s not in path]
+                name, _ = orient_loop(path[path.index(state) :])
+                chances[name] += weight * share * matching_polynomial(kernel, outside) / whole
+
+    go([start], Fraction(1))
+    return chances
+
+
+@pytest.mark.parametrize(("weights", "start"), [(WEIGHTS, "a"), (WEIGHTS, "f"), (SQUARE, "b")])
+def test_the_chance_of_the_next_loop_is_a_ratio_of_matching_polynomials(weights, start):
+    kernel = reversible(weights)
+    theory = chances_by_theory(kernel, start)
+    assert sum(theory.values()) == 1
+    seen = Counter()
+    for (name, _), odds in next_loops(kernel, start, 10, erase_step_by_step).items():
+        seen[name] += sum(odds)
+    left = 1 - sum(seen.values())
+    assert 0 < left < Fraction(3, 5)
+    assert all(seen[name] <= theory[name] <= seen[name] + left for name in theory)
+
+
 @pytest.mark.parametrize(
     ("walk", "loop"),
     [
