@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.guard_rules import StuckRules
     from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
     from detailed_balance.analyzers.guard_watch import RunWatch
+    from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
+    from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
+    "BalanceMartingale",
     "BalanceReport",
     "CustomViolation",
     "Exponential",
     "Kernel",
     "LivePotential",
+    "LoopEvidence",
+    "MergedEvidence",
     "Outcome",
     "OutcomeScore",
     "Potential",
@@ -74,9 +79,11 @@ _HOMES = {
     "guard_rules": ("StuckRules",),
     "guard_scores": ("OutcomeScore", "RunScore"),
     "guard_watch": ("RunWatch",),
+    "evidence": ("LoopEvidence", "MergedEvidence"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
+    "martingale": ("BalanceMartingale",),
     "potential": ("Potential", "estimate_potential"),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
