@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.score_test import RunEvidence
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
@@ -28,12 +30,14 @@ __all__ = [
     "START",
     "BalanceReport",
     "CustomViolation",
+    "DriftMartingale",
     "Exponential",
     "Kernel",
     "LivePotential",
     "Outcome",
     "Potential",
     "Progress",
+    "RunEvidence",
     "Softplus",
     "Trajectory",
     "TransitionCounts",
@@ -61,10 +65,12 @@ _HOMES = {
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
+    "drift": ("DriftMartingale",),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
+    "score_test": ("RunEvidence",),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
 }
