@@ -83,7 +83,7 @@ class Bettor:
     >>> bettor = Bettor()
     >>> gains = [bettor.bet(0.05) for _ in range(10)]
     >>> round(bettor.log_e_value, 2)
-    8.43
+    9.68
     """
 
     def __init__(self, count: int = 0, log_shares: Iterable[float] | None = None) -> None:

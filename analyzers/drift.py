@@ -89,7 +89,7 @@ class DriftMartingale:
     >>> for run in [usual] * 5 + [other] * 20:
     ...     drift.update(run)
     >>> drift.alarm, drift.runs, drift.alarmed_at
-    (True, 25, 12)
+    (True, 25, 11)
     """
 
     def __init__(
