@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from math import log, log1p
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,8 +59,8 @@ class RankedScores:
         self.values.insert(high, value)
         equal = high - low + 1
         pvalue = (total - low - equal + rng.random() * equal) / total
-        if total > self.limit:
-            del self.values[int(rng.integers(total))]
+        while len(self.values) > self.limit:
+            del self.values[int(rng.integers(len(self.values)))]
         return pvalue
 
 
@@ -92,20 +93,26 @@ class Bettor:
         self.log_shares: NDArray[np.float64] = np.array(
             empty if log_shares is None else [float(share) for share in log_shares]
         )
+        self._log_e_value = self._log_sum()
 
     @property
     def log_e_value(self) -> float:
         """The log of the capital E, in nats."""
-        return float(np.logaddexp.reduce([*self.log_shares, -np.log(self.count + 1)]))
+        return self._log_e_value
 
     def bet(self, pvalue: float) -> float:
         """Bet on a p-value, and return what this added to the log of the capital, in nats."""
-        before, p = self.log_e_value, min(max(pvalue, _EDGE), 1 - _EDGE)
+        before, p = self._log_e_value, min(max(pvalue, _EDGE), 1 - _EDGE)
         self.count += 1
-        fresh = -np.log(self.count * (self.count + 1) * len(BETS))  # out of the reserve
-        densities = (_A - 1) * np.log(p) + (_B - 1) * np.log1p(-p) - _NORMALISER
+        fresh = -log(self.count * (self.count + 1) * len(BETS))  # out of the reserve
+        densities = (_A - 1) * log(p) + (_B - 1) * log1p(-p) - _NORMALISER
         self.log_shares = np.logaddexp(self.log_shares, fresh) + densities
-        return self.log_e_value - before
+        self._log_e_value = self._log_sum()
+        return self._log_e_value - before
+
+    def _log_sum(self) -> float:
+        reserve = -log(self.count + 1)
+        return float(np.logaddexp(np.logaddexp.reduce(self.log_shares), reserve))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the arguments that make this bettor again."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from scipy.stats import ks_2samp
+from scipy.special import kolmogorov
 
 from detailed_balance import read_trajectories
 from detailed_balance.analyzers import DriftMartingale, Trajectory
@@ -35,6 +35,7 @@ FILES = {
 }
 DEVELOPED = {"gpt-4o", "opus", "gpt-oss"}
 ALPHA = 0.05
+LARGE = "tau1 gpt-4o"
 RUNS = 50
 
 Runs = Mapping[str, Sequence[Trajectory]]
@@ -58,11 +59,17 @@ def peer_alarms(
     scorer = RunScorer(baseline[i] for i in fitted)
     usual = _table(scorer, [baseline[i] for i in calibration])
     scores = _table(scorer, new)
-    return any(
-        ks_2samp(usual[:, k], scores[:look, k], method="asymp").pvalue * usual.shape[1] <= ALPHA
-        for look in looks
-        for k in range(usual.shape[1])
-    )
+    columns = range(usual.shape[1])
+    least = [min(_kolmogorov(usual[:, k], scores[:look, k]) for k in columns) for look in looks]
+    return min(least) * len(columns) <= ALPHA
+
+
+def _kolmogorov(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the p-value of the two-sample test, by its asymptotic law."""
+    ends, sizes = np.concatenate([one, other]), (len(one), len(other))
+    shares = [np.searchsorted(np.sort(x), ends, side="right") / len(x) for x in (one, other)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    return float(kolmogorov(distance * sqrt(sizes[0] * sizes[1] / sum(sizes))))
 
 
 def _table(scorer: RunScorer, runs: Sequence[Trajectory]) -> np.ndarray:
@@ -102,18 +109,18 @@ def detections(runs: Runs, rounds: int) -> Iterator[str]:
     """Yield a row for each baseline, with a column for each model that the new runs are of."""
     yield "| baseline | " + " | ".join(runs) + " |"
     yield "|---|" + "---|" * len(runs)
-    for baseline in runs:
-        cells = [_cell(runs, baseline, new, rounds) for new in runs]
-        yield f"| {baseline} | " + " | ".join(cells) + " |"
+    for baseline, size in [*((name, RUNS) for name in runs), (LARGE, len(runs[LARGE]))]:
+        cells = [_cell(runs, baseline, new, size, rounds) for new in runs]
+        yield f"| {baseline}, {min(size, len(runs[baseline]))} runs | " + " | ".join(cells) + " |"
 
 
-def _cell(runs: Runs, baseline: str, new: str, rounds: int) -> str:
+def _cell(runs: Runs, baseline: str, new: str, size: int, rounds: int) -> str:
     """Return the share of alarms, that of the peer, and after how many runs the median alarm."""
     if baseline == new:
         return ""
     rng, found, peer = np.random.default_rng(2), [], 0
     for seed in range(rounds):
-        parts = draw(runs[baseline], RUNS, rng), draw(runs[new], RUNS, rng)
+        parts = draw(runs[baseline], size, rng), draw(runs[new], RUNS, rng)
         found.append(alarmed_at(*parts, seed))
         peer += peer_alarms(*parts, seed, [RUNS])
     times = [when for when in found if when is not None]
@@ -133,9 +140,11 @@ def main() -> None:
         name: read_trajectories(options.data / f"{file}.jsonl.gz", success_field="reward")
         for name, file in FILES.items()
     }
-    print("\n".join(false_alarms(runs, ["gpt-4o", "gpt-oss", "tau1 gpt-4o"], options.splits)))
+    for row in false_alarms(runs, ["gpt-4o", "gpt-oss", LARGE], options.splits):
+        print(row, flush=True)
     print()
-    print("\n".join(detections(runs, options.rounds)))
+    for row in detections(runs, options.rounds):
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -306,8 +306,8 @@ def test_a_monitor_restored_half_way_goes_on_with_the_same_numbers(max_runs):
 
 def test_memory_is_bounded():
     rng = np.random.default_rng(20)
-    drift = DriftMartingale(draw_runs(rng, 40), max_runs=50)
-    for run in draw_runs(rng, 200):
+    drift = DriftMartingale(draw_runs(rng, 120), max_runs=50)
+    for run in draw_runs(rng, 20):
         drift.update(run)
     for test in drift.to_dict()["tests"]:
         assert len(test["ranks"]["values"]) == 50
