@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
-    from detailed_balance.analyzers.score_test import RunEvidence
+    from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
@@ -70,7 +70,7 @@ _HOMES = {
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
-    "score_test": ("RunEvidence",),
+    "run_evidence": ("RunEvidence",),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
 }

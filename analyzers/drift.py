@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.run_evidence import RunEvidence, ScoreTest
 from detailed_balance.analyzers.run_scores import SCORES, RunScorer
-from detailed_balance.analyzers.score_test import RunEvidence, ScoreTest
 from detailed_balance.analyzers.trajectory import Trajectory
 
 __all__ = ["DriftMartingale", "split_baseline"]
@@ -80,6 +80,8 @@ class DriftMartingale:
     References
     ----------
     V. Vovk, I. Nouretdinov and A. Gammerman, *Testing exchangeability on-line*, ICML 2003.
+    Y. J. Choe and A. Ramdas, *Combining evidence across filtrations*, arXiv:2402.09698: why the
+    capitals are not averaged.
 
     Examples
     --------

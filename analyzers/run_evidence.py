@@ -1,4 +1,4 @@
-"""`ScoreTest`: the ranks, the bets and the evidence of one score of the runs."""
+"""`RunEvidence`, what one run showed, and `ScoreTest`, the ranks and bets of one score."""
 
 from __future__ import annotations
 
