@@ -57,8 +57,8 @@ class DriftMartingale:
     Parameters
     ----------
     baseline : sequence of Trajectory
-        Finished runs of the usual behaviour, at least 20. Their order matters only for which of
-        them the seed draws.
+        Finished runs of the usual behaviour, at least 20; 200 find much smaller changes than 50.
+        Their order matters only for which of them the seed draws.
     alpha : float
         Probability of a false alarm, over all time.
     scores : iterable of str, optional
@@ -231,7 +231,7 @@ def split_baseline(count: int, seed: int) -> tuple[list[int], list[int]]:
     if count < 2 * FEWEST:
         raise InsufficientDataError(
             f"{count} baseline runs; at least {2 * FEWEST} are needed, {FEWEST} to say what is "
-            f"usual and {FEWEST} to compare with. 50 and more find smaller changes"
+            f"usual and {FEWEST} to compare with. 200 find much smaller changes than 50"
         )
     order = np.random.default_rng((seed, 0)).permutation(count).tolist()
     return sorted(order[: count // 2]), sorted(order[count // 2 :])
