@@ -1,6 +1,6 @@
 """How often `DriftMartingale` alarms: on one model split in two, and from one model to another.
 
-Reads tool-calling runs of six models on the same tasks, one file for each model, and prints the
+Reads tool-calling runs of several models on airline tasks, one file for each model, and prints the
 tables of docs/statistics.md. Of the pairs, those of `DEVELOPED` were looked at while the scores
 and the bets were chosen; the others were not. The peer is the Kolmogorov-Smirnov test on the same
 scores, its p-value times their number.
