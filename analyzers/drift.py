@@ -186,7 +186,7 @@ class DriftMartingale:
         """Return the whole state in types that JSON has."""
         state = {name: getattr(self, name) for name in _SETTINGS}
         tests = [test.to_dict() for test in self._tests.values()]
-        rest = {"pvalues": self._pvalues, "scorer": self._scorer.to_dict(), "tests": tests}
+        rest = {"pvalues": self.pvalues, "scorer": self._scorer.to_dict(), "tests": tests}
         return {"version": _VERSION, **state, **rest}
 
     @classmethod
