@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.guard_rules import StuckRules
     from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
     from detailed_balance.analyzers.guard_watch import RunWatch
+    from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
@@ -35,6 +37,7 @@ __all__ = [
     "BalanceMartingale",
     "BalanceReport",
     "CustomViolation",
+    "DriftMartingale",
     "Exponential",
     "Kernel",
     "LivePotential",
@@ -47,6 +50,7 @@ __all__ = [
     "RunGuard",
     "RunScore",
     "RunWatch",
+    "RunEvidence",
     "Softplus",
     "StuckRules",
     "Trajectory",
@@ -80,11 +84,13 @@ _HOMES = {
     "guard_scores": ("OutcomeScore", "RunScore"),
     "guard_watch": ("RunWatch",),
     "evidence": ("LoopEvidence", "MergedEvidence"),
+    "drift": ("DriftMartingale",),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "martingale": ("BalanceMartingale",),
     "potential": ("Potential", "estimate_potential"),
+    "run_evidence": ("RunEvidence",),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
 }
