@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
     from detailed_balance.analyzers.guard import RunGuard
     from detailed_balance.analyzers.guard_rules import StuckRules
     from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
     from detailed_balance.analyzers.guard_watch import RunWatch
-    from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
@@ -47,10 +47,10 @@ __all__ = [
     "OutcomeScore",
     "Potential",
     "Progress",
+    "RunEvidence",
     "RunGuard",
     "RunScore",
     "RunWatch",
-    "RunEvidence",
     "Softplus",
     "StuckRules",
     "Trajectory",
