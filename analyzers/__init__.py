@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.forecast import (
+        Curve,
+        FitCheck,
+        Forecast,
+        Prospect,
+        forecast_outcome,
+    )
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
+    from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
@@ -27,13 +35,18 @@ __all__ = [
     "END",
     "START",
     "BalanceReport",
+    "Curve",
     "CustomViolation",
     "Exponential",
+    "FitCheck",
+    "Forecast",
     "Kernel",
     "LivePotential",
+    "MarkovOrderTest",
     "Outcome",
     "Potential",
     "Progress",
+    "Prospect",
     "Softplus",
     "Trajectory",
     "TransitionCounts",
@@ -47,6 +60,8 @@ __all__ = [
     "estimate_potential",
     "evaluate_action",
     "find_traps",
+    "forecast_outcome",
+    "markov_order_test",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -61,9 +76,11 @@ _HOMES = {
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
+    "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
+    "markov": ("MarkovOrderTest", "markov_order_test"),
     "potential": ("Potential", "estimate_potential"),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
