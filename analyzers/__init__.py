@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         evaluate_action,
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+    from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.forecast import (
         Curve,
         FitCheck,
@@ -41,10 +43,12 @@ __all__ = [
     "FitCheck",
     "Forecast",
     "Kernel",
+    "KernelComparison",
     "LivePotential",
     "MarkovOrderTest",
     "Outcome",
     "Potential",
+    "PotentialComparison",
     "Progress",
     "Prospect",
     "Softplus",
@@ -56,6 +60,8 @@ __all__ = [
     "ViolationFunction",
     "check_balance",
     "check_violation_function",
+    "compare_kernels",
+    "compare_potentials",
     "estimate_kernel",
     "estimate_potential",
     "evaluate_action",
@@ -75,7 +81,9 @@ _HOMES = {
         "evaluate_action",
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
+    "comparison": ("KernelComparison", "compare_kernels"),
     "counts": ("END", "START", "TransitionCounts"),
+    "displacement": ("PotentialComparison", "compare_potentials"),
     "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),

@@ -175,6 +175,13 @@ class Potential:
             errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
         return errors
 
+    def covariance(self, states: Iterable[str], reference: str) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V(state) - V(reference) for m states of its component.
+
+        By the sandwich formula of `standard_errors`; memory is m times the moves.
+        """
+        return self._errors().covariance(self._indices(states), self.index(reference))
+
     def pair_errors(
         self, *, accuracy: float = 0.05, seed: int = 0
     ) -> csr_array[Any, tuple[int, int]]:

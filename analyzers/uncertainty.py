@@ -88,6 +88,17 @@ class Sandwich:
         drop = self.pairs.drop(self._scale * self._solver.solve(contrast, 1e-10))
         return self._slope * drop, self._back_slope * drop
 
+    def covariance(self, members: NDArray[Any], g: int) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V(f) - V(g) for the m states f of `members`."""
+        pairs = self.pairs
+        moves = [self.influence(int(f), g) for f in members]
+        there, back = (np.array(parts) for parts in zip(*moves, strict=True))
+        means = [self._by_source(self._rate * x, self._back_rate * y) for x, y in moves]
+        mean = np.array(means)
+        found = (there * (self._rate / self.attempts[pairs.first])) @ there.T
+        found += (back * (self._back_rate / self.attempts[pairs.second])) @ back.T
+        return np.asarray(found - (mean / self.attempts) @ mean.T)
+
     def projections(self, accuracy: float, seed: int) -> Iterator[NDArray[np.float64]]:
         """Yield (n,) arrays z, normal with the covariance H+ M H+ up to a constant.
 

@@ -1,0 +1,248 @@
+"""`compare_potentials`: whether contexts share one potential, and which states moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import chi2, false_discovery_control
+
+from detailed_balance.analyzers.contexts import distance_table, named_contexts, pairwise
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.potential import estimate_potential
+from detailed_balance.analyzers.result import Potential
+from detailed_balance.analyzers.tables import Table, plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PotentialComparison", "compare_potentials"]
+
+NO_SPREAD = 1e-10
+"""Variances so much smaller than the largest are rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PotentialComparison:
+    """Whether k contexts share one potential, on the m states that they can be compared on.
+
+    Parameters
+    ----------
+    contexts : tuple of str, length k
+        Their names.
+    states : tuple of str, length m
+        The states of one strongly connected component in every context: the largest such set.
+    values, errors : (k, m) array of float
+        V less its mean over these states, and its standard error, in units of 1 / beta.
+    statistic : float
+        Wald's: the differences, measured by their covariance.
+    degrees_of_freedom : int
+        (k - 1) (m - 1), less directions without spread in the sample.
+    pvalue : float
+        Of one potential up to a constant for each context.
+    state_pvalue, state_adjusted : (m,) array of float
+        Of each state being where it was against the mean; the second controls the false discovery
+        rate.
+    distances : (k, k) array of float
+        Root mean square difference of V over these states in units of 1 / beta, less what the
+        errors of both explain; 0 or more.
+    distance_pvalues : (k, k) array of float
+        Of Wald's test of each pair, adjusted for the number of pairs.
+    alpha : float
+        The level of the verdict.
+
+    Notes
+    -----
+    A potential is known up to a constant only, so that one state that moved far moves the mean,
+    and all others a little the other way.
+    """
+
+    contexts: tuple[str, ...]
+    states: tuple[str, ...]
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    statistic: float
+    degrees_of_freedom: int
+    pvalue: float
+    state_pvalue: NDArray[np.float64]
+    state_adjusted: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    distance_pvalues: NDArray[np.float64]
+    alpha: float
+
+    @property
+    def rejected(self) -> bool:
+        """Whether one potential for all is rejected; False is no proof of one."""
+        return self.pvalue <= self.alpha
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """The states that moved, at a false discovery rate of alpha."""
+        pairs = zip(self.states, self.state_adjusted, strict=True)
+        return tuple(state for state, pvalue in pairs if pvalue <= self.alpha)
+
+    @property
+    def shift(self) -> NDArray[np.float64]:
+        """(m,) array: V in the last context less V in the first, each less its mean."""
+        return np.asarray(self.values[-1] - self.values[0])
+
+    def describe(self) -> str:
+        """Say in one sentence what was found."""
+        verb = "differ" if self.rejected else "are not seen to differ"
+        return (
+            f"the potentials of {', '.join(self.contexts)} {verb} on {len(self.states)} common "
+            f"states ({len(self.moved)} moved, p = {self.pvalue:.3g})"
+        )
+
+    def to_table(self) -> Table:
+        """Return for each state its V and errors, the shift from the first context to the last."""
+        place = np.argsort(self.state_pvalue, kind="stable")
+        table: Table = {"state": [self.states[i] for i in place]}
+        for name, values, errors in zip(self.contexts, self.values, self.errors, strict=True):
+            table[f"potential in {name}"] = values[place].tolist()
+            table[f"error in {name}"] = errors[place].tolist()
+        table["shift"] = self.shift[place].tolist()
+        table["error"] = np.hypot(self.errors[0], self.errors[-1])[place].tolist()
+        table["pvalue"] = self.state_pvalue[place].tolist()
+        table["adjusted"] = self.state_adjusted[place].tolist()
+        return table
+
+    def distance_table(self) -> Table:
+        """Return the columns first, second, distance and pvalue, one row for each pair."""
+        return distance_table(self.contexts, self.distances, self.distance_pvalues)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        names = ("contexts", "statistic", "degrees_of_freedom", "pvalue", "rejected", "moved")
+        result = {name: getattr(self, name) for name in (*names, "distances", "distance_pvalues")}
+        return dict(plain({**result, "states": self.to_table(), "settings": {"alpha": self.alpha}}))
+
+
+def compare_potentials(
+    a: Potential | TransitionCounts | Mapping[str, Potential | TransitionCounts],
+    b: Potential | TransitionCounts | None = None,
+    *,
+    alpha: float = 0.05,
+    **settings: Any,
+) -> PotentialComparison:
+    """Test whether two contexts or more share one potential up to a constant.
+
+    Null hypothesis: V(f) - V(g) is the same in all contexts, for all states f and g that every
+    context joins both ways. The kernels may differ: it is the claim that V transcends models and
+    prompts. Wald's test, with the sandwich covariance of each potential.
+
+    Parameters
+    ----------
+    a, b : Potential or TransitionCounts
+        Each context, independent of the others; or `a` alone, a mapping from their names.
+    alpha : float
+        Level of the verdict and false discovery rate of the states.
+    **settings
+        For `estimate_potential`, where counts are given.
+
+    Returns
+    -------
+    PotentialComparison
+        Pairs of contexts included.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no two states are joined both ways in every context.
+    InvalidInputError
+        Where potentials have different beta, or there are fewer than two contexts.
+
+    References
+    ----------
+    Song et al., arXiv:2512.10047, for the claim.
+
+    Examples
+    --------
+    >>> a = TransitionCounts.from_edges([("x", "y", 80), ("x", None, 20), ("y", "x", 20)])
+    >>> b = TransitionCounts.from_edges([("x", "y", 40), ("x", None, 60), ("y", "x", 10)])
+    >>> comparison = compare_potentials(a, b, attempts=100)
+    >>> comparison.shift.round(6).tolist(), comparison.rejected  # T(y<-x) / T(x<-y) = 4 in both
+    ([0.0, 0.0], False)
+    """
+    contexts = {
+        name: part if isinstance(part, Potential) else estimate_potential(part, **settings)
+        for name, part in named_contexts(a, b).items()
+    }
+    names, potentials = tuple(contexts), tuple(contexts.values())
+    betas = {potential.violation.beta for potential in potentials}
+    if len(betas) > 1:
+        raise InvalidInputError(f"potentials in units of different beta: {sorted(betas)}")
+    common = _common_states(potentials)
+    if len(common) < 2:
+        raise InsufficientDataError(
+            f"no two states are joined both ways in every one of {', '.join(names)}: their "
+            "potentials have no difference in common that is finite. Record more, or compare fewer"
+        )
+    values = np.array([[p.values[p.index(state)] for state in common] for p in potentials])
+    centred = np.eye(len(common)) - 1 / len(common)
+    spread = [centred @ _covariance(p, common) @ centred for p in potentials]
+    values -= values.mean(axis=1, keepdims=True)
+    statistic, freedom = _wald(values, spread)
+
+    def measure(i: int, j: int) -> tuple[float, float]:
+        found, df = _wald(values[[i, j]], [spread[i], spread[j]])
+        explained = np.trace(spread[i] + spread[j])
+        excess = ((values[i] - values[j]) ** 2).sum() - explained
+        return float(np.sqrt(max(excess, 0.0) / len(common))), _upper(found, df)
+
+    single = [
+        _wald(values[:, [f]], [s[f : f + 1, f : f + 1] for s in spread]) for f in range(len(common))
+    ]
+    state_pvalue = np.array([_upper(found, df) for found, df in single])
+    return PotentialComparison(
+        names,
+        common,
+        values,
+        np.sqrt([np.maximum(np.diagonal(s), 0.0) for s in spread]),
+        statistic,
+        freedom,
+        _upper(statistic, freedom),
+        state_pvalue,
+        np.asarray(false_discovery_control(state_pvalue)),
+        *pairwise(len(names), measure),
+        alpha,
+    )
+
+
+def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
+    """Return the largest set of states inside one component of every potential."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    places = [dict(zip(p.states, p.components.tolist(), strict=True)) for p in potentials]
+    for state in potentials[0].states:
+        if all(state in place for place in places):
+            groups.setdefault(tuple(place[state] for place in places), []).append(state)
+    return tuple(sorted(max(groups.values(), key=len, default=[])))
+
+
+def _covariance(potential: Potential, states: tuple[str, ...]) -> NDArray[np.float64]:
+    """(m, m) array: the covariance of V - V(first) on `states`."""
+    found = np.zeros((len(states), len(states)))
+    found[1:, 1:] = potential.covariance(states[1:], states[0])
+    return found
+
+
+def _wald(values: NDArray[np.float64], spread: Sequence[NDArray[np.float64]]) -> tuple[float, int]:
+    """Return Wald's statistic of equal rows of (k, m) values, and its degrees of freedom."""
+    k, m = values.shape
+    # Contexts are independent, and each is compared with the first.
+    covariance = np.kron(np.ones((k - 1, k - 1)), spread[0])
+    for i in range(1, k):
+        block = slice((i - 1) * m, i * m)
+        covariance[block, block] += spread[i]
+    variances, directions = np.linalg.eigh(covariance)
+    kept = variances > NO_SPREAD * max(variances.max(), 1e-300)
+    along = directions[:, kept].T @ (values[1:] - values[0]).ravel()
+    return float((along**2 / variances[kept]).sum()), int(kept.sum())
+
+
+def _upper(statistic: float, freedom: int) -> float:
+    """Return the p-value; 1 where the sample shows no spread to measure by."""
+    return float(chi2.sf(statistic, freedom)) if freedom else 1.0
