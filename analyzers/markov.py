@@ -11,7 +11,8 @@ from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.paths import Paths, Steps, gather, walk
+from detailed_balance.analyzers.paths import Paths, Steps
+from detailed_balance.analyzers.reshuffle import Reshuffle
 from detailed_balance.analyzers.tables import Table, plain
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MarkovOrderTest", "markov_order_test", "order_test"]
 
-WALKERS_AT_ONCE = 100_000
-"""How many simulated runs are held in memory at a time."""
+MOVES_AT_ONCE = 1_000_000
+"""How many reshuffled moves are held in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +38,10 @@ class MarkovOrderTest:
         Of the statistic. Where counts are sparse its law is not chi-square, so that the p-value
         does not use them.
     pvalue : float
-        Share of simulated chains of order 1 with a statistic as large.
+        Share of reshuffled sets of runs with a statistic as large.
     gain : float
         What the state before tells of the next move, in nats for each move, less what it seems
-        to tell under order 1. The size of the effect: a small p-value may go with a small gain.
+        to tell in reshuffled runs. The size of the effect: a small p-value may go with a small gain.
     moves : int
         Moves with a known state before them.
     states : tuple of str, length m
@@ -50,7 +51,7 @@ class MarkovOrderTest:
     state_gain, state_pvalue, state_adjusted : (m,) arrays of float
         The same for each state; `state_adjusted` controls the false discovery rate.
     replicates, seed : int
-        Of the simulation.
+        Of the shuffles.
     alpha : float
         The level of the verdict.
     """
@@ -106,9 +107,9 @@ def markov_order_test(
     """Test a chain of order 1 against one of order 2.
 
     Null hypothesis: given the state that an agent is in, its next move does not depend on the
-    state before. The likelihood ratio is compared with that of chains of order 1 simulated from
-    the estimated kernel, each run from where it began to END or, where it has none, for as many
-    moves as it had.
+    state before. The likelihood ratio is compared with that of the same moves reshuffled among
+    the runs: all sets of runs that begin alike and make the same moves equally often are equally
+    likely under order 1, whatever the kernel. The test is exact, however sparse the counts are.
 
     Parameters
     ----------
@@ -116,10 +117,10 @@ def markov_order_test(
         Only moves of one run that follow each other make a pair. START counts as a state before,
         END as a next state, an escape as a move to where the run stands.
     replicates : int
-        How many sets of runs are simulated; the smallest possible p-value is
+        How often the runs are reshuffled; the smallest possible p-value is
         1 / (replicates + 1).
     seed : int
-        Of the simulation.
+        Of the shuffles.
     alpha : float
         The level of the verdict.
 
@@ -136,11 +137,16 @@ def markov_order_test(
     Notes
     -----
     A mixture of runs of different kinds (tasks, models, prompts) is not of order 1 either, even
-    where each kind is.
+    where each kind is. Where a run is open, the chance to stop is taken to depend on the state it
+    stopped in.
+
+    A parametric bootstrap from the estimated kernel is no substitute: with 12 runs on 6 states it
+    was seen to reject 72% of chains of order 1 at a level of 10%.
 
     References
     ----------
-    Anderson and Goodman, Annals of Mathematical Statistics 28 (1957) 89, for the likelihood ratio.
+    Anderson and Goodman, Annals of Mathematical Statistics 28 (1957) 89, for the likelihood
+    ratio; Besag and Mondal, Biometrics 69 (2013) 488, for exact tests of a Markov chain.
 
     Examples
     --------
@@ -165,7 +171,7 @@ def order_test(paths: Paths, *, replicates: int, seed: int, alpha: float) -> Mar
             "no state was entered in two ways and left in two ways: nothing can be said about the "
             "order of this chain. Record more runs"
         )
-    simulated = _simulate(paths, replicates, seed)[:, tested]
+    simulated = _reshuffled(paths, replicates, seed)[:, tested]
     found, moves = observed[0, tested], moves[0, tested]
     each = (1 + (simulated >= found - 1e-9).sum(axis=0)) / (replicates + 1)
     whole = (1 + (simulated.sum(axis=1) >= found.sum() - 1e-9).sum()) / (replicates + 1)
@@ -187,18 +193,16 @@ def order_test(paths: Paths, *, replicates: int, seed: int, alpha: float) -> Mar
     )
 
 
-def _simulate(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]:
-    """(replicates, n) array: the likelihood ratio of each state in simulated runs."""
+def _reshuffled(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]:
+    """(replicates, n) array: the likelihood ratio of each state in reshuffled runs."""
     rng, n = np.random.default_rng(seed), len(paths.states)
-    counts, limits, size = paths.counts(), paths.limits(), len(paths.first)
-    batch = max(1, WALKERS_AT_ONCE // size)
+    shuffle, width = Reshuffle(paths), n + paths.n_ends
+    batch = max(1, MOVES_AT_ONCE // len(paths.steps.here))
     found = []
     for begin in range(0, replicates, batch):
         copies = min(batch, replicates - begin)
-        first, most = np.tile(paths.first, copies), np.tile(limits, copies)
-        steps = gather(list(walk(counts, first, most, rng)))
-        replicate = steps.run // size
-        found.append(_likelihood_ratios(steps, replicate, copies, n, n + paths.n_ends)[0])
+        steps = shuffle.draw(copies, rng)
+        found.append(_likelihood_ratios(steps, steps.run, copies, n, width)[0])
     return np.concatenate(found)
 
 

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def ruin(up, down, top=10):
 
 def run(*states, success=None, outcome=None):
     path = (START, *states)
-    return Trajectory(tuple(zip(path, path[1:], strict=False)), success=success, outcome=outcome)
+    return Trajectory(tuple(pairwise(path)), success=success, outcome=outcome)
 
 
 def test_a_fair_gambler_wins_in_proportion_and_plays_i_times_n_minus_i_rounds():
@@ -203,49 +204,49 @@ def test_probabilities_add_up_and_curves_run_to_them(seed, limit):
     runs = walk_runs(rng, *random_chain(rng, 4), 10, limit=limit)
     if not any(r.success is not None for r in runs):
         return
-    forecast = forecast_outcome(runs, replicates=30, fit_replicates=0)
+    forecast = forecast_outcome(runs, replicates=9, fit_replicates=0)
     found = forecast.estimate
     np.testing.assert_allclose(found.success + found.failure + found.unknown, 1)
     assert (forecast.low.success <= found.success).all()
     assert (found.success <= forecast.high.success).all()
-    curve = forecast.curve(steps=600)
+    curve = forecast_outcome(runs, **QUICK).curve(steps=3_000)
     assert (np.diff(curve.success) >= -1e-15).all()
     assert curve.success[-1] == pytest.approx(forecast.after().success, abs=0.02)
     if np.isfinite(forecast.after().steps):  # the mean is the sum of the tail
-        assert forecast.curve(steps=4_000).going.sum() == pytest.approx(
-            forecast.after().steps, rel=1e-3
-        )
+        assert curve.going.sum() == pytest.approx(forecast.after().steps, rel=1e-3)
 
 
-def covered(intervals, runs, trials=150, level=0.9):
+def covered(intervals, runs, trials=120, level=0.9):
     rng = np.random.default_rng(7)
     kernel, ends = random_chain(rng, 4)
     success, steps = absorption(kernel, ends)
     truth = {None: (success[0], 1 + steps[0]), "s2": (success[2], steps[2])}
-    hits = np.zeros((len(truth), 2))
+    hits, asked = np.zeros((len(truth), 2)), np.zeros((len(truth), 1))
     for trial in range(trials):
         forecast = forecast_outcome(
             walk_runs(rng, kernel, ends, runs),
             intervals=intervals,
             level=level,
-            replicates=150,
+            replicates=100,
             fit_replicates=0,
             seed=trial,
         )
         for i, (state, (good, moves)) in enumerate(truth.items()):
-            prospect = forecast.after(state)
+            if state is not None and state not in forecast.states:
+                continue  # it was never visited
+            prospect, asked[i] = forecast.after(state), asked[i] + 1
             hits[i, 0] += prospect.success_interval[0] <= good <= prospect.success_interval[1]
             hits[i, 1] += prospect.steps_interval[0] <= moves <= prospect.steps_interval[1]
-    return hits / trials
+    return hits / asked
 
 
 @pytest.mark.parametrize(
     ("intervals", "runs"), [("dirichlet", 12), ("dirichlet", 50), ("bootstrap", 50)]
 )
 def test_intervals_cover_what_they_should(intervals, runs):
-    # 90% of 150 trials: outside 82% to 96% a right method falls once in about 1,000 trials.
+    # 90% of 120 trials: below 81% a right method falls once in about 1,000 times.
     found = covered(intervals, runs)
-    assert found.min() > 0.82, found
+    assert found.min() > 0.81, found
     assert found.max() < 0.99, found
 
 
