@@ -132,7 +132,9 @@ def compare_potentials(
 
     Null hypothesis: V(f) - V(g) is the same in all contexts, for all states f and g that every
     context joins both ways. The kernels may differ: it is the claim that V transcends models and
-    prompts. Wald's test, with the sandwich covariance of each potential.
+    prompts. Wald's test, with the sandwich covariance of each potential; it takes moves for
+    independent, and is right in large samples only: where some moves were expected about once, it
+    was seen to reject 8% to 13% of equal potentials at a level of 5%.
 
     Parameters
     ----------

@@ -1,0 +1,225 @@
+"""What the tests say of real agents: six models on the airline tools of tau-bench.
+
+python benchmarks/airline.py ../shared/data/tau2_airline > airline.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from detailed_balance import TransitionCounts, read_trajectories
+from detailed_balance.analyzers import (
+    Forecast,
+    Trajectory,
+    check_balance,
+    compare_kernels,
+    compare_potentials,
+    find_traps,
+    forecast_outcome,
+    markov_order_test,
+)
+from detailed_balance.analyzers.errors import DetailedBalanceError
+
+Runs = Mapping[str, Sequence[Trajectory]]
+
+
+def read(folder: Path) -> dict[str, list[Trajectory]]:
+    """Return the runs of each model."""
+    files = sorted(folder.glob("*.jsonl.gz"))
+    options: dict[str, Any] = {"success_field": "reward", "boundaries": ("start", "end")}
+    names = [file.name.removesuffix(".jsonl.gz") for file in files]
+    return {
+        name: read_trajectories(file, **options) for name, file in zip(names, files, strict=True)
+    }
+
+
+def counts_of(runs: Sequence[Trajectory]) -> TransitionCounts:
+    """Count the moves of runs."""
+    moves = Counter(move for run in runs for move in run.moves)
+    return TransitionCounts.from_edges((f, g, n) for (f, g), n in moves.items())
+
+
+def table(title: str, head: str, rows: Iterator[str] | Sequence[str]) -> None:
+    """Print a Markdown table."""
+    print(f"\n### {title}\n\n| {head} |\n|{'---|' * (head.count('|') + 1)}")
+    for row in rows:
+        print(f"| {row} |", flush=True)
+
+
+def orders(runs: Runs, replicates: int) -> Iterator[str]:
+    """Is the chain of tools of order 1?"""
+    for model, some in runs.items():
+        found = markov_order_test(some, replicates=replicates)
+        worst = found.to_table()
+        states = [s for s, p in zip(worst["state"], worst["adjusted"], strict=True) if p <= 0.05]
+        yield (
+            f"{model} | {len(some)} | {found.moves} | {found.gain:.3f} | {found.pvalue:.3g} | "
+            f"{', '.join(f'`{state}`' for state in states) or 'none'}"
+        )
+
+
+def balance(runs: Runs) -> Iterator[str]:
+    """Does detailed balance hold, and which loops break it?"""
+    for model, some in runs.items():
+        report = check_balance(counts_of(some))
+        first = report.violations[0] if report.violations else None
+        loop = "none" if first is None else f"`{' -> '.join(first.loop)}` {first.counts}"
+        yield (
+            f"{model} | {report.chi2:.1f} / {report.degrees_of_freedom} | {report.pvalue:.2g} | "
+            f"{len(report.one_way_pairs)} | {len(report.violations)} | {loop}"
+        )
+
+
+def traps(runs: Runs) -> Iterator[str]:
+    """Where does it stay?"""
+    for model, some in runs.items():
+        # An agent that answers and answers again is no trap at 10 visits; at 3 it shows.
+        for visits in (10.0, 3.0):
+            found = find_traps(counts_of(some), min_visits=visits).traps
+            told = "; ".join(trap.describe() for trap in found) or "none"
+            yield f"{model} | {visits:g} | {told}"
+
+
+def contexts(runs: Runs, replicates: int) -> None:
+    """Do the models share one kernel, and one potential?"""
+    counts = {model: counts_of(some) for model, some in runs.items()}
+    exits = compare_kernels(counts, replicates=replicates)
+    whole = compare_kernels(runs, replicates=replicates)
+    valley = compare_potentials(counts)
+    print(f"\nKernels, exits permuted: {exits.describe()}.")
+    print(f"Kernels, runs permuted: {whole.describe()}; different: {', '.join(whole.different)}.")
+    print(f"Potentials: {valley.describe()}; moved: {', '.join(valley.moved)}.")
+    rows = zip(
+        *list(whole.distance_table().values()),
+        *list(valley.distance_table().values())[2:],
+        strict=True,
+    )
+    table(
+        "Pairs of models",
+        "first | second | kernel, nats per move | adjusted p (runs) | potential, 1/beta | "
+        "adjusted p (Wald)",
+        [f"{a} | {b} | {d:.3f} | {p:.3g} | {v:.2f} | {q:.2g}" for a, b, d, p, v, q in rows],
+    )
+
+
+def fits(runs: Runs) -> Iterator[str]:
+    """Is the forecast to be believed?"""
+    for model, some in runs.items():
+        found = forecast_outcome(some, replicates=500)
+        now, fit = found.after(), found.fit
+        assert fit is not None
+        low, high = now.success_interval
+        yield (
+            f"{model} | {now.success:.0%} ({low:.0%} to {high:.0%}) | {now.steps:.1f} "
+            f"({now.steps_interval[0]:.1f} to {now.steps_interval[1]:.1f}) | {fit.distance:.2f} | "
+            f"{fit.pvalue:.3g} | {'yes' if fit.trusted else 'no'}"
+        )
+
+
+def left_out(runs: Runs) -> Iterator[str]:
+    """Forecast the success of each model from the others, after each state of its runs."""
+    for model, some in runs.items():
+        others = [run for name, rest in runs.items() if name != model for run in rest]
+        forecast = forecast_outcome(others, replicates=0, fit_replicates=0)
+        whole = forecast.after().success
+        rate = float(np.mean([bool(run.success) for run in some]))
+        scored = [_scores(forecast, run, share) for run in some for share in (0.5,)]
+        half = np.array([score for score, _ in scored])
+        good = np.array([bool(run.success) for run in some])
+        moves = [(s, bool(r.success)) for r in some for s in _along(forecast, r)]
+        risks, ends = np.array([s for s, _ in moves]), np.array([e for _, e in moves])
+        yield (
+            f"{model} | {whole:.0%} | {rate:.0%} | {_auc(half, good):.2f} | "
+            f"{_auc(_along_last(forecast, some), good):.2f} | {_auc(risks, ends):.2f} | "
+            f"{np.mean((risks - ends) ** 2):.3f} | {rate * (1 - rate):.3f}"
+        )
+
+
+def _along(forecast: Forecast, run: Trajectory) -> list[float]:
+    """Return the chance of success after each state that the forecast knows."""
+    return [forecast.after(s).success for s in run.states if s in forecast.states]
+
+
+def _scores(forecast: Forecast, run: Trajectory, share: float) -> tuple[float, int]:
+    known = _along(forecast, run)
+    place = int(len(known) * share)
+    return known[min(place, len(known) - 1)], place
+
+
+def _along_last(forecast: Forecast, runs: Sequence[Trajectory]) -> np.ndarray:
+    return np.array([_along(forecast, run)[-1] for run in runs])
+
+
+def _auc(score: np.ndarray, good: np.ndarray) -> float:
+    wins = mannwhitneyu(score[good], score[~good]).statistic
+    return float(wins / (good.sum() * (~good).sum()))
+
+
+def calibration(runs: Runs) -> Iterator[str]:
+    """Put the leave-one-model-out forecasts of all states into bins of equal size."""
+    pairs = []
+    for model, some in runs.items():
+        others = [run for name, rest in runs.items() if name != model for run in rest]
+        forecast = forecast_outcome(others, replicates=0, fit_replicates=0)
+        pairs += [(s, bool(run.success)) for run in some for s in _along(forecast, run)]
+    ranked = np.array(sorted(pairs))
+    for part in np.array_split(ranked, 5):
+        said, seen = part.mean(axis=0)
+        yield f"{len(part)} | {part[0, 0]:.2f} to {part[-1, 0]:.2f} | {said:.2f} | {seen:.2f}"
+
+
+def attempt(rows: Callable[[], Iterator[str]]) -> list[str]:
+    """Return rows, or the error in words as a row."""
+    try:
+        return list(rows())
+    except DetailedBalanceError as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--replicates", type=int, default=999)
+    given = parser.parse_args()
+    runs = read(given.folder)
+    table(
+        "Is the chain of tools of order 1?",
+        "model | runs | moves with a state before | gain, nats per move | p | "
+        "states that need their history",
+        orders(runs, given.replicates),
+    )
+    table(
+        "Does detailed balance hold?",
+        "model | chi2 / ndf of pairs | p | one-way pairs | loops driven | strongest (there, back)",
+        attempt(lambda: balance(runs)),
+    )
+    table("Traps", "model | visits asked for | found", traps(runs))
+    contexts(runs, given.replicates)
+    table(
+        "Forecast before the first move, and its fit",
+        "model | success | moves to the end | KS distance | p | trusted",
+        fits(runs),
+    )
+    table(
+        "Success forecast from the other models",
+        "model left out | forecast at the start | what happened | AUC half-way | AUC at the end | "
+        "AUC over all states | Brier score | of the base rate",
+        left_out(runs),
+    )
+    table(
+        "Calibration over all states, models left out in turn",
+        "states | forecast | mean forecast | share that succeeded",
+        calibration(runs),
+    )
+
+
+if __name__ == "__main__":
+    main()
