@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from scipy.stats import chi2, false_discovery_control
+from scipy.sparse import csr_array
+from scipy.stats import chi2, f, false_discovery_control
 
 from detailed_balance.analyzers.contexts import distance_table, named_contexts, pairwise
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.paths import Paths
 from detailed_balance.analyzers.potential import estimate_potential
 from detailed_balance.analyzers.result import Potential
 from detailed_balance.analyzers.tables import Table, plain
+from detailed_balance.analyzers.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PotentialComparison", "compare_potentials"]
+__all__ = ["Measured", "PotentialComparison", "compare_potentials"]
+
+Measured: TypeAlias = "Potential | TransitionCounts | Iterable[Trajectory]"
+"""A context: its potential, or what to estimate it from."""
 
 NO_SPREAD = 1e-10
 """Variances so much smaller than the largest are rounding."""
@@ -122,8 +128,8 @@ class PotentialComparison:
 
 
 def compare_potentials(
-    a: Potential | TransitionCounts | Mapping[str, Potential | TransitionCounts],
-    b: Potential | TransitionCounts | None = None,
+    a: Measured | Mapping[str, Measured],
+    b: Measured | None = None,
     *,
     alpha: float = 0.05,
     **settings: Any,
@@ -132,18 +138,19 @@ def compare_potentials(
 
     Null hypothesis: V(f) - V(g) is the same in all contexts, for all states f and g that every
     context joins both ways. The kernels may differ: it is the claim that V transcends models and
-    prompts. Wald's test, with the sandwich covariance of each potential; it takes moves for
-    independent, and is right in large samples only: where some moves were expected about once, it
-    was seen to reject 8% to 13% of equal potentials at a level of 5%.
+    prompts. Wald's test, with a covariance that is known in large samples only: where some moves
+    were expected about once, it was seen to reject 8% to 13% of equal potentials at 5%.
 
     Parameters
     ----------
-    a, b : Potential or TransitionCounts
-        Each context, independent of the others; or `a` alone, a mapping from their names.
+    a, b : iterable of Trajectory, TransitionCounts or Potential
+        Each context, independent of the others; or `a` alone, a mapping from their names. Give
+        runs where you can: their covariance is that of whole runs, which takes no two moves of
+        one run for independent. From counts each move is independent of the others.
     alpha : float
         Level of the verdict and false discovery rate of the states.
     **settings
-        For `estimate_potential`, where counts are given.
+        For `estimate_potential`, where runs or counts are given; attempts are "observed" for runs.
 
     Returns
     -------
@@ -169,49 +176,93 @@ def compare_potentials(
     >>> comparison.shift.round(6).tolist(), comparison.rejected  # T(y<-x) / T(x<-y) = 4 in both
     ([0.0, 0.0], False)
     """
-    contexts = {
-        name: part if isinstance(part, Potential) else estimate_potential(part, **settings)
-        for name, part in named_contexts(a, b).items()
-    }
-    names, potentials = tuple(contexts), tuple(contexts.values())
-    betas = {potential.violation.beta for potential in potentials}
+    found = {name: _Context.of(x, settings) for name, x in named_contexts(a, b).items()}
+    names, contexts = tuple(found), tuple(found.values())
+    if len({context.run_counts is None for context in contexts}) > 1:
+        raise InvalidInputError("some contexts are runs and others are not; give one kind")
+    betas = {context.potential.violation.beta for context in contexts}
     if len(betas) > 1:
         raise InvalidInputError(f"potentials in units of different beta: {sorted(betas)}")
-    common = _common_states(potentials)
+    common = _common_states([context.potential for context in contexts])
     if len(common) < 2:
         raise InsufficientDataError(
             f"no two states are joined both ways in every one of {', '.join(names)}: their "
             "potentials have no difference in common that is finite. Record more, or compare fewer"
         )
-    values = np.array([[p.values[p.index(state)] for state in common] for p in potentials])
-    centred = np.eye(len(common)) - 1 / len(common)
-    spread = [centred @ _covariance(p, common) @ centred for p in potentials]
-    values -= values.mean(axis=1, keepdims=True)
-    statistic, freedom = _wald(values, spread)
+    values = np.array([context.values(common) for context in contexts])
+    spread = [context.covariance(common) for context in contexts]
+    runs = [context.runs for context in contexts]
+    pvalue = _wald(values, spread, runs)
+    states = [
+        _wald(values[:, [i]], [s[i : i + 1, i : i + 1] for s in spread], runs)
+        for i in range(len(common))
+    ]
 
     def measure(i: int, j: int) -> tuple[float, float]:
-        found, df = _wald(values[[i, j]], [spread[i], spread[j]])
         explained = np.trace(spread[i] + spread[j])
         excess = ((values[i] - values[j]) ** 2).sum() - explained
-        return float(np.sqrt(max(excess, 0.0) / len(common))), _upper(found, df)
+        test = _wald(values[[i, j]], [spread[i], spread[j]], [runs[i], runs[j]])
+        return float(np.sqrt(max(excess, 0.0) / len(common))), test[2]
 
-    single = [
-        _wald(values[:, [f]], [s[f : f + 1, f : f + 1] for s in spread]) for f in range(len(common))
-    ]
-    state_pvalue = np.array([_upper(found, df) for found, df in single])
+    each = np.array([test[2] for test in states])
     return PotentialComparison(
         names,
         common,
         values,
         np.sqrt([np.maximum(np.diagonal(s), 0.0) for s in spread]),
-        statistic,
-        freedom,
-        _upper(statistic, freedom),
-        state_pvalue,
-        np.asarray(false_discovery_control(state_pvalue)),
+        *pvalue,
+        each,
+        np.asarray(false_discovery_control(each)),
         *pairwise(len(names), measure),
         alpha,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Context:
+    """The potential of one context, and the (r, n * width) counts of its runs if it has them."""
+
+    potential: Potential
+    run_counts: csr_array[Any, tuple[int, int]] | None = None
+    width: int = 0
+
+    @classmethod
+    def of(cls, given: Any, settings: Mapping[str, Any]) -> _Context:
+        if isinstance(given, Potential):
+            return cls(given)
+        if isinstance(given, TransitionCounts):
+            return cls(estimate_potential(given, **settings))
+        runs = list(given)
+        states = Paths.from_runs(runs).states
+        moves = (move for run in runs for move in run.moves)
+        counts = TransitionCounts.from_edges((f, g, 1) for f, g in moves)
+        potential = estimate_potential(counts, **settings)
+        # The states of the potential come first, and in its order.
+        order = (*potential.states, *(s for s in states if s not in set(potential.states)))
+        paths = Paths.from_runs(runs, states=order)
+        return cls(potential, paths.run_counts(), len(order) + 1)
+
+    @property
+    def runs(self) -> int | None:
+        return None if self.run_counts is None else int(self.run_counts.shape[0])
+
+    def values(self, states: tuple[str, ...]) -> NDArray[np.float64]:
+        found = self.potential.relative_to(states[0])
+        found = found[[self.potential.index(state) for state in states]]
+        return np.asarray(found - found.mean())
+
+    def covariance(self, states: tuple[str, ...]) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V less its mean; by runs, where there are runs."""
+        m = len(states)
+        found = np.zeros((m, m))
+        if self.run_counts is None:
+            found[1:, 1:] = self.potential.covariance(states[1:], states[0])
+        else:
+            moves = self.potential.influence(states[1:], states[0], self.run_counts, self.width)
+            r = len(moves)
+            found[1:, 1:] = moves.T @ moves * (r / max(r - 1, 1))
+        centred = np.eye(m) - 1 / m
+        return np.asarray(centred @ found @ centred)
 
 
 def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
@@ -224,15 +275,12 @@ def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
     return tuple(sorted(max(groups.values(), key=len, default=[])))
 
 
-def _covariance(potential: Potential, states: tuple[str, ...]) -> NDArray[np.float64]:
-    """(m, m) array: the covariance of V - V(first) on `states`."""
-    found = np.zeros((len(states), len(states)))
-    found[1:, 1:] = potential.covariance(states[1:], states[0])
-    return found
-
-
-def _wald(values: NDArray[np.float64], spread: Sequence[NDArray[np.float64]]) -> tuple[float, int]:
-    """Return Wald's statistic of equal rows of (k, m) values, and its degrees of freedom."""
+def _wald(
+    values: NDArray[np.float64],
+    spread: Sequence[NDArray[np.float64]],
+    runs: Sequence[int | None],
+) -> tuple[float, int, float]:
+    """Return Wald's statistic of equal rows of (k, m) values, its degrees of freedom and p."""
     k, m = values.shape
     # Contexts are independent, and each is compared with the first.
     covariance = np.kron(np.ones((k - 1, k - 1)), spread[0])
@@ -242,9 +290,17 @@ def _wald(values: NDArray[np.float64], spread: Sequence[NDArray[np.float64]]) ->
     variances, directions = np.linalg.eigh(covariance)
     kept = variances > NO_SPREAD * max(variances.max(), 1e-300)
     along = directions[:, kept].T @ (values[1:] - values[0]).ravel()
-    return float((along**2 / variances[kept]).sum()), int(kept.sum())
+    statistic, freedom = float((along**2 / variances[kept]).sum()), int(kept.sum())
+    return statistic, freedom, _upper(statistic, freedom, [n for n in runs if n is not None])
 
 
-def _upper(statistic: float, freedom: int) -> float:
-    """Return the p-value; 1 where the sample shows no spread to measure by."""
-    return float(chi2.sf(statistic, freedom)) if freedom else 1.0
+def _upper(statistic: float, freedom: int, runs: Sequence[int]) -> float:
+    """Return the p-value; 1 where the sample shows no spread, or too few runs, to measure by."""
+    if not freedom:
+        return 1.0
+    if not runs:
+        return float(chi2.sf(statistic, freedom))
+    # A covariance estimated from few runs: Hotelling's law.
+    known = sum(runs) - len(runs)
+    left = known - freedom + 1
+    return float(f.sf(statistic * left / known / freedom, freedom, left)) if left > 0 else 1.0

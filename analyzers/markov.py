@@ -41,7 +41,8 @@ class MarkovOrderTest:
         Share of reshuffled sets of runs with a statistic as large.
     gain : float
         What the state before tells of the next move, in nats for each move, less what it seems
-        to tell in reshuffled runs. The size of the effect: a small p-value may go with a small gain.
+        to tell in reshuffled runs. The size of the effect: a small p-value may go with a small
+        gain.
     moves : int
         Moves with a known state before them.
     states : tuple of str, length m

@@ -68,7 +68,7 @@ class Reshuffle:
         return Steps(owner[kept], *(part[kept] for part in found))
 
     def _stacks(self, copies: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """(copies, m) array: the exits of each state, block after block, each in its order."""
+        """Return (copies, m) exits, those of each state together and in its order."""
         final = self._last_exits(copies, rng)
         stacks = np.empty((copies, len(self.exits)), dtype=np.int64)
         rows = np.arange(copies)
@@ -82,7 +82,7 @@ class Reshuffle:
         return stacks
 
     def _last_exits(self, copies: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """(copies, n) array: which exit each state takes last; no cycle among them."""
+        """Return (copies, n) numbers of the exit each state takes last; none make a cycle."""
         chosen = np.zeros((copies, self.n), dtype=np.int64)
         redraw = np.broadcast_to(self.degree > 0, chosen.shape)
         while redraw.any():
@@ -92,7 +92,7 @@ class Reshuffle:
         return chosen
 
     def _on_cycles(self, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(copies, n) array: the states that their chosen exits lead back to."""
+        """Tell, (copies, n), the states that their chosen exits lead back to."""
         copies, n = chosen.shape
         ahead = np.full((copies, n + 1), n)
         used = np.flatnonzero(self.degree)
