@@ -238,7 +238,7 @@ class _Test:
     def pvalue(self) -> NDArray[np.float64]:
         beyond = (self.null >= self.found - 1e-9).sum(axis=0)
         permuted = (1 + beyond) / (len(self.null) + 1)
-        return np.where(self.permuted, permuted, chi2.sf(self.found, self.freedom))
+        return np.asarray(np.where(self.permuted, permuted, chi2.sf(self.found, self.freedom)))
 
     @property
     def total_pvalue(self) -> float:

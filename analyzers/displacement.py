@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.stats import chi2, f, false_discovery_control
 
 from detailed_balance.analyzers.contexts import distance_table, named_contexts, pairwise
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.paths import Paths
 from detailed_balance.analyzers.potential import estimate_potential
@@ -233,9 +233,9 @@ class _Context:
         if isinstance(given, TransitionCounts):
             return cls(estimate_potential(given, **settings))
         runs = list(given)
-        states = Paths.from_runs(runs).states
-        moves = (move for run in runs for move in run.moves)
-        counts = TransitionCounts.from_edges((f, g, 1) for f, g in moves)
+        first = Paths.from_runs(runs)
+        states, moves = first.states, first.counts().tocoo()
+        counts = TransitionCounts.from_arrays((*states, END), moves.row, moves.col, moves.data)
         potential = estimate_potential(counts, **settings)
         # The states of the potential come first, and in its order.
         order = (*potential.states, *(s for s in states if s not in set(potential.states)))
@@ -272,7 +272,7 @@ def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
     for state in potentials[0].states:
         if all(state in place for place in places):
             groups.setdefault(tuple(place[state] for place in places), []).append(state)
-    return tuple(sorted(max(groups.values(), key=len, default=[])))
+    return tuple(sorted(max(groups.values(), key=lambda group: len(group), default=[])))
 
 
 def _wald(

@@ -91,21 +91,49 @@ def contexts(runs: Runs, replicates: int) -> None:
     counts = {model: counts_of(some) for model, some in runs.items()}
     exits = compare_kernels(counts, replicates=replicates)
     whole = compare_kernels(runs, replicates=replicates)
-    valley = compare_potentials(counts)
+    valley = compare_potentials(runs)
+    moves = compare_potentials(counts)
     print(f"\nKernels, exits permuted: {exits.describe()}.")
     print(f"Kernels, runs permuted: {whole.describe()}; different: {', '.join(whole.different)}.")
-    print(f"Potentials: {valley.describe()}; moved: {', '.join(valley.moved)}.")
+    print(f"Potentials, errors by moves: {moves.describe()}; moved: {', '.join(moves.moved)}.")
+    print(f"Potentials, errors by runs: {valley.describe()}; moved: {', '.join(valley.moved)}.")
+    table(
+        "One model against itself: halves of the runs of `tau1_gpt-4o`, how often 5% rejects",
+        "kernels, by moves | kernels, by runs | potentials, by moves | potentials, by runs",
+        [" | ".join(f"{share:.0%}" for share in halves(runs["tau1_gpt-4o"]))],
+    )
     rows = zip(
         *list(whole.distance_table().values()),
         *list(valley.distance_table().values())[2:],
+        list(moves.distance_table().values())[3],
         strict=True,
     )
     table(
         "Pairs of models",
         "first | second | kernel, nats per move | adjusted p (runs) | potential, 1/beta | "
-        "adjusted p (Wald)",
-        [f"{a} | {b} | {d:.3f} | {p:.3g} | {v:.2f} | {q:.2g}" for a, b, d, p, v, q in rows],
+        "adjusted p (runs) | adjusted p (moves)",
+        [
+            f"{a} | {b} | {d:.3f} | {p:.2g} | {v:.2f} | {q:.2g} | {r:.2g}"
+            for a, b, d, p, v, q, r in rows
+        ],
     )
+
+
+def halves(runs: Sequence[Trajectory], trials: int = 100) -> np.ndarray:
+    """Return how often two random halves of the same runs are found to differ."""
+    rng, half, found = np.random.default_rng(0), len(runs) // 2, []
+    for seed in range(trials):
+        order = rng.permutation(len(runs))
+        pair = [[runs[i] for i in part] for part in (order[:half], order[half:])]
+        counts = [counts_of(part) for part in pair]
+        kernels = [
+            compare_kernels(*pair, unit=unit, replicates=99, seed=seed).total_pvalue
+            for unit in ("exits", "runs")
+        ]
+        found.append(
+            [*kernels, compare_potentials(*counts).pvalue, compare_potentials(*pair).pvalue]
+        )
+    return np.asarray((np.array(found) <= 0.05).mean(axis=0))
 
 
 def fits(runs: Runs) -> Iterator[str]:

@@ -275,6 +275,54 @@ def test_one_potential_is_rejected_as_often_as_it_should_be(attempts):
     assert np.mean(np.array(single) <= 0.05) <= 0.09
 
 
+def test_runs_of_one_chain_have_the_covariance_of_independent_moves():
+    rng = np.random.default_rng(11)
+    runs = walk_runs(rng, *random_chain(rng, 4), 4_000)
+    counts = TransitionCounts.from_edges((f, g, 1) for run in runs for f, g in run.moves)
+    twin = walk_runs(rng, *random_chain(rng, 4), 50)
+    by_run = compare_potentials(runs, twin).errors[0]
+    by_move = compare_potentials(estimate_potential(counts), estimate_potential(counts)).errors[0]
+    np.testing.assert_allclose(by_run, by_move, rtol=0.1)
+
+
+def test_runs_walked_twice_over_are_no_further_evidence():
+    # Each run says all it has to say twice: as moves it seems twice as much.
+    rng = np.random.default_rng(12)
+    walked = walk_runs(rng, *random_chain(rng, 4), 200)
+    runs = [Trajectory(run.moves[1:-1]) for run in walked if len(run) > 2]
+    twice = [Trajectory(run.moves * 2) for run in runs]
+    once, again = (compare_potentials(some, some).errors[0] for some in (runs, twice))
+    np.testing.assert_allclose(once, again)
+    counts = [
+        TransitionCounts.from_edges((f, g, 1) for run in some for f, g in run.moves)
+        for some in (runs, twice)
+    ]
+    once, again = (compare_potentials(some, some).errors[0] for some in counts)
+    np.testing.assert_allclose(once, again * np.sqrt(2))
+
+
+def test_runs_of_several_kinds_do_not_fool_a_comparison_by_runs():
+    rng = np.random.default_rng(13)
+    by_run, by_move = [], []
+    for _ in range(120):
+        samples = [sticky_runs(rng, 20) for _ in range(2)]
+        by_run.append(compare_potentials(*samples).pvalue)
+        counts = [
+            TransitionCounts.from_edges((f, g, 1) for run in some for f, g in run.moves)
+            for some in samples
+        ]
+        by_move.append(compare_potentials(*counts).pvalue)
+    # 6 of 120 are expected, 14 or more come once in 1,000.
+    assert np.mean(np.array(by_run) <= 0.05) <= 0.11
+    assert np.mean(np.array(by_move) <= 0.05) > 0.2
+
+
+def test_runs_and_counts_are_not_mixed_in_a_comparison_of_potentials():
+    runs = [path("a", "b", "a", "b", END)] * 5
+    with pytest.raises(InvalidInputError, match="one kind"):
+        compare_potentials(runs, counts_of(("a", "b", 9), ("b", "a", 9)))
+
+
 def test_a_state_that_moved_is_found():
     rng = np.random.default_rng(7)
     one, _ = reversible_kernel(rng, 8)
