@@ -83,7 +83,7 @@ class AbsorbingChain:
         ends = self.moves[:, n:] if isinstance(self.moves, np.ndarray) else _ends(self.moves)
         ends = ends + self.spread[:, None] * self.anywhere[n:]
         right = np.column_stack([ends, self.stuck, np.ones(n), self.cost, self.spread])
-        solved = _solve(self.moves, right)
+        solved = _solve(self.moves, right.astype(np.float64))
         x, y = solved[:, :-1], solved[:, -1]
         if self.spread.any():
             onward = self.anywhere[:n]

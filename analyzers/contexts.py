@@ -115,7 +115,8 @@ class Sample:
 
     def per_state(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """(k, n) array: the moves from each state."""
-        return np.stack([np.bincount(self.source, row, len(self.states)) for row in counts])
+        rows = [np.bincount(self.source, row, len(self.states)) for row in counts]
+        return np.stack(rows).astype(np.float64)
 
 
 def pairwise(

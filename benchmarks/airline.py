@@ -91,15 +91,15 @@ def contexts(runs: Runs, replicates: int) -> None:
     counts = {model: counts_of(some) for model, some in runs.items()}
     exits = compare_kernels(counts, replicates=replicates)
     whole = compare_kernels(runs, replicates=replicates)
-    valley = compare_potentials(runs)
+    valley = compare_potentials(runs, replicates=99)
     moves = compare_potentials(counts)
     print(f"\nKernels, exits permuted: {exits.describe()}.")
     print(f"Kernels, runs permuted: {whole.describe()}; different: {', '.join(whole.different)}.")
     print(f"Potentials, errors by moves: {moves.describe()}; moved: {', '.join(moves.moved)}.")
-    print(f"Potentials, errors by runs: {valley.describe()}; moved: {', '.join(valley.moved)}.")
+    print(f"Potentials, runs permuted: {valley.describe()}; moved: {', '.join(valley.moved)}.")
     table(
         "One model against itself: halves of the runs of `tau1_gpt-4o`, how often 5% rejects",
-        "kernels, by moves | kernels, by runs | potentials, by moves | potentials, by runs",
+        "kernels, by moves | kernels, runs permuted | potentials, by moves | potentials, by runs",
         [" | ".join(f"{share:.0%}" for share in halves(runs["tau1_gpt-4o"]))],
     )
     rows = zip(
@@ -111,7 +111,7 @@ def contexts(runs: Runs, replicates: int) -> None:
     table(
         "Pairs of models",
         "first | second | kernel, nats per move | adjusted p (runs) | potential, 1/beta | "
-        "adjusted p (runs) | adjusted p (moves)",
+        "adjusted p (runs permuted) | adjusted p (moves)",
         [
             f"{a} | {b} | {d:.3f} | {p:.2g} | {v:.2f} | {q:.2g} | {r:.2g}"
             for a, b, d, p, v, q, r in rows

@@ -317,6 +317,22 @@ def test_runs_of_several_kinds_do_not_fool_a_comparison_by_runs():
     assert np.mean(np.array(by_move) <= 0.05) > 0.2
 
 
+def test_permuting_few_runs_is_exact():
+    rng = np.random.default_rng(14)
+    pvalues = [
+        compare_potentials(
+            sticky_runs(rng, 5), sticky_runs(rng, 9), replicates=19, seed=trial
+        ).pvalue
+        for trial in range(40)
+    ]
+    # 8 of 40 are expected at 20%, 17 or more come once in 1,000.
+    assert np.mean(np.array(pvalues) <= 0.2) <= 0.4
+    assert 0.35 < np.mean(pvalues) < 0.7
+    with pytest.raises(InvalidInputError, match="permutes runs"):
+        both_ways = counts_of(("a", "b", 9), ("b", "a", 9))
+        compare_potentials(both_ways, both_ways, replicates=9)
+
+
 def test_runs_and_counts_are_not_mixed_in_a_comparison_of_potentials():
     runs = [path("a", "b", "a", "b", END)] * 5
     with pytest.raises(InvalidInputError, match="one kind"):
