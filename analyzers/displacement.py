@@ -364,7 +364,7 @@ def _wald(
     )
 
 
-def _size(covariance: NDArray[np.float64]) -> float:
+def _size(covariance: NDArray[Any]) -> float:
     return float((covariance**2).sum() + np.trace(covariance) ** 2)
 
 

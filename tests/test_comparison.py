@@ -323,13 +323,13 @@ def test_permuting_few_runs_is_exact():
         compare_potentials(
             sticky_runs(rng, 5), sticky_runs(rng, 9), replicates=19, seed=trial
         ).pvalue
-        for trial in range(40)
+        for trial in range(25)
     ]
-    # 8 of 40 are expected at 20%, 17 or more come once in 1,000.
-    assert np.mean(np.array(pvalues) <= 0.2) <= 0.4
-    assert 0.35 < np.mean(pvalues) < 0.7
+    # 5 of 25 are expected at 20%, 12 or more come once in 1,000.
+    assert np.mean(np.array(pvalues) <= 0.2) <= 0.46
+    assert 0.3 < np.mean(pvalues) < 0.75
+    both_ways = counts_of(("a", "b", 9), ("b", "a", 9))
     with pytest.raises(InvalidInputError, match="permutes runs"):
-        both_ways = counts_of(("a", "b", 9), ("b", "a", 9))
         compare_potentials(both_ways, both_ways, replicates=9)
 
 
