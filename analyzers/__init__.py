@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         evaluate_action,
     )
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+    from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.martingale import BalanceMartingale
+    from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
+    from detailed_balance.analyzers.forecast import (
+        Curve,
+        FitCheck,
+        Forecast,
+        Prospect,
+        forecast_outcome,
+    )
+    from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
+    from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
+    from detailed_balance.analyzers.live import LivePotential
+    from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.solution import Progress
@@ -36,21 +49,28 @@ __all__ = [
     "START",
     "BalanceMartingale",
     "BalanceReport",
+    "Curve",
     "CustomViolation",
     "DriftMartingale",
     "Exponential",
+    "FitCheck",
+    "Forecast",
     "Kernel",
+    "KernelComparison",
     "LivePotential",
     "LoopEvidence",
     "MergedEvidence",
+    "MarkovOrderTest",
     "Outcome",
     "OutcomeScore",
     "Potential",
+    "PotentialComparison",
     "Progress",
     "RunEvidence",
     "RunGuard",
     "RunScore",
     "RunWatch",
+    "Prospect",
     "Softplus",
     "StuckRules",
     "Trajectory",
@@ -61,10 +81,14 @@ __all__ = [
     "ViolationFunction",
     "check_balance",
     "check_violation_function",
+    "compare_kernels",
+    "compare_potentials",
     "estimate_kernel",
     "estimate_potential",
     "evaluate_action",
     "find_traps",
+    "forecast_outcome",
+    "markov_order_test",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -78,6 +102,7 @@ _HOMES = {
         "evaluate_action",
     ),
     "balance": ("BalanceReport", "Violation", "check_balance"),
+    "comparison": ("KernelComparison", "compare_kernels"),
     "counts": ("END", "START", "TransitionCounts"),
     "guard": ("RunGuard",),
     "guard_rules": ("StuckRules",),
@@ -89,6 +114,12 @@ _HOMES = {
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "martingale": ("BalanceMartingale",),
+    "displacement": ("PotentialComparison", "compare_potentials"),
+    "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
+    "kernel": ("Kernel", "estimate_kernel"),
+    "landscape": ("Trap", "TrapReport", "find_traps"),
+    "live": ("LivePotential",),
+    "markov": ("MarkovOrderTest", "markov_order_test"),
     "potential": ("Potential", "estimate_potential"),
     "run_evidence": ("RunEvidence",),
     "solution": ("Progress",),

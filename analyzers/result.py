@@ -175,6 +175,29 @@ class Potential:
             errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
         return errors
 
+    def covariance(self, states: Iterable[str], reference: str) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V(state) - V(reference) for m states of its component.
+
+        By the sandwich formula of `standard_errors`; memory is m times the moves.
+        """
+        return self._errors().covariance(self._indices(states), self.index(reference))
+
+    def influence(
+        self,
+        states: Iterable[str],
+        reference: str,
+        runs: csr_array[Any, tuple[int, int]],
+        width: int,
+    ) -> NDArray[np.float64]:
+        """(r, m) array: what each of r runs adds to V(state) - V(reference) for m states.
+
+        Column ``i * width + j`` of `runs`, (r, ...) counts, is the move from state i to j. The
+        squares, added up over runs, are the variance where only runs are independent.
+        """
+        return self._errors().run_influence(
+            self._indices(states), self.index(reference), runs, width
+        )
+
     def pair_errors(
         self, *, accuracy: float = 0.05, seed: int = 0
     ) -> csr_array[Any, tuple[int, int]]:

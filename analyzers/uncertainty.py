@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.flows import add_at
 from detailed_balance.analyzers.laplacian import DIRECT_LIMIT, LaplacianSolver
@@ -87,6 +88,36 @@ class Sandwich:
         # H of the scaled pairs is that of the kernel times the scale.
         drop = self.pairs.drop(self._scale * self._solver.solve(contrast, 1e-10))
         return self._slope * drop, self._back_slope * drop
+
+    def covariance(self, members: NDArray[Any], g: int) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V(f) - V(g) for the m states f of `members`."""
+        pairs = self.pairs
+        moves = [self.influence(int(f), g) for f in members]
+        there, back = (np.array(parts) for parts in zip(*moves, strict=True))
+        means = [self._by_source(self._rate * x, self._back_rate * y) for x, y in moves]
+        mean = np.array(means)
+        found = (there * (self._rate / self.attempts[pairs.first])) @ there.T
+        found += (back * (self._back_rate / self.attempts[pairs.second])) @ back.T
+        return np.asarray(found - (mean / self.attempts) @ mean.T)
+
+    def run_influence(
+        self, members: NDArray[Any], g: int, runs: csr_array[Any, tuple[int, int]], width: int
+    ) -> NDArray[np.float64]:
+        """(r, m) array: what each run adds to V(f) - V(g), up to a sign; `Potential.influence`."""
+        n, pairs = self.pairs.n_states, self.pairs
+        moves = np.unique(runs.indices)
+        source, target = np.divmod(moves, width)
+        kept = source < n
+        moves, source, target = moves[kept], source[kept], target[kept]
+        inside = np.flatnonzero(target < n)
+        ends = np.concatenate([[pairs.first, pairs.second], [pairs.second, pairs.first]], axis=1)
+        weights = np.zeros((len(moves), len(members)))
+        for i, f in enumerate(members):
+            there, back = self.influence(int(f), g)
+            table = csr_array((np.concatenate([there, back]), tuple(ends)), shape=(n, n))
+            weights[inside, i] = table[source[inside], target[inside]]
+            weights[:, i] -= self._by_source(self._rate * there, self._back_rate * back)[source]
+        return np.asarray(runs[:, moves] @ (weights / self.attempts[source][:, None]))
 
     def projections(self, accuracy: float, seed: int) -> Iterator[NDArray[np.float64]]:
         """Yield (n,) arrays z, normal with the covariance H+ M H+ up to a constant.

@@ -1,0 +1,217 @@
+"""An absorbing Markov chain with two ends: where it ends, how soon, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array, eye_array, hstack
+from scipy.sparse.csgraph import breadth_first_order
+from scipy.sparse.linalg import splu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["AbsorbingChain", "Answers", "Draw", "fit_chain", "posterior_draws", "resampled_draws"]
+
+DENSE_LIMIT = 300
+"""Up to so many states a dense matrix is solved faster than a sparse one."""
+
+ROUNDING = 1e-12
+"""A probability below this may be rounding."""
+
+Draw: TypeAlias = "Callable[[np.random.Generator], AbsorbingChain]"
+"""Makes another chain that the record allows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What becomes of a run, from each state; (n,) arrays of float.
+
+    Parameters
+    ----------
+    success, failure, unknown : (n,) array of float
+        Probabilities to end well, to end badly, and to get where no end was ever seen.
+    steps : (n,) array of float
+        Mean moves to the end; inf where `unknown` is above 0.
+    cost : (n,) array of float
+        Mean cost to the end, inf as for `steps`.
+    """
+
+    success: NDArray[np.float64]
+    failure: NDArray[np.float64]
+    unknown: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def at(self, row: int) -> tuple[float, float, float, float, float]:
+        """Return the five answers of one state."""
+        fields = (self.success, self.failure, self.unknown, self.steps, self.cost)
+        one, two, three, four, five = (float(field[row]) for field in fields)
+        return one, two, three, four, five
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AbsorbingChain:
+    """Probabilities of n states and two ends.
+
+    Parameters
+    ----------
+    moves : (n, n + 2) csr_array or array of float
+        Between states, and to success and failure.
+    spread : (n,) array of float
+        To anywhere: what a prior says of moves that were not seen.
+    anywhere : (n + 2,) array of float
+        Where such a move leads.
+    stuck : (n,) array of bool
+        States from which no end can be reached; their rows are 0.
+    cost : (n,) array of float
+        Mean cost of a move from each.
+    """
+
+    moves: Any
+    spread: NDArray[np.float64]
+    anywhere: NDArray[np.float64]
+    stuck: NDArray[np.bool_]
+    cost: NDArray[np.float64]
+
+    def answers(self) -> Answers:
+        """Solve for everything at once: one factor, one step of Sherman and Morrison."""
+        n = len(self.stuck)
+        ends = self.moves[:, n:] if isinstance(self.moves, np.ndarray) else _ends(self.moves)
+        ends = ends + self.spread[:, None] * self.anywhere[n:]
+        right = np.column_stack([ends, self.stuck, np.ones(n), self.cost, self.spread])
+        solved = _solve(self.moves, right.astype(np.float64))
+        x, y = solved[:, :-1], solved[:, -1]
+        if self.spread.any():
+            onward = self.anywhere[:n]
+            x = x + np.outer(y, (onward @ x) / (1 - onward @ y))
+        lost = x[:, 2] > ROUNDING
+        steps, cost = np.where(lost[:, None], np.inf, x[:, 3:]).T
+        return Answers(x[:, 0], x[:, 1], np.where(lost, x[:, 2], 0.0), steps, cost)
+
+    def law(self, start: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+        """(horizon + 1, 2) array: the chance to have ended well, and badly, by each step."""
+        n, now = len(self.stuck), start
+        reached = np.zeros((horizon + 1, 2))
+        turned = self.moves.T if isinstance(self.moves, np.ndarray) else self.moves.T.tocsr()
+        spreads = bool(self.spread.any())
+        for step in range(1, horizon + 1):
+            after = turned @ now
+            if spreads:
+                after += (now @ self.spread) * self.anywhere
+            reached[step], now = after[n:], after[:n]
+        return np.cumsum(reached, axis=0)
+
+
+def fit_chain(counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64]) -> AbsorbingChain:
+    """Fit the chain of greatest likelihood to (n, n + 2) counts; `cost` is that of each entry."""
+    n = counts.shape[0]
+    stuck = ~_reaches_end(counts)
+    row = np.repeat(np.arange(n), np.diff(counts.indptr))
+    total = np.maximum(np.bincount(row, counts.data, n), 1e-300)
+    data = np.where(stuck[row], 0.0, counts.data / total[row])
+    moves = _as_moves(data, counts)
+    spent = np.bincount(row, data * cost, n).astype(np.float64)
+    return AbsorbingChain(moves, np.zeros(n), np.zeros(n + 2), stuck, spent)
+
+
+def posterior_draws(
+    counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64], prior: float
+) -> Draw:
+    """Draw chains from a Dirichlet posterior of each row.
+
+    The prior of a row is worth `prior` moves, spread as the moves of all rows are. The split of a
+    row's ends into good and bad ones has a prior worth one end, shared by the rows that have ends:
+    else a record without failures would leave no doubt that there are none.
+    """
+    n = counts.shape[0]
+    row = np.repeat(np.arange(n), np.diff(counts.indptr))
+    ended = _ends(counts)
+    at_end = counts.indices >= n
+    half = 0.5 / max(int(np.count_nonzero(ended.sum(axis=1))), 1)
+    anywhere = np.asarray(counts.sum(axis=0), dtype=np.float64)
+    anywhere[n:] += 0.5
+    anywhere /= anywhere.sum()
+    usual = float(counts.data @ cost / counts.data.sum())
+
+    def draw(rng: np.random.Generator) -> AbsorbingChain:
+        weight, unseen = rng.gamma(counts.data), rng.gamma(prior, size=n)
+        # All ends of a row together, and then their split.
+        both = np.bincount(row[at_end], weight[at_end], n)
+        good = rng.beta(ended[:, 0] + half, ended[:, 1] + half) * both
+        total = 1 / (np.bincount(row, weight, n) + unseen)
+        spent = (np.bincount(row, weight * cost, n) + unseen * usual) * total
+        inner = _as_moves(np.where(at_end, 0.0, weight) * total[row], counts)
+        ends = np.column_stack([good, both - good]) * total[:, None]
+        never = np.zeros(n, dtype=bool)
+        return AbsorbingChain(_with_ends(inner, ends), unseen * total, anywhere, never, spent)
+
+    return draw
+
+
+def resampled_draws(
+    run_counts: csr_array[Any, tuple[int, int]], n: int, cost: NDArray[np.float64]
+) -> Draw:
+    """Draw chains from runs drawn again with replacement.
+
+    Parameters
+    ----------
+    run_counts : (n_runs, n * (n + 2)) csr_array
+        The counts of each run.
+    cost : (m,) array of float
+        Of each move that was seen, in the order of its place in a flattened matrix.
+    """
+    runs = run_counts.shape[0]
+    places = np.unique(run_counts.indices)
+
+    def draw(rng: np.random.Generator) -> AbsorbingChain:
+        often = rng.multinomial(runs, np.full(runs, 1 / runs)).astype(np.float64)
+        total = np.asarray(often @ run_counts)[places]
+        kept = total > 0
+        where = np.divmod(places[kept], n + 2)
+        drawn = csr_array((total[kept], where), shape=(n, n + 2))
+        return fit_chain(drawn, cost[kept])
+
+    return draw
+
+
+def _reaches_end(counts: csr_array[Any, tuple[int, int]]) -> NDArray[np.bool_]:
+    """(n,) array: whether some end can be reached."""
+    n = counts.shape[0]
+    edges = counts.tocoo()
+    # Both ends are node n, and all edges are turned round.
+    ends = (np.minimum(edges.col, n), edges.row)
+    turned = csr_array((np.ones(len(edges.data)), ends), shape=(n + 1, n + 1))
+    reached = np.zeros(n + 1, dtype=bool)
+    reached[breadth_first_order(turned, n, return_predecessors=False)] = True
+    return reached[:n]
+
+
+def _as_moves(data: NDArray[np.float64], counts: csr_array[Any, tuple[int, int]]) -> Any:
+    moves = csr_array((data, counts.indices, counts.indptr), shape=counts.shape)
+    return moves.toarray() if counts.shape[0] <= DENSE_LIMIT else moves
+
+
+def _ends(moves: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
+    n = moves.shape[0]
+    return np.asarray(moves[:, [n, n + 1]].toarray())
+
+
+def _with_ends(moves: Any, ends: NDArray[np.float64]) -> Any:
+    """Return the moves with other ends in place of none."""
+    n = len(ends)
+    if isinstance(moves, np.ndarray):
+        moves[:, n:] = ends
+        return moves
+    return csr_array(moves + hstack([csr_array((n, n)), csr_array(ends)]))
+
+
+def _solve(moves: Any, right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (1 - Q)^-1 right, Q being the moves between states."""
+    n = len(right)
+    if isinstance(moves, np.ndarray):
+        return np.asarray(np.linalg.solve(np.eye(n) - moves[:, :n], right), dtype=np.float64)
+    return np.asarray(splu((eye_array(n) - moves[:, :n]).tocsc()).solve(right))
