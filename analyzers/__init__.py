@@ -17,17 +17,9 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
-    from detailed_balance.analyzers.guard import RunGuard
-    from detailed_balance.analyzers.guard_rules import StuckRules
-    from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
-    from detailed_balance.analyzers.guard_watch import RunWatch
-    from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
-    from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
-    from detailed_balance.analyzers.live import LivePotential
-    from detailed_balance.analyzers.martingale import BalanceMartingale
-    from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.forecast import (
         Curve,
         FitCheck,
@@ -35,10 +27,15 @@ if TYPE_CHECKING:
         Prospect,
         forecast_outcome,
     )
+    from detailed_balance.analyzers.guard import RunGuard
+    from detailed_balance.analyzers.guard_rules import StuckRules
+    from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
+    from detailed_balance.analyzers.guard_watch import RunWatch
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
+    from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.solution import Progress
@@ -59,18 +56,18 @@ __all__ = [
     "KernelComparison",
     "LivePotential",
     "LoopEvidence",
-    "MergedEvidence",
     "MarkovOrderTest",
+    "MergedEvidence",
     "Outcome",
     "OutcomeScore",
     "Potential",
     "PotentialComparison",
     "Progress",
+    "Prospect",
     "RunEvidence",
     "RunGuard",
     "RunScore",
     "RunWatch",
-    "Prospect",
     "Softplus",
     "StuckRules",
     "Trajectory",
