@@ -116,14 +116,15 @@ def move_kernel(source: Source) -> tuple[tuple[str, ...], csr_array[Any, tuple[i
         counts = source.without_boundaries()
         states, weights = counts.states, csr_array(counts.counts.astype(np.float64))
     else:
-        kernel = source if isinstance(source, Kernel) else Kernel.from_matrix(source)
-        inner = [i for i, state in enumerate(kernel.states) if state not in BOUNDARIES]
-        states = tuple(kernel.states[i] for i in inner)
-        weights = csr_array(kernel.probabilities[inner, :][:, inner])
-    weights.sum_duplicates()
-    weights.eliminate_zeros()
+        known = source if isinstance(source, Kernel) else Kernel.from_matrix(source)
+        inner = [i for i, state in enumerate(known.states) if state not in BOUNDARIES]
+        states = tuple(known.states[i] for i in inner)
+        weights = csr_array(known.probabilities[inner, :][:, inner])
     sums = np.asarray(weights.sum(axis=1))
-    return states, csr_array(diags_array(1 / np.where(sums > 0, sums, 1.0)) @ weights)
+    kernel = csr_array(diags_array(1 / np.where(sums > 0, sums, 1.0)) @ weights)
+    kernel.sum_duplicates()
+    kernel.eliminate_zeros()
+    return states, kernel
 
 
 def stationary_vectors(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
