@@ -14,27 +14,43 @@ if TYPE_CHECKING:
         check_violation_function,
         evaluate_action,
     )
+    from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
+    from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
+    from detailed_balance.analyzers.hodge import HodgeDecomposition, hodge_decomposition
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
     from detailed_balance.analyzers.solution import Progress
+    from detailed_balance.analyzers.stationary import (
+        StationaryDistribution,
+        stationary_distribution,
+    )
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
 __all__ = [
     "END",
     "START",
+    "Attractor",
+    "AttractorReport",
     "BalanceReport",
     "CustomViolation",
+    "EntropyProduction",
     "Exponential",
+    "HodgeDecomposition",
     "Kernel",
     "LivePotential",
+    "NetFluxes",
     "Outcome",
     "Potential",
     "Progress",
+    "ReversibilityResult",
     "Softplus",
+    "StationaryDistribution",
     "Trajectory",
     "TransitionCounts",
     "Trap",
@@ -43,10 +59,16 @@ __all__ = [
     "ViolationFunction",
     "check_balance",
     "check_violation_function",
+    "entropy_production",
     "estimate_kernel",
     "estimate_potential",
     "evaluate_action",
+    "find_attractors",
     "find_traps",
+    "hodge_decomposition",
+    "net_fluxes",
+    "reversibility_test",
+    "stationary_distribution",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -59,13 +81,19 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
+    "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
+    "entropy": ("EntropyProduction", "entropy_production"),
+    "flux": ("NetFluxes", "net_fluxes"),
+    "hodge": ("HodgeDecomposition", "hodge_decomposition"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
+    "reversibility": ("ReversibilityResult", "reversibility_test"),
     "solution": ("Progress",),
+    "stationary": ("StationaryDistribution", "stationary_distribution"),
     "trajectory": ("Outcome", "Trajectory"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

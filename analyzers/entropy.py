@@ -176,7 +176,7 @@ def entropy_production(
         float(two_way[0]),
         float(value[0]) if exact else nan,
         0.0 if exact else nan,
-        (float(value[0]),) * 2 if exact else (nan, nan),
+        (float(value[0]), float(value[0])) if exact else (nan, nan),
         confidence,
         len(moves.pairs),
         int(np.count_nonzero(moves.one_way)),
@@ -307,16 +307,13 @@ def _draw_rows(moves: PairMoves, rng: np.random.Generator) -> Callable[[int], Ba
 
 
 def _with_interval(result: EntropyProduction, drawn: NDArray[np.float64]) -> EntropyProduction:
-    """Take out the bias, and turn the replicates into the basic bootstrap interval."""
+    """Take out the bias: the data have it once, and the replicates twice."""
     bias = float(drawn.mean()) - result.value
-    tail = 50 * (1 - result.confidence)
-    above, below = np.percentile(drawn, [100 - tail, tail])
+    tail = (1 - result.confidence) / 2
+    low, high = np.maximum(0.0, np.quantile(drawn, [tail, 1 - tail]) - 2 * bias)
     return replace(
         result,
         bias=bias,
         corrected=max(0.0, result.value - bias),
-        interval=(
-            max(0.0, 2 * result.value - float(above)),
-            max(0.0, 2 * result.value - float(below)),
-        ),
+        interval=(float(low), float(high)),
     )

@@ -160,7 +160,7 @@ class PairMoves:
     @property
     def one_way(self) -> NDArray[np.bool_]:
         """(m,) array: whether a pair was walked one way only."""
-        return np.minimum(self.forward, self.backward) == 0
+        return np.asarray(np.minimum(self.forward, self.backward) == 0)
 
     def alone(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return forward, backward and stays as a batch of one."""
@@ -207,11 +207,12 @@ def steady_flows(
     for c in range(pairs.n_components):
         members = np.flatnonzero(pairs.components == c)
         chosen = np.flatnonzero(pairs.components[pairs.first] == c)
-        place = np.searchsorted(members, [pairs.first[chosen], pairs.second[chosen]])
+        i = np.searchsorted(members, pairs.first[chosen])
+        j = np.searchsorted(members, pairs.second[chosen])
         f, b, s = forward[:, chosen], backward[:, chosen], stays[:, members]
-        weight = _visits(*place, f, b, s)
-        there[:, chosen] = weight[:, place[0]] * f
-        back[:, chosen] = weight[:, place[1]] * b
+        weight = _visits(i, j, f, b, s)
+        there[:, chosen] = weight[:, i] * f
+        back[:, chosen] = weight[:, j] * b
     total = forward.sum(axis=1) + backward.sum(axis=1) + stays.sum(axis=1)
     return there / total[:, None], back / total[:, None]
 

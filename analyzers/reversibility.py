@@ -19,9 +19,9 @@ from detailed_balance.analyzers.tables import Table, plain, times, to_frame
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ReversibilityResult", "TestMethod", "reversibility_test"]
+__all__ = ["PvalueMethod", "ReversibilityResult", "reversibility_test"]
 
-TestMethod: TypeAlias = Literal["auto", "chi2", "bootstrap"]
+PvalueMethod: TypeAlias = Literal["auto", "chi2", "bootstrap"]
 """Where the p-value comes from; see `reversibility_test`."""
 
 LARGEST_SHIFT = 0.05
@@ -154,7 +154,7 @@ class ReversibilityResult:
 def reversibility_test(
     counts: TransitionCounts,
     *,
-    method: TestMethod = "auto",
+    method: PvalueMethod = "auto",
     replicates: int = 999,
     sweeps: int = 10,
     seed: int = 0,
@@ -213,8 +213,10 @@ def reversibility_test(
     --------
     >>> driven = TransitionCounts.from_dense([[0, 30, 10], [10, 0, 30], [30, 10, 0]])
     >>> result = reversibility_test(driven)
-    >>> result.degrees_of_freedom, round(result.statistic, 2), result.pvalue
-    (1, 31.4, 0.001)
+    >>> result.method, result.degrees_of_freedom, round(result.statistic, 2)
+    ('chi2', 1, 31.39)
+    >>> reversibility_test(driven, method="bootstrap").pvalue
+    0.001
     """
     _check_settings(method, replicates, sweeps)
     counts = counts.without_boundaries()
@@ -254,8 +256,10 @@ def reversibility_test(
 
 
 def _check_settings(method: str, replicates: int, sweeps: int) -> None:
-    if method not in get_args(TestMethod):
-        raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(TestMethod))}")
+    if method not in get_args(PvalueMethod):
+        raise InvalidInputError(
+            f"method={method!r}; allowed are {', '.join(get_args(PvalueMethod))}"
+        )
     if replicates < 19:
         raise InvalidInputError(
             f"replicates={replicates!r}; 19 are the fewest that can reach p = 0.05"
@@ -269,7 +273,7 @@ def _small_count_shift(fit: ReversibleFit) -> float:
     there, back = fit.expected()
     with np.errstate(divide="ignore", over="ignore"):
         bias = float((1 / there + 1 / back - 1 / fit.totals).sum()) / 6
-    return bias / np.sqrt(2 * max(1, fit.degrees_of_freedom))
+    return bias / float(np.sqrt(2 * max(1, fit.degrees_of_freedom)))
 
 
 def _as_extreme(fit: ReversibleFit, tables: NDArray[np.int64]) -> int:

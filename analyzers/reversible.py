@@ -13,7 +13,7 @@ from scipy.special import expit, xlogy
 from detailed_balance.analyzers.action import Softplus
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError
-from detailed_balance.analyzers.flows import Pairs
+from detailed_balance.analyzers.flows import Pairs, add_at
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.solver import minimize_action
 
@@ -67,15 +67,13 @@ class ReversibleFit:
         """(m,) array: what each pair adds to twice the log likelihood ratio, 0 or more."""
         there, back = self.expected()
         excess = xlogy(self.forward, self.forward) - xlogy(self.forward, there)
-        return np.asarray(
-            2 * (excess + xlogy(self.backward, self.backward) - xlogy(self.backward, back))
-        )
+        excess += xlogy(self.backward, self.backward) - xlogy(self.backward, back)
+        return np.asarray(2 * excess, dtype=np.float64)
 
     def exits(self) -> NDArray[np.float64]:
         """(n,) array: the moves from each state to another of its component."""
-        pairs = self.pairs
-        out = np.bincount(pairs.first, self.forward, pairs.n_states)
-        return np.asarray(out + np.bincount(pairs.second, self.backward, pairs.n_states))
+        pairs, n = self.pairs, self.pairs.n_states
+        return add_at(pairs.first, self.forward, n) + add_at(pairs.second, self.backward, n)
 
     def kernel(self) -> Kernel:
         """Return the reversible kernel; rows sum to 1, self-loops as observed."""
@@ -86,7 +84,8 @@ class ReversibleFit:
             np.concatenate([pairs.first, pairs.second]),
             np.concatenate([pairs.second, pairs.first]),
         )
-        expected = csr_array((np.concatenate([there, back]), places), shape=(len(moves),) * 2)
+        shape = (len(moves), len(moves))
+        expected = csr_array((np.concatenate([there, back]), places), shape=shape)
         rows = (expected + diags_array(stays.astype(float))).multiply(1 / moves[:, None])
         return Kernel(self.counts.states, csr_array(rows), moves, "reversible")
 

@@ -98,8 +98,8 @@ def stationary_distribution(source: Source) -> StationaryDistribution:
     Examples
     --------
     >>> law = stationary_distribution([[0.9, 0.1], [0.3, 0.7]])
-    >>> law.to_table()
-    {'state': ['0', '1'], 'probability': [0.75, 0.25]}
+    >>> law.states, law.probabilities.round(6).tolist()
+    (('0', '1'), [0.75, 0.25])
     """
     states, kernel = move_kernel(source)
     classes = _closed_classes(kernel)
