@@ -34,8 +34,8 @@ class Attractor:
     depth : float
         The climb from it to the lowest pass into a deeper valley; inf for the deepest of a
         component.
-    saddle : tuple of str
-        The two states of that pass, the near side first; empty for the deepest.
+    saddle : str or None
+        The highest state of that pass; None for the deepest.
     into : str or None
         The deepest attractor behind the pass; None for the deepest.
     basin : tuple of str
@@ -49,7 +49,7 @@ class Attractor:
     state: str
     value: float
     depth: float
-    saddle: tuple[str, ...]
+    saddle: str | None
     into: str | None
     basin: tuple[str, ...]
     component: int
@@ -60,7 +60,7 @@ class Attractor:
         text = f"{self.state} attracts {len(self.basin)} states"
         if self.into is None:
             return f"{text} and is the lowest of its component"
-        return f"{text}; {self.depth:.2f} up to the pass {' - '.join(self.saddle)} to {self.into}"
+        return f"{text}; {self.depth:.2f} up to {self.saddle}, the pass to {self.into}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,10 +203,10 @@ def find_attractors(
 
 @dataclass(frozen=True, slots=True)
 class _Valley:
-    """How a valley is left: the climb, the pass, and the deepest state behind it."""
+    """How a valley is left: the climb, the highest state of the pass, the deepest behind it."""
 
     depth: float
-    saddle: tuple[int, ...] = ()
+    saddle: int | None = None
     into: int | None = None
 
 
@@ -244,8 +244,8 @@ def _flood(
         if (values[lowest(near)], lowest(near)) < (values[lowest(far)], lowest(far)):
             near, far = far, near
         low, into = lowest(near), lowest(far)
-        depth = max(values[near], values[far]) - values[low]
-        valleys[low] = _Valley(float(depth), (near, far), into)
+        saddle = near if values[near] >= values[far] else far
+        valleys[low] = _Valley(float(values[saddle] - values[low]), saddle, into)
         leader[low] = into
     return valleys
 
@@ -289,7 +289,7 @@ def _attractors(
             states[low],
             float(potential.values[low]),
             valley.depth,
-            tuple(states[i] for i in valley.saddle),
+            None if valley.saddle is None else states[valley.saddle],
             None if valley.into is None else states[valley.into],
             tuple(members[low]),
             int(components[low]),

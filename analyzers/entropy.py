@@ -149,7 +149,7 @@ def entropy_production(
 
     Notes
     -----
-    Chance makes flows unequal, so the plain value is too large: by about (E - n + c) / N near
+    Chance makes flows unequal, so the plain value is too large: by about 2 (E - n + c) / N near
     detailed balance, for E pairs, n states, c components and N moves. The bootstrap finds the
     bias of the data as they are; it cannot find what hides in pairs never walked.
 
