@@ -57,7 +57,8 @@ class Attractor:
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
-        text = f"{self.state} attracts {len(self.basin)} states"
+        others = len(self.basin) - 1
+        text = f"{self.state} attracts {others} other state{'' if others == 1 else 's'}"
         if self.into is None:
             return f"{text} and is the lowest of its component"
         return f"{text}; {self.depth:.2f} up to {self.saddle}, the pass to {self.into}"

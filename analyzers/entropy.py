@@ -54,7 +54,7 @@ class EntropyProduction:
         Of the interval.
     pairs, one_way_pairs : int
         The linked pairs, and how many were walked one way only: each of these entered with half
-        a move added both ways, so that the value is a lower bound.
+        a move added both ways; see `lower_bound`.
     untested_states : tuple of str
         States that lie on no directed loop.
     method : {"exact", "runs", "rows"}
@@ -81,7 +81,11 @@ class EntropyProduction:
 
     @property
     def lower_bound(self) -> bool:
-        """Whether the value can only be too small: some pair was walked one way only."""
+        """Whether some pair was walked one way only, so that the truth may lie far above.
+
+        A way back that was never seen enters as half a move; were it impossible, the entropy
+        production would be infinite.
+        """
         return self.one_way_pairs > 0 and self.method != "exact"
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,8 +125,9 @@ def entropy_production(
     Parameters
     ----------
     source : sequence of Trajectory, TransitionCounts, Kernel or (n, n) array of float
-        Of runs and counts, the strongly connected parts; of a kernel, its only closed class. START
-        and END never enter. A step is a move that was made: self-loops count, escapes do not.
+        Of runs and counts, the strongly connected parts; of a kernel, which is taken as known,
+        its only closed class. START and END never enter. A step is a move that was made:
+        self-loops count, escapes do not.
     confidence : float
         Of the interval.
     replicates : int

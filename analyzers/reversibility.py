@@ -203,7 +203,7 @@ def reversibility_test(
     Notes
     -----
     It cannot see driving without a loop, and takes the chain to be of first order, with the same
-    kernel in all runs: a mixture of two reversible agents need not be reversible.
+    kernel in all runs: short runs of two reversible agents, pooled, need not look reversible.
 
     References
     ----------

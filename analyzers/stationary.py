@@ -33,6 +33,13 @@ Source: TypeAlias = "TransitionCounts | Kernel | ArrayLike"
 DENSE_LIMIT = 300
 """Up to so many states the elimination is dense, and keeps every digit of small entries."""
 
+SWEEPS = 500
+"""A law that has not settled after so many steps is slow to mix, as on rings and grids, and there
+the fill of a factorisation is small."""
+
+SETTLED = 1e-13
+"""The largest relative change of any entry by one more step."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StationaryDistribution:
@@ -146,10 +153,27 @@ def stationary_vectors(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def irreducible_law(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
     """Return the (n,) stationary law of an irreducible kernel whose rows sum to 1."""
-    n = kernel.shape[0]
-    if n <= DENSE_LIMIT:
+    if kernel.shape[0] <= DENSE_LIMIT:
         return np.asarray(stationary_vectors(kernel.toarray()[None])[0])
+    law = _sweep(kernel)
+    return law if law is not None else _factor(kernel)
+
+
+def _sweep(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64] | None:
+    """Let a law run, lazily so that it cannot oscillate; None where it takes too long."""
+    entering = csr_array(kernel.T)
+    law = np.full(kernel.shape[0], 1 / kernel.shape[0])
+    for _ in range(SWEEPS):
+        after = (law + entering @ law) / 2
+        if np.all(np.abs(after - law) <= SETTLED * after):
+            return np.asarray(after / after.sum())
+        law = after
+    return None
+
+
+def _factor(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
     # One equation follows from the others: the weight of the most entered state is set to 1.
+    n = kernel.shape[0]
     last = int(np.argmax(kernel.sum(axis=0)))
     rest = np.delete(np.arange(n), last)
     system = (eye_array(n) - kernel.T).tocsc()[rest, :][:, rest]

@@ -16,7 +16,7 @@ from detailed_balance.analyzers import TransitionCounts, reversibility_test
 from detailed_balance.analyzers.reversible import ReversibleFit, fit_reversible
 
 STATES = 30
-ROW_REPLICATES = 59
+ROW_REPLICATES = 19
 
 
 def draw_chain(rng: np.random.Generator, drive: float) -> np.ndarray:
@@ -56,7 +56,7 @@ def rejections(steps: int, drive: float, trials: int, rows: bool) -> str:
     for seed in range(trials):
         rng = np.random.default_rng([seed, steps])
         counts = walk(rng, draw_chain(rng, drive), steps)
-        result = reversibility_test(counts, method="bootstrap", replicates=199, sweeps=5, seed=seed)
+        result = reversibility_test(counts, method="bootstrap", replicates=99, sweeps=3, seed=seed)
         by_law = float(chi2.sf(result.statistic, result.degrees_of_freedom))
         plain = row_bootstrap(result.fit, rng) if rows else np.nan
         rejected += np.array([result.pvalue, plain, by_law]) <= 0.05
@@ -78,12 +78,10 @@ def main() -> None:
     print("| moves | drive | bootstrap | rows | chi-square | shift |")
     print("|---|---|---|---|---|---|")
     for steps, drive, rows in [
-        (300, 0.0, True),
+        (10_000, 0.0, False),
         (1_000, 0.0, True),
-        (10_000, 0.0, True),
-        (100_000, 0.0, False),
-        (1_000, 1.0, False),
         (10_000, 0.5, False),
+        (1_000, 1.0, False),
     ]:
         print(rejections(steps, drive, trials, rows), flush=True)
 

@@ -140,7 +140,7 @@ def test_the_table_and_the_dictionary_are_json():
     assert result["attractors"]["state"] == ["3", "0", "5"]
     assert result["attractors"]["depth"][0] == "inf"
     assert result["settings"] == {"min_depth": 0.5}
-    assert report.describe().startswith("3 attracts 3 states and is the lowest")
+    assert report.describe().startswith("3 attracts 2 other states and is the lowest")
 
 
 @pytest.mark.parametrize("depth", [-1.0, float("nan")])

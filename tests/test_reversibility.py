@@ -203,6 +203,19 @@ def test_sparse_reversible_walks_are_seldom_rejected_where_the_chi_square_law_fa
     assert by_tables <= 120 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 120)) < by_law
 
 
+def test_pvalues_hold_however_short_the_walk_between_tables():
+    trials, low = 150, 0
+    for seed in range(trials):
+        rng = np.random.default_rng([seed, 1])
+        kernel, _ = reversible_kernel(rng, 6, spread=0.5)
+        rows = kernel / kernel.sum(axis=1, keepdims=True)
+        counts = np.array([rng.multinomial(12, row) for row in rows])
+        low += (
+            test_of(counts, method="bootstrap", replicates=19, sweeps=1, seed=seed).pvalue <= 0.25
+        )
+    assert low / trials == pytest.approx(0.25, abs=3 * np.sqrt(0.25 * 0.75 / trials))
+
+
 def test_driving_is_found_in_sparse_walks():
     rng = np.random.default_rng(1)
     kernel, _ = reversible_kernel(rng, 8)
