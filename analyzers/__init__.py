@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         check_violation_function,
         evaluate_action,
     )
+    from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.guard_rules import StuckRules
     from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
     from detailed_balance.analyzers.guard_watch import RunWatch
+    from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
+    from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
+    from detailed_balance.analyzers.hodge import HodgeDecomposition, hodge_decomposition
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
@@ -38,13 +42,20 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.run_evidence import RunEvidence
+    from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
     from detailed_balance.analyzers.solution import Progress
+    from detailed_balance.analyzers.stationary import (
+        StationaryDistribution,
+        stationary_distribution,
+    )
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 
 __all__ = [
     "END",
     "START",
     "BalanceMartingale",
+    "Attractor",
+    "AttractorReport",
     "BalanceReport",
     "Curve",
     "CustomViolation",
@@ -52,12 +63,16 @@ __all__ = [
     "Exponential",
     "FitCheck",
     "Forecast",
+    "EntropyProduction",
+    "Exponential",
+    "HodgeDecomposition",
     "Kernel",
     "KernelComparison",
     "LivePotential",
     "LoopEvidence",
     "MarkovOrderTest",
     "MergedEvidence",
+    "NetFluxes",
     "Outcome",
     "OutcomeScore",
     "Potential",
@@ -70,6 +85,9 @@ __all__ = [
     "RunWatch",
     "Softplus",
     "StuckRules",
+    "ReversibilityResult",
+    "Softplus",
+    "StationaryDistribution",
     "Trajectory",
     "TransitionCounts",
     "Trap",
@@ -80,12 +98,18 @@ __all__ = [
     "check_violation_function",
     "compare_kernels",
     "compare_potentials",
+    "entropy_production",
     "estimate_kernel",
     "estimate_potential",
     "evaluate_action",
+    "find_attractors",
     "find_traps",
     "forecast_outcome",
     "markov_order_test",
+    "hodge_decomposition",
+    "net_fluxes",
+    "reversibility_test",
+    "stationary_distribution",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -98,6 +122,7 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
+    "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "Violation", "check_balance"),
     "comparison": ("KernelComparison", "compare_kernels"),
     "counts": ("END", "START", "TransitionCounts"),
@@ -107,6 +132,9 @@ _HOMES = {
     "guard_watch": ("RunWatch",),
     "evidence": ("LoopEvidence", "MergedEvidence"),
     "drift": ("DriftMartingale",),
+    "entropy": ("EntropyProduction", "entropy_production"),
+    "flux": ("NetFluxes", "net_fluxes"),
+    "hodge": ("HodgeDecomposition", "hodge_decomposition"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
@@ -119,7 +147,9 @@ _HOMES = {
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "potential": ("Potential", "estimate_potential"),
     "run_evidence": ("RunEvidence",),
+    "reversibility": ("ReversibilityResult", "reversibility_test"),
     "solution": ("Progress",),
+    "stationary": ("StationaryDistribution", "stationary_distribution"),
     "trajectory": ("Outcome", "Trajectory"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
