@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.drift import DriftMartingale
+    from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
     from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
+    from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
     from detailed_balance.analyzers.forecast import (
         Curve,
         FitCheck,
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.guard_rules import StuckRules
     from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
     from detailed_balance.analyzers.guard_watch import RunWatch
-    from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
-    from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
     from detailed_balance.analyzers.hodge import HodgeDecomposition, hodge_decomposition
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
-    from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
+    from detailed_balance.analyzers.run_evidence import RunEvidence
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.stationary import (
         StationaryDistribution,
@@ -53,18 +53,17 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
-    "BalanceMartingale",
     "Attractor",
     "AttractorReport",
+    "BalanceMartingale",
     "BalanceReport",
     "Curve",
     "CustomViolation",
     "DriftMartingale",
+    "EntropyProduction",
     "Exponential",
     "FitCheck",
     "Forecast",
-    "EntropyProduction",
-    "Exponential",
     "HodgeDecomposition",
     "Kernel",
     "KernelComparison",
@@ -79,15 +78,14 @@ __all__ = [
     "PotentialComparison",
     "Progress",
     "Prospect",
+    "ReversibilityResult",
     "RunEvidence",
     "RunGuard",
     "RunScore",
     "RunWatch",
     "Softplus",
-    "StuckRules",
-    "ReversibilityResult",
-    "Softplus",
     "StationaryDistribution",
+    "StuckRules",
     "Trajectory",
     "TransitionCounts",
     "Trap",
@@ -105,8 +103,8 @@ __all__ = [
     "find_attractors",
     "find_traps",
     "forecast_outcome",
-    "markov_order_test",
     "hodge_decomposition",
+    "markov_order_test",
     "net_fluxes",
     "reversibility_test",
     "stationary_distribution",
@@ -122,35 +120,93 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
-    "attractors": ("Attractor", "AttractorReport", "find_attractors"),
-    "balance": ("BalanceReport", "Violation", "check_balance"),
-    "comparison": ("KernelComparison", "compare_kernels"),
-    "counts": ("END", "START", "TransitionCounts"),
+    "attractors": (
+        "Attractor",
+        "AttractorReport",
+        "find_attractors",
+    ),
+    "balance": (
+        "BalanceReport",
+        "Violation",
+        "check_balance",
+    ),
+    "comparison": (
+        "KernelComparison",
+        "compare_kernels",
+    ),
+    "counts": (
+        "END",
+        "START",
+        "TransitionCounts",
+    ),
+    "displacement": (
+        "PotentialComparison",
+        "compare_potentials",
+    ),
+    "drift": ("DriftMartingale",),
+    "entropy": (
+        "EntropyProduction",
+        "entropy_production",
+    ),
+    "evidence": (
+        "LoopEvidence",
+        "MergedEvidence",
+    ),
+    "flux": (
+        "NetFluxes",
+        "net_fluxes",
+    ),
+    "forecast": (
+        "Curve",
+        "FitCheck",
+        "Forecast",
+        "Prospect",
+        "forecast_outcome",
+    ),
     "guard": ("RunGuard",),
     "guard_rules": ("StuckRules",),
-    "guard_scores": ("OutcomeScore", "RunScore"),
+    "guard_scores": (
+        "OutcomeScore",
+        "RunScore",
+    ),
     "guard_watch": ("RunWatch",),
-    "evidence": ("LoopEvidence", "MergedEvidence"),
-    "drift": ("DriftMartingale",),
-    "entropy": ("EntropyProduction", "entropy_production"),
-    "flux": ("NetFluxes", "net_fluxes"),
-    "hodge": ("HodgeDecomposition", "hodge_decomposition"),
-    "kernel": ("Kernel", "estimate_kernel"),
-    "landscape": ("Trap", "TrapReport", "find_traps"),
+    "hodge": (
+        "HodgeDecomposition",
+        "hodge_decomposition",
+    ),
+    "kernel": (
+        "Kernel",
+        "estimate_kernel",
+    ),
+    "landscape": (
+        "Trap",
+        "TrapReport",
+        "find_traps",
+    ),
     "live": ("LivePotential",),
+    "markov": (
+        "MarkovOrderTest",
+        "markov_order_test",
+    ),
     "martingale": ("BalanceMartingale",),
-    "displacement": ("PotentialComparison", "compare_potentials"),
-    "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
-    "kernel": ("Kernel", "estimate_kernel"),
-    "landscape": ("Trap", "TrapReport", "find_traps"),
-    "live": ("LivePotential",),
-    "markov": ("MarkovOrderTest", "markov_order_test"),
-    "potential": ("Potential", "estimate_potential"),
+    "potential": (
+        "Potential",
+        "estimate_potential",
+    ),
+    "reversibility": (
+        "ReversibilityResult",
+        "reversibility_test",
+    ),
     "run_evidence": ("RunEvidence",),
-    "reversibility": ("ReversibilityResult", "reversibility_test"),
     "solution": ("Progress",),
-    "stationary": ("StationaryDistribution", "stationary_distribution"),
-    "trajectory": ("Outcome", "Trajectory"),
+    "stationary": (
+        "StationaryDistribution",
+        "stationary_distribution",
+    ),
+    "trajectory": (
+        "Outcome",
+        "Trajectory",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
