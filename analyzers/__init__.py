@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         check_violation_function,
         evaluate_action,
     )
-    from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+    from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.guard import RunGuard
     from detailed_balance.analyzers.guard_rules import StuckRules
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
+    from detailed_balance.analyzers.violation import Violation
 
 __all__ = [
     "END",
@@ -56,6 +58,8 @@ __all__ = [
     "estimate_potential",
     "evaluate_action",
     "find_traps",
+    "needed_attempts",
+    "needed_one_way",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -68,7 +72,7 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
-    "balance": ("BalanceReport", "Violation", "check_balance"),
+    "balance": ("BalanceReport", "check_balance"),
     "counts": ("END", "START", "TransitionCounts"),
     "guard": ("RunGuard",),
     "guard_rules": ("StuckRules",),
@@ -78,8 +82,10 @@ _HOMES = {
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
     "potential": ("Potential", "estimate_potential"),
+    "power": ("needed_attempts", "needed_one_way"),
     "solution": ("Progress",),
     "trajectory": ("Outcome", "Trajectory"),
+    "violation": ("Violation",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
