@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -103,16 +103,17 @@ def _exits_seen(counts: TransitionCounts, found: Sequence[Violation]) -> dict[st
 
 
 def _exits_allowed(graph: AgentGraph) -> dict[str, set[str]]:
-    edges = (
-        ((source, target) for source, targets in graph.items() for target in targets)
-        if isinstance(graph, Mapping)
-        else graph
-    )
     exits: dict[str, set[str]] = {}
-    for source, target in edges:
-        if source != target and target not in BOUNDARIES:
-            exits.setdefault(source, set()).add(target)
-    return exits
+    for source, targets in _targets(graph):
+        exits.setdefault(source, set()).update(targets)
+    return {source: targets - BOUNDARIES - {source} for source, targets in exits.items()}
+
+
+def _targets(graph: AgentGraph) -> Iterator[tuple[str, Collection[str]]]:
+    if isinstance(graph, Mapping):
+        yield from graph.items()
+    else:
+        yield from ((source, (target,)) for source, target in graph)
 
 
 def compare_with_baseline(
@@ -163,7 +164,7 @@ def compare_with_outcomes(
     often = rounds >= cuts
     tables = [_split_counts(~success, column) for column in often.T]
     words = [_tell(table, cut) for table, cut in zip(tables, cuts, strict=True)]
-    in_good = often[success].any(axis=0).tolist()
+    in_good = [table[1][0] > 0 for table in tables]
     return _judge(found, tables, in_good, words, alpha, correction)
 
 
@@ -250,7 +251,7 @@ def _judge(
             odds = float(test.statistic)
             evidence = more if kind == "suspect" else alike
             v = replace(v, kind=kind, evidence=evidence, odds_ratio=odds, odds_pvalue=p)
-        elif np.isnan(v.odds_ratio):
+        elif np.isnan(v.odds_pvalue):
             v = replace(v, odds_ratio=float(test.statistic), odds_pvalue=p)
         result.append(v)
     return result
