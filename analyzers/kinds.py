@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from scipy.stats import false_discovery_control, fisher_exact
@@ -111,7 +111,7 @@ def _exits_allowed(graph: AgentGraph) -> dict[str, set[str]]:
 
 def _targets(graph: AgentGraph) -> Iterator[tuple[str, Collection[str]]]:
     if isinstance(graph, Mapping):
-        yield from graph.items()
+        yield from cast("Mapping[str, Collection[str]]", graph).items()
     else:
         yield from ((source, (target,)) for source, target in graph)
 

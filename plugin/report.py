@@ -226,9 +226,9 @@ def analyze(
     tell(_ESTIMATING, 0, 0)
     potential, warnings = _estimate(counts, violation, attempts, min_attempts, tell)
     tell("Testing loops", 0, 0)
-    runs, skipped = trajectories, ()
-    if runs is None:
-        runs, skipped = _find_runs(source, context, reader_options)
+    runs, skipped = (
+        _find_runs(source, context, reader_options) if trajectories is None else (trajectories, ())
+    )
     balance = _check(
         counts,
         potential,
