@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ LOOP = "abc"
 
 def run_of(states, *, success=None, name=None):
     path = (START, *states, END)
-    return Trajectory(tuple(zip(path, path[1:], strict=False)), name, success=success)
+    return Trajectory(tuple(pairwise(path)), name, success=success)
 
 
 def counts_of(runs):
@@ -46,7 +47,7 @@ def the_loop(report):
         ("abxca", "abc", 0),
         ("aabbca", "abc", 1),
         ("abca", "cba", 0),
-        ("babcabcxcab", "abc", 2),
+        ("babcabcxcab", "abc", 1),
     ],
 )
 def test_rounds_are_those_counted_by_hand(states, loop, rounds):
@@ -67,8 +68,7 @@ def test_a_loop_of_failed_runs_is_suspect_with_the_odds_ratio_counted_by_hand():
     assert violation.odds_ratio == pytest.approx((16 / 4) / (10 / 90))
     expected = fisher_exact([[16, 4], [10, 90]], alternative="greater").pvalue
     assert violation.odds_pvalue >= expected  # adjusted for the violations there are
-    assert "walked in 16 of 20 failed runs and in 10 of 100 successful ones" in str(violation)
-    assert violation.describe().count(".") == str(violation.describe()).count(".")
+    assert "walked in 16 of 20 failed runs and in 10 of 100 successful ones" in violation.describe()
 
 
 def test_a_loop_that_failed_and_successful_runs_walk_alike_is_habitual():
