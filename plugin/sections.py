@@ -282,10 +282,8 @@ def settings_section(report: Report) -> Section:
     residuals = potential.residuals
     baseline = "none" if report.baseline is None else report.baseline.description
     rows = (
-        (
-            "alpha",
-            f"{balance.alpha:g} (false discovery rate of the loops, {_NAMES[balance.correction]})",
-        ),
+        ("alpha", f"{balance.alpha:g} (false discovery rate of the loops)"),
+        ("correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"),
         ("violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"),
         ("attempts", _show_attempts(potential)),
         ("errors", f"{balance.errors} (of the pairs' log ratios)"),

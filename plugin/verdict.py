@@ -136,16 +136,16 @@ def _about_findings(balance: BalanceReport, compared: bool) -> Iterator[str]:
         f"{times(worst.counts[1])} the other."
     )
     if worst.kind == "suspect":
-        odds = f"with {format_number(worst.odds_ratio)} times the odds"
-        there = odds if isfinite(worst.odds_ratio) else "and never in the good ones"
-        yield f"It is suspect: {worst.evidence}, {there}."
+        odds = f", with {format_number(worst.odds_ratio)} times the odds"
+        never = ", which does not hold it at all" if "baseline" in worst.evidence else ""
+        yield f"It is suspect: {worst.evidence}{odds if isfinite(worst.odds_ratio) else never}."
     unclassified = [violation for violation in broken if violation.kind == "unclassified"]
     if unclassified and compared:
         yield (
             f"The baseline does not hold {count_noun(len(unclassified), 'unclassified loop')}, and "
             "is too small to tell whether that means anything: record more runs that went well."
         )
-    elif any(isnan(violation.odds_ratio) for violation in unclassified):
+    elif any(isnan(v.odds_pvalue) for v in unclassified):
         yield (
             "Whether that is a fault or a work-flow, only a comparison tells: record runs that "
             "went well and give them as the baseline (--baseline good_runs.jsonl), or record runs "
@@ -153,8 +153,8 @@ def _about_findings(balance: BalanceReport, compared: bool) -> Iterator[str]:
         )
     elif unclassified:
         yield (
-            f"No successful run walks {count_noun(len(unclassified), 'unclassified loop')}, and "
-            "the failed ones are too few to tell whether that means anything: record more runs."
+            f"Outcomes do not explain {count_noun(len(unclassified), 'unclassified loop')}: no "
+            "successful run walks it round, and too few failed ones do. Record more runs."
         )
 
 
