@@ -42,7 +42,7 @@ def make_totals(ends: tuple[Any, Any], states: int) -> Matrix:
 
 
 def plain_triangles(neighbours: list[set[int]]) -> int:
-    """Count triangles as one would by hand: each pair of later neighbours, is it a link?"""
+    """Count triangles as one would by hand: look up each pair of later neighbours."""
     later = [{j for j in around if j > i} for i, around in enumerate(neighbours)]
     return sum(k in later[j] for around in later for j, k in combinations(sorted(around), 2))
 
