@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
+    from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.drift import DriftMartingale
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
     from detailed_balance.analyzers.run_evidence import RunEvidence
+    from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.stationary import (
         StationaryDistribution,
         stationary_distribution,
     )
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
+    from detailed_balance.analyzers.violation import Violation
 
 __all__ = [
     "END",
@@ -108,6 +111,8 @@ __all__ = [
     "net_fluxes",
     "reversibility_test",
     "stationary_distribution",
+    "needed_attempts",
+    "needed_one_way",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -163,6 +168,8 @@ _HOMES = {
         "Prospect",
         "forecast_outcome",
     ),
+    "balance": ("BalanceReport", "check_balance"),
+    "counts": ("END", "START", "TransitionCounts"),
     "guard": ("RunGuard",),
     "guard_rules": ("StuckRules",),
     "guard_scores": (
@@ -207,6 +214,11 @@ _HOMES = {
         "Outcome",
         "Trajectory",
     ),
+    "potential": ("Potential", "estimate_potential"),
+    "power": ("needed_attempts", "needed_one_way"),
+    "solution": ("Progress",),
+    "trajectory": ("Outcome", "Trajectory"),
+    "violation": ("Violation",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

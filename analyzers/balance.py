@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
-from scipy.stats import false_discovery_control, fisher_exact, norm
+from scipy.stats import norm
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.loops import LoopTable, find_loops, lookup
+from detailed_balance.analyzers.kinds import (
+    AgentGraph,
+    compare_with_baseline,
+    compare_with_outcomes,
+    mark_structural,
+)
+from detailed_balance.analyzers.loops import Correction, LoopTable, find_loops, loop_shares
 from detailed_balance.analyzers.pairs import (
     Errors,
     OneWayTable,
@@ -20,65 +27,12 @@ from detailed_balance.analyzers.pairs import (
     pair_statistics,
 )
 from detailed_balance.analyzers.potential import Potential, estimate_potential
-from detailed_balance.analyzers.tables import Table, plain, times, to_frame
+from detailed_balance.analyzers.power import POWER, needed_attempts
+from detailed_balance.analyzers.tables import Table, plain, to_frame
+from detailed_balance.analyzers.trajectory import Trajectory
+from detailed_balance.analyzers.violation import Kind, Violation
 
 __all__ = ["BalanceReport", "Kind", "Violation", "check_balance"]
-
-Kind: TypeAlias = Literal["structural", "habitual", "suspect", "unclassified"]
-"""What a violation is, by evidence; see `Violation.kind`."""
-
-POWER = 0.8
-"""The chance of finding a violation, wherever this library says how much data is enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A loop that the agent is driven round.
-
-    Parameters
-    ----------
-    loop : tuple of str
-        The states in the order in which they are walked; the last leads back to the first.
-    affinity : float
-        Log of forward over backward counts, multiplied up along the loop; in nats, above 0.
-    error : float
-        Its standard error.
-    pvalue : float
-        Adjusted for the number of loops tested (Benjamini and Hochberg).
-    counts : (int, int)
-        The smallest count along the loop, forward and backward: it was walked at most so often.
-    kind : {"structural", "habitual", "suspect", "unclassified"}
-        Structural: each step was the only exit ever seen from its state, so the loop is driven by
-        design. Habitual: the baseline walks it as often. Suspect: walked more often than in the
-        baseline. Unclassified: there was nothing to compare with.
-    odds_ratio : float
-        Odds of walking this loop here over those in the baseline; NaN without a baseline.
-    trajectories : tuple of str
-        Examples that walked it, where the source knows trajectories.
-    """
-
-    loop: tuple[str, ...]
-    affinity: float
-    error: float
-    pvalue: float
-    counts: tuple[int, int]
-    kind: Kind = "unclassified"
-    odds_ratio: float = float("nan")
-    trajectories: tuple[str, ...] = ()
-
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the confidence interval of the affinity, in nats."""
-        half = float(norm.ppf(0.5 + confidence / 2)) * self.error
-        return self.affinity - half, self.affinity + half
-
-    def describe(self) -> str:
-        """Say in one sentence what was found."""
-        path = " -> ".join((*self.loop, self.loop[0]))
-        return (
-            f"{path} is driven ({self.kind}): affinity {self.affinity:.2f} +- {self.error:.2f} "
-            f"nats, adjusted p = {self.pvalue:.2g}, walked at most "
-            f"{times(self.counts[0])} this way round and {times(self.counts[1])} the other"
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +65,8 @@ class BalanceReport:
         The false discovery rate of `violations`.
     errors : str
         The error formula.
+    correction : str
+        How the p-values were adjusted.
     potential : Potential
         The potential that the pairs were held against.
     """
@@ -126,6 +82,7 @@ class BalanceReport:
     pvalue: float
     alpha: float
     errors: Errors
+    correction: Correction
     potential: Potential
 
     def detectable_affinity(self) -> float:
@@ -137,6 +94,16 @@ class BalanceReport:
             return float("inf")
         level = norm.isf(self.alpha / 2 / len(self.loops)) + norm.ppf(POWER)
         return float(level * self.loops.error.min())
+
+    def needed_attempts(self, affinity: float = 1.0) -> int:
+        """Return how often each pair of states in a loop must be walked to show an affinity.
+
+        Both ways together, for the shortest loop seen, at level alpha over all loops seen, with
+        80% probability; see `needed_attempts`.
+        """
+        tests = max(1, len(self.loops) + self.loops.untested)
+        length = min(map(len, self.loops.members), default=3)
+        return needed_attempts(affinity, length=length, tests=tests, alpha=self.alpha)
 
     def to_table(self) -> Table:
         """Return the loops, strongest first; see `LoopTable`."""
@@ -163,7 +130,11 @@ class BalanceReport:
             "explained": self.explained,
             "pvalue": self.pvalue,
             "detectable_affinity": self.detectable_affinity(),
-            "settings": {"alpha": self.alpha, "errors": self.errors},
+            "settings": {
+                "alpha": self.alpha,
+                "errors": self.errors,
+                "correction": self.correction,
+            },
         }
         return dict(plain(result))
 
@@ -174,7 +145,10 @@ def check_balance(
     *,
     alpha: float = 0.05,
     errors: Errors = "multinomial",
+    correction: Correction = "bh",
     baseline: TransitionCounts | None = None,
+    trajectories: Iterable[Trajectory] | None = None,
+    graph: AgentGraph | None = None,
 ) -> BalanceReport:
     """Hold the recorded transitions against detailed balance, pair by pair and loop by loop.
 
@@ -189,8 +163,17 @@ def check_balance(
     errors : {"multinomial", "paper"}
         Variance of a pair's log ratio: 1/n_fg - 1/N_f + 1/n_gf - 1/N_g, or the paper's, with plus
         signs, which is too large and pulls its chi-square per degree of freedom under 1.
+    correction : {"bh", "by"}
+        How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and
+        Yekutieli, which holds however the tests depend on one another, and finds less.
     baseline : TransitionCounts
         Of runs that were as they should be; tells habitual loops from suspect ones.
+    trajectories : iterable of Trajectory
+        Runs, as examples; where there are successes and failures among them, they tell habitual
+        loops from suspect ones too. Read only where there is a violation.
+    graph : mapping of str to collection of str, or iterable of (str, str)
+        The moves that the agent's graph allows. It decides which loops are structural, which
+        otherwise the exits seen do.
 
     Returns
     -------
@@ -217,27 +200,36 @@ def check_balance(
     """
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
-    if errors not in get_args(Errors):
-        raise InvalidInputError(f"errors={errors!r}; allowed are {', '.join(get_args(Errors))}")
+    _check_choice("errors", errors, get_args(Errors))
+    _check_choice("correction", correction, get_args(Correction))
     counts = counts.without_boundaries()
     potential = potential if potential is not None else estimate_potential(counts)
     counts = counts.restrict(potential.states)
     pairs = compare_pairs(counts, potential, errors)
-    loops = find_loops(counts)
+    loops = find_loops(counts, correction=correction)
+    found = _classify(
+        _violations(counts, loops, alpha), counts, alpha, correction, baseline, trajectories, graph
+    )
     report = BalanceReport(
         pairs,
         list_one_way_pairs(counts, potential),
         loops,
-        _violations(counts, loops, alpha, baseline),
+        tuple(found),
         **pair_statistics(pairs),
         pvalue=float(loops.adjusted.min()) if len(loops) else float("nan"),
         alpha=alpha,
         errors=errors,
+        correction=correction,
         potential=potential,
     )
     if not len(loops):
         raise InsufficientDataError(_no_loop(loops.untested), report)
     return report
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidInputError(f"{name}={value!r}; allowed are {', '.join(allowed)}")
 
 
 def _no_loop(untested: int) -> str:
@@ -252,63 +244,36 @@ def _no_loop(untested: int) -> str:
     )
 
 
-def _violations(
-    counts: TransitionCounts, loops: LoopTable, alpha: float, baseline: TransitionCounts | None
-) -> tuple[Violation, ...]:
-    found = [
+def _violations(counts: TransitionCounts, loops: LoopTable, alpha: float) -> list[Violation]:
+    found = np.flatnonzero(loops.adjusted <= alpha).tolist()
+    shares = loop_shares(counts, [loops.members[i] for i in found])
+    return [
         Violation(
             loops.names(i),
             float(loops.affinity[i]),
             float(loops.error[i]),
             float(loops.adjusted[i]),
             (int(loops.forward[i]), int(loops.backward[i])),
-            kind="structural" if _only_exits(counts, loops.members[i]) else "unclassified",
+            flux_share=share,
         )
-        for i in np.flatnonzero(loops.adjusted <= alpha).tolist()
+        for i, share in zip(found, shares, strict=True)
     ]
-    return tuple(found if baseline is None else _against(found, counts, baseline, alpha))
 
 
-def _only_exits(counts: TransitionCounts, loop: tuple[int, ...]) -> bool:
-    """Say whether each state of the loop was only ever left for the next one."""
-    rows = counts.counts[list(loop), :].tocsr()
-    exits = np.diff(rows.indptr) - (counts.counts.diagonal()[list(loop)] > 0)
-    return bool(np.all(exits == 1))
-
-
-def _against(
-    found: list[Violation], counts: TransitionCounts, baseline: TransitionCounts, alpha: float
+def _classify(
+    found: list[Violation],
+    counts: TransitionCounts,
+    alpha: float,
+    correction: Correction,
+    baseline: TransitionCounts | None,
+    trajectories: Iterable[Trajectory] | None,
+    graph: AgentGraph | None,
 ) -> list[Violation]:
-    """Tell habitual violations from suspect ones by Fisher's exact test against a baseline."""
     if not found:
         return found
-    walked = [_times_walked(baseline, violation.loop) for violation in found]
-    tests = [
-        fisher_exact(
-            np.array([[v.counts[0], counts.total - v.counts[0]], [times, baseline.total - times]]),
-            alternative="greater",
-        )
-        for v, times in zip(found, walked, strict=True)
-    ]
-    adjusted = false_discovery_control([test.pvalue for test in tests])
-    return [
-        replace(v, odds_ratio=float(test.statistic), kind=_kind(v.kind, p <= alpha, times))
-        for v, test, p, times in zip(found, tests, adjusted, walked, strict=True)
-    ]
-
-
-def _kind(kind: Kind, over_represented: bool, times_in_baseline: int) -> Kind:
-    if kind == "structural":
-        return kind
-    if over_represented:
-        return "suspect"
-    # A rare loop that a small baseline happens not to hold proves nothing either way.
-    return "habitual" if times_in_baseline else "unclassified"
-
-
-def _times_walked(counts: TransitionCounts, loop: tuple[str, ...]) -> int:
-    """Return the smallest count along the loop, 0 where a state of it is unknown."""
-    if not set(loop) <= set(counts.states):
-        return 0
-    ends = np.array([counts.index(state) for state in loop])
-    return int(lookup(counts.counts, ends, np.roll(ends, -1)).min())
+    found = mark_structural(found, counts, graph)
+    if trajectories is not None:
+        found = compare_with_outcomes(found, trajectories, alpha, correction)
+    if baseline is not None:
+        found = compare_with_baseline(found, counts, baseline, alpha, correction)
+    return found

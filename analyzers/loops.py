@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.stats import false_discovery_control, norm
 
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.cycles import find_triangles, fundamental_cycles
+from detailed_balance.analyzers.driven import search_driven_loops, split_moves
+from detailed_balance.analyzers.lookup import lookup
 from detailed_balance.analyzers.tables import Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LoopTable", "find_loops", "find_triangles", "fundamental_cycles", "lookup"]
+__all__ = [
+    "Correction",
+    "LoopTable",
+    "find_loops",
+    "lookup",
+    "loop_shares",
+]
+
+Correction: TypeAlias = Literal["bh", "by"]
+"""How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and Yekutieli,
+which holds under any dependence and finds less."""
 
 MIN_PAIR_COUNT = 5
 """Loops with a pair walked fewer times (both ways together) are not tested."""
@@ -25,14 +38,10 @@ MIN_PAIR_COUNT = 5
 SMALL_COUNT = 10
 """Loops with a smaller count on some edge get 1/2 added to all their counts."""
 
-WEDGES_AT_ONCE = 4_000_000
-"""How many pairs of edges the search for triangles holds in memory at a time."""
-
 Z95 = 1.959964
 """Standard errors on each side of a 95% interval."""
 
-MAX_CYCLES = 10_000
-"""How many cycles longer than a triangle are tested, the most walked ones."""
+_Moves: TypeAlias = csr_array[Any, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +62,13 @@ class LoopTable:
     error : (m,) array of float
         Its standard error: the root of the sum of 1/n over the loop's counts.
     pvalue, adjusted : (m,) arrays of float
-        Two-sided p-value of A = 0, and the same adjusted for the number of loops
-        (Benjamini and Hochberg).
+        P-value of A = 0, two-sided where the loop was not searched for, and the same adjusted for
+        the number of loops.
     forward, backward : (m,) arrays of int
         The smallest count along the loop, each way round: it was walked at most so often.
+    searched : (m,) array of bool
+        True where the loop was found by its excess in one half of the moves; then `affinity`,
+        `error` and `pvalue` are those of the other half, which did not choose it.
     untested : int
         Loops left out because a pair of theirs was walked fewer than 5 times.
 
@@ -74,6 +86,7 @@ class LoopTable:
     adjusted: NDArray[np.float64]
     forward: NDArray[np.int64]
     backward: NDArray[np.int64]
+    searched: NDArray[np.bool_]
     untested: int
 
     def __len__(self) -> int:
@@ -84,7 +97,7 @@ class LoopTable:
         return tuple(self.states[i] for i in self.members[loop])
 
     def to_table(self) -> Table:
-        """Return the columns loop, affinity, error, pvalue, adjusted, forward, backward."""
+        """Return the fields as columns, the loops by their names."""
         return {
             "loop": [self.names(i) for i in range(len(self))],
             "affinity": self.affinity.tolist(),
@@ -93,11 +106,20 @@ class LoopTable:
             "adjusted": self.adjusted.tolist(),
             "forward": self.forward.tolist(),
             "backward": self.backward.tolist(),
+            "searched": self.searched.tolist(),
         }
 
 
-def find_loops(counts: TransitionCounts, *, min_pair_count: int = MIN_PAIR_COUNT) -> LoopTable:
-    """Test the triangles and a basis of the longer cycles of a graph.
+def find_loops(
+    counts: TransitionCounts,
+    *,
+    min_pair_count: int = MIN_PAIR_COUNT,
+    correction: Correction = "bh",
+) -> LoopTable:
+    """Test the triangles, a basis of the longer cycles, and the longer loops most driven.
+
+    The last are searched in a random half of the moves and tested in the other, one-sided in the
+    direction found, because a loop that was chosen for its excess would otherwise always show it.
 
     Parameters
     ----------
@@ -106,6 +128,8 @@ def find_loops(counts: TransitionCounts, *, min_pair_count: int = MIN_PAIR_COUNT
     min_pair_count : int
         Pairs walked fewer times, both ways together, carry no test. The choice does not look at
         the direction of a move, so it does not bend the tests.
+    correction : {"bh", "by"}
+        How the p-values are adjusted for their number.
 
     Returns
     -------
@@ -128,108 +152,122 @@ def find_loops(counts: TransitionCounts, *, min_pair_count: int = MIN_PAIR_COUNT
     moves.setdiag(0)
     moves.eliminate_zeros()
     totals = (moves + moves.T).tocsr()
-    loops = find_triangles(totals) + fundamental_cycles(totals)
-    return _test_loops(counts.states, moves, loops, min_pair_count)
+    triangles, basis = find_triangles(totals), fundamental_cycles(totals)
+    known = set(map(_either_way, basis))
+    seen, unseen = split_moves(moves)
+    found = [loop for loop in search_driven_loops(seen) if _either_way(loop) not in known]
+    fixed, searched, walked = (
+        _measure(part, loops, min_pair_count)
+        for part, loops in ((moves, triangles + basis), (unseen, found), (moves, found))
+    )
+    return _make_table(counts.states, fixed, searched, walked, correction)
 
 
-def find_triangles(totals: csr_array[Any, tuple[int, int]]) -> list[tuple[int, ...]]:
-    """List the triangles of a symmetric (n, n) graph, each once.
+def loop_shares(counts: TransitionCounts, loops: Sequence[tuple[int, ...]]) -> list[float]:
+    """Return the share of the net moves, sum |n_fg - n_gf|, that each loop can account for.
 
-    Each edge points to its end of higher degree, and pairs of edges out of one state are looked
-    up as an edge: at most m sqrt(m) of them for m edges.
+    A loop carries at most the smallest net count along it, once for each of its steps.
+
+    Examples
+    --------
+    >>> edges = [("a", "b", 9), ("b", "c", 7), ("c", "a", 7), ("b", "a", 1), ("b", "d", 3)]
+    >>> loop_shares(TransitionCounts.from_edges(edges), [(0, 1, 2)])  # 3 * 7 / (8 + 7 + 7 + 3)
+    [0.84]
     """
-    n = totals.shape[0]
-    degree = np.diff(totals.indptr)
-    rank = np.empty(n, dtype=np.int64)
-    rank[np.lexsort((np.arange(n), degree))] = np.arange(n)
-    source = np.repeat(np.arange(n), degree)
-    up = rank[source] < rank[totals.indices]
-    tail, head = source[up], totals.indices[up].astype(np.int64)
-    start = np.searchsorted(tail, np.arange(n + 1))
-    keys = np.sort(tail * n + head)
-    fan = np.diff(start)[head]
-    found: list[tuple[int, ...]] = []
-    for part in _batches(fan, WEDGES_AT_ONCE):
-        edge = np.repeat(part, fan[part])
-        offset = np.arange(len(edge)) - np.repeat(np.cumsum(fan[part]) - fan[part], fan[part])
-        third = head[start[head[edge]] + offset]
-        key = tail[edge] * n + third
-        hit = keys[np.minimum(np.searchsorted(keys, key), len(keys) - 1)] == key
-        found += zip(
-            tail[edge[hit]].tolist(), head[edge[hit]].tolist(), third[hit].tolist(), strict=True
-        )
-    return found
+    net = (counts.counts - counts.counts.T).tocsr()
+    total = float(np.abs(net.data).sum()) / 2
+    if not loops or not total:
+        return [0.0] * len(loops)
+    source, target, starts, lengths = _edges_of(loops)
+    least = np.maximum(_reduce(np.minimum, lookup(net, source, target), starts), 0)
+    shares: list[float] = (least * lengths / total).tolist()
+    return shares
 
 
-def fundamental_cycles(
-    totals: csr_array[Any, tuple[int, int]], *, limit: int = MAX_CYCLES
-) -> list[tuple[int, ...]]:
-    """List a basis of the cycles of a symmetric graph, without the triangles.
-
-    Each edge outside the spanning tree of the most walked pairs closes one cycle; the `limit`
-    most walked of these edges are taken.
-    """
-    cost = csr_array((1.0 / totals.data, totals.indices, totals.indptr), shape=totals.shape)
-    tree = minimum_spanning_tree(cost)
-    tree = (tree + tree.T).tocsr()
-    parent, depth = _root_trees(tree)
-    edges = totals.tocoo()
-    outside = (edges.row < edges.col) & (lookup(tree, edges.row, edges.col) == 0)
-    strongest = np.argsort(-edges.data[outside], kind="stable")[:limit]
-    pairs = zip(edges.row[outside][strongest], edges.col[outside][strongest], strict=True)
-    cycles = (_tree_path(parent, depth, int(i), int(j)) for i, j in pairs)
-    return [cycle for cycle in cycles if len(cycle) > 3]
-
-
-def lookup(matrix: Any, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
-    """Return the (m,) entries of a sparse matrix at (rows, columns), 0 where there are none."""
-    entries, n = matrix.tocoo(), matrix.shape[1]
-    if not entries.nnz:
-        return np.zeros(len(rows), dtype=entries.dtype)
-    keys = entries.row.astype(np.int64) * n + entries.col
-    place = np.argsort(keys, kind="stable")
-    keys, data = keys[place], entries.data[place]
-    wanted = np.asarray(rows, dtype=np.int64) * n + columns
-    where = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[where] == wanted, data[where], 0)
-
-
-def _test_loops(
-    states: tuple[str, ...],
-    moves: csr_array[Any, tuple[int, int]],
-    loops: list[tuple[int, ...]],
-    min_pair_count: int,
-) -> LoopTable:
-    """Test each loop for an affinity; all of them at once, their edges laid end to end."""
-    lengths = np.array([len(loop) for loop in loops], dtype=np.int64)
+def _edges_of(loops: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.int64], ...]:
+    """Return source and target of all edges laid end to end, and each loop's start and length."""
+    lengths = np.fromiter(map(len, loops), np.int64, len(loops))
     starts = np.cumsum(lengths) - lengths
-    source = np.array([state for loop in loops for state in loop], dtype=np.int64)
-    target = np.array([state for loop in loops for state in (*loop[1:], loop[0])], dtype=np.int64)
+    source = np.fromiter(chain.from_iterable(loops), np.int64, int(lengths.sum()))
+    following = np.arange(len(source)) + 1
+    following[starts + lengths - 1] = starts
+    return source, source[following], starts, lengths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """Loops with their affinities and smallest counts, and whether they can be tested."""
+
+    loops: list[tuple[int, ...]]
+    affinity: NDArray[np.float64]
+    error: NDArray[np.float64]
+    forward: NDArray[np.int64]
+    backward: NDArray[np.int64]
+    enough: NDArray[np.bool_]
+
+    @property
+    def walkable(self) -> NDArray[np.bool_]:
+        """(m,) array: whether each could be walked round, one way or the other."""
+        return np.maximum(self.forward, self.backward) > 0
+
+
+def _measure(moves: _Moves, loops: list[tuple[int, ...]], min_pair_count: int) -> _Measured:
+    """Measure all loops at once, their edges laid end to end."""
+    source, target, starts, lengths = _edges_of(loops)
     there, back = lookup(moves, source, target), lookup(moves, target, source)
     forward, backward = _reduce(np.minimum, there, starts), _reduce(np.minimum, back, starts)
-    walkable = np.maximum(forward, backward) > 0
-    tested = walkable & (_reduce(np.minimum, there + back, starts) >= min_pair_count)
     half = np.repeat(np.where(np.minimum(forward, backward) < SMALL_COUNT, 0.5, 0.0), lengths)
     with np.errstate(divide="ignore", invalid="ignore"):
         affinity = _reduce(np.add, np.log(there + half) - np.log(back + half), starts)
         error = np.sqrt(_reduce(np.add, 1 / (there + half) + 1 / (back + half), starts))
-    kept = np.flatnonzero(tested)
+    enough = _reduce(np.minimum, there + back, starts) >= min_pair_count
+    return _Measured(loops, affinity, error, forward, backward, enough)
+
+
+def _make_table(
+    states: tuple[str, ...],
+    fixed: _Measured,
+    searched: _Measured,
+    walked: _Measured,
+    correction: Correction,
+) -> LoopTable:
+    """Test the fixed loops both ways, the searched ones in the direction that was found."""
+    parts = (fixed, searched)
+    kept = [np.flatnonzero(part.walkable & part.enough) for part in parts]
+    loops = [part.loops[i] for part, use in zip(parts, kept, strict=True) for i in use]
+    affinity, error = (
+        np.concatenate([getattr(part, name)[use] for part, use in zip(parts, kept, strict=True)])
+        for name in ("affinity", "error")
+    )
+    # The counts shown are those of all moves; the searched loops were tested in half of them.
+    forward, backward = (
+        np.concatenate([getattr(fixed, name)[kept[0]], getattr(walked, name)[kept[1]]])
+        for name in ("forward", "backward")
+    )
+    one_sided = np.arange(len(loops)) >= len(kept[0])
+    z = affinity / error
+    pvalue = np.where(one_sided, norm.sf(z), 2 * norm.sf(np.abs(z)))
     # A longer loop through a driven one shares its push, but less of it for each of its steps.
-    push = (np.abs(affinity[kept]) - Z95 * error[kept]) / lengths[kept]
-    kept = kept[np.argsort(-push, kind="stable")]
-    turned = affinity[kept] < 0
-    pvalue = 2 * norm.sf(np.abs(affinity[kept]) / error[kept])
+    push = (np.abs(affinity) - Z95 * error) / np.fromiter(map(len, loops), float, len(loops))
+    order = np.argsort(-push, kind="stable")
+    turned = affinity < 0
     return LoopTable(
         states,
-        tuple(_oriented(loops[i], turn) for i, turn in zip(kept, turned, strict=True)),
-        np.abs(affinity[kept]),
-        error[kept],
-        pvalue,
-        false_discovery_control(pvalue) if len(kept) else pvalue,
-        np.where(turned, backward[kept], forward[kept]),
-        np.where(turned, forward[kept], backward[kept]),
-        int(np.count_nonzero(walkable & ~tested)),
+        tuple(_oriented(loops[i], bool(turned[i])) for i in order),
+        np.abs(affinity[order]),
+        error[order],
+        pvalue[order],
+        false_discovery_control(pvalue[order], method=correction) if len(loops) else pvalue,
+        np.where(turned, backward, forward)[order],
+        np.where(turned, forward, backward)[order],
+        one_sided[order],
+        int(np.count_nonzero(fixed.walkable & ~fixed.enough)),
     )
+
+
+def _either_way(loop: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the same tuple for a loop and its reverse, wherever they begin."""
+    return min(_oriented(loop, False), _oriented(loop, True))
 
 
 def _reduce(ufunc: np.ufunc, values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
@@ -240,34 +278,3 @@ def _oriented(loop: tuple[int, ...], turned: bool) -> tuple[int, ...]:
     loop = loop[::-1] if turned else loop
     first = loop.index(min(loop))
     return loop[first:] + loop[:first]
-
-
-def _batches(sizes: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
-    """Cut the places of `sizes` into runs that hold about `most` in all."""
-    batch = np.cumsum(sizes) // most
-    yield from np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(batch)) + 1)
-
-
-def _root_trees(tree: Any) -> tuple[list[int], list[int]]:
-    """Return the parent and the depth of each state, all trees hung on one extra root, state n."""
-    n = tree.shape[0]
-    _, labels = connected_components(tree, directed=False)
-    _, tops = np.unique(labels, return_index=True)
-    trees = tree.tocoo()
-    rows = np.concatenate([trees.row, np.full(len(tops), n)])
-    columns = np.concatenate([trees.col, tops])
-    hung = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n + 1, n + 1))
-    order, before = breadth_first_order(hung, n)
-    parent, depth = before.tolist(), [0] * (n + 1)
-    for state in order[1:].tolist():
-        depth[state] = depth[parent[state]] + 1
-    return parent, depth
-
-
-def _tree_path(parent: list[int], depth: list[int], i: int, j: int) -> tuple[int, ...]:
-    """Return the states on the tree's path from i to j."""
-    left, right = [i], [j]
-    while left[-1] != right[-1]:
-        side = left if depth[left[-1]] >= depth[right[-1]] else right
-        side.append(parent[side[-1]])
-    return (*left, *right[-2::-1])

@@ -104,6 +104,8 @@ class OneWayTable:
         0 where the potential falls without bound, since nothing would come back.
     pvalue : (m,) array of float
         The probability of seeing none of them, exp(-expected).
+    attempts : (m,) array of float
+        The attempts made from `target`, none of which led back.
     """
 
     source: tuple[str, ...]
@@ -111,18 +113,32 @@ class OneWayTable:
     count: NDArray[np.int64]
     expected: NDArray[np.float64]
     pvalue: NDArray[np.float64]
+    attempts: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.source)
 
+    def needed_attempts(self, alpha: float = 0.05) -> NDArray[np.float64]:
+        """Return how many attempts from `target`, none of them back, would be significant.
+
+        (m,) array, at level alpha over all m pairs; inf where nothing is expected back, because
+        the pair joins two components: balance says nothing about it, and no data will.
+        """
+        back = np.clip(self.expected / self.attempts, 0, 1)
+        with np.errstate(divide="ignore"):
+            needed = np.log(alpha / max(1, len(self))) / np.log1p(-back)
+        return np.maximum(np.ceil(np.where(back > 0, needed, np.inf)), 1)
+
     def to_table(self) -> Table:
-        """Return the columns source, target, count, expected and pvalue."""
+        """Return the columns source, target, count, expected, pvalue, attempts and needed."""
         return {
             "source": list(self.source),
             "target": list(self.target),
             "count": self.count.tolist(),
             "expected": self.expected.tolist(),
             "pvalue": self.pvalue.tolist(),
+            "attempts": self.attempts.tolist(),
+            "needed": self.needed_attempts().tolist(),
         }
 
 
@@ -170,6 +186,7 @@ def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWay
         n.astype(np.int64),
         expected,
         np.exp(-expected),
+        attempts[g],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import StringIO
@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from detailed_balance.analyzers.action import ViolationFunction
-from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
+from detailed_balance.analyzers.balance import BalanceReport, check_balance
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.landscape import TrapReport, find_traps
+from detailed_balance.analyzers.loops import Correction
 from detailed_balance.analyzers.pairs import Errors
 from detailed_balance.analyzers.potential import Potential, estimate_potential
 from detailed_balance.analyzers.solution import BALANCED
 from detailed_balance.analyzers.solution import Progress as SolverProgress
 from detailed_balance.analyzers.tables import plain
+from detailed_balance.analyzers.trajectory import Trajectory
+from detailed_balance.analyzers.violation import Violation
 from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.evidence import MAX_READ, count_stored, list_allowed_moves, read_runs
 from detailed_balance.sections import CHEAP_ERRORS
 from detailed_balance.sources import Progress, SourceInfo, load_counts
 from detailed_balance.terminal import render_report
@@ -146,6 +150,9 @@ def analyze(
     baseline: object = None,
     context: ContextLike = None,
     errors: Errors = "multinomial",
+    correction: Correction = "bh",
+    trajectories: Iterable[Trajectory] | None = None,
+    agent: object = None,
     min_visits: float = 10.0,
     progress: Progress | None = None,
     **reader_options: Any,
@@ -168,8 +175,14 @@ def analyze(
         habitual loops from suspect ones.
     context : mapping, optional
         Keep only the transitions of `source` that carry all these labels.
-    errors : {"multinomial", "paper"}
+    errors, correction
         As for `check_balance`.
+    trajectories : iterable of Trajectory
+        Runs with their success, which tell habitual loops from suspect ones; by default those
+        that a store knows, unless it holds more than 500,000 transitions.
+    agent : object
+        The compiled graph of the agent; a loop is then structural only where the graph leaves no
+        other exit from any of its states.
     min_visits : float
         As for `find_traps`.
     progress : callable, optional
@@ -201,6 +214,7 @@ def analyze(
     >>> report.verdict.headline
     'Detailed balance is broken: 1 driven loop'
     """
+    allowed = list_allowed_moves(agent)
     tell = progress or (lambda stage, done, total: None)
     counts, info = load_counts(source, context=context, progress=progress, **reader_options)
     good, good_info = None, None
@@ -212,7 +226,21 @@ def analyze(
     tell(_ESTIMATING, 0, 0)
     potential, warnings = _estimate(counts, violation, attempts, min_attempts, tell)
     tell("Testing loops", 0, 0)
-    balance = _check(counts, potential, alpha, errors, good)
+    runs, skipped = (
+        _find_runs(source, context, reader_options) if trajectories is None else (trajectories, ())
+    )
+    balance = _check(
+        counts,
+        potential,
+        alpha=alpha,
+        errors=errors,
+        correction=correction,
+        baseline=good,
+        trajectories=runs,
+        graph=allowed,
+    )
+    if balance.violations:
+        warnings = (*warnings, *skipped)
     tell("Looking for traps", 0, 0)
     traps = find_traps(counts, min_visits=min_visits)
     return Report(counts, potential, balance, traps, info, good_info, warnings)
@@ -250,15 +278,22 @@ def _percent_done(imbalance: float) -> int:
     return min(100, round(100 * math.log(imbalance) / math.log(BALANCED)))
 
 
-def _check(
-    counts: TransitionCounts,
-    potential: Potential,
-    alpha: float,
-    errors: Errors,
-    baseline: TransitionCounts | None,
-) -> BalanceReport:
+def _find_runs(
+    source: object, context: ContextLike, reader_options: dict[str, Any]
+) -> tuple[Iterable[Trajectory] | None, tuple[str, ...]]:
+    """Return the runs that a store knows, and what to say where they are too many to be read."""
+    stored = count_stored(source, **reader_options)
+    if stored is None or stored <= MAX_READ:
+        return None if stored is None else read_runs(source, context), ()
+    return None, (
+        f"The outcomes of runs were not looked at: the store holds {stored:,} transitions, and up "
+        f"to {MAX_READ:,} its runs are read by themselves. Give some of them as trajectories=.",
+    )
+
+
+def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> BalanceReport:
     try:
-        return check_balance(counts, potential, alpha=alpha, errors=errors, baseline=baseline)
+        return check_balance(counts, potential, **settings)
     except InsufficientDataError as error:
         if error.partial is None:
             raise

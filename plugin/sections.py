@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from detailed_balance.analyzers.balance import BalanceReport, Violation
+from detailed_balance.analyzers.balance import BalanceReport
 from detailed_balance.analyzers.counts import START
 from detailed_balance.analyzers.landscape import TrapReport
 from detailed_balance.analyzers.potential import Potential
 from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.analyzers.violation import Violation
 from detailed_balance.ordering import StateOrder, order_states
 from detailed_balance.sources import SourceInfo, show_context
 from detailed_balance.text import safe_text
@@ -48,12 +49,15 @@ _INSIGNIFICANT_SHOWN = 5
 _LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "there", "back")
 _COUNTS_NOTE = (
     "there, back: the smallest count along the loop, one way round and the other; it was walked "
-    "at most so often."
+    "at most so often. flux: the share of all net moves that it accounts for, at most."
 )
 _KINDS_NOTE = (
-    "structural: each step was the only exit ever seen from its state; habitual: the baseline "
-    "walks it as often."
+    "structural: each step is the only exit from its state, by the agent's graph or as far as was "
+    "seen; habitual: the baseline, or successful runs, walk it as often."
 )
+
+
+_NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,8 @@ def loop_sections(balance: BalanceReport, *, compared: bool, limit: int) -> Iter
 def _violation_section(
     title: str, violations: Sequence[Violation], compared: bool, limit: int, note: str
 ) -> Section:
-    columns = (*_LOOP_COLUMNS, "kind", *(["odds"] if compared else []))
+    compared = compared or not all(isnan(v.odds_ratio) for v in violations)
+    columns = (*_LOOP_COLUMNS, "flux", "kind", *(["odds"] if compared else []))
     rows = tuple(
         (
             join_states(v.loop),
@@ -105,6 +110,7 @@ def _violation_section(
             format_pvalue(v.pvalue),
             f"{v.counts[0]:,}",
             f"{v.counts[1]:,}",
+            "-" if isnan(v.flux_share) else f"{v.flux_share:.0%}",
             v.kind,
             *([format_number(v.odds_ratio)] if compared else []),
         )
@@ -277,6 +283,7 @@ def settings_section(report: Report) -> Section:
     baseline = "none" if report.baseline is None else report.baseline.description
     rows = (
         ("alpha", f"{balance.alpha:g} (false discovery rate of the loops)"),
+        ("correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"),
         ("violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"),
         ("attempts", _show_attempts(potential)),
         ("errors", f"{balance.errors} (of the pairs' log ratios)"),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from math import ceil, isfinite, isnan
 from typing import Literal, TypeAlias
 
-from detailed_balance.analyzers.balance import BalanceReport, Violation
+from detailed_balance.analyzers.balance import BalanceReport
 from detailed_balance.analyzers.landscape import TrapReport
 from detailed_balance.analyzers.tables import times
+from detailed_balance.analyzers.violation import Violation
 from detailed_balance.wording import (
     count_noun,
     format_number,
@@ -135,31 +136,44 @@ def _about_findings(balance: BalanceReport, compared: bool) -> Iterator[str]:
         f"{times(worst.counts[1])} the other."
     )
     if worst.kind == "suspect":
-        odds = f"with {format_number(worst.odds_ratio)} times the odds"
-        there = odds if isfinite(worst.odds_ratio) else "which does not hold it at all"
-        yield f"It is suspect: walked more often than in the baseline, {there}."
+        odds = f", with {format_number(worst.odds_ratio)} times the odds"
+        never = ", which does not hold it at all" if "baseline" in worst.evidence else ""
+        yield f"It is suspect: {worst.evidence}{odds if isfinite(worst.odds_ratio) else never}."
     unclassified = [violation for violation in broken if violation.kind == "unclassified"]
     if unclassified and compared:
         yield (
             f"The baseline does not hold {count_noun(len(unclassified), 'unclassified loop')}, and "
             "is too small to tell whether that means anything: record more runs that went well."
         )
-    elif unclassified:
+    elif any(isnan(v.odds_pvalue) for v in unclassified):
         yield (
             "Whether that is a fault or a work-flow, only a comparison tells: record runs that "
-            "went well and give them as the baseline (--baseline good_runs.jsonl)."
+            "went well and give them as the baseline (--baseline good_runs.jsonl), or record runs "
+            "that went well and runs that failed in one store (store.judge says which)."
+        )
+    elif unclassified:
+        yield (
+            f"Outcomes do not explain {count_noun(len(unclassified), 'unclassified loop')}: no "
+            "successful run walks it round, and too few failed ones do. Record more runs."
         )
 
 
 def _about_expected(balance: BalanceReport) -> Iterator[str]:
-    kinds = [violation.kind for violation in balance.violations]
-    if structural := kinds.count("structural"):
+    expected = expected_violations(balance)
+    structural = [v.evidence for v in expected if v.kind == "structural"]
+    if structural:
+        loops = count_noun(len(structural), "loop")
+        yield f"Driven by design: {loops}, in which {structural[0]}."
+    habits = [v.evidence for v in expected if v.kind == "habitual"]
+    in_baseline = sum("baseline" in evidence for evidence in habits)
+    if in_baseline:
+        loops = count_noun(in_baseline, "loop")
+        yield f"Driven as in the baseline: {loops}, walked there as often."
+    if in_runs := len(habits) - in_baseline:
         yield (
-            f"Driven by design: {count_noun(structural, 'loop')}, in which each step was the only "
-            "exit ever seen from its state."
+            f"Driven as in successful runs: {count_noun(in_runs, 'loop')}, which failed runs walk "
+            "no more than those."
         )
-    if habitual := kinds.count("habitual"):
-        yield f"Driven as in the baseline: {count_noun(habitual, 'loop')}, walked there as often."
 
 
 def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
@@ -191,8 +205,9 @@ def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:
             )
     elif balance.loops.untested:
         yield (
-            f"Seen were {count_noun(balance.loops.untested, 'loop')}; for a test, each pair of "
-            "states in a loop must be walked 5 times. So 5 times as many runs will do."
+            f"Seen were {count_noun(balance.loops.untested, 'loop')}, not identifiable as driven "
+            "or not; for a test, each pair of states in a loop must be walked 5 times. To show a "
+            f"push of 1 nat with 80% probability, it takes {balance.needed_attempts():,} times."
         )
     else:
         yield (

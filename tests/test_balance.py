@@ -202,7 +202,7 @@ def test_the_report_is_json_and_a_table_that_pandas_takes():
     report = report_of(*RING, *BACK)
     result = json.loads(json.dumps(report.to_dict()))
     assert result["violations"][0]["loop"] == ["a", "b", "c"]
-    assert result["settings"] == {"alpha": 0.05, "errors": "multinomial"}
+    assert result["settings"] == {"alpha": 0.05, "errors": "multinomial", "correction": "bh"}
     frame = report.to_frame()
     assert list(frame.columns) == list(pandas.DataFrame(report.to_table()).columns)
     assert frame.loc[0, "forward"] == 90

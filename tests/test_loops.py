@@ -5,8 +5,9 @@ from chains import count_matrices
 from hypothesis import given
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers import TransitionCounts, loops
-from detailed_balance.analyzers.loops import find_loops, find_triangles, fundamental_cycles
+from detailed_balance.analyzers import TransitionCounts, cycles
+from detailed_balance.analyzers.cycles import find_triangles, fundamental_cycles
+from detailed_balance.analyzers.loops import find_loops
 
 
 def pair_totals(matrix):
@@ -32,7 +33,7 @@ def test_triangles_found_in_small_batches_are_the_same(monkeypatch):
     rng = np.random.default_rng(0)
     totals = pair_totals(rng.integers(0, 5, (40, 40)) * (rng.random((40, 40)) < 0.3))
     whole = find_triangles(totals)
-    monkeypatch.setattr(loops, "WEDGES_AT_ONCE", 7)
+    monkeypatch.setattr(cycles, "WEDGES_AT_ONCE", 7)
     assert find_triangles(totals) == whole
     assert len(whole) > 100
 
@@ -42,9 +43,9 @@ def test_each_edge_outside_a_spanning_forest_closes_one_cycle(matrix):
     totals = pair_totals(matrix)
     graph = nx.from_scipy_sparse_array(totals)
     rank = graph.number_of_edges() - len(graph) + nx.number_connected_components(graph)
-    cycles = fundamental_cycles(totals)
-    assert len(cycles) <= rank
-    for cycle in cycles:
+    basis = fundamental_cycles(totals)
+    assert len(basis) <= rank
+    for cycle in basis:
         assert len(set(cycle)) == len(cycle) > 3
         assert all(graph.has_edge(f, g) for f, g in zip(cycle, cycle[1:] + cycle[:1], strict=True))
 

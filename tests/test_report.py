@@ -315,6 +315,7 @@ def test_every_setting_is_repeated() -> None:
         attempts=500,
         min_attempts=3,
         errors="paper",
+        correction="by",
         min_visits=7,
         baseline=counts_of([("plan", "search", 3)]),
     )
@@ -324,12 +325,17 @@ def test_every_setting_is_repeated() -> None:
         "Softplus, β = 2",
         "500 from each state (states with fewer than 3",
         "errors: paper",
+        "correction: Benjamini and Yekutieli",
         "7 visits or more",
         "baseline: TransitionCounts",
     ]:
         assert setting in shown
     found = report.to_dict()
-    assert found["balance"]["settings"] == {"alpha": 0.01, "errors": "paper"}
+    assert found["balance"]["settings"] == {
+        "alpha": 0.01,
+        "errors": "paper",
+        "correction": "by",
+    }
     assert found["potential"]["settings"]["min_attempts"] == 3
     assert found["traps"]["settings"]["min_visits"] == 7
 

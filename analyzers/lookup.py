@@ -1,0 +1,25 @@
+"""`lookup`, many entries of a sparse matrix at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["lookup"]
+
+
+def lookup(matrix: Any, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
+    """Return the (m,) entries of a sparse matrix at (rows, columns), 0 where there are none."""
+    entries, n = matrix.tocoo(), matrix.shape[1]
+    if not entries.nnz:
+        return np.zeros(len(rows), dtype=entries.dtype)
+    keys = entries.row.astype(np.int64) * n + entries.col
+    place = np.argsort(keys, kind="stable")
+    keys, data = keys[place], entries.data[place]
+    wanted = np.asarray(rows, dtype=np.int64) * n + columns
+    where = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[where] == wanted, data[where], 0)
