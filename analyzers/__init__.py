@@ -15,9 +15,8 @@ if TYPE_CHECKING:
         evaluate_action,
     )
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
-    from detailed_balance.analyzers.balance import BalanceReport, Violation, check_balance
-    from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.balance import BalanceReport, check_balance
+    from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.drift import DriftMartingale
@@ -42,9 +41,9 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
+    from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
     from detailed_balance.analyzers.run_evidence import RunEvidence
-    from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.solution import Progress
     from detailed_balance.analyzers.stationary import (
         StationaryDistribution,
@@ -108,11 +107,11 @@ __all__ = [
     "forecast_outcome",
     "hodge_decomposition",
     "markov_order_test",
+    "needed_attempts",
+    "needed_one_way",
     "net_fluxes",
     "reversibility_test",
     "stationary_distribution",
-    "needed_attempts",
-    "needed_one_way",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -125,98 +124,32 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
-    "attractors": (
-        "Attractor",
-        "AttractorReport",
-        "find_attractors",
-    ),
-    "balance": (
-        "BalanceReport",
-        "Violation",
-        "check_balance",
-    ),
-    "comparison": (
-        "KernelComparison",
-        "compare_kernels",
-    ),
-    "counts": (
-        "END",
-        "START",
-        "TransitionCounts",
-    ),
-    "displacement": (
-        "PotentialComparison",
-        "compare_potentials",
-    ),
-    "drift": ("DriftMartingale",),
-    "entropy": (
-        "EntropyProduction",
-        "entropy_production",
-    ),
-    "evidence": (
-        "LoopEvidence",
-        "MergedEvidence",
-    ),
-    "flux": (
-        "NetFluxes",
-        "net_fluxes",
-    ),
-    "forecast": (
-        "Curve",
-        "FitCheck",
-        "Forecast",
-        "Prospect",
-        "forecast_outcome",
-    ),
+    "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "check_balance"),
+    "comparison": ("KernelComparison", "compare_kernels"),
     "counts": ("END", "START", "TransitionCounts"),
+    "displacement": ("PotentialComparison", "compare_potentials"),
+    "drift": ("DriftMartingale",),
+    "entropy": ("EntropyProduction", "entropy_production"),
+    "evidence": ("LoopEvidence", "MergedEvidence"),
+    "flux": ("NetFluxes", "net_fluxes"),
+    "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
     "guard": ("RunGuard",),
     "guard_rules": ("StuckRules",),
-    "guard_scores": (
-        "OutcomeScore",
-        "RunScore",
-    ),
+    "guard_scores": ("OutcomeScore", "RunScore"),
     "guard_watch": ("RunWatch",),
-    "hodge": (
-        "HodgeDecomposition",
-        "hodge_decomposition",
-    ),
-    "kernel": (
-        "Kernel",
-        "estimate_kernel",
-    ),
-    "landscape": (
-        "Trap",
-        "TrapReport",
-        "find_traps",
-    ),
+    "hodge": ("HodgeDecomposition", "hodge_decomposition"),
+    "kernel": ("Kernel", "estimate_kernel"),
+    "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
-    "markov": (
-        "MarkovOrderTest",
-        "markov_order_test",
-    ),
+    "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),
-    "potential": (
-        "Potential",
-        "estimate_potential",
-    ),
-    "reversibility": (
-        "ReversibilityResult",
-        "reversibility_test",
-    ),
-    "run_evidence": ("RunEvidence",),
-    "solution": ("Progress",),
-    "stationary": (
-        "StationaryDistribution",
-        "stationary_distribution",
-    ),
-    "trajectory": (
-        "Outcome",
-        "Trajectory",
-    ),
     "potential": ("Potential", "estimate_potential"),
     "power": ("needed_attempts", "needed_one_way"),
+    "reversibility": ("ReversibilityResult", "reversibility_test"),
+    "run_evidence": ("RunEvidence",),
     "solution": ("Progress",),
+    "stationary": ("StationaryDistribution", "stationary_distribution"),
     "trajectory": ("Outcome", "Trajectory"),
     "violation": ("Violation",),
 }

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.flux import PairMoves, dissipation, pair_moves, steady_flows
-from detailed_balance.analyzers.loops import lookup
+from detailed_balance.analyzers.lookup import lookup
 from detailed_balance.analyzers.orientations import Done
 from detailed_balance.analyzers.stationary import DENSE_LIMIT, Source
 from detailed_balance.analyzers.tables import plain

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsmr
 
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.cycles import find_triangles
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
@@ -18,7 +19,6 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.laplacian import LaplacianSolver
-from detailed_balance.analyzers.loops import find_triangles
 from detailed_balance.analyzers.stationary import Source, move_kernel
 from detailed_balance.analyzers.tables import Table, plain, to_frame
 

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from detailed_balance.analyzers.balance import BalanceReport
-from detailed_balance.analyzers.loops import SMALL_COUNT, lookup
+from detailed_balance.analyzers.lookup import lookup
+from detailed_balance.analyzers.loops import SMALL_COUNT
 from detailed_balance.drawing import (
     DRIVEN,
     FAINT,
