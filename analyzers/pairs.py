@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.kernel import Kernel, resolve_attempts
-from detailed_balance.analyzers.loops import lookup
+from detailed_balance.analyzers.lookup import lookup
 from detailed_balance.analyzers.potential import Potential
 from detailed_balance.analyzers.tables import Table
 
