@@ -129,10 +129,13 @@ def compare_with_baseline(
         ((v.counts[0], counts.total - v.counts[0]), (times, baseline.total - times))
         for v, times in zip(found, walked, strict=True)
     ]
-    words = [("walked more often than in the baseline", "walked as often in the baseline")] * len(
-        found
-    )
-    return _judge(found, tables, [times > 0 for times in walked], words, alpha, correction)
+    words: dict[Kind, str] = {
+        "suspect": "walked more often than in the baseline",
+        "habitual": "walked as often in the baseline",
+        "unclassified": "not walked in the baseline, which is too small to tell",
+    }
+    in_good = [times > 0 for times in walked]
+    return _judge(found, tables, in_good, [words] * len(found), alpha, correction)
 
 
 def _times_walked(counts: TransitionCounts, loop: tuple[str, ...]) -> int:
@@ -217,25 +220,25 @@ def _split_counts(failed: NDArray[np.bool_], often: NDArray[np.bool_]) -> _Table
     )
 
 
-def _tell(table: _Table, cut: int) -> tuple[str, str]:
+def _tell(table: _Table, cut: int) -> dict[Kind, str]:
     (bad, bad_rest), (good, good_rest) = table
     often = "walked" if cut == 1 else f"walked {cut} times or more"
     words = (
         f"{often} in {bad:,} of {bad + bad_rest:,} failed runs and in {good:,} of "
         f"{good + good_rest:,} successful ones"
     )
-    return words, words
+    return {"suspect": words, "habitual": words, "unclassified": words}
 
 
 def _judge(
     found: Sequence[Violation],
     tables: Sequence[_Table],
     in_good: Sequence[bool],
-    words: Sequence[tuple[str, str]],
+    words: Sequence[Mapping[Kind, str]],
     alpha: float,
     correction: Correction,
 ) -> list[Violation]:
-    """Test each table for more walks in its first row; its words are for suspects and habits.
+    """Test each table for more walks in its first row; its words are the evidence for each kind.
 
     What an earlier comparison called structural or suspect stays so. A rare loop that a few good
     runs happen not to hold proves nothing either way.
@@ -243,17 +246,14 @@ def _judge(
     tests = [fisher_exact(np.array(table), alternative="greater") for table in tables]
     adjusted = false_discovery_control([test.pvalue for test in tests], method=correction)
     result = []
-    for v, test, p, good, (more, alike) in zip(
+    for v, test, p, good, because in zip(
         found, tests, adjusted.tolist(), in_good, words, strict=True
     ):
         kind: Kind = "suspect" if p <= alpha else "habitual" if good else "unclassified"
-        if _RANK[kind] > _RANK[v.kind]:
-            odds = float(test.statistic)
-            evidence = more if kind == "suspect" else alike
-            v = replace(v, kind=kind, evidence=evidence, odds_ratio=odds, odds_pvalue=p)
-        elif np.isnan(v.odds_pvalue):
+        speaks = _RANK[kind] > _RANK[v.kind] or not v.evidence
+        if speaks or np.isnan(v.odds_pvalue):
             v = replace(v, odds_ratio=float(test.statistic), odds_pvalue=p)
-        result.append(v)
+        result.append(replace(v, kind=kind, evidence=because[kind]) if speaks else v)
     return result
 
 

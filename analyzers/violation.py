@@ -24,7 +24,8 @@ class Violation:
     loop : tuple of str
         The states in the order in which they are walked; the last leads back to the first.
     affinity : float
-        Log of forward over backward counts, multiplied up along the loop; in nats, above 0.
+        Log of forward over backward counts, multiplied up along the loop; in nats, above 0. Of a
+        loop that was searched for, in the half of the moves that did not choose it.
     error : float
         Its standard error.
     pvalue : float

@@ -94,6 +94,11 @@ class _Errors(StrEnum):
     paper = "paper"
 
 
+class _Correction(StrEnum):
+    bh = "bh"
+    by = "by"
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"detailed-balance {version('detailed-balance')}")
@@ -146,6 +151,9 @@ def analyze(
     errors: Annotated[
         _Errors, typer.Option(help="How errors of log ratios are computed.")
     ] = _Errors.multinomial,
+    correction: Annotated[
+        _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
+    ] = _Correction.bh,
     min_visits: Annotated[
         float, typer.Option(help="Visits to each state that make a trap.")
     ] = 10.0,
@@ -196,6 +204,7 @@ def analyze(
             baseline=baseline,
             context=_parse_context(context or []),
             errors=errors.value,
+            correction=correction.value,
             min_visits=min_visits,
             progress=progress,
             **{name: value for name, value in options.items() if value},

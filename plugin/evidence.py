@@ -74,7 +74,8 @@ def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:
     -----
     Only the nodes of the graph itself are named, which is what `ActionStates` makes of nodes that
     did not only ask for tools. The tools that a model chose are no nodes, so a loop through them
-    is never found to be structural by the graph.
+    is never found to be structural by the graph. A node that returns a ``Command`` must say in its
+    annotation where it may go, or these exits are missing here.
 
     Examples
     --------

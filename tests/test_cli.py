@@ -355,3 +355,10 @@ def test_the_demo_opens_its_report_when_asked(
     assert run("demo", "--output", tmp_path, *sizes, "--open")[0] == 0
     assert opened == [str(tmp_path / "report.html")]
     assert run("demo", "--steps", 0)[0] == 1
+
+
+def test_the_correction_can_be_chosen(driven: Path) -> None:
+    assert "Benjamini and Hochberg" in " ".join(run("analyze", driven)[1].split())
+    chosen = run("analyze", driven, "--correction", "by")[1]
+    assert "Benjamini and Yekutieli" in " ".join(chosen.split())
+    assert run("analyze", driven, "--correction", "holm")[0] == 1

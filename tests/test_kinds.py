@@ -90,6 +90,7 @@ def test_too_few_failed_runs_leave_a_loop_unclassified():
     violation = the_loop(check(runs))
     assert violation.kind == "unclassified"
     assert violation.odds_pvalue > 0.05
+    assert "in 1 of 1 failed runs and in 0 of 3 successful ones" in violation.describe()
 
 
 @pytest.mark.parametrize("success", [True, False, None])
