@@ -93,7 +93,7 @@ def _write_numbers(
     for i, j in np.argwhere(~np.eye(len(comparison.contexts), dtype=bool)).tolist():
         distance = float(comparison.distances[i, j])
         if np.isnan(distance):
-            put_text(ax, j, i, "–", ha="center", va="center", color=FAINT)
+            put_text(ax, j, i, "-", ha="center", va="center", color=FAINT)
             continue
         star = "*" if comparison.distance_pvalues[i, j] <= comparison.alpha else ""
         colour = PAPER if distance > 0.55 * top else INK
