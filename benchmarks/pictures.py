@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def walk(kernel: Kernel, rng: np.random.Generator, longest: int = 60) -> Traject
     states = [START]
     while states[-1] in kernel and len(states) < longest:
         law = kernel[states[-1]]
-        states.append(str(rng.choice(list(law), p=np.array(list(law.values())) / sum(law.values()))))
+        states.append(
+            str(rng.choice(list(law), p=np.array(list(law.values())) / sum(law.values())))
+        )
     good = states[-1] == END
     moves = tuple(pairwise(states))
     return Trajectory(moves, None, Outcome.ENDED if good else Outcome.RECURSION_LIMIT, success=good)
@@ -86,14 +89,22 @@ def support(search: float = 0.5, done: float = 0.3) -> Kernel:
 def loops() -> Figure:
     """Draw the affinity of each loop; bad runs go round one that others walk both ways."""
     rng = np.random.default_rng(1)
-    usual = {"plan": {"search": 1.0, "write": 1.0, "test": 1.0, END: 0.5}}
-    usual |= {"search": {"read": 3.0, "plan": 0.6, "write": 0.6}}
-    usual |= {"read": {"plan": 3.0, "search": 0.6}, "write": {"test": 1.0, "plan": 1.0}}
-    usual |= {"test": {"write": 1.0, "plan": 1.0}, START: {"plan": 1.0}}
-    usual["write"]["search"] = 0.6
-    stuck = {**usual, "write": {"test": 4.0, "plan": 0.3}, "test": {"plan": 4.0, "write": 0.3}}
-    stuck["plan"] = {"write": 4.0, "search": 0.5, "test": 0.3}
-    runs = walks(usual, 150, rng) + walks(stuck, 40, rng)
+    usual = {
+        START: {"plan": 1.0},
+        "plan": {"search": 1.0, "write": 1.0, "test": 1.0, END: 0.5},
+        "search": {"read": 3.0, "plan": 0.6, "write": 0.6},
+        "read": {"plan": 3.0, "search": 0.6},
+        "write": {"test": 1.0, "plan": 1.0, "search": 0.6},
+        "test": {"write": 1.0, "plan": 1.0},
+    }
+    stuck = {
+        **usual,
+        "plan": {"write": 4.0, "search": 0.3, "test": 0.2, END: 0.8},
+        "write": {"test": 4.0, "plan": 0.3},
+        "test": {"plan": 4.0, "write": 0.3},
+    }
+    good, bad = walks(usual, 150, rng), walks(stuck, 60, rng)
+    runs = [replace(run, success=True) for run in good] + [replace(r, success=False) for r in bad]
     report = check_balance(count(runs), trajectories=runs)
     kinds = {violation.loop: violation.kind for violation in report.violations}
     figure, ax = frame()
@@ -117,19 +128,20 @@ def loops() -> Figure:
 def drift() -> Figure:
     """Draw log E of agents that stay as they were, and of agents that change after 50 runs."""
     figure, ax = frame()
+    changed_agent = support(0.9, done=0.1)
     for changed, colour, style in ((False, BLUE, "-"), (True, RED, "--")):
-        for seed in range(5):
-            rng = np.random.default_rng([2, seed])
+        for seed in range(3):
+            rng = np.random.default_rng([2, seed, changed])
             live = DriftMartingale(walks(support(), 200, rng), seed=seed)
             path = [live.log_e_value]
-            for run in range(150):
-                live.update(walk(support(0.8 if changed and run >= 50 else 0.5), rng))
+            for run in range(120):
+                live.update(walk(changed_agent if changed and run >= 50 else support(), rng))
                 path.append(live.log_e_value)
             label = "changed after 50 runs" if changed else "as before"
             ax.plot(path, color=colour, ls=style, lw=1.2, label=None if seed else label)
     ax.axhline(live.threshold, color="black", ls=":", lw=1.2, label="alarm: log 20")
     ax.axvline(50, color=GREY, lw=0.8)
-    ax.set(xlabel="new runs", ylabel="log E, nats", xlim=(0, 150))
+    ax.set(xlabel="new runs", ylabel="log E, nats", xlim=(0, 120))
     ax.legend(frameon=False, loc="upper left")
     return figure
 
@@ -138,9 +150,8 @@ def order() -> Figure:
     """Draw the gain of agents that lean more or less on where they came from."""
     figure, ax = frame()
     memory = np.linspace(0, 0.9, 10)
-    back = (1 - np.clip(memory, 0, 1)) / 2
-    with np.errstate(divide="ignore"):
-        truth = np.log(2) + back * np.log(back) + (1 - back) * np.log(1 - back)
+    back = (1 - memory) / 2
+    truth = np.log(2) + back * np.log(back) + (1 - back) * np.log(1 - back)
     ax.plot(memory, truth, color="black", lw=1, label="true gain")
     for level, stays in enumerate(back):
         for seed in range(4):
@@ -153,7 +164,7 @@ def order() -> Figure:
     ax.plot([], [], "o", color=RED, label="order 1 rejected, p ≤ 0.05")
     ax.plot([], [], "o", color=BLUE, mfc="none", label="not rejected")
     ax.set(ylabel="gain, nats per move")
-    ax.set(xlabel="memory: correlation of the next move with the move before")
+    ax.set(xlabel="memory (0: none, 1: always the other way than before)")
     ax.legend(frameon=False, loc="upper left")
     return figure
 
@@ -176,8 +187,10 @@ def forecast() -> Figure:
         ends = np.array([len(run) if run.success else 1_000 for run in held])
         did = (ends[:, None] <= steps).mean(axis=0)
         band = curve.success_interval.T
-        ax.fill_between(steps, *band, color=BLUE, alpha=0.3, lw=0, label="forecast, 95% band")
-        ax.plot(steps, curve.success, color=BLUE, lw=1.2)
+        ax.fill_between(
+            steps, *band, step="post", color=BLUE, alpha=0.3, lw=0, label="forecast, 95% band"
+        )
+        ax.step(steps, curve.success, where="post", color=BLUE, lw=1.2)
         ax.step(steps, did, where="post", color="black", ls="--", lw=1.2, label="other 160 runs")
         verdict = "trusted" if found.fit and found.fit.trusted else "not to be believed"
         ax.set_title(f"{title}: {verdict}", fontsize=9)
@@ -199,16 +212,17 @@ def kernels() -> Figure:
 def potentials() -> Figure:
     """Draw how far each state moved; `test` was lowered by 1.5."""
     rng = np.random.default_rng(6)
-    names = ["plan", "search", "read", "draft", "test", "answer"]
-    heights = np.array([1.0, 0.6, 0.2, 0.4, 0.8, 0.0])
-    conductance = np.triu(rng.gamma(2.0, size=(6, 6)) + 0.3, 1)
+    names = ["plan", "ask", "fetch", "search", "read", "cite"]
+    names += ["draft", "edit", "check", "test", "answer", "send"]
+    heights = rng.normal(size=12) / 2
+    conductance = np.triu(rng.gamma(2.0, size=(12, 12)) + 0.3, 1)
     counts = {}
     for context, drop in (("old", 0.0), ("new", 1.5)):
         v = heights - drop * (np.array(names) == "test")
         kernel = (conductance + conductance.T) * np.exp((v[:, None] - v) / 2)
         kernel /= kernel.sum(axis=1).max()
         rows = np.column_stack([kernel, 1 - kernel.sum(axis=1)])
-        drawn = [rng.multinomial(1_500, np.clip(row, 0, 1) / row.sum()) for row in rows]
+        drawn = [rng.multinomial(500, np.clip(row, 0, 1) / row.sum()) for row in rows]
         counts[context] = TransitionCounts.from_edges(
             (f, g, int(n))
             for f, row in zip(names, drawn, strict=True)
@@ -224,7 +238,7 @@ def potentials() -> Figure:
         moved = p <= comparison.alpha
         look = {"color": RED, "fmt": "s"} if moved else {"color": BLUE, "fmt": "o", "mfc": "none"}
         ax.errorbar(i, shift, yerr=1.96 * error, capsize=3, **look)
-    true = -1.5 * ((np.array(table["state"]) == "test") - 1 / 6)
+    true = -1.5 * ((np.array(table["state"]) == "test") - 1 / 12)
     ax.plot(true, "_", color="black", ms=22, label="truth")
     ax.errorbar([], [], fmt="s", color=RED, label="moved, at a false discovery rate of 5%")
     ax.errorbar([], [], fmt="o", color=BLUE, mfc="none", label="not seen to move")
@@ -235,7 +249,7 @@ def potentials() -> Figure:
     return figure
 
 
-def reversibility(chains: int = 60, moves: int = 40) -> Figure:
+def reversibility(chains: int = 60, moves: int = 15) -> Figure:
     """Draw the p-values of chains of few moves, reversible and driven, by both laws."""
     SHAPES["small"] = (8, 1.0)
     figure, ax = frame()
@@ -247,10 +261,9 @@ def reversibility(chains: int = 60, moves: int = 40) -> Figure:
             if method == "chi2" and force:
                 continue  # what it rejects of driven chains is worth nothing
             p = [reversibility_test(c, method=method, replicates=99).pvalue for c in counts]
-            law = "chi-square" if method == "chi2" else method
-            ax.step(
-                np.sort(p), shown, where="post", color=colour, ls=style, label=f"{name}, {law}"
-            )
+            law, line = ("chi-square", "-.") if method == "chi2" else (method, style)
+            look = {"color": colour, "ls": line, "label": f"{name}, {law}"}
+            ax.step(np.sort(p), shown, where="post", **look)
     ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="a right p-value, reversible")
     ax.set(xlabel="p-value (a probability)", ylabel="share of chains with at most this p")
     ax.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -268,9 +281,7 @@ def entropy() -> Figure:
     """Draw the estimates for rings of four states, driven more and more, beside the truth."""
     figure, ax = frame()
     drives = np.linspace(0, 1.5, 11)
-    ax.plot(
-        drives, drives * np.tanh(drives / 2), color="black", lw=1, label="truth: d tanh(d / 2)"
-    )
+    ax.plot(drives, drives * np.tanh(drives / 2), color="black", lw=1, label="truth: d tanh(d / 2)")
     for i, drive in enumerate(drives):
         rng = np.random.default_rng([8, i])
         found = entropy_production(sample(ring(4, drive), 75, rng), replicates=300)
@@ -285,7 +296,9 @@ def entropy() -> Figure:
             label=None if i else "corrected, with 95% interval",
         )
         ax.plot(drive, found.value, "x", color=RED, label=None if i else "before the correction")
-    ax.set(xlabel="drive d, nats per step round the ring", ylabel="entropy production,\nnats per step")
+    ax.set(
+        xlabel="drive d, nats per step round the ring", ylabel="entropy production,\nnats per step"
+    )
     ax.legend(frameon=False, loc="upper left")
     return figure
 
@@ -305,7 +318,7 @@ def hodge() -> Figure:
                 push = drive * (((f, g) in path) - ((g, f) in path))
                 kernel[f, g] = np.exp((v[f] - v[g] + push) / 2)
                 kernel[g, f] = 1 / kernel[f, g]
-            parts = hodge_decomposition(kernel / kernel.sum(axis=1).max() + 0.0)
+            parts = hodge_decomposition(kernel / kernel.sum(axis=1).max())
             shares.append((parts.gradient_share, parts.curl_share, parts.harmonic_share))
         below = np.zeros(len(drives))
         looks = ((BLUE, "", "gradient"), (RED, "//", "curl"), ("#F0E442", "..", "harmonic"))
@@ -316,7 +329,9 @@ def hodge() -> Figure:
         ax.set(xlabel="drive, nats per step")
         ax.set_title(f"driven round a {name}", fontsize=9)
     axes[0].set_ylabel("share of the squared log ratios")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     return figure
 
 
@@ -327,7 +342,10 @@ def attractors() -> Figure:
     edges = []
     for i in range(len(v) - 1):
         rate = 200 * np.exp((v[i] - v[i + 1]) / 2)
-        edges += [(names[i], names[i + 1], round(rate)), (names[i + 1], names[i], round(200**2 / rate))]
+        edges += [
+            (names[i], names[i + 1], round(rate)),
+            (names[i + 1], names[i], round(200**2 / rate)),
+        ]
     left = {f: 1_000 - sum(n for s, _, n in edges if s == f) for f in names}
     counts = TransitionCounts.from_edges([*edges, *((f, None, n) for f, n in left.items())])
     report = find_attractors(counts, min_depth=0.2)
