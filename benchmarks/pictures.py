@@ -243,7 +243,7 @@ def potentials() -> Figure:
     ax.errorbar([], [], fmt="s", color=RED, label="moved, at a false discovery rate of 5%")
     ax.errorbar([], [], fmt="o", color=BLUE, mfc="none", label="not seen to move")
     ax.axhline(0, color="black", lw=0.8, ls=":")
-    ax.set_xticks(range(len(names)), table["state"])
+    ax.set_xticks(range(len(names)), table["state"], fontsize=8)
     ax.set(xlabel="state", ylabel="shift of V with 95% interval,\nunits of 1/β")
     ax.legend(frameon=False, loc="lower right")
     return figure
