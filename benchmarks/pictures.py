@@ -387,8 +387,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 def main() -> None:
     """Draw what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*PICTURES, []], default=[])
-    for name in parser.parse_args().names or PICTURES:
+    parser.add_argument("names", nargs="*", choices=[*PICTURES, "all"], default="all")
+    given = parser.parse_args().names
+    for name in PICTURES if "all" in given else given:
         PICTURES[name]().savefig(Path("docs") / f"statistics-{name}.png", dpi=110)
 
 
