@@ -57,3 +57,11 @@ def test_distances_of_potentials_are_in_their_own_unit() -> None:
 def test_what_is_no_comparison_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="is a list; give what compare_kernels"):
         plot_distances([[0, 1], [1, 0]])
+
+
+def test_contexts_that_share_no_state_get_a_dash() -> None:
+    other = TransitionCounts.from_edges([("write", "test", 9), ("write", "send", 9)])
+    contexts = {"old": context(60), "new": context(20), "other": other}
+    cells = plot_distances(compare_kernels(contexts)).axes[0].texts[:6]
+    dashes = {text.get_position() for text in cells if text.get_text() == "-"}
+    assert dashes == {(2, 0), (2, 1), (0, 2), (1, 2)}
