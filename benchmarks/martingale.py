@@ -54,14 +54,17 @@ def null_table(runs: int) -> None:
 
 
 def power_table(runs: int) -> None:
-    """Print what is detected, and when, of driven chains; another chain for each run."""
+    """Print what is detected, and when, of driven chains; another chain for each run.
+
+    Beside it the likelihood ratio test, asked once after the last step of the first 200 runs.
+    """
     compiled = Compiled()
-    print("| chain | push, nats | runs | detected | median delay, steps |")
-    print("|---|---|---|---|---|")
+    print("| chain | push, nats | runs | detected | median delay, steps | likelihood ratio, once |")
+    print("|---|---|---|---|---|---|")
     for shape in SHAPES:
         for force in FORCES:
             rng = np.random.default_rng([2, list(SHAPES).index(shape), int(10 * force)])
-            delays = []
+            delays, walks = [], []
             for run in range(runs):
                 kernel = draw_chain(shape, force, rng)
                 if run == 0:
@@ -69,9 +72,12 @@ def power_table(runs: int) -> None:
                 walk = compiled.walk(kernel, 10_000, rng)
                 alarm, _, _ = compiled.run(walk[None], len(kernel), ALPHA)
                 delays.append(alarm if alarm >= 0 else np.inf)
+                walks.append(walk)
             shown = f"{np.median(delays):,.0f}" if np.isfinite(np.median(delays)) else "-"
             rate = np.mean(np.isfinite(delays))
-            print(f"| {shape} | {force} | {runs} | {rate:.0%} | {shown} |", flush=True)
+            once = np.mean(likelihood_ratio(np.array(walks[:200]), len(kernel)) < ALPHA)
+            row = f"{shape} | {force} | {runs} | {rate:.0%} | {shown} | {once:.0%}"
+            print(f"| {row} |", flush=True)
 
 
 def rules_table(runs: int) -> None:
