@@ -236,6 +236,8 @@ class Runs:
         return Run(run_id, root)
 
     def _take_evicted(self) -> Sequence[Record]:
+        if not self._evicted:
+            return ()
         evicted, self._evicted = self._evicted, []
         return evicted
 
@@ -257,10 +259,11 @@ class Runs:
 
     def _plain_step(self, owner: Run, run_id: int, name: str, call: Call) -> StepRun | None:
         """Return a tool or a model as a step of a path, where it runs in no graph."""
-        root = owner.root
+        root, metadata = owner.root, call.metadata
         if not (self._plain and root.whole and owner.id == root.id and type(owner) is Run):
             return None
-        metadata = call.metadata
+        if "langgraph_step" in metadata:  # what a conditional entry calls, to choose
+            return None
         path = root.paths.get(root.id) or self._open_path(owner, root.id, metadata, call.tags)
         task = str(run_id)
         step = StepRun(run_id, root, metadata, path, task, name, is_node=False)

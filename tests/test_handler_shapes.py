@@ -4,7 +4,21 @@ import asyncio
 from importlib.util import find_spec
 
 import pytest
-from agents import INPUT, State, Walks, build, chain, fail, loop, node, path, run, split, thread
+from agents import (
+    INPUT,
+    ScriptedModel,
+    State,
+    Walks,
+    build,
+    chain,
+    fail,
+    loop,
+    node,
+    path,
+    run,
+    split,
+    thread,
+)
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, StateGraph
@@ -116,6 +130,17 @@ def test_conditional_entry_is_no_state(handler, checkpointer):
     run(graph.compile(), handler)
     assert list(handler.graph.walks.values()) == [path(START, "a|b", END)] * 2
     assert handler.faults == 0
+
+
+def test_model_that_a_conditional_entry_asks_is_no_state(handler):
+    def choose(state, config):
+        return ScriptedModel(script=["a"]).invoke("where to?", config).text
+
+    graph = StateGraph(State)
+    graph.add_node("a", node("a"))
+    graph.add_conditional_edges(START, choose, ["a"])
+    run(graph.compile(), handler)
+    assert handler.graph.walk == path(START, "a", END)
 
 
 def test_subgraph_as_node_is_a_trajectory_of_its_own(handler):

@@ -14,11 +14,10 @@ from detailed_balance.analyzers.orientations import draw_orientations
 from detailed_balance.analyzers.reversible import fit_reversible
 
 
-def test_of(matrix, **options):
+def run_test(matrix, **options):
     return reversibility_test(TransitionCounts.from_dense(matrix), **options)
 
 
-test_of.__test__ = False
 DRIVEN = np.array([[0, 30, 10], [10, 0, 30], [30, 10, 0]])
 
 
@@ -46,7 +45,7 @@ def linked_counts(rng, n, most):
 
 def test_a_driven_triangle_is_solved_by_hand():
     # Each state is entered as often as left, so the reversible chain goes half of it each way.
-    result = test_of(DRIVEN, method="chi2")
+    result = run_test(DRIVEN, method="chi2")
     assert result.statistic == pytest.approx(2 * (90 * np.log(1.5) + 30 * np.log(0.5)))
     assert result.degrees_of_freedom == 1
     assert result.pvalue == pytest.approx(chi2.sf(result.statistic, 1))
@@ -61,14 +60,14 @@ def test_the_bootstrap_of_a_triangle_draws_from_the_law_that_can_be_written_down
     k = np.arange(9)
     weight = np.exp(3 * (gammaln(9) - gammaln(k + 1) - gammaln(9 - k)))
     exact = weight[(k >= 6) | (k <= 2)].sum() / weight.sum()
-    result = test_of(counts, method="bootstrap", replicates=20_000, seed=3)
+    result = run_test(counts, method="bootstrap", replicates=20_000, seed=3)
     error = np.sqrt(exact * (1 - exact) / 20_000)
     assert result.pvalue == pytest.approx(exact, abs=4 * error)
 
 
 def test_the_reversible_kernel_is_the_limit_of_the_fixed_point_iteration():
     counts = linked_counts(np.random.default_rng(0), 9, 6)
-    result = test_of(counts)
+    result = run_test(counts)
     kernel, law = fixed_point(counts)
     assert result.kernel.probabilities.toarray() == pytest.approx(kernel, abs=1e-9)
     assert result.stationary == pytest.approx(law, abs=1e-9)
@@ -83,7 +82,7 @@ def test_the_reversible_kernel_agrees_with_deeptime(seed):
     counts = linked_counts(np.random.default_rng(seed), 12, 4)
     estimator = msm.MaximumLikelihoodMSM(reversible=True, maxerr=1e-14, maxiter=10**7)
     theirs = estimator.fit(counts.astype(float)).fetch_model()
-    ours = test_of(counts)
+    ours = run_test(counts)
     assert ours.kernel.probabilities.toarray() == pytest.approx(theirs.transition_matrix, abs=1e-9)
     assert ours.stationary == pytest.approx(theirs.stationary_distribution, abs=1e-9)
 
@@ -123,13 +122,13 @@ def test_self_loops_escapes_and_boundaries_change_nothing():
 def test_what_lies_on_no_loop_is_left_out_and_counted():
     lead = TransitionCounts.from_edges([("a", "0", 7), ("b", "c", 2), ("2", "d", 3)])
     result = reversibility_test(TransitionCounts.from_dense(DRIVEN) + lead)
-    assert result.statistic == pytest.approx(test_of(DRIVEN).statistic)
+    assert result.statistic == pytest.approx(run_test(DRIVEN).statistic)
     assert result.untested_states == ("a", "b", "c", "d")
     assert result.untested_moves == 12
 
 
 def test_pairs_walked_one_way_are_evidence():
-    result = test_of([[0, 20, 0], [0, 0, 20], [20, 0, 0]], method="bootstrap")
+    result = run_test([[0, 20, 0], [0, 0, 20], [20, 0, 0]], method="bootstrap")
     assert result.one_way_pairs == 3
     # Each of 60 moves went the way of a fair coin.
     assert result.statistic == pytest.approx(2 * 60 * np.log(2))
@@ -138,7 +137,7 @@ def test_pairs_walked_one_way_are_evidence():
 
 def test_a_graph_without_loops_raises_with_the_fit_attached():
     with pytest.raises(InsufficientDataError, match="no loop of three") as caught:
-        test_of([[0, 9, 0], [2, 0, 5], [0, 4, 0]])
+        run_test([[0, 9, 0], [2, 0, 5], [0, 4, 0]])
     assert np.isnan(caught.value.partial.pvalue)
     assert caught.value.partial.statistic == pytest.approx(0, abs=1e-9)
 
@@ -147,15 +146,15 @@ def test_new_names_leave_the_statistic_alone():
     rng = np.random.default_rng(5)
     counts = linked_counts(rng, 8, 9)
     order = rng.permutation(8)
-    statistic = test_of(counts, method="chi2").statistic
-    assert test_of(counts[order][:, order], method="chi2").statistic == pytest.approx(statistic)
+    statistic = run_test(counts, method="chi2").statistic
+    assert run_test(counts[order][:, order], method="chi2").statistic == pytest.approx(statistic)
 
 
 def test_a_closed_walk_says_the_same_backward():
     walk = np.random.default_rng(5).integers(0, 7, 200)
     counts = np.zeros((7, 7), dtype=int)
     np.add.at(counts, (walk, np.roll(walk, -1)), 1)
-    there, back = test_of(counts, method="chi2"), test_of(counts.T, method="chi2")
+    there, back = run_test(counts, method="chi2"), run_test(counts.T, method="chi2")
     assert there.statistic == pytest.approx(back.statistic)
     assert there.stationary == pytest.approx(counts.sum(axis=1) / 200)
 
@@ -175,7 +174,7 @@ def test_replicates_keep_the_totals_of_pairs_and_the_exits_of_states():
 
 
 def test_auto_takes_the_bootstrap_exactly_where_counts_are_small():
-    few, many = test_of(DRIVEN // 5), test_of(DRIVEN * 10)
+    few, many = run_test(DRIVEN // 5), run_test(DRIVEN * 10)
     assert (few.method, few.replicates) == ("bootstrap", 999)
     assert (many.method, many.replicates) == ("chi2", 0)
     # Six expected counts of 200: (1/200 + 1/200 - 1/400) / 6 for each of three pairs.
@@ -211,7 +210,7 @@ def test_pvalues_hold_however_short_the_walk_between_tables():
         rows = kernel / kernel.sum(axis=1, keepdims=True)
         counts = np.array([rng.multinomial(12, row) for row in rows])
         low += (
-            test_of(counts, method="bootstrap", replicates=19, sweeps=1, seed=seed).pvalue <= 0.25
+            run_test(counts, method="bootstrap", replicates=19, sweeps=1, seed=seed).pvalue <= 0.25
         )
     assert low / trials == pytest.approx(0.25, abs=3 * np.sqrt(0.25 * 0.75 / trials))
 
@@ -228,16 +227,16 @@ def test_equal_seeds_give_equal_results_and_progress_is_told():
     told = []
     options = {"method": "bootstrap", "replicates": 50}
     counts = linked_counts(np.random.default_rng(8), 6, 3)
-    first = test_of(
+    first = run_test(
         counts, seed=4, progress=lambda done, total: told.append((done, total)), **options
     )
-    assert first.pvalue == test_of(counts, seed=4, **options).pvalue
+    assert first.pvalue == run_test(counts, seed=4, **options).pvalue
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1] > 0
 
 
 def test_the_table_adds_up_to_the_statistic_and_is_json():
-    result = test_of(DRIVEN)
+    result = run_test(DRIVEN)
     table = json.loads(json.dumps(result.to_dict()))["pairs"]
     assert sum(table["deviance"]) == pytest.approx(result.statistic)
     assert set(zip(table["source"], table["target"], strict=True)) == {
@@ -253,4 +252,4 @@ def test_the_table_adds_up_to_the_statistic_and_is_json():
 def test_settings_that_are_not_allowed_are_named(options):
     (name,) = options
     with pytest.raises(InvalidInputError, match=f"{name}="):
-        test_of(DRIVEN, **options)
+        run_test(DRIVEN, **options)
