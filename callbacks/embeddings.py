@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from detailed_balance.callbacks.arguments import shorten
 from detailed_balance.callbacks.channels import written_values
 from detailed_balance.callbacks.clusters import LeaderClusters, unit_vectors
 from detailed_balance.callbacks.combined import Combinable
+from detailed_balance.callbacks.faults import warn
 from detailed_balance.callbacks.limits import OTHER
 from detailed_balance.callbacks.noderun import NodeRun
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingStates", "last_message_text"]
 
-_LOG = logging.getLogger("detailed_balance")
 _LONGEST_TEXT = 4_000
 _LONGEST_KEY = 48
 _CACHED = 10_000
@@ -213,7 +212,7 @@ class EmbeddingStates(Combinable):
     def _warn_once(self) -> None:
         if not self._warned:
             self._warned = True
-            _LOG.warning(
+            warn(
                 f"{self._clusters.max_clusters} clusters of texts are full: from here on a text "
                 f"far from all of them is {OTHER!r}; widen the radius of {self._clusters.radius}, "
                 "or raise max_clusters"

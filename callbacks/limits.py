@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Iterable
@@ -11,13 +10,13 @@ from typing import TypeGuard
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.arguments import shorten
+from detailed_balance.callbacks.faults import warn
 
 __all__ = ["OTHER", "StateLimit"]
 
 OTHER = "__other__"
 """The state that stands for all states beyond a limit."""
 
-_LOG = logging.getLogger("detailed_balance")
 _SAMPLE = 200  # keys that are looked at, and characters of each
 _SHOWN = 80
 # What makes every key a new one, the most telling first.
@@ -78,7 +77,7 @@ class StateLimit:
                 return name
             first, self._warned = not self._warned, True
         if first:
-            _LOG.warning(self._explain(name))
+            warn(self._explain(name))
         return OTHER
 
     def _explain(self, name: str) -> str:

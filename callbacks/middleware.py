@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,11 @@ from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.guard import RunGuard
 from detailed_balance.analyzers.guard_watch import RunWatch
-from detailed_balance.callbacks.faults import Faults
+from detailed_balance.callbacks.faults import Faults, warn
 from detailed_balance.callbacks.supersteps import join_names
 
 __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
 
-_LOG = logging.getLogger("detailed_balance")
 _ANSWERS = ("warn", "message", "end")
 _REMEMBERED = 10_000
 _FAULT = "the run guard failed: the agent goes on without it"
@@ -211,7 +209,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any, Any]):
         self._answers[run] = None  # a callable that raises is not called again
         answer = self._on_stop(event) if callable(self._on_stop) else self._on_stop
         if answer == "warn":
-            _LOG.warning("run %s: %s", event.trajectory, event.why)
+            warn("run %s: %s", event.trajectory, event.why)
         self._answers[run] = answer
         if len(self._answers) > _REMEMBERED:
             self._answers.popitem(last=False)
@@ -278,7 +276,7 @@ def stop_when(
         try:
             watch = _watch(guard, path(state))
             if watch.stopped:
-                _LOG.warning("the run ends: %s", watch.describe())
+                warn("the run ends: %s", watch.describe())
             return watch.stopped
         except Exception:
             faults.note(_FAULT)

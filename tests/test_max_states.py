@@ -1,5 +1,6 @@
 """State keys without end are kept from filling the memory, and the mistake is named once."""
 
+import logging
 import pickle
 import threading
 import uuid
@@ -149,3 +150,13 @@ def test_threads_share_one_limit_and_agree_on_every_key(caplog):
     assert sum(name != OTHER for name in first.values()) == 100
     assert all(other == first for other in others)
     assert len(caplog.records) == 1
+
+
+def test_broken_log_costs_no_state(monkeypatch):
+    def broken(*args, **kwargs):
+        raise OSError("the log is gone")
+
+    monkeypatch.setattr(logging.getLogger("detailed_balance"), "warning", broken)
+    limit = StateLimit(1)
+    assert limit(("a",)) == ("a",)
+    assert limit(("b",)) == (OTHER,)
