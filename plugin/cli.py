@@ -239,7 +239,7 @@ def demo(
         typer.launch(str(output / "report.html"))
 
 
-@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(context_settings={"allow_interspersed_args": False})
 def record(
     store: Annotated[
         str, typer.Argument(metavar="STORE", help="A file for SQLite, or the URL of a store.")
@@ -256,7 +256,8 @@ def record(
     from detailed_balance.launch import launch
 
     _parse_context(context or [])
-    raise typer.Exit(launch(command, store, ",".join(context or [])))
+    program = command[1:] if command[0] == "--" else command
+    raise typer.Exit(launch(program, store, ",".join(context or [])))
 
 
 def _analyze(source: str, *, violation: _Violation, beta: float, **settings: Any) -> Report:

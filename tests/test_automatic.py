@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from detailed_balance import TransitionStore, read_trajectories
 from detailed_balance.cli import app
+from detailed_balance.launch import make_environment
 
 AGENT = """
 import threading
@@ -89,26 +90,36 @@ else:
     assert states_in(place) == [("a",)] * 4
 
 
-def test_command_records_a_program_that_knows_nothing_of_it(place, tmp_path):
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_command_records_a_program_that_knows_nothing_of_it(place, tmp_path, dashes):
     program = tmp_path / "agent.py"
     program.write_text(AGENT + "raise SystemExit(3)\n")
-    arguments = ["record", "--context", "version=2", str(place), sys.executable, str(program)]
-    result = CliRunner().invoke(app, arguments)
+    arguments = ["record", "--context", "version=2", str(place), *dashes]
+    result = CliRunner().invoke(app, [*arguments, sys.executable, "-u", str(program)])
     assert result.exit_code == 3
     assert states_in(place) == [("a",), ("a",)]
 
 
-def test_sitecustomize_of_the_program_runs_as_well(place, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("print('mine', end=' ')")
+OWN = {
+    "none": (None, "", ""),
+    "a good one": ("print('mine')", "mine\n", ""),
+    "a broken one": ("import no_such_module_at_all", "", "no_such_module_at_all"),
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_sitecustomize_of_the_program_runs_as_it_would(place, tmp_path, own):
+    text, printed, complaint = OWN[own]
+    if text is not None:
+        (tmp_path / "sitecustomize.py").write_text(text)
     program = tmp_path / "agent.py"
     program.write_text(AGENT)
-    code = [
-        "import subprocess, sys",
-        "from detailed_balance.launch import make_environment",
-        f"environment = make_environment({str(place)!r})",
-        f"subprocess.run([sys.executable, {str(program)!r}], env=environment, check=True)",
-    ]
-    assert "mine" in python("\n".join(code), PYTHONPATH=tmp_path).stdout
+    before = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = make_environment(str(place), environment=before)
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == printed
+    assert complaint in done.stderr if complaint else done.stderr == ""
     assert states_in(place) == [("a",), ("a",)]
 
 
