@@ -1,10 +1,12 @@
 """What recording costs an agent, beside a handler that does nothing and those of other tools.
 
 Each round runs every agent once with every handler, in an order of its own; ratios are taken
-within a round. Run it with ``python benchmarks/overhead.py [--rounds 21] [--steps 200]``, on a
-machine that does nothing else; it prints the tables of ``docs/benchmarks.md``. Peers that are not
-installed are left out, and named: ``pip install openinference-instrumentation-langchain langfuse
-opentelemetry-sdk``.
+within a round, and their median over the rounds has a bootstrap interval of 95%. Run it with
+``python benchmarks/overhead.py [--rounds 21] [--steps 200] [--ours]``, on a machine that does
+nothing else; it prints the tables of ``docs/benchmarks.md``. With ``--ours`` it leaves out the
+other tools, whose runs take most of the time: the way to many rounds, and so to narrow intervals.
+Peers that are not installed are left out too, and named: ``pip install
+openinference-instrumentation-langchain langfuse opentelemetry-sdk``.
 """
 
 from __future__ import annotations
@@ -129,7 +131,7 @@ def runner(agent: Any, inputs: Any, asynchronous: bool) -> Callable[[Config], ob
 
 
 def measure(setting: Setting, attached: Attached) -> Cost:
-    """Run the agent once."""
+    """Run the agent once, with the garbage collector at the same point for every handler."""
     config = {"callbacks": attached.callbacks, "recursion_limit": 10_000}
     gc.collect()
     process, thread = time.process_time(), time.thread_time()
@@ -156,7 +158,7 @@ def measure_all(every: list[Setting], peers: Peers, rounds: int) -> Costs:
 
 
 def print_table(costs: Costs, peers: list[str], field: str, base: str) -> None:
-    """Print the ratios to `base`: the median over rounds, and the quartiles."""
+    """Print the ratios to `base`: the median over rounds, and its interval of 95%."""
     print(f"\n| {FIELDS[field]}, ratio to {base} | " + " | ".join(costs) + " |")
     print("|---" * (len(costs) + 1) + "|")
     for name in peers:
@@ -166,10 +168,13 @@ def print_table(costs: Costs, peers: list[str], field: str, base: str) -> None:
 
 
 def ratio(of: list[Cost], base: list[Cost], field: str) -> str:
-    """Write the median of the ratios within the rounds, and the quartiles."""
-    ratios = [getattr(a, field) / getattr(b, field) for a, b in zip(of, base, strict=True)]
-    low, middle, high = np.percentile(ratios, (25, 50, 75))
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    """Write the median of the ratios within the rounds, and its bootstrap interval of 95%."""
+    ratios = np.array(
+        [getattr(a, field) / getattr(b, field) for a, b in zip(of, base, strict=True)]
+    )
+    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
+    low, high = np.percentile(np.median(drawn, axis=1), (2.5, 97.5))
+    return f"{np.median(ratios):.2f} ({low:.2f} to {high:.2f})"
 
 
 def print_scale(costs: Costs, every: list[Setting]) -> None:
@@ -188,11 +193,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--ours", action="store_true", help="leave out the tools of others")
     options = parser.parse_args()
     logging.disable()  # what a peer has to say about made-up models is no cost of recording
     every = list(settings(options.steps))
     with tempfile.TemporaryDirectory() as folder:
-        peers, missing = find_peers(Path(folder))
+        peers, missing = find_peers(Path(folder), others=not options.ours)
         costs = measure_all(every, peers, options.rounds)
     print_scale(costs, every)
     for field, base in itertools.product(FIELDS, (EMPTY, NOTHING)):

@@ -20,9 +20,18 @@ from langsmith import Client
 
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
 
-__all__ = ["EMPTY", "NOTHING", "OURS", "OURS_STORED", "Attached", "Peers", "find_peers"]
+__all__ = [
+    "AGAIN",
+    "EMPTY",
+    "NOTHING",
+    "OURS",
+    "OURS_STORED",
+    "Attached",
+    "Peers",
+    "find_peers",
+]
 
-NOTHING, EMPTY = "nothing", "empty handler"
+NOTHING, EMPTY, AGAIN = "nothing", "empty handler", "empty handler again"
 OURS, OURS_STORED = "ours, graph", "ours, graph and SQLite"
 
 
@@ -50,23 +59,24 @@ EmptyHandler = type(
 """Every hook defined, and empty: what LangChain's dispatch costs by itself."""
 
 
-def find_peers(folder: Path) -> tuple[Peers, list[str]]:
-    """Return what is installed, and the names of what is not."""
+def find_peers(folder: Path, *, others: bool = True) -> tuple[Peers, list[str]]:
+    """Return what is installed, and the names of what is not; without `others` ours alone."""
     stay_here()
     store = TransitionStore(f"sqlite:///{folder / 'transitions.db'}")
     peers: Peers = {
         NOTHING: lambda: Attached([]),
         EMPTY: lambda: Attached([EmptyHandler()]),
+        AGAIN: lambda: Attached([EmptyHandler()]),  # what the noise does to a ratio of 1
         OURS: lambda: _ours(None),
         OURS_STORED: lambda: _ours(store),
     }
-    others = {
+    tools = {
         "LangChainTracer": _langchain_tracer,
         "OpenInference": _openinference,
         "Langfuse": _langfuse,
     }
     missing = []
-    for name, prepare in others.items():
+    for name, prepare in tools.items() if others else ():
         try:
             peers[name] = prepare()
         except ImportError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from detailed_balance.callbacks.arguments import Arguments, check_arguments, name_call
 from detailed_balance.callbacks.combined import Combinable
-from detailed_balance.callbacks.noderun import NodeRun
+from detailed_balance.callbacks.noderun import NodeRun, asks_for_tools
 
 __all__ = ["ActionStates", "NodeStates", "ToolStates"]
 
@@ -52,7 +52,7 @@ class ActionStates(_ToolNames):
         """Name the state of `run`."""
         if run.tools and not run.called_model:
             return run.tools
-        return None if run.asked_tools else run.name
+        return None if asks_for_tools(run.output) else run.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ from typing import Any, Protocol, TypeVar, cast
 
 from detailed_balance.callbacks.forks import renew_after_fork
 
-__all__ = ["Faults", "harmless", "warn"]
+__all__ = ["LOST", "Faults", "Faulty", "harmless", "warn"]
+
+LOST = "recording failed: some transitions are lost, the agent goes on"
+"""The kind of an error that nothing else is known of."""
 
 _LOG = logging.getLogger("detailed_balance")
 _Method = TypeVar("_Method", bound=Callable[..., None])
@@ -52,7 +55,9 @@ class Faults:
             warn(message)
 
 
-class _Faulty(Protocol):
+class Faulty(Protocol):
+    """An object that counts its own errors."""
+
     _faults: Faults
 
 
@@ -60,10 +65,10 @@ def harmless(method: _Method) -> _Method:
     """Let a method of an object with `_faults` note its errors there and raise none."""
 
     @functools.wraps(method)
-    def guarded(self: _Faulty, *args: Any, **kwargs: Any) -> None:
+    def guarded(self: Faulty, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception:
-            self._faults.note("recording failed: some transitions are lost, the agent goes on")
+            self._faults.note(LOST)
 
     return cast("_Method", guarded)

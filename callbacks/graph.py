@@ -15,6 +15,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.forks import renew_after_fork
+from detailed_balance.callbacks.subscription import Subscription
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,
@@ -77,6 +78,7 @@ class TransitionGraph:
         # abandoned agent run, which records in its turn.
         self._lock = threading.RLock()
         self._adding = False
+        self._subscriptions: tuple[Subscription, ...] = ()  # of threads that the parent has
 
     @property
     def graph(self) -> nx.MultiDiGraph[str]:
@@ -112,7 +114,7 @@ class TransitionGraph:
         target : str or None
             The state that was reached; None for an escape.
         trajectory : str, optional
-            Not kept: the graph adds up all trajectories.
+            Told to subscribers and not kept: the graph adds up all trajectories.
         context : mapping or Context, optional
             The labels of the move.
         count : int
@@ -125,9 +127,39 @@ class TransitionGraph:
         """
         if type(count) is not int or count < 1:
             count = _whole_number(count, f"the count of {source!r} -> {target!r}", least=1)
-        key = (source, target, make_context(context) if context else ())
+        key = (source, target, context if type(context) is tuple else make_context(context))
         with self._lock:
             self._add(key, count)
+            for subscription in self._subscriptions:
+                subscription.put((source, target, trajectory, key[2], count))
+
+    def subscribe(self, *, capacity: int = 100_000, context: ContextLike = None) -> Subscription:
+        """Return what was counted up to now, and from here on every move in order.
+
+        Parameters
+        ----------
+        capacity : int
+            How many moves are kept until somebody takes them; beyond it the oldest are lost.
+        context : mapping or Context, optional
+            For the counts; the moves are all that come.
+
+        Examples
+        --------
+        >>> graph = TransitionGraph()
+        >>> graph.record("plan", "search")
+        >>> with graph.subscribe() as subscription:
+        ...     graph.record("search", "plan", trajectory="run 1")
+        ...     subscription.before.total, list(subscription.take())
+        (1, [('search', 'plan', 'run 1', (), 1)])
+        """
+        with self._lock:
+            subscription = Subscription(self.snapshot(context), capacity, self._lock, self._leave)
+            self._subscriptions += (subscription,)
+        return subscription
+
+    def _leave(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
     def record_outcome(self, outcome: Outcome, *, context: ContextLike = None) -> None:
         """Count how one trajectory stopped."""

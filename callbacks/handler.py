@@ -5,32 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.errors import ParentCommand
+from langgraph.types import Command
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.events import (
-    is_node,
-    is_task,
-    read_chain,
-    read_node,
+    read_kind,
     read_outcome,
-    read_parent,
     read_reply,
     read_tool,
 )
 from detailed_balance.callbacks.faults import Faults, harmless
 from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.hooks import Metadata, More, Tags, ends, notes, starts
 from detailed_balance.callbacks.labels import Labels, hash_prompt, hash_template, read_model
 from detailed_balance.callbacks.limits import StateLimit
 from detailed_balance.callbacks.runs import Runs
 from detailed_balance.callbacks.states import (
     ActionStates,
     ModelCallStates,
+    NodeRun,
     StateFunction,
     state_names,
 )
@@ -147,6 +145,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self._labels_given = tuple(labels)
         self._labels = Labels(self.context, labels)
         plain = self._of_node is not None
+        self._hashes_prompts = "prompt" in self._labels
         self._runs = Runs(self._labels, plain=plain, on_evict=self._note_eviction)
 
     @property
@@ -177,99 +176,114 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         settings = (self.states, None, self._store_given, self.context)
         return type(self), (*settings, self._labels_given, self._limit.max_states)
 
-    @harmless
+    @starts
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, tags: Any = None, **event: Any
+        self,
+        serialized: Any,
+        inputs: Any,
+        run_id: int,
+        parent_id: int | None,
+        metadata: Metadata,
+        tags: Tags,
+        more: More,
     ) -> None:
         """Start a node, or whatever else has something inside."""
-        parent_id, metadata = read_parent(event), event.get("metadata")
+        records: Sequence[Record] | None = None
         if parent_id and metadata and self._of_node is not None:
-            if is_node(tags, metadata):
-                self._record(self._runs.start_node(run_id.int, parent_id, metadata, tags))
-                return
-            if is_task(metadata):
-                records = self._runs.start_task(run_id.int, parent_id, metadata)
-                if records is not None:
-                    self._record(records)
-                    return
-        if event.get("run_type") == "prompt":
-            self._see_template(serialized, parent_id)
-        chain = read_chain(event.get("name"), inputs)
-        self._record(self._runs.start(run_id.int, parent_id, chain))
+            kind = read_kind(tags, metadata)
+            if kind == "node":
+                records = self._runs.start_node(run_id, parent_id, metadata, tags)
+            elif kind == "task":
+                records = self._runs.start_task(run_id, parent_id, metadata)
+        if records is None:
+            if more.get("run_type") == "prompt":
+                self._see_template(serialized, parent_id)
+            resumes = inputs is None or isinstance(inputs, Command)  # it is given nothing new
+            records = self._runs.start(run_id, parent_id, (more.get("name"), resumes))
+        if records:
+            self._record(records)
 
-    @harmless
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
-        """End a node, a graph or a chain that returned."""
-        self._finish_chain(run_id.int, outputs)
+    def _finish(self, output: Any, run_id: int) -> None:
+        """End a run that returned; a state function that failed fails it for us."""
+        names: tuple[str, ...] | None = ()
+        run = self._runs.get(run_id)
+        if isinstance(run, StepRun):
+            if self._of_node is not None and not run.has_steps:
+                tools, called = tuple(run.tools), run.called_model
+                node = NodeRun(run.name, run.path.step, tools, called, output, run.metadata)
+                names = self._name(self._of_node, node)
+        elif isinstance(run, ModelCall) and self._of_call is not None:
+            names = self._name(self._of_call.target, output)
+        outcome = Outcome.FAILED if names is None else Outcome.ENDED
+        if records := self._runs.end(run_id, outcome, names or ()):
+            self._record(records)
 
-    @harmless
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+    on_chain_end = on_tool_end = ends(_finish)
+
+    @ends
+    def on_chain_error(self, error: BaseException, run_id: int) -> None:
         """End a node, a graph or a chain that raised; a command to the parent is no failure."""
         if isinstance(error, ParentCommand):
-            self._finish_chain(run_id.int, error.args[0])
+            self._finish(error.args[0], run_id)
         else:
-            self._fail(run_id.int, error)
+            self._fail(run_id, error)
 
-    @harmless
-    def on_tool_start(self, serialized: Any, input_str: Any, *, run_id: UUID, **event: Any) -> None:
+    @starts
+    def on_tool_start(
+        self,
+        serialized: Any,
+        input_str: Any,
+        run_id: int,
+        parent_id: int | None,
+        metadata: Metadata,
+        tags: Tags,
+        more: More,
+    ) -> None:
         """Start a tool."""
-        name = self._name_tool(read_tool(serialized, event), event.get("inputs"))
-        call = Call(event.get("metadata") or {}, event.get("tags"))
-        self._record(self._runs.start_tool(run_id.int, read_parent(event), name, call))
+        name = self._name_tool(read_tool(serialized, more), more.get("inputs"))
+        self._record(self._runs.start_tool(run_id, parent_id, name, Call(metadata, tags)))
 
-    @harmless
-    def on_tool_end(self, output: Any, *, run_id: UUID, **event: Any) -> None:
-        """End a tool."""
-        self._finish_chain(run_id.int, output)
-
-    @harmless
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+    @ends
+    def on_tool_error(self, error: BaseException, run_id: int) -> None:
         """End a tool; whether its node failed too, the node's own end tells."""
-        self._fail(run_id.int, error)
+        self._fail(run_id, error)
 
-    @harmless
-    def on_retriever_start(
-        self, serialized: Any, query: Any, *, run_id: UUID, **event: Any
-    ) -> None:
+    @starts
+    def on_retriever_start(self, serialized: Any, query: Any, *run: Any) -> None:
         """Start a retriever, which is part of what it runs in."""
-        self._record(self._runs.start(run_id.int, read_parent(event)))
+        run_id, parent_id, *_ = run
+        self._record(self._runs.start(run_id, parent_id))
 
-    @harmless
-    def on_retriever_end(self, documents: Any, *, run_id: UUID, **event: Any) -> None:
+    @ends
+    def on_retriever_end(self, documents: Any, run_id: int) -> None:
         """End a retriever."""
-        self._record(self._runs.end(run_id.int, Outcome.ENDED))
+        self._record(self._runs.end(run_id, Outcome.ENDED))
 
-    @harmless
-    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+    @ends
+    def on_retriever_error(self, error: BaseException, run_id: int) -> None:
         """End a retriever that failed."""
-        self._fail(run_id.int, error)
+        self._fail(run_id, error)
 
-    @harmless
-    def on_chat_model_start(
-        self, serialized: Any, messages: Any, *, run_id: UUID, **event: Any
-    ) -> None:
+    @starts
+    def on_chat_model_start(self, serialized: Any, messages: Any, *run: Any) -> None:
         """Start a chat model."""
-        self._start_model(run_id.int, messages[0], event)
+        self._start_model(messages[0], *run)
 
-    @harmless
-    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **event: Any) -> None:
+    @starts
+    def on_llm_start(self, serialized: Any, prompts: Any, *run: Any) -> None:
         """Start a model that completes text: its prompt stands for one human message."""
-        self._start_model(run_id.int, [HumanMessage(prompts[0])], event)
+        self._start_model([HumanMessage(prompts[0])], *run)
 
-    @harmless
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **event: Any) -> None:
+    @ends
+    def on_llm_end(self, response: LLMResult, run_id: int) -> None:
         """End a model call."""
-        run = self._runs.get(run_id.int)
-        if self._of_call is not None and isinstance(run, ModelCall):
-            self._finish(run_id.int, self._name(self._of_call.target, read_reply(response)))
-        else:
-            reply = read_reply(response) if isinstance(run, StepRun) else None
-            self._finish_chain(run_id.int, reply)
+        asked = isinstance(self._runs.get(run_id), (StepRun, ModelCall))
+        self._finish(read_reply(response) if asked else None, run_id)
 
-    @harmless
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
+    @ends
+    def on_llm_error(self, error: BaseException, run_id: int) -> None:
         """End a model call that failed."""
-        self._fail(run_id.int, error)
+        self._fail(run_id, error)
 
     @harmless
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
@@ -278,11 +292,16 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self._runs.interrupt(event.run_id.int)
 
     def _start_model(
-        self, run_id: int, messages: Sequence[BaseMessage], event: Mapping[str, Any]
+        self,
+        messages: Sequence[BaseMessage],
+        run_id: int,
+        parent_id: int | None,
+        metadata: Metadata,
+        tags: Tags,
+        more: More,
     ) -> None:
-        parent_id = read_parent(event)
-        prompt = hash_prompt(messages) if "prompt" in self._labels else None
-        call = Call(event.get("metadata") or {}, event.get("tags"), read_model(event), prompt)
+        prompt = hash_prompt(messages) if self._hashes_prompts else None
+        call = Call(metadata, tags, read_model(metadata, more), prompt)
         names = None if self._of_call is None else self._name(self._of_call.source, messages)
         if names:
             self._record(self._runs.start_call(run_id, parent_id, join_names(names), call))
@@ -290,16 +309,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self._record(self._runs.start_model(run_id, parent_id, call))
 
     def _see_template(self, serialized: Any, parent_id: int | None) -> None:
-        template = hash_template(serialized) if "prompt" in self._labels else None
+        template = hash_template(serialized) if self._hashes_prompts else None
         if template and parent_id:
             self._runs.see_template(parent_id, template)
-
-    def _finish_chain(self, run_id: int, output: Any) -> None:
-        names: tuple[str, ...] | None = ()
-        step = self._runs.get(run_id)
-        if self._of_node is not None and isinstance(step, StepRun) and not step.has_steps:
-            names = self._name(self._of_node, read_node(step, output))
-        self._finish(run_id, names)
 
     def _fail(self, run_id: int, error: BaseException) -> None:
         outcome = read_outcome(error)
@@ -311,7 +323,12 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     ) -> tuple[str, ...] | None:
         """Return the state keys of `subject`; None where the state function fails."""
         try:
-            return self._limit(state_names(state_of(subject)))
+            value = state_of(subject)
+            names = (value,) if type(value) is str else value
+            # What was let through before needs no other look, and that is almost every state.
+            if type(names) is tuple and self._limit.knows(names):
+                return names
+            return self._limit(state_names(value))
         except Exception:
             self._faults.note(_FAILED)
             return None
@@ -326,11 +343,6 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self._faults.note(_FAILED)
             return ""
 
-    def _finish(self, run_id: int, names: tuple[str, ...] | None) -> None:
-        """End a run by its state keys; a state function that failed fails the run for us."""
-        outcome = Outcome.FAILED if names is None else Outcome.ENDED
-        self._record(self._runs.end(run_id, outcome, names or ()))
-
     def _record(self, records: Sequence[Record]) -> None:
         for record in records:
             if isinstance(record, Move):
@@ -338,7 +350,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             else:
                 self._record_stop(record)
 
-    @harmless  # each move has its own edge, so that a lost one takes no other along
+    @notes  # each move has its own edge, so that a lost one takes no other along
     def _record_move(self, move: Move) -> None:
         trajectory, source, target, step, context = move
         if self.store is not None:
@@ -346,7 +358,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self.store.record(Transition(source, target, trajectory, context, step, now))
         self.graph.record(source, target, trajectory=trajectory, context=context)
 
-    @harmless
+    @notes
     def _record_stop(self, stop: Stop) -> None:
         trajectory, outcome, error, context = stop
         if self.store is not None:

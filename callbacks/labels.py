@@ -18,17 +18,18 @@ __all__ = ["Labels", "hash_prompt", "hash_template", "read_model"]
 _OWN_TAGS = ("graph:step:", "seq:step:", "map:key:")
 
 
-def read_model(event: Mapping[str, Any]) -> str | None:
+def read_model(metadata: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     """Return the name of the model that an event's call is made to, as the model itself says it.
 
     Examples
     --------
-    >>> read_model({"metadata": {"ls_model_name": "gpt-4o"}})
+    >>> read_model({"ls_model_name": "gpt-4o"}, {})
     'gpt-4o'
     """
-    parameters = event.get("invocation_params") or {}
-    named = (event.get("metadata") or {}).get("ls_model_name")
-    name = named or parameters.get("model") or parameters.get("model_name")
+    name = metadata.get("ls_model_name")
+    if not name:
+        parameters = event.get("invocation_params") or {}
+        name = parameters.get("model") or parameters.get("model_name")
     return name if isinstance(name, str) and name else None
 
 

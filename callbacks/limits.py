@@ -12,7 +12,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.arguments import shorten
 from detailed_balance.callbacks.faults import warn
 
-__all__ = ["OTHER", "StateLimit"]
+__all__ = ["OTHER", "StateLimit", "find_mistake"]
 
 OTHER = "__other__"
 """The state that stands for all states beyond a limit."""
@@ -64,9 +64,13 @@ class StateLimit:
 
     def __call__(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return `names`, with `OTHER` for each that is beyond the limit."""
-        if self.max_states is None or self._keys.issuperset(names):
+        if self.max_states is None or self.knows(names):
             return names
         return tuple(map(self._admit, names))
+
+    def knows(self, names: tuple[str, ...]) -> bool:
+        """Say whether all `names` have passed before."""
+        return self._keys.issuperset(names)
 
     def _admit(self, name: str) -> str:
         with self._lock:
@@ -84,7 +88,7 @@ class StateLimit:
         sample = [name, *islice(self._keys, _SAMPLE)]
         return (
             f"more than {self.max_states} different states: from here on every new one is counted "
-            f"as {OTHER!r}; {_find_mistake(sample)}, or raise max_states where so many are meant"
+            f"as {OTHER!r}; {find_mistake(sample)}, or raise max_states where so many are meant"
         )
 
 
@@ -92,7 +96,7 @@ def _is_positive_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _find_mistake(keys: Iterable[str]) -> str:
+def find_mistake(keys: Iterable[str]) -> str:
     """Say what seems to make the keys so many: what at least half of them hold, an id or a date."""
     heads = [key[:_SAMPLE] for key in keys]
     for kind, pattern in _SUSPECTS:

@@ -12,7 +12,7 @@ from langgraph.types import Command
 from detailed_balance.analyzers.counts import BOUNDARIES, END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 
-__all__ = ["ModelCallStates", "NodeRun", "StateFunction", "state_names"]
+__all__ = ["ModelCallStates", "NodeRun", "StateFunction", "asks_for_tools", "state_names"]
 
 
 @dataclass(slots=True)
@@ -55,17 +55,18 @@ class NodeRun:
     @property
     def asked_tools(self) -> bool:
         """Whether the last message of the output is a model's request to run tools."""
-        return _asks_for_tools(self.output)
+        return asks_for_tools(self.output)
 
 
-def _asks_for_tools(output: Any) -> bool:
+def asks_for_tools(output: Any) -> bool:
+    """Say whether the last message of what a node returned is a model's request to run tools."""
     if isinstance(output, dict):
         return any(map(_is_request, output.values()))
     if isinstance(output, Command):
-        return _asks_for_tools(output.update)
+        return asks_for_tools(output.update)
     if isinstance(output, (list, tuple)):
         updates = (part for part in output if isinstance(part, (Command, dict)))
-        return _is_request(output) or any(map(_asks_for_tools, updates))
+        return _is_request(output) or any(map(asks_for_tools, updates))
     return _is_request(output)
 
 

@@ -91,11 +91,12 @@ class Runs:
         """Start a run that matters only for what runs inside it."""
         with self._lock:
             if owner := self._owner_of_new(run_id, parent_id):
+                root = owner.root
                 self._add(run_id, owner)
-                owner.root.chains[run_id] = chain
-                if owner.root.id == run_id:
-                    owner.root.resumes = chain.resumes
-            return self._take_evicted()
+                root.chains[run_id] = chain
+                if root.id == run_id:
+                    _, root.resumes = chain
+            return self._take_evicted() if self._evicted else ()
 
     def start_node(
         self,
@@ -106,13 +107,15 @@ class Runs:
     ) -> Sequence[Record]:
         """Start a node of the graph whose run is `graph_id`."""
         with self._lock:
-            owner = self._owners.get(graph_id)
-            if owner is None or run_id in self._owners:
+            owners = self._owners
+            owner = owners.get(graph_id)
+            if owner is None or run_id in owners:
                 return ()  # the root was forgotten, or the event has come before
             root = owner.root
             path = root.paths.get(graph_id) or self._open_path(owner, graph_id, metadata, tags)
             task, name = metadata["langgraph_checkpoint_ns"], metadata["langgraph_node"]
-            self._add(run_id, StepRun(run_id, root, metadata, path, task, name))
+            owners[run_id] = StepRun(run_id, root, metadata, path, task, name)
+            root.open.add(run_id)
             return path.start_task(task, metadata["langgraph_step"])
 
     def start_task(
@@ -138,13 +141,13 @@ class Runs:
             owner = self._owner_of_new(run_id, parent_id)
             if owner is None:
                 return ()
-            if step := self._plain_step(owner, run_id, name, call):
+            if owner.id == owner.root.id and (step := self._plain_step(owner, run_id, name, call)):
                 step.tools.append(name)
                 return (*self._take_evicted(), *step.path.start_next(step.task))
             self._add(run_id, Run(run_id, owner.root))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.tools.append(name)
-            return self._take_evicted()
+            return self._take_evicted() if self._evicted else ()
 
     def start_model(
         self, run_id: int, parent_id: int | None, call: Call = _NO_CALL
@@ -154,7 +157,9 @@ class Runs:
             owner = self._owner_of_new(run_id, parent_id)
             if owner is None:
                 return ()
-            if step := self._plain_step(owner, run_id, "model", call):
+            if owner.id == owner.root.id and (
+                step := self._plain_step(owner, run_id, "model", call)
+            ):
                 step.called_model = True
                 self._label_model(step, call)
                 return (*self._take_evicted(), *step.path.start_next(step.task))
@@ -162,7 +167,7 @@ class Runs:
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.called_model = True
                 self._label_model(owner, call)
-            return self._take_evicted()
+            return self._take_evicted() if self._evicted else ()
 
     def start_call(
         self, run_id: int, parent_id: int | None, source: str, call: Call = _NO_CALL
@@ -179,7 +184,7 @@ class Runs:
             context = self._labels.add(context, "prompt", owner.template or call.prompt)
             place = metadata.get("langgraph_step")
             self._add(run_id, ModelCall(run_id, root, trajectory, source, place, context))
-            return self._take_evicted()
+            return self._take_evicted() if self._evicted else ()
 
     def see_template(self, parent_id: int, template: str) -> None:
         """Note that a prompt template was filled in."""
@@ -208,10 +213,11 @@ class Runs:
                 return ()
             root = owner.root
             root.open.discard(run_id)
-            root.chains.pop(run_id, None)
             records: Sequence[Record] = ()
             if owner.id == run_id:
                 records = owner.end(outcome, names)
+            else:
+                root.chains.pop(run_id, None)
             if path := root.paths.pop(run_id, None):
                 records = (*records, *self._end_path(path, outcome, error))
             if root.id == run_id:
@@ -260,7 +266,7 @@ class Runs:
     def _plain_step(self, owner: Run, run_id: int, name: str, call: Call) -> StepRun | None:
         """Return a tool or a model as a step of a path, where it runs in no graph."""
         root, metadata = owner.root, call.metadata
-        if not (self._plain and root.whole and owner.id == root.id and type(owner) is Run):
+        if not (self._plain and root.whole and type(owner) is Run):
             return None
         if "langgraph_step" in metadata:  # what a conditional entry calls, to choose
             return None
@@ -288,7 +294,7 @@ class Runs:
         path = self._new_path(above, graph_id, metadata)
         kept = self._stopped.pop(path.trajectory, None)
         superstep = metadata.get("langgraph_step")
-        resumes = root.resumes or root.chains.get(graph_id, UNKNOWN).resumes
+        resumes = root.resumes or root.chains.get(graph_id, UNKNOWN)[1]
         if kept and superstep is not None and (above or resumes) and kept.expects(superstep):
             path = kept
             path.interrupted = False

@@ -30,12 +30,11 @@ Record: TypeAlias = Move | Stop
 """What becomes certain when a run starts or ends."""
 
 
-class Chain(NamedTuple):
-    """What is known of a run that may turn out to be a graph."""
+Chain: TypeAlias = tuple[str | None, bool]
+"""The name of a run that may be a graph, and whether it goes on from a checkpoint."""
 
-    name: str | None = None
-    resumes: bool = False
-    """Whether its input was no new one: it goes on from a checkpoint."""
+UNKNOWN: Chain = (None, False)
+"""A run of which nothing is known."""
 
 
 class Call(NamedTuple):
@@ -46,10 +45,6 @@ class Call(NamedTuple):
     model: str | None = None
     prompt: str | None = None
     """A hash of its system message."""
-
-
-UNKNOWN = Chain()
-"""A run of which nothing is known."""
 
 
 @dataclass(slots=True)
@@ -100,11 +95,6 @@ class StepRun(Run):
     """Whether steps of the same path ran inside it, which speak for it."""
     is_node: bool = True
 
-    @property
-    def step(self) -> int | None:
-        """The step of the path in which it runs."""
-        return self.path.step
-
     def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
         """Hand the state keys of the node to its path."""
         if self.has_steps and outcome is not Outcome.INTERRUPTED:
@@ -150,5 +140,5 @@ def name_trajectory(base: str, metadata: Mapping[str, Any]) -> str:
 
 def name_graph(chains: Mapping[int, Chain], graph_id: int) -> str | None:
     """Return the name of a graph; the names that LangChain gives by itself say nothing."""
-    name = chains.get(graph_id, UNKNOWN).name
+    name, _ = chains.get(graph_id, UNKNOWN)
     return None if not name or name == "LangGraph" or name.startswith("Runnable") else name

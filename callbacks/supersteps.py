@@ -151,13 +151,13 @@ class Path:
         return () if None in self.tasks.values() else self._close()
 
     def _close(self) -> Sequence[Move]:
-        names: set[str] = set()
+        names: list[str] = []
         for keys in self.tasks.values():
-            names.update(keys or ())
+            names += keys or ()
         self.tasks.clear()
         if not names:
             return ()
-        source, self.source = self.source, join_names(names)
+        source, self.source = self.source, names[0] if len(names) == 1 else join_names(names)
         if source is None:
             return ()
         return (Move(self.trajectory, source, self.source, self.step, self.context),)

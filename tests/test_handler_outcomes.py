@@ -152,7 +152,7 @@ def test_report_says_how_the_runs_stopped(handler):
         run(chain("a", "b", b=fail), handler)
     for source in (handler, handler.store):
         handler.flush()
-        (told,) = [line for line in str(analyze(source)).splitlines() if "stopped" in line]
+        (told,) = [line for line in str(analyze(source)).splitlines() if "stopped  " in line]
         assert told.split("stopped")[1].split() == ["1", "ended,", "1", "failed"]
         assert analyze(source).to_dict()["source"]["outcomes"] == {"ended": 1, "failed": 1}
 
@@ -185,6 +185,8 @@ def test_store_of_version_1_is_brought_up_to_date(tmp_path):
         store.append([Transition("a", "b", "T")])
     with sqlite3.connect(place) as old:
         old.execute("DROP TABLE detailed_balance_endings")
+        old.execute("DROP TABLE detailed_balance_writers")
+        old.execute("ALTER TABLE detailed_balance_transitions DROP COLUMN written")
         old.execute("UPDATE detailed_balance_versions SET version = 1")
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
         assert store.endings() == ()
@@ -210,7 +212,7 @@ def test_runs_of_a_file_are_judged_by_a_field(tmp_path):
 def test_field_that_judges_nothing_is_refused(tmp_path):
     trace = tmp_path / "runs.csv"
     trace.write_text("source,target,trajectory,reward\na,b,1,maybe\n")
-    with pytest.raises(ReadError, match="'reward' of run '1' is 'maybe'; allowed are"):
+    with pytest.raises(ReadError, match=r"line 2: 'reward' must be one of 1, .*; got 'maybe'"):
         read_trajectories(trace, success_field="reward")
     judged = pytest.raises(InvalidInputError, match="are judged by")
     with TransitionStore("sqlite://") as store, judged:

@@ -191,12 +191,13 @@ def test_a_broken_function_changes_no_result_and_is_counted(recorders, name):
         assert run_agents(handlers, "broken") == EXPECTED
         assert all(ends_soon(handler.flush) for handler in handlers)
         on_the_path = len(calls) > 0
-    lost = store.lost + sum(handler.faults for handler in handlers)
-    assert (lost > 0) == on_the_path
+    kept_away = store.lost + store.spooled + sum(handler.faults for handler in handlers)
+    assert (kept_away > 0) == on_the_path
     if not on_the_path:
         return
 
-    store.flush()
+    store.flush()  # what waits in the spool is written now
+    assert store.spooled == 0
     before, rows = [edges(handler) for handler in handlers], len(store)
     assert run_agents(handlers, "sound again") == EXPECTED
     for handler, counted in zip(handlers, before, strict=True):
@@ -221,3 +222,17 @@ def test_a_broken_log_changes_no_result_and_the_losses_are_counted(recorders):
         log.removeFilter(refuse)
     assert sum(handler.faults for handler in handlers) == MOVES
     assert store.lost == 1
+
+
+HOOKS = [name for name in vars(TransitionCallbackHandler) if name.startswith("on_")]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_call_that_fits_no_hook_raises_nothing(hook):
+    handler = TransitionCallbackHandler()
+    called = getattr(handler, hook)
+    called()
+    called(outputs=1, run_id=None)
+    called(1, run_id="no uuid", parent_run_id=7, metadata=3, tags=0)
+    assert handler.faults >= 2
+    assert handler.graph.snapshot().states == ()

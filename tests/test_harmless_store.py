@@ -4,7 +4,7 @@ import shutil
 import socket
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from agents import INPUT, loop
@@ -50,21 +50,39 @@ def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(tmp_path, caplog):
     store.flush()
     kept = list(store.read())
     assert len(kept) == MOVES
-    with limited_files(4096):
-        for _ in range(3):
+    with limited_files(8192):  # the spool finds a little room
+        for _ in range(9):
             run(handler)
             store.flush()
-    assert store.lost == 3 * RECORDS
-    (message,) = warnings(caplog)
-    assert "runs.db" in message
+    spooled = store.spooled
+    assert 0 < spooled < 9 * RECORDS
+    assert store.lost + spooled == 9 * RECORDS
+    away, lost = warnings(caplog)
+    assert "runs.db" in away
+    assert "runs.db" in lost
     run(handler)  # there is room again
     store.close()
     with TransitionStore(file_url(tmp_path), create=False) as again:
         found = list(again.read())
         assert found[:MOVES] == kept
-        assert len(found) == 2 * MOVES
+        assert len(found) + len(again.endings()) == 2 * RECORDS + spooled
     assert handler.faults == 0
-    assert handler.graph.snapshot().total == 5 * MOVES
+    assert handler.graph.snapshot().total == 11 * MOVES
+
+
+def test_a_spool_on_another_disk_keeps_what_a_full_one_cannot(tmp_path):
+    (tmp_path / "other").mkdir()
+    with TransitionStore(file_url(tmp_path), spool=tmp_path / "other") as store:
+        handler = TransitionCallbackHandler(store=store)
+        with limited_files(12_000):
+            run(handler)
+            store.flush()
+        assert [store.lost, store.spooled] == [0, RECORDS]
+        (file,) = (tmp_path / "other").iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+        store.flush()
+        assert [store.lost, store.spooled, len(store)] == [0, 0, MOVES]
+        assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_a_deleted_file_is_made_anew(tmp_path):
@@ -121,17 +139,21 @@ class Line:
     """A line to a server that can be cut: connections through it die, and no new one comes up."""
 
     def __init__(self, host, port):
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = self._server.getsockname()
         self._target = (host, port)
+        self.address = ("127.0.0.1", 0)
+        self.mend()
+        self.address = self._server.getsockname()
+
+    def mend(self):
+        self._server = socket.create_server(self.address)
         self._ends = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        self._server.shutdown(socket.SHUT_RDWR)
+        for end in (self._server, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         self._server.close()
-        for end in self._ends:
-            end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self):
         while True:
@@ -145,18 +167,19 @@ class Line:
                 threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
     def _carry(self, source, target):
-        try:
+        with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
-        except OSError:
-            return
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_server_that_goes_away_is_a_loss(postgres_url, caplog):  # noqa: F811 - the fixture
+def test_a_server_that_goes_away_costs_nothing(postgres_url, tmp_path, caplog):  # noqa: F811
     url = make_url(postgres_url)
     line = Line(url.host, url.port)
     host, port = line.address
-    store = TransitionStore(url.set(host=host, port=port))
+    store = TransitionStore(url.set(host=host, port=port), spool=tmp_path)
     handler = TransitionCallbackHandler(store=store)
     run(handler)
     store.flush()
@@ -164,12 +187,15 @@ def test_a_server_that_goes_away_is_a_loss(postgres_url, caplog):  # noqa: F811 
     for _ in range(3):
         run(handler)
         handler.flush()
-    assert store.lost == 3 * RECORDS
-    assert handler.faults == 0
+    assert store.spooled == 3 * RECORDS
+    assert store.lost == handler.faults == 0
     assert len(warnings(caplog)) == 1
+    line.mend()
+    run(handler)
     store.close()
+    assert store.spooled == 0
     with TransitionStore(postgres_url, create=False) as again:
-        assert len(again) == MOVES
+        assert len(again) == 5 * MOVES
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nobody.invalid:5432"])

@@ -133,7 +133,7 @@ def test_what_is_no_name_is_refused(labels):
     ],
 )
 def test_model_is_read_off_its_own_words(event, expected):
-    assert read_model(event) == expected
+    assert read_model(event.get("metadata", {}), event) == expected
 
 
 def test_label_of_a_thread_stays_out_of_the_next_one():
