@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from detailed_balance.callbacks.faults import warn
@@ -19,6 +20,10 @@ _LAST_WAIT = 30.0
 """How many seconds the interpreter waits at its end, at most, for what is in line."""
 
 
+def _nothing(_: bool) -> None:
+    """Have nothing to do between batches."""
+
+
 class BatchWriter(Generic[T]):
     """Hand items to a thread that writes them in batches.
 
@@ -31,6 +36,9 @@ class BatchWriter(Generic[T]):
         Writes one list of items; where it raises, they are lost.
     name : str
         What is written to, for the log.
+    tend : callable
+        What the thread does after each batch, whenever somebody waits (which it is told), and when
+        as many seconds have passed as it returned.
     capacity : int
         How many items may wait; further ones are lost.
     batch : int
@@ -54,12 +62,14 @@ class BatchWriter(Generic[T]):
         write: Callable[[list[T]], object],
         *,
         name: str,
+        tend: Callable[[bool], float | None] = _nothing,
         capacity: int = 100_000,
         batch: int = 10_000,
         delay: float = 0.1,
     ) -> None:
         self._write = write
         self._name = name
+        self._tend = tend
         self._capacity = capacity
         self._batch = batch
         self._delay = delay
@@ -72,12 +82,23 @@ class BatchWriter(Generic[T]):
         self._thread: threading.Thread | None = None
         self._items: list[T] = []
         self._accepted = self._done = self._urgent = self._lost = 0
+        self._asked = self._answered = 0  # how often somebody began to wait, and was told
         self._closed = False
 
     @property
     def lost(self) -> int:
         """How many items were not written: the line was full or closed, or the write failed."""
         return self._lost
+
+    @property
+    def waiting(self) -> int:
+        """How many items are in line, or being written."""
+        return self._accepted - self._done
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the line is half full."""
+        return 2 * len(self._items) > self._capacity
 
     def put(self, item: T) -> None:
         """Put `item` in line; never waits for a write, never raises."""
@@ -103,15 +124,34 @@ class BatchWriter(Generic[T]):
             message = "%d not written to %s: %s (further losses are only counted)"
             warn(message, count, self._name, reason)
 
-    def flush(self) -> None:
-        """Wait until all that is in line now is written, or lost."""
+    def start(self) -> None:
+        """Start the thread, though there is no item yet."""
         with self._changed:
+            self._refusal()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that is in line now is written, or lost; say whether it is.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How many seconds to wait, at most.
+        """
+        if self._thread is threading.current_thread():
+            return False  # a finaliser that the garbage collector ran there
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._asked = ticket = self._asked + 1
             self._urgent = line = self._accepted
             self._changed.notify_all()
-            while self._done < line and self._is_running():
-                self._changed.wait(timeout=1.0)
+            while (self._done < line or self._answered < ticket) and self._is_running():
+                left = 1.0 if end is None else min(1.0, end - time.monotonic())
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
             if self._done < line:
                 self._give_up("the thread that writes has died")
+        return True
 
     def close(self, timeout: float | None = None) -> None:
         """Write what is in line and stop; what comes later is lost, or is left after `timeout`."""
@@ -149,14 +189,23 @@ class BatchWriter(Generic[T]):
             left, self._done = self._accepted - self._done, self._accepted
             self._items.clear()
             self._thread = None
+            self._answered = self._asked
             self._changed.notify_all()
         if left > 0:
             self.lose(left, reason)
 
     def _run(self) -> None:
         try:
-            while batch := self._next_batch():
-                self._write_batch(batch)
+            pause, ended = self._tend(False), False
+            while not ended:
+                batch, asked, closed = self._next_batch(pause)
+                if batch:
+                    self._write_batch(batch)
+                ended = closed and not batch
+                pause = self._tend(closed or asked > self._answered)
+                with self._changed:
+                    self._answered = asked
+                    self._changed.notify_all()
         except Exception as error:  # as where memory has run out
             self._give_up(repr(error))
 
@@ -167,16 +216,17 @@ class BatchWriter(Generic[T]):
             self.lose(len(batch), repr(error))
         with self._changed:
             self._done += len(batch)
-            self._changed.notify_all()
 
-    def _next_batch(self) -> list[T]:
-        """Wait for a batch; it is empty when all is done and closed."""
+    def _next_batch(self, pause: float | None) -> tuple[list[T], int, bool]:
+        """Wait for a batch, at most so many seconds; with who waits, and whether all is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            self._changed.wait_for(self._is_urgent, timeout=self._delay)
+            self._changed.wait_for(lambda: self._items or self._is_urgent(), timeout=pause)
+            if self._items:
+                self._changed.wait_for(self._is_urgent, timeout=self._delay)
             batch = self._items[: self._batch]
             del self._items[: self._batch]
-            return batch
+            return batch, self._asked, self._closed
 
     def _is_urgent(self) -> bool:
-        return self._closed or self._done < self._urgent or len(self._items) >= self._batch
+        awaited = self._done < self._urgent or self._answered < self._asked
+        return self._closed or awaited or len(self._items) >= self._batch

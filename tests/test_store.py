@@ -312,15 +312,20 @@ def test_a_copy_writes_to_the_same_database(tmp_path):
 def test_a_failing_database_never_raises_into_record_and_is_logged_once(tmp_path, caplog):
     with TransitionStore(file_url(tmp_path)) as store:
         with sqlite3.connect(tmp_path / "runs.db") as other:
-            other.execute("DROP TABLE detailed_balance_transitions")
+            other.execute("ALTER TABLE detailed_balance_transitions RENAME TO elsewhere")
         with caplog.at_level(logging.WARNING, logger="detailed_balance"):
-            for _ in range(3):
-                store.record(Transition("a", "b"))
+            for step in range(3):
+                store.record(Transition("a", "b", step=step))
                 store.flush()
-        assert store.lost == 3
+        assert (store.lost, store.waiting, store.spooled) == (0, 0, 3)
         (message,) = [r for r in caplog.records if r.name == "detailed_balance"]
         assert "runs.db" in message.getMessage()
         assert "no such table" in message.getMessage()
+        with sqlite3.connect(tmp_path / "runs.db") as other:
+            other.execute("ALTER TABLE elsewhere RENAME TO detailed_balance_transitions")
+        store.flush()
+        assert [move.step for move in store.read()] == [0, 1, 2]
+        assert (store.lost, store.spooled) == (0, 0)
 
 
 def test_a_full_line_loses_and_counts_but_does_not_wait(tmp_path, caplog):
@@ -430,7 +435,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
     TransitionStore(file_url(tmp_path)).close()
     with sqlite3.connect(tmp_path / "runs.db") as other:
         other.execute("UPDATE detailed_balance_versions SET version = 99")
-    with pytest.raises(ReadError, match="schema version 99, this library knows 2; install a newer"):
+    with pytest.raises(ReadError, match="schema version 99, this library knows 3; install a newer"):
         TransitionStore(file_url(tmp_path))
 
 
