@@ -17,11 +17,32 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
+    from detailed_balance.analyzers.count_differences import compare_counts
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.differences import (
+        Change,
+        Differences,
+        QuestionTest,
+        compare_runs,
+    )
+    from detailed_balance.analyzers.directionality import (
+        Directionality,
+        score_directionality,
+    )
     from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
     from detailed_balance.analyzers.drift import DriftMartingale
     from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
     from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
+    from detailed_balance.analyzers.explicit import (
+        ExplicitPotential,
+        fit_explicit_potential,
+    )
+    from detailed_balance.analyzers.features import (
+        FeatureTable,
+        expression_features,
+        make_features,
+        ngrams,
+    )
     from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
     from detailed_balance.analyzers.forecast import (
         Curve,
@@ -38,19 +59,30 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
     from detailed_balance.analyzers.live import LivePotential
+    from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
     from detailed_balance.analyzers.run_evidence import RunEvidence
+    from detailed_balance.analyzers.run_kinds import RunReport, RunRow, RunRules, classify_runs
     from detailed_balance.analyzers.solution import Progress
+    from detailed_balance.analyzers.spread import (
+        PotentialSpread,
+        expected_minimum_action,
+        fit_spread,
+    )
     from detailed_balance.analyzers.stationary import (
         StationaryDistribution,
         stationary_distribution,
     )
+    from detailed_balance.analyzers.step_limit import StepLimit, suggest_step_limit
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
     from detailed_balance.analyzers.violation import Violation
+    from detailed_balance.analyzers.voting import (
+        majority_vote_kernel,
+    )
 
 __all__ = [
     "END",
@@ -59,11 +91,16 @@ __all__ = [
     "AttractorReport",
     "BalanceMartingale",
     "BalanceReport",
+    "Change",
     "Curve",
     "CustomViolation",
+    "Differences",
+    "Directionality",
     "DriftMartingale",
     "EntropyProduction",
+    "ExplicitPotential",
     "Exponential",
+    "FeatureTable",
     "FitCheck",
     "Forecast",
     "HodgeDecomposition",
@@ -71,6 +108,7 @@ __all__ = [
     "KernelComparison",
     "LivePotential",
     "LoopEvidence",
+    "LoopSeen",
     "MarkovOrderTest",
     "MergedEvidence",
     "NetFluxes",
@@ -78,15 +116,21 @@ __all__ = [
     "OutcomeScore",
     "Potential",
     "PotentialComparison",
+    "PotentialSpread",
     "Progress",
     "Prospect",
+    "QuestionTest",
     "ReversibilityResult",
     "RunEvidence",
     "RunGuard",
+    "RunReport",
+    "RunRow",
+    "RunRules",
     "RunScore",
     "RunWatch",
     "Softplus",
     "StationaryDistribution",
+    "StepLimit",
     "StuckRules",
     "Trajectory",
     "TransitionCounts",
@@ -96,22 +140,35 @@ __all__ = [
     "ViolationFunction",
     "check_balance",
     "check_violation_function",
+    "classify_runs",
+    "compare_counts",
     "compare_kernels",
     "compare_potentials",
+    "compare_runs",
     "entropy_production",
     "estimate_kernel",
     "estimate_potential",
     "evaluate_action",
+    "expected_minimum_action",
+    "expression_features",
     "find_attractors",
     "find_traps",
+    "fit_explicit_potential",
+    "fit_spread",
     "forecast_outcome",
     "hodge_decomposition",
+    "locate_loops",
+    "majority_vote_kernel",
+    "make_features",
     "markov_order_test",
     "needed_attempts",
     "needed_one_way",
     "net_fluxes",
+    "ngrams",
     "reversibility_test",
+    "score_directionality",
     "stationary_distribution",
+    "suggest_step_limit",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -127,11 +184,27 @@ _HOMES = {
     "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "check_balance"),
     "comparison": ("KernelComparison", "compare_kernels"),
+    "count_differences": ("compare_counts",),
     "counts": ("END", "START", "TransitionCounts"),
+    "differences": ("Change", "Differences", "QuestionTest", "compare_runs"),
+    "directionality": (
+        "Directionality",
+        "score_directionality",
+    ),
     "displacement": ("PotentialComparison", "compare_potentials"),
     "drift": ("DriftMartingale",),
     "entropy": ("EntropyProduction", "entropy_production"),
     "evidence": ("LoopEvidence", "MergedEvidence"),
+    "explicit": (
+        "ExplicitPotential",
+        "fit_explicit_potential",
+    ),
+    "features": (
+        "FeatureTable",
+        "expression_features",
+        "make_features",
+        "ngrams",
+    ),
     "flux": ("NetFluxes", "net_fluxes"),
     "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
     "guard": ("RunGuard",),
@@ -142,16 +215,25 @@ _HOMES = {
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
     "live": ("LivePotential",),
+    "loop_places": ("LoopSeen", "locate_loops"),
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),
     "potential": ("Potential", "estimate_potential"),
     "power": ("needed_attempts", "needed_one_way"),
     "reversibility": ("ReversibilityResult", "reversibility_test"),
     "run_evidence": ("RunEvidence",),
+    "run_kinds": ("RunReport", "RunRow", "RunRules", "classify_runs"),
     "solution": ("Progress",),
+    "spread": (
+        "PotentialSpread",
+        "expected_minimum_action",
+        "fit_spread",
+    ),
     "stationary": ("StationaryDistribution", "stationary_distribution"),
+    "step_limit": ("StepLimit", "suggest_step_limit"),
     "trajectory": ("Outcome", "Trajectory"),
     "violation": ("Violation",),
+    "voting": ("majority_vote_kernel",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

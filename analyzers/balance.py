@@ -275,5 +275,6 @@ def _classify(
     if trajectories is not None:
         found = compare_with_outcomes(found, trajectories, alpha, correction)
     if baseline is not None:
-        found = compare_with_baseline(found, counts, baseline, alpha, correction)
+        usual = baseline.without_boundaries()  # as the counts are
+        found = compare_with_baseline(found, counts, usual, alpha, correction)
     return found

@@ -129,6 +129,9 @@ class TransitionCounts:
     def __len__(self) -> int:
         return len(self.states)
 
+    def __contains__(self, state: object) -> bool:
+        return state in self._indices
+
     @property
     def total(self) -> int:
         """The number of transitions, self-loops included and escapes not."""

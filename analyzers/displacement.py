@@ -141,6 +141,7 @@ def compare_potentials(
     replicates: int = 0,
     alpha: float = 0.05,
     seed: int = 0,
+    states: Iterable[str] | None = None,
     **settings: Any,
 ) -> PotentialComparison:
     """Test whether two contexts or more share one potential up to a constant.
@@ -164,6 +165,8 @@ def compare_potentials(
         Level of the verdict and false discovery rate of the states.
     seed : int
         Of the permutations.
+    states : iterable of str, optional
+        Compare on these alone, as far as all contexts join them both ways.
     **settings
         For `estimate_potential`, where runs or counts are given; attempts are "observed" for runs.
 
@@ -201,6 +204,9 @@ def compare_potentials(
     if len(betas) > 1:
         raise InvalidInputError(f"potentials in units of different beta: {sorted(betas)}")
     common = _common_states([context.potential for context in contexts])
+    if states is not None:
+        asked = set(states)
+        common = tuple(state for state in common if state in asked)
     if len(common) < 2:
         raise InsufficientDataError(
             f"no two states are joined both ways in every one of {', '.join(names)}: their "
@@ -210,7 +216,7 @@ def compare_potentials(
     runs = [context.run_number for context in contexts]
     statistic, freedom, pvalue = _wald(values, spread, runs)
     shuffle = partial(_permuted, settings=settings, replicates=replicates, seed=seed)
-    states = [
+    by_state = [
         _wald(values[:, [i]], [s[i : i + 1, i : i + 1] for s in spread], runs)
         for i in range(len(common))
     ]
@@ -223,7 +229,7 @@ def compare_potentials(
             found = shuffle([contexts[i], contexts[j]], found, common)
         return float(np.sqrt(max(excess, 0.0) / len(common))), found
 
-    each = np.array([test[2] for test in states])
+    each = np.array([test[2] for test in by_state])
     return PotentialComparison(
         names,
         common,

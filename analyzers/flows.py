@@ -96,10 +96,8 @@ class Pairs:
         return replace(self, forward=forward * of_pair, backward=backward * of_pair, scale=scale)
 
     def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
-        """Return a list of these pairs, in order; with the weights of `data`, scaled as here."""
-        first, second = self.first[which], self.second[which]
-        counts = np.bincount(first, minlength=self.n_states)
-        starts = np.concatenate([[0], np.cumsum(counts)])
+        """Return these pairs, without `starts`, with weights of `data`, scaled as here."""
+        first, second, starts = self.first[which], self.second[which], self.starts[:0]
         weights = self.forward[which], self.backward[which]
         if data is not None:
             scale = self.scale[self.components[first]]
@@ -291,18 +289,24 @@ def _put_softplus(
     x: NDArray[np.float64],
     beta: float,
 ) -> None:
-    small = np.exp(-np.abs(x))
-    likely = 1 / (1 + small)
-    unlikely = small * likely
-    down = x > 0
-    there, back = np.where(down, unlikely, likely), np.where(down, likely, unlikely)
-    there *= a
-    back *= b
-    whole = a + b
-    flows.action += float(whole @ np.log1p(small) + b @ np.maximum(x, 0) - a @ np.minimum(x, 0))
-    np.multiply(beta, there - back, out=flows.net[part])
-    np.multiply(beta, there + back, out=flows.total[part])
-    np.multiply(beta**2 * whole * likely, unlikely, out=flows.stiffness[part])
+    # The results are where all is put down on the way: room for more would cost more than the work.
+    net, total, stiffness = flows.net[part], flows.total[part], flows.stiffness[part]
+    np.negative(np.abs(x, out=total), out=total)
+    np.log1p(np.exp(total, out=total), out=net)
+    flows.action += float(np.add(a, b, out=stiffness) @ net)
+    flows.action += float(b @ np.maximum(x, 0, out=net) - a @ np.minimum(x, 0, out=net))
+    np.exp(np.clip(x, -STEEPEST / 2, STEEPEST / 2, out=total), out=total)
+    np.divide(1, np.add(1, total, out=net), out=net)  # the share that goes from first to second
+    total *= net
+    for factor in (net, total, beta**2):
+        stiffness *= factor
+    net *= a
+    total *= b
+    back = total * beta
+    total += net
+    total *= beta
+    net *= beta
+    net -= back
 
 
 def _put_any(

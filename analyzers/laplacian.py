@@ -12,6 +12,8 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
+from detailed_balance.analyzers.incomplete import IncompleteSolver, dot
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,8 +34,8 @@ the size of the graph: up to so many loops the fill of a factorisation is small.
 SMALL = 200
 """Components up to so many states are factored: iterating, the slowest would hold up the rest."""
 
-JACOBI_ITERATIONS = 100
-"""Conjugate gradients that need more than these get a better preconditioner."""
+PLAIN_ITERATIONS = 60
+"""Conjugate gradients that need more than these get a better preconditioner, as a rule."""
 
 STRONG_ITERATIONS = 300
 """The same with a strong preconditioner, before the step is taken as it is."""
@@ -48,9 +50,10 @@ class LaplacianSolver:
     """Solve H x = b for a Laplacian H whose pattern stays and whose weights change.
 
     Every method is a conjugate gradient iteration that ends on its true residual, kept as
-    `left`; they differ in the preconditioner. "auto" begins with the diagonal ("pcg") and, where
-    that stalls, goes on with what suits the graph: "banded" (rings, paths, strips), "lu" (small
-    graphs and those that are almost trees), or multigrid ("amg").
+    `left`; they differ in the preconditioner. "auto" begins with an incomplete factorisation
+    ("pcg", see `IncompleteSolver`) and, where that stalls, goes on with what suits the graph:
+    "banded" (rings, paths, strips), "lu" (small graphs and those that are almost trees), or
+    multigrid ("amg").
 
     Parameters
     ----------
@@ -58,10 +61,14 @@ class LaplacianSolver:
         The pattern.
     method : {"auto", "pcg", "banded", "lu", "amg"}
         What to precondition with.
+    patience : int
+        Where "pcg" needs more iterations, "auto" looks for something better.
     """
 
-    def __init__(self, pairs: Pairs, method: str = "auto") -> None:
-        self.pairs = pairs
+    def __init__(
+        self, pairs: Pairs, method: str = "auto", *, patience: int = PLAIN_ITERATIONS
+    ) -> None:
+        self.pairs, self._patience = pairs, patience
         self.iterations = 0
         self.left = np.zeros(pairs.n_states)
         self.method = method
@@ -70,7 +77,9 @@ class LaplacianSolver:
         self._may_change = method == "auto"
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
+        self._incomplete: IncompleteSolver | None = None
         self._fresh = False
+        self._most = np.inf
         self._divide_small_from_large()
 
     def _divide_small_from_large(self) -> None:
@@ -89,50 +98,71 @@ class LaplacianSolver:
 
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights; they may change by many orders of magnitude."""
-        pairs = self.pairs
-        self.degree = np.maximum(pairs.add_up(stiffness), np.finfo(float).tiny)
-        self._scale = 1 / np.sqrt(self.degree)
-        # Scaled to a diagonal of 1, weights many orders of magnitude apart lose no digits.
-        off = np.empty(len(pairs))
-        for part, first, second in pairs.blocks():
-            np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
-            off[part] *= stiffness[part]
-        self._upper = pairs.upper(off)
-        self._lower = self._upper.T
-        self._fresh = False
+        self.degree = np.maximum(self.pairs.add_up(stiffness), np.finfo(float).tiny)
+        self._stiffness = stiffness
+        self._scaled, self._fresh = False, False
+        if self.method == "pcg":
+            self._incomplete = self._incomplete or IncompleteSolver(self.pairs)
+            self._incomplete.refresh(stiffness, self.degree)
         if self._inner is not None:
             self._inner.refresh(stiffness[self._inner_pairs])
 
-    def solve(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
+    def change(self, which: NDArray[Any], stiffness: NDArray[np.float64]) -> None:
+        """Take new weights of a few pairs, in (m,) weights of all; `degree` is right already."""
+        if self._incomplete is not None and self._inner is None:
+            self._incomplete.change(which, stiffness, self.degree)
+            self._stiffness = stiffness
+        else:
+            self.refresh(stiffness)
+
+    def solve(
+        self, b: NDArray[np.float64], rtol: float, *, in_sum: bool = False
+    ) -> NDArray[np.float64]:
         """Return an x with H x = b up to `rtol`; b sums to 0 in each component.
 
-        x is one of the solutions that differ by a constant in each component.
+        x is one of the solutions that differ by a constant in each component. With `in_sum` the
+        sum of what is left is at most that share of the sum of b, too: what is left of a b at few
+        states lies on many.
         """
-        b = self._consistent(b) * self._scale
+        b = self._consistent(b)
+        self._most = rtol * float(np.abs(b).sum()) if in_sum else np.inf
         if self._inner is None:
-            return self._scale * self._solve_large(b, rtol)
+            return self._solve_large(b, rtol)
         x, small = np.zeros_like(b), self._small
-        x[small] = self._inner.solve((b / self._scale)[small], rtol)
+        x[small] = self._inner.solve(b[small], rtol)
         b[small] = 0.0
-        x_large = self._scale * self._solve_large(b, rtol)
+        x_large = self._solve_large(b, rtol)
         self.left[small] = self._inner.left
         return x + x_large
 
     def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         if self.method == "pcg":
-            x, done = self._iterate(b, np.zeros_like(b), rtol, None, JACOBI_ITERATIONS)
-            if done:
+            assert self._incomplete is not None  # noqa: S101 - for the type checkers
+            limit = self._patience if self._may_change else 100 * self._patience
+            x, done = self._incomplete.solve(b, rtol, limit, self._most)
+            self.iterations += self._incomplete.steps
+            self.left = self._incomplete.left
+            if done or not self._may_change:
                 return x
-            if not self._may_change:
-                return self._iterate(b, x, rtol, None, 100 * JACOBI_ITERATIONS)[0]
-            self.method = self._better_method()
-        return self._solve_strongly(b, rtol)
+            self.method, self._incomplete = self._better_method(), None
+        if not self._scaled:
+            self._scale_to_one()
+        return self._scale * self._solve_strongly(b * self._scale, rtol)
+
+    def _scale_to_one(self) -> None:
+        """Scale H to a diagonal of 1: so weights many orders of magnitude apart lose no digits."""
+        self._root = np.sqrt(self.degree)
+        self._scale, off = 1 / self._root, np.empty(len(self.pairs))
+        for part, first, second in self.pairs.blocks():
+            np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
+            off[part] *= self._stiffness[part]
+        self._upper = self.pairs.upper(off)
+        self._lower, self._scaled = self._upper.T, True
 
     def _solve_strongly(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
-        x = np.zeros_like(b)
         if self.method == "amg" and self._precondition is not None and not self._fresh:
             # Multigrid costs more to make than to use: one for nearby weights will often do.
-            x, done = self._iterate(b, x, rtol, self._precondition, STALE_ITERATIONS)
+            x, done = self._iterate(b, rtol, self._precondition, STALE_ITERATIONS)
             if done:
                 return x
         if not self._fresh:
@@ -140,7 +170,7 @@ class LaplacianSolver:
             self._precondition = self._make_preconditioner()
             self._fresh = True
         assert self._precondition is not None  # noqa: S101 - for the type checkers
-        return self._iterate(b, x, rtol, self._precondition, STRONG_ITERATIONS)[0]
+        return self._iterate(b, rtol, self._precondition, STRONG_ITERATIONS)[0]
 
     def _apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         result = self._upper @ x
@@ -154,28 +184,22 @@ class LaplacianSolver:
         return np.asarray(b - self.degree * excess[pairs.components])
 
     def _iterate(
-        self,
-        b: NDArray[np.float64],
-        x: NDArray[np.float64],
-        rtol: float,
-        precondition: Apply | None,
-        limit: int,
+        self, b: NDArray[np.float64], rtol: float, precondition: Apply, limit: int
     ) -> tuple[NDArray[np.float64], bool]:
-        """Conjugate gradients on the scaled system from x, until |r| <= rtol |b|."""
-        goal = rtol**2 * _dot(b, b)
-        r = b - self._apply(x) if x.any() else b.copy()
-        p, work, before = np.zeros_like(b), np.empty_like(b), 1.0
+        """Conjugate gradients on the scaled system, until |r| <= rtol |b|."""
+        goal = rtol**2 * dot(b, b)
+        x, r, p, work, before = np.zeros_like(b), b.copy(), np.zeros_like(b), np.empty_like(b), 1.0
         done, steps = False, 0
         while True:
-            z = r if precondition is None else precondition(r)
-            size = _dot(r, z)
-            done = not (size if precondition is None else _dot(r, r)) > goal
+            z = precondition(r)
+            size = dot(r, z)
+            done = not dot(r, r) > goal and not np.abs(r) @ self._root > self._most
             if done or steps == limit:
                 break
             p *= size / before
             p += z
             q = self._apply(p)
-            length = size / _dot(p, q)
+            length = size / dot(p, q)
             if not np.isfinite(length):
                 break
             x += np.multiply(p, length, out=work)
@@ -186,7 +210,7 @@ class LaplacianSolver:
         self.left = r / self._scale
         return x, done
 
-    # What to do where the diagonal is not enough.
+    # What to do where the incomplete factorisation is not enough.
 
     def _better_method(self) -> str:
         pairs, n = self.pairs, self.pairs.n_states
@@ -267,11 +291,6 @@ def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray
     strongest = np.zeros(len(largest), dtype=np.int64)
     strongest[components[where]] = where
     return strongest
-
-
-def _dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    # Above this BLAS would wake other threads, which wait for each other on a busy machine.
-    return float(x @ y) if len(x) < 10_000 else float(np.einsum("i,i", x, y))
 
 
 def _narrow_order(pairs: Pairs) -> NDArray[Any]:

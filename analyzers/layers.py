@@ -25,6 +25,9 @@ NEARLY = 0.02
 PRECISION, SWEEPS = 1e-9, 2
 """How exactly each layer is solved, and how often all of them are, one after the other."""
 
+PATIENCE = 4_000
+"""Plain iterations in a layer before a factorisation is made: wide weights fill it in."""
+
 
 class LayerSolver:
     """Newton steps from the strongest pairs down to the weakest, some orders at a time.
@@ -97,7 +100,7 @@ class _Layer:
         matrix.sum_duplicates()
         components = connected_components(matrix, directed=False)[1]
         contracted = Pairs.from_matrix(matrix, components.astype(np.int64))
-        self.solver = LaplacianSolver(contracted)
+        self.solver = LaplacianSolver(contracted, patience=PATIENCE)
         self.solver.refresh(contracted.forward)
         self.scale = contracted.scale[components]
 

@@ -13,7 +13,6 @@ from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.flows import Pairs, ranges
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
-from detailed_balance.analyzers.solution import Solution
 from detailed_balance.analyzers.solver import Minimizer
 
 if TYPE_CHECKING:
@@ -28,8 +27,9 @@ class LivePotential:
     """The potential of a growing record; asking again costs a fraction of the first estimate.
 
     New moves between states of one component leave the components and the list of pairs as they
-    are, up to a few insertions, and V close to where it was. Anything else (a new state, a move
-    between components, a state that now has enough attempts) is estimated afresh, from the last V.
+    are, up to a few insertions, and V close to where it was; so does any move that was seen
+    before. Anything else (a new state, the first move between two components, a state that now
+    has enough attempts) is estimated afresh, from the last V.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ class LivePotential:
         self._pending: dict[tuple[str, str | None], int] = {}
         self._since: dict[tuple[str, str | None], int] = {}
         self._failed = False
+        self._search: Minimizer | None = None
         self._estimate_afresh(None)
 
     def update(self, source: str, target: str | None, count: int = 1) -> None:
@@ -113,41 +114,45 @@ class LivePotential:
         potential = estimate_potential(self._counts, initial=initial, **self._settings)
         states = potential.kernel.states
         known = self._counts if states == self._counts.states else self._counts.restrict(states)
-        self._index, self._moves = known._indices, known.counts
-        self._potential = potential
-        self._begin(potential.kernel)
+        self._index, self._moves = known._indices, known.counts.copy()
+        self._potential, self._search = potential, None
 
     def _is_familiar(self, moves: dict[tuple[str, str | None], int]) -> bool:
-        """Return whether all moves stay inside components of states that are in already."""
+        """Return whether states are known, and moves between components were seen before."""
         index, components = self._index, self._potential.components
+        starts, ends = self._moves.indptr, self._moves.indices
         for source, target in moves:
             if source not in index or (target is not None and target not in index):
                 return False
-            if target is not None and components[index[source]] != components[index[target]]:
+            if target is None:
+                continue
+            f, g = index[source], index[target]
+            if components[f] != components[g] and g not in ends[starts[f] : starts[f + 1]]:
                 return False
         return True
 
-    def _begin(self, kernel: Kernel) -> Solution:
-        """List the pairs of a kernel, and solve from the last V."""
+    def _listed(self, kernel: Kernel) -> Minimizer:
+        """List the pairs of a kernel, and where they stand in it."""
         last = self._potential
         pairs = Pairs.from_matrix(kernel.probabilities, last.components)
         self._pair_of = np.full(kernel.probabilities.nnz, -1)
         for places in pairs.places:
             self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
-        self._search = Minimizer(pairs, last.violation, tolerance=last.tolerance)
-        return self._search.run(partial(self._search.start, last.values))
+        return Minimizer(pairs, last.violation, tolerance=last.tolerance)
 
     def _estimate_again(self, moves: dict[tuple[str, str | None], int]) -> None:
         last = self._potential
         kernel, changed = self._grown_kernel(moves)
         rates = kernel.probabilities
-        if self._search.can_reweigh and rates.nnz == len(self._pair_of):
+        search = self._search
+        if search is not None and search.can_reweigh and rates.nnz == len(self._pair_of):
             which = np.unique(self._pair_of[changed])
             which = which[which >= 0]  # without loops and moves between components
-            solution = self._search.run(partial(self._search.reweigh, which, rates.data))
+            solution = search.run(partial(search.reweigh, which, rates.data))
         else:
-            solution = self._begin(kernel)
-        pairs = self._search.pairs
+            search = self._listed(kernel)
+            solution = search.run(partial(search.start, last.values))
+        self._search, pairs = search, search.pairs
         self._potential = as_potential(solution, kernel, pairs, last.violation, last.tolerance)
 
     def _grown_kernel(
@@ -178,7 +183,7 @@ class LivePotential:
 def _with_entries(
     matrix: csr_array[Any, tuple[int, int]], entries: NDArray[np.int64]
 ) -> csr_array[Any, tuple[int, int]]:
-    """Return the matrix with (row, column, count) entries added; its pattern grows if it must."""
+    """Add (row, column, count) entries, in place unless the pattern must grow."""
     rows, columns, counts = entries.T
     n = matrix.shape[1]
     places, row_of = _entries_of(matrix, np.unique(rows))
@@ -186,9 +191,8 @@ def _with_entries(
     found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
     if not len(keys) or (keys[found] != wanted).any():
         return csr_array(matrix + csr_array((counts, (rows, columns)), shape=matrix.shape))
-    data = matrix.data.copy()
-    np.add.at(data, places[found], counts)
-    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    np.add.at(matrix.data, places[found], counts)
+    return matrix
 
 
 def _entries_of(

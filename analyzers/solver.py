@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, add_at, pair_flows, state_flows
+from detailed_balance.analyzers.flows import Flows, Pairs, pair_flows, state_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
@@ -35,8 +35,11 @@ __all__ = ["Minimizer", "minimize_action"]
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-FAR, FEW, ROUNDS = 2e-4, 0.1, 4
+FAR, FEW, ROUNDS = 2e-4, 1e-3, 10
 """States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
+
+MARGIN = 0.2
+"""A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
 
 SHORT = 0.01
 """Of a step as short as this, in units of 1 / beta, it is known what it leaves."""
@@ -71,7 +74,12 @@ class _Point:
     values: NDArray[np.float64]
     flows: Flows
     pull: NDArray[np.float64]
-    imbalance: float
+    imbalance: NDArray[np.float64]
+
+    @property
+    def worst(self) -> float:
+        """The imbalance of the component where it is largest."""
+        return float(self.imbalance.max(initial=0.0))
 
 
 class Minimizer:
@@ -93,6 +101,7 @@ class Minimizer:
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
+        self.strain = np.zeros(pairs.n_states)
         self.warm = False
 
     def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
@@ -126,29 +135,32 @@ class Minimizer:
 
         The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
         """
-        point = _Point(self.values + self.step, self.point.flows, self.linear.left, np.inf)
+        pull = self.linear.left.copy()
+        point = _Point(self.values + self.step, self.point.flows, pull, np.empty(0))
         self._change(point, which, self.pairs.some(which, data), point.values)
-        for _ in range(ROUNDS):
-            self._relax(point)
+        changed = [which]
+        while len(changed) <= ROUNDS and len(changed[-1]):
+            changed.append(self._relax(point))
         point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
         self.warm = True
-        self._look(point)
+        self._look(point, np.unique(np.concatenate(changed)))
 
-    def _relax(self, point: _Point) -> None:
-        """Balance states by themselves where only a few are far from it.
+    def _relax(self, point: _Point) -> NDArray[Any]:
+        """Balance states by themselves where only a few are far from it; return their pairs.
 
         What is not linear about a change is near to it; Newton's steps need not see it.
         """
         assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
         step = point.pull / self.linear.degree
         far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
-        if len(far) > FEW * len(step):
-            return
+        if len(far) > max(FEW * len(step), 1):
+            return far[:0]
         step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
         values = point.values.copy()
         values[far] += 0.7 / self.violation.beta * step[far]
         which = self.pairs.touching(far)
         self._change(point, which, self.pairs.some(which), values)
+        return which
 
     def _change(
         self, point: _Point, which: NDArray[Any], new: Pairs, values: NDArray[np.float64]
@@ -159,10 +171,13 @@ class Minimizer:
         before = pair_flows(self.violation, old, old.drop(point.values))
         after = pair_flows(self.violation, new, new.drop(values))
         self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
+        net, stiffness = after.net - before.net, after.stiffness - before.stiffness
         flows.total[which], flows.stiffness[which] = after.total, after.stiffness
         flows.action += after.action - before.action
-        point.values, point.pull = values, point.pull + new.outflow(after.net - before.net)
-        self.linear.degree += new.add_up(after.stiffness - before.stiffness)
+        point.values = values
+        for ends, sign in ((new.first, 1.0), (new.second, -1.0)):
+            np.add.at(point.pull, ends, sign * net)
+            np.add.at(self.linear.degree, ends, stiffness)
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -174,7 +189,12 @@ class Minimizer:
         """Take the step, and look at the next."""
         point = self._after_step()
         self.iterations += 1
-        self._look(point)
+        known = replace(self.residuals, flow=point.worst)
+        if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
+            self.point, self.values, self.residuals = point, point.values, known
+            self.step, self.linear.left = np.zeros_like(point.values), point.pull
+        else:
+            self._look(point)
 
     def solution(self) -> Solution:
         """Return the estimate as it is now."""
@@ -192,27 +212,42 @@ class Minimizer:
             self.interrupted and not converged,
         )
 
-    def _look(self, point: _Point) -> None:
-        """Solve for the next Newton step, and say how far it is to the minimum."""
+    def _look(self, point: _Point, changed: NDArray[Any] | None = None) -> None:
+        """Solve for the next Newton step, and say how far it is to the minimum.
+
+        `changed` lists the pairs whose weights are not those of the last look, where they are few.
+        """
         self.point, self.values = point, point.values
         if self._loses_digits():
             self.linear = _wide_solver(self.pairs)
+        if changed is not None and isinstance(self.linear, LaplacianSolver):
+            self.linear.change(changed, point.flows.stiffness)
+        else:
+            self.linear.refresh(point.flows.stiffness)
         self.step = self._newton_step()
         self.residuals = self._measure()
         self._count_stalls()
         self._report(self.residuals)
 
     def _newton_step(self) -> NDArray[np.float64]:
-        self.linear.refresh(self.point.flows.stiffness)
-        floor = 0.05 * BALANCED if self.warm else ROUNDING
-        self.precision = _precision(self.point.imbalance, floor)
-        return self._solve(self.point.flows.net, self.point.pull, self.precision)
+        point = self.point
+        if not self.warm:
+            self.precision = _precision(point.worst, ROUNDING)
+            return self._solve(point.flows.net, point.pull, self.precision)
+        # Components that are balanced stay as they are, and the rest goes by all of the rest.
+        settled = (point.imbalance <= MARGIN * BALANCED)[self.pairs.components]
+        pull = np.where(settled, 0.0, point.pull)
+        imbalance = np.abs(pull).sum() / max(2 * point.flows.total.sum(), np.finfo(float).tiny)
+        self.precision = _precision(float(imbalance), MARGIN * BALANCED)
+        step = self._solve(point.flows.net, pull, self.precision)
+        self.linear.left += np.where(settled, point.pull, 0.0)
+        return step
 
     def _solve(
         self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
     ) -> NDArray[np.float64]:
         if isinstance(self.linear, LaplacianSolver):
-            return self.linear.solve(pull, precision)
+            return self.linear.solve(pull, precision, in_sum=self.warm)
         return self.linear.solve_flow(net)
 
     def _measure(self) -> Residuals:
@@ -225,12 +260,14 @@ class Minimizer:
         point, flows, beta = self.point, self.point.flows, self.violation.beta
         energy = np.maximum(point.pull * self.step, 0.0)
         decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
-        here = Residuals(point.imbalance, self.pairs.largest_move(self.step), decrement)
+        here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
         if here.step > (SHORT / beta if self.warm else self.tolerance):
             return here
-        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * energy)
+        self.strain += np.sqrt(energy)  # of all steps since the flows were last evaluated
+        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * self.strain**2)
         share = beta * here.step / 2 + self.precision
-        return Residuals(min(here.flow, after), share * here.step, share**2 * decrement)
+        flow = min(here.flow, float(after.max(initial=0.0)))
+        return Residuals(flow, share * here.step, share**2 * decrement)
 
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
@@ -311,6 +348,7 @@ class Minimizer:
         return "osborne" if self.sweeps and not self.iterations else self.linear.method
 
     def _at(self, values: NDArray[np.float64]) -> _Point:
+        self.strain[:] = 0.0
         flows = state_flows(self.violation, self.pairs, values)
         pull = self.pairs.outflow(flows.net)
         return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
@@ -328,14 +366,13 @@ def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver 
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
 
 
-def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> float:
-    """Return sum |in - out| / sum (in + out) of the component where it is largest."""
-    tiny = np.finfo(float).tiny
+def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(c,) array: sum |in - out| / sum (in + out) of each component."""
     if pairs.n_components == 1:
-        return float(np.abs(pull).sum() / max(2 * flows.total.sum(), tiny))
-    through = add_at(pairs.first, flows.total, pairs.n_states)
-    whole = np.maximum(2 * pairs.component_sums(through), tiny)
-    return float((pairs.component_sums(np.abs(pull)) / whole).max(initial=0.0))
+        whole = np.array([2 * flows.total.sum()])
+    else:
+        whole = 2 * pairs.component_sums(pairs.upper(flows.total) @ np.ones(pairs.n_states))
+    return np.asarray(pairs.component_sums(np.abs(pull)) / np.maximum(whole, np.finfo(float).tiny))
 
 
 def _precision(imbalance: float, floor: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from detailed_balance.analyzers.counts import BOUNDARIES
@@ -63,6 +63,11 @@ class Trajectory:
         The type of the error that a failed run raised.
     context : tuple of (str, str)
         Its labels, sorted by name.
+    costs : tuple of float
+        What each move cost (tokens, money), as many as there are moves; empty where not known.
+    limit_steps : int or None
+        The least recursion limit that lets it through, where the record tells: LangGraph counts
+        supersteps, of which a move may take several.
 
     Examples
     --------
@@ -77,6 +82,8 @@ class Trajectory:
     success: bool | None = None
     error: str | None = None
     context: tuple[tuple[str, str], ...] = ()
+    costs: tuple[float, ...] = field(default=(), repr=False)
+    limit_steps: int | None = field(default=None, repr=False)
 
     @property
     def states(self) -> tuple[str, ...]:

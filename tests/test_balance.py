@@ -168,6 +168,13 @@ def test_a_loop_of_only_exits_is_driven_by_design():
     assert free.violations[0].kind == "unclassified"
 
 
+def test_starts_and_ends_of_a_baseline_make_no_habit_suspect():
+    here = [("a", "b", 900), ("b", "c", 900), ("c", "a", 900), ("b", "a", 300), ("c", "b", 300)]
+    ends = [(START, "a", 500), ("a", END, 500)]
+    usual = TransitionCounts.from_edges([*here, *ends])
+    assert report_of(*here, *ends, baseline=usual).violations[0].kind == "habitual"
+
+
 def test_a_baseline_tells_habits_from_suspects():
     here = [*RING, *BACK]
     habit = report_of(*here, baseline=TransitionCounts.from_edges(here))

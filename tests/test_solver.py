@@ -1,7 +1,11 @@
+from itertools import permutations
+
 import mpmath
 import numpy as np
 import pytest
 from chains import reversible_kernel, sample_counts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
 from detailed_balance.analyzers import (
@@ -16,6 +20,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
 from detailed_balance.analyzers.flows import Pairs, pair_flows
+from detailed_balance.analyzers.incomplete import IncompleteSolver
 from detailed_balance.analyzers.live import LivePotential
 from detailed_balance.analyzers.uncertainty import sketch_size
 
@@ -83,7 +88,7 @@ def test_every_method_finds_the_same_potential(method):
         (lambda rng: random_pairs(60, rng), "lu"),
         (lambda rng: random_pairs(3_000, rng), "pcg"),
         (lambda _: ring_pairs(5_000, 5), "banded"),
-        (lambda _: grid_pairs(70), "amg"),
+        (lambda _: grid_pairs(150), "amg"),
         (lambda rng: tree_pairs(5_000, rng), "lu"),
     ],
     ids=["small", "random", "ring", "grid", "tree"],
@@ -158,9 +163,11 @@ def precise_potential(rates, softplus):
     raise AssertionError("the reference did not converge")
 
 
+@pytest.mark.parametrize("limit", [solver.CUT_LIMIT, 0], ids=["cuts", "layers"])
 @pytest.mark.parametrize("seed", range(4))
 @BOTH
-def test_hard_small_chains_agree_with_500_digits(seed, violation):
+def test_hard_small_chains_agree_with_500_digits(monkeypatch, seed, violation, limit):
+    monkeypatch.setattr(solver, "CUT_LIMIT", limit)
     # One-way moves, noise, and weights over 60 orders of magnitude: no closed form.
     rng = np.random.default_rng(seed)
     rates = 10 ** rng.uniform(-60, -1, (5, 5)) * (rng.random((5, 5)) < 0.6)
@@ -235,6 +242,23 @@ def test_isolated_states_are_components_of_their_own():
     potential = estimate_potential(kernel)
     assert potential.values.tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(potential.difference("0", "1"))
+
+
+def test_an_incomplete_factorisation_knows_what_it_leaves():
+    rng = np.random.default_rng(8)
+    kernel, _ = noisy_kernel(300, random_pairs(300, rng), rng)
+    pairs = Pairs.from_matrix(kernel.probabilities, np.zeros(300, dtype=np.int64))
+    weights, b = rng.gamma(2.0, size=len(pairs)), rng.normal(size=300)
+    linear, b = IncompleteSolver(pairs), b - b.mean()
+    linear.refresh(weights, pairs.add_up(weights))
+    few = np.arange(0, len(pairs), 9)
+    weights[few] *= 1.5
+    linear.change(few, weights, pairs.add_up(weights))
+    x, done = linear.solve(b, 1e-8, 25)
+    assert done
+    left = b - pairs.outflow(weights * pairs.drop(x))
+    assert np.abs(left).max() < 1e-6
+    assert np.allclose(linear.left, left, atol=1e-12)
 
 
 @pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt])
@@ -338,6 +362,37 @@ def test_a_record_is_followed_through_many_updates():
         assert live.potential.residual <= 1e-10
     again = estimate_potential(live.counts)
     assert difference(live.potential.values, again.values) < 1e-6
+
+
+@given(moves=st.lists(st.tuples(st.integers(0, 11), st.integers(-1, 11)), max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_a_record_followed_in_any_order_equals_the_batch(moves):
+    # -1 is an escape; 0 to 8 and 9 to 11 are components, linked one way, so that they may merge.
+    names = [str(i) for i in range(12)]
+    ring = [(names[i], names[(i + s) % 9], 9 + i) for i in range(9) for s in (1, 3, 8)]
+    ring += [(f, g, 7) for f, g in permutations(names[9:], 2)]
+    counts = TransitionCounts.from_edges([*ring, ("0", "9", 3), ("1", "10", 3)])
+    live = LivePotential(counts)
+    for f, g in moves:
+        live.update(names[f], None if g < 0 else names[g])
+        assert live.potential.residual <= 1e-10
+    cold = estimate_potential(live.counts)
+    assert live.potential.states == cold.states
+    for component in set(cold.components):
+        inside = cold.components == component
+        assert difference(live.potential.values[inside], cold.values[inside]) < 1e-6
+
+
+def test_what_a_followed_record_says_of_its_balance_is_so():
+    # Small steps are not looked at one by one; what they add up to must be.
+    live, _ = live_and_cold([])
+    rng = np.random.default_rng(12)
+    for f, g in rng.integers(60, size=(60, 2)):
+        live.update(str(f), str(g), 2)
+        potential = live.potential
+        pairs = Pairs.from_matrix(potential.kernel.probabilities, potential.components)
+        flows = pair_flows(potential.violation, pairs, pairs.drop(potential.values))
+        assert np.abs(pairs.outflow(flows.net)).sum() <= 1e-10 * 2 * flows.total.sum()
 
 
 def test_a_record_of_wide_counts_is_followed():
