@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,48 +11,31 @@ import networkx as nx
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.transition import Transition
-from detailed_balance.readers import delimited, jsonl, networkx_graph, store
+from detailed_balance.readers import checkpoints, langgraph, networkx_graph, store
 from detailed_balance.readers.base import (
     BadLines,
     Progress,
     ReadOptions,
+    Record,
     SkippedLine,
+    StateOf,
     TransitionReader,
 )
 from detailed_balance.readers.fields import FieldNames
+from detailed_balance.readers.formats import FORMATS, detect_format, find_format
 
 __all__ = ["FORMATS", "SkippedLine", "Source", "TransitionReader", "read_transitions"]
 
 Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any]"
 """What can be read: a path, the URL of a store, or a directed networkx graph."""
 
-_FILE_READERS: dict[str, Callable[[Path, ReadOptions, BadLines], Iterator[Transition]]] = {
-    "jsonl": jsonl.read,
-    "csv": delimited.read,
-    "graphml": networkx_graph.read_graphml,
-    "store": store.read_file,
-}
-
-FORMATS = tuple(_FILE_READERS)
-"""The formats that ``format=`` takes."""
-
-_FORMAT_OF_SUFFIX = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".graphml": "graphml",
-    ".db": "store",
-    ".sqlite": "store",
-    ".sqlite3": "store",
-}
-
 
 def read_transitions(
     source: Source,
     *,
     format: str | None = None,  # noqa: A002 - the word that users look for
+    states: StateOf | None = None,
+    state_field: str | None = None,
     source_field: str = "source",
     target_field: str = "target",
     trajectory_field: str = "trajectory",
@@ -61,6 +43,8 @@ def read_transitions(
     step_field: str = "step",
     time_field: str = "time",
     count_field: str = "count",
+    event_field: str | None = None,
+    success_field: str | None = None,
     delimiter: str | None = None,
     boundaries: tuple[str, str] | None = None,
     skip_bad_lines: bool = False,
@@ -71,12 +55,20 @@ def read_transitions(
     Parameters
     ----------
     source : str, path or networkx graph
-        A file of JSON Lines, CSV or GraphML (each plain or gzip), a store (a ``.db`` or
-        ``.sqlite`` file, or a URL such as ``sqlite:///runs.db``), or a directed networkx graph.
-        GraphML and graphs are held in memory whole. Their edges have the attribute `count_field`
-        (1 where it is missing), their nodes may have ``escapes``.
-    format : {"jsonl", "csv", "graphml", "store"}, optional
-        By default the file name tells. Whether a file is gzip is told by its first bytes.
+        A file of a format below, a database by its URL (a store, or the checkpoints of a LangGraph
+        agent), or a directed networkx graph.
+    format : str, optional
+        One of `FORMATS`; by default the file tells by its name and by how it begins. Whether it is
+        gzip is told by its first bytes.
+    states : callable, optional
+        Names the state of one record of the trace, a dict: a text, several texts for what
+        happened side by side, or None for a record that is no state. Of runs, observations and
+        spans also a state function of the handler, such as `NodeStates`.
+    state_field : str, optional
+        Instead of it: the field that holds the state, or a text with fields in braces such as
+        ``"{node}:{tool}"``. Given one of the two, the records of a table are steps of
+        trajectories, each with one state, not moves; START and END are added. An empty field is
+        an escape.
     source_field, target_field : str
         The fields with the states. Numbers become text. A target that is null, or an empty cell,
         is an escape.
@@ -86,6 +78,12 @@ def read_transitions(
     context_fields : sequence of str
         Fields that become context labels. In JSON Lines the texts and numbers of an object
         ``context`` do as well.
+    event_field : str, optional
+        A field with an id of the step; the same one again in a trajectory is a duplicate.
+    success_field : str, optional
+        A field that says what became of the run: whether it did its work, by true, 1 or "success",
+        or by false, 0 or "failure"; or how it stopped, by "ended", "failed" or another `Outcome`.
+        The last one of a run counts.
     delimiter : str, optional
         Between the columns of CSV; by default the header tells which of ``, ; | tab`` it is.
     boundaries : (str, str), optional
@@ -117,6 +115,7 @@ def read_transitions(
     >>> list(read_transitions(walked, boundaries=("begin", "done")))[0].source
     '__start__'
     """
+    _check_options(format, delimiter, boundaries)
     fields = FieldNames(
         source=source_field,
         target=target_field,
@@ -125,27 +124,33 @@ def read_transitions(
         time=time_field,
         count=count_field,
         context=(context_fields,) if isinstance(context_fields, str) else tuple(context_fields),
+        state=state_field,
+        event=event_field,
+        success=success_field,
+        boundaries=dict(zip(boundaries or (), (START, END), strict=False)),
     )
-    _check_options(format, delimiter, boundaries)
-    options = ReadOptions(fields, delimiter, progress)
-    transitions, bad = _open(source, format, options, skip_bad_lines)
-    if boundaries is not None:
-        transitions = _rename(transitions, {boundaries[0]: START, boundaries[1]: END})
-    return TransitionReader(transitions, bad)
+    options = ReadOptions(fields, delimiter, progress, states)
+    records, bad = _open(source, format, options, skip_bad_lines)
+    return TransitionReader(records, bad)
 
 
 def _open(
     source: Source, format_: str | None, options: ReadOptions, skip: bool
-) -> tuple[Iterator[Transition], BadLines]:
+) -> tuple[Iterator[Record], BadLines]:
     if isinstance(source, nx.Graph):
         bad = BadLines("the graph", skip=skip)
-        return networkx_graph.read(source, options, bad), bad
+        return networkx_graph.read_graph(source, options, bad), bad
     if isinstance(source, str) and "://" in source:
         bad = BadLines(store.show_url(source), skip=skip)
-        return store.read_url(source, options, bad), bad
+        holds_checkpoints = format_ == "langgraph" or (
+            format_ is None and checkpoints.has_checkpoints(source)
+        )
+        reader = langgraph if holds_checkpoints else store
+        return reader.read_url(source, options, bad), bad
     path = _existing_file(source)
     bad = BadLines(str(path), skip=skip)
-    return _FILE_READERS[format_ or _detect_format(path)](path, options, bad), bad
+    found = find_format(format_) if format_ else detect_format(path)
+    return found.reader.read(path, options, bad), bad
 
 
 def _check_options(
@@ -172,25 +177,3 @@ def _existing_file(source: object) -> Path:
     if not path.exists():
         raise ReadError(f"there is no file {path}")
     return path
-
-
-def _detect_format(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    last = next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
-    try:
-        return _FORMAT_OF_SUFFIX[last]
-    except KeyError:
-        known = ", ".join(_FORMAT_OF_SUFFIX)
-        raise ReadError(
-            f"{path} has a name that tells no format (known are {known}, each with .gz); set "
-            f"format= (on the command line --format) to one of {', '.join(FORMATS)}"
-        ) from None
-
-
-def _rename(transitions: Iterator[Transition], names: dict[str, str]) -> Iterator[Transition]:
-    for transition in transitions:
-        source, target = transition.source, transition.target
-        if source in names or target in names:
-            target = None if target is None else names.get(target, target)
-            transition = replace(transition, source=names.get(source, source), target=target)
-        yield transition

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks.transition import Transition
-from detailed_balance.readers.base import BadLines, ReadOptions, read_lines, read_records
-from detailed_balance.readers.fields import FieldNames, unknown_field_message
+from detailed_balance.readers.base import BadLines, ReadOptions, Record, peek_text, read_lines
+from detailed_balance.readers.eventlog import adapt_to_event_log
+from detailed_balance.readers.fields import unknown_field_message
+from detailed_balance.readers.records import read_records
 
-__all__ = ["read"]
+__all__ = ["looks_like", "read", "read_rows"]
 
 _DELIMITERS = ",;\t|"
 _LONGEST_ROW = 10_000  # lines; bounds the memory that a quote which is never closed can take
 
 
-def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Transition]:
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins with several names in one line."""
+    header = head.partition(b"\n")[0]
+    is_text = all(byte >= 32 or byte in b"\t\r" for byte in header)
+    plain = is_text and not header.lstrip().startswith((b"{", b"[", b"<"))
+    return plain and any(delimiter in header for delimiter in _DELIMITERS.encode())
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of a delimited file, plain or gzip."""
-    return read_records(_records(path, options, bad), options, bad)
+    header = peek_text(path).partition(b"\n")[0].decode("utf-8", "replace")
+    names = [name.strip('"') for name in re.split(f"[{_DELIMITERS}]", header.strip())]
+    options = adapt_to_event_log(names, options)
+    return read_records(read_rows(path, options, bad), options, bad)
 
 
-def _records(
+def read_rows(
     path: Path, options: ReadOptions, bad: BadLines
 ) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Yield the rows of a delimited file with their lines; an empty cell is None."""
     lines = _Lines(read_lines(path, options, bad))
-    delimiter = options.delimiter or _sniff_delimiter(lines.peek(), options.fields)
+    delimiter = options.delimiter or _sniff_delimiter(lines.peek(), options)
     rows = _rows(lines, delimiter, bad)
     _, header = next(rows, (0, []))
     if header:
-        _check_header(header, options.fields, bad.name)
+        _check_header(header, options, bad.name)
     for number, row in rows:
         if len(row) == len(header):
             yield number, {name: value or None for name, value in zip(header, row, strict=True)}
@@ -115,20 +129,21 @@ def _rows(lines: _Lines, delimiter: str, bad: BadLines) -> Iterator[tuple[int, l
             yield lines.number, row
 
 
-def _sniff_delimiter(header: str, fields: FieldNames) -> str:
+def _sniff_delimiter(header: str, options: ReadOptions) -> str:
     """Return the delimiter that makes the header hold most names asked for, or most names."""
+    wanted = set(options.fields.expected(steps=options.reads_steps))
 
     def fit(delimiter: str) -> tuple[int, int]:
         names = header.rstrip("\r\n").split(delimiter)
         bare = {name.strip('"') for name in names}
-        return len(bare & {fields.source, fields.target}), len(names)
+        return len(bare & wanted), len(names)
 
     return max(_DELIMITERS, key=fit)
 
 
-def _check_header(header: list[str], fields: FieldNames, name: str) -> None:
+def _check_header(header: list[str], options: ReadOptions, name: str) -> None:
     """Refuse a header without a column that was asked for, or with two of one name."""
-    expected = fields.expected()
+    fields, expected = options.fields, options.fields.expected(steps=options.reads_steps)
     for column, option in expected.items():
         if column not in header:
             raise ReadError(f"{name}: {unknown_field_message(column, option, header)}")

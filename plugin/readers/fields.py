@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from numbers import Real
+from dataclasses import dataclass, field
 from typing import Any
 
-from detailed_balance.callbacks.transition import Context, Transition
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.transition import Transition
+from detailed_balance.readers.step import Step
+from detailed_balance.readers.values import (
+    BadRecordError,
+    parse_count,
+    parse_integer,
+    parse_labels,
+    parse_outcome,
+    parse_state,
+    parse_text,
+    parse_time,
+)
 from detailed_balance.text import safe_text
 
-__all__ = [
-    "BadRecordError",
-    "FieldNames",
-    "parse_count",
-    "parse_labels",
-    "parse_state",
-    "unknown_field_message",
-]
+__all__ = ["FieldNames", "unknown_field_message"]
 
-# Counts and steps go into 64-bit columns and arrays.
-_INTEGER_BOUND = 2**63
 _NAMES_SHOWN = 12
-
-
-class BadRecordError(Exception):
-    """One record is wrong; the reader adds the file and the line."""
+_TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,15 @@ class FieldNames:
         May be absent.
     context : tuple of str
         Fields whose values become context labels of the same names.
+    state : str or None
+        The state that a record reached, where a trace tells steps, not moves: a field, or a text
+        with fields in braces such as ``{node}:{tool}``.
+    event : str or None
+        An id of the step.
+    success : str or None
+        What became of the run; see `parse_outcome`.
+    boundaries : mapping of str to str
+        The names that stand for START and END in this trace.
 
     Examples
     --------
@@ -56,43 +64,120 @@ class FieldNames:
     time: str = "time"
     count: str = "count"
     context: tuple[str, ...] = ()
+    state: str | None = None
+    event: str | None = None
+    success: str | None = None
+    boundaries: Mapping[str, str] = field(default_factory=dict)
 
-    def expected(self) -> dict[str, str]:
+    def expected(self, *, steps: bool = False) -> dict[str, str]:
         """Return the fields that some record must have, each with the option that names it.
 
-        Those are the two states and every field that was asked for by another name than usual:
-        where none has it, the name is a mistake.
+        Those are the states and every field that was asked for by another name than usual: where
+        none has it, the name is a mistake.
         """
         usual = FieldNames()
         expected = {self.source: "source_field", self.target: "target_field"}
-        for role in ("trajectory", "step", "time", "count"):
-            if getattr(self, role) != getattr(usual, role):
-                expected[getattr(self, role)] = f"{role}_field"
+        if steps:
+            expected = dict.fromkeys(self.state_fields, "state_field")
+        for role in ("trajectory", "step", "time", "count", "event", "success"):
+            name = getattr(self, role)
+            if name is not None and name != getattr(usual, role):
+                expected[name] = f"{role}_field"
         return expected | dict.fromkeys(self.context, "context_fields")
 
+    def expected_labels(self) -> dict[str, str]:
+        """Return the fields that some record must have where the format itself tells the rest."""
+        expected = dict.fromkeys(self.state_fields, "state_field")
+        return expected | dict.fromkeys(self.context, "context_fields")
+
+    @property
+    def state_fields(self) -> tuple[str, ...]:
+        """The fields that a state is made of."""
+        if self.state is None:
+            return ()
+        return tuple(_TEMPLATE_FIELD.findall(self.state)) or (self.state,)
+
+    def read_state(self, record: Mapping[str, Any]) -> str | None:
+        """Return the state of a record that is a step; an empty field is an escape.
+
+        Raises
+        ------
+        BadRecordError
+            Where it lacks a field of the state, or the value is no text and no number.
+        """
+        if self.state is None:
+            raise InvalidInputError("no field of the state is known; set state_field=")
+        if self.state in record:
+            value = record[self.state]
+            return None if value in (None, "") else self.rename(parse_state(value, self.state))
+        values = {name: self._get(record, name, "state_field") for name in self.state_fields}
+        texts = {name: parse_text(value, name) or "" for name, value in values.items()}
+        state = _TEMPLATE_FIELD.sub(lambda found: texts[found[1]], self.state)
+        return self.rename(parse_state(state, self.state))
+
+    def to_step(self, record: Mapping[str, Any], state: str | None) -> Step:
+        """Return the step of `record`, whose state is known.
+
+        Raises
+        ------
+        BadRecordError
+            Where a value is of no use for its field.
+        """
+        return Step(
+            parse_text(record.get(self.trajectory), self.trajectory),
+            state,
+            parse_integer(record.get(self.step), self.step),
+            parse_time(record.get(self.time), self.time),
+            parse_labels(record, self.context),
+            None if self.event is None else parse_text(record.get(self.event), self.event),
+        )
+
     def to_transition(self, record: Mapping[str, Any]) -> Transition:
-        """Return what `record` says.
+        """Return the move of `record`.
 
         Raises
         ------
         BadRecordError
             Where a state is missing, or a value is of no use for its field.
         """
-        try:
-            source, target = record[self.source], record[self.target]
-        except KeyError as error:
-            option = "target_field" if self.source in record else "source_field"
-            raise BadRecordError(unknown_field_message(error.args[0], option, record)) from None
+        source = self._get(record, self.source, "source_field")
+        target = self._get(record, self.target, "target_field")
         count = record.get(self.count)
         return Transition(
-            parse_state(source, self.source),
-            None if target is None else parse_state(target, self.target),
-            _parse_text(record.get(self.trajectory), self.trajectory),
+            self.rename(parse_state(source, self.source)),
+            None if target is None else self.rename(parse_state(target, self.target)),
+            parse_text(record.get(self.trajectory), self.trajectory),
             parse_labels(record, self.context),
-            _parse_integer(record.get(self.step), self.step),
-            _parse_time(record.get(self.time), self.time),
+            parse_integer(record.get(self.step), self.step),
+            parse_time(record.get(self.time), self.time),
             1 if count is None else parse_count(count, self.count),
         )
+
+    def to_ending(self, record: Mapping[str, Any], move: Transition | Step) -> Ending | None:
+        """Return what `record` says of the end of its run, None where that is nothing.
+
+        Raises
+        ------
+        BadRecordError
+            Where the field of the success says something else.
+        """
+        if self.success is None:
+            return None
+        outcome, success = parse_outcome(record.get(self.success), self.success)
+        if outcome is None and success is None:
+            return None
+        return Ending(move.trajectory, outcome, None, success, move.context, move.time)
+
+    def rename(self, state: str) -> str:
+        """Return START or END for the names that stand for them."""
+        return self.boundaries.get(state, state)
+
+    @staticmethod
+    def _get(record: Mapping[str, Any], name: str, option: str) -> Any:
+        try:
+            return record[name]
+        except KeyError:
+            raise BadRecordError(unknown_field_message(name, option, record)) from None
 
 
 def unknown_field_message(name: str, option: str, there: Iterable[str]) -> str:
@@ -105,117 +190,3 @@ def unknown_field_message(name: str, option: str, there: Iterable[str]) -> str:
         f"there is no field '{safe_text(name, 40)}'; the fields are {shown or 'none'}{more}. "
         f"Name the right one with {option}= (on the command line {flag})"
     )
-
-
-def parse_state(value: Any, name: str) -> str:
-    """Return a state key: a text, or a number as text."""
-    state = _parse_text(value, name)
-    if not state:
-        raise BadRecordError(f"{name!r} is empty; a state is a text of one character or more")
-    return state
-
-
-def parse_count(value: Any, name: str) -> int:
-    """Return a count: a whole number, 0 or more."""
-    count = _parse_integer(value, name)
-    if count is None or count < 0:
-        raise BadRecordError(f"{name!r} must be a whole number, 0 or more; got {_show(value)}")
-    return count
-
-
-def parse_labels(record: Mapping[str, Any], names: tuple[str, ...]) -> Context:
-    """Return the labels that `record` carries in the fields `names` and in `context`.
-
-    Of a field `context` that holds a mapping, the texts and numbers become labels; nested values
-    are taken for something else, as every other field of the record.
-    """
-    nested = record.get("context")
-    labels = {} if nested is None else _plain_values(nested)
-    for name in names:
-        value = record.get(name)
-        if name == "context" and isinstance(value, Mapping):
-            continue
-        text = str(value) if isinstance(value, bool) else _parse_text(value, name)
-        if text is not None:
-            labels[name] = text
-    return tuple(sorted(labels.items()))
-
-
-def _plain_values(labels: Any) -> dict[str, str]:
-    if not isinstance(labels, Mapping):
-        return {}
-    return {
-        _without_surrogates(str(name)): _without_surrogates(str(value))
-        for name, value in labels.items()
-        if isinstance(value, str | int | float)
-    }
-
-
-def _parse_text(value: Any, name: str) -> str | None:
-    if type(value) is str:
-        return value if value.isascii() else _without_surrogates(value)
-    if value is None:
-        return None
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or value != value or value in (math.inf, -math.inf):
-        raise BadRecordError(f"{name!r} must be a text or a number; got {_show(value)}")
-    return str(value)
-
-
-def _without_surrogates(text: str) -> str:
-    # Half a surrogate pair, which JSON can spell, is no text that a file or database takes.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _parse_integer(value: Any, name: str) -> int | None:
-    if value is None:
-        return None
-    try:
-        return _to_integer(value)
-    except (TypeError, ValueError, OverflowError):
-        raise BadRecordError(f"{name!r} must be a whole number; got {_show(value)}") from None
-
-
-def _to_integer(value: Any) -> int:
-    if isinstance(value, str):
-        # 3.0 is let pass: so pandas writes integers where some are missing.
-        value = float(value) if "." in value else int(value)
-    number = int(value)
-    if isinstance(value, bool) or number != value or abs(number) >= _INTEGER_BOUND:
-        raise ValueError
-    return number
-
-
-def _parse_time(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = _to_seconds(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise BadRecordError(
-            f"{name!r} must be in seconds since 1970 or an ISO 8601 date; got {_show(value)}"
-        )
-    return seconds
-
-
-def _to_seconds(value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError
-    try:
-        return float(value)
-    except ValueError:
-        moment = datetime.fromisoformat(value)
-    # A moment without a time zone is taken for UTC, so that a result does not depend on where
-    # the trace is read.
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _show(value: Any) -> str:
-    """Say what `value` is, without its length or its escapes reaching the reader's terminal."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return safe_text(repr(value), 60)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.callbacks.transition import Transition
-from detailed_balance.readers.base import BadLines, ReadOptions, read_lines, read_records
+from detailed_balance.readers.base import BadLines, ReadOptions, Record, read_lines
+from detailed_balance.readers.records import read_records
 
-__all__ = ["read"]
+__all__ = ["looks_like", "read", "read_objects"]
 
 
-def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Transition]:
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins with an object."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of a JSON Lines file, plain or gzip."""
-    return read_records(_records(path, options, bad), options, bad)
+    return read_records(read_objects(path, options, bad), options, bad)
 
 
-def _records(
+def read_objects(
     path: Path, options: ReadOptions, bad: BadLines
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the object of each line, with its number."""
     for number, line in read_lines(path, options, bad):
         if line.isspace():
             continue

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.store import TransitionStore
-from detailed_balance.callbacks.transition import Transition
-from detailed_balance.readers.base import BadLines, ReadOptions
+from detailed_balance.readers.base import BadLines, ReadOptions, Record
+from detailed_balance.text import safe_text
 
-__all__ = ["read_file", "read_url", "show_url"]
+__all__ = ["looks_like", "read", "read_url", "show_url"]
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-def read_file(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Transition]:
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins as a database of SQLite."""
+    return head.startswith(_SQLITE_MAGIC)
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of an embedded store."""
     # Built, not pasted together: a file name may hold the signs that divide a URL.
     return read_url(URL.create("sqlite", database=str(path)), options, bad)
 
 
-def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Transition]:
-    """Yield the transitions of a store; its fields are what they are, so no option applies."""
+def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield what a store holds; its fields are what they are, only the boundaries are renamed."""
+    rename = options.fields.rename
     try:
         with TransitionStore(url, create=False) as store:
-            yield from store.read()
-    except SQLAlchemyError as error:
-        raise ReadError(f"the store {bad.name} cannot be read: {error.args[0]}") from error
+            for move in store.read():
+                bad.taken += 1
+                target = None if move.target is None else rename(move.target)
+                yield replace(move, source=rename(move.source), target=target)
+            yield from store.endings()
+    except InvalidInputError:
+        raise
+    except ReadError as error:  # a damaged database may put anything into its messages
+        raise ReadError(safe_text(str(error), 400)) from error
+    except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
+        cause = safe_text(str(error), 200)
+        raise ReadError(f"the store {bad.name} cannot be read: {cause}") from error
 
 
 def show_url(url: str) -> str:

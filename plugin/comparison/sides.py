@@ -1,0 +1,134 @@
+"""`Side`, one of the two that are compared: its runs, its report, its forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.forecast import Forecast, forecast_outcome
+from detailed_balance.analyzers.run_traits import count_runs
+from detailed_balance.analyzers.trajectory import Trajectory
+from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.evidence import find_runs
+from detailed_balance.report import Report, analyze
+from detailed_balance.sources import SourceInfo, is_runs, load_counts, show_context
+from detailed_balance.trajectories import Moment, moment_of
+
+__all__ = ["Side", "load_side"]
+
+_REPLICATES = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One side of a comparison.
+
+    Parameters
+    ----------
+    name : str
+        "A" or "B".
+    label : str
+        What tells it from the other, safe to print.
+    report : Report
+        What `analyze` says of it alone, without its single runs.
+    runs : tuple of Trajectory or None
+        Its runs; None where only counts are known.
+    forecast : Forecast or None
+        Of a run before its first move; None where no run is known to have succeeded or failed.
+    """
+
+    name: str
+    label: str
+    report: Report
+    runs: tuple[Trajectory, ...] | None
+    forecast: Forecast | None
+
+    @property
+    def judged(self) -> tuple[int, int]:
+        """How many runs succeeded, and how many were judged."""
+        known = [run.success for run in self.runs or () if run.success is not None]
+        return sum(known), len(known)
+
+
+def load_side(
+    name: str,
+    source: object,
+    context: ContextLike,
+    window: tuple[Moment, Moment],
+    fields: Mapping[str, str | None],
+    reader_options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Side:
+    """Read one side, and analyze it by itself.
+
+    Parameters
+    ----------
+    name : str
+        "A" or "B".
+    source : object
+        As for `load_counts`.
+    context : mapping or Context
+        The labels that its runs carry.
+    window : (Moment, Moment)
+        Only runs that began since the first and before the second.
+    fields : mapping
+        ``success_field`` and ``cost_field`` of a file.
+    reader_options : mapping
+        As for `read_transitions`.
+    settings : mapping
+        As for `analyze`.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where nothing is left of it.
+    InvalidInputError
+        Where a window is asked of a source that does not know its runs.
+
+    Examples
+    --------
+    >>> from detailed_balance import TransitionCounts
+    >>> counts = TransitionCounts.from_edges([("a", "b", 30), ("b", "a", 10)])
+    >>> load_side("A", counts, None, (None, None), {}, {}, {}).label
+    'TransitionCounts'
+    """
+    counts, info = load_counts(source, context=context, **reader_options)
+    windowed = any(moment is not None for moment in window)
+    asked = {**fields, "since": window[0], "until": window[1]} if windowed else dict(fields)
+    if windowed and is_runs(source):
+        raise InvalidInputError("a list of Trajectory knows no times; leave since and until out")
+    in_runs = counts.total if info.trajectories else None
+    runs, warnings = find_runs(source, in_runs, context, fields=asked, **reader_options)
+    if windowed and runs is None:
+        raise InvalidInputError(
+            f"{info.description} does not know when its runs began; since and until are for "
+            "stores and files with times, of at most 500,000 transitions"
+        )
+    if runs:
+        counts = count_runs(runs)
+        info = replace(info, trajectories=len(runs))
+    elif windowed:
+        raise InsufficientDataError(f"no run of {info.description} began in the time asked for")
+    report = analyze(counts, trajectories=runs, runs=0, **settings)
+    report = replace(report, source=info, warnings=(*report.warnings, *warnings))
+    return Side(name, _label(info, window), report, tuple(runs) if runs else None, _forecast(runs))
+
+
+def _label(info: SourceInfo, window: tuple[Moment, Moment]) -> str:
+    since, until = (moment_of(moment) for moment in window)
+    parts = [info.description, show_context(info.context)]
+    parts += [f"since {window[0]}"] if since is not None else []
+    parts += [f"until {window[1]}"] if until is not None else []
+    return ", ".join(part for part in parts if part)
+
+
+def _forecast(runs: Sequence[Trajectory] | None) -> Forecast | None:
+    if runs is None or not any(run.success is not None for run in runs):
+        return None
+    judged = [replace(run, outcome=None) for run in runs]
+    with suppress(InsufficientDataError):
+        return forecast_outcome(judged, replicates=_REPLICATES, fit_replicates=99)
+    return None

@@ -1,0 +1,111 @@
+"""The verdict of a comparison in words, before any number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import TYPE_CHECKING
+
+from scipy.stats import norm
+
+from detailed_balance.analyzers.differences import Change
+from detailed_balance.analyzers.power import POWER
+from detailed_balance.analyzers.run_traits import Question
+from detailed_balance.run_sections import show_change
+from detailed_balance.verdict import Outcome, Verdict
+from detailed_balance.wording import count_noun, format_pvalue, join_states
+
+if TYPE_CHECKING:
+    from detailed_balance.comparison.result import Comparison
+
+__all__ = ["ANSWERS", "judge_comparison"]
+
+ANSWERS: dict[Question, str] = {
+    "moves": "moves",
+    "potential": "potential",
+    "loops": "loops",
+    "stays": "stays",
+    "success": "success rate",
+    "length": "length",
+}
+"""What each question is about, in words."""
+
+ENOUGH = 20
+"""With fewer runs on a side, that nothing was seen means little."""
+
+
+def judge_comparison(comparison: Comparison) -> Verdict:
+    """Put into words what a comparison found."""
+    outcome, headline = _headline(comparison)
+    sentences = [
+        *_about_changes(comparison),
+        *_about_findings(comparison),
+        *_about_power(comparison),
+        _about_promise(comparison),
+        *comparison.a.report.warnings,
+        *comparison.b.report.warnings,
+    ]
+    return Verdict(outcome, headline, tuple(dict.fromkeys(sentences)))
+
+
+def _headline(comparison: Comparison) -> tuple[Outcome, str]:
+    found = comparison.differences
+    if found.rejected:
+        changed = [ANSWERS[test.question] for test in found.questions if test.changed]
+        return "finding", f"B differs from A in {_join(changed)} of its runs"
+    if found.unit == "runs" and min(found.runs) < ENOUGH:
+        return "unknown", "Not enough runs to tell B from A"
+    return "clear", "No difference between A and B was found"
+
+
+def _join(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _about_changes(comparison: Comparison) -> Iterator[str]:
+    for test in comparison.differences.questions:
+        if not test.changed:
+            continue
+        listed = [change for change in test.changes if change.changed]
+        about = f"{ANSWERS[test.question].capitalize()} (adjusted p {format_pvalue(test.adjusted)})"
+        if listed:
+            more = f", and {len(listed) - 1} more" if len(listed) > 1 else ""
+            yield f"{about}: {show_change(listed[0])}{more}."
+        else:
+            yield f"{about}: changed as a whole, and nothing single stands out."
+
+
+def _about_findings(comparison: Comparison) -> Iterator[str]:
+    if new := comparison.new_violations:
+        loops = "; ".join(join_states((*v.loop, v.loop[0])) for v in new[:2])
+        yield f"Driven in B, and walked more than in A: {count_noun(len(new), 'loop')} ({loops})."
+
+
+def _about_power(comparison: Comparison) -> Iterator[str]:
+    """Say what size of a change of the success rate would have been seen by itself."""
+    success = comparison.differences.ask("success")
+    if comparison.changed or success is None:
+        return
+    change: Change = success.changes[0]
+    pooled = (change.before + change.after) / 2
+    error = sqrt(pooled * (1 - pooled) * sum(1 / max(n, 1) for n in change.runs))
+    # Each question is held to about alpha over their number.
+    found = comparison.differences
+    factor = norm.isf(found.alpha / 2 / len(found.questions)) + norm.ppf(POWER)
+    yield (
+        f"A change of the success rate by {min(100 * factor * error, 100):.0f} points would have "
+        f"been found with {POWER:.0%} probability."
+    )
+
+
+def _about_promise(comparison: Comparison) -> str:
+    found = comparison.differences
+    promise = found.describe()
+    promise = promise[0].upper() + promise[1:]
+    if found.unit == "runs":
+        before, after = found.runs
+        return f"{promise}. Compared were {before:,} and {after:,} runs as wholes."
+    return (
+        f"{promise}, if the moves of a run are independent, which they seldom are: only "
+        "counts were given. Give runs (a store, or a file with a field of the run)."
+    )

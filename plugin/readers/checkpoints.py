@@ -1,0 +1,208 @@
+"""The rows of a LangGraph saver: checkpoints, each with the writes of its tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.msgpack import unpack
+
+__all__ = ["Checkpoint", "Key", "Write", "connect", "count", "has_checkpoints", "read_checkpoints"]
+
+Key: TypeAlias = tuple[str, str, str]
+"""Thread, namespace and id of a checkpoint."""
+
+_TABLES = {"sqlite": ("writes", "value"), "postgresql": ("checkpoint_writes", "blob")}
+_ROWS_AT_A_TIME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What one task wrote into one channel.
+
+    Parameters
+    ----------
+    task, path : str
+        The id of the task, and how it was called.
+    channel : str
+        The channel.
+    kind : str or None
+        How `data` is written.
+    data : Any
+        The value, as stored.
+    """
+
+    task: str
+    path: str
+    channel: str
+    kind: str | None
+    data: Any
+
+    def value(self) -> Any:
+        """Return the value as `unpack` does."""
+        return unpack(self.kind, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint, and what ran from there.
+
+    Parameters
+    ----------
+    key : Key
+        Thread, namespace and id; the ids of a thread are in the order of time.
+    parent : str or None
+        The id of the checkpoint before.
+    kind : str or None
+        How `data` is written; None where the database unpacked it.
+    data, metadata : Any
+        As stored.
+    writes : list of Write
+        In the order in which LangGraph applies them.
+    """
+
+    key: Key
+    parent: str | None
+    kind: str | None
+    data: Any
+    metadata: Any
+    writes: list[Write]
+
+    def values(self) -> dict[str, Any]:
+        """Return the checkpoint; a damaged one raises ValueError."""
+        return _mapping(self.data if self.kind is None else unpack(self.kind, self.data))
+
+    def labels(self) -> dict[str, Any]:
+        """Return its metadata; damaged ones raise ValueError."""
+        data = self.metadata
+        return _mapping(json.loads(data) if isinstance(data, str | bytes) else data)
+
+
+def has_checkpoints(url: str | URL) -> bool:
+    """Say whether a database has the tables of a saver, and not those of a store."""
+    try:
+        with connect(url) as connection:
+            names = set(inspect(connection).get_table_names())
+            writes = _TABLES.get(connection.dialect.name, ("", ""))[0]
+    except (ReadError, SQLAlchemyError, ValueError):
+        return False
+    return {"checkpoints", writes} <= names and "detailed_balance_transitions" not in names
+
+
+@contextmanager
+def connect(url: str | URL) -> Iterator[Connection]:
+    """Connect for reading alone, and see one moment of the database.
+
+    Raises
+    ------
+    ReadError
+        Where the driver is missing.
+    """
+    engine = _make_engine(make_url(url))
+    try:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _make_engine(url: URL) -> Engine:
+    try:
+        if url.get_backend_name() == "sqlite":
+            file = f"file:{_quote(url.database or '')}"
+            query = {"mode": "ro", "uri": "true"}
+            return create_engine(URL.create("sqlite", database=file, query=query))
+        engine = create_engine(url, connect_args={"connect_timeout": 10})
+        return engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True, stream_results=True
+        )
+    except ImportError as error:
+        raise ReadError(
+            f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
+            "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
+        ) from error
+
+
+def _quote(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def count(connection: Connection) -> int:
+    """Return how many checkpoints there are."""
+    return int(connection.execute(text("SELECT count(*) FROM checkpoints")).scalar_one())
+
+
+def read_checkpoints(connection: Connection) -> Iterator[Checkpoint | Key]:
+    """Yield checkpoints by thread, namespace and time; a bare key has writes, but no checkpoint.
+
+    Both tables are read as streams in one order, so that the memory does not grow.
+    """
+    found = _merge(_stream(connection, _checkpoints(connection)), _writes_by_key(connection))
+    for key, row, writes in found:
+        yield key if row is None else Checkpoint(key, row[0], row[1], row[2], row[3], writes)
+
+
+def _merge(rows: Iterator[Any], writes: Iterator[tuple[Key, list[Write]]]) -> Iterator[Any]:
+    """Join two streams that are sorted by key; the second has at most one item a key."""
+    pending = next(writes, None)
+    for row in rows:
+        key = (row[0], row[1], row[2])
+        while pending is not None and pending[0] < key:
+            yield pending[0], None, pending[1]
+            pending = next(writes, None)
+        own: list[Write] = []
+        if pending is not None and pending[0] == key:
+            own, pending = pending[1], next(writes, None)
+        yield key, tuple(row[3:]), own
+    while pending is not None:
+        yield pending[0], None, pending[1]
+        pending = next(writes, None)
+
+
+def _checkpoints(connection: Connection) -> str:
+    kind = "type" if connection.dialect.name == "sqlite" else "NULL"
+    return (
+        "SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, "  # noqa: S608
+        f"{kind}, checkpoint, metadata FROM checkpoints ORDER BY {_order(connection)}"
+    )
+
+
+def _writes_by_key(connection: Connection) -> Iterator[tuple[Key, list[Write]]]:
+    table, value = _TABLES[connection.dialect.name]
+    columns = {column["name"] for column in inspect(connection).get_columns(table)}
+    path = "task_path" if "task_path" in columns else "''"
+    order = f"{_order(connection)}, {path}, task_id, idx"
+    query = (
+        f"SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, {path}, channel, "  # noqa: S608
+        f"type, {value} FROM {table} ORDER BY {order}"
+    )
+    for key, rows in groupby(_stream(connection, query), itemgetter(0, 1, 2)):
+        yield key, [Write(*row[3:]) for row in rows]
+
+
+def _order(connection: Connection) -> str:
+    """Return an order that is the one in which Python sorts texts."""
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    collation = "" if connection.dialect.name == "sqlite" else ' COLLATE "C"'
+    return ", ".join(name + collation for name in names)
+
+
+def _stream(connection: Connection, query: str) -> Iterator[Any]:
+    yield from connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(text(query))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it is no mapping, so this saver wrote it encrypted or in another way")
+    return value

@@ -1,0 +1,323 @@
+"""The checkpoints of LangGraph agents: the nodes that ran, by the writes that they left.
+
+Nothing of the agent is needed, no class is imported and nothing is written; see `docs/readers.md`
+for what a checkpoint cannot tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.supersteps import join_names
+from detailed_balance.callbacks.transition import Context, Transition
+from detailed_balance.readers.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.checkpoints import (
+    Checkpoint,
+    Write,
+    connect,
+    count,
+    has_checkpoints,
+    read_checkpoints,
+)
+from detailed_balance.readers.msgpack import OPAQUE
+from detailed_balance.readers.records import FieldWatch
+from detailed_balance.readers.values import BadRecordError, parse_labels
+from detailed_balance.text import safe_text
+
+__all__ = ["looks_like", "name_task", "read", "read_url"]
+
+_KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
+_PULL, _PUSH = "~__pregel_pull, ", "~__pregel_push, "
+_HANDLER = ", node_error_handler, 0000000000"
+_SENDS, _ERROR, _INTERRUPT = "__pregel_tasks", "__error__", "__interrupt__"
+_SPECIAL = {_SENDS, _ERROR, _INTERRUPT, "__resume__", "__scheduled__", "__error_source_node__"}
+_PENDING = ("branch:to:", "join:", _SENDS, START)
+_KNOWN_CHECKPOINTS = 10_000  # of a thread; a fork from an earlier one has no known source
+_ERROR_NAME = re.compile(r"\w+(?=\()")
+
+
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file is a SQLite database with the tables of a saver."""
+    magic = head.startswith(b"SQLite format 3\0")
+    return magic and has_checkpoints(URL.create("sqlite", database=str(path)))
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions of a database that `SqliteSaver` wrote."""
+    return read_url(URL.create("sqlite", database=str(path)), options, bad)
+
+
+def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions of a saver's database, thread by thread."""
+    try:
+        with connect(url) as connection:
+            total = count(connection)
+            for item in _by_trajectory(read_checkpoints(connection), options, bad):
+                yield item
+                if options.progress and (bad.taken + bad.count) % 1_000 == 0:
+                    options.progress(bad.taken + bad.count, total)
+            if options.progress:
+                options.progress(total, total)
+    except (SQLAlchemyError, ValueError, TypeError) as error:  # columns of another kind
+        cause = safe_text(str(getattr(error, "orig", error)), 200)
+        raise ReadError(f"the checkpoints of {bad.name} cannot be read: {cause}") from error
+    if not bad.taken and not bad.count:
+        raise ReadError(f"{bad.name} is empty: it holds no checkpoints")
+
+
+def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
+    """Name the state of a task as `ActionStates` does, as far as its writes tell what it did.
+
+    Examples
+    --------
+    >>> task = {"node": "tools", "tools": ("search",), "called_model": False, "opaque": False}
+    >>> name_task(task)
+    ('search',)
+    """
+    if record["opaque"]:
+        raise BadRecordError(
+            "it holds values that only code can read (pickled or encrypted); name states by "
+            "state_field='node' (on the command line --state-field node)"
+        )
+    if record["tools"] and not record["called_model"]:
+        return tuple(record["tools"])
+    return None if record["asked_tools"] else str(record["node"])
+
+
+def _by_trajectory(
+    items: Iterable[Checkpoint | tuple[str, str, str]], options: ReadOptions, bad: BadLines
+) -> Iterator[Record]:
+    watch = FieldWatch(options.fields.expected_labels())
+    for (thread, namespace), group in groupby(items, _place):
+        name = f"{thread}/{namespace}" if namespace else thread
+        yield from _Thread(name, options, bad, watch).follow(group)
+    watch.complain(bad)
+
+
+def _place(item: Checkpoint | tuple[str, str, str]) -> tuple[str, str]:
+    key = item.key if isinstance(item, Checkpoint) else item
+    return key[0], key[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Where the agent stood at a checkpoint, and what ran from there."""
+
+    state: str | None
+    step: int
+    time: float | None
+    context: Context
+    keys: frozenset[str] = frozenset()
+    sent: tuple[str, ...] = ()
+    sends: tuple[str, ...] = ()
+    pending: bool = False
+    errors: tuple[str | None, ...] = ()
+
+    def end(self, trajectory: str) -> Iterator[Record]:
+        """Yield how a run stopped whose last checkpoint this is."""
+        outcome = Outcome.INTERRUPTED if self.pending else Outcome.ENDED
+        outcome = Outcome.FAILED if self.errors else outcome
+        place = (self.context, self.step + 1, self.time)
+        if outcome is Outcome.ENDED and self.state is not None:
+            yield Transition(self.state, END, trajectory, *place)
+        error = self.errors[-1] if self.errors else None
+        yield Ending(trajectory, outcome, error, None, self.context, self.time)
+
+
+@dataclass(slots=True)
+class _Thread:
+    """The way through the checkpoints of one graph in one thread, forks included."""
+
+    trajectory: str
+    options: ReadOptions
+    bad: BadLines
+    watch: FieldWatch
+    known: OrderedDict[str, _Reached] = field(default_factory=OrderedDict)
+    last: _Reached | None = None
+
+    def follow(self, items: Iterable[Checkpoint | tuple[str, str, str]]) -> Iterator[Record]:
+        for item in items:
+            if not isinstance(item, Checkpoint):
+                self.bad.report(f"checkpoint {item[2]}", "only its writes are there")
+                continue
+            try:
+                yield from self._arrive(item)
+            except (BadRecordError, ValueError, TypeError, KeyError) as error:
+                self.last = None
+                self.bad.report(f"checkpoint {item.key[2]}", f"cannot be read: {error}")
+        if self.last is not None:
+            yield from self.last.end(self.trajectory)
+
+    def _arrive(self, checkpoint: Checkpoint) -> Iterator[Record]:
+        values, labels = checkpoint.values(), checkpoint.labels()
+        origin, parent = labels.get("source"), self.known.get(checkpoint.parent or "")
+        moves: list[Record] = []
+        if origin == "input":
+            moves += self.last.end(self.trajectory) if self.last else ()
+            state: str | None = START
+        else:
+            # Where somebody changed the values by hand, nobody knows what the agent did before.
+            state = parent.state if parent and origin != "update" else None
+            if origin == "loop" and parent and parent.keys:
+                target = join_names(parent.keys)
+                if state is not None:
+                    moves.append(self._move(parent, target, _time(values)))
+                state = target
+        reached = self._run(checkpoint, values, labels, state, parent)
+        moves += [self._move(reached, None, reached.time) for _ in reached.errors if state]
+        self.bad.taken += 1
+        self._remember(checkpoint.key[2], reached)
+        yield from moves
+
+    def _move(self, at: _Reached, target: str | None, time: float | None) -> Transition:
+        source = at.state or ""
+        return Transition(source, target, self.trajectory, at.context, at.step + 1, time)
+
+    def _remember(self, key: str, reached: _Reached) -> None:
+        self.known[key] = self.last = reached
+        if len(self.known) > _KNOWN_CHECKPOINTS:
+            self.known.popitem(last=False)
+
+    def _run(
+        self,
+        checkpoint: Checkpoint,
+        values: dict[str, Any],
+        labels: dict[str, Any],
+        state: str | None,
+        parent: _Reached | None,
+    ) -> _Reached:
+        """Return where the agent stands, and what ran from there."""
+        step = int(labels["step"])
+        sends = (parent.sent or parent.sends) if parent else ()
+        shared = dict(
+            zip(("thread_id", "checkpoint_ns", "checkpoint_id"), checkpoint.key, strict=True)
+        )
+        keys: set[str] = set()
+        sent: list[str] = []
+        errors: list[str | None] = []
+        for _, group in groupby(checkpoint.writes, attrgetter("path", "task")):
+            task = _Task.read(list(group), sends)
+            sent += task.sent
+            errors += task.errors
+            if task.is_step:
+                record = {**labels, **shared, "step": step + 1, **task.record()}
+                self.watch.see(record)
+                keys.update(self.options.name_states(record, name_task))
+        record = {**labels, **shared, "step": step + 1}
+        return _Reached(
+            state,
+            step,
+            _time(values),
+            parse_labels(record, self.options.fields.context),
+            frozenset(keys),
+            tuple(sent),
+            sends,
+            _is_pending(values),
+            tuple(errors),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One task of a superstep, by its writes."""
+
+    node: str | None
+    writes: Mapping[str, list[Any]]
+    sent: tuple[str, ...]
+    errors: tuple[str | None, ...]
+    done: bool
+
+    @classmethod
+    def read(cls, writes: list[Write], sends: tuple[str, ...]) -> _Task:
+        values: dict[str, list[Any]] = {}
+        for write in writes:
+            values.setdefault(write.channel, []).append(write.value())
+        done = not values.keys() <= _SPECIAL - {_SENDS}
+        node = _find_node(writes[0].path, sends) if done else None
+        sent = tuple(map(_read_send, values.get(_SENDS, ())))
+        errors = tuple(map(_read_error, values.get(_ERROR, ())))
+        kept = {name: value for name, value in values.items() if name not in _SPECIAL}
+        return cls(node, kept, sent, errors, done)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it finished, and is a node other than that of the input."""
+        return self.done and self.node not in (None, START)
+
+    def record(self) -> dict[str, Any]:
+        """Return what a state function is given of it."""
+        values = [value for values in self.writes.values() for value in values]
+        messages = [m for value in values for m in _messages(value)]
+        called = any(m.get("type") in ("ai", "AIMessageChunk") for m in messages)
+        tools = tuple(str(m["name"]) for m in messages if m.get("type") == "tool" and m.get("name"))
+        return {
+            "node": self.node,
+            "tools": tools,
+            "called_model": called,
+            "asked_tools": any(_asks_for_tools(value) for value in values),
+            "opaque": any(value is OPAQUE for value in values),
+            "writes": dict(self.writes),
+        }
+
+
+def _find_node(path: str, sends: tuple[str, ...]) -> str | None:
+    """Return the node of a task, None where it is no node of the graph."""
+    if path.endswith(_HANDLER):
+        return f"__error_handler__{_find_node(path.removesuffix(_HANDLER), sends)}"
+    if path.startswith(_PULL):
+        return path.removeprefix(_PULL)
+    number = path.removeprefix(_PUSH).partition(",")[0]
+    if not path.startswith(_PUSH) or not number.isdecimal():
+        return None  # a task of a functional workflow, or a write from outside
+    if int(number) >= len(sends):
+        raise BadRecordError("it runs a node that no checkpoint before it sends to")
+    return sends[int(number)]
+
+
+def _read_send(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return value[0]
+    raise BadRecordError("a Send in it names no node")
+
+
+def _read_error(value: Any) -> str | None:
+    found = _ERROR_NAME.match(value) if isinstance(value, str) else None
+    return found[0] if found else None
+
+
+def _messages(value: Any) -> list[Mapping[str, Any]]:
+    several = value if isinstance(value, list) else [value]
+    return [m for m in several if isinstance(m, dict) and "content" in m]
+
+
+def _asks_for_tools(value: Any) -> bool:
+    messages = _messages(value)
+    return bool(messages and messages[-1].get("type") == "ai" and messages[-1].get("tool_calls"))
+
+
+def _is_pending(values: Mapping[str, Any]) -> bool:
+    """Say whether something was still to run."""
+    names = values.get("updated_channels")
+    if names is None:  # before LangGraph 0.6
+        names = values.get("channel_values") or ()
+    return any(str(name).startswith(_PENDING) for name in names)
+
+
+def _time(values: Mapping[str, Any]) -> float | None:
+    moment = values.get("ts")
+    return datetime.fromisoformat(moment).timestamp() if isinstance(moment, str) else None

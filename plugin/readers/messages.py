@@ -1,0 +1,198 @@
+"""Lists of chat messages: tau-bench, tau2-bench, and conversations in the style of OpenAI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.readers import jsonl
+from detailed_balance.readers.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.document import first_keys, load_document
+from detailed_balance.readers.records import FieldWatch
+from detailed_balance.readers.steps import Step, walk_sorted
+from detailed_balance.readers.values import (
+    BadRecordError,
+    parse_labels,
+    parse_outcome,
+    parse_text,
+    parse_time,
+)
+
+__all__ = ["looks_like", "name_message", "read"]
+
+_LISTS = ("messages", "traj")
+_TOLD_BY = (b'"simulations"', b'"agent_info"', b'"traj"', b'"messages"', b'"role"')
+_WHOLE = 1 - 1e-6  # the reward from which on the benchmarks call a run solved
+_OUTCOMES = {
+    "user_stop": Outcome.ENDED,
+    "agent_stop": Outcome.ENDED,
+    "max_steps": Outcome.RECURSION_LIMIT,
+    "too_many_errors": Outcome.FAILED,
+    "agent_error": Outcome.FAILED,
+    "user_error": Outcome.FAILED,
+}
+_Run: TypeAlias = tuple[int | str, Any]
+
+
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins as a document, or as lines, with lists of messages."""
+    if first := first_keys(head):
+        return not first.isdisjoint({*_LISTS, "simulations"})
+    start = head.lstrip()[:1]
+    return start in (b"[", b"{") and any(word in head for word in _TOLD_BY)
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions of the assistant in each conversation of a file, plain or gzip."""
+    lines = path.with_suffix("") if path.suffix == ".gz" else path
+    if lines.suffix.lower() in (".jsonl", ".ndjson"):
+        runs: Iterable[_Run] = jsonl.read_objects(path, options, bad)
+    else:
+        runs = _runs(load_document(path), bad.name)
+    yield from walk_sorted(_steps(runs, options, bad), bad)
+    if not bad.taken and not bad.count:
+        raise ReadError(f"{bad.name} is empty: it holds no messages")
+
+
+def name_message(message: Mapping[str, Any]) -> str | tuple[str, ...] | None:
+    """Name the tools that an assistant's message asks for, else ``respond``; others are no state.
+
+    Examples
+    --------
+    >>> name_message({"role": "assistant", "tool_calls": [{"function": {"name": "search"}}]})
+    ('search',)
+    >>> name_message({"role": "assistant", "content": "Hello"}), name_message({"role": "user"})
+    ('respond', None)
+    """
+    if message.get("role", message.get("type")) not in ("assistant", "ai"):
+        return None
+    calls = [*(message.get("tool_calls") or ()), *_legacy_calls(message)]
+    return tuple(map(_name_call, calls)) or "respond"
+
+
+def _legacy_calls(message: Mapping[str, Any]) -> list[Any]:
+    """Return the calls that are not in ``tool_calls``: the older field, and content blocks."""
+    content, called = message.get("content"), message.get("function_call")
+    blocks = content if isinstance(content, list) and not message.get("tool_calls") else []
+    used = [b for b in blocks if isinstance(b, dict) and b.get("type") == "tool_use"]
+    return [called, *used] if isinstance(called, dict) else used
+
+
+def _name_call(call: Any) -> str:
+    function = call.get("function") if isinstance(call, dict) else None
+    name = (function if isinstance(function, dict) else call or {}).get("name")
+    if not isinstance(name, str) or not name:
+        raise BadRecordError("a tool call in it names no tool")
+    return name
+
+
+def _runs(document: Any, name: str) -> Iterator[_Run]:
+    """Yield the conversations of a document, each with its place."""
+    shared: dict[str, Any] = {}
+    if isinstance(document, dict) and isinstance(document.get("simulations"), list):
+        shared, document = _about(document.get("info")), document["simulations"]
+    if isinstance(document, dict):
+        document = [document]
+    if not isinstance(document, list):
+        raise ReadError(f"{name} holds no list of conversations")
+    if document and isinstance(document[0], dict) and not _find_list(document[0]):
+        document = [{"messages": document}]  # one conversation by itself
+    for number, run in enumerate(document, 1):
+        yield f"run {number}", {**shared, **run} if isinstance(run, dict) else run
+
+
+def _about(info: Any) -> dict[str, Any]:
+    """Return what tau2-bench says of all its runs: the model, the agent and the domain."""
+    agent, world = (_part(info, part) for part in ("agent_info", "environment_info"))
+    return {
+        "model": agent.get("llm"),
+        "agent": agent.get("implementation"),
+        "domain": world.get("domain_name"),
+    }
+
+
+def _part(record: Any, name: str) -> dict[str, Any]:
+    part = record.get(name) if isinstance(record, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _steps(runs: Iterable[_Run], options: ReadOptions, bad: BadLines) -> Iterator[Step | Ending]:
+    watch = FieldWatch(options.fields.expected_labels())
+    for number, (line, run) in enumerate(runs, 1):
+        try:
+            field = _find_list(run)
+            if not field:
+                raise BadRecordError(f"it has no list {' or '.join(map(repr, _LISTS))}")
+            shared = {name: value for name, value in run.items() if name != field}
+            trajectory = _name_run(shared, options, number)
+            ending = _end(shared, trajectory, options)
+        except BadRecordError as error:
+            bad.report(line, str(error))
+            continue
+        yield from _follow(run[field], shared, trajectory, options, bad, watch, str(line))
+        yield ending
+    watch.complain(bad)
+
+
+def _find_list(run: Any) -> str:
+    """Return the field that holds the messages."""
+    if not isinstance(run, dict):
+        raise BadRecordError("a conversation is an object; this is another value")
+    return next((name for name in _LISTS if isinstance(run.get(name), list)), "")
+
+
+def _name_run(run: Mapping[str, Any], options: ReadOptions, number: int) -> str:
+    """Return the key of a run: the field asked for, or the id, or task and trial."""
+    field = options.fields.trajectory
+    for name in dict.fromkeys((field, "id")):
+        if (key := parse_text(run.get(name), name)) is not None:
+            return key
+    task = parse_text(run.get("task_id"), "task_id")
+    if task is None:
+        return str(number)
+    trial = parse_text(run.get("trial"), "trial")
+    return task if trial is None else f"{task}-{trial}"
+
+
+def _end(run: Mapping[str, Any], trajectory: str, options: ReadOptions) -> Ending:
+    if (field := options.fields.success) is not None:
+        outcome, success = parse_outcome(run.get(field), field)
+        return Ending(trajectory, outcome, None, success)
+    reward = run.get("reward", _part(run, "reward_info").get("reward"))
+    known = isinstance(reward, int | float)
+    outcome = _OUTCOMES.get(str(run.get("termination_reason")))
+    if "error" in _part(run, "info"):  # tau-bench: the run raised an error
+        outcome = Outcome.FAILED
+    return Ending(trajectory, outcome, None, reward >= _WHOLE if known else None)
+
+
+def _follow(
+    messages: list[Any],
+    run: Mapping[str, Any],
+    trajectory: str,
+    options: ReadOptions,
+    bad: BadLines,
+    watch: FieldWatch,
+    line: str,
+) -> Iterator[Step]:
+    number = 0
+    for place, message in enumerate(messages, 1):
+        try:
+            if not isinstance(message, dict):
+                raise BadRecordError("a message is an object; this is another value")
+            record = {**run, **message}
+            watch.see(record)
+            state = options.name_state(record, name_message)
+            time = parse_time(message.get("timestamp"), "timestamp")
+            context = parse_labels(record, options.fields.context)
+        except BadRecordError as error:
+            bad.report(f"{line}, message {place}", str(error))
+            continue
+        bad.taken += 1
+        if state is not None:
+            number += 1
+            yield Step(trajectory, state, number, time, context)
