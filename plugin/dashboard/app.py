@@ -1,0 +1,156 @@
+"""`build_app`, the dashboard as an ASGI application."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from detailed_balance.analyzers.errors import (
+    DetailedBalanceError,
+    InvalidInputError,
+    UnknownStateError,
+)
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.dashboard.desk import Desk
+from detailed_balance.dashboard.keys import visible
+from detailed_balance.dashboard.records import Records
+from detailed_balance.dashboard.security import Guard, check_token
+from detailed_balance.dashboard.watchers import MakeMonitor, Watchers
+
+__all__ = ["build_app"]
+
+_STATIC = Path(__file__).parent / "static"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PAGES = ("/", "/finding/{id}", "/state/{id}", "/loop/{id}", "/compare")
+
+
+def build_app(
+    source: object,
+    *,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    every: float = 1.0,
+    make_monitor: MakeMonitor | None = None,
+    **settings: Any,
+) -> Starlette:
+    """Return the dashboard over a source, an ASGI application.
+
+    Parameters
+    ----------
+    source : TransitionStore, TransitionGraph, handler, path or URL
+        What is watched; it is only read.
+    token : str, optional
+        What a client must know: as a bearer token, or once as ``?token=``, which sets a cookie.
+    hosts : collection of str
+        Host names, besides addresses and localhost, under which it is reached.
+    every : float
+        Seconds between two looks at the source.
+    make_monitor : callable, optional
+        Makes the monitor of a source and a context; a `Monitor` by default.
+    **settings
+        For each `Monitor`: window, alpha, baseline.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the source is of no known kind, or the token is too short.
+    ReadError
+        Where the source cannot be opened.
+
+    Examples
+    --------
+    >>> from detailed_balance import TransitionGraph
+    >>> app = build_app(TransitionGraph())
+    >>> [route.path for route in app.routes][:2]
+    ['/', '/finding/{id}']
+    """
+    if token is not None:
+        check_token(token)
+    records = Records(source)
+    watchers = Watchers(records, make_monitor or _monitor_maker(every, settings))
+    desk = Desk(records, watchers, every)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            await run_in_threadpool(watchers.watch, ())  # so that the first page finds it read
+            yield
+        finally:
+            await run_in_threadpool(desk.close)
+
+    app = Starlette(
+        routes=[*_page_routes(), *desk.routes()],
+        middleware=[
+            Middleware(Guard, token=token, hosts=frozenset(hosts)),
+            Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5),
+        ],
+        exception_handlers={
+            DetailedBalanceError: _refuse,
+            SQLAlchemyError: _refuse,
+            HTTPException: _refuse,
+        },
+        lifespan=lifespan,
+    )
+    app.state.desk = desk
+    return app
+
+
+def _monitor_maker(every: float, settings: dict[str, Any]) -> MakeMonitor:
+    from detailed_balance.monitor import Monitor
+
+    def make(source: Any, context: Context) -> Any:
+        return Monitor(source, every=every, context=context or None, **settings)
+
+    return make
+
+
+def _page_routes() -> list[Route]:
+    """Return the routes of all files; they are read now, and no path comes from a request."""
+    page = _file(_STATIC / "index.html")
+    files = [path for path in sorted(_STATIC.rglob("*")) if path.suffix in _TYPES]
+    return [Route(path, page) for path in _PAGES] + [
+        Route(f"/static/{path.relative_to(_STATIC).as_posix()}", _file(path)) for path in files
+    ]
+
+
+def _file(path: Path) -> Callable[[Request], Any]:
+    body, kind = path.read_bytes(), _TYPES[path.suffix]
+    tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+
+    async def send(request: Request) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type=kind, headers=headers)
+
+    return send
+
+
+def _refuse(_: Request, error: Exception) -> Response:
+    """Say what is wrong with a request, or with the source, in one line."""
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    if isinstance(error, SQLAlchemyError):
+        return JSONResponse({"error": "the database does not answer"}, 503)
+    status = 400 if isinstance(error, InvalidInputError) else 503
+    if isinstance(error, UnknownStateError):
+        status = 404
+    return JSONResponse({"error": visible(str(error))[:600]}, status)

@@ -1,0 +1,166 @@
+"""`Records`, what the dashboard reads from: a store, a live graph, or a file of a trace."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, event
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.store import TransitionStore
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.callbacks.walks import Walk, find_walks
+from detailed_balance.readers import read_transitions
+from detailed_balance.readers.store import show_url
+from detailed_balance.sources import store_url
+from detailed_balance.text import safe_text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Records", "open_store"]
+
+_CONTEXTS_KEPT = 5.0
+
+
+class Records:
+    """Read transitions for the dashboard, and write none.
+
+    Parameters
+    ----------
+    source : TransitionStore, TransitionGraph, handler, path or URL
+        A store is opened for reading alone. A file of another kind is read once, into memory.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is something else.
+    ReadError
+        Where it cannot be opened or read.
+
+    Examples
+    --------
+    >>> graph = TransitionGraph()
+    >>> graph.record("plan", "search", context={"model": "a"})
+    >>> with Records(graph) as records:
+    ...     records.contexts(), records.counts(()).total, records.has_times
+    (((('model', 'a'),),), 1, False)
+    """
+
+    def __init__(self, source: object) -> None:
+        self.description = type(source).__name__
+        self._opened: TransitionStore | None = None
+        self.watched: TransitionStore | TransitionGraph
+        if isinstance(source, str | os.PathLike):
+            self._opened = self.watched = _open(source)
+            text = str(source)
+            self.description = safe_text(show_url(text) if "://" in text else text, 120)
+        else:
+            self.watched = _take(source)
+        self._contexts: tuple[float, tuple[Context, ...]] = (0.0, ())
+        self._lock = Lock()
+
+    @property
+    def has_times(self) -> bool:
+        """Whether a range of time can be asked for; a live graph keeps none."""
+        return isinstance(self.watched, TransitionStore)
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return the labels recorded, at most five seconds old."""
+        with self._lock:
+            read, found = self._contexts
+            if time.monotonic() - read > _CONTEXTS_KEPT or not found:
+                found = tuple(self.watched.contexts())
+                self._contexts = (time.monotonic(), found)
+            return found
+
+    def counts(
+        self, context: Context, since: float | None = None, until: float | None = None
+    ) -> TransitionCounts:
+        """Count what carries these labels, in a range of time.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a range is asked of a live graph.
+        """
+        if isinstance(self.watched, TransitionStore):
+            return self.watched.counts(context=context or None, since=since, until=until)
+        if since is not None or until is not None:
+            raise InvalidInputError("a live graph keeps no times; watch a store to choose a range")
+        return self.watched.snapshot(context or None)
+
+    def walks(
+        self,
+        moves: Collection[tuple[str, str]],
+        context: Context,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> tuple[Walk, ...]:
+        """Return example runs that made all these moves; a live graph keeps none."""
+        if not isinstance(self.watched, TransitionStore):
+            return ()
+        return find_walks(self.watched, moves, context=context or None, since=since, until=until)
+
+    def close(self) -> None:
+        """Disconnect from a store that was opened here."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str | URL) -> TransitionStore:
+    """Open a store so that the database itself refuses to be written to."""
+    store = TransitionStore(url, create=False)
+    engine = store._engine
+    if engine.dialect.name == "sqlite":
+        command = "PRAGMA query_only = ON"
+    else:
+        command = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+
+    def refuse_writing(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(command)
+        cursor.close()
+        connection.commit()  # else it ends with the first transaction
+
+    event.listen(engine, "connect", refuse_writing)
+    engine.dispose()  # connections from before know nothing of it
+    return store
+
+
+def _open(source: str | os.PathLike[str]) -> TransitionStore:
+    url = store_url(source)
+    if url is not None:
+        return open_store(url)
+    store = TransitionStore("sqlite://")
+    store.append(read_transitions(source))
+    return store
+
+
+def _take(source: object) -> TransitionStore | TransitionGraph:
+    if isinstance(source, TransitionStore | TransitionGraph):
+        return source
+    for part in (getattr(source, "store", None), getattr(source, "graph", None)):
+        if isinstance(part, TransitionStore | TransitionGraph):
+            return part
+    raise InvalidInputError(
+        f"a {type(source).__name__} cannot be served; allowed are a TransitionStore or its URL, a "
+        "TransitionGraph, a TransitionCallbackHandler, and the path of a trace"
+    )
