@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.graph import TransitionGraph
     from detailed_balance.callbacks.store import TransitionStore
     from detailed_balance.callbacks.transition import Transition
+    from detailed_balance.comparison.compare import compare
+    from detailed_balance.comparison.result import Comparison
+    from detailed_balance.monitor import Monitor
     from detailed_balance.readers import read_transitions
     from detailed_balance.report import Report, analyze
     from detailed_balance.trajectories import read_trajectories
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Comparison",
+    "Monitor",
     "Report",
     "Transition",
     "TransitionCounts",
@@ -29,18 +34,22 @@ __all__ = [
     "TransitionStore",
     "__version__",
     "analyze",
+    "compare",
     "read_trajectories",
     "read_transitions",
 ]
 
 # Loaded when first asked for, so that the mathematics needs neither LangChain nor SQLAlchemy.
 _HOMES = {
+    "Comparison": "comparison.result",
+    "Monitor": "monitor",
     "Report": "report",
     "Transition": "callbacks.transition",
     "TransitionCounts": "analyzers.counts",
     "TransitionGraph": "callbacks.graph",
     "TransitionStore": "callbacks.store",
     "analyze": "report",
+    "compare": "comparison.compare",
     "read_trajectories": "trajectories",
     "read_transitions": "readers",
 }

@@ -19,13 +19,42 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.commands import compare, export, import_, prune, serve, watch
+from detailed_balance.commands.options import (
+    ContextFields,
+    ContextLabels,
+    CostField,
+    CountField,
+    EndState,
+    FormatName,
+    OrderField,
+    SkipBadLines,
+    SourceField,
+    StartState,
+    StateField,
+    SuccessField,
+    TargetField,
+    TimeField,
+    TrajectoryField,
+)
 from detailed_balance.text import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.report import Report
     from detailed_balance.sources import Progress
 
-__all__ = ["app", "main"]
+__all__ = [
+    "CONDITIONS",
+    "ERROR",
+    "FOUND",
+    "INTERRUPTED",
+    "app",
+    "late_progress",
+    "main",
+    "parse_boundaries",
+    "parse_context",
+    "show",
+]
 
 ERROR, FOUND, INTERRUPTED = 1, 2, 130
 """The exit codes of any error, of `--fail-on` where it finds what it looks for, of Ctrl-C."""
@@ -121,9 +150,7 @@ def _common(
 def analyze(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE", help="JSON Lines, CSV, GraphML, or a store: a file or its URL."
-        ),
+        typer.Argument(metavar="SOURCE", help="Any trace, or a store: a file or its URL."),
     ],
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
@@ -157,43 +184,43 @@ def analyze(
     min_visits: Annotated[
         float, typer.Option(help="Visits to each state that make a trap.")
     ] = 10.0,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Keep transitions with this label."),
-    ] = None,
-    format: Annotated[  # noqa: A002 - the name of the option
-        str | None, typer.Option(help="jsonl, csv, graphml or store, if the name does not tell.")
-    ] = None,
-    source_field: Annotated[str | None, typer.Option(help="Field of the state left.")] = None,
-    target_field: Annotated[str | None, typer.Option(help="Field of the state reached.")] = None,
-    trajectory_field: Annotated[str | None, typer.Option(help="Field of the run.")] = None,
-    count_field: Annotated[str | None, typer.Option(help="Field of a count.")] = None,
-    context_field: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A field that becomes a label.")
-    ] = None,
-    start_state: Annotated[
-        str | None, typer.Option(help="What the trace calls the start of a run.")
-    ] = None,
-    end_state: Annotated[
-        str | None, typer.Option(help="What the trace calls the end of a run.")
-    ] = None,
-    skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Pass over broken lines, and say so.")
-    ] = False,
+    context: ContextLabels = None,
+    format: FormatName = None,  # noqa: A002 - the name of the option
+    state_field: StateField = None,
+    source_field: SourceField = None,
+    target_field: TargetField = None,
+    trajectory_field: TrajectoryField = None,
+    order_field: OrderField = None,
+    time_field: TimeField = None,
+    count_field: CountField = None,
+    context_field: ContextFields = None,
+    start_state: StartState = None,
+    end_state: EndState = None,
+    skip_bad_lines: SkipBadLines = False,
+    success_field: SuccessField = None,
+    cost_field: CostField = None,
+    runs: Annotated[
+        int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
+    ] = 50,
 ) -> None:
     """Say where the agents of a trace want to go, what drives them and where they are stuck."""
     conditions = _parse_conditions(fail_on or [])
     options = {
         "format": format,
+        "state_field": state_field,
         "source_field": source_field,
         "target_field": target_field,
         "trajectory_field": trajectory_field,
+        "step_field": order_field,
+        "time_field": time_field,
         "count_field": count_field,
         "context_fields": context_field,
-        "boundaries": _parse_boundaries(start_state, end_state),
+        "boundaries": parse_boundaries(start_state, end_state),
         "skip_bad_lines": skip_bad_lines,
+        "success_field": success_field,
+        "cost_field": cost_field,
     }
-    with _late_progress() as progress:
+    with late_progress() as progress:
         report = _analyze(
             source,
             beta=beta,
@@ -202,14 +229,15 @@ def analyze(
             attempts=_parse_attempts(attempts),
             min_attempts=min_attempts,
             baseline=baseline,
-            context=_parse_context(context or []),
+            context=parse_context(context or []),
             errors=errors.value,
             correction=correction.value,
             min_visits=min_visits,
+            runs=runs,
             progress=progress,
             **{name: value for name, value in options.items() if value},
         )
-    _show(report)
+    show(report)
     if html is not None:
         report.to_html(html)
     if json is not None:
@@ -230,10 +258,10 @@ def demo(
     """Run an agent that answers as a real language model does, and report on it."""
     from detailed_balance.demo import run_demo  # loads LangGraph
 
-    with _late_progress() as progress:
+    with late_progress() as progress:
         told = None if progress is None else partial(progress, "Running the agent")
         report = run_demo(output, steps=steps, threads=threads, progress=told)
-    _show(report)
+    show(report)
     typer.echo(f"\nEverything is in {output}{os.sep}", err=True)
     if open_:
         typer.launch(str(output / "report.html"))
@@ -255,9 +283,13 @@ def record(
     """Run a program that has agents, and record them; the program needs no change."""
     from detailed_balance.launch import launch
 
-    _parse_context(context or [])
+    parse_context(context or [])
     program = command[1:] if command[0] == "--" else command
     raise typer.Exit(launch(program, store, ",".join(context or [])))
+
+
+for command in (compare, export, import_, prune, serve, watch):
+    command.register(app)
 
 
 def _analyze(source: str, *, violation: _Violation, beta: float, **settings: Any) -> Report:
@@ -289,7 +321,8 @@ def _parse_attempts(text: str) -> str | float:
         ) from None
 
 
-def _parse_context(pairs: Sequence[str]) -> dict[str, str] | None:
+def parse_context(pairs: Sequence[str]) -> dict[str, str] | None:
+    """Return labels given as NAME=VALUE, None where there are none."""
     labels: dict[str, str] = {}
     for pair in pairs:
         name, equals, labels[name] = pair.partition("=")
@@ -298,7 +331,8 @@ def _parse_context(pairs: Sequence[str]) -> dict[str, str] | None:
     return labels or None
 
 
-def _parse_boundaries(start: str | None, end: str | None) -> tuple[str, str] | None:
+def parse_boundaries(start: str | None, end: str | None) -> tuple[str, str] | None:
+    """Return what a trace calls START and END; None where nothing was said."""
     from detailed_balance.analyzers.counts import END, START
 
     return None if start is None and end is None else (start or START, end or END)
@@ -314,7 +348,7 @@ def _is_found(report: Report, conditions: set[str]) -> bool:
     return any(found[condition] for condition in conditions)
 
 
-def _show(report: Report) -> None:
+def show(report: object) -> None:
     """Print a report; a reader that closes the pipe early, such as head, has seen enough."""
     console = Console()
     with console.capture() as captured:
@@ -327,7 +361,7 @@ def _show(report: Report) -> None:
 
 
 @contextmanager
-def _late_progress() -> Iterator[Progress | None]:
+def late_progress() -> Iterator[Progress | None]:
     """Show progress on a terminal, from the second second on."""
     from rich.progress import Progress as Bars
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from detailed_balance.analyzers.errors import InvalidInputError
@@ -11,13 +12,13 @@ from detailed_balance.analyzers.trajectory import Trajectory
 from detailed_balance.callbacks.store import TransitionStore
 from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.readers import Source
-from detailed_balance.sources import store_url
+from detailed_balance.sources import is_runs, store_url
 from detailed_balance.trajectories import read_trajectories
 
-__all__ = ["MAX_READ", "count_stored", "list_allowed_moves", "read_runs"]
+__all__ = ["MAX_READ", "count_stored", "find_runs", "list_allowed_moves"]
 
 MAX_READ = 500_000
-"""The runs of a store with more transitions are not read by themselves, for want of memory."""
+"""The runs of a source with more transitions are not read by themselves, for want of memory."""
 
 
 def count_stored(source: object, **reader_options: Any) -> int | None:
@@ -42,18 +43,57 @@ def count_stored(source: object, **reader_options: Any) -> int | None:
     return store.counts().total
 
 
-def read_runs(source: object, context: ContextLike) -> Iterator[Trajectory]:
-    """Yield the runs of a store that carry the labels; nothing is read before the first is asked.
+def find_runs(
+    source: object,
+    transitions: int | None,
+    context: ContextLike,
+    *,
+    fields: Mapping[str, Any] | None = None,
+    **reader_options: Any,
+) -> tuple[list[Trajectory] | None, tuple[str, ...]]:
+    """Return the runs of a source that carry the labels, and what to say where they are too many.
+
+    Parameters
+    ----------
+    source : object
+        As for `load_counts`; stores and files know runs, counts and graphs do not.
+    transitions : int or None
+        How many a file holds; None where they belong to no run.
+    context : mapping or Context
+        The labels.
+    fields : mapping, optional
+        What else `read_trajectories` is to be asked for, such as ``success_field``.
+    **reader_options
+        As for `read_transitions`.
 
     Examples
     --------
     >>> with TransitionStore("sqlite://") as store:
-    ...     list(read_runs(store, None))
-    []
+    ...     find_runs(store, None, None)
+    ([], ())
     """
-    for run in read_trajectories(cast("Source", source)):
-        if matches_context(run.context, context):
-            yield run
+    fields = {name: value for name, value in (fields or {}).items() if value is not None}
+    if is_runs(source):
+        return [run for run in source if matches_context(run.context, context)], ()
+    stored = count_stored(source, **reader_options)
+    where, held = ("file", transitions) if stored is None else ("store", stored)
+    if held is None or (stored is None and not _is_readable(source)):
+        return None, ()
+    if held > MAX_READ:
+        return None, (
+            f"The outcomes of runs were not looked at: the {where} holds {held:,} transitions, and "
+            f"up to {MAX_READ:,} its runs are read by themselves. Give some of them as "
+            "trajectories=.",
+        )
+    runs = read_trajectories(cast("Source", source), **fields, **reader_options)
+    return [run for run in runs if matches_context(run.context, context)], ()
+
+
+def _is_readable(source: object) -> bool:
+    """Say whether a source is a file or a URL; a folder of tables has no reader."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    return "://" in str(source) or Path(source).is_file()
 
 
 def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:

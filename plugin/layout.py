@@ -182,6 +182,7 @@ def place_sideways(
     sizes: NDArray[np.float64],
     order: Sequence[int],
     width: float,
+    wanted: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Spread labels sideways: near the states they trade moves with, and free of each other.
 
@@ -197,20 +198,25 @@ def place_sideways(
         Who chooses first.
     width : float
         What there is, in inches.
+    wanted : (n,) array of float, optional
+        The middles that they had before, and are to have again where there is room; NaN for new
+        ones.
 
     Returns
     -------
     (n,) array of float
         The middle of each label, in inches.
     """
-    wanted = _spectral_order(weights) * width
+    best = _spectral_order(weights) * width
+    if wanted is not None:
+        best = np.where(np.isnan(wanted), best, wanted)
     x = np.full(len(heights), np.nan)
     for i in order:
         half = sizes[i, 0] / 2
         tries = np.linspace(half, max(width - half, half), 200)
         placed = np.flatnonzero(~np.isnan(x))
         hidden = _overlap(tries, heights[i], sizes[i], x[placed], heights[placed], sizes[placed])
-        x[i] = tries[np.lexsort((np.abs(tries - wanted[i]), hidden))[0]]
+        x[i] = tries[np.lexsort((np.abs(tries - best[i]), hidden))[0]]
     return x
 
 

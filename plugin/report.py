@@ -8,11 +8,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from detailed_balance.analyzers.action import ViolationFunction
 from detailed_balance.analyzers.balance import BalanceReport, check_balance
@@ -29,18 +26,18 @@ from detailed_balance.analyzers.tables import plain
 from detailed_balance.analyzers.trajectory import Trajectory
 from detailed_balance.analyzers.violation import Violation
 from detailed_balance.callbacks.transition import ContextLike
-from detailed_balance.evidence import MAX_READ, count_stored, list_allowed_moves, read_runs
+from detailed_balance.evidence import find_runs, list_allowed_moves
+from detailed_balance.run_findings import RunFindings, study_runs
 from detailed_balance.sections import CHEAP_ERRORS
 from detailed_balance.sources import Progress, SourceInfo, load_counts
-from detailed_balance.terminal import render_report
+from detailed_balance.terminal import print_plainly, render_report
 from detailed_balance.verdict import Verdict, findings, judge
 
 if TYPE_CHECKING:
-    from rich.console import ConsoleOptions, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 __all__ = ["Report", "analyze"]
 
-_PRINT_WIDTH = 80
 _ESTIMATING = "Estimating the potential"
 
 
@@ -64,6 +61,8 @@ class Report:
         What they were compared with.
     warnings : tuple of str
         What the reader must know before believing the numbers.
+    runs : RunFindings or None
+        What single runs did; None where the source tells none, or holds too many.
     """
 
     counts: TransitionCounts
@@ -73,6 +72,7 @@ class Report:
     source: SourceInfo
     baseline: SourceInfo | None = None
     warnings: tuple[str, ...] = ()
+    runs: RunFindings | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -82,6 +82,7 @@ class Report:
             self.traps,
             transitions=self.counts.without_boundaries().total,
             compared=self.baseline is not None,
+            runs=None if self.runs is None else self.runs.report,
             warnings=self.warnings,
         )
 
@@ -106,6 +107,7 @@ class Report:
             "potential": self.potential.to_dict(errors=cheap),
             "balance": self.balance.to_dict(),
             "traps": self.traps.to_dict(),
+            "runs": self.runs and self.runs.to_dict(),
             "warnings": self.warnings,
         }
         return dict(plain(result))
@@ -122,12 +124,7 @@ class Report:
         Path(path).write_text(render_page(self), encoding="utf-8")
 
     def __str__(self) -> str:
-        console = Console(
-            file=StringIO(), width=_PRINT_WIDTH, color_system=None, force_jupyter=False
-        )
-        with console.capture() as captured:
-            console.print(self)
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+        return print_plainly(self)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -154,6 +151,9 @@ def analyze(
     trajectories: Iterable[Trajectory] | None = None,
     agent: object = None,
     min_visits: float = 10.0,
+    runs: int = 50,
+    success_field: str | None = None,
+    cost_field: str | None = None,
     progress: Progress | None = None,
     **reader_options: Any,
 ) -> Report:
@@ -163,7 +163,8 @@ def analyze(
     ----------
     source : object
         A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
-        the URL of a store, the path of a file, or a directed networkx graph.
+        a list of `Trajectory`, the URL of a store, the path of a file, or a directed networkx
+        graph.
     alpha : float
         The false discovery rate of the loops that are called driven.
     violation : ViolationFunction
@@ -179,12 +180,16 @@ def analyze(
         As for `check_balance`.
     trajectories : iterable of Trajectory
         Runs with their success, which tell habitual loops from suspect ones; by default those
-        that a store knows, unless it holds more than 500,000 transitions.
+        of a store or a file, unless it holds more than 500,000 transitions.
     agent : object
         The compiled graph of the agent; a loop is then structural only where the graph leaves no
         other exit from any of its states.
     min_visits : float
-        As for `find_traps`.
+        As for `find_traps`, and for runs that are stuck (`RunRules`).
+    runs : int
+        How many of the runs that matter to list; 0 to look at no single run.
+    success_field, cost_field : str, optional
+        Of a file: as for `read_trajectories`.
     progress : callable, optional
         Called with the stage of the work, how much of it is done and how much there is (0 where
         that is not known). Ctrl-C while the potential is estimated ends only that: the report
@@ -226,8 +231,12 @@ def analyze(
     tell(_ESTIMATING, 0, 0)
     potential, warnings = _estimate(counts, violation, attempts, min_attempts, tell)
     tell("Testing loops", 0, 0)
-    runs, skipped = (
-        _find_runs(source, context, reader_options) if trajectories is None else (trajectories, ())
+    fields = {"success_field": success_field, "cost_field": cost_field}
+    in_runs = counts.total if info.trajectories else None
+    found, skipped = (
+        find_runs(source, in_runs, context, fields=fields, **reader_options)
+        if trajectories is None
+        else (list(trajectories), ())
     )
     balance = _check(
         counts,
@@ -236,14 +245,18 @@ def analyze(
         errors=errors,
         correction=correction,
         baseline=good,
-        trajectories=runs,
+        trajectories=found,
         graph=allowed,
     )
     if balance.violations:
         warnings = (*warnings, *skipped)
     tell("Looking for traps", 0, 0)
     traps = find_traps(counts, min_visits=min_visits)
-    return Report(counts, potential, balance, traps, info, good_info, warnings)
+    studied = None
+    if runs and found:
+        tell("Studying the runs", 0, 0)
+        studied = study_runs(found, potential, balance, traps, keep=runs)
+    return Report(counts, potential, balance, traps, info, good_info, warnings, studied)
 
 
 def _estimate(
@@ -276,19 +289,6 @@ def _percent_done(imbalance: float) -> int:
     if not 0 < imbalance < 1:
         return 100 if imbalance == 0 else 0
     return min(100, round(100 * math.log(imbalance) / math.log(BALANCED)))
-
-
-def _find_runs(
-    source: object, context: ContextLike, reader_options: dict[str, Any]
-) -> tuple[Iterable[Trajectory] | None, tuple[str, ...]]:
-    """Return the runs that a store knows, and what to say where they are too many to be read."""
-    stored = count_stored(source, **reader_options)
-    if stored is None or stored <= MAX_READ:
-        return None if stored is None else read_runs(source, context), ()
-    return None, (
-        f"The outcomes of runs were not looked at: the store holds {stored:,} transitions, and up "
-        f"to {MAX_READ:,} its runs are read by themselves. Give some of them as trajectories=.",
-    )
 
 
 def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> BalanceReport:

@@ -13,6 +13,7 @@ from detailed_balance.analyzers.balance import BalanceReport
 from detailed_balance.analyzers.counts import START
 from detailed_balance.analyzers.landscape import TrapReport
 from detailed_balance.analyzers.potential import Potential
+from detailed_balance.analyzers.run_kinds import KINDS
 from detailed_balance.analyzers.trajectory import Outcome
 from detailed_balance.analyzers.violation import Violation
 from detailed_balance.ordering import StateOrder, order_states
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from detailed_balance.report import Report
 
 __all__ = [
+    "CHEAP_ERRORS",
+    "OUTCOMES",
     "Section",
     "data_section",
     "loop_sections",
@@ -218,7 +221,7 @@ def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
     return Section("Traps", columns, rows, _and_more(note, len(traps) - len(rows), "trap"))
 
 
-_OUTCOMES = {
+OUTCOMES = {
     Outcome.ENDED: "ended",
     Outcome.INTERRUPTED: "interrupted",
     Outcome.FAILED: "failed",
@@ -226,6 +229,7 @@ _OUTCOMES = {
     Outcome.CANCELLED: "cancelled",
     Outcome.ABANDONED: "abandoned",
 }
+"""How runs stopped, in words."""
 
 
 def data_section(report: Report) -> Section:
@@ -241,7 +245,7 @@ def data_section(report: Report) -> Section:
         ("source", source.description),
         ("labels", show_context(source.context)),
         ("runs", "" if runs is None else f"{runs:,}"),
-        ("stopped", ", ".join(f"{n:,} {_OUTCOMES[o]}" for o, n in source.outcomes.items())),
+        ("stopped", ", ".join(f"{n:,} {OUTCOMES[o]}" for o, n in source.outcomes.items())),
         ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
         ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
         ("states", count_noun(len(inner), "state") + _dropped(report.potential)),
@@ -297,7 +301,21 @@ def settings_section(report: Report) -> Section:
         ("action", f"{potential.normalized_action:.5g} for each state"),
     )
     note = "Every setting, and how exactly the minimum was met."
-    return Section("How it was computed", ("", ""), rows, note, ("",))
+    told = (*rows, *_run_settings(report))
+    return Section("How it was computed", ("", ""), told, note, ("",))
+
+
+def _run_settings(report: Report) -> Iterator[Row]:
+    if report.runs is None:
+        return
+    rules, contrast = report.runs.report.rules, report.runs.contrast
+    yield "runs", "; ".join(f"{kind}: {rules.describe(kind)}" for kind in KINDS)
+    if contrast is not None:
+        yield (
+            "failed and successful runs",
+            f"{contrast.replicates:,} permutations of whole runs (seed {contrast.seed}), alpha "
+            f"{contrast.alpha:g}",
+        )
 
 
 def _show_attempts(potential: Potential) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import networkx as nx
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.counts import START, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
-from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.analyzers.run_traits import count_runs
+from detailed_balance.analyzers.trajectory import Outcome, Trajectory
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.store import TransitionStore
 from detailed_balance.callbacks.transition import (
@@ -26,10 +27,11 @@ from detailed_balance.callbacks.transition import (
     matches_context,
 )
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
+from detailed_balance.readers.checkpoints import has_checkpoints
 from detailed_balance.readers.store import show_url
 from detailed_balance.text import safe_text
 
-__all__ = ["Progress", "SourceInfo", "load_counts", "show_context", "store_url"]
+__all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context", "store_url"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
@@ -83,8 +85,9 @@ def load_counts(
     ----------
     source : object
         A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
-        the URL of a store, a path, or a directed networkx graph. A file is read as a stream; a
-        store counts by itself.
+        a list of `Trajectory`, the URL of a store, a path, or a directed networkx graph. A file is
+        read as a stream; a store counts by itself, and so does DuckDB in Parquet, where a folder
+        or a pattern may name several files.
     context : mapping, optional
         Keep only the transitions that carry all these labels.
     progress : callable, optional
@@ -116,6 +119,8 @@ def load_counts(
     """
     if isinstance(source, TransitionCounts):
         return _take_counts(source, make_context(context))
+    if is_runs(source):
+        return _count_runs(source, context)
     if isinstance(source, TransitionStore):
         return _count_store(source, context, "TransitionStore")
     if isinstance(source, str | os.PathLike | nx.Graph):
@@ -130,7 +135,7 @@ def load_counts(
     raise InvalidInputError(
         f"a {type(source).__name__} holds no transitions; allowed are a TransitionCallbackHandler, "
         "a TransitionGraph, TransitionCounts, a TransitionStore or its URL, the path of a file, "
-        "and a directed networkx graph"
+        "a list of Trajectory, and a directed networkx graph"
     )
 
 
@@ -141,6 +146,32 @@ def _take_counts(counts: TransitionCounts, labels: Context) -> tuple[TransitionC
             "count, as in graph.snapshot(context=...)"
         )
     return counts, SourceInfo("TransitionCounts")
+
+
+def is_runs(source: object) -> TypeGuard[Sequence[Trajectory]]:
+    """Say whether `source` is a list or tuple of runs, one at least.
+
+    Examples
+    --------
+    >>> is_runs([Trajectory((("a", "b"),))]), is_runs([]), is_runs("runs.db")
+    (True, False, False)
+    """
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and all(isinstance(run, Trajectory) for run in source)
+    )
+
+
+def _count_runs(
+    runs: Sequence[Trajectory], context: ContextLike
+) -> tuple[TransitionCounts, SourceInfo]:
+    chosen = [run for run in runs if matches_context(run.context, context)]
+    counts = count_runs(chosen)
+    _check_labels(counts, context, dict.fromkeys(run.context for run in runs))
+    outcomes = Counter(run.outcome for run in chosen if run.outcome is not None)
+    info = SourceInfo("a list of Trajectory", make_context(context), len(chosen))
+    return counts, replace(info, outcomes=dict(outcomes))
 
 
 def _count_readable(
@@ -154,9 +185,41 @@ def _count_readable(
     url = None if options else store_url(source)
     if url is not None:
         return _count_stored(url, context, _describe(source))
+    if (counts := _count_tables(source, context, progress, options)) is not None:
+        return _take_tables(counts, context, _describe(source))
     told = None if progress is None else partial(progress, "Reading")
     reader = read_transitions(source, progress=told, **options)
     return _count_stream(reader, context, _describe(source))
+
+
+def _count_tables(
+    source: str | os.PathLike[str],
+    context: ContextLike,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> TransitionCounts | None:
+    """Count Parquet by a database engine, where there is one that gives what the reader would."""
+    if not _is_parquet(source):
+        return None
+    from detailed_balance.counting.files import count_parquet  # loads Ibis
+
+    if progress is not None:
+        progress("Counting", 0, 0)
+    return count_parquet(source, dict(make_context(context)), options)
+
+
+def _is_parquet(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source may be Parquet, in one file or in several."""
+    path = Path(source)
+    return path.suffix.lower() in (".parquet", ".pq") or path.is_dir()
+
+
+def _take_tables(
+    counts: TransitionCounts, context: ContextLike, description: str
+) -> tuple[TransitionCounts, SourceInfo]:
+    _check_labels(counts, context, ())
+    runs = counts.attempts[counts.index(START)] if START in counts.states else 0
+    return counts, SourceInfo(description, make_context(context), int(runs) or None)
 
 
 def store_url(source: str | os.PathLike[str]) -> str | URL | None:
@@ -167,14 +230,16 @@ def store_url(source: str | os.PathLike[str]) -> str | URL | None:
     >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
     ('sqlite:///runs.db', None)
     """
-    if "://" in str(source):
-        return str(source)
-    try:
-        with Path(source).open("rb") as file:
-            is_store = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
-    except OSError:
-        return None  # the reader will say what is wrong with it
-    return URL.create("sqlite", database=str(source)) if is_store else None
+    url: str | URL = str(source)
+    if "://" not in str(source):
+        try:
+            with Path(source).open("rb") as file:
+                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                    return None
+        except OSError:
+            return None  # the reader will say what is wrong with it
+        url = URL.create("sqlite", database=str(source))
+    return None if has_checkpoints(url) else url
 
 
 def _describe(source: str | os.PathLike[str]) -> str:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import repeat
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.trajectory import Outcome, Trajectory
+from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store import TransitionStore
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.sources import store_url
 
 if TYPE_CHECKING:
-    from detailed_balance.callbacks.ending import Ending
     from detailed_balance.callbacks.handler import TransitionCallbackHandler
     from detailed_balance.callbacks.transition import Transition
 
-__all__ = ["read_trajectories"]
+__all__ = ["Moment", "moment_of", "read_trajectories"]
 
-_SUCCESS = {"1": True, "1.0": True, "true": True, "success": True}
-_FAILURE = {"0": False, "0.0": False, "false": False, "failure": False}
-_JUDGED = _SUCCESS | _FAILURE
+Moment: TypeAlias = "float | str | datetime | None"
+"""Seconds since 1970 (UTC), or a date and time."""
+
+_MOST_SILENT = 3  # steps before the first move of a fresh thread
 _NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
 
 
@@ -31,6 +36,9 @@ def read_trajectories(
     source: Source | TransitionStore | TransitionCallbackHandler,
     *,
     success_field: str | None = None,
+    cost_field: str | None = None,
+    since: Moment = None,
+    until: Moment = None,
     **options: Any,
 ) -> list[Trajectory]:
     """Read agent runs as wholes, in memory.
@@ -44,8 +52,12 @@ def read_trajectories(
         What holds the transitions. A store also tells how each run stopped, and what was judged
         of it (`TransitionStore.judge`).
     success_field : str, optional
-        Of a file: the field that says whether the run did its work, by true, 1 or "success", or
-        by false, 0 or "failure"; the last one of a run counts.
+        Of a file: the field that says what became of the run, as for `read_transitions`.
+    cost_field : str, optional
+        Of a file: the field that says what a move cost, in tokens or money; empty counts as 0.
+    since, until : float, str or datetime, optional
+        Only runs that began in ``since <= time < until``: seconds since 1970 (UTC), or a date and
+        time, in UTC where it names no zone. A run without times is in no such window.
     **options
         As for `read_transitions`.
 
@@ -57,9 +69,10 @@ def read_trajectories(
     Raises
     ------
     InvalidInputError
-        Where `success_field` is asked of a store, or the source holds no transitions.
+        Where `success_field` or `cost_field` is asked of a store, the source holds no
+        transitions, or a moment is no date.
     ReadError
-        As from `read_transitions`, or where `success_field` holds something else.
+        As from `read_transitions`, or where a cost is no number.
 
     Examples
     --------
@@ -70,45 +83,79 @@ def read_trajectories(
     ...     read_trajectories(store)
     [Trajectory(moves=(('plan', 'search'),), name='thread-1', outcome=None, success=True, error=None, context=())]
     """  # noqa: E501 - a doctest's output stands in one line
+    window = (moment_of(since), moment_of(until))
     store = source if isinstance(source, TransitionStore) else getattr(source, "store", None)
     url = store_url(source) if isinstance(source, str | os.PathLike) else None
     if isinstance(store, TransitionStore):
-        _refuse_field(success_field)
+        _refuse_fields(success_field, cost_field)
         store.flush()
-        return _from_store(store)
-    if url is not None:
-        _refuse_field(success_field)
+        runs = _from_store(store)
+    elif url is not None:
+        _refuse_fields(success_field, cost_field)
         with TransitionStore(url, create=False) as opened:
-            return _from_store(opened)
-    fields = list(options.pop("context_fields", ()))
-    if success_field is not None:
-        fields.append(success_field)
-    runs = _split(read_transitions(cast("Source", source), context_fields=fields, **options))
-    return [_judge_by_field(run, success_field) for run in runs]
+            runs = _from_store(opened)
+    else:
+        fields = [*options.pop("context_fields", ()), *([cost_field] if cost_field else [])]
+        options = {"success_field": success_field, "context_fields": fields, **options}
+        runs = _split(read_transitions(cast("Source", source), **options).records())
+    return [run.end(cost_field) for run in runs if run.began_in(*window)]
 
 
-def _refuse_field(success_field: str | None) -> None:
+def moment_of(moment: Moment) -> float | None:
+    """Return seconds since 1970 (UTC).
+
+    Raises
+    ------
+    InvalidInputError
+        Where a text is no date.
+
+    Examples
+    --------
+    >>> moment_of("1970-01-02"), moment_of(None)
+    (86400.0, None)
+    """
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            raise InvalidInputError(
+                f"{moment!r} is no moment; allowed are seconds since 1970 and dates such as "
+                "2025-06-30 or 2025-06-30T12:00"
+            ) from None
+    if isinstance(moment, datetime):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moment
+
+
+def _refuse_fields(success_field: str | None, cost_field: str | None) -> None:
     if success_field is not None:
         raise InvalidInputError(
             f"success_field={success_field!r} is for files; the runs of a store are judged by "
             "store.judge(trajectory, success=...)"
         )
+    if cost_field is not None:
+        raise InvalidInputError(f"cost_field={cost_field!r} is for files; a store keeps no costs")
 
 
 def _split(
-    transitions: Iterable[Transition], endings: Mapping[str | None, Sequence[Ending]] = _NO_ENDINGS
-) -> list[list[Transition]]:
-    """Return the transitions of each run."""
-    runs: list[list[Transition]] = []
-    open_runs: dict[str, list[Transition]] = {}
-    for move in transitions:
-        if move.trajectory is None:
+    records: Iterable[Transition | Ending],
+    endings: Mapping[str | None, Sequence[Ending]] = _NO_ENDINGS,
+) -> list[_Run]:
+    """Return the transitions of each run, with the endings that stand behind them."""
+    runs: list[_Run] = []
+    open_runs: dict[str, _Run] = {}
+    for record in records:
+        if record.trajectory is None:
             continue
-        run = open_runs.get(move.trajectory)
-        if run is None or _is_new(run, move, endings.get(move.trajectory, ())):
-            run = open_runs[move.trajectory] = []
+        run = open_runs.get(record.trajectory)
+        if isinstance(record, Ending):
+            if run is not None:
+                run.endings.append(record)
+            continue
+        if run is None or _is_new(run.moves, record, endings.get(record.trajectory, ())):
+            run = open_runs[record.trajectory] = _Run()
             runs.append(run)
-        run.append(move)
+        run.moves.append(record)
     return runs
 
 
@@ -127,39 +174,85 @@ def _moves(run: Sequence[Transition]) -> tuple[tuple[str, str | None], ...]:
     return tuple((move.source, move.target) for move in run for _ in range(move.count))
 
 
-def _judge_by_field(run: Sequence[Transition], field: str | None) -> Trajectory:
-    last = run[-1]
-    labels = dict(last.context)
-    value = None if field is None else labels.pop(field, None)
-    success = None if value is None else _JUDGED.get(value.strip().lower())
-    if value is not None and success is None:
-        raise ReadError(
-            f"{field!r} of run {last.trajectory!r} is {value!r}; allowed are "
-            f"{', '.join(_SUCCESS)} and {', '.join(_FAILURE)}"
-        )
-    outcome = Outcome.ENDED if last.target == END else None
-    context = tuple(sorted(labels.items()))
-    return Trajectory(_moves(run), last.trajectory, outcome, success, context=context)
-
-
-def _from_store(store: TransitionStore) -> list[Trajectory]:
+def _from_store(store: TransitionStore) -> list[_Run]:
     endings: defaultdict[str | None, list[Ending]] = defaultdict(list)
     for ending in store.endings():
         endings[ending.trajectory].append(ending)
     runs = _split(store.read(), endings)
     # From the last run to the first: each takes the endings that came after it began.
-    found = [_end(run, endings[run[0].trajectory]) for run in reversed(runs)]
-    return found[::-1]
+    for run in reversed(runs):
+        run.take(endings[run.moves[0].trajectory])
+    return runs
 
 
-def _end(run: Sequence[Transition], endings: list[Ending]) -> Trajectory:
-    """Return a run with the endings that are its own, which are taken off `endings`."""
-    began = run[0].time
-    own = [e for e in endings if began is None or e.time is None or e.time >= began]
-    endings[:] = [e for e in endings if e not in own]
-    stop = next((e for e in reversed(own) if e.outcome is not None), None)
-    judged = next((e.success for e in reversed(own) if e.success is not None), None)
-    outcome = None if stop is None else stop.outcome
-    success = judged if judged is not None or outcome is None else outcome.success
-    error = None if stop is None else stop.error
-    return Trajectory(_moves(run), run[0].trajectory, outcome, success, error, run[-1].context)
+@dataclass(slots=True)
+class _Run:
+    """A run that is being put together."""
+
+    moves: list[Transition] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+
+    def take(self, endings: list[Ending]) -> None:
+        """Take the endings that are its own off a list."""
+        began = self.moves[0].time
+        own = [e for e in endings if began is None or e.time is None or e.time >= began]
+        endings[:] = [e for e in endings if e not in own]
+        self.endings.extend(own)
+
+    def began_in(self, since: float | None, until: float | None) -> bool:
+        """Say whether it began in a window of time."""
+        began = self.moves[0].time
+        if since is None and until is None:
+            return True
+        low, high = -inf if since is None else since, inf if until is None else until
+        return began is not None and low <= began < high
+
+    def end(self, cost_field: str | None = None) -> Trajectory:
+        """Return the run with what became of it."""
+        first, last = self.moves[0], self.moves[-1]
+        stop = next((e for e in reversed(self.endings) if e.outcome is not None), None)
+        judged = next((e.success for e in reversed(self.endings) if e.success is not None), None)
+        outcome = None if stop is None else stop.outcome
+        success = judged if judged is not None or outcome is None else outcome.success
+        if outcome is None and last.target == END:
+            outcome = Outcome.ENDED  # without a word of success: a trace may end where it was cut
+        error = None if stop is None else stop.error
+        context = tuple(label for label in last.context if label[0] != cost_field)
+        return Trajectory(
+            _moves(self.moves),
+            first.trajectory,
+            outcome,
+            success,
+            error,
+            context,
+            () if cost_field is None else tuple(self._costs(cost_field)),
+            self._limit_steps(),
+        )
+
+    def _costs(self, field: str) -> Iterator[float]:
+        for move in self.moves:
+            value = dict(move.context).get(field, "").strip() or "0"
+            try:
+                cost = float(value)
+            except ValueError:
+                cost = nan
+            if not isfinite(cost):
+                raise ReadError(
+                    f"{field!r} of run {move.trajectory!r} is {value!r}; a cost is a number"
+                )
+            yield from repeat(cost / move.count, move.count)
+
+    def _limit_steps(self) -> int | None:
+        """Return the least recursion limit that would have let the run through.
+
+        LangGraph wants one more than the steps taken. The steps of a thread that is used again go
+        on from those before; there may be one before the first move (a model that only asks for
+        tools).
+        """
+        if not any(ending.outcome is not None for ending in self.endings):
+            return None  # what is no record of ours may count other steps
+        steps = [m.step for m in self.moves if m.step is not None and m.target != END]
+        if not steps:
+            return None
+        fresh = self.moves[0].source == START and steps[0] <= _MOST_SILENT + 1
+        return max(steps) + 1 - (0 if fresh else steps[0] - 2)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from detailed_balance.analyzers.balance import BalanceReport
 from detailed_balance.analyzers.landscape import TrapReport
+from detailed_balance.analyzers.run_kinds import REPEATING, RunReport
 from detailed_balance.analyzers.tables import times
 from detailed_balance.analyzers.violation import Violation
 from detailed_balance.wording import (
@@ -69,6 +70,7 @@ def judge(
     *,
     transitions: int,
     compared: bool = False,
+    runs: RunReport | None = None,
     warnings: Sequence[str] = (),
 ) -> Verdict:
     """Put into words what was found.
@@ -81,6 +83,8 @@ def judge(
         How many there were, to say how many more are needed.
     compared : bool
         Whether there was a baseline.
+    runs : RunReport, optional
+        What single runs did.
     warnings : sequence of str
         Sentences to add.
     """
@@ -89,6 +93,7 @@ def judge(
         *_about_findings(balance, compared),
         *_about_expected(balance),
         *_about_traps(balance, traps),
+        *_about_runs(runs),
         *_about_power(balance, transitions),
         *_about_potential(balance),
         *warnings,
@@ -185,6 +190,21 @@ def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
     if len(traps) and not balance.violations:
         other = "no violation was found" if len(balance.loops) else "that could not be tested"
         yield f"A trap is no violation of detailed balance; {other}."
+
+
+def _about_runs(report: RunReport | None) -> Iterator[str]:
+    if report is None:
+        return
+    repeating = [kind for kind in report.kinds if kind.kind in REPEATING]
+    if not repeating:
+        return
+    runs, failed = sum(kind.runs for kind in repeating), sum(kind.failed for kind in repeating)
+    how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in repeating)
+    bad = f", and {failed:,} of them failed" if report.succeeded + report.failed else ""
+    yield (
+        f"{runs:,} of {count_noun(report.runs, 'run')} repeat themselves ({how}){bad}: "
+        f"{count_noun(sum(kind.after for kind in repeating), 'move')} after the onset."
+    )
 
 
 def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:

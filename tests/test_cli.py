@@ -162,8 +162,10 @@ def test_a_wrong_option_is_one_clean_error(driven: Path, options: list[str], mes
         ("one.jsonl", '{"source": "a", "target": "a", "count": 9}\n', "two states or more"),
         ("columns.csv", "from,to\na,b\n", "--source-field"),
         ("escapes.csv", "source,target\na,\na,\n", "only 2 escapes"),
-        ("trace.parquet", "PAR1", "a name that tells no format"),
+        ("trace.parquet", "PAR1", "cannot be read as Parquet"),
+        ("trace.xyz", "?", "tells a format"),
         ("runs.db", "no store", "runs.db"),
+        ("noise.db", "\x01,\x02\n,", "not a database"),
     ],
 )
 def test_a_trace_that_cannot_be_used_is_one_clean_error(
@@ -306,7 +308,7 @@ def test_progress_shows_itself_only_after_a_while(
     terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=80)
     monkeypatch.setattr(detailed_balance.cli, "Console", lambda **_: terminal)
     monkeypatch.setattr(detailed_balance.cli, "_SECONDS_WITHOUT_BAR", wait)
-    with detailed_balance.cli._late_progress() as tell:
+    with detailed_balance.cli.late_progress() as tell:
         assert tell is not None
         tell("Reading", 5, 10)
         tell("Testing loops", 0, 0)
@@ -332,7 +334,7 @@ def test_ctrl_c_ends_with_one_line(
 
 
 def test_no_progress_is_shown_where_nobody_looks() -> None:
-    with detailed_balance.cli._late_progress() as tell:
+    with detailed_balance.cli.late_progress() as tell:
         assert tell is None
 
 
