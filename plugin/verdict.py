@@ -88,7 +88,7 @@ def judge(
     warnings : sequence of str
         Sentences to add.
     """
-    outcome, headline = _headline(balance, traps)
+    outcome, headline = _headline(balance, traps, runs)
     sentences = [
         *_about_findings(balance, compared),
         *_about_expected(balance),
@@ -101,7 +101,9 @@ def judge(
     return Verdict(outcome, headline, tuple(sentences))
 
 
-def _headline(balance: BalanceReport, traps: TrapReport) -> tuple[Outcome, str]:
+def _headline(
+    balance: BalanceReport, traps: TrapReport, runs: RunReport | None
+) -> tuple[Outcome, str]:
     broken = findings(balance)
     stuck = count_noun(len(traps), "trap")
     if broken:
@@ -109,6 +111,8 @@ def _headline(balance: BalanceReport, traps: TrapReport) -> tuple[Outcome, str]:
         return "finding", f"{headline}, and {stuck}" if len(traps) else headline
     if len(traps):
         return "finding", f"The agent gets stuck: {stuck}"
+    if runs is not None and (repeating := _not_advancing(runs)):
+        return "finding", repeating
     if balance.violations:
         loops = count_noun(len(balance.violations), "driven loop")
         return "clear", f"Nothing suspect and no trap found: {loops}, as expected"
@@ -119,6 +123,15 @@ def _headline(balance: BalanceReport, traps: TrapReport) -> tuple[Outcome, str]:
     if balance.detectable_affinity() > ENOUGH:
         return "unknown", "Not enough data: only a strongly driven loop would have shown"
     return "clear", "No violation of detailed balance and no trap found"
+
+
+def _not_advancing(runs: RunReport) -> str:
+    """Say how many runs go back and forth or stay, unless all of them succeeded."""
+    kinds = [kind for kind in runs.kinds if kind.kind in ("oscillating", "stuck")]
+    if all(kind.succeeded == kind.runs for kind in kinds):
+        return ""
+    how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in kinds)
+    return f"Of {count_noun(runs.runs, 'run')} some do not advance: {how}"
 
 
 def _count_kinds(broken: Sequence[Violation]) -> str:

@@ -49,6 +49,20 @@ def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> N
     assert "14 of 74 runs repeat themselves (6 stuck, 8 driven), and 14 of them failed: 296" in text
 
 
+@pytest.mark.parametrize(
+    ("success", "outcome"), [(False, "finding"), (None, "finding"), (True, "unknown")]
+)
+def test_runs_that_go_back_and_forth_head_the_report_unless_all_of_them_succeed(
+    success: bool | None, outcome: str
+) -> None:
+    # Too few in all for a trap.
+    paths = [("back and forth", 5, "p" + "sc" * 8 + "p", success), ("good", 40, "psp", True)]
+    verdict = analyze(runs_of(*paths)).verdict
+    assert verdict.outcome == outcome
+    some = "Of 45 runs some do not advance: 5 oscillating"
+    assert (verdict.headline == some) is (success is not True)
+
+
 def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_path: Path) -> None:
     report.to_html(tmp_path / "r.html")
     page = check_harmless((tmp_path / "r.html").read_text())
