@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
 
-import detailed_balance.cli
 from detailed_balance import Transition, TransitionStore
 from detailed_balance.cli import app
+from detailed_balance.commands import shared
 
 DRIVEN = [("plan", "search"), ("search", "critic"), ("critic", "plan")]
 
@@ -306,9 +306,9 @@ def test_progress_shows_itself_only_after_a_while(
 ) -> None:
     screen = StringIO()
     terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=80)
-    monkeypatch.setattr(detailed_balance.cli, "Console", lambda **_: terminal)
-    monkeypatch.setattr(detailed_balance.cli, "_SECONDS_WITHOUT_BAR", wait)
-    with detailed_balance.cli.late_progress() as tell:
+    monkeypatch.setattr(shared, "Console", lambda **_: terminal)
+    monkeypatch.setattr(shared, "_SECONDS_WITHOUT_BAR", wait)
+    with shared.late_progress() as tell:
         assert tell is not None
         tell("Reading", 5, 10)
         tell("Testing loops", 0, 0)
@@ -326,7 +326,7 @@ def test_ctrl_c_ends_with_one_line(
 
     kept = tmp_path / "report.json"
     kept.write_text("of an earlier run")
-    monkeypatch.setattr(detailed_balance.report, "find_traps", interrupt)
+    monkeypatch.setattr("detailed_balance.report.find_traps", interrupt)
     code, output = run("analyze", driven, "--json", kept)
     assert code == 130
     assert output.strip() == "interrupted"
@@ -334,7 +334,7 @@ def test_ctrl_c_ends_with_one_line(
 
 
 def test_no_progress_is_shown_where_nobody_looks() -> None:
-    with detailed_balance.cli.late_progress() as tell:
+    with shared.late_progress() as tell:
         assert tell is None
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,13 +20,21 @@ from detailed_balance.commands.options import (
     TargetField,
     TrajectoryField,
 )
+from detailed_balance.commands.shared import (
+    FOUND,
+    late_progress,
+    parse_conditions,
+    parse_context,
+    reader_options,
+    show,
+)
 
 if TYPE_CHECKING:
     from detailed_balance.comparison.result import Condition
 
 __all__ = ["register"]
 
-CONDITIONS = ("drift", "violation", "trap")
+CONDITIONS: tuple[Condition, ...] = ("drift", "violation", "trap")
 """What `--fail-on` takes; a copy of `comparison.result.CONDITIONS`, which would load scipy."""
 
 
@@ -92,26 +99,26 @@ def _compare(
     skip_bad_lines: SkipBadLines = False,
 ) -> None:
     """Say what a change did: two sources, or two labels or times of one, side by side."""
-    from detailed_balance import cli
     from detailed_balance.comparison.compare import compare  # loads scipy
 
-    conditions = _parse_conditions(fail_on or [])
-    options: dict[str, Any] = {
-        "format": format,
-        "state_field": state_field,
-        "source_field": source_field,
-        "target_field": target_field,
-        "trajectory_field": trajectory_field,
-        "context_fields": context_field,
-        "boundaries": cli.parse_boundaries(start_state, end_state),
-        "skip_bad_lines": skip_bad_lines,
-    }
-    with cli.late_progress() as progress:
+    conditions = parse_conditions(fail_on or [], CONDITIONS)
+    options = reader_options(
+        format=format,
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        context_field=context_field,
+        start_state=start_state,
+        end_state=end_state,
+        skip_bad_lines=skip_bad_lines,
+    )
+    with late_progress() as progress:
         comparison = compare(
             a,
             b,
-            context_a=cli.parse_context(context_a or []),
-            context_b=cli.parse_context(context_b or []),
+            context_a=parse_context(context_a or []),
+            context_b=parse_context(context_b or []),
             since_a=since_a,
             until_a=until_a,
             since_b=since_b,
@@ -122,24 +129,14 @@ def _compare(
             replicates=replicates,
             min_visits=min_visits,
             progress=progress,
-            **{name: value for name, value in options.items() if value},
+            **options,
         )
-    cli.show(comparison)
+    show(comparison)
     if html is not None:
         comparison.to_html(html)
     if json is not None:
         comparison.to_json(json)
     if junit is not None:
-        comparison.to_junit(junit, conditions or cast("Sequence[Condition]", CONDITIONS))
+        comparison.to_junit(junit, conditions or CONDITIONS)
     if comparison.failures(conditions):
-        raise typer.Exit(cli.FOUND)
-
-
-def _parse_conditions(given: Sequence[str]) -> tuple[Condition, ...]:
-    names = {name.strip() for text in given for name in text.split(",")}
-    if unknown := sorted(names - set(CONDITIONS)):
-        raise typer.BadParameter(
-            f"unknown {', '.join(map(repr, unknown))}; allowed are {', '.join(CONDITIONS)}",
-            param_hint="--fail-on",
-        )
-    return cast("tuple[Condition, ...]", tuple(names))
+        raise typer.Exit(FOUND)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from detailed_balance.commands.options import (
     TimeField,
     TrajectoryField,
 )
+from detailed_balance.commands.shared import late_progress, parse_context, reader_options
 
 __all__ = ["register"]
 
@@ -58,23 +59,21 @@ def _export(
     context_field: ContextFields = None,
 ) -> None:
     """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
-    from detailed_balance import cli
     from detailed_balance.export.export import export  # loads scipy
 
-    options: dict[str, Any] = {
-        "source_format": source_format,
-        "context": cli.parse_context(context or []),
-        "state_field": state_field,
-        "source_field": source_field,
-        "target_field": target_field,
-        "trajectory_field": trajectory_field,
-        "step_field": order_field,
-        "time_field": time_field,
-        "count_field": count_field,
-        "context_fields": context_field,
-    }
-    given = {name: value for name, value in options.items() if value}
-    with cli.late_progress() as progress:
-        files = export(source, out, what=what, format=format, progress=progress, **given)  # type: ignore[arg-type] # export checks them
+    options = reader_options(
+        source_format=source_format,
+        context=parse_context(context or []),
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        order_field=order_field,
+        time_field=time_field,
+        count_field=count_field,
+        context_field=context_field,
+    )
+    with late_progress() as progress:
+        files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
     for file in files:
         typer.echo(f"wrote {file}")

@@ -19,6 +19,7 @@ from detailed_balance.commands.options import (
     TimeField,
     TrajectoryField,
 )
+from detailed_balance.commands.shared import late_progress, reader_options
 
 if TYPE_CHECKING:
     from detailed_balance.importing import ImportSummary
@@ -54,24 +55,23 @@ def _import(
     skip_bad_lines: SkipBadLines = False,
 ) -> None:
     """Read a trace into a store, with what became of its runs; never the same one twice."""
-    from detailed_balance.cli import late_progress, parse_boundaries
     from detailed_balance.importing import import_trace  # loads SQLAlchemy
 
-    options = {
-        "format": format,
-        "state_field": state_field,
-        "source_field": source_field,
-        "target_field": target_field,
-        "trajectory_field": trajectory_field,
-        "time_field": time_field,
-        "success_field": success_field,
-        "context_fields": context_field,
-        "boundaries": parse_boundaries(start_state, end_state),
-        "skip_bad_lines": skip_bad_lines,
-    }
-    given = {name: value for name, value in options.items() if value}
+    options = reader_options(
+        format=format,
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        time_field=time_field,
+        success_field=success_field,
+        context_field=context_field,
+        start_state=start_state,
+        end_state=end_state,
+        skip_bad_lines=skip_bad_lines,
+    )
     with late_progress() as progress:
-        summary = import_trace(source, store, prefix=prefix, progress=progress, **given)
+        summary = import_trace(source, store, prefix=prefix, progress=progress, **options)
     typer.echo(_describe(summary))
 
 

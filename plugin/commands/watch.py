@@ -16,6 +16,7 @@ import typer
 from detailed_balance.commands.options import (
     ContextLabels,
 )
+from detailed_balance.commands.shared import ERROR, FOUND, parse_context
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,6 @@ def _watch(
     """Follow a record that grows, and tell what drives the agent or holds it while it runs."""
     from rich.console import Console
 
-    from detailed_balance import cli
     from detailed_balance.monitor import Monitor
 
     # What goes wrong is a finding here, and needs no traceback.
@@ -86,7 +86,7 @@ def _watch(
         source,
         every=every,
         sinks=sinks,
-        context=cli.parse_context(context or []),
+        context=parse_context(context or []),
         baseline=baseline,
         window=window,
         alpha=alpha,
@@ -138,7 +138,6 @@ def _read_secret(name: str | None) -> str | None:
 
 def _report(monitor: Monitor, console: Console) -> int:
     """Say what is known, and return the exit code."""
-    from detailed_balance.cli import ERROR, FOUND
     from detailed_balance.monitor.findings import finding_id
     from detailed_balance.monitor.screen import describe_status
 
