@@ -1,4 +1,4 @@
-"""What the code in the documentation speaks of: small made-up files, and the names in its blocks."""
+"""What the code in the documentation speaks of: small made-up files, and names."""
 
 import csv
 import gzip
@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 from detailed_balance import Transition, TransitionStore, read_trajectories
@@ -54,7 +55,7 @@ def make_store(path, **settings):
             context = (("model", "gpt-5" if late else "gpt-4o"),)
             begun = (JUNE_30 if late else JUNE_29) + 60 * number
             path = [START, *states, END]
-            for step, (source, target) in enumerate(zip(path, path[1:], strict=False)):
+            for step, (source, target) in enumerate(pairwise(path)):
                 store.record(Transition(source, target, name, context, time=begun + step))
             store.record(Ending(name, Outcome.ENDED, None, success, context, begun + 50))
 
@@ -94,7 +95,7 @@ def make_world(folder):
 def write_tables(folder):
     """Write the runs as CSV and JSON Lines, one of them with a bad line."""
     paths = [(name, [START, *states, END]) for name, states, _ in make_runs()]
-    moves = [(name, *move) for name, path in paths for move in zip(path, path[1:], strict=False)]
+    moves = [(name, *move) for name, path in paths for move in pairwise(path)]
     with open(folder / "moves.csv", "w", newline="") as file:
         csv.writer(file).writerows([("run", "from", "to"), *moves])
     with open(folder / "steps.csv", "w", newline="") as file:
@@ -162,11 +163,19 @@ def make_names(page):
         agent.invoke(question)
 
     names = {
-        **{"agent": agent, "model": model, "tools": [search, read], "create_agent": create_agent},
-        **{"handler": handler, "question": question, "QUESTIONS": [question]},
-        **{"run_my_application": run_my_application, "serve_my_agent": run_my_application},
-        **{"serve": run_my_application, "page_somebody": lambda: None, "os": os},
-        **{"my_embeddings": DeterministicFakeEmbedding(size=8)},
+        "agent": agent,
+        "model": model,
+        "tools": [search, read],
+        "create_agent": create_agent,
+        "handler": handler,
+        "question": question,
+        "QUESTIONS": [question],
+        "run_my_application": run_my_application,
+        "serve_my_agent": run_my_application,
+        "serve": run_my_application,
+        "page_somebody": lambda: None,
+        "os": os,
+        "my_embeddings": DeterministicFakeEmbedding(size=8),
         "more_edges": [("search", "read", 50), ("read", "plan", 60), ("plan", "read", 20)],
         "__name__": page,
     }
@@ -193,4 +202,4 @@ def signed_request():
 def environment():
     """Return the environment of the programs in the documentation."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "HOOK_SECRET": "secret", "COLUMNS": "100"}
+    return {**os.environ, "PATH": path, "HOOK_SECRET": "secret", "COLUMNS": "80"}
