@@ -186,9 +186,8 @@ def build(config: Path) -> int:
     """Run Zensical; anything that it has to say, or a part of it, is a failure."""
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(config)]
     done = subprocess.run(command, stdout=-1, stderr=subprocess.STDOUT, encoding="utf-8")  # noqa: S603 - fixed command
-    print(done.stdout)
     foreign = list(find_foreign(config.with_name("site")))
-    print(*foreign, sep="\n")
+    print(done.stdout.strip(), *foreign, sep="\n")
     complaints = [line for line in done.stdout.splitlines() if not CALM.fullmatch(line)]
     return done.returncode or int(bool(complaints or foreign))
 

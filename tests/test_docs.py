@@ -156,6 +156,11 @@ def test_lists_and_tables_stand_by_themselves(page):
     assert below == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_one_title(page):
+    assert len(re.findall(r"^# ", FENCE.sub("", text_of(page)), re.MULTILINE)) == 1
+
+
 def test_the_reference_has_every_package():
     read = {name: tomllib.loads((ROOT / name).read_text()) for name in REFERENCED}
     packages = set(read["pyproject.toml"]["tool"]["setuptools"]["packages"])
