@@ -1,10 +1,11 @@
 # Two commands do everything: `make demo` shows the library at work, `make test` proves it.
-# Each makes the environment it needs and uses it again until pyproject.toml changes.
+# `make docs` builds the documentation. Each makes the environment it needs and uses it again until
+# pyproject.toml changes.
 PYTHON ?= python3
 DEMO_ENV := .venv-demo
 TEST_ENV := .venv-test
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(DEMO_ENV)/ready
 	$(DEMO_ENV)/bin/detailed-balance demo --output demo-output
@@ -17,8 +18,11 @@ check: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/python .ci/typecheck.py
 
+docs: $(TEST_ENV)/ready
+	$(TEST_ENV)/bin/python .ci/docs.py
+
 clean:
-	rm -rf $(DEMO_ENV) $(TEST_ENV) build dist demo-output *.egg-info
+	rm -rf $(DEMO_ENV) $(TEST_ENV) build dist site demo-output *.egg-info
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
 $(DEMO_ENV)/ready: pyproject.toml
@@ -28,5 +32,5 @@ $(DEMO_ENV)/ready: pyproject.toml
 
 $(TEST_ENV)/ready: pyproject.toml
 	rm -rf $(TEST_ENV) && $(PYTHON) -m venv $(TEST_ENV)
-	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,postgres]'
+	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,docs,postgres]'
 	touch $@

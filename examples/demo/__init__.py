@@ -33,7 +33,7 @@ class MeasuredChatModel(BaseChatModel):
     Asked for a word related to one of its 150 words, it answers with one of them, each with the
     measured probability, or with a refusal: the rest of the probability.
 
-    Parameters
+    Attributes
     ----------
     temperature : float
         0.7 or 1.0.

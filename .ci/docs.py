@@ -1,0 +1,203 @@
+"""Build the documentation into site/, and fail on any warning.
+
+The pages of docs/ and the changelog are copied into build/docs. Their links to other files of the
+project become links to a page that shows the file. The reference is written from `docs/api.toml`
+and what each module lists in `__all__`. Then Zensical builds the site in its strict mode, in which
+a link or an anchor that leads nowhere is an error.
+"""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import typecheck
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+STAGE = ROOT / "build" / "docs"
+CALM = re.compile(r"|Build started|No issues found|Build finished in .*")
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source|video|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^"'\s>]+"""
+    r"""|(?:url\(|@import )\s*["']?(?:https?:)?//[^"')\s]+"""
+)
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
+
+
+def main() -> int:
+    """Stage the pages, write the reference, and run Zensical."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.md", "*.toml"))
+    for page in (*sorted(DOCS.rglob("*.md")), ROOT / "CHANGELOG.md"):
+        stage_page(page)
+    typecheck.lay_mirror()
+    write_reference()
+    config = STAGE.with_name("zensical.toml")
+    config.write_text(settings(), encoding="utf-8")
+    status = build(config)
+    shutil.rmtree(ROOT / "site", ignore_errors=True)
+    if status == 0:
+        shutil.move(STAGE.with_name("site"), ROOT / "site")
+    return status
+
+
+def stage_page(page: Path) -> None:
+    """Copy one page of Markdown, its links led to where the site has what they lead to."""
+    place = staged(page)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    parts = re.split(r"(?ms)(^ *```.*?^ *```$)", page.read_text(encoding="utf-8"))
+    parts[::2] = [LINK.sub(lambda link: lead(page, link[0]), part) for part in parts[::2]]
+    # In code in a table GitHub wants a bar to be escaped, and the site wants it as it is.
+    text = re.sub(r"`[^`\n]*`", lambda code: code[0].replace("\\|", "|"), "".join(parts))
+    place.write_text(text, encoding="utf-8")
+
+
+def staged(path: Path) -> Path:
+    """Return where the site has the file `path` of the project."""
+    if path.is_relative_to(DOCS):
+        return STAGE / path.relative_to(DOCS)
+    if path == ROOT / "CHANGELOG.md":
+        return STAGE / "changelog.md"
+    if path == ROOT / "README.md":
+        return STAGE / "index.md"
+    return STAGE / "source" / f"{path.relative_to(ROOT)}.md"
+
+
+def lead(page: Path, link: str) -> str:
+    """Return the link for the site, and show the file that it leads to where that is no page."""
+    target = (page.parent / link).resolve()
+    place = staged(target) if target.is_relative_to(ROOT) else target
+    if place.is_relative_to(STAGE / "source") and target.is_file() and not place.exists():
+        show_source(target, place)
+    return Path(os.path.relpath(place, staged(page).parent)).as_posix()
+
+
+def show_source(path: Path, place: Path) -> None:
+    """Write a page that shows a file of the project."""
+    kind = {".py": "python", ".toml": "toml", ".json": "json"}.get(path.suffix, "text")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    text = path.read_text(encoding="utf-8").rstrip()
+    place.write_text(f"# {path.relative_to(ROOT)}\n\n````{kind}\n{text}\n````\n", encoding="utf-8")
+
+
+def write_reference() -> None:
+    """Write one page for each table of `docs/api.toml`, and the page that leads to them."""
+    pages = tomllib.loads((DOCS / "api.toml").read_text(encoding="utf-8"))
+    known: dict[tuple[str, str], str] = {}
+    folder = STAGE / "api"
+    folder.mkdir(parents=True, exist_ok=True)
+    overview = ["# API", "", "Every public name, from its docstring.", ""]
+    for page, entry in reversed(pages.items()):  # so that a name stands with its kind
+        text = "\n\n".join(reference_page(page, entry, known))
+        (folder / f"{page}.md").write_text(f"{text}\n", encoding="utf-8")
+    for page, entry in pages.items():
+        names = ", ".join(f"`{module}`" for module in entry["modules"])
+        overview.append(f"- [{entry['title']}]({page}.md): {names}")
+    (folder / "index.md").write_text("\n".join(overview) + "\n", encoding="utf-8")
+
+
+def reference_page(page: str, entry: dict, known: dict[tuple[str, str], str]) -> Iterator[str]:
+    """Yield the blocks of one page: each group with its names, and what other pages describe."""
+    yield f"# {entry['title']}"
+    groups: dict[str, list[str]] = {title: [] for title in entry.get("groups", {})}
+    homes = {home: title for title, stems in entry.get("groups", {}).items() for home in stems}
+    for module in entry["modules"]:
+        yield f"`{module}`: {summary(module)}"
+        for name, home in public_names(module):
+            path = f"{module}.{name}"
+            title = homes.get(home.rpartition(".")[2], "Further names")
+            groups.setdefault(title, [])
+            if (home, name) not in known:
+                groups[title].append(f"::: {path}")
+                known[home, name] = f"{page}.md#{path}"
+            elif not known[home, name].startswith(f"{page}.md"):
+                groups[title].append(f"[`{path}`]({known[home, name]})")
+    for title, blocks in groups.items():
+        if blocks:
+            yield f"## {title}"
+            yield from blocks
+
+
+def source(module: str) -> ast.Module:
+    """Return the syntax tree of a module, found in the mirror of the sources."""
+    path = typecheck.MIRROR.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def summary(module: str) -> str:
+    """Return the first paragraph of a module's docstring."""
+    return " ".join((ast.get_docstring(source(module)) or "").split("\n\n")[0].split())
+
+
+def public_names(module: str) -> Iterator[tuple[str, str]]:
+    """Yield each name in `__all__` of a module, with the module that it comes from."""
+    tree = source(module)
+    listed = next(ast.literal_eval(node.value) for node in tree.body if lists_names(node))
+    found = {alias.name: node.module for node in ast.walk(tree) for alias in imported(node)}
+    for name in listed:
+        home = found.get(name, module)
+        if name != "__version__":
+            yield name, home if home == module else dict(public_names(home)).get(name, home)
+
+
+def lists_names(node: ast.stmt) -> bool:
+    """Say whether a statement sets `__all__`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return any(isinstance(name, ast.Name) and name.id == "__all__" for name in targets)
+
+
+def imported(node: ast.AST) -> list[ast.alias]:
+    """Return what a statement takes from a module of ours."""
+    ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("detailed_balance")
+    return node.names if ours else []
+
+
+def settings() -> str:
+    """Return the settings of Zensical, without the pages that are not there.
+
+    Raises
+    ------
+    SystemExit
+        Where a page has no line in the navigation.
+    """
+    text = (DOCS / "zensical.toml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not (page := listed_page(line)) or page.exists()]
+    kept = re.sub(r"\{ [^{}\n]+ = \[\s*\] \},\n", "", "\n".join(lines))
+    pages = (page.relative_to(STAGE).as_posix() for page in STAGE.rglob("*.md"))
+    lost = [page for page in pages if not page.startswith("source/") and f'"{page}"' not in kept]
+    if lost:
+        raise SystemExit(f"give these a line in `nav` of docs/zensical.toml: {lost}")
+    return kept
+
+
+def listed_page(line: str) -> Path | None:
+    """Return the page that a line of the navigation leads to."""
+    match = re.fullmatch(r'\s*\{ "[^"]+" = "([^"]+\.md)" \},', line)
+    return STAGE / match[1] if match else None
+
+
+def build(config: Path) -> int:
+    """Run Zensical; anything that it has to say, or a part of it, is a failure."""
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(config)]
+    done = subprocess.run(command, stdout=-1, stderr=subprocess.STDOUT, encoding="utf-8")  # noqa: S603 - fixed command
+    foreign = list(find_foreign(config.with_name("site")))
+    print(done.stdout.strip(), *foreign, sep="\n")
+    complaints = [line for line in done.stdout.splitlines() if not CALM.fullmatch(line)]
+    return done.returncode or int(bool(complaints or foreign))
+
+
+def find_foreign(site: Path) -> Iterator[str]:
+    """Yield what a page or a style sheet would fetch from another site; there is to be none."""
+    for path in (*site.rglob("*.html"), *site.rglob("*.css")):
+        for load in FETCHED.finditer(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(site)} would fetch {load[0]}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
