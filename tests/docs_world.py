@@ -176,7 +176,6 @@ def make_names(page):
         "page_somebody": lambda: None,
         "os": os,
         "my_embeddings": DeterministicFakeEmbedding(size=8),
-        "more_edges": [("search", "read", 50), ("read", "plan", 60), ("plan", "read", 20)],
         "__name__": page,
     }
     if page in ("docs/statistics.md", "docs/guard.md"):

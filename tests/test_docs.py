@@ -39,8 +39,8 @@ NOT_RUN = {
 }
 """Commands that are not run, by how they begin, with the reason."""
 
-INSTEAD = {"port=9464": "port=0", '"plan", 30), ...]': '"plan", 30), *more_edges]'}
-"""A port that is free, and the edges that the front page leaves out."""
+INSTEAD = {"port=9464": "port=0"}
+"""A port that is free."""
 
 REFERENCED = ("pyproject.toml", "docs/api.toml")
 MARKUP = {"text": str, "json": json.loads, "toml": tomllib.loads}
