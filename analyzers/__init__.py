@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
+    from detailed_balance.analyzers.one_way import OneWayCheck, check_one_way, unseen_bound
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
@@ -112,6 +113,7 @@ __all__ = [
     "MarkovOrderTest",
     "MergedEvidence",
     "NetFluxes",
+    "OneWayCheck",
     "Outcome",
     "OutcomeScore",
     "Potential",
@@ -139,6 +141,7 @@ __all__ = [
     "Violation",
     "ViolationFunction",
     "check_balance",
+    "check_one_way",
     "check_violation_function",
     "classify_runs",
     "compare_counts",
@@ -169,6 +172,7 @@ __all__ = [
     "score_directionality",
     "stationary_distribution",
     "suggest_step_limit",
+    "unseen_bound",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -218,6 +222,7 @@ _HOMES = {
     "loop_places": ("LoopSeen", "locate_loops"),
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),
+    "one_way": ("OneWayCheck", "check_one_way", "unseen_bound"),
     "potential": ("Potential", "estimate_potential"),
     "power": ("needed_attempts", "needed_one_way"),
     "reversibility": ("ReversibilityResult", "reversibility_test"),
