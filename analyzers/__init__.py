@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
+    from detailed_balance.analyzers.controller import ActionController, ControlStep
     from detailed_balance.analyzers.count_differences import compare_counts
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.differences import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
+    from detailed_balance.analyzers.measured_action import MeasuredAction, measure_action
     from detailed_balance.analyzers.one_way import OneWayCheck, check_one_way, unseen_bound
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.power import needed_attempts, needed_one_way
@@ -88,11 +90,13 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
+    "ActionController",
     "Attractor",
     "AttractorReport",
     "BalanceMartingale",
     "BalanceReport",
     "Change",
+    "ControlStep",
     "Curve",
     "CustomViolation",
     "Differences",
@@ -111,6 +115,7 @@ __all__ = [
     "LoopEvidence",
     "LoopSeen",
     "MarkovOrderTest",
+    "MeasuredAction",
     "MergedEvidence",
     "NetFluxes",
     "OneWayCheck",
@@ -164,6 +169,7 @@ __all__ = [
     "majority_vote_kernel",
     "make_features",
     "markov_order_test",
+    "measure_action",
     "needed_attempts",
     "needed_one_way",
     "net_fluxes",
@@ -188,6 +194,7 @@ _HOMES = {
     "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "check_balance"),
     "comparison": ("KernelComparison", "compare_kernels"),
+    "controller": ("ActionController", "ControlStep"),
     "count_differences": ("compare_counts",),
     "counts": ("END", "START", "TransitionCounts"),
     "differences": ("Change", "Differences", "QuestionTest", "compare_runs"),
@@ -222,6 +229,7 @@ _HOMES = {
     "loop_places": ("LoopSeen", "locate_loops"),
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),
+    "measured_action": ("MeasuredAction", "measure_action"),
     "one_way": ("OneWayCheck", "check_one_way", "unseen_bound"),
     "potential": ("Potential", "estimate_potential"),
     "power": ("needed_attempts", "needed_one_way"),
