@@ -21,6 +21,7 @@ from detailed_balance.analyzers import (
     TransitionCounts,
     estimate_potential,
     majority_vote_kernel,
+    measure_action,
 )
 from detailed_balance.paper.console import show_table
 from detailed_balance.paper.lexicon import LexiconChatModel
@@ -137,6 +138,29 @@ def votes_row(target: float, seeds: Sequence[int], windows: int) -> tuple[object
     )
 
 
+def show_measurements(count: int, seeds: Sequence[int]) -> None:
+    """Print what different ways to measure say of the same `count` transitions."""
+    rows: list[tuple[object, ...]] = []
+    for temperature in (0.3, 0.6, 1.2):
+        found = []
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            potential = learn_potential(at_temperature(1.0), rng)
+            moves = answers(at_temperature(temperature), count, rng)
+            counts = TransitionCounts.from_edges((f, g, 1) for f, g in moves)
+            measured = measure_action(counts, potential)
+            own = estimate_potential(counts, min_attempts=1).normalized_action
+            found.append((own, measured.action, measured.error))
+        true = true_action(at_temperature(temperature))
+        rows.append((temperature, true, *np.mean(found, axis=0).tolist()))
+    show_table(
+        f"S/n measured from {count:,} transitions, mean of {len(seeds)}",
+        ["temperature", "true", "V from the same", "V from before", "its error"],
+        rows,
+    )
+    print()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
@@ -145,15 +169,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--windows", type=int, default=20, help="of 1,000 moves (default: 20)")
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.seed, chosen.seed + chosen.runs)
+    show_measurements(1_000, seeds)
     show_table(
         f"Temperature, {chosen.runs} runs, {chosen.windows} windows of 1,000 transitions",
         ["target", "temperature", "measured", "true action", "mean off", "worst", "within 10%"],
         [temperature_row(target, seeds, chosen.windows) for target in (0.3, 0.45, 0.6)],
     )
+    print()
     single = [round(true_action(at_votes(n)), 3) for n in (6, 7, 8)]
     show_table(
-        f"Votes of {VOTES}, the last ten windows; 6, 7 and 8 needed have the actions {single}",
-        ["target", "needed", "true action", "mean off", "worst"],
+        f"n of {VOTES} votes: the first targets are the actions of n = 6, 7 and 8",
+        ["target", "n, last ten windows", "true action", "mean off", "worst"],
         [votes_row(target, seeds, chosen.windows) for target in (*single, 0.12)],
     )
 
