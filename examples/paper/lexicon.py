@@ -87,7 +87,7 @@ class LexiconChatModel(WordChatModel):
     temperature: float = 1.0
     landscape: int = 0
     spread: float = 1.0
-    reach: int = 4
+    reach: int = 3
     invalid: float = 0.05
     wrong_sum: float = 0.05
     driving: dict[tuple[str, ...], float] = Field(default_factory=dict)
