@@ -1,4 +1,4 @@
-"""A chat model whose potential is known: it steps between 120 English words."""
+"""A chat model whose potential is known: it steps between 64 English words."""
 
 from __future__ import annotations
 
@@ -13,37 +13,35 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.paper.simulated import REFUSAL, WordChatModel
 
-__all__ = ["LEXICON", "LexiconChatModel"]
+__all__ = ["DRIVEN_AFFINITY", "LEXICON", "LexiconChatModel", "driven_lexicon"]
 
 _WORDS = """
-ACCUMULATE ACKNOWLEDGE ADDRESSING ADULTHOOD ANALYSIS ANNUALLY APPLYING APPOINTED ARRESTS ARRIVALS
-ATTITUDE AUTOMATED BEETROOT BEGINNINGS BORROWED BOTANIST BOULEVARD BOUNDARY BOYCOTT BROWSER BUZZY
-CARPENTER CHIMPANZEE CLOCKWISE COLLEAGUES COLLECTING COMPANION CONDENSATE CONGRESS CONTENTED
-CORRIDOR COURSES COUSINS CULTURE DELIVERY DESIGNERS DISCIPLINE DRIZZLE ELEPHANTS ELSEWHERE ENVOYS
-EVENTUAL EXCELLENT EXPLAINS FATHERHOOD FILTERING FLURRY FOUNTAIN GAUNTLET GENERATING GRAPPLING
-GRUMPY HARMONICS HIGHWAYS HONEYCOMB HOSPITAL INFLATION INTELLECT INTERFACES KEYBOARDS LANDSCAPING
-LIGHTNING LIKELIHOOD LOWLANDS LUCKIEST MAINTAINS MAXIMIZE MERRILY MIDPOINT MIRRORED MITTENS
-MOLECULAR MOTORS NOSTALGIC ORNAMENT OUTLINED OUTSET PASTURE PERMITS PERSONAL PISTACHIO PLAYOFFS
-POSTING POUNDING POURING POWDERS PREVENT PRIMARY PRINTER PROBLEMS PRODUCER PROFILES PUMPKIN QUARRY
-QUARTER RECIPROCAL REFERRING RESEARCHER RESOLVED RESTORE RITUALS RIVERBANK ROOMMATE SCRAPBOOK
-SESSION SOURCES STANDARDS STARFISH STEMMING STOOLS STYLES TELEPHONE TELESCOPE THIRTY TOWARDS TOWERS
-TRACTION TURKEY VARIETY VIOLINS WRITING
+ANALYSIS APPLYING ARRIVALS ATTITUDE BEGINNINGS BOTANIST BOULEVARD BOUNDARY BROWSER BUZZY CARPENTER
+CHIMPANZEE CLOCKWISE COMPANION CONGRESS CORRIDOR COUSINS CULTURE DELIVERY DISCIPLINE DRIZZLE
+ELEPHANTS ENVOYS EXCELLENT FLURRY FOUNTAIN GRUMPY HARMONICS HIGHWAYS HONEYCOMB HOSPITAL INFLATION
+INTELLECT KEYBOARDS LIGHTNING LIKELIHOOD LOWLANDS MITTENS MOTORS ORNAMENT PASTURE PERSONAL PISTACHIO
+POWDERS PROBLEMS PRODUCER PUMPKIN QUARRY QUARTER RESEARCHER RIVERBANK ROOMMATE SCRAPBOOK SOURCES
+STARFISH STYLES TELEPHONE TELESCOPE THIRTY TOWERS TURKEY VARIETY VIOLINS WRITING
 """
 
 LEXICON: tuple[str, ...] = tuple(_WORDS.split())
 """English words whose letters (A=1 ... Z=26) sum to 100."""
 
 
+DRIVEN_AFFINITY = 6.0
+"""Of the loop of `driven_lexicon`, in nats."""
+
+_STEPS = (-9, -8, -1, 1, 8, 9)  # to the neighbours on a lattice of 8 by 8, row after row
 _OTHER_SUM = "WORD"  # 60
 
 
 class LexiconChatModel(WordChatModel):
     """A chat model that steps between the words of `LEXICON` in detailed balance.
 
-    The words stand on a ring in random order. The model proposes each of the `reach` words on
-    either side with the same probability, and answers it with the probability
-    min(1, exp(-(V(g) - V(f)) / temperature)); else it answers the word that it was given
-    (Metropolis). So log T(g<-f) / T(f<-g) is exactly (V(f) - V(g)) / temperature, but for the
+    The words stand in random order on a triangular lattice of 8 by 8 that is closed to a torus,
+    so each has six neighbours. The model proposes each of them with the same probability, and
+    answers it with the probability min(1, exp(-(V(g) - V(f)) / temperature)); else it answers the
+    word that it was given (Metropolis). So log T(g<-f) / T(f<-g) is exactly (V(f) - V(g)) / temperature, but for the
     loops in `driving`.
 
     Parameters
@@ -55,11 +53,9 @@ class LexiconChatModel(WordChatModel):
     delay : float
         How many seconds an answer takes.
     landscape : int
-        The seed of the potential and of the order on the ring.
+        The seed of the potential and of the order on the lattice.
     spread : float
         The standard deviation of V.
-    reach : int
-        How many words on either side of a word it may answer.
     invalid, wrong_sum : float
         How often an answer is no single word, and how often a word of another sum.
     driving : dict of tuple of str to float
@@ -86,12 +82,11 @@ class LexiconChatModel(WordChatModel):
 
     temperature: float = 1.0
     landscape: int = 0
-    spread: float = 1.0
-    reach: int = 3
+    spread: float = 0.8
     invalid: float = 0.05
     wrong_sum: float = 0.05
     driving: dict[tuple[str, ...], float] = Field(default_factory=dict)
-    _ring: list[int] = PrivateAttr()
+    _places: list[int] = PrivateAttr()
     _potential: NDArray[np.float64] = PrivateAttr()
     _matrix: NDArray[np.float64] = PrivateAttr()
     _cumulative: NDArray[np.float64] = PrivateAttr()
@@ -101,7 +96,7 @@ class LexiconChatModel(WordChatModel):
         super().model_post_init(context)
         self._check()
         rng = np.random.default_rng(self.landscape)
-        self._ring = rng.permutation(len(LEXICON)).tolist()
+        self._places = rng.permutation(len(LEXICON)).tolist()
         heights = rng.normal(scale=self.spread, size=len(LEXICON))
         self._potential = heights - heights.min()
         self._matrix = self._metropolis()
@@ -127,9 +122,8 @@ class LexiconChatModel(WordChatModel):
 
     def neighbours(self, word: str) -> tuple[str, ...]:
         """Return the words that it may answer to `word`, beside `word` itself."""
-        place = self._ring.index(LEXICON.index(word))
-        steps = [step for step in range(-self.reach, self.reach + 1) if step]
-        return tuple(LEXICON[self._ring[(place + step) % len(LEXICON)]] for step in steps)
+        place = self._places.index(LEXICON.index(word))
+        return tuple(LEXICON[self._places[(place + step) % len(LEXICON)]] for step in _STEPS)
 
     def triangles(self) -> list[tuple[str, str, str]]:
         """Return the loops of three words that it may walk, each once."""
@@ -144,10 +138,6 @@ class LexiconChatModel(WordChatModel):
     def _check(self) -> None:
         if not self.temperature > 0:
             raise InvalidInputError(f"temperature={self.temperature!r}; it must be positive")
-        if not 1 <= self.reach < len(LEXICON) / 2:
-            raise InvalidInputError(
-                f"reach={self.reach!r}; allowed is 1 to {(len(LEXICON) - 1) // 2}"
-            )
         if min(self.invalid, self.wrong_sum) < 0 or self.invalid + self.wrong_sum >= 1:
             raise InvalidInputError(
                 f"invalid={self.invalid!r} and wrong_sum={self.wrong_sum!r} are probabilities; "
@@ -158,7 +148,7 @@ class LexiconChatModel(WordChatModel):
         proposed = np.zeros((len(LEXICON), len(LEXICON)))
         for i, word in enumerate(LEXICON):
             proposed[i, [LEXICON.index(other) for other in self.neighbours(word)]] = 1
-        rate = (1 - self.invalid - self.wrong_sum) / (2 * self.reach)
+        rate = (1 - self.invalid - self.wrong_sum) / len(_STEPS)
         climb = (self._potential[None, :] - self._potential[:, None]) / self.temperature
         return rate * proposed * np.exp(-np.maximum(climb, 0))
 
@@ -181,3 +171,18 @@ class LexiconChatModel(WordChatModel):
         if chance < row[-1]:
             return LEXICON[int(np.searchsorted(row, chance, side="right"))]
         return REFUSAL if chance < row[-1] + self.invalid else _OTHER_SUM
+
+
+def driven_lexicon(seed: int = 0) -> LexiconChatModel:
+    """Return the model with one loop driven: the three words of the flattest potential.
+
+    Examples
+    --------
+    >>> list(driven_lexicon().driving.values())
+    [6.0]
+    """
+    model = LexiconChatModel(seed=seed)
+    height = dict(zip(model.words, model.potential.tolist(), strict=True))
+    heights = {loop: [height[word] for word in loop] for loop in model.triangles()}
+    flattest = min(heights, key=lambda loop: max(heights[loop]) - min(heights[loop]))
+    return LexiconChatModel(seed=seed, driving={flattest: DRIVEN_AFFINITY})
