@@ -1,7 +1,8 @@
 """Steer a simulated agent towards a wanted action, by its temperature and by votes.
 
-The agent is the word model of `lexicon.py`, whose kernel is known at each temperature: that gives
-the true action of the setting that the controller ends with. The controller knows only what a
+The agent is the word model of `lexicon.py`, and for votes a ring of states where each answer is
+one of two; their kernels are known exactly, which gives the true action of the setting that the
+controller ends with. The controller knows only what a
 recorder would: 20,000 transitions made beforehand, from which the potential is estimated, and the
 transitions made while it steers. Sources are drawn uniformly, as in the paper's word task.
 """
@@ -25,6 +26,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.paper.console import show_table
 from detailed_balance.paper.lexicon import LexiconChatModel
+from detailed_balance.paper.spread import two_way_ring
 
 __all__ = ["answers", "learn_potential", "main", "steer", "true_action"]
 
@@ -38,16 +40,13 @@ VOTES = 10
 @lru_cache(maxsize=256)
 def at_temperature(temperature: float) -> Kernel:
     """Return the exact kernel of the word model at a temperature."""
-    return LexiconChatModel(temperature=temperature).kernel()
+    return LexiconChatModel(temperature=temperature, spread=1.0).kernel()
 
 
 @lru_cache(maxsize=16)
 def at_votes(needed: float) -> Kernel:
-    """Return the exact kernel where `needed` of 10 answers must agree.
-
-    The model steps to two words only here, and is hot: else no majority ever forms.
-    """
-    once = LexiconChatModel(temperature=2.0, reach=1).kernel()
+    """Return the exact kernel of a ring of states where `needed` of 10 answers must agree."""
+    once = two_way_ring(2.0)
     return once if needed == 1 else majority_vote_kernel(once, VOTES, int(needed))
 
 
@@ -178,9 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print()
     single = [round(true_action(at_votes(n)), 3) for n in (6, 7, 8)]
     show_table(
-        f"n of {VOTES} votes: the first targets are the actions of n = 6, 7 and 8",
+        f"n of {VOTES} votes: targets are the actions of n = 6, 7 and 8, and one between",
         ["target", "n, last ten windows", "true action", "mean off", "worst"],
-        [votes_row(target, seeds, chosen.windows) for target in (*single, 0.12)],
+        [votes_row(target, seeds, chosen.windows) for target in (*single, 0.2)],
     )
 
 

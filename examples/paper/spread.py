@@ -26,10 +26,9 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
 )
 from detailed_balance.paper.console import show_table
-from detailed_balance.paper.lexicon import LexiconChatModel
 from detailed_balance.paper.temperature import measured_kernel
 
-__all__ = ["gaussian_pvalue", "main", "simulated_landscape", "vote_slope", "walk"]
+__all__ = ["gaussian_pvalue", "main", "simulated_landscape", "two_way_ring", "vote_slope", "walk"]
 
 TABLE_IV = ((4.38, 0.129), (2.30, 0.245))
 """s and the action to expect, as published."""
@@ -54,6 +53,26 @@ def simulated_landscape(states: int, deviation: float, rng: np.random.Generator)
     rate = np.exp(-np.maximum(values[g] - values[f], 0)) / np.bincount(f).max()
     matrix = coo_array((rate, (f, g)), shape=(states, states)).tocsr()
     return Kernel(tuple(map(str, range(states))), matrix)
+
+
+def two_way_ring(temperature: float, states: int = 100, seed: int = 0) -> Kernel:
+    """Return a Metropolis walk round a ring: two ways from each state, V Gaussian of deviation 1.
+
+    So few ways that one of them may win a vote.
+
+    Examples
+    --------
+    >>> row = two_way_ring(2.0).probabilities.toarray()[0]
+    >>> int((row > 0).sum()), bool(0.45 <= row.max() <= 0.5)
+    (2, True)
+    """
+    values = np.random.default_rng(seed).normal(size=states)
+    matrix = np.zeros((states, states))
+    here = np.arange(states)
+    for there in (np.roll(here, 1), np.roll(here, -1)):
+        climb = np.maximum(values[there] - values[here], 0)
+        matrix[here, there] = 0.48 * np.exp(-climb / temperature)
+    return Kernel.from_matrix(matrix)
 
 
 def walk(kernel: Kernel, steps: int, rng: np.random.Generator) -> TransitionCounts:
@@ -150,8 +169,8 @@ def show_spreads(seed: int) -> None:
 def show_votes() -> None:
     """Print the slope of the potential after votes against that before."""
     rows = []
-    hot = LexiconChatModel(temperature=2.0, reach=1).kernel()
-    for name, kernel in (("SmolLM2 at 1.0", measured_kernel(1.0)), ("lexicon, two ways", hot)):
+    ring = two_way_ring(2.0)
+    for name, kernel in (("SmolLM2 at 1.0", measured_kernel(1.0)), ("simulated ring", ring)):
         once = estimate_potential(kernel)
         rows.append((name, 1, 1.0, 1.0, fit_spread(once).deviation, _short(once)))
         for needed in (5, 7, 9):

@@ -47,7 +47,7 @@ def measured_kernel(temperature: float) -> Kernel:
 
 def lexicon_kernel(temperature: float) -> Kernel:
     """Return the kernel of the simulated model."""
-    return LexiconChatModel(temperature=temperature).kernel()
+    return LexiconChatModel(temperature=temperature, spread=1.0).kernel()
 
 
 def reheat(kernel: Kernel, factor: float) -> Kernel:
@@ -172,9 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--attempts", type=int, default=400, help="from each state (default: 400)")
     chosen = parser.parse_args(arguments)
     rng, many = np.random.default_rng(chosen.seed), chosen.attempts
-    show_temperatures("SmolLM2, 150 words", measured_kernel, (0.7, 1.0), many, rng)
+    show_temperatures("SmolLM2", measured_kernel, (0.7, 1.0), many, rng)
     temperatures = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
-    show_temperatures("Lexicon model, 120 words", lexicon_kernel, temperatures, many, rng)
+    show_temperatures("Lexicon model", lexicon_kernel, temperatures, many, rng)
     show_reheating()
 
 
