@@ -67,8 +67,8 @@ class ActionController:
         The transitions under each setting; more than there are states, for else some states are
         not left in it.
     gain : float
-        The relative change of the setting that is assumed to make the same relative change of the
-        action. Negative where a higher setting lowers the action, as votes do.
+        By what share to change the setting, at first, for each share that the action is off.
+        Negative where a higher setting lowers the action, as votes do.
     memory : int
         The slope is learnt from so many windows, and steps shrink to 1 / memory of full ones and no
         further, so that an agent that changes is followed.
@@ -115,6 +115,8 @@ class ActionController:
         _check(low <= initial <= high, "initial", initial, f"it lies in {setting}")
         _check(window >= 2, "window", window, "2 transitions or more, better 5 for each state")
         _check(gain != 0 and math.isfinite(gain), "gain", gain, "it is finite and not 0")
+        whole = not integer or (float(low).is_integer() and float(high).is_integer())
+        _check(whole, "setting", setting, "with integer=True both are whole numbers")
         _check(memory >= 2, "memory", memory, "2 windows or more")
         self.target, self.limits, self.window = float(target), (float(low), float(high)), window
         self.gain, self.memory, self.integer = float(gain), memory, integer
@@ -122,6 +124,7 @@ class ActionController:
         self._place = math.log(initial)
         self._turns, self._last = 1, 0.0
         self._moves: Counter[tuple[str, str | None]] = Counter()
+        self._taken = 0
         self._history: deque[ControlStep] = deque(maxlen=_KEPT)
 
     @property
@@ -164,7 +167,8 @@ class ActionController:
         """
         if source in self._shape and setting in (None, self.setting):
             self._moves[source, target if target in self._shape else None] += count
-            if self._moves.total() >= self.window:
+            self._taken += count
+            if self._taken >= self.window:
                 self._step()
 
     def check(self) -> None:
@@ -173,16 +177,18 @@ class ActionController:
         Raises
         ------
         InvalidInputError
-            Where the setting is at an end of its range and the action measured there, over two
-            windows or more, is still off the target by over 3 standard errors, on the side that
-            the end is to blame for. The message names the actions that were measured.
+            Where the setting has stayed at an end of its range for two windows or more, and the
+            action there is off the target by over 3 standard errors, on the side that the end is
+            to blame for. The message names the actions that were measured.
         """
+        settings = [step.setting for step in reversed(self._history)]
+        stayed = next((i for i, x in enumerate(settings) if x != self.setting), len(settings))
+        there = [step.measured for step in list(self._history)[len(settings) - stayed :]]
         for end, name, side in zip(self.limits, ("lowest", "highest"), (-1, 1), strict=True):
-            there = [step.measured for step in self._history if math.isclose(step.setting, end)]
-            if len(there) < 2 or not math.isclose(self.setting, end):
+            if stayed < 2 or not math.isclose(self.setting, end):
                 continue
-            action = float(np.mean([m.action for m in there]))
-            error = math.hypot(*(m.error for m in there)) / len(there)
+            action = float(np.mean([measured.action for measured in there]))
+            error = math.hypot(*(measured.error for measured in there)) / stayed
             missing = side * math.copysign(1, self.gain) * (self.target - action)
             if missing > _SIGNIFICANT * error:
                 seen = [step.measured.action for step in self._history]
@@ -196,6 +202,7 @@ class ActionController:
     def _step(self) -> None:
         edges = [(f, g, n) for (f, g), n in self._moves.items()]
         self._moves.clear()
+        self._taken = 0
         measured = measure_action(TransitionCounts.from_edges(edges), self._shape)
         self._history.append(ControlStep(self.setting, measured))
         error = min(measured.action / self.target - 1, 1.0)
@@ -246,6 +253,7 @@ class ActionController:
         kept = state["state"]
         made._place, made._turns, made._last = kept["place"], kept["turns"], kept["last"]
         made._moves = Counter({(f, g): n for f, g, n in kept["moves"]})
+        made._taken = made._moves.total()
         for step in kept["history"]:
             fields = {name: value for name, value in step["measured"].items() if name != "name"}
             fields["error"] = math.nan if fields["error"] is None else fields["error"]

@@ -276,6 +276,7 @@ def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened():
         ({"initial": 3.0}, r"initial=3.0; it lies in \(0.5, 2.0\)"),
         ({"window": 1}, "window=1; 2 transitions or more"),
         ({"gain": 0.0}, "gain=0.0; it is finite and not 0"),
+        ({"integer": True}, r"setting=\(0.5, 2.0\); with integer=True both are whole numbers"),
         ({"memory": 1}, "memory=1; 2 windows or more"),
     ],
 )
