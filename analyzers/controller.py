@@ -88,12 +88,11 @@ class ActionController:
 
     Examples
     --------
-    >>> control = ActionController(0.3, {"a": 1.0, "b": 0.0}, setting=(0.2, 2.0), window=4)
-    >>> for _ in range(2):
-    ...     control.update("a", "b")
-    ...     control.update("b", "a")
+    >>> control = ActionController(0.3, {"a": 1.0, "b": 0.0}, setting=(0.2, 2.0), window=400)
+    >>> control.update("a", "b", count=200)
+    >>> control.update("b", "a", count=200)
     >>> round(control.action, 3), round(control.setting, 4)  # as much up as down: cool
-    (1.0, 0.2327)
+    (1.001, 0.2327)
     """
 
     def __init__(
