@@ -52,7 +52,7 @@ _Result: TypeAlias = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiments, and print their tables."""
     options = _parser().parse_args(arguments)
-    chosen = {name: _OFFLINE[name] for name in options.experiment or _OFFLINE}
+    chosen = {name: _OFFLINE[name] for name in options.only or _OFFLINE}
     try:
         asked = {"model": _ask_model} if options.model else chosen
         results = {name: run(options) for name, run in asked.items()}
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> ArgumentParser:
     parser = make_parser(__doc__, model="the four that need no network")
     add = parser.add_argument
-    add("experiment", nargs="*", choices=_OFFLINE, help="which of the four (default: all)")
+    add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
     add(
         "--mode",
         choices=["probe", "walk"],
