@@ -64,8 +64,9 @@ class LexiconChatModel(WordChatModel):
 
     Raises
     ------
-    InvalidInputError
-        Where a setting is out of range, or a driven loop has a step that the model never makes.
+    pydantic.ValidationError
+        Where a setting is out of range, or a driven loop has a step that the model never makes. It
+        is a ValueError.
 
     Notes
     -----
