@@ -38,11 +38,11 @@ _OTHER_SUM = "WORD"  # 60
 class LexiconChatModel(WordChatModel):
     """A chat model that steps between the words of `LEXICON` in detailed balance.
 
-    The words stand in random order on a triangular lattice of 8 by 8 that is closed to a torus,
-    so each has six neighbours. The model proposes each of them with the same probability, and
-    answers it with the probability min(1, exp(-(V(g) - V(f)) / temperature)); else it answers the
-    word that it was given (Metropolis). So log T(g<-f) / T(f<-g) is exactly (V(f) - V(g)) / temperature, but for the
-    loops in `driving`.
+    The words stand in random order on a triangular lattice of 8 by 8 that is closed to a torus, so
+    each has six neighbours. The model proposes each of them with the same probability, and answers
+    it with the probability min(1, exp(-(V(g) - V(f)) / temperature)); else it answers the word that
+    it was given (Metropolis). So log T(g<-f) / T(f<-g) is exactly (V(f) - V(g)) / temperature, but
+    for the loops in `driving`.
 
     Parameters
     ----------
@@ -64,8 +64,9 @@ class LexiconChatModel(WordChatModel):
 
     Raises
     ------
-    InvalidInputError
-        Where a setting is out of range, or a driven loop has a step that the model never makes.
+    pydantic.ValidationError
+        Where a setting is out of range, or a driven loop has a step that the model never makes. It
+        is a ValueError.
 
     Notes
     -----

@@ -112,6 +112,7 @@ def build_word_agent(
     model: Runnable[LanguageModelInput, AIMessage],
     task: WordTask | None = None,
     note: Callable[[Answer], None] = lambda answer: None,
+    choose: Callable[[str], str] = lambda word: word,
 ) -> CompiledStateGraph[WordState, None, WordState, WordState]:
     """Build the agent, which asks about its word and goes on from the answer.
 
@@ -126,6 +127,8 @@ def build_word_agent(
         The task, by default of the sum 100 with any word.
     note : callable, optional
         Told of every answer.
+    choose : callable, optional
+        Names the word to ask about, given the last one; by default that one.
 
     Examples
     --------
@@ -138,9 +141,9 @@ def build_word_agent(
     judge = task or WordTask()
 
     async def ask(state: WordState) -> dict[str, Any]:
-        answer = await _ask(model, judge, state["word"])
+        answer = await _ask(model, judge, choose(state["word"]))
         note(answer)
-        return {"word": answer.word or state["word"], "questions": state["questions"] - 1}
+        return {"word": answer.word or answer.source, "questions": state["questions"] - 1}
 
     graph = StateGraph(WordState)
     graph.add_node("ask", ask)

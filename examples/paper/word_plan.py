@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.store import TransitionStore
-from detailed_balance.callbacks.transition import Context, make_context
+from detailed_balance.callbacks.transition import Context, Transition, make_context
 from detailed_balance.paper.word_task import WordTask
 
 __all__ = ["Mode", "Recorded", "WordPlan"]
@@ -21,6 +21,9 @@ Mode: TypeAlias = Literal["probe", "walk"]
 
 WALKS = 8
 """So many walks share the questions of a plan that walks."""
+
+PROBES = 50
+"""So many probes are one run of the agent."""
 
 
 @dataclass(slots=True)
@@ -41,13 +44,18 @@ class Recorded:
     questions: Counter[str] = field(default_factory=Counter)
     words: dict[str, str] = field(default_factory=dict)
 
-    def add(self, thread: str, word: str | None, questions: int = 1) -> None:
-        """Add questions of a thread, and the word that they led to; None for an escape."""
-        self.questions[thread] += questions
-        if word is not None:
-            self.words[thread] = word
-            if word not in self.found:
-                self.found.append(word)
+    def add(self, move: Transition) -> None:
+        """Add a question that is recorded."""
+        thread = str(move.trajectory)
+        self.questions[thread] += move.count
+        if move.target is not None:
+            self.words[thread] = move.target
+            self.find(move.target)
+
+    def find(self, word: str) -> None:
+        """Add a word, unless it is found already."""
+        if word not in self.found:
+            self.found.append(word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,9 @@ class WordPlan:
 
     Examples
     --------
-    >>> plan = WordPlan("BUZZY", questions=3)
-    >>> recorded = plan.recall(TransitionStore("sqlite://"))
-    >>> list(plan.threads(recorded)), plan.next_word("probe-0", recorded)
-    ([('probe-0', 1), ('probe-1', 1), ('probe-2', 1)], 'BUZZY')
+    >>> plan = WordPlan("BUZZY", questions=120)
+    >>> list(plan.threads(plan.recall(TransitionStore("sqlite://"))))
+    [('probe-0', 'BUZZY', 50), ('probe-50', 'BUZZY', 50), ('probe-100', 'BUZZY', 20)]
     """
 
     start: str
@@ -111,21 +118,24 @@ class WordPlan:
         """Read what a store holds of this plan."""
         recorded = Recorded([self.start])
         for move in store.read(context=self.context):
-            recorded.add(str(move.trajectory), move.target, move.count)
+            recorded.add(move)
         return recorded
 
-    def threads(self, recorded: Recorded) -> Iterator[tuple[str, int]]:
-        """Yield the threads that are not done, and how many questions each has left."""
-        threads = self.questions if self.mode == "probe" else min(WALKS, self.questions)
-        for i in range(threads):
-            planned = self.questions // threads + (i < self.questions % threads)
-            thread = f"{self.mode}-{i}"
+    def threads(self, recorded: Recorded) -> Iterator[tuple[str, str, int]]:
+        """Yield what is left: a thread, its first word, and the questions that it has left."""
+        if self.mode == "probe":
+            for i in range(recorded.questions.total(), self.questions, PROBES):
+                yield f"probe-{i}", self.start, min(PROBES, self.questions - i)
+            return
+        for i in range(WALKS):
+            planned = self.questions // WALKS + (i < self.questions % WALKS)
+            thread = f"walk-{i}"
             if (left := planned - recorded.questions[thread]) > 0:
-                yield thread, left
+                yield thread, recorded.words.get(thread, self.start), left
 
-    def next_word(self, thread: str, recorded: Recorded) -> str:
-        """Return the word that a thread asks about first."""
+    def chooser(self, recorded: Recorded) -> Callable[[str], str]:
+        """Return what names the word to ask about, given the last one."""
         if self.mode == "walk":
-            return recorded.words.get(thread, self.start)
-        rng = np.random.default_rng([self.seed, int(thread.removeprefix("probe-"))])
-        return recorded.found[rng.integers(len(recorded.found))]
+            return lambda word: word
+        rng = np.random.default_rng([self.seed, recorded.questions.total()])
+        return lambda word: recorded.found[rng.integers(len(recorded.found))]

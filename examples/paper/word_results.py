@@ -85,16 +85,13 @@ class Recovery:
     @property
     def coverage(self) -> float:
         """The share of the differences within 1.96 standard errors of the truth; 0.95 is right."""
-        return float(np.mean(np.abs(self._deviations) <= Z95 * np.array(self.errors)))
+        off = np.subtract(self.estimated, self.known)
+        return float(np.mean(np.abs(off) <= Z95 * np.array(self.errors)))
 
     @property
     def rms(self) -> float:
         """The root of the mean square of what the estimates are off."""
-        return float(np.sqrt(np.mean(self._deviations**2)))
-
-    @property
-    def _deviations(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return np.array(self.estimated) - np.array(self.known)
+        return float(np.sqrt(np.mean(np.subtract(self.estimated, self.known) ** 2)))
 
 
 def recover_potential(model: LexiconChatModel, potential: Potential) -> Recovery:

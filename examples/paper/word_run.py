@@ -21,7 +21,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
 from detailed_balance.paper.word_agent import Answer, Tally, WordState, build_word_agent
-from detailed_balance.paper.word_plan import WordPlan
+from detailed_balance.paper.word_plan import Recorded, WordPlan
 from detailed_balance.text import safe_text
 
 __all__ = ["ModelFailedError", "ask_words", "read_journal"]
@@ -87,22 +87,20 @@ async def ask_words(
             raise InvalidInputError(f"{name}={value!r}; it must be 1 or more")
     recorded = plan.recall(store)
     threads = iter(list(plan.threads(recorded)))
+    notes = _Notes(read_journal(journal), recorded, progress, max_failures)
+    agent = build_word_agent(model, plan.task, notes.add, plan.chooser(recorded))
     handler = TransitionCallbackHandler(
         plan.task.states(), store=store, context=plan.context, labels=()
     )
-    notes = _Notes(read_journal(journal), progress, max_failures, recorded.questions.total())
-    agent = build_word_agent(model, plan.task, notes.add)
 
     async def work() -> None:
-        for thread, left in threads:
+        for thread, word, left in threads:
             config = RunnableConfig(
                 callbacks=[handler],
                 configurable={"thread_id": thread},
                 recursion_limit=left + 1,
             )
-            word = plan.next_word(thread, recorded)
-            after = await agent.ainvoke(WordState(word=word, questions=left), config)
-            recorded.add(thread, after["word"], left)
+            await agent.ainvoke(WordState(word=word, questions=left), config)
 
     with nullcontext() if journal is None else journal.open("a", encoding="ascii") as notes.file:
         try:
@@ -129,19 +127,22 @@ class _Notes:
     """What is done with every answer."""
 
     tally: Tally
+    recorded: Recorded
     progress: Callable[[int, Tally], None]
     max_failures: int
-    done: int
-    failed: int = 0
     file: TextIO | None = None
+    asked: int = 0
+    failed: int = 0
 
     def add(self, answer: Answer) -> None:
         self.tally.add(answer)
-        self.done += 1
+        if answer.word is not None:
+            self.recorded.find(answer.word)
         if self.file is not None:
             self.file.write(json.dumps(asdict(answer)) + "\n")
             self.file.flush()
-        self.progress(self.done, self.tally)
+        self.asked += 1
+        self.progress(self.recorded.questions.total() + self.asked, self.tally)
         self.failed = self.failed + 1 if answer.escape == "failed" else 0
         if self.failed >= self.max_failures:
             raise ModelFailedError(_no_use(self.failed, answer))

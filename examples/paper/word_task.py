@@ -95,7 +95,7 @@ class WordTask:
 
     def is_valid(self, word: str) -> bool:
         """Say whether `word`, in capitals, is allowed and has the right sum."""
-        return self._is_known(word) and letter_sum(word) == self.target
+        return word.isupper() and self._is_known(word) and letter_sum(word) == self.target
 
     def judge(self, source: str, text: str) -> Escape | None:
         """Return why the answer `text` to the word `source` is no transition; None where it is."""

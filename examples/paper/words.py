@@ -40,6 +40,7 @@ from detailed_balance.paper.word_results import (
 from detailed_balance.paper.word_tables import TableChatModel, TableName, WordTable
 from detailed_balance.paper.word_task import WordTask
 from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
+from detailed_balance.text import safe_text
 
 __all__ = ["main"]
 
@@ -52,7 +53,7 @@ _Result: TypeAlias = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiments, and print their tables."""
     options = _parser().parse_args(arguments)
-    chosen = {name: _OFFLINE[name] for name in options.experiment or _OFFLINE}
+    chosen = {name: _OFFLINE[name] for name in options.only or _OFFLINE}
     try:
         asked = {"model": _ask_model} if options.model else chosen
         results = {name: run(options) for name, run in asked.items()}
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> ArgumentParser:
     parser = make_parser(__doc__, model="the four that need no network")
     add = parser.add_argument
-    add("experiment", nargs="*", choices=_OFFLINE, help="which of the four (default: all)")
+    add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
     add(
         "--mode",
         choices=["probe", "walk"],
@@ -154,12 +155,14 @@ def _ask_model(options: Namespace) -> _Result:
     model = choose_model(options.model, TableChatModel)
     recording = _record(lambda recorded: model, plan, options)
     potential = estimate_potential(recording.counts)
-    table = potential.to_table()
+    name, table = safe_text(plan.model), potential.to_table()
     columns = ("state", "potential", "error", "attempts")
-    busiest = sorted(zip(*(table[name] for name in columns), strict=True), key=lambda row: -row[3])
-    show_table(f"{plan.model}: the words asked about most", columns, busiest[:SHOWN])
+    busiest = sorted(
+        zip(*(table[column] for column in columns), strict=True), key=lambda row: -row[3]
+    )
+    show_table(f"{name}: the words asked about most", columns, busiest[:SHOWN])
     balance = summarize_balance(recording.counts, potential)
-    show_table(f"{plan.model}: detailed balance", ("", "value"), _balance_rows(balance))
+    show_table(f"{name}: detailed balance", ("", "value"), _balance_rows(balance))
     _draw("model", recording, options)
     return {"potential": potential, "balance": balance, "tally": recording.tally}
 
