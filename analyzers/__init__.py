@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
+    from detailed_balance.analyzers.controller import ActionController, ControlStep
     from detailed_balance.analyzers.count_differences import compare_counts
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.differences import (
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
+    from detailed_balance.analyzers.measured_action import MeasuredAction, measure_action
+    from detailed_balance.analyzers.one_way import OneWayCheck, check_one_way, unseen_bound
     from detailed_balance.analyzers.potential import Potential, estimate_potential
     from detailed_balance.analyzers.power import needed_attempts, needed_one_way
     from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
@@ -87,11 +90,13 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
+    "ActionController",
     "Attractor",
     "AttractorReport",
     "BalanceMartingale",
     "BalanceReport",
     "Change",
+    "ControlStep",
     "Curve",
     "CustomViolation",
     "Differences",
@@ -110,8 +115,10 @@ __all__ = [
     "LoopEvidence",
     "LoopSeen",
     "MarkovOrderTest",
+    "MeasuredAction",
     "MergedEvidence",
     "NetFluxes",
+    "OneWayCheck",
     "Outcome",
     "OutcomeScore",
     "Potential",
@@ -139,6 +146,7 @@ __all__ = [
     "Violation",
     "ViolationFunction",
     "check_balance",
+    "check_one_way",
     "check_violation_function",
     "classify_runs",
     "compare_counts",
@@ -161,6 +169,7 @@ __all__ = [
     "majority_vote_kernel",
     "make_features",
     "markov_order_test",
+    "measure_action",
     "needed_attempts",
     "needed_one_way",
     "net_fluxes",
@@ -169,6 +178,7 @@ __all__ = [
     "score_directionality",
     "stationary_distribution",
     "suggest_step_limit",
+    "unseen_bound",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -184,6 +194,7 @@ _HOMES = {
     "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "check_balance"),
     "comparison": ("KernelComparison", "compare_kernels"),
+    "controller": ("ActionController", "ControlStep"),
     "count_differences": ("compare_counts",),
     "counts": ("END", "START", "TransitionCounts"),
     "differences": ("Change", "Differences", "QuestionTest", "compare_runs"),
@@ -218,6 +229,8 @@ _HOMES = {
     "loop_places": ("LoopSeen", "locate_loops"),
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),
+    "measured_action": ("MeasuredAction", "measure_action"),
+    "one_way": ("OneWayCheck", "check_one_way", "unseen_bound"),
     "potential": ("Potential", "estimate_potential"),
     "power": ("needed_attempts", "needed_one_way"),
     "reversibility": ("ReversibilityResult", "reversibility_test"),

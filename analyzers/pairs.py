@@ -24,7 +24,9 @@ __all__ = [
     "OneWayTable",
     "PairStatistics",
     "PairTable",
+    "attempts_like",
     "compare_pairs",
+    "list_moves",
     "list_one_way_pairs",
     "pair_statistics",
 ]
@@ -147,11 +149,11 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
 
     `counts` has the states of `potential`, in the same order.
     """
-    f, g, _ = _moves(counts)
+    f, g, _ = list_moves(counts)
     downhill = potential.values[f] - potential.values[g]
     both = (lookup(counts.counts, g, f) > 0) & ((downhill > 0) | ((downhill == 0) & (f < g)))
     f, g = f[both], g[both]
-    beta, attempts = potential.violation.beta, _attempts(counts, potential.kernel)
+    beta, attempts = potential.violation.beta, attempts_like(counts, potential.kernel)
     there, back = lookup(counts.counts, f, g), lookup(counts.counts, g, f)
     ratio = np.minimum(1, there / attempts[f]) / np.minimum(1, back / attempts[g])
     sign = 1.0 if errors == "paper" else -1.0
@@ -172,10 +174,10 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
 
 def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWayTable:
     """List the pairs walked one way only, and what was to be expected of the other (eq. 25)."""
-    f, g, n = _moves(counts)
+    f, g, n = list_moves(counts)
     single = lookup(counts.counts, g, f) == 0
     f, g, n = f[single], g[single], n[single]
-    attempts = _attempts(counts, potential.kernel)
+    attempts = attempts_like(counts, potential.kernel)
     inner = potential.components[f] == potential.components[g]
     drop = potential.violation.beta * (potential.values[f] - potential.values[g])
     back = np.minimum(1, n / attempts[f]) * np.exp(-np.where(inner, drop, np.inf))
@@ -203,7 +205,7 @@ def pair_statistics(pairs: PairTable) -> PairStatistics:
     }
 
 
-def _attempts(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
+def attempts_like(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
     """Return N0 for these counts, chosen in the way that the potential's kernel was."""
     if kernel.attempts is not None and kernel.mode in ("number", "array"):
         return kernel.attempts
@@ -213,7 +215,7 @@ def _attempts(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float64]:
     return attempts
 
 
-def _moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def list_moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return source, target and count of the transitions that are no self-loops."""
     edges = counts.counts.tocoo()
     moves = edges.row != edges.col
