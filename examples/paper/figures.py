@@ -9,16 +9,17 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from detailed_balance import figures
 from detailed_balance.analyzers import (
     ExplicitPotential,
-    Potential,
     TransitionCounts,
     check_balance,
     check_one_way,
@@ -40,6 +41,7 @@ from detailed_balance.paper.landscapes import (
 __all__ = ["FIGURES", "main", "write_figure"]
 
 _DPI = 100
+_COLOURS = 96  # of a PNG, which keeps it small
 _TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
@@ -48,7 +50,7 @@ def _states() -> Figure:
 
 
 def _triplets() -> Figure:
-    return figures.plot_triplet_balance(check_balance(_words(2_000)))
+    return figures.plot_triplet_balance(check_balance(_words()))
 
 
 def _all_triplets() -> Figure:
@@ -56,14 +58,14 @@ def _all_triplets() -> Figure:
 
 
 def _pairs() -> Figure:
-    return figures.plot_pair_balance(_words(2_000))
+    return figures.plot_pair_balance(_words())
 
 
 def _exploration() -> Figure:
     runs = {
         "Claude-4's table": explore(claude_4().kernel, "BUZZY", 20_000),
-        "SmolLM2, 150 words": explore(smollm2(), smollm2().states[0], 20_000),
-        "simulated, no bound": explore(None, "word 0", 20_000),
+        "SmolLM2 on 150 words": explore(smollm2(), smollm2().states[0], 20_000),
+        "simulated, without bound": explore(None, "word 0", 20_000),
     }
     return figures.plot_exploration(runs)
 
@@ -77,21 +79,23 @@ def _convergence() -> Figure:
 
 
 def _score() -> Figure:
-    potential = _search_potential()
-    operators = {f: float(sum(map(f.count, "+-*/"))) for f in potential.states}
-    return figures.plot_score(potential, operators, name="number of operators")
+    potential = estimate_potential(_search())
+    lengths = {formula: float(len(formula)) for formula in potential.states}
+    return figures.plot_score(potential, lengths, name="length of the formula, characters")
 
 
 def _prediction() -> Figure:
     fit, held_out = _fit()
-    return figures.plot_prediction(fit, _search_potential(), held_out)
+    return figures.plot_prediction(fit, estimate_potential(_small_search()), held_out)
 
 
 def _directionality() -> Figure:
-    fit, potential = _fit()[0], _search_potential()
+    fit = fit_explicit_potential(_small_search(), expression_features)
+    potential = estimate_potential(_small_search())
     values = fit.predict(potential.states)
     scores = {
-        "explicit": score_directionality(potential.kernel, values),
+        "explicit, held out": fit.held_out_directionality,
+        "explicit": fit.directionality,
         "free": score_directionality(potential.kernel, potential.values),
         "dealt at random": figures.shuffle_directionality(potential.kernel, values),
     }
@@ -99,12 +103,12 @@ def _directionality() -> Figure:
 
 
 def _penalty() -> Figure:
-    kernel = estimate_kernel(_search())
+    kernel = estimate_kernel(_small_search())
     return figures.plot_penalty(fit_explicit_potential(kernel, expression_features), kernel)
 
 
 def _one_way() -> Figure:
-    return figures.plot_one_way(check_one_way(_words(100)))
+    return figures.plot_one_way(check_one_way(sample(smollm2(), 400)))
 
 
 def _spread() -> Figure:
@@ -140,8 +144,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 
 
 @cache
-def _words(attempts: int) -> TransitionCounts:
-    return sample(smollm2(), attempts)
+def _words() -> TransitionCounts:
+    """Return 20,000 answers from each of the 30 words that are answered most often."""
+    counts = sample(smollm2(), 20_000)
+    answered = np.argsort(-np.asarray(counts.counts.sum(axis=0)), kind="stable")[:30]
+    return counts.restrict([counts.states[i] for i in answered])
 
 
 @cache
@@ -150,16 +157,16 @@ def _search() -> TransitionCounts:
 
 
 @cache
-def _search_potential() -> Potential:
-    return estimate_potential(_search())
+def _small_search() -> TransitionCounts:
+    """Return a search that is small enough to be known well."""
+    return search_formulas(400, 60_000, 2_000)
 
 
-@cache
 def _fit() -> tuple[ExplicitPotential, tuple[str, ...]]:
     """Return the fit to seven in ten of the formulas, and the others."""
-    states = np.random.default_rng(0).permutation(np.array(_search_potential().states)).tolist()
+    states = np.random.default_rng(0).permutation(np.array(_small_search().states)).tolist()
     kept = states[: int(0.7 * len(states))]
-    fit = fit_explicit_potential(_search().restrict(kept), expression_features)
+    fit = fit_explicit_potential(_small_search().restrict(kept), expression_features)
     return fit, tuple(states[len(kept) :])
 
 
@@ -175,7 +182,10 @@ def write_figure(figure: Figure, path: Path) -> None:
     """
     with mpl.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    figure.savefig(path.with_suffix(".png"), dpi=_DPI)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI)
+    few = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    few.save(path.with_suffix(".png"), optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

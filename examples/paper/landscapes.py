@@ -7,7 +7,7 @@ number of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 
 import numpy as np
@@ -16,9 +16,6 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
 
 __all__ = ["claude_4", "explore", "heat_bath", "sample", "search_formulas", "smollm2"]
-
-_STATES, _TRANSITIONS, _LINKS = 7_484, 50_228, 16_700
-"""States and transitions of the paper's symbolic search; so many links give about its edges."""
 
 _CLAUDE_4 = (
     ("BUZZY", "ATTITUDE", 3859),
@@ -29,6 +26,7 @@ _CLAUDE_4 = (
     ("ATTITUDE", "PROBLEMS", 20),
     ("BUZZY", "TURKEY", 238),
 )
+_SIGNS = "+-*/"
 _NEW = 0.12  # of the answers of an agent whose space is open
 
 
@@ -94,31 +92,32 @@ def explore(
     return made
 
 
-def search_formulas(seed: int = 0) -> TransitionCounts:
-    """Simulate a search among formulas, of the size of the paper's: it prefers simple ones.
+def search_formulas(
+    states: int = 7_484, attempts: int = 50_228, links: int = 16_200, seed: int = 0
+) -> TransitionCounts:
+    """Simulate a search among formulas that prefers simple ones.
 
     The heights are those of a hidden potential, of operators, depth and chance; moves link
-    formulas at random and obey detailed balance. 7,484 formulas, 50,228 attempts.
+    formulas at random and obey detailed balance. By default the search has about the size of the
+    paper's symbolic agent: 7,484 states, 21,697 edges and 50,228 transitions.
     """
     rng = np.random.default_rng(seed)
-    states = _formulas(rng, _STATES)
-    simple = np.array([[sum(map(f.count, "+-*/")), f.count("(")] for f in states])
-    heights = simple @ [0.55, 0.25] + rng.normal(size=_STATES)
-    ends = rng.integers(_STATES, size=(2, _LINKS))
+    names = _formulas(rng, states)
+    simple = np.array([[sum(map(f.count, "+-*/")), f.count("(")] for f in names])
+    heights = simple @ [0.55, 0.25] + 0.4 * rng.normal(size=states)
+    ends = rng.integers(states, size=(2, links))
     ends = np.column_stack([ends, ends[::-1]])
     weights = np.exp((heights[ends[0]] - heights[ends[1]]) / 2) * (ends[0] != ends[1])
-    source = rng.integers(_STATES, size=_TRANSITIONS)
+    source = rng.integers(states, size=attempts)
     order = np.argsort(ends[0], kind="stable")
     ends, weights = ends[:, order], weights[order]
-    last = np.searchsorted(ends[0], np.arange(_STATES + 1))
+    last = np.searchsorted(ends[0], np.arange(states + 1))
     total = np.concatenate([[0.0], np.cumsum(weights)])
     low, high = total[last[source]], total[last[source + 1]]
-    linked = high > low  # a formula without a link is never left
-    drawn = np.searchsorted(total, low + rng.random(_TRANSITIONS) * (high - low), "right") - 1
-    target = np.where(linked, ends[1][np.minimum(drawn, len(weights) - 1)], -1)
-    return TransitionCounts.from_arrays(
-        states, source, target, np.ones(_TRANSITIONS, dtype=np.int64)
-    )
+    drawn = np.searchsorted(total, low + rng.random(attempts) * (high - low), "right") - 1
+    # A formula without a link is never left.
+    target = np.where(high > low, ends[1][np.minimum(drawn, len(weights) - 1)], -1)
+    return TransitionCounts.from_arrays(names, source, target, np.ones(attempts, dtype=np.int64))
 
 
 def heat_bath(
@@ -165,12 +164,14 @@ def _open_answer(rng: np.random.Generator) -> Callable[[str], str]:
 
 def _formulas(rng: np.random.Generator, count: int) -> tuple[str, ...]:
     """Return different formulas, each of others put together."""
-    found: dict[str, None] = dict.fromkeys(["x", "1", "2", "3.5"])
+    found = ["x", "1", "2", "3.5"]
+    known = set(found)
     while len(found) < count:
-        names: Sequence[str] = list(found)[: 40 + len(found) // 20]
-        one, other = (names[int(i)] for i in rng.integers(len(names), size=2))
-        sign = "+-*/"[int(rng.integers(4))]
-        made = f"{one} {sign} {other}" if rng.random() < 0.5 else f"sin({one} {sign} {other})"
-        if len(made) <= 60:
-            found[made] = None
-    return tuple(found)
+        for one, other, sign, call in rng.random((count, 4)).tolist():
+            pool = min(len(found), 40 + len(found) // 20)
+            made = f"{found[int(one * pool)]} {_SIGNS[int(4 * sign)]} {found[int(other * pool)]}"
+            made = f"sin({made})" if call < 0.5 else made
+            if len(made) <= 60 and made not in known:
+                known.add(made)
+                found.append(made)
+    return tuple(found[:count])

@@ -34,6 +34,7 @@ from detailed_balance.figures.exploration import (
     plot_distributions,
     plot_exploration,
 )
+from detailed_balance.figures.levels import StateLevels, place_states
 from detailed_balance.figures.one_way import plot_one_way
 from detailed_balance.figures.scores import pair_scores, plot_score
 from detailed_balance.figures.spread import (
@@ -42,7 +43,7 @@ from detailed_balance.figures.spread import (
     plot_spread,
     plot_temperature,
 )
-from detailed_balance.figures.states import StateLevels, place_states, plot_states
+from detailed_balance.figures.states import plot_states
 from detailed_balance.figures.voting import Vote, hold_votes, plot_voting
 
 __all__ = [

@@ -101,8 +101,8 @@ def multiply_triplets(source: BalanceReport | Kernel) -> TripletProducts:
     there, there_error = _log_products(kernel, places, after)
     back, back_error = _log_products(kernel, after, places)
     known = np.isfinite(there) & np.isfinite(back)
-    parts = (there, back, there_error, back_error, driven)
-    return TripletProducts(*(part[known] for part in parts))
+    one_way, other_way, *errors = (x[known] for x in (there, back, there_error, back_error))
+    return TripletProducts(one_way, other_way, errors[0], errors[1], driven[known])
 
 
 @in_house_style
@@ -142,7 +142,7 @@ def plot_triplet_balance(source: BalanceReport | Kernel) -> Figure:
     ax.set_aspect("equal", adjustable="datalim")
     put_legend(ax)
     off = float(np.median(np.abs(found.one_way - found.other_way)))
-    put_title(ax, f"Round a triplet the two ways differ by {off:.2g} nats (median)", said)
+    put_title(ax, f"The two ways round differ by {off:.2g} nats", f"median over {said}")
     return figure
 
 
@@ -221,7 +221,7 @@ def _both_ways(kernel: Kernel) -> csr_array[Any, tuple[int, int]]:
     """Return the symmetric graph of the pairs with a rate each way."""
     rates = kernel.probabilities.copy()
     rates.setdiag(0)
-    both = rates.multiply(rates.T).tocsr()
+    both: csr_array[Any, tuple[int, int]] = rates.multiply(rates.T).tocsr()
     both.eliminate_zeros()
     return both
 
@@ -257,12 +257,12 @@ def _draw_pairs(ax: Axes, tables: dict[Errors, PairTable]) -> str:
     x, y, use = pairs.predicted, pairs.log_ratio, pairs.resolved
     if len(pairs) > CLOUD:
         return draw_cloud(ax, x, y, noun="pair")
-    thin = {"marker": "none", "ls": "none", "ecolor": FAINT, "elinewidth": 0.6, "zorder": 1.5}
-    ax.errorbar(x[use], y[use], yerr=paper.error[use], label="error, paper's formula", **thin)
-    thick = {"elinewidth": 2.2, "ecolor": (LOOKS[0].colour, 0.45)}
+    thin: dict[str, Any] = {"marker": "none", "ls": "none", "color": FAINT, "elinewidth": 0.6}
+    ax.errorbar(x[use], y[use], yerr=paper.error[use], label="paper's error", zorder=1.5, **thin)
+    thick: dict[str, Any] = {"elinewidth": 2.2, "ecolor": (LOOKS[0].colour, 0.45)}
     errors = None, pairs.error[use]
-    draw_points(ax, x[use], y[use], errors, look=LOOKS[0], label="error, multinomial", **thick)
-    beyond = {"markerfacecolor": "none", "markeredgewidth": 0.8}
+    draw_points(ax, x[use], y[use], errors, look=LOOKS[0], label="multinomial error", **thick)
+    beyond: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.8}
     draw_points(ax, x[~use], y[~use], look=LOOKS[3], label="beyond resolution", **beyond)
     return count_noun(len(pairs), "pair")
 

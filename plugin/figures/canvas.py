@@ -52,9 +52,9 @@ class Look:
 
 LOOKS = (
     Look(PLAIN, "o", "-", ""),
-    Look(DRIVEN, "s", "--", "///"),
-    Look(TRAPPED, "^", "-.", "..."),
-    Look("#E6A9C9", "D", ":", "xxx"),
+    Look(DRIVEN, "s", "-.", "///"),
+    Look(TRAPPED, "^", ":", "..."),
+    Look("#E6A9C9", "D", "--", "xxx"),
 )
 """One after another for the series of a figure; also apart for colour-blind eyes."""
 
@@ -72,10 +72,10 @@ def make_frame(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def make_panels(*labels: tuple[str, str], share: str | bool = False) -> tuple[Figure, list[Axes]]:
+def make_panels(*labels: tuple[str, str]) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel beside the other for each (xlabel, ylabel)."""
     figure = Figure(figsize=WIDE)
-    axes = figure.subplots(1, len(labels), gridspec_kw=_MARGINS, sharey=share, squeeze=False)[0]
+    axes = figure.subplots(1, len(labels), gridspec_kw=_MARGINS, squeeze=False)[0]
     for ax, (xlabel, ylabel) in zip(axes, labels, strict=True):
         ax.set(xlabel=xlabel, ylabel=ylabel)
     return figure, list(axes)
@@ -99,7 +99,7 @@ def put_legend(ax: Axes, columns: int = 3) -> None:
 def put_corner(ax: Axes, lines: list[str], *, right: bool = False, low: bool = False) -> None:
     """Write numbers into a corner of a panel, over what is drawn there."""
     place = (0.97 if right else 0.03, 0.03 if low else 0.97)
-    halo = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    halo: dict[str, Any] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
     side: dict[str, Any] = {"ha": "right" if right else "left", "va": "bottom" if low else "top"}
     style: dict[str, Any] = {"transform": ax.transAxes, "zorder": 6, "linespacing": 1.4, **side}
     put_text(ax, *place, "\n".join(lines), bbox=halo, **style)
@@ -107,7 +107,7 @@ def put_corner(ax: Axes, lines: list[str], *, right: bool = False, low: bool = F
 
 def name_series(name: object) -> str:
     """Return the name of a series, safe and short; legends drop what begins with a line."""
-    text = safe_text(str(name), 32)
+    text = safe_text(str(name), 40)
     return f" {text}" if text.startswith("_") else text
 
 
@@ -129,7 +129,7 @@ def draw_points(
     """Draw points with their (x, y) errors."""
     if not len(x):
         return
-    chosen = {"color": look.colour, "ecolor": (look.colour, 0.35), "markersize": 4}
+    chosen: dict[str, Any] = {"color": look.colour, "ecolor": (look.colour, 0.35), "markersize": 4}
     chosen |= {"markeredgewidth": 0, "elinewidth": 0.8, **style}
     ax.errorbar(x, y, yerr=errors[1], xerr=errors[0], fmt=look.marker, label=label, **chosen)
 

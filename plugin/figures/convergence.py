@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError
@@ -132,11 +133,16 @@ def plot_convergence(trace: SolverTrace) -> Figure:
     if not len(trace):
         return say_nothing(figure, "The trace has no iteration")
     iterations = np.arange(len(trace))
-    style = {"color": LOOKS[0].colour, "marker": LOOKS[0].marker, "ms": 4, "lw": 1.3}
+    style: dict[str, Any] = {
+        "color": LOOKS[0].colour,
+        "marker": LOOKS[0].marker,
+        "ms": 4,
+        "lw": 1.3,
+    }
     left.plot(iterations, trace.normalized_action, label="action over states", **style)
     _draw_residuals(right, trace)
     for ax in (left, right):
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         put_legend(ax)
     title = f"The action settles at S / n = {trace.normalized_action[-1]:.4g}"
     steps = count_noun(len(trace) - 1, "iteration")
@@ -152,6 +158,6 @@ def _draw_residuals(ax: Axes, trace: SolverTrace) -> None:
     }
     for look, (name, (values, wanted)) in zip(LOOKS, series.items(), strict=False):
         shown = np.where(values > 0, values, np.nan)
-        style = {"marker": look.marker, "ls": look.line, "ms": 4, "lw": 1.3}
+        style: dict[str, Any] = {"marker": look.marker, "ls": look.line, "ms": 4, "lw": 1.3}
         ax.semilogy(np.arange(len(values)), shown, color=look.colour, label=name, **style)
         ax.axhline(wanted, color=look.colour, ls=":", lw=0.9)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,8 +59,12 @@ def shuffle_directionality(
     """
     rng, heights = np.random.default_rng(seed), np.asarray(values, dtype=np.float64)
     found = [score_directionality(kernel, rng.permutation(heights)) for _ in range(draws)]
-    parts = (sum(getattr(score, way) for score in found) for way in ("down", "up", "flat"))
-    return Directionality(*parts, found[0].threshold, found[0].tolerance)
+    return replace(
+        found[0],
+        down=sum(score.down for score in found),
+        up=sum(score.up for score in found),
+        flat=sum(score.flat for score in found),
+    )
 
 
 @in_house_style
@@ -98,7 +103,7 @@ def plot_directionality(
     ax.set_position((0.25, 0.17, 0.72, 0.71))
     _draw_bars(ax, bars)
     first, score = next(iter(known.items()))
-    title = f"{score.shares[0]:.0%} of the moves go down: {name_series(first).strip()}"
+    title = f"{score.shares[0]:.0%} of the moves go down ({name_series(first).strip()})"
     put_title(ax, title, f"transitions with T > {score.threshold:g}")
     return figure
 
@@ -109,12 +114,17 @@ def _draw_bars(ax: Axes, bars: list[tuple[str, tuple[float, float, float]]]) -> 
     ways = zip(("down", "up", "flat"), (LOOKS[0], LOOKS[1], LOOKS[3]), strict=True)
     for way, (label, look) in enumerate(ways):
         shares = np.array([shares[way] for _, shares in bars])
-        style = {"hatch": look.hatch, "edgecolor": "white", "lw": 0.5, "height": 0.6}
+        style: dict[str, Any] = {
+            "hatch": look.hatch,
+            "edgecolor": "white",
+            "lw": 0.5,
+            "height": 0.6,
+        }
         ax.barh(places, shares, left=below, color=look.colour, label=label, **style)
         below += shares
-    for place, (_, shares) in zip(places.tolist(), bars, strict=True):
-        text = " / ".join(f"{100 * share:.2f}" for share in shares) + " %"
-        put_text(ax, 0, place + 0.36, text, fontsize=7, color=INK)
+    for place, (_, parts) in zip(places.tolist(), bars, strict=True):
+        text = " / ".join(f"{100 * share:.2f}" for share in parts) + " %"
+        put_text(ax, 0.005, place + 0.36, text, fontsize=7, color=INK)
     ax.set(xlim=(0, 1.001), ylim=(-0.6, len(bars) - 0.25))
     ax.axvline(0.5, color=FAINT, lw=0.8, ls="--", zorder=3)
     ax.set_yticks(places, [name for name, _ in bars], parse_math=False)

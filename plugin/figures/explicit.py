@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
 from detailed_balance.analyzers.explicit import ExplicitPotential
@@ -150,13 +151,13 @@ def plot_prediction(
     else:
         said = count_noun(int(out.sum()), "state")
         for part, look, label in ((~out, LOOKS[0], "fitted"), (out, LOOKS[1], "held out")):
-            style = {"alpha": 0.7, "zorder": 3 if part is out else 2}
+            style: dict[str, Any] = {"alpha": 0.7, "zorder": 3 if part is out else 2}
             draw_points(ax, found.free[part], found.explicit[part], look=look, label=label, **style)
     lines = [("held out", found.correlation()), ("fitted", found.correlation(False))]
     put_corner(ax, [f"r = {r:.3f} ({what})" for what, r in lines if np.isfinite(r)])
     put_legend(ax)
-    used = int(np.count_nonzero(fit.theta))
-    put_title(ax, f"{count_noun(used, 'feature')} for the potential of states", f"{said} held out")
+    used = count_noun(int(np.count_nonzero(fit.theta)), "feature")
+    put_title(ax, f"The potential of states from {used}", f"{said} held out")
     return figure
 
 
@@ -219,13 +220,13 @@ def plot_penalty(fit: ExplicitPotential, kernel: Kernel) -> Figure:
         return say_nothing(figure, "No feature differs between the ends of a move")
     _draw_path(left, fit)
     look = LOOKS[2]
-    left_style = {"color": look.colour, "marker": look.marker, "ms": 4, "lw": 1.3}
+    left_style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "ms": 4, "lw": 1.3}
     right.step(fit.penalties, features, where="mid", label="features", **left_style)
     for ax in (left, right):
         ax.set_xscale("log")
         ax.axvline(fit.penalty, color=INK, lw=0.9, ls=":", label="chosen")
         put_legend(ax)
-    right.yaxis.get_major_locator().set_params(integer=True)
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     title = f"Held out, {fit.held_out_action:.0%} of the action is left"
     parts = f"{len(fit.held_out_actions)} parts held out in turn"
     used = count_noun(int(np.count_nonzero(fit.theta)), "feature")
@@ -236,6 +237,11 @@ def plot_penalty(fit: ExplicitPotential, kernel: Kernel) -> Figure:
 def _draw_path(ax: Axes, fit: ExplicitPotential) -> None:
     mean = fit.held_out_actions.mean(axis=0)
     error = fit.held_out_actions.std(axis=0, ddof=1) / np.sqrt(len(fit.held_out_actions))
-    style = {"color": LOOKS[0].colour, "ecolor": (LOOKS[0].colour, 0.5), "ms": 4, "lw": 1.3}
+    style: dict[str, Any] = {
+        "color": LOOKS[0].colour,
+        "ecolor": (LOOKS[0].colour, 0.5),
+        "ms": 4,
+        "lw": 1.3,
+    }
     ax.errorbar(fit.penalties, mean, yerr=error, fmt="o-", label="mean ± error", **style)
     ax.axhline(1.0, color=FAINT, lw=0.9, ls="--", label="no potential")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,9 +112,9 @@ def plot_exploration(runs: Mapping[str, Iterable[tuple[str, str | None]]]) -> Fi
         return say_nothing(figure, "No attempt was made")
     for place, (name, known) in enumerate(found.items()):
         _draw_run(left, right, known, place, name)
-    left.set_ylim(0, None)
+    left.set_yscale("log")
     right.set_ylim(0, None)
-    put_legend(left, 2)
+    figure.legend(*left.get_legend_handles_labels(), loc="lower center", ncols=len(found))
     ends = ", ".join(f"{known[-1]:,} of {len(known):,}" for known in found.values())
     growing = sum(bool(_new_in_blocks(known)[1][-1]) for known in found.values())
     title = f"{growing} of {count_noun(len(found), 'run')} still found new states at the end"
@@ -157,7 +157,7 @@ def plot_distributions(counts: TransitionCounts, *, attempts: Attempts = "observ
     if not kept.any():
         return say_nothing(figure, "No move between two states was recorded")
     n = len(counts)
-    visits = np.bincount(moves.col[kept], moves.data[kept], n)
+    visits = np.bincount(moves.col[kept], moves.data[kept], n).astype(np.float64)
     exits = np.bincount(moves.row[kept], minlength=n).astype(np.float64)
     for values, look, label in ((visits, LOOKS[0], "visits"), (exits, LOOKS[1], "exits")):
         _draw_share(left, values, look.colour, look.marker, look.line, label)
@@ -170,7 +170,12 @@ def plot_distributions(counts: TransitionCounts, *, attempts: Attempts = "observ
 
 def _draw_run(left: Axes, right: Axes, known: NDArray[np.int64], place: int, name: str) -> None:
     look, m = look_at(place), len(known)
-    style = {"color": look.colour, "ls": look.line, "lw": 1.5, "label": name_series(name)}
+    style: dict[str, Any] = {
+        "color": look.colour,
+        "ls": look.line,
+        "lw": 1.5,
+        "label": name_series(name),
+    }
     chosen = np.unique(np.linspace(0, m - 1, min(m, _POINTS)).astype(np.int64))
     left.plot(chosen + 1, known[chosen], **style)
     right.plot(*_new_in_blocks(known), marker=look.marker, ms=3.5, **style)
@@ -198,5 +203,5 @@ def _draw_probabilities(ax: Axes, counts: TransitionCounts, attempts: Attempts) 
     low = min(float(rates.min()), 0.5)
     edges = np.geomspace(low, 1.0, _BINS + 1)
     edges[-1] = np.nextafter(1.0, 2.0)
-    ax.hist(rates, edges, color=LOOKS[0].colour, alpha=0.6, edgecolor="white", lw=0.5)
+    ax.hist(rates, edges.tolist(), color=LOOKS[0].colour, alpha=0.6, edgecolor="white", lw=0.5)
     ax.set_xscale("log")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,7 +99,13 @@ def _shade(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     left, right, top = *ax.get_xlim(), max(ax.get_ylim()[1], float(x.min()) + 1)
     ax.set(xlim=(left, right), ylim=(ax.get_ylim()[0], top))
     edge = np.array([left, right])
-    style = {"color": FAINT, "alpha": 0.18, "lw": 0, "zorder": 0, "label": "forbidden"}
+    style: dict[str, Any] = {
+        "color": FAINT,
+        "alpha": 0.18,
+        "lw": 0,
+        "zorder": 0,
+        "label": "forbidden",
+    }
     ax.fill_between(edge, edge, np.full(2, max(top, right)), **style)
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["pair_scores", "plot_score"]
 
-_LEVEL = 0.05
-
 
 def pair_scores(
     potential: Potential, scores: Mapping[str, float]
@@ -110,8 +108,6 @@ def plot_score(potential: Potential, scores: Mapping[str, float], *, name: str =
     rho = float(rank.statistic)
     put_corner(ax, [f"rank r = {rho:.3f}", f"p = {format_pvalue(float(rank.pvalue))}"])
     ax.margins(y=0.12)
-    what, way = name_series(name).strip(), "rises" if rho > 0 else "falls"
-    seen = rank.pvalue <= _LEVEL
-    title = f"The potential {way} with {what}" if seen else f"No rank correlation with {what}"
-    put_title(ax, title, f"{said}; Spearman's rank correlation")
+    title = f"Rank correlation {rho:.2f} with the potential"
+    put_title(ax, title, f"{said}; Spearman's, which needs no scale")
     return figure

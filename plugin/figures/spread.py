@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
@@ -188,7 +188,12 @@ def plot_temperature(potentials: Mapping[float, Potential]) -> Figure:
         (curve.asymptotic, LOOKS[2], "1 / (√π s)"),
     )
     for values, look, label in series:
-        style = {"color": look.colour, "marker": look.marker, "ls": look.line, "markersize": 5}
+        style: dict[str, Any] = {
+            "color": look.colour,
+            "marker": look.marker,
+            "ls": look.line,
+            "markersize": 5,
+        }
         ax.plot(curve.temperature, values, label=label, lw=1.3, **style)
     ax.set_ylim(0, None)
     put_legend(ax)
@@ -218,7 +223,7 @@ def _draw_histogram(ax: Axes, values: NDArray[np.float64], fit: PotentialSpread)
     edges = np.histogram_bin_edges(values, "fd")
     if len(edges) > _MOST_BARS + 1:
         edges = np.linspace(values[0], values[-1], _MOST_BARS + 1)
-    ax.hist(values, edges, color=LOOKS[0].colour, alpha=0.45, edgecolor="white", lw=0.5)
+    ax.hist(values, edges.tolist(), color=LOOKS[0].colour, alpha=0.45, edgecolor="white", lw=0.5)
     x = np.linspace(values[0] - 0.05 * np.ptp(values), values[-1] + 0.05 * np.ptp(values), 300)
     bell = fit.density(x) * len(values) * (edges[1] - edges[0])
     ax.plot(x, bell, color=LOOKS[1].colour, lw=1.6, label="Gaussian")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import betainc
@@ -185,9 +185,9 @@ def _draw_values(ax: Axes, held: Sequence[Vote]) -> None:
     lines = ["slope of V* on n V"]
     for place, vote in enumerate(held):
         look = look_at(place)
-        order = _thin(np.argsort(vote.values, kind="stable"))
-        style = {"color": look.colour, "ms": 4, "mfc": "none", "mew": 0.9}
-        x, y = vote.needed * vote.values[order], vote.voted_values[order]
+        order = np.argsort(vote.values, kind="stable")
+        style: dict[str, Any] = {"color": look.colour, "ms": 4, "mfc": "none", "mew": 0.9}
+        x, y = _thin(vote.needed * vote.values[order]), _thin(vote.voted_values[order])
         ax.plot(x, y, look.marker, label=f"n = {vote.needed}", **style)
         lines.append(f"n = {vote.needed}: {vote.slope:.3f}")
     put_corner(ax, lines)
