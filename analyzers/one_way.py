@@ -129,7 +129,8 @@ def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
     with np.errstate(divide="ignore"):
-        return -np.expm1(np.log(alpha) / np.asarray(attempts, dtype=np.float64))
+        bound: NDArray[np.float64] = -np.expm1(np.log(alpha) / np.asarray(attempts, np.float64))
+    return bound
 
 
 def check_one_way(

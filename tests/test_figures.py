@@ -30,7 +30,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
-from detailed_balance.figures.canvas import CLOUD, LOOKS
+from detailed_balance.figures.canvas import LOOKS
 from detailed_balance.paper import figures as gallery
 from detailed_balance.paper.landscapes import claude_4, explore, heat_bath, search_formulas
 from detailed_balance.text import safe_text
@@ -138,15 +138,10 @@ def test_states_below_beside_and_above_are_told_apart():
 def test_no_two_states_of_the_word_task_overlap():
     figure = figures.plot_states(claude_4())
     figure.canvas.draw()
-    boxes = [pill.get_window_extent() for pill in figure.axes[0].findobj(FancyBboxPatch)]
-    pills = [box for box in boxes if box.width > 20]
-    assert len(pills) >= 5
-    pairs = combinations(figure.axes[0].patches + figure.axes[0].artists, 2)
-    assert not any(
-        one.get_window_extent().overlaps(other.get_window_extent())
-        for one, other in pairs
-        if {type(one), type(other)} == {FancyBboxPatch}
-    )
+    pills = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
+    boxes = [pill.get_window_extent() for pill in pills]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_of_many_states_some_are_drawn_and_the_rest_counted():
@@ -708,10 +703,6 @@ def test_the_simulated_search_has_about_the_size_of_the_papers():
     assert counts.counts.nnz == pytest.approx(21_697, rel=0.01)
 
 
-def test_every_figure_is_a_figure_without_pyplot(drawn):
+def test_every_figure_is_made_without_pyplot(drawn):
     assert all(isinstance(figure, Figure) for figure in drawn.values())
-    assert all(
-        "Agg" in type(figure.canvas).__name__ or figure.canvas.manager is None
-        for figure in drawn.values()
-    )
-    assert CLOUD >= 1_000
+    assert all(figure.canvas.manager is None for figure in drawn.values())

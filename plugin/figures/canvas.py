@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.drawing import DRIVEN, FAINT, INK, PAPER, PLAIN, TRAPPED, put_text
+from detailed_balance.drawing import DRIVEN, INK, PAPER, PLAIN, TRAPPED, put_text
 from detailed_balance.text import safe_text
 from detailed_balance.wording import count_noun
 
@@ -113,7 +113,7 @@ def name_series(name: object) -> str:
 
 def draw_diagonal(ax: Axes, inside: float, label: str = "detailed balance") -> None:
     """Draw the line y = x, through a place where the data is."""
-    ax.axline((inside, inside), slope=1, color=FAINT, lw=1, ls="--", zorder=1, label=label)
+    ax.axline((inside, inside), slope=1, color=INK, lw=0.8, ls="--", zorder=1, label=label)
 
 
 def draw_points(
