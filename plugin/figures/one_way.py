@@ -112,4 +112,4 @@ def _shade(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
 def _name(ax: Axes, check: OneWayCheck, significant: NDArray[np.intp]) -> None:
     for i in significant[np.argsort(check.pvalue[significant], kind="stable")][:_NAMED].tolist():
         name = f"{safe_text(check.source[i], 24)} → {safe_text(check.target[i], 24)}"
-        put_note(ax, name, (check.difference[i], check.least[i]), (6, 0))
+        put_note(ax, name, (float(check.difference[i]), float(check.least[i])), (6, 0))
