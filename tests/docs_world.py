@@ -178,7 +178,7 @@ def make_names(page):
         "my_embeddings": DeterministicFakeEmbedding(size=8),
         "__name__": page,
     }
-    if page in ("docs/statistics.md", "docs/guard.md"):
+    if page in ("docs/action.md", "docs/guard.md", "docs/statistics.md"):
         runs = read_trajectories("runs.db")
         counts = TransitionStore("sqlite:///runs.db").counts()
         names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}
