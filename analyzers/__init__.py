@@ -78,6 +78,11 @@ if TYPE_CHECKING:
         stationary_distribution,
     )
     from detailed_balance.analyzers.step_limit import StepLimit, suggest_step_limit
+    from detailed_balance.analyzers.text_features import (
+        embedding_features,
+        frequency_features,
+        text_features,
+    )
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
     from detailed_balance.analyzers.violation import Violation
     from detailed_balance.analyzers.voting import (
@@ -145,6 +150,7 @@ __all__ = [
     "compare_kernels",
     "compare_potentials",
     "compare_runs",
+    "embedding_features",
     "entropy_production",
     "estimate_kernel",
     "estimate_potential",
@@ -156,6 +162,7 @@ __all__ = [
     "fit_explicit_potential",
     "fit_spread",
     "forecast_outcome",
+    "frequency_features",
     "hodge_decomposition",
     "locate_loops",
     "majority_vote_kernel",
@@ -169,6 +176,7 @@ __all__ = [
     "score_directionality",
     "stationary_distribution",
     "suggest_step_limit",
+    "text_features",
 ]
 
 # Loaded when first asked for, so that recording an agent loads no solver into it.
@@ -231,6 +239,7 @@ _HOMES = {
     ),
     "stationary": ("StationaryDistribution", "stationary_distribution"),
     "step_limit": ("StepLimit", "suggest_step_limit"),
+    "text_features": ("embedding_features", "frequency_features", "text_features"),
     "trajectory": ("Outcome", "Trajectory"),
     "violation": ("Violation",),
     "voting": ("majority_vote_kernel",),

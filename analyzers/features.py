@@ -56,6 +56,7 @@ def make_features(
         The states.
     features : callable or several
         Each from a state to a mapping of name to number; of two with the same name the last counts.
+        One that has a method ``for_states``, from states to a mapping each, is asked once.
     names : sequence of str, optional
         The features to keep; by default those that `min_states` states or more have.
     min_states : int

@@ -313,7 +313,7 @@ def test_sandboxed_features_fit_wherever_a_feature_function_fits():
     features = SandboxedFeatures(body("return {'length': len(state)}"))
     table = make_features(STATES, features)
     assert table.values[:, 0].tolist() == [2, 1, 9]
-    with pytest.raises(InvalidInputError, match="no features .+ ZeroDivisionError"):
+    with pytest.raises(InvalidInputError, match=r"no features .+ ZeroDivisionError"):
         make_features(STATES, SandboxedFeatures(body("return {'a': 1 / 0}")))
 
 

@@ -6,20 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detailed_balance.search.proposals import Proposal
+    from detailed_balance.search.result import PotentialSearch
     from detailed_balance.search.sandbox import (
         Limits,
         SandboxedFeatures,
         SandboxResult,
         run_candidate,
     )
+    from detailed_balance.search.search import search_potential
 
-__all__ = ["Limits", "SandboxResult", "SandboxedFeatures", "run_candidate"]
+__all__ = [
+    "Limits",
+    "PotentialSearch",
+    "Proposal",
+    "SandboxResult",
+    "SandboxedFeatures",
+    "run_candidate",
+    "search_potential",
+]
 
 _HOMES = {
     "Limits": "sandbox",
+    "PotentialSearch": "result",
+    "Proposal": "proposals",
     "SandboxResult": "sandbox",
     "SandboxedFeatures": "sandbox",
     "run_candidate": "sandbox",
+    "search_potential": "search",
 }
 
 
