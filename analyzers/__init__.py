@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         stationary_distribution,
     )
     from detailed_balance.analyzers.step_limit import StepLimit, suggest_step_limit
-    from detailed_balance.analyzers.text_features import (
+    from detailed_balance.analyzers.texts import (
         embedding_features,
         frequency_features,
         text_features,
@@ -239,7 +239,7 @@ _HOMES = {
     ),
     "stationary": ("StationaryDistribution", "stationary_distribution"),
     "step_limit": ("StepLimit", "suggest_step_limit"),
-    "text_features": ("embedding_features", "frequency_features", "text_features"),
+    "texts": ("embedding_features", "frequency_features", "text_features"),
     "trajectory": ("Outcome", "Trajectory"),
     "violation": ("Violation",),
     "voting": ("majority_vote_kernel",),

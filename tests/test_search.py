@@ -24,8 +24,8 @@ from detailed_balance.search.judge import Judge
 from detailed_balance.search.prompts import extract_program, make_prompt
 from detailed_balance.search.proposals import Islands
 
-NONSENSE = "def features(state): return {'first': ord(state[0]) % 7}"
-VOWELS = "def features(state): return {'vowels': sum(c in 'ae' for c in state)}"
+NONSENSE = "def features(state): return {'b less c': state.count('b') - state.count('c')}"
+ROUGH = "def features(state): return {'a': state.count('a')}"
 GOOD = "def features(state): return {'a': state.count('a'), 'e': state.count('e')}"
 LOOP = "def features(state):\n    while True: pass"
 QUICK = Limits(wall_seconds=5)
@@ -56,17 +56,23 @@ class Script:
 
 @pytest.fixture(scope="module")
 def kernel():
-    """A kernel in detailed balance: V = number of `a` less half the number of `e`."""
+    """A kernel in detailed balance: V is twice the number of `a` less the number of `e`."""
     rng = np.random.default_rng(0)
-    states = tuple(sorted({"".join(rng.choice(list("abcde"), 6)) for _ in range(40)}))
-    values = np.array([state.count("a") - state.count("e") / 2 for state in states])
+    states = tuple(sorted({"".join(rng.choice(list("abcde"), 6)) for _ in range(32)}))
+    values = np.array([2 * state.count("a") - state.count("e") for state in states])
     rates = np.exp((values[:, None] - values[None, :]) / 2)
     np.fill_diagonal(rates, 0)
     return Kernel.from_matrix(rates * 0.9 / rates.sum(axis=1).max(), states)
 
 
 def search(kernel, script, **options):
-    settings = {"islands": 1, "rounds": len(script.answers), "programs": [NONSENSE]}
+    settings = {
+        "islands": 1,
+        "rounds": len(script.answers),
+        "programs": [NONSENSE],
+        "folds": 3,
+        "penalties": 5,
+    }
     return search_potential(kernel, script.model, limits=QUICK, **{**settings, **options})
 
 
@@ -75,18 +81,18 @@ def statuses(found):
 
 
 def test_the_program_with_the_lowest_held_out_action_wins(kernel):
-    found = search(kernel, Script(fenced(VOWELS), fenced(GOOD), fenced(NONSENSE + "  # again")))
+    found = search(kernel, Script(fenced(ROUGH), fenced(GOOD), fenced(NONSENSE + "  # again")))
     scores = {proposal.program: proposal.score for proposal in found.history}
-    assert scores[GOOD] < scores[VOWELS] < scores[NONSENSE]
+    assert scores[GOOD] < scores[ROUGH] < scores[NONSENSE]
     assert (found.program, found.best.number) == (GOOD, 2)
     assert found.potential.names == ("a", "e")
     assert found.potential.theta[0] / found.potential.theta[1] == pytest.approx(-2, rel=0.1)
 
 
 def test_the_score_is_the_held_out_action_of_a_fit_outside_of_the_sandbox(kernel):
-    found = search(kernel, Script(fenced(GOOD)), reserve=0.0, folds=4, seed=3)
+    found = search(kernel, Script(fenced(GOOD)), reserve=0.0, folds=4, penalties=9, seed=3)
     outside = fit_explicit_potential(
-        kernel, lambda s: {"a": s.count("a"), "e": s.count("e")}, folds=4, seed=3
+        kernel, lambda s: {"a": s.count("a"), "e": s.count("e")}, folds=4, penalties=9, seed=3
     )
     assert found.best.score == pytest.approx(outside.held_out_action, rel=1e-12)
     assert found.potential.theta == pytest.approx(outside.theta, rel=1e-9)
@@ -94,13 +100,14 @@ def test_the_score_is_the_held_out_action_of_a_fit_outside_of_the_sandbox(kernel
 
 
 def test_what_happens_in_reserved_states_changes_no_score(kernel):
-    judge = Judge(kernel, Exponential(), folds=5, reserve=0.25, seed=1, limits=QUICK)
+    judge = Judge(kernel, Exponential(), folds=5, penalties=5, reserve=0.25, seed=1, limits=QUICK)
     changed = kernel.probabilities.toarray()
     changed[judge.reserved] = changed[judge.reserved][:, ::-1] / 2
     other = Judge(
         Kernel.from_matrix(changed, kernel.states),
         Exponential(),
         folds=5,
+        penalties=5,
         reserve=0.25,
         seed=1,
         limits=QUICK,
@@ -116,12 +123,12 @@ def test_what_happens_in_reserved_states_changes_no_score(kernel):
 def test_the_potential_found_has_values_for_new_states(kernel):
     found = search(kernel, Script(fenced(GOOD)))
     high, low = found.potential.predict(["aaaa", "eeee"])
-    assert high - low == pytest.approx(6, rel=0.1)
+    assert high - low == pytest.approx(12, rel=0.1)
     assert found.features("aae") == {"a": 2.0, "e": 1.0}
 
 
 def test_the_better_of_two_programs_is_shown_last(kernel):
-    script = Script(fenced(GOOD), fenced(VOWELS))
+    script = Script(fenced(GOOD), fenced(ROUGH))
     search(kernel, script)
     first, second = script.prompts
     assert NONSENSE in first
@@ -164,7 +171,7 @@ def test_whatever_goes_wrong_is_logged_and_the_search_goes_on(kernel, tmp_path):
 
 
 def test_a_search_that_is_cut_goes_on_and_asks_nothing_twice(kernel, tmp_path, monkeypatch):
-    log, answers = tmp_path / "log.jsonl", [fenced(VOWELS), "no", fenced(GOOD), fenced(NONSENSE)]
+    log, answers = tmp_path / "log.jsonl", [fenced(ROUGH), "no", fenced(GOOD), fenced(NONSENSE)]
     whole = search(kernel, Script(*answers), islands=2, rounds=2)
     cut = Script(*answers[:2], KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -184,7 +191,7 @@ def test_a_search_that_is_cut_goes_on_and_asks_nothing_twice(kernel, tmp_path, m
 
 def test_a_log_that_was_cut_in_a_line_loses_that_line_only(kernel, tmp_path):
     log = tmp_path / "log.jsonl"
-    search(kernel, Script(fenced(VOWELS), fenced(GOOD)), log=log)
+    search(kernel, Script(fenced(ROUGH), fenced(GOOD)), log=log)
     text = log.read_bytes()
     answered = text.rindex(b"\n", 0, -1)  # where the last verdict begins
     for cut, asked in ((len(text) - 1, 0), (len(text) - 40, 0), (answered - 5, 1)):
@@ -204,7 +211,7 @@ def test_a_provider_that_failed_is_asked_again_when_the_search_goes_on(kernel, t
 
 def test_more_rounds_go_on_from_fewer(kernel, tmp_path):
     log = tmp_path / "log.jsonl"
-    search(kernel, Script(fenced(VOWELS)), log=log)
+    search(kernel, Script(fenced(ROUGH)), log=log)
     script = Script(fenced(GOOD))
     assert search(kernel, script, rounds=2, log=log).program == GOOD
     assert len(script.prompts) == 1
@@ -228,7 +235,7 @@ def answer(messages):
         time.sleep(600)
     return AIMessage("def features(state): return {{'n': len(state) + %d}}" % len(asked))
 found = search_potential(TransitionCounts.from_edges(edges), RunnableLambda(answer), islands=2,
-                         rounds=2, log={str(log)!r})
+                         rounds=2, log={str(log)!r}, folds=2, penalties=5)
 print(len(asked), len(found.history))
 """
     )

@@ -69,7 +69,7 @@ def test_an_embedding_model_is_asked_in_batches_and_once_for_each_state():
     states = ["a" * n for n in range(1, 8)]
     table = make_features(states, [embedding_features(vectors, batch=3), text_features])
     assert [len(batch) for batch in batches] == [3, 3, 1]
-    assert sum(batches, []) == states
+    assert [text for batch in batches for text in batch] == states
     where = table.names.index("embedding 1")
     assert table.values[:, where].tolist() == list(range(1, 8))
 

@@ -40,7 +40,7 @@ class Judge:
         T.
     violation : ViolationFunction
         K.
-    folds : int
+    folds, penalties : int
         As for `fit_explicit_potential`.
     reserve : float
         The share of the states whose moves no score depends on.
@@ -61,13 +61,19 @@ class Judge:
         violation: ViolationFunction,
         *,
         folds: int,
+        penalties: int,
         reserve: float,
         seed: int,
         limits: Limits,
     ) -> None:
         self.kernel, self.limits = kernel, limits
         self._violation = violation
-        self._fit_options: dict[str, Any] = {"violation": violation, "folds": folds, "seed": seed}
+        self._fit_options: dict[str, Any] = {
+            "violation": violation,
+            "folds": folds,
+            "penalties": penalties,
+            "seed": seed,
+        }
         count = len(kernel.states)
         self.reserved = np.zeros(count, dtype=bool)
         order = np.random.default_rng([seed, count]).permutation(count)

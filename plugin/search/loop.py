@@ -78,16 +78,18 @@ class SearchLoop:
         total = len(self._programs) + rounds * len(self._islands.members)
         if not total:
             return []
-        limit = {"recursion_limit": _NODES * total + _NODES}
+        options: RunnableConfig = {} if config is None else config.copy()
+        options["recursion_limit"] = _NODES * total + _NODES
         graph = self._graph(total, reseed_every * len(self._islands.members), progress)
-        graph.invoke({"number": 0, "proposal": None}, {**(config or {}), **limit})
+        first: _Step = {"number": 0, "proposal": None}
+        graph.invoke(first, options)
         return self._history
 
     def _graph(
         self, total: int, period: int, progress: Callable[[Proposal], None] | None
     ) -> CompiledStateGraph[_Step, None, _Step, _Step]:
-        def keep(step: _Step) -> dict[str, Any]:
-            proposal, done = step["proposal"], step["number"] + 1
+        def keep(state: _Step) -> dict[str, Any]:
+            proposal, done = state["proposal"], state["number"] + 1
             assert proposal is not None  # noqa: S101 - the node before made it
             self._islands.add(proposal)
             self._history.append(proposal)
@@ -105,11 +107,11 @@ class SearchLoop:
         graph.add_edge(START, "ask")
         graph.add_edge("ask", "judge")
         graph.add_edge("judge", "keep")
-        graph.add_conditional_edges("keep", lambda step: "ask" if step["number"] < total else END)
+        graph.add_conditional_edges("keep", lambda state: "ask" if state["number"] < total else END)
         return graph.compile()
 
-    def _ask(self, step: _Step) -> dict[str, Any]:
-        number = step["number"]
+    def _ask(self, state: _Step) -> dict[str, Any]:
+        number = state["number"]
         first = len(self._programs)
         if number < first:
             return {"proposal": Proposal(number, None, (), self._programs[number], "ok")}
@@ -143,8 +145,8 @@ class SearchLoop:
             seconds=time.monotonic() - begun,
         )
 
-    def _decide(self, step: _Step) -> dict[str, Any]:
-        proposal = step["proposal"]
+    def _decide(self, state: _Step) -> dict[str, Any]:
+        proposal = state["proposal"]
         assert proposal is not None  # noqa: S101 - the node before made it
         if (known := self._journal.verdicts.get(proposal.number)) is not None:
             return {"proposal": _restore(known)}

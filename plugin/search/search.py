@@ -48,6 +48,7 @@ def search_potential(
     attempts: Attempts = "observed",
     min_attempts: int = 2,
     folds: int = 5,
+    penalties: int = 20,
     reserve: float = 0.2,
     seed: int = 0,
     config: RunnableConfig | None = None,
@@ -77,7 +78,7 @@ def search_potential(
         there: nothing that was answered is asked again, nothing judged is judged again.
     limits : Limits, optional
         Of the sandbox.
-    violation, attempts, min_attempts, folds
+    violation, attempts, min_attempts, folds, penalties
         As for `fit_explicit_potential`.
     reserve : float
         The share of the states whose moves neither fit nor choice sees, from 0 to below 1: the
@@ -117,13 +118,13 @@ def search_potential(
     check_violation_function(violation)
     kernel = _kernel(counts, attempts, min_attempts)
     limits = limits if limits is not None else Limits()
-    judge = Judge(kernel, violation, folds=folds, reserve=reserve, seed=seed, limits=limits)
+    measure = {"folds": folds, "penalties": penalties, "seed": seed}
+    judge = Judge(kernel, violation, **measure, reserve=reserve, limits=limits)
     settings = {
+        **measure,
         "islands": islands,
         "reseed_every": reseed_every,
-        "folds": folds,
         "reserve": reserve,
-        "seed": seed,
         "violation": repr(violation),
         "programs": list(programs),
         "kernel": _digest(kernel),

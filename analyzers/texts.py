@@ -126,9 +126,11 @@ class EmbeddingFeatures:
         rows: list[dict[str, float]] = []
         for first in range(0, len(states), self.batch):
             texts = list(states[first : first + self.batch])
-            for vector in self._vectors(texts):
-                rows.append({f"{self.prefix} {i}": float(x) for i, x in enumerate(vector)})
+            rows.extend(map(self._named, self._vectors(texts)))
         return rows
+
+    def _named(self, vector: Sequence[float]) -> dict[str, float]:
+        return {f"{self.prefix} {i}": float(x) for i, x in enumerate(vector)}
 
     def _vectors(self, texts: list[str]) -> np.ndarray[Any, Any]:
         found = self.vectors(texts)
@@ -172,7 +174,7 @@ def embedding_features(
     >>> features("abc")
     {'embedding 0': 3.0, 'embedding 1': 1.0}
     """
-    vectors = getattr(embeddings, "embed_documents", embeddings)
+    vectors: Any = getattr(embeddings, "embed_documents", embeddings)
     if not callable(vectors):
         raise InvalidInputError(
             f"embeddings={embeddings!r}; allowed is a model with embed_documents(texts), as "
