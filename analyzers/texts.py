@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def embedding_features(
     >>> features("abc")
     {'embedding 0': 3.0, 'embedding 1': 1.0}
     """
-    vectors: Any = getattr(embeddings, "embed_documents", embeddings)
+    vectors = getattr(embeddings, "embed_documents", embeddings)
     if not callable(vectors):
         raise InvalidInputError(
             f"embeddings={embeddings!r}; allowed is a model with embed_documents(texts), as "
@@ -182,4 +182,4 @@ def embedding_features(
         )
     if batch < 1:
         raise InvalidInputError(f"batch={batch!r}; a batch has at least one text")
-    return EmbeddingFeatures(vectors, prefix, batch)
+    return EmbeddingFeatures(cast("Vectors", vectors), prefix, batch)

@@ -28,10 +28,10 @@ def no_packages(monkeypatch):
 def planted(count, seed=0):
     """A kernel whose potential is the number of letters `a`, and nothing else."""
     rng = np.random.default_rng(seed)
-    drawn = {"".join(rng.choice(list("abcde"), 6)) for _ in range(2 * count)}
+    drawn = {"".join(rng.choice(list("abcde"), rng.integers(3, 8))) for _ in range(2 * count)}
     states = tuple(sorted(drawn)[:count])
     values = np.array([2.0 * state.count("a") for state in states])
-    near = rng.random((count, count)) < 0.3
+    near = rng.random((count, count)) < 0.1
     rates = np.exp((values[:, None] - values[None, :]) / 2) * (near | near.T)
     np.fill_diagonal(rates, 0)
     return Kernel.from_matrix(0.9 * rates / rates.sum(axis=1, keepdims=True).max(), states)
@@ -58,7 +58,7 @@ def test_a_feature_that_makes_the_potential_predicts_words_never_seen():
     wrong, _ = explicit.judge_new_states(kernel, [lambda s: {s: 1, s[0]: 1}], seed=0)
     assert max(right) < 0.95
     assert np.mean(wrong) > 0.99
-    assert all(score.down > 0 == score.up for score in scores)
+    assert sum(score.down for score in scores) > 3 * sum(score.up for score in scores)
 
 
 def test_the_stand_in_offers_programs_that_run_and_one_that_is_refused():
@@ -71,11 +71,11 @@ def test_the_stand_in_offers_programs_that_run_and_one_that_is_refused():
 def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, tmp_path, capsys):
     kernel, rng, walk = planted(30), np.random.default_rng(2), tmp_path / "walk.jsonl"
     rows = kernel.probabilities.toarray()
-    rows /= rows.sum(axis=1, keepdims=True)
+    np.fill_diagonal(rows, 1 - rows.sum(axis=1))
     lines = [
         {"trajectory": "t", "step": k, "source": kernel.states[i], "target": kernel.states[j]}
         for i, row in enumerate(rows)
-        for k, j in enumerate(rng.choice(len(row), 30, p=row))
+        for k, j in enumerate(rng.choice(len(row), 60, p=row))
     ]
     walk.write_text("\n".join(map(json.dumps, lines)))
     explicit.main(["--walk", str(walk), "--least", "5", "--rounds", "1"])
@@ -85,4 +85,5 @@ def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, tm
     table = {line.split("  ")[0].strip(): line.split() for line in printed.splitlines()}
     assert table["the paper's agent"][-3:] == ["69.56", "25.83", "4.62"]
     letters = next(line for line in printed.splitlines() if line.startswith("letters and pairs"))
-    assert float(letters.split()[3]) > 75  # down: the letters make this potential
+    down, up, _ = map(float, letters.split()[3:])
+    assert down > 2 * up  # the letters make this potential

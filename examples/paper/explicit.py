@@ -13,6 +13,7 @@ few programs written by hand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from detailed_balance.analyzers import (
     score_directionality,
     text_features,
 )
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.features import FeatureFunction
 from detailed_balance.analyzers.lasso import ActionProblem, fit_path
 from detailed_balance.paper.console import choose_model, make_parser, show_table
@@ -203,7 +204,8 @@ def judge_new_states(
             there = _within(kernel, new)
             table = make_features(there.states, features, names=fit.names)
             actions.append(ActionProblem.of(there, table.values, fit.violation).action(fit.theta))
-            scores.append(score_directionality(there, table.values @ fit.theta))
+            with suppress(InsufficientDataError):  # no move within this half is probable
+                scores.append(score_directionality(there, table.values @ fit.theta))
     return actions, scores
 
 
@@ -259,8 +261,8 @@ def show_new_states(kernel: Kernel, families: dict[str, list[FeatureFunction]], 
     rows = []
     for name, features in {**families, "all": every}.items():
         actions, scores = judge_new_states(kernel, features, seed)
-        ways = np.sum([(score.down, score.up, score.flat) for score in scores], axis=0)
-        shares = map(_percent, 100 * ways / ways.sum())
+        ways = np.array([(score.down, score.up, score.flat) for score in scores]).reshape(-1, 3)
+        shares = map(_percent, 100 * ways.sum(axis=0) / max(ways.sum(), 1))
         rows.append((name, f"{np.mean(actions):.3f}", f"{np.std(actions):.3f}", *shares))
     columns = ["potential", "action", "spread", "down", "up", "flat"]
     show_table("Moves within the half of the states that no fit had seen", columns, rows)
