@@ -68,6 +68,7 @@ class Judge:
     ) -> None:
         self.kernel, self.limits = kernel, limits
         self._violation = violation
+        self._best: tuple[Proposal, _Known] | None = None
         self._fit_options: dict[str, Any] = {
             "violation": violation,
             "folds": folds,
@@ -96,13 +97,18 @@ class Judge:
         if run.features is not None:
             known = _Known(dict(zip(states, run.features, strict=True)))
             judged = self._score(judged, known)
+            if self._best is None or judged.rank < self._best[0].rank:
+                self._best = judged, known
         return replace(judged, seconds=time.monotonic() - begun)
 
     def finish(self, program: str) -> tuple[ExplicitPotential, float]:
         """Fit a program to all moves; return the action of the reserved ones without them, too."""
         sandboxed = SandboxedFeatures(program, self.limits)
-        rows = sandboxed.for_states(self.kernel.states)
-        known = _Known(dict(zip(self.kernel.states, rows, strict=True)))
+        if self._best is not None and self._best[0].program == program:
+            known = self._best[1]
+        else:  # it was judged before the search was cut
+            rows = sandboxed.for_states(self.kernel.states)
+            known = _Known(dict(zip(self.kernel.states, rows, strict=True)))
         potential = replace(self._fit(self.kernel, known), features=sandboxed)
         return potential, self._reserved_action(known)
 

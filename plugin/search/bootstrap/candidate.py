@@ -32,8 +32,8 @@ import unicodedata
 import warnings
 
 _MODULES = (collections, functools, itertools, math, re, statistics, string, unicodedata)
-# Each of these reaches attributes by a name that is data, past the check of the syntax.
-_WITHHELD = {"Formatter", "Template", "update_wrapper", "wraps", "namedtuple", "singledispatch"}
+# These reach attributes by a name that is data, past the check of the syntax, or look at frames.
+_WITHHELD = {"Formatter", "update_wrapper", "wraps", "singledispatch", "namedtuple"}
 _BUILTINS = (
     *("True", "False", "None", "Ellipsis", "NotImplemented", "__build_class__", "__name__"),
     *("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set"),
