@@ -28,7 +28,7 @@ NONSENSE = "def features(state): return {'b less c': state.count('b') - state.co
 ROUGH = "def features(state): return {'a': state.count('a')}"
 GOOD = "def features(state): return {'a': state.count('a'), 'e': state.count('e')}"
 LOOP = "def features(state):\n    while True: pass"
-QUICK = Limits(wall_seconds=5)
+QUICK = Limits(wall_seconds=30)
 
 
 def fenced(program):
@@ -151,7 +151,7 @@ def test_whatever_goes_wrong_is_logged_and_the_search_goes_on(kernel, tmp_path):
         fenced(LOOP),
         fenced(GOOD),
     ]
-    limits = Limits(wall_seconds=1, memory_bytes=256 * 2**20)
+    limits = Limits(wall_seconds=30, cpu_seconds=1, memory_bytes=256 * 2**20)
     found = search_potential(
         kernel,
         Script(*answers).model,
@@ -160,6 +160,7 @@ def test_whatever_goes_wrong_is_logged_and_the_search_goes_on(kernel, tmp_path):
         programs=[NONSENSE],
         log=log,
         limits=limits,
+        penalties=4,
     )
     expected = ["no answer", "no program", "refused", "memory", "error", "invalid", "unfit"]
     assert statuses(found) == ["ok", *expected, "repeated", "time", "ok"]
