@@ -81,6 +81,11 @@ if TYPE_CHECKING:
         stationary_distribution,
     )
     from detailed_balance.analyzers.step_limit import StepLimit, suggest_step_limit
+    from detailed_balance.analyzers.texts import (
+        embedding_features,
+        frequency_features,
+        text_features,
+    )
     from detailed_balance.analyzers.trajectory import Outcome, Trajectory
     from detailed_balance.analyzers.violation import Violation
     from detailed_balance.analyzers.voting import (
@@ -153,6 +158,7 @@ __all__ = [
     "compare_kernels",
     "compare_potentials",
     "compare_runs",
+    "embedding_features",
     "entropy_production",
     "estimate_kernel",
     "estimate_potential",
@@ -164,6 +170,7 @@ __all__ = [
     "fit_explicit_potential",
     "fit_spread",
     "forecast_outcome",
+    "frequency_features",
     "hodge_decomposition",
     "locate_loops",
     "majority_vote_kernel",
@@ -178,6 +185,7 @@ __all__ = [
     "score_directionality",
     "stationary_distribution",
     "suggest_step_limit",
+    "text_features",
     "unseen_bound",
 ]
 
@@ -244,6 +252,7 @@ _HOMES = {
     ),
     "stationary": ("StationaryDistribution", "stationary_distribution"),
     "step_limit": ("StepLimit", "suggest_step_limit"),
+    "texts": ("embedding_features", "frequency_features", "text_features"),
     "trajectory": ("Outcome", "Trajectory"),
     "violation": ("Violation",),
     "voting": ("majority_vote_kernel",),

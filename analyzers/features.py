@@ -56,6 +56,7 @@ def make_features(
         The states.
     features : callable or several
         Each from a state to a mapping of name to number; of two with the same name the last counts.
+        One that has a method ``for_states``, from states to a mapping each, is asked once.
     names : sequence of str, optional
         The features to keep; by default those that `min_states` states or more have.
     min_states : int
@@ -73,7 +74,8 @@ def make_features(
     (('length',), [[2.0], [1.0]])
     """
     functions = [features] if callable(features) else list(features)
-    rows = [_evaluate(functions, state) for state in states]
+    columns = [_evaluate(function, states) for function in functions]
+    rows = [_merge(state, parts) for state, *parts in zip(states, *columns, strict=True)]
     if names is None:
         seen = Counter(name for row in rows for name, value in row.items() if value)
         names = sorted(name for name, count in seen.items() if count >= min_states)
@@ -81,18 +83,28 @@ def make_features(
     return FeatureTable(tuple(states), tuple(names), values.reshape(len(rows), len(names)))
 
 
-def _evaluate(functions: list[FeatureFunction], state: str) -> dict[str, float]:
-    row: dict[str, float] = {}
-    for function in functions:
-        try:
-            found = {str(name): float(value) for name, value in function(state).items()}
-        except Exception as error:
-            raise InvalidInputError(
-                f"the features of state {state[:80]!r} cannot be computed "
-                f"({type(error).__name__}: {error}); a feature function maps a str to numbers "
-                "by name"
-            ) from error
-        row.update(found)
+def _evaluate(function: FeatureFunction, states: Sequence[str]) -> Sequence[Mapping[str, float]]:
+    """Return the features of each state; a function that takes many at once is asked once."""
+    together = getattr(function, "for_states", None)
+    if together is None:
+        return [_evaluate_one(function, state) for state in states]
+    found: Sequence[Mapping[str, float]] = together(states)
+    return found
+
+
+def _evaluate_one(function: FeatureFunction, state: str) -> dict[str, float]:
+    try:
+        return {str(name): float(value) for name, value in function(state).items()}
+    except Exception as error:
+        raise InvalidInputError(
+            f"the features of state {state[:80]!r} cannot be computed "
+            f"({type(error).__name__}: {error}); a feature function maps a str to numbers "
+            "by name"
+        ) from error
+
+
+def _merge(state: str, parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    row = {name: value for part in parts for name, value in part.items()}
     if bad := [name for name, value in row.items() if not np.isfinite(value)]:
         raise InvalidInputError(f"feature {bad[0]!r} of state {state[:80]!r} is {row[bad[0]]!r}")
     return row

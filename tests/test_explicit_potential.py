@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -67,6 +67,7 @@ def test_one_feature_for_each_state_gives_the_free_potential(violation):
     assert theta - theta.min() == pytest.approx(free.values, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.8))
 def test_the_penalised_minimum_is_that_of_a_bounded_solver(seed, share):
     rng = np.random.default_rng(seed)
@@ -174,6 +175,7 @@ def test_ngrams_know_the_ends_of_a_text():
     }
 
 
+@settings(deadline=None)
 @given(state=st.text(max_size=60))
 def test_any_text_has_features(state):
     table = make_features([state, "x"], [ngrams(2), expression_features])
