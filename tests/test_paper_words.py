@@ -348,9 +348,12 @@ def test_a_journal_line_that_was_cut_short_is_passed_over(tmp_path):
     path = tmp_path / "words.jsonl"
     with TransitionStore("sqlite://") as store:
         tally = ask(LexiconChatModel(), store, WordPlan("TURKEY", 40), journal=path)
-    with path.open("a") as file:
-        file.write('{"source": "TUR')
-    assert read_journal(path) == tally
+        with path.open("a") as file:
+            file.write('\n{"source": "TUR')
+        assert read_journal(path) == tally
+        assert tally.questions == 40
+        assert ask(LexiconChatModel(), store, WordPlan("TURKEY", 60), journal=path).questions == 60
+    assert read_journal(path).questions == 60
 
 
 # The tables.
