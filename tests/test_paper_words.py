@@ -348,9 +348,12 @@ def test_a_journal_line_that_was_cut_short_is_passed_over(tmp_path):
     path = tmp_path / "words.jsonl"
     with TransitionStore("sqlite://") as store:
         tally = ask(LexiconChatModel(), store, WordPlan("TURKEY", 40), journal=path)
-    with path.open("a") as file:
-        file.write('{"source": "TUR')
-    assert read_journal(path) == tally
+        with path.open("a") as file:
+            file.write('\n{"source": "TUR')
+        assert read_journal(path) == tally
+        assert tally.questions == 40
+        assert ask(LexiconChatModel(), store, WordPlan("TURKEY", 60), journal=path).questions == 60
+    assert read_journal(path).questions == 60
 
 
 # The tables.
@@ -555,6 +558,21 @@ def test_the_script_prints_draws_and_goes_on(tmp_path, capsys):
     figures = {path.name for path in (tmp_path / "figures").glob("*.png")}
     kinds = ("pairs", "loops", "landscape")
     assert figures == {f"{name}-{kind}.png" for name in ("claude", "lexicon") for kind in kinds}
+
+
+def test_any_model_and_any_sum_can_be_asked(tmp_path, monkeypatch, capsys):
+    after = {"ABC": "CAB", "CAB": "BCA", "BCA": "ABC"}
+    usage = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010}
+    model = ScriptedModel(reply=lambda word: AIMessage(after[word], usage_metadata=usage))
+    monkeypatch.setattr(words, "choose_model", lambda *_: model)
+    command = ["--model", "some:model", "--target", "6", "--start", "abc", "--probes", "90"]
+    words.main([*command, "--prices", "1", "10", "--output", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "90,000 + 900 tokens, cost 0.099" in printed
+    assert "BCA" in printed
+    result = json.loads((tmp_path / "words.json").read_text())["model"]
+    assert set(result["potential"]["states"]["state"]) == set(after)
+    assert [set(found["loop"]) for found in result["balance"]["violations"]] == [set(after)]
 
 
 def test_a_vocabulary_keeps_the_words_of_the_right_sum(tmp_path):

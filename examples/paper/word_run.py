@@ -139,7 +139,8 @@ class _Notes:
         if answer.word is not None:
             self.recorded.find(answer.word)
         if self.file is not None:
-            self.file.write(json.dumps(asdict(answer)) + "\n")
+            # The line end comes first: a line that a kill cuts short must not spoil the next one.
+            self.file.write("\n" + json.dumps(asdict(answer)))
             self.file.flush()
         self.asked += 1
         self.progress(self.recorded.questions.total() + self.asked, self.tally)

@@ -16,7 +16,6 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,6 +45,8 @@ __all__ = ["main"]
 
 SHOWN = 20
 """Of more words the ones asked about most are printed."""
+
+_TASK = WordTask()
 
 _Result: TypeAlias = dict[str, Any]
 
@@ -105,8 +106,11 @@ def _record(make: Callable[[int], BaseChatModel], plan: WordPlan, options: Names
     )
 
 
-def _plan(options: Namespace, model: str, start: str, probes: int) -> WordPlan:
-    return WordPlan(start, options.probes or probes, options.mode, seed=options.seed, model=model)
+def _plan(
+    options: Namespace, model: str, start: str, probes: int, task: WordTask = _TASK
+) -> WordPlan:
+    asked = probes if options.probes is None else options.probes
+    return WordPlan(start, asked, options.mode, task, model, options.seed)
 
 
 def _play_table(name: str, table_name: TableName, probes: int, options: Namespace) -> _Result:
@@ -151,7 +155,7 @@ def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Nam
 def _ask_model(options: Namespace) -> _Result:
     vocabulary = read_vocabulary(options.vocabulary, options.target)
     task = WordTask(options.target, vocabulary)
-    plan = replace(_plan(options, options.model, options.start.upper(), 20_000), task=task)
+    plan = _plan(options, options.model, options.start.upper(), 20_000, task)
     model = choose_model(options.model, TableChatModel)
     recording = _record(lambda recorded: model, plan, options)
     potential = estimate_potential(recording.counts)
@@ -164,7 +168,7 @@ def _ask_model(options: Namespace) -> _Result:
     balance = summarize_balance(recording.counts, potential)
     show_table(f"{name}: detailed balance", ("", "value"), _balance_rows(balance))
     _draw("model", recording, options)
-    return {"potential": potential, "balance": balance, "tally": recording.tally}
+    return {"potential": potential.to_dict(), "balance": balance, "tally": recording.tally}
 
 
 def _balance_rows(balance: BalanceSummary) -> list[tuple[str, str]]:
