@@ -255,14 +255,14 @@ async def explore(
             recorded.add(thread, after["expression"], left)
             progress()
 
+    tasks = [asyncio.create_task(work()) for _ in range(max_concurrency)]
     try:
-        async with asyncio.TaskGroup() as group:  # where one fails the others are cancelled
-            for _ in range(max_concurrency):
-                group.create_task(work())
-    except* DetailedBalanceError as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        handler.close()
+        await asyncio.gather(*tasks)
+    finally:  # where one fails the others stop
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        handler.flush()
 
 
 def give_up(tally: Tally, last: str, most: int = 20) -> None:

@@ -225,14 +225,14 @@ def _normalise(node: Node) -> Node:
 
 def _sum(terms: Iterable[Node]) -> Node:
     flat = _flatten("+", terms)
-    return Node("+", flat) if len(flat) > 1 else flat[0]
+    return flat[0] if len(flat) == 1 else Node("+", flat)
 
 
 def _product(factors: Iterable[Node]) -> Node:
     signed = [_split_sign(factor) for factor in factors]
     flat = _flatten("*", (factor for _, factor in signed))
     flat = tuple(factor for factor in flat if factor != _ONE) or (_ONE,)
-    product = Node("*", flat) if len(flat) > 1 else flat[0]
+    product = flat[0] if len(flat) == 1 else Node("*", flat)
     return _negative(product) if sum(negative for negative, _ in signed) % 2 else product
 
 

@@ -24,9 +24,9 @@ from detailed_balance.paper.grammar import ExpressionError, Node
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GrammarKernel", "Potential", "mutate", "score_potential"]
+__all__ = ["GrammarKernel", "Height", "mutate", "score_potential"]
 
-Potential: TypeAlias = Callable[[str], float]
+Height: TypeAlias = Callable[[str], float]
 """From a canonical expression to V; infinite where it may not be."""
 
 _FUNCTIONS = ("exp", "log", "sin")
@@ -76,7 +76,7 @@ def _changes(node: Node, leaves: tuple[Node, ...]) -> Iterator[Node]:
     yield from (Node(other, arguments) for other in _SWAPS.get(head, ()))
 
 
-def score_potential(fitter: Fitter, *, per_node: float = 0.5, per_decade: float = 2.0) -> Potential:
+def score_potential(fitter: Fitter, *, per_node: float = 0.5, per_decade: float = 1.5) -> Height:
     """Return V = `per_node` * complexity + `per_decade` * log10(MSE / variance of the target).
 
     The ratio counts as 1e-9 below that (a fit without error) and as 10 above (one as bad as any),
@@ -125,7 +125,7 @@ class GrammarKernel:
     def __init__(
         self,
         variables: Iterable[str],
-        potential: Potential,
+        potential: Height,
         *,
         max_complexity: int = 5,
         escape_rate: float = 0.05,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -28,11 +28,11 @@ _ASKED = re.compile(r"^Expression: (.+)$", re.MULTILINE)
 _LONGEST_ANSWER = 4_000
 
 
-class SearchState(TypedDict, total=False):
+class SearchState(TypedDict):
     """What the agent holds: an expression, its mean squared error, the questions it has left."""
 
     expression: str
-    mse: float
+    mse: NotRequired[float]
     questions: int
 
 
@@ -162,16 +162,16 @@ def build_symbolic_agent(
 
     async def ask(state: SearchState) -> dict[str, Any]:
         source = state["expression"]
-        kind, error = "failed", ""
+        fit, question = task.fitter.fit(source), task.ask(source)
         try:
-            reply = await model.ainvoke(task.ask(source))
+            reply = await model.ainvoke(question)
+        except Exception as error:  # whatever a provider raises, when its retries are used up
+            counted.add("failed")
+            give_up(counted, f"{type(error).__name__}: {error}")
+        else:
             kind = task.judge(source, reply.text)
             counted.add(kind, reply.usage_metadata)
-        except Exception as problem:  # whatever a provider raises, when its retries are used up
-            error = f"{type(problem).__name__}: {problem}"
-            counted.add(kind)
-        give_up(counted, error)
-        fit = task.read(reply.text) if kind == "move" else task.fitter.fit(source)
+            fit = task.read(reply.text) if kind == "move" else fit
         left = state["questions"] - 1
         return {"expression": fit.expression.text, "mse": fit.mse, "questions": left}
 
