@@ -244,7 +244,7 @@ def test_hostile_texts_are_refused_with_a_reason(text, message):
     assert str(refused.value).isprintable()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=400) | st.text("xyc01(+-*/. )^e", max_size=80))
 def test_any_text_is_an_expression_or_refused(text):
     try:
@@ -408,7 +408,7 @@ def test_the_kernel_obeys_detailed_balance_for_its_potential(known):
     flow = np.exp(-heights)[:, None] * rates
     np.testing.assert_allclose(flow, flow.T, rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(rates.sum(axis=1), 0.95, rtol=1e-12)
-    assert (rates >= -1e-15).all()
+    assert (rates >= 0).all()
     assert np.ptp(heights) > 2
 
 
@@ -421,14 +421,14 @@ def test_the_potential_of_the_exact_kernel_is_the_one_that_was_put_in(known):
 
 
 def test_the_chat_model_answers_by_its_kernel(known):
-    """Chi-square of 5,000 answers to one question, the refusals and the unchanged included."""
+    """Chi-square of 3,000 answers to one question, the refusals and the unchanged included."""
     _, kernel, exact = known
     model = GrammarChatModel(kernel=kernel, seed=5)
     question = [HumanMessage("Expression: exp(x)")]
-    answers = [model.invoke(question).text for _ in range(5_000)]
-    assert answers.count(REFUSAL) == pytest.approx(250, abs=4 * math.sqrt(250))
+    answers = [model.invoke(question).text for _ in range(3_000)]
+    assert answers.count(REFUSAL) == pytest.approx(150, abs=4 * math.sqrt(150))
     row = exact.probabilities.toarray()[exact.states.index("exp(x)")]
-    expected = 5_000 * row
+    expected = 3_000 * row
     seen = np.array([answers.count(state) for state in exact.states])
     assert seen[expected == 0].sum() == 0
     tested = expected > 5
@@ -447,7 +447,7 @@ def explore_all(model, fitter, plan, store, tally=None, **settings_of_run):
 @pytest.fixture(scope="module", params=["probe", "walk"])
 def run(request, known):
     fitter, kernel, exact = known
-    plan, tally = Plan("c", 4_000, request.param, {"model": "grammar"}, seed=1), Tally()
+    plan, tally = Plan("c", 2_500, request.param, {"model": "grammar"}, seed=1), Tally()
     with TransitionStore("sqlite://") as store:
         counts = explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store, tally)
         moves = list(store.read())
@@ -456,10 +456,10 @@ def run(request, known):
 
 def test_every_question_is_recorded_once_and_escapes_are_counted(run):
     counts, tally, moves, exact = run
-    assert counts.attempts.sum() == len(moves) == tally.questions == 4_000
+    assert counts.attempts.sum() == len(moves) == tally.questions == 2_500
     assert set(counts.states) <= set(exact.states)
     assert counts.escapes.sum() == tally.answers["unreadable"]
-    assert tally.answers["unreadable"] == pytest.approx(200, abs=60)
+    assert tally.answers["unreadable"] == pytest.approx(125, abs=45)
     own = int(counts.counts.diagonal().sum())
     assert own == tally.answers["unchanged"]
     assert counts.total - own == tally.answers["move"]
@@ -474,7 +474,7 @@ def test_walks_go_on_from_their_answers_and_probes_do_not(run):
         at[move.trajectory] = move.target or move.source
     assert broken == 0
     walking = str(moves[0].trajectory).startswith("walk")
-    assert len(at) == (8 if walking else 4_000)
+    assert len(at) == (8 if walking else 2_500)
 
 
 def test_the_known_potential_is_recovered_within_its_errors(run, known):
@@ -694,5 +694,5 @@ def test_pipes_of_nikuradse_can_be_fitted(capsys):
     assert fitter.fit("c").mse == pytest.approx(np.var(fitter.data.target))
     bent = fitter.fit("c + c * tanh(c * log_v_k_nu)")
     assert bent.mse < 0.5 * line.mse
-    main(["--data", str(path), "--target", "target", "--probes", "400", "--complexity", "3"])
+    main(["--data", str(path), "--target", "target", "--probes", "150", "--complexity", "2"])
     assert "The grammar's own potential" in capsys.readouterr().out

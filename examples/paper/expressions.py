@@ -153,7 +153,8 @@ def evaluate(
 
     Examples
     --------
-    >>> evaluate(parse_expression("c * x + c", ["x"]), {"x": [0.0, 2.0]}, [3.0, 1.0]).tolist()
+    >>> line = parse_expression("c + c * x", ["x"])
+    >>> evaluate(line, {"x": [0.0, 2.0]}, [1.0, 3.0]).tolist()
     [1.0, 7.0]
     """
     values = np.asarray(parameters, dtype=np.float64)

@@ -125,7 +125,7 @@ def read_tree(text: str, variables: Collection[str]) -> Node:
     >>> read_tree("-x ** 2", ["x"])  # doctest: +NORMALIZE_WHITESPACE
     Node(head='-', arguments=(Node(head='**',
          arguments=(Node(head='x', arguments=()), Node(head='2', arguments=()))),))
-    >>> read_tree("x.real", ["x"])
+    >>> read_tree("x.real", ["x"])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     detailed_balance.paper.grammar.ExpressionError: '.real' at 1 is not of the language; ...
     """

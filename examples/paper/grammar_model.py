@@ -37,7 +37,7 @@ class GrammarChatModel(BaseChatModel):
     >>> from langchain_core.messages import HumanMessage
     >>> model = GrammarChatModel(kernel=GrammarKernel(["x"], potential=len, max_complexity=2))
     >>> model.invoke([HumanMessage("Expression: exp(x)")]).text
-    'x'
+    'sin(x)'
     """
 
     kernel: GrammarKernel

@@ -36,12 +36,12 @@ _SWAPS = {"+": ("*",), "*": ("+",)} | {
 
 
 def mutate(text: str, variables: Iterable[str]) -> tuple[str, ...]:
-    """Return the expressions that one mutation leads to, sorted, without `text` itself.
+    """Return the expressions that one mutation leads to, the shortest first, without `text`.
 
     Examples
     --------
     >>> mutate("x", ["x"])
-    ('-x', '1 / x', 'c', 'c + x', 'c * x', 'exp(x)', 'log(x)', 'sin(x)', 'x + x', 'x * x')
+    ('c', '-x', '1 / x', 'c * x', 'c + x', 'x * x', 'x + x', 'exp(x)', 'log(x)', 'sin(x)')
     """
     variables = tuple(variables)
     leaves = tuple(Node(name) for name in (*variables, "c"))
@@ -178,7 +178,8 @@ class GrammarKernel:
         source = np.repeat(np.arange(len(states)), sizes)
         target = np.array([place[text] for targets, _ in rows for text in targets], dtype=np.int64)
         values = np.concatenate([probabilities for _, probabilities in rows])
-        stay = 1 - self.escape_rate - np.bincount(source, values, len(states))
+        left = 1 - self.escape_rate - np.bincount(source, values, len(states))
+        stay = np.maximum(0.0, left)  # rounding
         own = np.arange(len(states))
         everything = (
             np.concatenate([values, stay]),

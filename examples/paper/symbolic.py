@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -157,7 +158,7 @@ def _show(results: SymbolicResults) -> None:
 
 
 def _balance_rows(results: SymbolicResults) -> list[tuple[str, str]]:
-    balance, freedom = results.balance, max(results.balance.degrees_of_freedom, 1)
+    balance, freedom = results.balance, results.balance.degrees_of_freedom or math.nan
     tested, driven = results.triplets()
     return [
         ("expressions that compare: the largest component", f"{len(results.inside):,}"),

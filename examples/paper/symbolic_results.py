@@ -45,6 +45,7 @@ PUBLISHED = {
 """Of the paper's symbolic agent: its size, and the shares of its explicit potential (T > 0.05)."""
 
 _FEWEST_RANKED = 4
+_FEWEST_COMPARED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def correlate_ranks(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> RankC
     1.0
     >>> found = correlate_ranks([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5])
     >>> round(found.value, 3), round(found.low, 2), round(found.high, 2)
-    (0.829, -0.03, 0.98)
+    (0.829, -0.13, 0.99)
     """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     n = len(first)
@@ -150,8 +151,12 @@ class SymbolicResults:
         return correlate_ranks(self.heights[self.inside], sizes[self.inside])
 
     def best(self, most: int = 10) -> list[tuple[str, int, float, float, float]]:
-        """Return expression, complexity, MSE, V and its standard error, the best fit first."""
-        order = sorted(range(len(self.fits)), key=lambda i: (self.fits[i].mse, self.heights[i]))
+        """Return expression, complexity, MSE, V and its standard error, the best fit first.
+
+        Of fits that agree in four digits the one of the lowest V comes first.
+        """
+        rounded = [float(f"{fit.mse:.4g}") for fit in self.fits]
+        order = sorted(range(len(self.fits)), key=lambda i: (rounded[i], self.heights[i]))
         shown = [self.fits[i] for i in order[:most]]
         names = [fit.expression.text for fit in shown]
         errors = self.potential.standard_errors(states=names)
@@ -267,7 +272,18 @@ class Recovery:
 
 
 def recover_potential(results: SymbolicResults, truth: Height) -> Recovery:
-    """Compare the estimated potential with the true one, on the largest component."""
+    """Compare the estimated potential with the true one, on the largest component.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where that has fewer than three expressions.
+    """
+    if len(results.inside) < _FEWEST_COMPARED:
+        raise InsufficientDataError(
+            f"{len(results.inside)} expressions lead to each other and back; record more to"
+            " compare their potential"
+        )
     names = [results.potential.states[i] for i in results.inside]
     found, known = results.heights[results.inside], np.array([truth(name) for name in names])
     off = (found - found.mean()) - (known - known.mean())
