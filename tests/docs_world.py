@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from detailed_balance import Transition, TransitionStore, read_trajectories
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
 from detailed_balance.callbacks.ending import Ending
+from detailed_balance.paper.landscapes import sample, smollm2
 
 STATES = ("plan", "search", "draft", "check")
 JUNE_29, JUNE_30 = 1_751_155_200.0, 1_751_241_600.0  # of 2025
@@ -32,6 +33,12 @@ TALK = [
     {"role": "tool", "tool_call_id": "1", "name": "search", "content": "rain"},
     {"role": "assistant", "content": "Rain."},
 ]
+
+
+PROGRAM = """```python
+def features(state):
+    return {"length": float(len(state)), "letter": float("e" in state)}
+```"""
 
 
 def make_runs(count=60, seed=0):
@@ -138,6 +145,7 @@ def make_names(page):
     from agents import ScriptedModel
     from langchain.agents import create_agent
     from langchain_core.embeddings import DeterministicFakeEmbedding
+    from langchain_core.language_models import FakeListChatModel
     from langchain_core.tools import tool
 
     from detailed_balance.callbacks import TransitionCallbackHandler
@@ -165,6 +173,7 @@ def make_names(page):
     names = {
         "agent": agent,
         "model": model,
+        "chat_model": FakeListChatModel(responses=[PROGRAM]),
         "tools": [search, read],
         "create_agent": create_agent,
         "handler": handler,
@@ -182,6 +191,8 @@ def make_names(page):
         runs = read_trajectories("runs.db")
         counts = TransitionStore("sqlite:///runs.db").counts()
         names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}
+    if page == "docs/explicit.md":
+        names["counts"] = sample(smollm2(), 50)
     if page == "docs/operations.md":
         names["store"] = TransitionStore("sqlite:///runs.db")
     if page == "docs/monitor.md":

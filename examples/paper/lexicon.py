@@ -44,7 +44,7 @@ class LexiconChatModel(WordChatModel):
     it was given (Metropolis). So log T(g<-f) / T(f<-g) is exactly (V(f) - V(g)) / temperature, but
     for the loops in `driving`.
 
-    Parameters
+    Attributes
     ----------
     temperature : float
         The unit of V: beta is 1 / temperature.

@@ -94,7 +94,7 @@ def _fill_up(counts: TransitionCounts, attempts: int) -> TransitionCounts:
 class TableChatModel(WordChatModel):
     """A chat model that answers as a table says another one did.
 
-    Parameters
+    Attributes
     ----------
     table : {"claude_4", "gemini_2_5_flash"}
         The table; that of Gemini is reconstructed, see `WordTable`.
