@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.flows import Pairs
 
-__all__ = ["IncompleteSolver", "dot"]
+__all__ = ["DiagonalSolver", "IncompleteSolver", "dot"]
 
 PIVOT_SWEEPS = 4
 """So often the pivots are gone through; each sweep makes those right that lie one move deeper."""
@@ -150,6 +150,45 @@ class IncompleteSolver:
 
     def _keep_left(self, r: NDArray[np.float64]) -> None:
         self.left = np.asarray(self._lower @ r) / self._scale
+
+
+class DiagonalSolver(IncompleteSolver):
+    """The same with nothing but the diagonal, which is known at once.
+
+    Where states have many pairs each, that is all that a preconditioner can do.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.steps, self.left = 0, np.zeros(pairs.n_states)
+
+    def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
+        """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
+        self._scale = 1 / np.sqrt(degree)
+        self._upper = self.pairs.upper(stiffness)
+        self._lower = self._upper.T
+
+    def change(
+        self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
+    ) -> None:
+        """Take new weights of a few pairs, (m,) and (n,) as they all are now."""
+        self.refresh(stiffness, degree)
+
+    def _product(self, p: NDArray[np.float64], work: NDArray[np.float64]) -> NDArray[np.float64]:
+        np.multiply(self._scale, p, out=work)
+        result = self._upper @ work
+        result += self._lower @ work
+        result *= self._scale
+        return np.asarray(np.subtract(p, result, out=result))
+
+    def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return b
+
+    def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return b
+
+    def _keep_left(self, r: NDArray[np.float64]) -> None:
+        self.left = r / self._scale
 
 
 def dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

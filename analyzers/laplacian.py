@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
-from detailed_balance.analyzers.incomplete import IncompleteSolver, dot
+from detailed_balance.analyzers.incomplete import DiagonalSolver, IncompleteSolver, dot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,9 @@ DIRECT_LIMIT = 2_000
 LOOP_LIMIT = 500
 """Eliminating leaves and chains leaves two states at most for each independent loop, whatever
 the size of the graph: up to so many loops the fill of a factorisation is small."""
+
+MANY = 20
+"""Pairs for each state, on average: with more, the diagonal is as good a preconditioner as any."""
 
 SMALL = 200
 """Components up to so many states are factored: iterating, the slowest would hold up the rest."""
@@ -102,7 +105,9 @@ class LaplacianSolver:
         self._stiffness = stiffness
         self._scaled, self._fresh = False, False
         if self.method == "pcg":
-            self._incomplete = self._incomplete or IncompleteSolver(self.pairs)
+            if self._incomplete is None:
+                many = len(self.pairs) > MANY * self.pairs.n_states
+                self._incomplete = (DiagonalSolver if many else IncompleteSolver)(self.pairs)
             self._incomplete.refresh(stiffness, self.degree)
         if self._inner is not None:
             self._inner.refresh(stiffness[self._inner_pairs])

@@ -12,7 +12,13 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, pair_flows, state_flows
+from detailed_balance.analyzers.flows import (
+    Flows,
+    Pairs,
+    balanced_drops,
+    pair_flows,
+    state_flows,
+)
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
@@ -301,9 +307,7 @@ class Minimizer:
         costs less.
         """
         pairs = self.pairs
-        with np.errstate(divide="ignore"):
-            balanced = np.log(pairs.forward) - np.log(pairs.backward)
-        balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
+        balanced = balanced_drops(pairs, self.violation.beta)
         flows = pair_flows(self.violation, pairs, balanced)
         wide = is_wide(flows.stiffness)
         if wide and self.asked == "auto":
