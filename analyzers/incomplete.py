@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyamg.relaxation.relaxation import gauss_seidel
+from pyamg.amg_core import gauss_seidel
 from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
@@ -133,12 +133,14 @@ class IncompleteSolver:
 
     def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.empty_like(b)  # of a triangle, one sweep reads only what it wrote
-        gauss_seidel(self._lower, x, b, sweep="forward")
+        lower = self._lower
+        gauss_seidel(lower.indptr, lower.indices, lower.data, x, b, 0, len(x), 1)
         return x
 
     def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.empty_like(b)
-        gauss_seidel(self._upper, x, b, sweep="backward")
+        upper = self._upper
+        gauss_seidel(upper.indptr, upper.indices, upper.data, x, b, len(x) - 1, -1, -1)
         return x
 
     def _is_more_left(self, r: NDArray[np.float64], most: float) -> bool:
@@ -153,9 +155,9 @@ class IncompleteSolver:
 
 
 class DiagonalSolver(IncompleteSolver):
-    """The same with nothing but the diagonal, which is known at once.
+    """The same with nothing but the diagonal, which is at hand and costs nothing to divide by.
 
-    Where states have many pairs each, that is all that a preconditioner can do.
+    On graphs that mix fast it needs about twice the steps, each at less than half of the cost.
     """
 
     def __init__(self, pairs: Pairs) -> None:
