@@ -41,7 +41,7 @@ __all__ = ["Minimizer", "minimize_action"]
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-FAR, FEW, ROUNDS = 2e-4, 1e-3, 10
+FAR, FEW, ROUNDS = 2e-4, 3e-3, 10
 """States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
 
 MARGIN = 0.2
@@ -124,12 +124,14 @@ class Minimizer:
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
-        if initial is not None:
-            self.values, self.warm = initial.astype(np.float64), True
         if self.asked == "osborne":
+            self.values = self.values if initial is None else initial.astype(np.float64)
             self._sweep()
-        cold = self.asked != "osborne" and initial is None
-        self._look(self._guess() if cold else self._at(self.values))
+            self._look(self._at(self.values))
+        elif initial is None:
+            self._look(self._guess())
+        else:
+            self._follow(self._at(initial.astype(np.float64)))
 
     @property
     def can_reweigh(self) -> bool:
@@ -144,11 +146,25 @@ class Minimizer:
         pull = self.linear.left.copy()
         point = _Point(self.values + self.step, self.point.flows, pull, np.empty(0))
         self._change(point, which, self.pairs.some(which, data), point.values)
-        changed = [which]
-        while len(changed) <= ROUNDS and len(changed[-1]):
-            changed.append(self._relax(point))
-        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
         self.warm = True
+        self._settle(point, [which])
+
+    def _follow(self, point: _Point) -> None:
+        """Begin near the minimum; states that are far from balance are seen to first."""
+        self.warm = True
+        if not self.can_reweigh or is_wide(point.flows.stiffness):
+            self._look(point)
+            return
+        self.linear.refresh(point.flows.stiffness)
+        self._settle(point, [])
+
+    def _settle(self, point: _Point, changed: list[NDArray[Any]]) -> None:
+        """Relax states, a few times, and look at the step; some pairs have changed already."""
+        while len(changed) <= ROUNDS:
+            changed.append(self._relax(point))
+            if not len(changed[-1]):
+                break
+        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
         self._look(point, np.unique(np.concatenate(changed)))
 
     def _relax(self, point: _Point) -> NDArray[Any]:

@@ -383,6 +383,54 @@ def test_a_record_followed_in_any_order_equals_the_batch(moves):
         assert difference(live.potential.values[inside], cold.values[inside]) < 1e-6
 
 
+def assert_follows(live, cold):
+    """The same states, kernel, components and differences, in whatever order."""
+    potential = live.potential
+    assert sorted(potential.states) == sorted(cold.states)
+    assert set(potential.kernel.dropped) == set(cold.kernel.dropped)
+    place = [potential.index(state) for state in cold.states]
+    kernel = potential.kernel.probabilities[place, :][:, place]
+    assert np.array_equal(kernel.toarray(), cold.kernel.probabilities.toarray())
+    assert np.array_equal(potential.kernel.attempts[place], cold.kernel.attempts)
+    values, labels = potential.values[place], potential.components[place]
+    for component in set(cold.components):
+        inside = cold.components == component
+        assert len(set(labels[inside])) == 1
+        assert difference(values[inside], cold.values[inside]) < 1e-6
+    assert len(set(labels)) == len(set(cold.components))
+    assert potential.residual <= 1e-10
+
+
+@given(
+    moves=st.lists(st.tuples(st.integers(0, 11), st.integers(-1, 11)), max_size=40),
+    known=st.integers(2, 10),
+    enough=st.integers(0, 4),
+)
+@settings(max_examples=40, deadline=None)
+def test_states_that_come_in_any_order_are_followed_as_in_the_batch(moves, known, enough):
+    # Some states are named at first, one of them with too few attempts; -1 is an escape.
+    first = [(str(i), str((i + s) % known), 9 + i) for i in range(known) for s in (1, known - 1)]
+    first += [("0", "rare", 2), ("rare", "1", 1)]
+    live = LivePotential(TransitionCounts.from_edges(first), min_attempts=enough)
+    for k, (f, g) in enumerate(moves):
+        live.update(str(f), None if g < 0 else str(g))
+        if k % 3:
+            assert live.potential.residual <= 1e-10
+    assert_follows(live, estimate_potential(live.counts, min_attempts=enough))
+
+
+def test_a_new_state_needs_no_new_estimate_of_the_others(monkeypatch):
+    live, counts = live_and_cold([])
+    monkeypatch.setattr(live, "_estimate_afresh", None)  # it would fail
+    moves = [("3", "new", 2), ("new", "7", 1), ("new", "new", 1), ("new", "other", 2)]
+    moves += [("other", "3", 4), ("9", "late", 1)]
+    for move in moves:
+        live.update(*move)
+        assert live.potential.residual <= 1e-10
+    assert_follows(live, estimate_potential(counts + TransitionCounts.from_edges(moves)))
+    assert live.potential.kernel.dropped == ("late",)
+
+
 def test_what_a_followed_record_says_of_its_balance_is_so():
     # Small steps are not looked at one by one; what they add up to must be.
     live, _ = live_and_cold([])
