@@ -212,6 +212,15 @@ class Flows:
     stiffness: NDArray[np.float64]
     """forward K''(x) + backward K''(-x), the weights of the Hessian, a graph Laplacian."""
 
+    def imbalance(self, pairs: Pairs, pull: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(c,) array: sum |in - out| / sum (in + out) of each component; `pull` is out - in."""
+        if pairs.n_components == 1:
+            whole = np.array([2 * self.total.sum()])
+        else:
+            whole = 2 * pairs.component_sums(pairs.upper(self.total) @ np.ones(pairs.n_states))
+        sums = pairs.component_sums(np.abs(pull))
+        return np.asarray(sums / np.maximum(whole, np.finfo(float).tiny))
+
 
 def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np.float64]:
     """(length,) array: (m,) values added up by their (m,) places."""

@@ -164,7 +164,7 @@ class Minimizer:
             changed.append(self._relax(point))
             if not len(changed[-1]):
                 break
-        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
+        point.imbalance = point.flows.imbalance(self.pairs, point.pull)
         self._look(point, np.unique(np.concatenate(changed)))
 
     def _relax(self, point: _Point) -> NDArray[Any]:
@@ -286,7 +286,7 @@ class Minimizer:
         if here.step > (SHORT / beta if self.warm else self.tolerance):
             return here
         self.strain += np.sqrt(energy)  # of all steps since the flows were last evaluated
-        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * self.strain**2)
+        after = flows.imbalance(self.pairs, np.abs(self.linear.left) + beta / 2 * self.strain**2)
         share = beta * here.step / 2 + self.precision
         flow = min(here.flow, float(after.max(initial=0.0)))
         return Residuals(flow, share * here.step, share**2 * decrement)
@@ -371,7 +371,7 @@ class Minimizer:
         self.strain[:] = 0.0
         flows = state_flows(self.violation, self.pairs, values)
         pull = self.pairs.outflow(flows.net)
-        return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
+        return _Point(values, flows, pull, flows.imbalance(self.pairs, pull))
 
 
 def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
@@ -384,15 +384,6 @@ def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver 
     if method == "layers":
         return LayerSolver(pairs)
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
-
-
-def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(c,) array: sum |in - out| / sum (in + out) of each component."""
-    if pairs.n_components == 1:
-        whole = np.array([2 * flows.total.sum()])
-    else:
-        whole = 2 * pairs.component_sums(pairs.upper(flows.total) @ np.ones(pairs.n_states))
-    return np.asarray(pairs.component_sums(np.abs(pull)) / np.maximum(whole, np.finfo(float).tiny))
 
 
 def _precision(imbalance: float, floor: float) -> float:
