@@ -280,9 +280,9 @@ def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.f
     if not narrow or not isinstance(violation, Exponential | Softplus):
         return pair_flows(violation, pairs, pairs.drop(values))
     flows = _empty_flows(len(pairs))
-    put, rate = _put_softplus, beta
-    if isinstance(violation, Exponential):
-        put, rate = _put_exponential, beta / 2
+    exponential = isinstance(violation, Exponential)
+    put = _put_exponential if exponential else _put_softplus
+    rate = beta / 2 if exponential else beta
     down = np.exp((values - values.mean()) * -rate)
     up = 1 / down
     for part, first, second in pairs.blocks():
@@ -321,16 +321,16 @@ def _put_softplus(
     part: slice,
     a: NDArray[np.float64],
     b: NDArray[np.float64],
-    odds: NDArray[np.float64],
+    fall: NDArray[np.float64],
     beta: float,
 ) -> None:
-    # exp(-beta x) gives all; the results are also where it is put down on the way.
+    # The odds exp(-beta x) give all; the results are also where it is put down on the way.
     net, total, stiffness = flows.net[part], flows.total[part], flows.stiffness[part]
-    flows.action += float(a @ np.log1p(odds, out=net))
-    flows.action += float(b @ np.log1p(np.divide(1, odds, out=net), out=net))
-    there = np.add(1, odds, out=total)
+    flows.action += float(a @ np.log1p(fall, out=net))
+    flows.action += float(b @ np.log1p(np.divide(1, fall, out=net), out=net))
+    there = np.add(1, fall, out=total)
     back = np.divide(1, there, out=net)  # the share of the flow that goes back
-    np.multiply(odds, back, out=there)
+    np.multiply(fall, back, out=there)
     np.add(a, b, out=stiffness)
     for factor in (there, back, beta**2):
         stiffness *= factor
@@ -338,9 +338,9 @@ def _put_softplus(
     back *= b
     there *= beta
     back *= beta
-    np.add(there, back, out=odds)
+    np.add(there, back, out=fall)
     np.subtract(there, back, out=net)
-    total[:] = odds
+    total[:] = fall
 
 
 def _put_any(

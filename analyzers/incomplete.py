@@ -168,7 +168,7 @@ class DiagonalSolver(IncompleteSolver):
         """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
         self._scale = 1 / np.sqrt(degree)
         self._upper = self.pairs.upper(stiffness)
-        self._lower = self._upper.T
+        self._transposed = self._upper.T
 
     def change(
         self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
@@ -178,10 +178,10 @@ class DiagonalSolver(IncompleteSolver):
 
     def _product(self, p: NDArray[np.float64], work: NDArray[np.float64]) -> NDArray[np.float64]:
         np.multiply(self._scale, p, out=work)
-        result = self._upper @ work
-        result += self._lower @ work
+        result = np.asarray(self._upper @ work)
+        result += np.asarray(self._transposed @ work)
         result *= self._scale
-        return np.asarray(np.subtract(p, result, out=result))
+        return p - result
 
     def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         return b

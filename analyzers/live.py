@@ -138,7 +138,7 @@ class LivePotential:
             return None
         for state in {f: None for f, _ in moves if waiting.attempts.get(f, 0) >= self._enough}:
             attempts, links = waiting.release(state)
-            there = {components[index[g]] for _, g in links if g != state}
+            there = {components[index[str(g)]] for _, g in links if g != state}
             back = {components[index[f]] for f, _ in links if f != state}
             if there and back and (there != back or len(there) > 1):
                 return None
@@ -190,9 +190,8 @@ class LivePotential:
         sources = np.array([index[f] for f in growth.attempts], dtype=np.int64)
         attempts[sources] += list(growth.attempts.values())
         inner = [(index[f], index[str(g)], c) for (f, g), c in growth.moves.items()]
-        if growth.states:
-            self._moves.resize((len(index), len(index)))
-        self._moves = _with_entries(self._moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
+        moves = _with_rows(self._moves, len(index))
+        self._moves = _with_entries(moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
         grown = self._moves
         changed, rows = _entries_of(grown, np.unique(sources))
         if grown.nnz == kernel.probabilities.nnz:
@@ -219,6 +218,12 @@ def _with_new_states(
     new = np.zeros(n - known)
     new[two_way] = np.log(out[two_way] / into[two_way]) / beta
     return np.append(values, new)
+
+
+def _with_rows(matrix: csr_array[Any, tuple[int, int]], n: int) -> csr_array[Any, tuple[int, int]]:
+    """Add empty rows and columns up to (n, n)."""
+    starts = np.pad(matrix.indptr, (0, n - matrix.shape[0]), mode="edge")
+    return csr_array((matrix.data, matrix.indices, starts), shape=(n, n))
 
 
 def _with_entries(

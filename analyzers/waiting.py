@@ -60,11 +60,10 @@ class WaitingStates:
         self._keep(move, count)
 
     def _keep(self, move: Move, count: int) -> None:
-        if move[1] is None:
-            return
-        for state in set(move) & self.attempts.keys():
-            moves = self._moves[state]
-            moves[move] = moves.get(move, 0) + count
+        for state in dict.fromkeys(move):
+            if move[1] is not None and state in self.attempts:
+                moves = self._moves[str(state)]
+                moves[move] = moves.get(move, 0) + count
 
     def release(self, state: str) -> tuple[int, dict[Move, int]]:
         """Return the attempts of a state that waits no more, and its moves, but those to others."""
