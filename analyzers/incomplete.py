@@ -181,7 +181,7 @@ class DiagonalSolver(IncompleteSolver):
         result = np.asarray(self._upper @ work)
         result += np.asarray(self._transposed @ work)
         result *= self._scale
-        return p - result
+        return np.asarray(p - result)
 
     def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         return b

@@ -105,13 +105,13 @@ class LivePotential:
         moves, self._pending = self._pending, {}
         for move, count in moves.items():
             self._since[move] = self._since.get(move, 0) + count
-        growth = None if self._failed or not moves else self._growth(moves)
+        failed, self._failed = self._failed, True  # until the estimate is there
+        growth = None if failed or not moves else self._growth(moves)
         if growth is not None:
-            self._failed = True  # until the estimate is there
             self._estimate_again(*growth)
-        elif moves or self._failed:
+        elif moves or failed:
             self._counts, self._since = self.counts, {}
-            self._estimate_afresh(None if self._failed else self._potential)
+            self._estimate_afresh(None if failed else self._potential)
         self._failed = False
 
     def _estimate_afresh(self, initial: Potential | None) -> None:

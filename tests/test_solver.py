@@ -490,6 +490,18 @@ def test_a_new_state_needs_no_new_estimate_of_the_others(monkeypatch):
     assert live.potential.kernel.dropped == ("late",)
 
 
+def test_a_record_is_followed_on_after_an_estimate_that_failed(monkeypatch):
+    live, counts = live_and_cold([])
+    moves = [("3", "new", 2), ("new", "far", 2), ("far", "8", 2)]  # two new states in a row
+    for move in moves:
+        live.update(*move)
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "_estimate_afresh", None)
+        with pytest.raises(TypeError):
+            _ = live.potential
+    assert_follows(live, estimate_potential(counts + TransitionCounts.from_edges(moves)))
+
+
 def test_what_a_followed_record_says_of_its_balance_is_so():
     # Small steps are not looked at one by one; what they add up to must be.
     live, _ = live_and_cold([])
