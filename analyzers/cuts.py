@@ -78,8 +78,8 @@ class CutSolver:
         self._factor = cho_factor(hessian, lower=True)
         self._paths, self._crossing = paths, crossing
 
-    def solve_flow(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) array: the step of V that an (m,) net flow asks for; it is exact."""
+    def solve_flow(self, net: NDArray[np.float64], rtol: float = 0.0) -> NDArray[np.float64]:
+        """(n,) array: the step of V that an (m,) net flow asks for; exact, whatever `rtol`."""
         through = self._scale * (self._crossing.T @ net)
         return np.asarray(self._paths @ (self._scale * cho_solve(self._factor, through)))
 

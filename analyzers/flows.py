@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "add_at", "pair_flows", "ranges", "state_flows"]
+__all__ = ["Flows", "Pairs", "add_at", "balanced_drops", "pair_flows", "ranges", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -69,14 +69,15 @@ class Pairs:
         """Take the moves that stay inside a component; self-loops and zeros are left out."""
         if not matrix.has_canonical_format:
             raise ValueError("add duplicate entries up first (sum_duplicates)")
-        there = _moves(matrix, components, upper=True)
-        back = _moves(matrix, components, upper=False).T.tocsr()
-        # One addition finds the union of both patterns and keeps the two places apart.
-        union = csr_array(there + 1j * back)
-        both = np.stack([np.real(union.data), np.imag(union.data)])
-        places = both.astype(there.indices.dtype) - 1
-        first = _rows(union)
+        rows = _rows(matrix)
+        there = _moves(matrix, rows, components, matrix.indices > rows)
+        back = _moves(matrix, rows, components, matrix.indices < rows).T.tocsr()
+        # One addition finds the union of both patterns, and keeps the two places apart.
+        there.data <<= 32
+        union = csr_array(there + back)
+        places = np.stack([union.data >> 32, union.data & (2**32 - 1)]) - 1
         nothing = np.empty(0)
+        first = _rows(union)
         pattern = cls(
             union.indptr, first, union.indices, nothing, nothing, components, places, nothing
         )
@@ -89,11 +90,10 @@ class Pairs:
         minimum, and lets components many orders of magnitude apart be solved together.
         """
         # A move never seen reads the zero that is put behind the rest, at -1.
-        padded = np.append(data, 0.0)
-        forward, backward = padded[self.places[0]], padded[self.places[1]]
-        scale = 1 / self._component_means(forward + backward)
-        of_pair = scale[0] if len(scale) == 1 else scale[self.components][self.first]
-        return replace(self, forward=forward * of_pair, backward=backward * of_pair, scale=scale)
+        weights = np.append(data, 0.0).take(self.places)
+        scale = 1 / self._component_means(weights[0] + weights[1])
+        weights *= scale[0] if len(scale) == 1 else scale[self.components][self.first]
+        return replace(self, forward=weights[0], backward=weights[1], scale=scale)
 
     def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
         """Return these pairs, without `starts`, with weights of `data`, scaled as here."""
@@ -133,7 +133,8 @@ class Pairs:
         """Yield the pairs by blocks: where they are, and both states, as numpy gathers best."""
         for start in range(0, len(self), BLOCK):
             part = slice(start, start + BLOCK)
-            yield part, self.first[part].astype(np.intp), self.second[part].astype(np.intp)
+            first, second = self.first[part], self.second[part]
+            yield part, first.astype(np.intp, copy=False), second.astype(np.intp, copy=False)
 
     def upper(self, data: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
         """(n, n) csr_array: an (m,) quantity in the upper triangle."""
@@ -211,11 +212,37 @@ class Flows:
     stiffness: NDArray[np.float64]
     """forward K''(x) + backward K''(-x), the weights of the Hessian, a graph Laplacian."""
 
+    def imbalance(self, pairs: Pairs, pull: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(c,) array: sum |in - out| / sum (in + out) of each component; `pull` is out - in."""
+        if pairs.n_components == 1:
+            whole = np.array([2 * self.total.sum()])
+        else:
+            whole = 2 * pairs.component_sums(pairs.upper(self.total) @ np.ones(pairs.n_states))
+        sums = pairs.component_sums(np.abs(pull))
+        return np.asarray(sums / np.maximum(whole, np.finfo(float).tiny))
+
 
 def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np.float64]:
     """(length,) array: (m,) values added up by their (m,) places."""
     # Without any values, bincount would count in integers.
     return np.bincount(place, values, length).astype(np.float64, copy=False)
+
+
+def balanced_drops(pairs: Pairs, beta: float) -> NDArray[np.float64]:
+    """(m,) array: the drops that balance each pair by itself.
+
+    A pair seen one way has none: it takes the drop of the V that balances each state by itself.
+    """
+    both = np.flatnonzero((pairs.forward > 0) & (pairs.backward > 0))
+    if len(both) == len(pairs):
+        return np.asarray((np.log(pairs.forward) - np.log(pairs.backward)) / beta)
+    one, there, back = np.ones(pairs.n_states), *map(pairs.upper, (pairs.forward, pairs.backward))
+    tiny = np.finfo(float).tiny
+    out = np.log(np.maximum(there @ one + back.T @ one, tiny))
+    into = np.log(np.maximum(back @ one + there.T @ one, tiny))
+    drops = pairs.drop((out - into) / beta)
+    drops[both] = (np.log(pairs.forward[both]) - np.log(pairs.backward[both])) / beta
+    return drops
 
 
 def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
@@ -236,7 +263,11 @@ def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.floa
             fall = np.exp(np.clip(x * (-beta / 2), -STEEPEST / 2, STEEPEST / 2))
             _put_exponential(flows, part, a, b, fall, beta)
         elif isinstance(violation, Softplus):
-            _put_softplus(flows, part, a, b, beta * x, beta)
+            rise = -beta * x
+            cut = np.clip(rise, -STEEPEST / 2, STEEPEST / 2)
+            beyond = rise - cut
+            flows.action += float(a @ np.maximum(beyond, 0) - b @ np.minimum(beyond, 0))
+            _put_softplus(flows, part, a, b, np.exp(cut, out=cut), beta)
         else:
             _put_any(flows, part, a, b, x, violation)
     return flows
@@ -245,15 +276,19 @@ def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.floa
 def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]) -> Flows:
     """Evaluate the same at (n,) values V."""
     beta = violation.beta
-    if not isinstance(violation, Exponential) or not np.ptp(values) * beta <= NARROW:
+    narrow = not len(values) or np.ptp(values) * beta <= NARROW
+    if not narrow or not isinstance(violation, Exponential | Softplus):
         return pair_flows(violation, pairs, pairs.drop(values))
     flows = _empty_flows(len(pairs))
-    down = np.exp((values - values.mean()) * (-beta / 2))
+    exponential = isinstance(violation, Exponential)
+    put = _put_exponential if exponential else _put_softplus
+    rate = beta / 2 if exponential else beta
+    down = np.exp((values - values.mean()) * -rate)
     up = 1 / down
     for part, first, second in pairs.blocks():
         fall = down.take(first)
         fall *= up.take(second)
-        _put_exponential(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
+        put(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
     return flows
 
 
@@ -286,27 +321,26 @@ def _put_softplus(
     part: slice,
     a: NDArray[np.float64],
     b: NDArray[np.float64],
-    x: NDArray[np.float64],
+    fall: NDArray[np.float64],
     beta: float,
 ) -> None:
-    # The results are where all is put down on the way: room for more would cost more than the work.
+    # The odds exp(-beta x) give all; the results are also where it is put down on the way.
     net, total, stiffness = flows.net[part], flows.total[part], flows.stiffness[part]
-    np.negative(np.abs(x, out=total), out=total)
-    np.log1p(np.exp(total, out=total), out=net)
-    flows.action += float(np.add(a, b, out=stiffness) @ net)
-    flows.action += float(b @ np.maximum(x, 0, out=net) - a @ np.minimum(x, 0, out=net))
-    np.exp(np.clip(x, -STEEPEST / 2, STEEPEST / 2, out=total), out=total)
-    np.divide(1, np.add(1, total, out=net), out=net)  # the share that goes from first to second
-    total *= net
-    for factor in (net, total, beta**2):
+    flows.action += float(a @ np.log1p(fall, out=net))
+    flows.action += float(b @ np.log1p(np.divide(1, fall, out=net), out=net))
+    there = np.add(1, fall, out=total)
+    back = np.divide(1, there, out=net)  # the share of the flow that goes back
+    np.multiply(fall, back, out=there)
+    np.add(a, b, out=stiffness)
+    for factor in (there, back, beta**2):
         stiffness *= factor
-    net *= a
-    total *= b
-    back = total * beta
-    total += net
-    total *= beta
-    net *= beta
-    net -= back
+    there *= a
+    back *= b
+    there *= beta
+    back *= beta
+    np.add(there, back, out=fall)
+    np.subtract(there, back, out=net)
+    total[:] = fall
 
 
 def _put_any(
@@ -325,17 +359,21 @@ def _put_any(
 
 
 def _moves(
-    matrix: csr_array[Any, tuple[int, int]], components: NDArray[Any], *, upper: bool
+    matrix: csr_array[Any, tuple[int, int]],
+    rows: NDArray[Any],
+    components: NDArray[Any],
+    kept: NDArray[np.bool_],
 ) -> csr_array[Any, tuple[int, int]]:
-    """Return one triangle of the moves inside components; entries are their places plus 1."""
-    rows, columns = _rows(matrix), matrix.indices
-    kept = (columns > rows) if upper else (columns < rows)
+    """Return those of the `kept` moves inside components; entries are their places plus 1."""
     kept &= matrix.data > 0
     if components.any():
-        kept &= components[rows] == components[columns]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=matrix.shape[0]))])
-    places = np.flatnonzero(kept) + 1.0
-    return csr_array((places, columns[kept], starts.astype(columns.dtype)), shape=matrix.shape)
+        kept &= components[rows] == components[matrix.indices]
+    places = np.flatnonzero(kept)
+    # Below 2^31 moves all indices are of 32 bits, which is half to read and what scipy wants.
+    starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    columns = matrix.indices.take(places)
+    index = np.int32 if max(matrix.nnz, matrix.shape[0]) < 2**31 else np.int64
+    return csr_array((places + 1, columns.astype(index), starts.astype(index)), matrix.shape)
 
 
 def _rows(matrix: csr_array[Any, tuple[int, int]]) -> NDArray[Any]:

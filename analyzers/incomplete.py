@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyamg.relaxation.relaxation import gauss_seidel
+from pyamg.amg_core import gauss_seidel
 from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.flows import Pairs
 
-__all__ = ["IncompleteSolver", "dot"]
+__all__ = ["DiagonalSolver", "IncompleteSolver", "dot"]
 
 PIVOT_SWEEPS = 4
 """So often the pivots are gone through; each sweep makes those right that lie one move deeper."""
@@ -133,12 +133,14 @@ class IncompleteSolver:
 
     def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.empty_like(b)  # of a triangle, one sweep reads only what it wrote
-        gauss_seidel(self._lower, x, b, sweep="forward")
+        lower = self._lower
+        gauss_seidel(lower.indptr, lower.indices, lower.data, x, b, 0, len(x), 1)
         return x
 
     def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         x = np.empty_like(b)
-        gauss_seidel(self._upper, x, b, sweep="backward")
+        upper = self._upper
+        gauss_seidel(upper.indptr, upper.indices, upper.data, x, b, len(x) - 1, -1, -1)
         return x
 
     def _is_more_left(self, r: NDArray[np.float64], most: float) -> bool:
@@ -150,6 +152,45 @@ class IncompleteSolver:
 
     def _keep_left(self, r: NDArray[np.float64]) -> None:
         self.left = np.asarray(self._lower @ r) / self._scale
+
+
+class DiagonalSolver(IncompleteSolver):
+    """The same with nothing but the diagonal, which is at hand and costs nothing to divide by.
+
+    On graphs that mix fast it needs about twice the steps, each at less than half of the cost.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.steps, self.left = 0, np.zeros(pairs.n_states)
+
+    def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
+        """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
+        self._scale = 1 / np.sqrt(degree)
+        self._upper = self.pairs.upper(stiffness)
+        self._transposed = self._upper.T
+
+    def change(
+        self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
+    ) -> None:
+        """Take new weights of a few pairs, (m,) and (n,) as they all are now."""
+        self.refresh(stiffness, degree)
+
+    def _product(self, p: NDArray[np.float64], work: NDArray[np.float64]) -> NDArray[np.float64]:
+        np.multiply(self._scale, p, out=work)
+        result = np.asarray(self._upper @ work)
+        result += np.asarray(self._transposed @ work)
+        result *= self._scale
+        return np.asarray(p - result)
+
+    def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return b
+
+    def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return b
+
+    def _keep_left(self, r: NDArray[np.float64]) -> None:
+        self.left = r / self._scale
 
 
 def dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

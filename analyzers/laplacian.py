@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
-from detailed_balance.analyzers.incomplete import IncompleteSolver, dot
+from detailed_balance.analyzers.incomplete import DiagonalSolver, IncompleteSolver, dot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,16 @@ DIRECT_LIMIT = 2_000
 LOOP_LIMIT = 500
 """Eliminating leaves and chains leaves two states at most for each independent loop, whatever
 the size of the graph: up to so many loops the fill of a factorisation is small."""
+
+FEW, MANY = 2, 16
+"""With more pairs for each state the diagonal is tried as a preconditioner: the first in graphs of
+up to `CACHED` states, where a factorisation saves less than it costs; the second in any."""
+
+CACHED = 30_000
+"""Vectors of so many states stay in the cache, and more but cheaper iterations are quicker."""
+
+PACE = 3
+"""It is kept while so many iterations, or fewer, make what is left e times smaller."""
 
 SMALL = 200
 """Components up to so many states are factored: iterating, the slowest would hold up the rest."""
@@ -102,7 +112,9 @@ class LaplacianSolver:
         self._stiffness = stiffness
         self._scaled, self._fresh = False, False
         if self.method == "pcg":
-            self._incomplete = self._incomplete or IncompleteSolver(self.pairs)
+            if self._incomplete is None:
+                plain = self._may_change and _suits_diagonal(self.pairs)
+                self._incomplete = (DiagonalSolver if plain else IncompleteSolver)(self.pairs)
             self._incomplete.refresh(stiffness, self.degree)
         if self._inner is not None:
             self._inner.refresh(stiffness[self._inner_pairs])
@@ -137,17 +149,29 @@ class LaplacianSolver:
 
     def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         if self.method == "pcg":
-            assert self._incomplete is not None  # noqa: S101 - for the type checkers
+            if isinstance(self._incomplete, DiagonalSolver):
+                x, done = self._iterate_plainly(b, rtol, 5 + int(PACE * np.log(1 / rtol)))
+                if done:
+                    return x
+                self._incomplete = IncompleteSolver(self.pairs)
+                self._incomplete.refresh(self._stiffness, self.degree)
             limit = self._patience if self._may_change else 100 * self._patience
-            x, done = self._incomplete.solve(b, rtol, limit, self._most)
-            self.iterations += self._incomplete.steps
-            self.left = self._incomplete.left
+            x, done = self._iterate_plainly(b, rtol, limit)
             if done or not self._may_change:
                 return x
             self.method, self._incomplete = self._better_method(), None
         if not self._scaled:
             self._scale_to_one()
         return self._scale * self._solve_strongly(b * self._scale, rtol)
+
+    def _iterate_plainly(
+        self, b: NDArray[np.float64], rtol: float, limit: int
+    ) -> tuple[NDArray[np.float64], bool]:
+        assert self._incomplete is not None  # noqa: S101 - for the type checkers
+        x, done = self._incomplete.solve(b, rtol, limit, self._most)
+        self.iterations += self._incomplete.steps
+        self.left = self._incomplete.left
+        return x, done
 
     def _scale_to_one(self) -> None:
         """Scale H to a diagonal of 1: so weights many orders of magnitude apart lose no digits."""
@@ -281,6 +305,10 @@ class LaplacianSolver:
         )
         cycle = hierarchy.aspreconditioner()
         return lambda r: np.asarray(cycle @ r)
+
+
+def _suits_diagonal(pairs: Pairs) -> bool:
+    return len(pairs) > (FEW if pairs.n_states <= CACHED else MANY) * pairs.n_states
 
 
 def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray[Any]:

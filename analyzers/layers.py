@@ -23,7 +23,7 @@ NEARLY = 0.02
 """Where no weight changed by a larger share, the layers are kept."""
 
 PRECISION, SWEEPS = 1e-9, 2
-"""How exactly each layer is solved, and how often all of them are, one after the other."""
+"""How exactly each layer is solved at best, and how often all are, one after the other."""
 
 PATIENCE = 4_000
 """Plain iterations in a layer before a factorisation is made: wide weights fill it in."""
@@ -69,12 +69,12 @@ class LayerSolver:
             links = csr_array((np.ones(len(tied)), ends), shape=shape)
             clusters = connected_components(links, directed=False)[1]
 
-    def solve_flow(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) array: the step of V that an (m,) net flow asks for."""
+    def solve_flow(self, net: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
+        """(n,) array: the step of V that an (m,) net flow asks for, about right to `rtol`."""
         step = np.zeros(self.pairs.n_states)
         for layer in SWEEPS * self._layers:
             rest = net[layer.crossing] - self._stiffness[layer.crossing] * layer.drop(step)
-            step += layer.solve(rest)
+            step += layer.solve(rest, max(STRIDE * rtol, PRECISION))
         self.left = self.pairs.outflow(net - self._stiffness * self.pairs.drop(step))
         self.iterations = sum(layer.solver.iterations for layer in self._layers)
         return step
@@ -107,7 +107,7 @@ class _Layer:
     def drop(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(values[self.ends[0]] - values[self.ends[1]])
 
-    def solve(self, net: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(self, net: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
         n = self.solver.pairs.n_states
         pull = add_at(self.one, net, n) - add_at(self.other, net, n)
-        return np.asarray(self.solver.solve(self.scale * pull, PRECISION)[self.clusters])
+        return np.asarray(self.solver.solve(self.scale * pull, rtol)[self.clusters])

@@ -12,8 +12,10 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.flows import Pairs, ranges
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.osborne import WIDEST
 from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
 from detailed_balance.analyzers.solver import Minimizer
+from detailed_balance.analyzers.waiting import Growth, Move, WaitingStates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +30,9 @@ class LivePotential:
 
     New moves between states of one component leave the components and the list of pairs as they
     are, up to a few insertions, and V close to where it was; so does any move that was seen
-    before. Anything else (a new state, the first move between two components, a state that now
-    has enough attempts) is estimated afresh, from the last V.
+    before, and so does a new state whose moves begin and end in one component: once it has enough
+    attempts it is put behind the others, and begins at its own balance. Anything else, which may
+    merge components, is estimated afresh, from the last V.
 
     Parameters
     ----------
@@ -66,9 +69,10 @@ class LivePotential:
             "min_attempts": min_attempts,
             "tolerance": tolerance,
         }
+        self._enough = max(min_attempts, 1)
         self._counts = counts.without_boundaries()
-        self._pending: dict[tuple[str, str | None], int] = {}
-        self._since: dict[tuple[str, str | None], int] = {}
+        self._pending: dict[Move, int] = {}
+        self._since: dict[Move, int] = {}
         self._failed = False
         self._search: Minimizer | None = None
         self._estimate_afresh(None)
@@ -99,76 +103,95 @@ class LivePotential:
 
     def _absorb(self) -> None:
         moves, self._pending = self._pending, {}
-        familiar = self._is_familiar(moves)
         for move, count in moves.items():
             self._since[move] = self._since.get(move, 0) + count
-        if self._failed or not familiar:
+        failed, self._failed = self._failed, True  # until the estimate is there
+        growth = None if failed or not moves else self._growth(moves)
+        if growth is not None:
+            self._estimate_again(*growth)
+        elif moves or failed:
             self._counts, self._since = self.counts, {}
-            self._estimate_afresh(None if self._failed else self._potential)
-        elif moves:
-            self._failed = True  # until the estimate is there
-            self._estimate_again(moves)
+            self._estimate_afresh(None if failed else self._potential)
         self._failed = False
 
     def _estimate_afresh(self, initial: Potential | None) -> None:
         potential = estimate_potential(self._counts, initial=initial, **self._settings)
         states = potential.kernel.states
         known = self._counts if states == self._counts.states else self._counts.restrict(states)
-        self._index, self._moves = known._indices, known.counts.copy()
+        self._index, self._moves = dict(known._indices), known.counts.copy()
         self._potential, self._search = potential, None
+        self._waiting = WaitingStates(self._counts, potential.kernel.dropped)
 
-    def _is_familiar(self, moves: dict[tuple[str, str | None], int]) -> bool:
-        """Return whether states are known, and moves between components were seen before."""
-        index, components = self._index, self._potential.components
-        starts, ends = self._moves.indptr, self._moves.indices
-        for source, target in moves:
-            if source not in index or (target is not None and target not in index):
-                return False
-            if target is None:
-                continue
-            f, g = index[source], index[target]
-            if components[f] != components[g] and g not in ends[starts[f] : starts[f + 1]]:
-                return False
-        return True
+    def _growth(self, moves: dict[Move, int]) -> tuple[Growth, NDArray[Any]] | None:
+        """Sort new moves out, and give new states components; None where some may merge."""
+        index, waiting, growth = self._index, self._waiting, Growth()
+        for move, count in moves.items():
+            f, g = move
+            if f in index:
+                growth.attempts[f] = growth.attempts.get(f, 0) + count
+            if f in index and g in index:
+                growth.moves[move] = count
+            elif f not in index or g is not None:
+                waiting.add(move, count, index)
+        components = self._potential.components.tolist()
+        if any(self._links_anew(f, g) for f, g in growth.moves):
+            return None
+        for state in {f: None for f, _ in moves if waiting.attempts.get(f, 0) >= self._enough}:
+            attempts, links = waiting.release(state)
+            there = {components[index[str(g)]] for _, g in links if g != state}
+            back = {components[index[f]] for f, _ in links if f != state}
+            if there and back and (there != back or len(there) > 1):
+                return None
+            components.append(there.pop() if there and back else max(components) + 1)
+            index[state] = len(index)
+            growth.attempts[state] = attempts
+            growth.moves |= links
+            growth.states.append(state)
+        return growth, np.array(components)
 
-    def _listed(self, kernel: Kernel) -> Minimizer:
+    def _links_anew(self, source: str, target: str | None) -> bool:
+        """Return whether this is the first move from one component to another."""
+        f, g = self._index[source], self._index[str(target)]
+        components, starts = self._potential.components, self._moves.indptr
+        row = self._moves.indices[starts[f] : starts[f + 1]]
+        return bool(components[f] != components[g] and g not in row)
+
+    def _listed(self, kernel: Kernel, components: NDArray[Any]) -> Minimizer:
         """List the pairs of a kernel, and where they stand in it."""
         last = self._potential
-        pairs = Pairs.from_matrix(kernel.probabilities, last.components)
+        pairs = Pairs.from_matrix(kernel.probabilities, components)
         self._pair_of = np.full(kernel.probabilities.nnz, -1)
         for places in pairs.places:
             self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
         return Minimizer(pairs, last.violation, tolerance=last.tolerance)
 
-    def _estimate_again(self, moves: dict[tuple[str, str | None], int]) -> None:
+    def _estimate_again(self, growth: Growth, components: NDArray[Any]) -> None:
         last = self._potential
-        kernel, changed = self._grown_kernel(moves)
+        kernel, changed = self._grown_kernel(growth)
         rates = kernel.probabilities
         search = self._search
-        if search is not None and search.can_reweigh and rates.nnz == len(self._pair_of):
+        listed = not growth.states and rates.nnz == last.kernel.probabilities.nnz
+        if listed and search is not None and search.can_reweigh:
             which = np.unique(self._pair_of[changed])
             which = which[which >= 0]  # without loops and moves between components
             solution = search.run(partial(search.reweigh, which, rates.data))
         else:
-            search = self._listed(kernel)
-            solution = search.run(partial(search.start, last.values))
+            search = self._listed(kernel, components)
+            values = _with_new_states(last.values, rates, last.violation.beta)
+            solution = search.run(partial(search.start, values))
         self._search, pairs = search, search.pairs
         self._potential = as_potential(solution, kernel, pairs, last.violation, last.tolerance)
 
-    def _grown_kernel(
-        self, moves: dict[tuple[str, str | None], int]
-    ) -> tuple[Kernel, NDArray[Any]]:
-        """Add moves between known states to the counts.
-
-        Returns the kernel of them all, and where its entries may have changed.
-        """
+    def _grown_kernel(self, growth: Growth) -> tuple[Kernel, NDArray[Any]]:
+        """Add to the counts; return the kernel of them all, and where entries may have changed."""
         kernel, index = self._potential.kernel, self._index
         assert kernel.attempts is not None  # noqa: S101 - for the type checkers
-        attempts = kernel.attempts.copy()
-        sources = np.array([index[f] for f, _ in moves], dtype=np.int64)
-        np.add.at(attempts, sources, list(moves.values()))
-        inner = [(index[f], index[g], c) for (f, g), c in moves.items() if g is not None]
-        self._moves = _with_entries(self._moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
+        attempts = np.append(kernel.attempts, np.zeros(len(growth.states)))
+        sources = np.array([index[f] for f in growth.attempts], dtype=np.int64)
+        attempts[sources] += list(growth.attempts.values())
+        inner = [(index[f], index[str(g)], c) for (f, g), c in growth.moves.items()]
+        moves = _with_rows(self._moves, len(index))
+        self._moves = _with_entries(moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
         grown = self._moves
         changed, rows = _entries_of(grown, np.unique(sources))
         if grown.nnz == kernel.probabilities.nnz:
@@ -177,7 +200,30 @@ class LivePotential:
         else:
             rates = np.minimum(1.0, grown.data / np.repeat(attempts, np.diff(grown.indptr)))
         matrix = csr_array((rates, grown.indices, grown.indptr), shape=grown.shape)
-        return replace(kernel, probabilities=matrix, attempts=attempts), changed
+        states, dropped = kernel.states + tuple(growth.states), tuple(self._waiting.attempts)
+        kernel = replace(kernel, states=states, probabilities=matrix, attempts=attempts)
+        return replace(kernel, dropped=dropped), changed
+
+
+def _with_new_states(
+    values: NDArray[np.float64], rates: csr_array[Any, tuple[int, int]], beta: float
+) -> NDArray[np.float64]:
+    """(n,) array: V of all states, of which the last balance by themselves (see `osborne`)."""
+    known, n = len(values), rates.shape[0]
+    if known == n:
+        return values
+    up = np.exp(np.clip(beta * values / 2, -WIDEST, WIDEST))
+    out, into = rates[known:, :known] @ up, rates[:known, known:].T @ (1 / up)
+    two_way = (out > 0) & (into > 0)
+    new = np.zeros(n - known)
+    new[two_way] = np.log(out[two_way] / into[two_way]) / beta
+    return np.append(values, new)
+
+
+def _with_rows(matrix: csr_array[Any, tuple[int, int]], n: int) -> csr_array[Any, tuple[int, int]]:
+    """Add empty rows and columns up to (n, n)."""
+    starts = np.pad(matrix.indptr, (0, n - matrix.shape[0]), mode="edge")
+    return csr_array((matrix.data, matrix.indices, starts), shape=(n, n))
 
 
 def _with_entries(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.flows import Pairs
 
-__all__ = ["PATIENCE", "balance_by_sweeps"]
+__all__ = ["PATIENCE", "WIDEST", "balance_by_sweeps"]
 
 PATIENCE = 50
 """In so many sweeps the imbalance must fall tenfold, or Newton's method takes over."""

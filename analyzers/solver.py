@@ -12,7 +12,13 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import Flows, Pairs, pair_flows, state_flows
+from detailed_balance.analyzers.flows import (
+    Flows,
+    Pairs,
+    balanced_drops,
+    pair_flows,
+    state_flows,
+)
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.osborne import balance_by_sweeps
@@ -35,7 +41,7 @@ __all__ = ["Minimizer", "minimize_action"]
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-FAR, FEW, ROUNDS = 2e-4, 1e-3, 10
+FAR, FEW, ROUNDS = 2e-4, 3e-3, 10
 """States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
 
 MARGIN = 0.2
@@ -118,12 +124,14 @@ class Minimizer:
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
         """Go to where the Newton steps begin, and look at the first."""
-        if initial is not None:
-            self.values, self.warm = initial.astype(np.float64), True
         if self.asked == "osborne":
+            self.values = self.values if initial is None else initial.astype(np.float64)
             self._sweep()
-        cold = self.asked != "osborne" and initial is None
-        self._look(self._guess() if cold else self._at(self.values))
+            self._look(self._at(self.values))
+        elif initial is None:
+            self._look(self._guess())
+        else:
+            self._follow(self._at(initial.astype(np.float64)))
 
     @property
     def can_reweigh(self) -> bool:
@@ -138,11 +146,25 @@ class Minimizer:
         pull = self.linear.left.copy()
         point = _Point(self.values + self.step, self.point.flows, pull, np.empty(0))
         self._change(point, which, self.pairs.some(which, data), point.values)
-        changed = [which]
-        while len(changed) <= ROUNDS and len(changed[-1]):
-            changed.append(self._relax(point))
-        point.imbalance = _imbalance(self.pairs, point.flows, point.pull)
         self.warm = True
+        self._settle(point, [which])
+
+    def _follow(self, point: _Point) -> None:
+        """Begin near the minimum; states that are far from balance are seen to first."""
+        self.warm = True
+        if not self.can_reweigh or is_wide(point.flows.stiffness):
+            self._look(point)
+            return
+        self.linear.refresh(point.flows.stiffness)
+        self._settle(point, [])
+
+    def _settle(self, point: _Point, changed: list[NDArray[Any]]) -> None:
+        """Relax states, a few times, and look at the step; some pairs have changed already."""
+        while len(changed) <= ROUNDS:
+            changed.append(self._relax(point))
+            if not len(changed[-1]):
+                break
+        point.imbalance = point.flows.imbalance(self.pairs, point.pull)
         self._look(point, np.unique(np.concatenate(changed)))
 
     def _relax(self, point: _Point) -> NDArray[Any]:
@@ -248,7 +270,10 @@ class Minimizer:
     ) -> NDArray[np.float64]:
         if isinstance(self.linear, LaplacianSolver):
             return self.linear.solve(pull, precision, in_sum=self.warm)
-        return self.linear.solve_flow(net)
+        # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
+        # imbalance does not say how far it is: weak pairs hardly show in it.
+        away = self.violation.beta * self.residuals.step
+        return self.linear.solve_flow(net, float(np.clip(away**2, 1e-7, 0.1)))
 
     def _measure(self) -> Residuals:
         """Say how far the minimum is; where the step is short, how far it is behind the step.
@@ -264,7 +289,7 @@ class Minimizer:
         if here.step > (SHORT / beta if self.warm else self.tolerance):
             return here
         self.strain += np.sqrt(energy)  # of all steps since the flows were last evaluated
-        after = _imbalance(self.pairs, flows, np.abs(self.linear.left) + beta / 2 * self.strain**2)
+        after = flows.imbalance(self.pairs, np.abs(self.linear.left) + beta / 2 * self.strain**2)
         share = beta * here.step / 2 + self.precision
         flow = min(here.flow, float(after.max(initial=0.0)))
         return Residuals(flow, share * here.step, share**2 * decrement)
@@ -301,9 +326,7 @@ class Minimizer:
         costs less.
         """
         pairs = self.pairs
-        with np.errstate(divide="ignore"):
-            balanced = np.log(pairs.forward) - np.log(pairs.backward)
-        balanced = np.where(np.isfinite(balanced), balanced, 0.0) / self.violation.beta
+        balanced = balanced_drops(pairs, self.violation.beta)
         flows = pair_flows(self.violation, pairs, balanced)
         wide = is_wide(flows.stiffness)
         if wide and self.asked == "auto":
@@ -351,7 +374,7 @@ class Minimizer:
         self.strain[:] = 0.0
         flows = state_flows(self.violation, self.pairs, values)
         pull = self.pairs.outflow(flows.net)
-        return _Point(values, flows, pull, _imbalance(self.pairs, flows, pull))
+        return _Point(values, flows, pull, flows.imbalance(self.pairs, pull))
 
 
 def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
@@ -364,15 +387,6 @@ def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver 
     if method == "layers":
         return LayerSolver(pairs)
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
-
-
-def _imbalance(pairs: Pairs, flows: Flows, pull: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(c,) array: sum |in - out| / sum (in + out) of each component."""
-    if pairs.n_components == 1:
-        whole = np.array([2 * flows.total.sum()])
-    else:
-        whole = 2 * pairs.component_sums(pairs.upper(flows.total) @ np.ones(pairs.n_states))
-    return np.asarray(pairs.component_sums(np.abs(pull)) / np.maximum(whole, np.finfo(float).tiny))
 
 
 def _precision(imbalance: float, floor: float) -> float:

@@ -1,8 +1,8 @@
 """How fast, how small and how exact the potential is solved for.
 
 Run ``python benchmarks/solver.py`` for all tables, or name some of: speed, live, methods, rivals,
-accuracy, coverage, scaling. Times are ratios: ``x mv`` is the time of one product of the same CSR
-matrix with a vector, measured before and after in the same process.
+accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time of one product of the same
+CSR matrix with a vector, measured before and after in the same process.
 """
 
 from __future__ import annotations
@@ -145,22 +145,50 @@ def show_live(n: int = 100_000) -> None:
     rng = np.random.default_rng(2)
     counts = sampled(random(n, rng), rng)
     live, edges = LivePotential(counts), counts.counts.tocoo()
-    print("new transitions | live / cold | dV | r1 live | r1 cold | inner live | inner cold")
+    drawn, known = partial(rng.choice, edges.nnz), counts.states
+    print("what is new | live / cold | dV | r1 live | r1 cold | inner live | inner cold")
     for k in (1, 10, 100, 1_000):
-        ratios = []
-        for _ in range(5):
-            for e in rng.choice(edges.nnz, k):
-                live.update(counts.states[edges.row[e]], counts.states[edges.col[e]])
-            warm, found = timed(lambda: live.potential)
-            cold, known = timed(partial(estimate_potential, live.counts))
-            ratios.append(warm / cold)
-        largest = known.components == np.bincount(known.components).argmax()
-        apart = np.ptp((found.values - known.values)[largest])
-        print(
-            f"{k} | {np.median(ratios):.2f} | {apart:.0e} | {found.residual:.0e} | "
-            f"{known.residual:.0e} | {found.inner_iterations} | {known.inner_iterations}",
-            flush=True,
-        )
+        moves = [[(known[edges.row[e]], known[edges.col[e]]) for e in drawn(k)] for _ in range(5)]
+        show_followed(f"{k} transitions", live, moves)
+    ends = [tuple(known[i] for i in rng.choice(n, 2, replace=False)) for _ in range(15)]
+    show_followed("a pair of states", live, [[pair] for pair in ends[:5]])
+    show_followed("a state, one attempt", live, [[(f, f"first {f}")] for f, _ in ends[5:10]])
+    threes = [(f, f"new {f}", g) for f, g in ends[10:]]
+    show_followed("a state, two attempts", live, [[(f, s), (s, g), (s, g)] for f, s, g in threes])
+
+
+def show_followed(what: str, live: LivePotential, rounds: list[list[tuple[str, str]]]) -> None:
+    """Print one row: each round of moves is followed, and estimated from nothing."""
+    ratios = []
+    for moves in rounds:
+        for move in moves:
+            live.update(*move)
+        warm, found = timed(lambda: live.potential)
+        cold, known = timed(partial(estimate_potential, live.counts))
+        ratios.append(warm / cold)
+    largest = np.flatnonzero(known.components == np.bincount(known.components).argmax())
+    there = [found.index(known.states[i]) for i in largest]
+    apart = np.ptp(found.values[there] - known.values[largest])
+    print(
+        f"{what} | {np.median(ratios):.2f} | {apart:.0e} | {found.residual:.0e} | "
+        f"{known.residual:.0e} | {found.inner_iterations} | {known.inner_iterations}",
+        flush=True,
+    )
+
+
+def show_wide() -> None:
+    """Print what random graphs cost whose weights are wide, with noise."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from test_solver import noisy_kernel, random_pairs
+
+    print("states | orders of magnitude | s | method (steps, inner) | r1")
+    for n, orders in ((2_000, 12), (10_000, 12), (2_000, 30), (10_000, 30)):
+        rng = np.random.default_rng(0)
+        pairs = random_pairs(n, rng)
+        kernel, _ = noisy_kernel(n, pairs, rng, spread=5, noise=0.5, orders=orders)
+        took, found = timed(partial(estimate_potential, kernel))
+        steps = f"{found.method} ({found.iterations}, {found.inner_iterations})"
+        print(f"{n:,} | {orders} | {took:.1f} | {steps} | {found.residual:.0e}", flush=True)
 
 
 def show_methods(n: int = 20_000) -> None:
@@ -271,6 +299,7 @@ TABLES = {
     "methods": show_methods,
     "rivals": show_rivals,
     "accuracy": show_accuracy,
+    "wide": show_wide,
     "coverage": show_coverage,
     "scaling": show_scaling,
 }
