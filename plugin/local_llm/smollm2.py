@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
+from detailed_balance.local_llm.batch import count_shared
 from detailed_balance.local_llm.transformer import Layer, Past, Transformer
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class SmolLM2:
         self._start: int = self._tokenizer.token_to_id("<|im_start|>")
         self._end: int = self._tokenizer.token_to_id("<|im_end|>")
         self.transformer = _read_transformer(fields, reader.tensors, gguf.quants.dequantize)
+        self.context_length: int = fields["llama.context_length"]
         self._prompt: tuple[int, ...] = ()
         self._past = self.transformer.no_past()
         self._after: NDArray[np.float32] = np.empty((1, 0), dtype=np.float32)
@@ -68,6 +70,14 @@ class SmolLM2:
     def ends(self) -> tuple[int, ...]:
         """The token that ends an answer."""
         return (self._end,)
+
+    def check_length(self, tokens: int) -> None:
+        """Raise InvalidInputError where a text of so many tokens is more than the model reads."""
+        if tokens > self.context_length:
+            raise InvalidInputError(
+                f"a prompt and its answer of {tokens} tokens; this model reads at most"
+                f" {self.context_length}. Shorten the prompt, or ask for fewer tokens"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a plain text; a mark such as ``<|im_end|>`` in it stays text."""
@@ -119,7 +129,7 @@ class SmolLM2:
         if prompt == self._prompt:
             return
         # The last token is read anew in any case: its logits are wanted.
-        shared = min(_shared([prompt, self._prompt]), len(prompt) - 1)
+        shared = min(count_shared([prompt, self._prompt]), len(prompt) - 1)
         past = self._past.head(shared)
         hidden, rest = read_on(self.transformer, prompt[shared:], past)
         self._prompt, self._past = prompt, past.then(rest)
@@ -133,13 +143,6 @@ def read_on(
     new = np.array([tokens], dtype=np.int64)
     places = past.seen.shape[1] + np.arange(new.size)[None]
     return transformer.forward(new, places, [past], np.tri(new.size, dtype=bool))
-
-
-def _shared(texts: Sequence[Sequence[int]]) -> int:
-    """Return how many first tokens all of `texts` have in common."""
-    first, last = min(texts), max(texts)
-    pairs = zip(first, last, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
 
 
 def find_weights() -> Path:
