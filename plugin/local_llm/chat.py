@@ -120,7 +120,11 @@ class SmolLM2Chat(BaseChatModel):
             return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def generate(
-        self, messages: list[list[BaseMessage]], stop: list[str] | None = None, *args: Any, **kw: Any
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        *args: Any,
+        **kw: Any,
     ) -> Any:
         """Answer every list of messages, all in one batch."""
         with self._answering(messages, stop):

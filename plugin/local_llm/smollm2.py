@@ -98,8 +98,9 @@ class SmolLM2:
         strange = [role for role, _ in chat if role not in ROLES]
         if strange or not chat:
             raise InvalidInputError(
-                f"the chat has {strange[0]!r} as a role" if strange else "an empty chat"
-                f"; messages are (role, text) with a role of {', '.join(ROLES)}"
+                f"the chat has {strange[0]!r} as a role"
+                if strange
+                else f"an empty chat; messages are (role, text) with a role of {', '.join(ROLES)}"
             )
         if chat[0][0] != "system":
             chat = [("system", SYSTEM), *chat]
