@@ -369,8 +369,8 @@ def test_marks_of_the_chat_in_a_message_stay_text(chat):
 
 def test_the_handler_records_every_call_of_a_batch(chat):
     model = chat(max_tokens=4, seed=0)
-    with TransitionCallbackHandler(PromptStates()) as handler:
-        model.batch(["Hi", "Ho"], config={"callbacks": [handler]})
+    handler = TransitionCallbackHandler(PromptStates())
+    model.batch(["Hi", "Ho"], config={"callbacks": [handler]})
     assert handler.graph.snapshot().attempts.sum() == 2
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from detailed_balance.analyzers import PotentialComparison, estimate_potential
 from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.drawing import FAINT, INK, PLAIN, in_house_style, put_title
+from detailed_balance.drawing import FAINT, INK, PLAIN, in_house_style
 from detailed_balance.heatmap import plot_distances
 from detailed_balance.text import safe_text
 
@@ -62,7 +62,8 @@ def plot_against(
     for i, ax in enumerate(panels, start=1):
         _draw(ax, comparison, i, exact or {})
     verb = "differ" if comparison.rejected else "are not seen to differ"
-    put_title(panels[0], f"The potentials {verb}", f"{len(comparison.states)} states")
+    title = f"The potentials {verb} on {len(comparison.states)} states"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 

@@ -93,7 +93,7 @@ class BatchReader:
         )
 
 
-def count_shared(texts: Sequence[Sequence[int]]) -> int:
+def count_shared(texts: Sequence[tuple[int, ...]]) -> int:
     """Return with how many equal tokens all of `texts` begin.
 
     Examples

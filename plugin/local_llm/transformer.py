@@ -131,9 +131,9 @@ class Transformer:
             keys.append(_rotate(_split(y @ layer.key.T, b, self.kv_heads), turn))
             values.append(_split(y @ layer.value.T, b, self.kv_heads))
             k, v = ([*(part[i] for part in parts)] for parts in _both(pasts))
-            x = x + _attend(q, [*k, keys[-1]], [*v, values[-1]], bias) @ layer.output.T
+            x += _attend(q, [*k, keys[-1]], [*v, values[-1]], bias) @ layer.output.T
             y = self._norm(x, layer.feed_norm)
-            x = x + (_silu(y @ layer.gate.T) * (y @ layer.up.T)) @ layer.down.T
+            x += (_silu(y @ layer.gate.T) * (y @ layer.up.T)) @ layer.down.T
         return x.reshape(b, n, -1), Past(np.stack(keys), np.stack(values), real)
 
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,7 +154,7 @@ class Transformer:
         """Return the (b, 1, n, width / 2) turns of the pairs of a head at each place."""
         width = len(self.layers[0].key) // self.kv_heads
         speeds = self.rope_base ** (-np.arange(0, width, 2) / width)
-        return np.exp(1j * places[:, None, :, None] * speeds).astype(np.complex64)
+        return np.asarray(np.exp(1j * places[:, None, :, None] * speeds), dtype=np.complex64)
 
 
 def _both(pasts: Sequence[Past]) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
@@ -193,7 +193,8 @@ def _attend(
     cuts = np.cumsum([k.shape[2] for k in keys])[:-1]
     parts = zip(np.split(shares, cuts, axis=3), values, strict=True)
     mixed = np.sum([share @ v for share, v in parts], axis=0)
-    return np.asarray(mixed.reshape(b, heads, n, width).transpose(0, 2, 1, 3).reshape(b * n, -1))
+    mixed = mixed.reshape(b, heads, n, width).transpose(0, 2, 1, 3)
+    return np.asarray(mixed.reshape(b * n, -1), dtype=np.float32)
 
 
 def _silu(x: NDArray[np.float32]) -> NDArray[np.float32]:
