@@ -76,7 +76,7 @@ def theirs(prompt: list[int], known: np.ndarray) -> None:
     except ImportError:
         print("llama_cpp is not installed")
         return
-    model = Llama(str(find_weights()), verbose=False, logits_all=True, n_ctx=2048, n_threads=2)
+    model = Llama(str(find_weights()), verbose=False, logits_all=True, n_ctx=2048, n_threads=1)
     tell("llama.cpp: read 400 tokens", lambda: model.eval(list(range(1000, 1400))), 400)
     found = []
     for pieces in ([prompt], [[token] for token in prompt]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ def _draw(ax: Axes, comparison: PotentialComparison, i: int, exact: Mapping[str,
     names = comparison.contexts
     x, y = comparison.values[[0, i]]
     errors = comparison.errors[[0, i]]
-    style = {"fmt": "none", "ecolor": PLAIN, "elinewidth": 0.6, "alpha": 0.6}
+    style: dict[str, Any] = {"fmt": "none", "ecolor": PLAIN, "elinewidth": 0.6, "alpha": 0.6}
     ax.errorbar(x, y, yerr=errors[1], xerr=errors[0], label="estimate, one standard error", **style)
     if names[0] in exact and names[i] in exact:
         known = [_centred(exact[names[j]], comparison.states) for j in (0, i)]

@@ -7,6 +7,7 @@ them anew.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,16 +81,13 @@ def measure_prompt_kernels(
     """Compute log T of each prompt, and keep them in a file at `path`."""
     found = {}
     for name, prompt in PROMPTS.items():
-        (found[name],) = answer_log_probabilities(
-            model,
-            words,
-            prompt=prompt,
-            progress=lambda done, total, name=name: print(
-                f"\r{name}: {done} of {total} words", end="", file=sys.stderr
-            ),
-        )
-        print(file=sys.stderr)
+        tell = partial(_tell_progress, name)
+        (found[name],) = answer_log_probabilities(model, words, prompt=prompt, progress=tell)
     if path is not None:
         logs = np.array(list(found.values()), dtype=np.float32)
         np.savez_compressed(path, words=np.array(words), prompts=np.array(list(found)), logP=logs)
     return found
+
+
+def _tell_progress(name: str, done: int, total: int) -> None:
+    print(f"\r{name}: {done} of {total} words", end="\n" * (done == total), file=sys.stderr)

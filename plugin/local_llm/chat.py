@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,7 +31,14 @@ __all__ = ["SmolLM2Chat", "load_model", "to_chat"]
 _Question: TypeAlias = "tuple[tuple[int, ...], tuple[str, ...]]"
 """The tokens of a prompt, and the stop sequences."""
 
+_Waiting: TypeAlias = "ContextVar[dict[_Question, deque[Answer]] | None]"
+
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def _nothing_prepared() -> _Waiting:
+    # The default of its own context: a batch of one thread never meets that of another.
+    return ContextVar("prepared", default=None)
 
 
 @cache
@@ -72,9 +79,7 @@ class SmolLM2Chat(BaseChatModel):
     seed: int | None = None
     _asked: int = PrivateAttr(default=0)
     _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
-    _prepared: ContextVar[defaultdict[_Question, deque[Answer]] | None] = PrivateAttr(
-        default_factory=lambda: ContextVar("prepared", default=None)
-    )
+    _prepared: _Waiting = PrivateAttr(default_factory=_nothing_prepared)
 
     @property
     def token_model(self) -> SmolLM2:
@@ -138,8 +143,7 @@ class SmolLM2Chat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         tokens = self.token_model.encode_chat(to_chat(messages))
-        prepared = self._prepared.get() or {}
-        waiting = prepared.get((tuple(tokens), tuple(stop or ())))
+        waiting = (self._prepared.get() or {}).get((tuple(tokens), tuple(stop or ())))
         answer = waiting.popleft() if waiting else self._answer([tokens], stop)[0]
         usage = UsageMetadata(
             input_tokens=len(tokens),
@@ -164,9 +168,9 @@ class SmolLM2Chat(BaseChatModel):
         except InvalidInputError:
             yield  # each is then answered by itself, and the one at fault says so
             return
-        prepared: defaultdict[_Question, deque[Answer]] = defaultdict(deque)
+        prepared: dict[_Question, deque[Answer]] = {}
         for question, answer in zip(questions, answers, strict=True):
-            prepared[question, tuple(stop or ())].append(answer)
+            prepared.setdefault((question, tuple(stop or ())), deque()).append(answer)
         token = self._prepared.set(prepared)
         try:
             yield

@@ -193,8 +193,8 @@ def _read_tokenizer(fields: dict[str, Any], tokenizers: Any) -> Any:
 
 def _read_transformer(fields: dict[str, Any], tensors: Any, unpack: Any) -> Transformer:
     weights = {tensor.name: unpack(tensor.data, tensor.tensor_type) for tensor in tensors}
-    names = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
-    names += ("ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+    attention = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
+    names = (*attention, "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
     layers = (
         Layer(*(weights[f"blk.{i}.{name}.weight"] for name in names))
         for i in range(fields["llama.block_count"])
