@@ -31,9 +31,9 @@ def draw_contexts(
     """Write the pictures into `folder`, and tell their names."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {
-        "contexts-temperatures.png": plot_against(sampled["temperatures"], exact),
-        "contexts-prompts.png": plot_against(sampled["and other task"], exact),
-        "contexts-prompts-distances.png": plot_distances(sampled["and other task"]),
+        "contexts-temperatures.png": plot_against(sampled["2 T"], exact),
+        "contexts-prompts.png": plot_against(sampled["4 prompts"], exact),
+        "contexts-prompts-distances.png": plot_distances(sampled["4 prompts"]),
     }
     if models is not None:
         found["contexts-models-distances.png"] = plot_distances(models)

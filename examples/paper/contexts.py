@@ -111,9 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exact = {"T": _potentials(warm), "prompt": _potentials(asked)}
     rng = np.random.default_rng(given.seed)
     sampled = {
-        "temperatures": _compare_sampled(warm, given.attempts, rng),
+        "2 T": _compare_sampled(warm, given.attempts, rng),
         "3 prompts": _compare_sampled(alike, given.attempts, rng),
-        "and other task": _compare_sampled(asked, given.attempts, rng),
+        "4 prompts": _compare_sampled(asked, given.attempts, rng),
     }
     values = exact["prompt"]
     known = [exact["T"], {name: values[name] for name in alike}, values]
@@ -122,9 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += [_exact_row(f"{name}, exact", potentials)]
         rows += [_sampled_row(f"{name}, sampled", comparison)]
     models = _compare_models(given)
-    tested = sampled if models is None else {**sampled, "airline models": models}
+    tested = sampled if models is None else {**sampled, "6 models": models}
     if models is not None:
-        rows.append(_sampled_row("airline, by runs", models))
+        rows.append(_sampled_row("6 models, by runs", models))
     show_table("One potential for all contexts?", _COLUMNS, rows)
     rows = [_pair_row(a, b, exact["T"]) for a, b in combinations(warm, 2)]
     rows += [_pair_row(a, b, values) for a, b in combinations(asked, 2)]
@@ -139,9 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         draw_contexts(given.output, warm | asked, sampled, models)
 
 
-_COLUMNS = ("contexts", "states", "Wald", "p", "r of V", "order", "one V", "scales")
+_COLUMNS = ("contexts", "states", "Wald", "p", "r of V", "order", "one V", "by scale")
 
-_PAIR_COLUMNS = ("first", "second", "r of V", "order", "one V", "scales", "scale")
+_PAIR_COLUMNS = ("first", "second", "r of V", "order", "one V", "by scale", "ratio")
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
@@ -229,7 +229,7 @@ def _conclude(name: str, found: PotentialComparison) -> str:
     one = agreement.shared + (1 - agreement.shared) * agreement.explained
     verdict = "is rejected" if found.rejected else "is not rejected"
     return (
-        f"{name}: that all V are equal {verdict} (p = {_p(found)}); one V with a scale for each "
+        f"{name}: that all V are equal {verdict} (p: {_p(found)}); one V with a scale for each "
         f"context explains {one:.0%} of their variance, the same scale {agreement.shared:.0%}, "
         f"nothing in common would {1 / len(found.contexts):.0%}."
     )
