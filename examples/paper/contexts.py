@@ -52,7 +52,7 @@ class Agreement:
         The share of what is left that a scale for each context explains besides; NaN where nothing
         is left.
     scales : (k,) array of float
-        Of each context; the first is 1.
+        Of each context; the first is 1. Infinite where it has no part in the common potential.
     """
 
     correlation: float
@@ -82,12 +82,14 @@ def measure_agreement(values: NDArray[np.float64]) -> Agreement:
     pairs = list(combinations(range(len(centred)), 2))
     apart = ((centred - centred.mean(axis=0)) ** 2).sum()
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scales = left[:, 0] / left[0, 0]
     return Agreement(
         float(np.mean([np.corrcoef(centred[i], centred[j])[0, 1] for i, j in pairs])),
         float(np.mean([(order[i] == order[j]).mean() for i, j in pairs])),
         float(1 - apart / (centred**2).sum()),
         float(1 - (sizes[1:] ** 2).sum() / apart) if apart > 0 else np.nan,
-        left[:, 0] / left[0, 0],
+        scales,
     )
 
 
