@@ -374,6 +374,15 @@ def test_the_handler_records_every_call_of_a_batch(chat):
     assert handler.graph.snapshot().attempts.sum() == 2
 
 
+def test_a_chat_is_written_in_the_template_that_the_kernel_was_measured_by(chat):
+    model = chat().token_model
+    with np.load(data_file("smollm2", "kernel_chat.npz"), allow_pickle=False) as kept:
+        template = str(kept["template"])
+    assert model.decode(model.encode_chat(fill_prompt(RELATED_WORD, "{f}"))) == template
+    with pytest.raises(InvalidInputError, match="'tool'"):
+        model.encode_chat((("tool", "4"),))
+
+
 @pytest.fixture(scope="module")
 def measured():
     with np.load(data_file("smollm2", "kernel_chat.npz"), allow_pickle=False) as kept:

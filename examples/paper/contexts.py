@@ -110,40 +110,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
     few, prompts = _prompts(given)
     asked = {name: Kernel.from_matrix(np.exp(logs), few) for name, logs in prompts.items()}
     alike = {name: kernel for name, kernel in asked.items() if name != "opposite"}
-    exact = {"T": _potentials(warm), "prompt": _potentials(asked)}
+    exact = {"2 T": warm, "3 prompts": alike, "4 prompts": asked}
     rng = np.random.default_rng(given.seed)
-    sampled = {
-        "2 T": _compare_sampled(warm, given.attempts, rng),
-        "3 prompts": _compare_sampled(alike, given.attempts, rng),
-        "4 prompts": _compare_sampled(asked, given.attempts, rng),
-    }
-    values = exact["prompt"]
-    known = [exact["T"], {name: values[name] for name in alike}, values]
-    rows = []
-    for (name, comparison), potentials in zip(sampled.items(), known, strict=True):
-        rows += [_exact_row(f"{name}, exact", potentials)]
-        rows += [_sampled_row(f"{name}, sampled", comparison)]
+    drawn = {name: _compare_drawn(some, given.attempts, rng) for name, some in exact.items()}
     models = _compare_models(given)
-    tested = sampled if models is None else {**sampled, "6 models": models}
-    if models is not None:
-        rows.append(_sampled_row("6 models, by runs", models))
-    show_table("One potential for all contexts?", _COLUMNS, rows)
-    rows = [_pair_row(a, b, exact["T"]) for a, b in combinations(warm, 2)]
-    rows += [_pair_row(a, b, values) for a, b in combinations(asked, 2)]
-    show_table("Two contexts at a time, exact kernels", _PAIR_COLUMNS, rows)
+    _show_groups(exact, drawn, models)
+    _show_pairs(warm, asked)
     rows = [_escape_row(name, kernel) for name, kernel in (warm | asked).items()]
     show_table("Exact kernels", ("context", "states", "mean escape", "least", "most"), rows)
-    for name, comparison in tested.items():
+    for name, comparison in (drawn | ({"6 models": models} if models else {})).items():
         print(_conclude(name, comparison))
     if given.output is not None:
         from detailed_balance.paper.context_pictures import draw_contexts
 
-        draw_contexts(given.output, warm | asked, sampled, models)
+        draw_contexts(given.output, warm | asked, drawn, models)
 
 
-_COLUMNS = ("contexts", "states", "Wald", "p", "r of V", "order", "one V", "by scale")
+def _show_groups(
+    exact: Mapping[str, Mapping[str, Kernel]],
+    drawn: Mapping[str, PotentialComparison],
+    models: PotentialComparison | None,
+) -> None:
+    rows = []
+    for name, kernels in exact.items():
+        values = list(_potentials(kernels).values())
+        # No test: potentials that are known differ, or they do not.
+        rows.append((f"{name}, exact", len(values[0]), "-", "-", *_agreement(values)))
+        rows.append(_estimated_row(f"{name}, drawn", drawn[name]))
+    if models is not None:
+        rows.append(_estimated_row("6 models, runs", models))
+    show_table("One potential for all contexts?", _COLUMNS, rows)
 
-_PAIR_COLUMNS = ("first", "second", "r of V", "order", "one V", "by scale", "ratio")
+
+def _show_pairs(*groups: Mapping[str, Kernel]) -> None:
+    rows = []
+    for values in map(_potentials, groups):
+        for a, b in combinations(values, 2):
+            both = np.array([values[a], values[b]])
+            ratio = float(measure_agreement(both).scales[1])
+            rows.append((a, b, *_agreement(both), ratio))
+    show_table("Two contexts at a time, exact kernels", _PAIR_COLUMNS, rows)
+
+
+_COLUMNS = ("contexts", "states", "Wald", "p", "r of V", "order", "one V", "scale")
+
+_PAIR_COLUMNS = ("first", "second", "r of V", "order", "one V", "scale", "ratio")
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
@@ -183,7 +194,7 @@ def _potentials(kernels: Mapping[str, Kernel]) -> dict[str, NDArray[np.float64]]
     return {name: estimate_potential(kernel).values for name, kernel in kernels.items()}
 
 
-def _compare_sampled(
+def _compare_drawn(
     kernels: Mapping[str, Kernel], attempts: int, rng: np.random.Generator
 ) -> PotentialComparison:
     return compare_potentials(
@@ -205,12 +216,7 @@ def _compare_models(given: Namespace) -> PotentialComparison | None:
     return compare_potentials(runs, replicates=given.replicates, seed=given.seed)
 
 
-def _exact_row(name: str, values: Mapping[str, NDArray[np.float64]]) -> tuple[object, ...]:
-    """Return a row without a test: potentials that are known differ, or they do not."""
-    return (name, len(next(iter(values.values()))), "-", "-", *_agreement(list(values.values())))
-
-
-def _sampled_row(name: str, found: PotentialComparison) -> tuple[object, ...]:
+def _estimated_row(name: str, found: PotentialComparison) -> tuple[object, ...]:
     wald = f"{found.statistic:.0f} / {found.degrees_of_freedom}"
     return (name, len(found.states), wald, _p(found), *_agreement(found.values))
 
@@ -218,11 +224,6 @@ def _sampled_row(name: str, found: PotentialComparison) -> tuple[object, ...]:
 def _agreement(values: Sequence[NDArray[np.float64]] | NDArray[np.float64]) -> tuple[object, ...]:
     found = measure_agreement(np.asarray(values))
     return (found.correlation, found.same_order, found.shared, found.explained)
-
-
-def _pair_row(a: str, b: str, values: Mapping[str, NDArray[np.float64]]) -> tuple[object, ...]:
-    both = np.array([values[a], values[b]])
-    return (a, b, *_agreement(both), float(measure_agreement(both).scales[1]))
 
 
 def _conclude(name: str, found: PotentialComparison) -> str:

@@ -37,7 +37,7 @@ _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 def _nothing_prepared() -> _Waiting:
-    # The default of its own context: a batch of one thread never meets that of another.
+    # The thread that LangChain starts for a batch sees what was set before it, and no other does.
     return ContextVar("prepared", default=None)
 
 

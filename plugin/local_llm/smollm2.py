@@ -97,10 +97,9 @@ class SmolLM2:
         """
         strange = [role for role, _ in chat if role not in ROLES]
         if strange or not chat:
+            fault = f"the role {strange[0]!r}" if strange else "no message"
             raise InvalidInputError(
-                f"the chat has {strange[0]!r} as a role"
-                if strange
-                else f"an empty chat; messages are (role, text) with a role of {', '.join(ROLES)}"
+                f"{fault} in the chat; messages are (role, text) with a role of {', '.join(ROLES)}"
             )
         if chat[0][0] != "system":
             chat = [("system", SYSTEM), *chat]
