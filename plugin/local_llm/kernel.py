@@ -25,15 +25,19 @@ class TokenModel(Protocol):
     @property
     def ends(self) -> tuple[int, ...]:
         """The tokens that end an answer."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a plain text; marks of the chat in it stay plain text."""
+        ...
 
     def encode_chat(self, chat: Chat) -> list[int]:
         """Return the tokens up to where the answer to `chat` begins."""
+        ...
 
     def tree_logits(self, prompt: Sequence[int], tree: PrefixTree) -> NDArray[np.float32]:
         """Return the (nodes, vocabulary) logits of the token after the prompt and each prefix."""
+        ...
 
 
 def exact_kernel(

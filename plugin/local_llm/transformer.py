@@ -198,4 +198,4 @@ def _attend(
 
 
 def _silu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(x / (1 + np.exp(-x)))
+    return np.asarray(x / (1 + np.exp(-x)), dtype=np.float32)
