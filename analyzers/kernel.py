@@ -80,6 +80,17 @@ class Kernel:
             raise InvalidInputError(f"{len(names)} states for a matrix of shape {dense.shape}")
         return cls(names, csr_array(dense))
 
+    @property
+    def escape(self) -> NDArray[np.float64]:
+        """(n,) array: what each row lacks to 1, the probability of leaving the states.
+
+        Examples
+        --------
+        >>> Kernel.from_matrix([[0.5, 0.25], [0.0, 1.0]]).escape.tolist()
+        [0.25, 0.0]
+        """
+        return np.asarray(np.maximum(1.0 - self.probabilities.sum(axis=1), 0.0))
+
     def to_table(self) -> Table:
         """Return the columns source, target and probability, for the entries above 0."""
         entries = self.probabilities.tocoo()
