@@ -58,7 +58,7 @@ class SmolLM2Chat(BaseChatModel):
 
     `batch` and `generate` answer all their prompts in one pass over the model for each token.
 
-    Parameters
+    Attributes
     ----------
     temperature : float
         Divides the logits of every token; 0 takes the likeliest.
