@@ -276,7 +276,7 @@ def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.floa
 def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]) -> Flows:
     """Evaluate the same at (n,) values V."""
     beta = violation.beta
-    narrow = not len(values) or np.ptp(values) * beta <= NARROW
+    narrow = len(values) > 0 and np.ptp(values) * beta <= NARROW
     if not narrow or not isinstance(violation, Exponential | Softplus):
         return pair_flows(violation, pairs, pairs.drop(values))
     flows = _empty_flows(len(pairs))
