@@ -27,20 +27,25 @@ TEXT_KEPT = 200
 class Task(Protocol):
     """What is asked about a state, and the judge of the answer."""
 
-    def check(self, state: str) -> None:
+    def check(self, state: str, /) -> None:
         """Raise `DetailedBalanceError` where a run cannot start from `state`."""
+        ...
 
-    def ask(self, state: str) -> list[BaseMessage]:
+    def ask(self, state: str, /) -> list[BaseMessage]:
         """Return the messages that ask for a state after `state`."""
+        ...
 
-    def read(self, answer: BaseMessage) -> str | None:
+    def read(self, answer: BaseMessage, /) -> str | None:
         """Return the state that is the answer; None where it fails the task."""
+        ...
 
-    def judge(self, source: str, text: str) -> str:
+    def judge(self, source: str, text: str, /) -> str:
         """Return the kind of the answer `text` to `source`: "move", or why it is none."""
+        ...
 
     def states(self) -> PromptStates:
         """Return the state function: the state asked about, and the one answered."""
+        ...
 
 
 class AgentState(TypedDict):

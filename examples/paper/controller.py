@@ -162,7 +162,9 @@ def show_measurements(count: int, seeds: Sequence[int]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
     parser = make_parser(__doc__)
-    parser.add_argument("--runs", type=int, default=10, help="runs a target (default: 10)")
+    parser.add_argument(
+        "--runs", type=int, default=10, help="for a target, by a seed each (default: 10)"
+    )
     parser.add_argument("--windows", type=int, default=20, help="of 1,000 moves (default: 20)")
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.seed, chosen.seed + chosen.runs)

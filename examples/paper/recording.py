@@ -122,7 +122,7 @@ def record(
         counts = store.counts(context=plan.context)
     before = f"; {done:,} recorded before" if done else ""
     text = f"{plan.name}: {tally.describe(options.prices)}{before}"
-    Console(highlight=False).print(rich_text(text, 200))
+    Console(highlight=False).print(rich_text(text, 400))
     return Recording(plan, counts, tally)
 
 
@@ -162,8 +162,9 @@ def draw_run(name: str, counts: TransitionCounts, folder: Path) -> None:
         Where they cannot be written.
     """
     report = analyze(counts)
+    plots = (("pairs", plot_pairs), ("loops", plot_loops), ("landscape", plot_landscape))
     with _writing(folder):
-        for kind, plot in _PLOTS.items():
+        for kind, plot in plots:
             path = folder / f"{name}-{kind}.png"
             plot(report).savefig(path, dpi=150, bbox_inches="tight")
 
@@ -188,6 +189,3 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InvalidInputError(f"--output {str(folder)!r}: {error}") from error
-
-
-_PLOTS = {"pairs": plot_pairs, "loops": plot_loops, "landscape": plot_landscape}
