@@ -12,6 +12,7 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
 )
 from detailed_balance.paper import controller, one_way, spread, temperature
+from detailed_balance.paper.landscapes import sample, smollm2
 
 
 def two_states(heat, height=2.0):
@@ -39,7 +40,7 @@ def test_the_action_of_two_states_after_votes_is_that_of_the_binomial_tails(vote
 
 
 def test_reheating_once_and_back_changes_nothing_and_powers_multiply():
-    kernel = temperature.measured_kernel(1.0)
+    kernel = smollm2(1.0)
     full = kernel.probabilities.toarray()
     full /= full.sum(axis=1, keepdims=True)  # nothing is missing
     kernel = Kernel.from_matrix(full)
@@ -51,7 +52,7 @@ def test_reheating_once_and_back_changes_nothing_and_powers_multiply():
 
 
 def test_the_measured_kernels_are_those_of_two_temperatures():
-    cold, hot = (temperature.measured_kernel(t).probabilities.toarray() for t in (0.7, 1.0))
+    cold, hot = (smollm2(t).probabilities.toarray() for t in (0.7, 1.0))
     entropy = [-(p * np.log(p)).sum() for p in (cold, hot)]
     assert entropy[0] != pytest.approx(entropy[1], rel=0.01)
     assert all(p.sum(axis=1).max() < 1 for p in (cold, hot))
@@ -60,7 +61,7 @@ def test_the_measured_kernels_are_those_of_two_temperatures():
 
 def test_drawn_counts_have_the_probabilities_of_the_kernel():
     kernel = two_states(2.0)
-    counts = temperature.draw_counts(kernel, 100_000, np.random.default_rng(0))
+    counts = sample(kernel, 100_000, np.random.default_rng(0))
     assert counts.attempts.tolist() == [100_000] * 2
     drawn = counts.counts.toarray() / 100_000
     assert drawn == pytest.approx(kernel.probabilities.toarray(), abs=5 * 0.5 / math.sqrt(1e5))

@@ -8,6 +8,7 @@ import pytest
 from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.paper import explicit
+from detailed_balance.paper.landscapes import smollm2
 from detailed_balance.search import Limits, run_candidate
 
 
@@ -38,7 +39,7 @@ def planted(count, seed=0):
 
 
 def test_the_measured_kernel_has_150_words_and_97_probable_moves():
-    kernel = explicit.load_kernel(0.7)
+    kernel = smollm2(0.7)
     moves = kernel.probabilities.toarray() - np.diag(kernel.probabilities.diagonal())
     assert len(kernel.states) == 150
     assert (moves > 0.05).sum() == 97

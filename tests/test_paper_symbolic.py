@@ -15,22 +15,21 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 
 from detailed_balance.analyzers import TransitionCounts, check_balance, estimate_potential
-from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError, ReadError
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.paper.datasets import MAX_ROWS, DataSet, make_decay, read_csv
-from detailed_balance.paper.exploring import ModelFailedError, Plan, Recorded, Tally, explore
+from detailed_balance.paper.exploring import ModelFailedError, explore
+from detailed_balance.paper.exploring_plan import Plan, Recorded
 from detailed_balance.paper.expressions import Expression, evaluate, parse_expression
 from detailed_balance.paper.fitting import FitError, Fitter, fit_expression
 from detailed_balance.paper.grammar import MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionError
-from detailed_balance.paper.grammar_model import REFUSAL, GrammarChatModel
+from detailed_balance.paper.grammar_model import GrammarChatModel
 from detailed_balance.paper.mutations import GrammarKernel, mutate, score_potential
+from detailed_balance.paper.results import recover_potential
+from detailed_balance.paper.simulated import REFUSAL
 from detailed_balance.paper.symbolic import main
-from detailed_balance.paper.symbolic_agent import SymbolicTask, build_symbolic_agent
-from detailed_balance.paper.symbolic_results import (
-    correlate_ranks,
-    recover_potential,
-    study_expressions,
-)
+from detailed_balance.paper.symbolic_results import correlate_ranks, study_expressions
+from detailed_balance.paper.symbolic_task import SymbolicTask
 
 VARIABLES = {"x": np.array([-1.7, -0.4, 0.3, 1.1, 2.6]), "y": np.array([0.9, -2.2, 1.4, 0.2, 3.1])}
 
@@ -437,19 +436,17 @@ def test_the_chat_model_answers_by_its_kernel(known):
     assert chi2 < tested.sum() + 5 * math.sqrt(2 * tested.sum())
 
 
-def explore_all(model, fitter, plan, store, tally=None, **settings_of_run):
-    task = SymbolicTask(fitter)
-    agent = build_symbolic_agent(model, task, tally)
-    asyncio.run(explore(agent, plan, store, task.states(), **settings_of_run))
-    return store.counts(context=plan.context)
+def explore_all(model, fitter, plan, store, **settings_of_run):
+    tally = asyncio.run(explore(model, SymbolicTask(fitter), plan, store, **settings_of_run))
+    return store.counts(context=plan.context), tally
 
 
 @pytest.fixture(scope="module", params=["probe", "walk"])
 def run(request, known):
     fitter, kernel, exact = known
-    plan, tally = Plan("c", 2_500, request.param, {"model": "grammar"}, seed=1), Tally()
+    plan = Plan("c", 2_500, request.param, {"model": "grammar"}, seed=1)
     with TransitionStore("sqlite://") as store:
-        counts = explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store, tally)
+        counts, tally = explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store)
         moves = list(store.read())
     return counts, tally, moves, exact
 
@@ -472,21 +469,21 @@ def test_walks_go_on_from_their_answers_and_probes_do_not(run):
     for move in moves:
         broken += at.get(move.trajectory, move.source) != move.source
         at[move.trajectory] = move.target or move.source
-    assert broken == 0
     walking = str(moves[0].trajectory).startswith("walk")
-    assert len(at) == (8 if walking else 2_500)
+    assert len(at) == (8 if walking else 50)
+    assert broken == 0 if walking else broken > 2_000
 
 
 def test_the_known_potential_is_recovered_within_its_errors(run, known):
     """Chi-square per degree of freedom: 1 where errors are right, far above it where V is wrong."""
     fitter, kernel, _ = known
-    results = study_expressions(run[0], fitter)
-    recovery = recover_potential(results, kernel.potential)
-    n = recovery.states
+    potential = study_expressions(run[0], fitter).potential
+    recovery = recover_potential(potential, kernel.potential)
+    n = len(recovery.states) + 1
     assert n > 45
     assert recovery.correlation > 0.9
     assert recovery.chi2 / (n - 1) < 1 + 5 * math.sqrt(2 / (n - 1))
-    assert recover_potential(results, len).chi2 / (n - 1) > 3  # another potential does not do
+    assert recover_potential(potential, len).chi2 / (n - 1) > 3  # another potential does not do
 
 
 def test_the_stand_in_breaks_no_loop(run):
@@ -496,11 +493,11 @@ def test_the_stand_in_breaks_no_loop(run):
 
 
 def test_probes_draw_their_sources_uniformly_from_the_states_found():
-    recorded = Recorded({})
+    recorded = Recorded(["a"])
     for state in "abcdefgh":
         recorded.find(state)
-    plan = Plan("a", 4_000)
-    drawn = [plan.next_state(f"probe-{i}", recorded) for i in range(4_000)]
+    choose = Plan("a", 4_000).chooser(recorded)
+    drawn = [choose("a") for _ in range(4_000)]
     seen = np.array([drawn.count(state) for state in "abcdefgh"])
     assert ((seen - 500) ** 2 / 500).sum() < 24.3  # 0.1% of chi-square with 7 degrees of freedom
 
@@ -514,24 +511,21 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, known, mode):
     url = f"sqlite:///{tmp_path / 'run.db'}"
     plan = Plan("c", 300, mode, {"model": "grammar"})
 
-    class Stopping(Tally):
-        def add(self, kind, usage=None):
-            super().add(kind, usage)
-            if self.questions == 130:
-                raise KeyboardInterrupt
+    def stop(done, tally):
+        if done == 130:
+            raise KeyboardInterrupt
 
     with TransitionStore(url) as store, pytest.raises(KeyboardInterrupt):
-        explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store, Stopping())
+        explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store, progress=stop)
     with TransitionStore(url) as store:
         done = len(store)
         assert 130 <= done < 300
-        tally = Tally()
-        model = GrammarChatModel(kernel=kernel, answered=done)
-        counts = explore_all(model, fitter, plan, store, tally)
+        model = GrammarChatModel(kernel=kernel, seed=done)
+        counts, tally = explore_all(model, fitter, plan, store)
         assert tally.questions == 300 - done
         assert counts.attempts.sum() == 300
         at = {}
-        for move in store.read():
+        for move in store.read() if mode == "walk" else ():
             assert at.get(move.trajectory, move.source) == move.source
             at[move.trajectory] = move.target or move.source
         with pytest.raises(InvalidInputError, match="another store"):
@@ -565,6 +559,16 @@ def test_a_model_that_fails_again_and_again_stops_the_run_with_its_reason(known)
         with pytest.raises(ModelFailedError, match=r"20 calls.*no route\\x1b"):
             explore_all(Broken(responses=[""]), known[0], Plan("x", 99), store, max_concurrency=1)
         assert store.counts().escapes.tolist() == [20]
+
+
+def test_a_start_that_is_no_canonical_expression_is_refused(known):
+    model = FakeListChatModel(responses=["x"])
+    for start, message in (("x + c", r"write 'c \+ x'"), ("x +", "the end"), ("log(-x)", "finite")):
+        with (
+            TransitionStore("sqlite://") as store,
+            pytest.raises(DetailedBalanceError, match=message),
+        ):
+            explore_all(model, known[0], Plan(start, 5), store)
 
 
 # The agent
@@ -613,9 +617,8 @@ def test_tokens_are_added_up_and_cost_their_price(known):
             result.generations[0].message = reply
             return result
 
-    tally = Tally()
     with TransitionStore("sqlite://") as store:
-        explore_all(Priced(responses=["x"]), known[0], Plan("c", 20), store, tally)
+        _, tally = explore_all(Priced(responses=["x"]), known[0], Plan("c", 20), store)
     assert (tally.input_tokens, tally.output_tokens) == (1_800, 200)
     assert tally.cost((2.0, 10.0)) == pytest.approx(1_800 * 2e-6 + 200 * 10e-6)
 
@@ -672,7 +675,9 @@ def test_the_experiment_prints_its_tables_writes_its_figures_and_goes_on(tmp_pat
     found = json.loads((tmp_path / "out" / "symbolic.json").read_text())
     assert found["attempts"] == 600
     main(small)
-    assert "600 recorded before" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "600 questions" in text  # the journal tells of the calls before
+    assert "600 recorded before" in text
     with pytest.raises(SystemExit, match="choose another store"):
         main([*small, "--mode", "walk"])
 

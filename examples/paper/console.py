@@ -20,22 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["choose_model", "make_parser", "show_table"]
 
 
-def make_parser(description: str | None, *, model: str) -> ArgumentParser:
-    """Return a parser with the options that every experiment has: `--model` and `--seed`.
+def make_parser(description: str | None, *, model: str | None = None) -> ArgumentParser:
+    """Return a parser with the options that experiments share: `--model` and `--seed`.
 
     Parameters
     ----------
     description : str
         What the experiment shows, the docstring of its module.
-    model : str
-        What stands for `--model` by default, in words.
+    model : str, optional
+        What stands for `--model` by default, in words; without it there is no such option.
     """
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model",
-        metavar="PROVIDER:NAME",
-        help=f"a LangChain chat model to ask, such as openai:gpt-5-nano (default: {model})",
-    )
+    if model is not None:
+        parser.add_argument(
+            "--model",
+            metavar="PROVIDER:NAME",
+            help=f"a LangChain chat model to ask, such as openai:gpt-5-nano (default: {model})",
+        )
     parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
     return parser
 
@@ -81,7 +82,9 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in rows:
         table.add_row(*map(_cell, row))
     console = Console(highlight=False)
-    console.print(Text(title, style="bold"))
+    heading = rich_text(title, 200)
+    heading.stylize("bold")
+    console.print(heading)
     console.print(table)
 
 

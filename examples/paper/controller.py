@@ -9,7 +9,6 @@ transitions made while it steers. Sources are drawn uniformly, as in the paper's
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
@@ -24,7 +23,7 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
     measure_action,
 )
-from detailed_balance.paper.console import show_table
+from detailed_balance.paper.console import make_parser, show_table
 from detailed_balance.paper.lexicon import LexiconChatModel
 from detailed_balance.paper.spread import two_way_ring
 
@@ -162,9 +161,10 @@ def show_measurements(count: int, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of the first run (default: 0)")
-    parser.add_argument("--runs", type=int, default=10, help="runs a target (default: 10)")
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--runs", type=int, default=10, help="for a target, by a seed each (default: 10)"
+    )
     parser.add_argument("--windows", type=int, default=20, help="of 1,000 moves (default: 20)")
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.seed, chosen.seed + chosen.runs)

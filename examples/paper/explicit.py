@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +40,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.features import FeatureFunction
 from detailed_balance.analyzers.lasso import ActionProblem, fit_path
 from detailed_balance.paper.console import choose_model, make_parser, show_table
+from detailed_balance.paper.landscapes import smollm2
 from detailed_balance.paper.minilm import MiniLM
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ __all__ = [
     "collect_families",
     "fit_families",
     "judge_new_states",
-    "load_kernel",
     "load_walk",
     "main",
     "random_shares",
@@ -117,15 +116,6 @@ def features(state: str) -> dict[str, float]:
 _THRESHOLD = 0.05
 _RANDOM = 1000
 _HALVES = 3
-
-
-def load_kernel(temperature: float) -> Kernel:
-    """Return the measured kernel of the 150 words at 0.7 or 1.0."""
-    path = files("detailed_balance.demo") / "smollm2_chat.npz"
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as measured:
-        place = measured["temperatures"].tolist().index(temperature)
-        matrix = np.exp(measured["logP"][place])
-        return Kernel.from_matrix(matrix, tuple(measured["words"].tolist()))
 
 
 def load_walk(paths: Iterable[str], least: int) -> Kernel:
@@ -306,10 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--log", help="where the search is kept, to go on from")
     chosen = parser.parse_args(arguments)
     model = choose_model(chosen.model, _stand_in)
-    if chosen.walk:
-        kernel = load_walk(chosen.walk, chosen.least)
-    else:
-        kernel = load_kernel(chosen.temperature)
+    kernel = load_walk(chosen.walk, chosen.least) if chosen.walk else smollm2(chosen.temperature)
     families, missing = collect_families(kernel.states)
     for reason in missing:
         print(f"left out: {reason}")

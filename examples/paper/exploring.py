@@ -1,34 +1,31 @@
-"""Exploring the states of a model by an agent: many questions, recorded, gone on with after a stop.
+"""Many questions to a model side by side, recorded, and gone on with after a stop.
 
-What is recorded is all that a run needs to know: a question that is in the store is answered, and
-the states found are those in the store. So the same call goes on where it was, however it stopped.
+What is recorded is all that a run needs to know: a question that is in the store is done, and the
+states found are those in the store. So the same call goes on where it was, however it stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TextIO
 
-import numpy as np
-from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
-from detailed_balance.callbacks.states import PromptStates
-from detailed_balance.callbacks.transition import Context, make_context
+from detailed_balance.paper.agent import AgentState, Answer, Task, build_agent
+from detailed_balance.paper.exploring_plan import Plan, Recorded
 from detailed_balance.text import safe_text
 
-__all__ = ["Mode", "ModelFailedError", "Plan", "Recorded", "Tally", "explore", "give_up"]
-
-Mode: TypeAlias = Literal["probe", "walk"]
-"""Each question is about a state drawn from those found so far, or about the last answer."""
-
-WALKS = 8
-"""So many walks share the questions of a plan that walks."""
+__all__ = ["ModelFailedError", "Tally", "explore", "read_journal"]
 
 
 class ModelFailedError(DetailedBalanceError):
@@ -37,7 +34,7 @@ class ModelFailedError(DetailedBalanceError):
 
 @dataclass(slots=True)
 class Tally:
-    """What the questions of one run came to, and what they cost.
+    """What the questions so far came to, and what they cost.
 
     Parameters
     ----------
@@ -45,33 +42,29 @@ class Tally:
         The answers by kind: "move" for a transition, else why it is none.
     input_tokens, output_tokens : int
         As the model counts them; 0 where it does not.
-    failures : int
-        Calls that failed since the last one that did not.
 
     Examples
     --------
     >>> tally = Tally()
-    >>> tally.add("move", {"input_tokens": 900, "output_tokens": 100})
-    >>> tally.describe((2.0, 10.0))
-    '1 move; 900 + 100 tokens, cost 0.0028'
+    >>> tally.add(Answer("TURKEY", "hen", None, "wrong sum", 50, 2))
+    >>> tally.describe(prices=(2.0, 10.0))
+    '1 question: 0 moves, 1 wrong sum; 50 + 2 tokens, cost 0.00012'
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
     output_tokens: int = 0
-    failures: int = 0
 
     @property
     def questions(self) -> int:
         """How many questions were asked."""
         return self.answers.total()
 
-    def add(self, kind: str, usage: Mapping[str, Any] | None = None) -> None:
-        """Count an answer; `usage` is the ``usage_metadata`` of the reply."""
-        self.answers[kind] += 1
-        self.failures = self.failures + 1 if kind == "failed" else 0
-        self.input_tokens += usage["input_tokens"] if usage else 0
-        self.output_tokens += usage["output_tokens"] if usage else 0
+    def add(self, answer: Answer) -> None:
+        """Count an answer."""
+        self.answers[answer.kind] += 1
+        self.input_tokens += answer.input_tokens
+        self.output_tokens += answer.output_tokens
 
     def cost(self, prices: tuple[float, float]) -> float:
         """Return what the tokens cost, given the prices of a million in and of a million out."""
@@ -79,197 +72,155 @@ class Tally:
 
     def describe(self, prices: tuple[float, float] | None = None) -> str:
         """Say all of it in one line."""
-        text = ", ".join(f"{count:,} {kind}" for kind, count in self.answers.most_common())
+        asked = "question" if self.questions == 1 else "questions"
+        others = sorted((kind, n) for kind, n in self.answers.items() if kind != "move")
+        kinds = "".join(f", {n:,} {kind}" for kind, n in others)
+        text = f"{self.questions:,} {asked}: {self.answers['move']:,} moves{kinds}"
         if self.input_tokens or self.output_tokens:
             text += f"; {self.input_tokens:,} + {self.output_tokens:,} tokens"
             text += f", cost {self.cost(prices):.4g}" if prices else ""
         return text
 
 
-@dataclass(slots=True)
-class Recorded:
-    """What is recorded of a plan.
-
-    Parameters
-    ----------
-    found : dict of int to str
-        The states found by number, the start first.
-    questions : Counter of str
-        How many questions each thread has asked.
-    last : dict of str to str
-        The last state of each thread.
-    """
-
-    found: dict[int, str]
-    questions: Counter[str] = field(default_factory=Counter)
-    last: dict[str, str] = field(default_factory=dict)
-    _known: set[str] = field(default_factory=set)
-
-    def add(self, thread: str, state: str | None, questions: int = 1) -> None:
-        """Add questions of a thread, and the state they led to; None for an escape."""
-        self.questions[thread] += questions
-        if state is not None:
-            self.last[thread] = state
-            self.find(state)
-
-    def find(self, state: str) -> None:
-        """Give a state a number, where it has none."""
-        if state not in self._known:
-            self._known.add(state)
-            self.found[len(self.found)] = state
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The questions of one run.
-
-    Parameters
-    ----------
-    start : str
-        The first state.
-    questions : int
-        How many.
-    mode : {"probe", "walk"}
-        "probe": each about a state drawn uniformly from those found so far, as in the paper.
-        "walk": 8 walks, each of which asks about its last answer.
-    labels : mapping of str to str
-        Of what is recorded, beside the mode: the model, the task. It is known again by them.
-    seed : int
-        Of the states drawn.
-
-    Raises
-    ------
-    InvalidInputError
-        Where a setting is not allowed.
-
-    Examples
-    --------
-    >>> list(Plan("x", 10, mode="walk").threads(Recorded({})))[:3]
-    [('walk-0', 2), ('walk-1', 2), ('walk-2', 1)]
-    """
-
-    start: str
-    questions: int
-    mode: Mode = "probe"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.questions < 1:
-            raise InvalidInputError(f"questions={self.questions!r}; ask 1 or more")
-        if self.mode not in get_args(Mode):
-            raise InvalidInputError(f"mode={self.mode!r}; allowed are {', '.join(get_args(Mode))}")
-
-    @property
-    def context(self) -> Context:
-        """The labels of what is recorded."""
-        return make_context({**self.labels, "mode": self.mode})
-
-    def recall(self, store: TransitionStore) -> Recorded:
-        """Read what is recorded of this plan.
-
-        Raises
-        ------
-        InvalidInputError
-            Where the store holds something else.
-        """
-        others = [context for context in store.contexts() if context != self.context]
-        if others:
-            raise InvalidInputError(
-                f"the store holds {dict(others[0])}, and this run is {dict(self.context)}: go on "
-                "with the same settings, or choose another store"
-            )
-        recorded = Recorded({})
-        recorded.find(self.start)
-        for move in store.read():
-            recorded.add(str(move.trajectory), move.target, move.count)
-        return recorded
-
-    def threads(self, recorded: Recorded) -> Iterator[tuple[str, int]]:
-        """Yield the threads that are not done, and how many questions each has left."""
-        threads = self.questions if self.mode == "probe" else min(WALKS, self.questions)
-        for i in range(threads):
-            planned = self.questions // threads + (i < self.questions % threads)
-            thread = f"{self.mode}-{i}"
-            if (left := planned - recorded.questions[thread]) > 0:
-                yield thread, left
-
-    def next_state(self, thread: str, recorded: Recorded) -> str:
-        """Return the state that a thread asks about first."""
-        if self.mode == "walk":
-            return recorded.last.get(thread, self.start)
-        random = np.random.default_rng([self.seed, int(thread.removeprefix("probe-"))])
-        return recorded.found[int(random.integers(len(recorded.found)))]
-
-
 async def explore(
-    agent: CompiledStateGraph[Any, Any, Any, Any],
+    model: Runnable[LanguageModelInput, AIMessage],
+    task: Task,
     plan: Plan,
     store: TransitionStore,
-    states: PromptStates,
     *,
     max_concurrency: int = 8,
-    progress: Callable[[], None] = lambda: None,
-) -> None:
+    max_failures: int = 20,
+    journal: Path | None = None,
+    progress: Callable[[int, Tally], None] = lambda done, tally: None,
+) -> Tally:
     """Ask the questions of a plan that are not recorded yet, and record them.
 
     Parameters
     ----------
-    agent : compiled graph
-        Its state has ``expression``, where it is, and ``questions``, how many it has left; it asks
-        one question a step.
+    model : chat model
+        Any chat model of LangChain.
+    task : Task
+        What it is asked, such as `WordTask` or `SymbolicTask`.
     plan : Plan
         The questions.
     store : TransitionStore
-        What is recorded already, and where the rest goes. With the durability "sync" no kill can
-        lose an answer that was paid for; else those of the last 0.2 s may be asked for again.
-    states : PromptStates
-        What the source and the target of a question are.
+        What is recorded already, and where the rest goes. With the durability "sync" a kill loses
+        no answer; else those of the last 0.2 s may be lost, and are asked for again.
     max_concurrency : int
         How many are asked at the same time.
+    max_failures : int
+        After so many failed calls one after another the run stops. Each of them is an escape.
+    journal : Path, optional
+        A file that gets a line of JSON for each answer, also those that are no transition: what
+        the model said, its kind, its tokens. `read_journal` adds it up.
     progress : callable, optional
-        Called after each thread.
+        Told how many questions are done, and the tally so far.
+
+    Returns
+    -------
+    Tally
+        Of this call and, in the journal, of those before.
 
     Raises
     ------
     InvalidInputError
-        Where `max_concurrency` is below 1, or the store holds something else.
+        Where a setting is out of range, the first state does not fit the task, or the store holds
+        another run and is not shared.
+    ModelFailedError
+        Where `max_failures` calls failed one after another; what was recorded stays.
+
+    Examples
+    --------
+    >>> from detailed_balance.paper.word_tables import TableChatModel
+    >>> from detailed_balance.paper.word_task import WordTask
+    >>> plan = Plan("BUZZY", questions=50)
+    >>> with TransitionStore("sqlite://") as store:
+    ...     tally = asyncio.run(explore(TableChatModel(), WordTask(), plan, store))
+    ...     tally.questions, len(store)
+    (50, 50)
     """
-    if max_concurrency < 1:
-        raise InvalidInputError(f"max_concurrency={max_concurrency!r}; it must be 1 or more")
+    for name, value in (("max_concurrency", max_concurrency), ("max_failures", max_failures)):
+        if value < 1:
+            raise InvalidInputError(f"{name}={value!r}; it must be 1 or more")
+    task.check(plan.start)
     recorded = plan.recall(store)
-    threads = iter(list(plan.threads(recorded)))
+    threads = iter(list(plan.threads(recorded, max_concurrency)))
+    notes = _Notes(read_journal(journal), recorded, progress, max_failures)
+    agent = build_agent(model, task, notes.add, plan.chooser(recorded))
     handler = TransitionCallbackHandler(
-        states, store=store, context=plan.context, labels=(), max_states=None
+        task.states(), store=store, context=plan.context, labels=(), max_states=None
     )
 
     async def work() -> None:
-        for thread, left in threads:
+        for thread, state, left in threads:
             config = RunnableConfig(
                 callbacks=[handler],
                 configurable={"thread_id": thread},
                 recursion_limit=left + 1,
             )
-            start = {"expression": plan.next_state(thread, recorded), "questions": left}
-            after = await agent.ainvoke(start, config)
-            recorded.add(thread, after["expression"], left)
-            progress()
+            await agent.ainvoke(AgentState(state=state, questions=left), config)
 
-    tasks = [asyncio.create_task(work()) for _ in range(max_concurrency)]
+    with nullcontext() if journal is None else journal.open("a", encoding="ascii") as notes.file:
+        try:
+            await _side_by_side([work() for _ in range(max_concurrency)])
+        finally:
+            handler.flush()
+    return notes.tally
+
+
+def read_journal(path: Path | None) -> Tally:
+    """Add up the answers of a journal; a line that a kill has cut short is passed over."""
+    tally = Tally()
+    if path is not None and path.exists():
+        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+            try:
+                tally.add(Answer(**json.loads(line)))
+            except (TypeError, ValueError):
+                continue
+    return tally
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is done with every answer."""
+
+    tally: Tally
+    recorded: Recorded
+    progress: Callable[[int, Tally], None]
+    max_failures: int
+    file: TextIO | None = None
+    asked: int = 0
+    failed: int = 0
+
+    def add(self, answer: Answer) -> None:
+        self.tally.add(answer)
+        if answer.target is not None:
+            self.recorded.find(answer.target)
+        if self.file is not None:
+            # The line end comes first: a line that a kill cuts short must not spoil the next one.
+            self.file.write("\n" + json.dumps(asdict(answer)))
+            self.file.flush()
+        self.asked += 1
+        self.progress(self.recorded.questions.total() + self.asked, self.tally)
+        self.failed = self.failed + 1 if answer.kind == "failed" else 0
+        if self.failed >= self.max_failures:
+            raise ModelFailedError(_no_use(self.failed, answer))
+
+
+def _no_use(failed: int, last: Answer) -> str:
+    return (
+        f"{failed} calls of the model failed one after another, the last with "
+        f"{safe_text(last.text, 200)}. What was recorded is kept: start again to go on, with fewer "
+        "calls at a time or more retries of the model where the provider's limits are the reason"
+    )
+
+
+async def _side_by_side(works: list[Coroutine[None, None, None]]) -> None:
+    """Do all of it at the same time; where one fails the others are cancelled."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.gather(*tasks)
-    finally:  # where one fails the others stop
+    finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        handler.flush()
-
-
-def give_up(tally: Tally, last: str, most: int = 20) -> None:
-    """Raise `ModelFailedError` where `most` calls or more failed one after another."""
-    if tally.failures >= most:
-        raise ModelFailedError(
-            f"{tally.failures} calls of the model failed one after another, the last with "
-            f"{safe_text(last, 200)}. What was recorded is kept: start again to go on, with fewer "
-            "calls at a time, or more retries of the model where the provider limits calls"
-        )

@@ -14,18 +14,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
+from detailed_balance.paper.word_tables import WordTable
 
 __all__ = ["claude_4", "explore", "heat_bath", "sample", "search_formulas", "smollm2"]
 
-_CLAUDE_4 = (
-    ("BUZZY", "ATTITUDE", 3859),
-    ("PERSONAL", "ATTITUDE", 3879),
-    ("PROBLEMS", "ATTITUDE", 3558),
-    ("TURKEY", "ATTITUDE", 4122),
-    ("ATTITUDE", "PERSONAL", 66),
-    ("ATTITUDE", "PROBLEMS", 20),
-    ("BUZZY", "TURKEY", 238),
-)
 _SIGNS = "+-*/"
 _NEW = 0.12  # of the answers of an agent whose space is open
 
@@ -38,7 +30,7 @@ def claude_4() -> Potential:
     >>> claude_4().difference("PROBLEMS", "ATTITUDE").__round__(1)
     5.2
     """
-    return estimate_potential(TransitionCounts.from_edges(_CLAUDE_4), attempts=4_000)
+    return WordTable.load("claude_4").potential()
 
 
 def smollm2(temperature: float = 0.7) -> Kernel:
@@ -51,8 +43,8 @@ def smollm2(temperature: float = 0.7) -> Kernel:
         )
 
 
-def sample(kernel: Kernel, attempts: int, seed: int = 0) -> TransitionCounts:
-    """Draw `attempts` answers from each state of a kernel.
+def sample(kernel: Kernel, attempts: int, seed: int | np.random.Generator = 0) -> TransitionCounts:
+    """Draw `attempts` answers from each state of a kernel; what is missing in a row is an escape.
 
     Examples
     --------

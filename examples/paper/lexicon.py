@@ -117,6 +117,10 @@ class LexiconChatModel(WordChatModel):
         """(n,) array: V of each of `words`, the lowest at 0; beta V is V / temperature."""
         return self._potential
 
+    def height(self, word: str) -> float:
+        """Return beta V of a word, which is V / temperature."""
+        return float(self._potential[LEXICON.index(word)] / self.temperature)
+
     def kernel(self) -> Kernel:
         """Return the exact probabilities; the diagonal is "unchanged", what a row lacks fails."""
         return Kernel.from_matrix(self._matrix, self.words)
@@ -164,7 +168,7 @@ class LexiconChatModel(WordChatModel):
                 )
             self._matrix[LEXICON.index(g), LEXICON.index(f)] *= np.exp(-affinity / len(steps))
 
-    def _answer(self, word: str) -> str:
+    def _answer(self, word: str, /) -> str:
         if word not in LEXICON:
             return REFUSAL
         chance = self._random.random()

@@ -9,15 +9,14 @@ and answers of the simulated lexicon model, in detailed balance and driven round
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 import numpy as np
 
-from detailed_balance.analyzers import TransitionCounts, check_one_way, estimate_potential
-from detailed_balance.paper.console import show_table
+from detailed_balance.analyzers import TransitionCounts, check_one_way
+from detailed_balance.paper.console import make_parser, show_table
+from detailed_balance.paper.landscapes import sample, smollm2
 from detailed_balance.paper.lexicon import LexiconChatModel
-from detailed_balance.paper.temperature import draw_counts, measured_kernel
 from detailed_balance.paper.word_tables import WordTable
 
 __all__ = ["main", "sampled_counts"]
@@ -29,8 +28,7 @@ AFFINITY = 24.0
 def show_claude() -> None:
     """Print what the paper's table says of the pairs that Claude-4 walked one way only."""
     table = WordTable.load("claude_4")
-    potential = estimate_potential(table.counts, attempts=table.attempts_per_state)
-    check = check_one_way(table.counts, potential)
+    check = check_one_way(table.counts, table.potential())
     columns = ("source", "target", "count", "attempts", "bound", "least", "difference")
     content = check.to_table()
     show_table(
@@ -47,17 +45,16 @@ def sampled_counts(attempts: int, seed: int) -> dict[str, TransitionCounts]:
     loops = rng.permutation(calm.triangles())[:10].tolist()
     driven = LexiconChatModel(spread=0.5, driving={tuple(loop): AFFINITY for loop in loops})
     kernels = {
-        "SmolLM2 at 1.0": measured_kernel(1.0),
+        "SmolLM2 at 1.0": smollm2(1.0),
         "lexicon, balanced": calm.kernel(),
         "lexicon, driven": driven.kernel(),
     }
-    return {name: draw_counts(kernel, attempts, rng) for name, kernel in kernels.items()}
+    return {name: sample(kernel, attempts, rng) for name, kernel in kernels.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+    parser = make_parser(__doc__)
     parser.add_argument("--attempts", type=int, default=200, help="from each state (default: 200)")
     chosen = parser.parse_args(arguments)
     show_claude()

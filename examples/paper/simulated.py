@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,16 @@ from pydantic import PrivateAttr
 
 from detailed_balance.paper.word_task import asked_word
 
-__all__ = ["REFUSAL", "WordChatModel"]
+__all__ = ["REFUSAL", "SimulatedChatModel", "WordChatModel"]
 
-REFUSAL = "I cannot think of such a word."
-"""An answer that is no single word."""
+REFUSAL = "I cannot think of one."
+"""An answer that is neither a single word nor an expression."""
 
 
-class WordChatModel(BaseChatModel):
-    """A chat model that answers the question of a `WordTask` by chance; it is asked offline.
+class SimulatedChatModel(BaseChatModel):
+    """A chat model that answers the question of a `Task` by chance; it is asked offline.
 
-    Parameters
+    Attributes
     ----------
     seed : int
         Of its random answers, which depend on the order of the questions.
@@ -44,11 +45,15 @@ class WordChatModel(BaseChatModel):
 
     @property
     def _llm_type(self) -> str:
-        return "simulated-words"
+        return "simulated"
 
     @abstractmethod
-    def _answer(self, word: str) -> str:
-        """Return an answer to the question about `word`; one thread at a time."""
+    def _read(self, messages: Sequence[BaseMessage]) -> str | None:
+        """Return the state that a question is about; None where it is another question."""
+
+    @abstractmethod
+    def _answer(self, state: str, /) -> str:
+        """Return an answer to the question about `state`; one thread at a time."""
 
     def _generate(
         self,
@@ -57,9 +62,9 @@ class WordChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        word = asked_word(messages)
+        state = self._read(messages)
         with self._lock:
-            text = REFUSAL if word is None else self._answer(word)
+            text = REFUSAL if state is None else self._answer(state)
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
 
     async def _agenerate(
@@ -72,3 +77,10 @@ class WordChatModel(BaseChatModel):
         if self.delay:
             await asyncio.sleep(self.delay)
         return self._generate(messages)  # no work for another thread
+
+
+class WordChatModel(SimulatedChatModel):
+    """A simulated chat model that answers the question of a `WordTask`."""
+
+    def _read(self, messages: Sequence[BaseMessage]) -> str | None:
+        return asked_word(messages)

@@ -8,7 +8,6 @@ where n of 10 answers must agree, V should be about n times as deep.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +24,8 @@ from detailed_balance.analyzers import (
     fit_spread,
     majority_vote_kernel,
 )
-from detailed_balance.paper.console import show_table
-from detailed_balance.paper.temperature import measured_kernel
+from detailed_balance.paper.console import make_parser, show_table
+from detailed_balance.paper.landscapes import smollm2
 
 __all__ = ["gaussian_pvalue", "main", "simulated_landscape", "two_way_ring", "vote_slope", "walk"]
 
@@ -150,8 +149,8 @@ def show_spreads(seed: int) -> None:
     kernel = simulated_landscape(STATES, TABLE_IV[0][0], rng)
     counts = walk(kernel, TRANSITIONS, rng)
     fits = {
-        "SmolLM2 at 0.7": estimate_potential(measured_kernel(0.7)),
-        "SmolLM2 at 1.0": estimate_potential(measured_kernel(1.0)),
+        "SmolLM2 at 0.7": estimate_potential(smollm2(0.7)),
+        "SmolLM2 at 1.0": estimate_potential(smollm2(1.0)),
         "simulated, kernel": estimate_potential(kernel),
         "simulated, counts": estimate_potential(counts, attempts="transitions"),
     }
@@ -170,7 +169,7 @@ def show_votes() -> None:
     """Print the slope of the potential after votes against that before."""
     rows = []
     ring = two_way_ring(2.0)
-    for name, kernel in (("SmolLM2 at 1.0", measured_kernel(1.0)), ("simulated ring", ring)):
+    for name, kernel in (("SmolLM2 at 1.0", smollm2(1.0)), ("simulated ring", ring)):
         once = estimate_potential(kernel)
         rows.append((name, 1, 1.0, 1.0, fit_spread(once).deviation, _short(once)))
         for needed in (5, 7, 9):
@@ -193,9 +192,7 @@ def _short(potential: Potential) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
-    chosen = parser.parse_args(arguments)
+    chosen = make_parser(__doc__).parse_args(arguments)
     show_table_iv()
     print()
     show_spreads(chosen.seed)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm, spearmanr
 
-from detailed_balance.analyzers.balance import BalanceReport, check_balance
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.explicit import ExplicitPotential, fit_explicit_potential
 from detailed_balance.analyzers.features import FeatureFunction, expression_features, ngrams
-from detailed_balance.analyzers.pairs import Errors
 from detailed_balance.analyzers.potential import Potential, estimate_potential
 from detailed_balance.analyzers.tables import plain
 from detailed_balance.paper.fitting import Fit, Fitter
-from detailed_balance.paper.mutations import Height
+from detailed_balance.paper.results import BalanceSummary, summarize_balance
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PUBLISHED",
     "RankCorrelation",
-    "Recovery",
     "SymbolicResults",
     "correlate_ranks",
-    "recover_potential",
     "study_expressions",
 ]
 
@@ -45,7 +41,6 @@ PUBLISHED = {
 """Of the paper's symbolic agent: its size, and the shares of its explicit potential (T > 0.05)."""
 
 _FEWEST_RANKED = 4
-_FEWEST_COMPARED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +98,8 @@ class SymbolicResults:
         The transitions.
     potential : Potential
         V of all expressions asked about twice or more.
-    balance, balance_paper : BalanceReport
-        Pairs and loops, the errors of pairs multinomial and as the paper has them.
+    balance : BalanceSummary
+        Pairs and loops.
     fits : tuple of Fit, length n
         Of the states of `potential`.
     heights : (n,) array of float
@@ -116,8 +111,7 @@ class SymbolicResults:
 
     counts: TransitionCounts
     potential: Potential
-    balance: BalanceReport
-    balance_paper: BalanceReport
+    balance: BalanceSummary
     fits: tuple[Fit, ...]
     heights: NDArray[np.float64]
     explicit: dict[str, ExplicitPotential]
@@ -165,11 +159,6 @@ class SymbolicResults:
             for fit, height, error in zip(shown, self.heights[order], errors, strict=False)
         ]
 
-    def triplets(self) -> tuple[int, int]:
-        """Return how many triplets of expressions were tested, and how many are driven."""
-        tested = sum(len(loop) == 3 for loop in self.balance.loops.members)
-        return tested, sum(len(violation.loop) == 3 for violation in self.balance.violations)
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything in types that JSON has."""
         names = ("expression", "complexity", "mse", "potential", "error")
@@ -180,11 +169,7 @@ class SymbolicResults:
             "transitions": self.transitions,
             "attempts": int(self.counts.attempts.sum()),
             "expressions": dict(zip(names, map(list, best), strict=False)),
-            "chi2": self.balance.chi2,
-            "chi2_paper": self.balance_paper.chi2,
-            "degrees_of_freedom": self.balance.degrees_of_freedom,
-            "correlation": self.balance.correlation,
-            "triplets": self.triplets(),
+            "balance": self.balance,
             "error_ranks": self.error_ranks,
             "complexity_ranks": self.complexity_ranks,
             "explicit": {name: fit.to_dict() for name, fit in self.explicit.items()},
@@ -220,20 +205,11 @@ def study_expressions(
     return SymbolicResults(
         counts,
         potential,
-        _check(counts, potential, "multinomial"),
-        _check(counts, potential, "paper"),
+        summarize_balance(counts, potential),
         tuple(map(fitter.fit, potential.states)),
         potential.relative_to(),
         {name: fit for name, fit in explicit.items() if fit is not None},
     )
-
-
-def _check(counts: TransitionCounts, potential: Potential, errors: Errors) -> BalanceReport:
-    try:
-        return check_balance(counts, potential, errors=errors)
-    except InsufficientDataError as error:  # no loop could be tested; the pairs are there
-        report: BalanceReport = error.partial
-        return report
 
 
 def _explain(
@@ -243,58 +219,3 @@ def _explain(
         return fit_explicit_potential(counts, features, seed=seed)
     except InsufficientDataError:
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """How well a known potential was found again.
-
-    Parameters
-    ----------
-    states : int
-        The expressions compared, all of one component.
-    correlation : float
-        Pearson's, of the estimated and the true V.
-    deviation : float
-        The root mean square of their difference, both centred, in nats.
-    spread : float
-        The standard deviation of the true V.
-    chi2 : float
-        Of all differences together, by the covariance of the estimate; `states` - 1 degrees of
-        freedom, so that their ratio is about 1 where the errors are right.
-    """
-
-    states: int
-    correlation: float
-    deviation: float
-    spread: float
-    chi2: float
-
-
-def recover_potential(results: SymbolicResults, truth: Height) -> Recovery:
-    """Compare the estimated potential with the true one, on the largest component.
-
-    Raises
-    ------
-    InsufficientDataError
-        Where that has fewer than three expressions.
-    """
-    if len(results.inside) < _FEWEST_COMPARED:
-        raise InsufficientDataError(
-            f"{len(results.inside)} expressions lead to each other and back; record more to"
-            " compare their potential"
-        )
-    names = [results.potential.states[i] for i in results.inside]
-    found, known = results.heights[results.inside], np.array([truth(name) for name in names])
-    off = (found - found.mean()) - (known - known.mean())
-    base = int(np.argmin(found))
-    others = np.delete(np.arange(len(names)), base)
-    covariance = results.potential.covariance([names[i] for i in others], names[base])
-    apart = off[others] - off[base]
-    return Recovery(
-        len(names),
-        float(np.corrcoef(found, known)[0, 1]),
-        float(np.sqrt(np.mean(off**2))),
-        float(known.std()),
-        float(apart @ np.linalg.lstsq(covariance, apart, rcond=None)[0]),
-    )

@@ -9,9 +9,7 @@ of V from counts drawn before it is a little too high (`measure_action`).
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
@@ -19,30 +17,20 @@ from numpy.typing import NDArray
 
 from detailed_balance.analyzers import (
     Kernel,
-    TransitionCounts,
     estimate_potential,
     evaluate_action,
     expected_minimum_action,
     fit_spread,
     measure_action,
 )
-from detailed_balance.paper.console import show_table
+from detailed_balance.paper.console import make_parser, show_table
+from detailed_balance.paper.landscapes import sample, smollm2
 from detailed_balance.paper.lexicon import LexiconChatModel
 
-__all__ = ["draw_counts", "main", "measured_kernel", "reheat"]
+__all__ = ["main", "reheat"]
 
 REPLICATES = 30
 """Of the bootstrap."""
-
-
-def measured_kernel(temperature: float) -> Kernel:
-    """Return the kernel of SmolLM2 at the temperature 0.7 or 1.0."""
-    path = files("detailed_balance.demo") / "smollm2_chat.npz"
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as measured:
-        place = measured["temperatures"].tolist().index(temperature)
-        return Kernel.from_matrix(
-            np.exp(measured["logP"][place]), tuple(measured["words"].tolist())
-        )
 
 
 def lexicon_kernel(temperature: float) -> Kernel:
@@ -67,14 +55,6 @@ def reheat(kernel: Kernel, factor: float) -> Kernel:
     return Kernel.from_matrix((rows / rows.sum(axis=1, keepdims=True))[:, :-1], kernel.states)
 
 
-def draw_counts(kernel: Kernel, attempts: int, rng: np.random.Generator) -> TransitionCounts:
-    """Draw `attempts` answers from each state; what is missing in a row is an escape."""
-    drawn = rng.multinomial(attempts, _with_rest(kernel))
-    n = len(kernel.states)
-    f, g = np.nonzero(drawn)
-    return TransitionCounts.from_arrays(kernel.states, f, np.where(g < n, g, -1), drawn[f, g])
-
-
 def _with_rest(kernel: Kernel) -> NDArray[np.float64]:
     """Return the (n, n + 1) rows, the last column being what is missing to 1."""
     rows = kernel.probabilities.toarray()
@@ -87,11 +67,11 @@ def temperature_rows(
 ) -> tuple[list[float], list[float]]:
     """Return what counts say of a kernel's action, and what its spread lets one expect."""
     exact = estimate_potential(kernel)
-    shape, counts = (estimate_potential(draw_counts(kernel, attempts, rng)) for _ in range(2))
-    again = [draw_counts(counts.kernel, attempts, rng) for _ in range(REPLICATES)]
+    shape, counts = (estimate_potential(sample(kernel, attempts, rng)) for _ in range(2))
+    again = [sample(counts.kernel, attempts, rng) for _ in range(REPLICATES)]
     own = [estimate_potential(drawn).normalized_action for drawn in again]
     held_out = [measure_action(drawn, shape).action for drawn in again]
-    fresh = measure_action(draw_counts(kernel, attempts, rng), shape)
+    fresh = measure_action(sample(kernel, attempts, rng), shape)
     spread = fit_spread(exact)
     flat = evaluate_action(kernel, np.zeros(len(kernel.states))) / len(kernel.states)
     s = spread.deviation
@@ -147,7 +127,7 @@ def show_temperatures(
 
 def show_reheating() -> None:
     """Print how far the kernel at 1, reheated to 0.7, is from that measured at 0.7."""
-    hot, cold = measured_kernel(1.0), measured_kernel(0.7)
+    hot, cold = smollm2(1.0), smollm2(0.7)
     guess = reheat(hot, 0.7)
     rows = []
     for name, kernel in (("measured at 1", hot), ("reheated to 0.7", guess), ("at 0.7", cold)):
@@ -167,12 +147,11 @@ def show_reheating() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+    parser = make_parser(__doc__)
     parser.add_argument("--attempts", type=int, default=400, help="from each state (default: 400)")
     chosen = parser.parse_args(arguments)
     rng, many = np.random.default_rng(chosen.seed), chosen.attempts
-    show_temperatures("SmolLM2", measured_kernel, (0.7, 1.0), many, rng)
+    show_temperatures("SmolLM2", smollm2, (0.7, 1.0), many, rng)
     temperatures = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
     show_temperatures("Lexicon model", lexicon_kernel, temperatures, many, rng)
     show_reheating()

@@ -13,6 +13,7 @@ from pydantic import PrivateAttr
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.potential import Potential, estimate_potential
 from detailed_balance.paper.simulated import REFUSAL, WordChatModel
 
 __all__ = ["TableChatModel", "TableName", "WordTable"]
@@ -79,6 +80,16 @@ class WordTable:
             {word: np.inf if v is None else v for word, v in content["published"].items()},
         )
 
+    def potential(self) -> Potential:
+        """Return V as the paper has it: all states have the same number of attempts.
+
+        Examples
+        --------
+        >>> round(WordTable.load("claude_4").potential().difference("PROBLEMS", "ATTITUDE"), 1)
+        5.2
+        """
+        return estimate_potential(self.counts, attempts=self.attempts_per_state)
+
     @property
     def top(self) -> str:
         """The first word of the table, from which all others can be reached."""
@@ -128,7 +139,7 @@ class TableChatModel(WordChatModel):
         super().model_post_init(context)
         self._recorded = _answers(WordTable.load(self.table).counts)
 
-    def _answer(self, word: str) -> str:
+    def _answer(self, word: str, /) -> str:
         recorded = self._recorded.get(word, [REFUSAL])
         if not self.replay:
             return recorded[self._random.integers(len(recorded))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -12,14 +13,11 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states import PromptStates
 
-__all__ = ["ESCAPES", "Escape", "WordTask", "asked_word", "letter_sum"]
+__all__ = ["Kind", "WordTask", "asked_word", "letter_sum", "read_vocabulary"]
 
-Escape: TypeAlias = Literal["invalid", "wrong sum", "unchanged", "failed"]
-"""Why an answer is no transition: no single word of the vocabulary, a word of another sum, the word
-that was asked about, or a call that failed."""
-
-ESCAPES: tuple[Escape, ...] = ("invalid", "wrong sum", "unchanged", "failed")
-"""All kinds of `Escape`."""
+Kind: TypeAlias = Literal["move", "unchanged", "invalid", "wrong sum"]
+"""What an answer is: a transition, the word that was asked about, no single word of the vocabulary,
+or a word of another sum."""
 
 # The marks that chat models put round a word; anything else beside it makes it no single word.
 _AROUND = " \t\r\n*_\"'`.“”"
@@ -70,7 +68,7 @@ class WordTask:
     --------
     >>> task = WordTask()
     >>> task.judge("TURKEY", "**Attitude**"), task.judge("TURKEY", "turkey.")
-    (None, 'unchanged')
+    ('move', 'unchanged')
     >>> task.judge("TURKEY", "hen"), task.judge("TURKEY", "no idea")
     ('wrong sum', 'invalid')
     """
@@ -97,14 +95,22 @@ class WordTask:
         """Say whether `word`, in capitals, is allowed and has the right sum."""
         return word.isupper() and self._is_known(word) and letter_sum(word) == self.target
 
-    def judge(self, source: str, text: str) -> Escape | None:
-        """Return why the answer `text` to the word `source` is no transition; None where it is."""
+    def check(self, state: str) -> None:
+        """Raise InvalidInputError where `state` is no word of the task."""
+        if not self.is_valid(state):
+            raise InvalidInputError(
+                f"start={state!r} does not fit the task: allowed is a word in capitals whose "
+                f"letters sum to {self.target}, of the vocabulary where there is one"
+            )
+
+    def judge(self, source: str, text: str) -> Kind:
+        """Return what the answer `text` to the word `source` is."""
         word = _single_word(text)
         if word is None or not self._is_known(word):
             return "invalid"
         if letter_sum(word) != self.target:
             return "wrong sum"
-        return "unchanged" if word == source else None
+        return "unchanged" if word == source else "move"
 
     def states(self) -> PromptStates:
         """Return the state function: the word asked about, and the word answered.
@@ -116,6 +122,30 @@ class WordTask:
 
     def _is_known(self, word: str) -> bool:
         return _is_word(word) and (self.vocabulary is None or word in self.vocabulary)
+
+
+def read_vocabulary(path: Path | None, target: int) -> frozenset[str] | None:
+    """Return the words of a file, one a line, that have the sum `target`; None without a file.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the file cannot be read, or holds no such word.
+    """
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").upper().split()
+    except OSError as error:
+        raise InvalidInputError(f"--vocabulary {str(path)!r}: {error}") from error
+    words = [word for word in lines if word.isascii() and word.isalpha()]
+    fitting = frozenset(word for word in words if letter_sum(word) == target)
+    if not fitting:
+        raise InvalidInputError(
+            f"--vocabulary {str(path)!r} has {len(words)} words, and the letters of none sum to "
+            f"{target}; give one word a line, and the right --target"
+        )
+    return fitting
 
 
 def _is_word(text: str) -> bool:
