@@ -75,7 +75,10 @@ class Pairs:
         # One addition finds the union of both patterns, and keeps the two places apart.
         there.data <<= 32
         union = csr_array(there + back)
-        places = np.stack([union.data >> 32, union.data & (2**32 - 1)]) - 1
+        places = np.empty((2, union.nnz), dtype=union.indices.dtype)
+        np.right_shift(union.data, 32, out=places[0], casting="unsafe")
+        np.bitwise_and(union.data, 2**32 - 1, out=places[1], casting="unsafe")
+        places -= 1
         nothing = np.empty(0)
         first = _rows(union)
         pattern = cls(
@@ -90,7 +93,9 @@ class Pairs:
         minimum, and lets components many orders of magnitude apart be solved together.
         """
         # A move never seen reads the zero that is put behind the rest, at -1.
-        weights = np.append(data, 0.0).take(self.places)
+        padded, weights = np.append(data, 0.0), np.empty(self.places.shape)
+        for way, places in enumerate(self.places):
+            padded.take(places, out=weights[way], mode="wrap")
         scale = 1 / self._component_means(weights[0] + weights[1])
         weights *= scale[0] if len(scale) == 1 else scale[self.components][self.first]
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
@@ -233,8 +238,8 @@ def balanced_drops(pairs: Pairs, beta: float) -> NDArray[np.float64]:
 
     A pair seen one way has none: it takes the drop of the V that balances each state by itself.
     """
-    both = np.flatnonzero((pairs.forward > 0) & (pairs.backward > 0))
-    if len(both) == len(pairs):
+    both = (pairs.forward > 0) & (pairs.backward > 0)
+    if both.all():
         return np.asarray((np.log(pairs.forward) - np.log(pairs.backward)) / beta)
     one, there, back = np.ones(pairs.n_states), *map(pairs.upper, (pairs.forward, pairs.backward))
     tiny = np.finfo(float).tiny
