@@ -183,16 +183,17 @@ def test_without_a_spool_what_the_database_refuses_is_lost(tmp_path):
 def test_what_presses_goes_to_the_spool_and_arrives_in_order(tmp_path, monkeypatch):
     kept, keep = [], Outbox._keep
     monkeypatch.setattr(Outbox, "_keep", lambda box, batch: kept.append(batch) or keep(box, batch))
-    with TransitionStore(file_url(tmp_path), capacity=30_000) as store:
+    with TransitionStore(file_url(tmp_path), capacity=60_000) as store:
         with sqlite3.connect(tmp_path / "runs.db", isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")  # what is taken first waits
-            for step in range(28_000):
+            # The first 10,000 wait; behind the next ones the line is still more than half full.
+            other.execute("BEGIN IMMEDIATE")
+            for step in range(55_000):
                 store.record(Transition("a", "b", "run", step=step))
             other.execute("ROLLBACK")
         store.flush()
         assert kept
         assert (store.lost, store.spooled) == (0, 0)
-        assert [move.step for move in store.read()] == list(range(28_000))
+        assert [move.step for move in store.read()] == list(range(55_000))
 
 
 def test_many_small_batches_are_replayed_in_few_transactions(tmp_path):
