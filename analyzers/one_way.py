@@ -9,8 +9,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.lookup import lookup
-from detailed_balance.analyzers.pairs import attempts_like, list_moves
+from detailed_balance.analyzers.pairs import attempts_like, list_moves, one_way_moves
 from detailed_balance.analyzers.potential import Potential, estimate_potential
 from detailed_balance.analyzers.tables import Table, plain
 
@@ -180,14 +179,9 @@ def check_one_way(
     bare = counts.without_boundaries()
     potential = potential if potential is not None else estimate_potential(bare)
     counts = bare.restrict(potential.states)
-    f, g, n = list_moves(counts)
-    single = lookup(counts.counts, g, f) == 0
-    linked = (len(f) + int(np.count_nonzero(single))) // 2
-    f, g, n = f[single], g[single], n[single]
+    f, g, n, drop = one_way_moves(counts, potential)
+    linked = (len(list_moves(counts)[0]) + len(f)) // 2
     attempts = attempts_like(counts, potential.kernel)
-    inner = potential.components[f] == potential.components[g]
-    drop = potential.violation.beta * (potential.values[f] - potential.values[g])
-    drop = np.where(inner, drop, np.inf)
     bound = unseen_bound(attempts[g], alpha)
     with np.errstate(divide="ignore"):  # no attempts from g: q is 1
         log_q = -np.logaddexp(0.0, np.log(attempts[g] / attempts[f]) - drop)

@@ -28,6 +28,7 @@ __all__ = [
     "compare_pairs",
     "list_moves",
     "list_one_way_pairs",
+    "one_way_moves",
     "pair_statistics",
 ]
 
@@ -174,13 +175,9 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
 
 def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWayTable:
     """List the pairs walked one way only, and what was to be expected of the other (eq. 25)."""
-    f, g, n = list_moves(counts)
-    single = lookup(counts.counts, g, f) == 0
-    f, g, n = f[single], g[single], n[single]
+    f, g, n, drop = one_way_moves(counts, potential)
     attempts = attempts_like(counts, potential.kernel)
-    inner = potential.components[f] == potential.components[g]
-    drop = potential.violation.beta * (potential.values[f] - potential.values[g])
-    back = np.minimum(1, n / attempts[f]) * np.exp(-np.where(inner, drop, np.inf))
+    back = np.minimum(1, n / attempts[f]) * np.exp(-drop)
     expected = attempts[g] * np.minimum(1, back)
     return OneWayTable(
         tuple(potential.states[i] for i in f),
@@ -190,6 +187,21 @@ def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWay
         np.exp(-expected),
         attempts[g],
     )
+
+
+def one_way_moves(
+    counts: TransitionCounts, potential: Potential
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    """Return the moves never seen the other way: source, target, count, and beta times the drop.
+
+    `counts` has the states of `potential`, in the same order. The drop is inf between components.
+    """
+    f, g, n = list_moves(counts)
+    single = lookup(counts.counts, g, f) == 0
+    f, g, n = f[single], g[single], n[single]
+    drop = potential.violation.beta * (potential.values[f] - potential.values[g])
+    inner = potential.components[f] == potential.components[g]
+    return f, g, n, np.where(inner, drop, np.inf)
 
 
 def pair_statistics(pairs: PairTable) -> PairStatistics:
