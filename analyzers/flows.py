@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "add_at", "balanced_drops", "pair_flows", "ranges", "state_flows"]
+__all__ = ["Flows", "Pairs", "StateFlows", "add_at", "balanced_drops", "pair_flows", "ranges", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -178,18 +178,21 @@ class Pairs:
 
     def _component_means(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (m,) quantity summed per component, over its states; 1 where empty."""
-        if self.n_components == 1:
-            total = np.array([flow.sum() / self.n_states])
-        else:
-            sizes = np.maximum(np.bincount(self.components), 1)
-            total = self.component_sums(add_at(self.first, flow, self.n_states)) / sizes
-        return np.where(total > 0, total, 1.0)
+        sizes = np.bincount(self.components, minlength=1)
+        means = self.pair_sums(flow) / np.maximum(sizes, 1)
+        return np.where(means > 0, means, 1.0)
 
     def component_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (n,) quantity summed over the states of each component."""
         if self.n_components == 1:
             return np.array([values.sum()])
         return add_at(self.components, values, self.n_components)
+
+    def pair_sums(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(c,) array: an (m,) quantity summed over the pairs of each component."""
+        if self.n_components == 1:
+            return np.array([flow.sum()])
+        return self.component_sums(self.upper(flow) @ np.ones(self.n_states))
 
     def lowest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: the lowest of (n,) values in each component."""
@@ -217,14 +220,28 @@ class Flows:
     stiffness: NDArray[np.float64]
     """forward K''(x) + backward K''(-x), the weights of the Hessian, a graph Laplacian."""
 
-    def imbalance(self, pairs: Pairs, pull: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(c,) array: sum |in - out| / sum (in + out) of each component; `pull` is out - in."""
-        if pairs.n_components == 1:
-            whole = np.array([2 * self.total.sum()])
-        else:
-            whole = 2 * pairs.component_sums(pairs.upper(self.total) @ np.ones(pairs.n_states))
-        sums = pairs.component_sums(np.abs(pull))
-        return np.asarray(sums / np.maximum(whole, np.finfo(float).tiny))
+
+@dataclass(slots=True, eq=False)
+class StateFlows:
+    """The action at V, and its flows added up for each state."""
+
+    action: float
+    """sum of forward K(x) + backward K(-x)."""
+    pull: NDArray[np.float64]
+    """(n,) array: the flow out of each state, less the flow into it."""
+    through: NDArray[np.float64]
+    """(c,) array: the flow out of all states of each component, and into them."""
+    degree: NDArray[np.float64] | None
+    """(n,) array: the stiffness of the pairs of each state, where it comes with the rest."""
+    stiffness: Callable[[], NDArray[np.float64]]
+    """Return the (m,) weights of the Hessian."""
+    net: Callable[[], NDArray[np.float64]]
+    """Return the (m,) net flow from first to second."""
+
+    def imbalance(self, pairs: Pairs) -> NDArray[np.float64]:
+        """(c,) array: sum |in - out| / sum (in + out) of each component."""
+        sums = pairs.component_sums(np.abs(self.pull))
+        return np.asarray(sums / np.maximum(self.through, np.finfo(float).tiny))
 
 
 def add_at(place: NDArray[Any], values: NDArray[Any], length: int) -> NDArray[np.float64]:
@@ -278,22 +295,66 @@ def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.floa
     return flows
 
 
-def state_flows(violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]) -> Flows:
-    """Evaluate the same at (n,) values V."""
+def state_flows(
+    violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]
+) -> StateFlows:
+    """Evaluate the same at (n,) values V, added up for each state."""
     beta = violation.beta
     narrow = len(values) > 0 and np.ptp(values) * beta <= NARROW
-    if not narrow or not isinstance(violation, Exponential | Softplus):
-        return pair_flows(violation, pairs, pairs.drop(values))
-    flows = _empty_flows(len(pairs))
-    exponential = isinstance(violation, Exponential)
-    put = _put_exponential if exponential else _put_softplus
-    rate = beta / 2 if exponential else beta
+    if narrow and isinstance(violation, Exponential):
+        return _exponential_flows(pairs, values, beta)
+    if narrow and isinstance(violation, Softplus):
+        flows = _softplus_flows(pairs, values, beta)
+    else:
+        flows = pair_flows(violation, pairs, pairs.drop(values))
+    through = 2 * pairs.pair_sums(flows.total)
+    pull = pairs.outflow(flows.net)
+    return StateFlows(
+        flows.action, pull, through, None, lambda: flows.stiffness, lambda: flows.net
+    )
+
+
+def _exponential_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> StateFlows:
+    # The flow of i -> j is a down[i] up[j]: products with the weights add it up, pair by pair
+    # nothing is put down, and a pair's own flows are there for those who ask.
+    rate = beta / 2
     down = np.exp((values - values.mean()) * -rate)
+    up = 1 / down
+    there, back = pairs.upper(pairs.forward), pairs.upper(pairs.backward)
+    out = down * (there @ up + back.T @ up)
+    into = up * (there.T @ down + back @ down)
+    action = float(out.sum())
+    pull = np.subtract(out, into)
+    out += into
+    for each in (pull, out):
+        each *= rate
+
+    def weigh(add: np.ufunc, factor: float) -> NDArray[np.float64]:
+        result = np.empty(len(pairs))
+        for part, first, second in pairs.blocks():
+            fall = down.take(first)
+            fall *= up.take(second)
+            fall *= factor
+            there = np.multiply(pairs.forward[part], fall, out=result[part])
+            add(there, np.divide(factor**2 * pairs.backward[part], fall, out=fall), out=there)
+        return result
+
+    through = pairs.component_sums(out)
+    out *= rate
+    return StateFlows(
+        action, pull, through, out, lambda: weigh(np.add, rate**2), lambda: weigh(np.subtract, rate)
+    )
+
+
+def _softplus_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> Flows:
+    # One exponential for each state serves all of its pairs.
+    flows = _empty_flows(len(pairs))
+    down = np.exp((values - values.mean()) * -beta)
     up = 1 / down
     for part, first, second in pairs.blocks():
         fall = down.take(first)
         fall *= up.take(second)
-        put(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
+        _put_softplus(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
     return flows
 
 

@@ -27,9 +27,9 @@ class IncompleteSolver:
 
     The preconditioner is (P + L) P^-1 (P + L'), with the lower triangle L of H as it is and pivots
     P that make the diagonals agree (an incomplete Cholesky factorisation that changes nothing but
-    the diagonal). Scaled so that P is 1, both triangular solves together are one product with H
-    (Eisenstat, SIAM J. Sci. Stat. Comput. 2, 1981): a step costs hardly more than one without a
-    preconditioner, and about half as many are needed, or fewer.
+    the diagonal). As H is (P + L) + (P + L') + diag(H) - 2 P, both triangular solves together are
+    one product with H (Eisenstat, SIAM J. Sci. Stat. Comput. 2, 1981): a step costs hardly more
+    than one without a preconditioner, and about half as many are needed, or fewer.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ class IncompleteSolver:
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
         n, m = pairs.n_states, len(pairs)
-        self.steps, self.left = 0, np.zeros(n)
-        self._pivots: NDArray[np.float64] | None = None
+        self._make_room()
+        self._share: NDArray[np.float64] | None = None
         self._below: NDArray[np.int64] | None = None
         starts = (pairs.starts + np.arange(n + 1)).astype(np.int32)
         off = np.ones(n + m, dtype=bool)
@@ -50,31 +50,38 @@ class IncompleteSolver:
         ends[starts[:-1]], ends[off] = np.arange(n), pairs.second
         numbers = csr_array((np.arange(n + m), ends, starts), shape=(n, n)).T.tocsr()
         self._place = numbers.data
-        self._off = off
         self._upper = csr_array((np.ones(n + m), ends, starts), shape=(n, n))
         below = (np.ones(n + m), numbers.indices, numbers.indptr)
         self._lower = csr_array(below, shape=(n, n))
 
+    def _make_room(self) -> None:
+        """Set aside what every step writes to: fresh memory would cost as much as the work."""
+        self.steps, self.left = 0, np.zeros(self.pairs.n_states)
+        self._room = np.empty((7, self.pairs.n_states))
+
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
         """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
-        if self._pivots is None:
-            self._rescale(stiffness, degree)
-            self._pivots = self._found_pivots()
-        self._rescale(stiffness, degree * self._pivots)
-        self._bend = 1 / self._pivots - 2
+        if self._share is None:
+            self._share = self._found_pivots(stiffness, degree) / degree
+        self._pivots = degree * self._share
+        self._bend = degree - 2 * self._pivots
+        for part, first, _ in self.pairs.blocks():
+            # Each row of the upper triangle begins with its diagonal.
+            place = first + np.arange(part.start + 1, part.start + 1 + len(first))
+            self._upper.data[place] = -stiffness[part]
+        self._upper.data[self._upper.indptr[:-1]] = self._pivots
+        self._upper.data.take(self._place, out=self._lower.data, mode="clip")
 
     def change(
         self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
     ) -> None:
-        """Take new weights of a few pairs, (m,) and (n,) as they all are now."""
-        first, second = self.pairs.first[which], self.pairs.second[which]
-        off = -stiffness[which] * self._scale[first] * self._scale[second]
-        place = which + first + 1  # behind the diagonals of this row and those before
+        """Take new weights of the pairs `which`, and the (n,) sums as they all are now."""
+        place = which + self.pairs.first[which] + 1  # behind the diagonals of this row and above
         if self._below is None:
             self._below = np.empty(len(self._place), dtype=np.int64)
             self._below[self._place] = np.arange(len(self._place))
-        self._upper.data[place] = self._lower.data[self._below[place]] = off
-        self._bend = degree * self._scale**2 - 2
+        self._upper.data[place] = self._lower.data[self._below[place]] = -stiffness
+        self._bend = degree - 2 * self._pivots
 
     def solve(
         self, b: NDArray[np.float64], rtol: float, limit: int, most: float = np.inf
@@ -83,75 +90,72 @@ class IncompleteSolver:
 
         What is left, b - H x, is kept as `left`; the sum of it is to be `most` at most, too.
         """
-        r = self._forward(self._scale * b)
-        x, p, work, before = np.zeros_like(r), np.zeros_like(r), np.empty_like(r), 1.0
-        goal, self.steps = rtol**2 * dot(r, r), 0
+        u, z, p, y, *spare = self._room
+        self._forward(b, u)  # what is left is (P + L) u; x is (P + L')^-1 y
+        p[:], y[:] = 0.0, 0.0
+        before, goal, self.steps = 1.0, -1.0, 0
         while True:
-            size = dot(r, r)
-            done = not size > goal and not self._is_more_left(r, most)
+            np.multiply(self._pivots, u, out=z)
+            size = dot(u, z)
+            goal = rtol**2 * size if goal < 0 else goal
+            done = not size > goal and not self._is_more_left(u, z, most)
             if done or self.steps == limit:
                 break
             p *= size / before
-            p += r
-            q = self._product(p, work)
+            p += z
+            q = self._product(p, *spare)
             length = size / dot(p, q)
             if not np.isfinite(length):
                 break
-            x += np.multiply(p, length, out=work)
+            y += np.multiply(p, length, out=z)
             q *= length
-            r -= q
+            u -= q
             before, self.steps = size, self.steps + 1
         if not done:
-            self._keep_left(r)
-        return self._scale * self._backward(x), done
+            self._keep_left(u)
+        x = np.empty_like(b)
+        self._backward(y, x)
+        return x, done
 
-    def _rescale(self, stiffness: NDArray[np.float64], pivots: NDArray[np.float64]) -> None:
-        self._scale = 1 / np.sqrt(pivots)
-        off = np.empty(len(stiffness))
-        for part, first, second in self.pairs.blocks():
-            np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
-            off[part] *= stiffness[part]
-        self._upper.data[self._off] = np.negative(off, out=off)
-        self._upper.data.take(self._place, out=self._lower.data, mode="clip")
-
-    def _found_pivots(self) -> NDArray[np.float64]:
-        """(n,) array: the pivots of the matrix as it is scaled now, to a diagonal of 1."""
-        squares, found = self._lower.copy(), np.ones(self.pairs.n_states)
-        squares.data **= 2
+    def _found_pivots(
+        self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(n,) array: P such that P + L P^-1 L' has the diagonal of H, as nearly as may be."""
+        squares, found = self.pairs.upper(stiffness**2).T, degree
         for _ in range(PIVOT_SWEEPS):
-            found = np.maximum(1 + 1 / found - squares @ (1 / found), LEAST_PIVOT)
+            one = 1 / np.maximum(found, np.finfo(float).tiny)
+            found = np.maximum(degree - squares @ one, LEAST_PIVOT * degree)
         return found
 
-    def _product(self, p: NDArray[np.float64], work: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (1 + L)^-1 H (1 + L')^-1 p, as H is (1 + L) + (1 + L') + diag(1 / pivots - 2)."""
-        up = self._backward(p)
+    def _product(
+        self, p: NDArray[np.float64], *spare: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return (P + L)^-1 H (P + L')^-1 p, in one of three spare arrays."""
+        up, work, result = spare
+        self._backward(p, up)
         np.multiply(self._bend, up, out=work)
         work += p
-        result = self._forward(work)
+        self._forward(work, result)
         result += up
         return result
 
-    def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = np.empty_like(b)  # of a triangle, one sweep reads only what it wrote
-        lower = self._lower
+    def _forward(self, b: NDArray[np.float64], x: NDArray[np.float64]) -> None:
+        lower = self._lower  # of a triangle, one sweep reads only what it wrote
         gauss_seidel(lower.indptr, lower.indices, lower.data, x, b, 0, len(x), 1)
-        return x
 
-    def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = np.empty_like(b)
+    def _backward(self, b: NDArray[np.float64], x: NDArray[np.float64]) -> None:
         upper = self._upper
         gauss_seidel(upper.indptr, upper.indices, upper.data, x, b, len(x) - 1, -1, -1)
-        return x
 
-    def _is_more_left(self, r: NDArray[np.float64], most: float) -> bool:
-        """Say whether the sum of what is left, (1 + L) r unscaled, is more than `most`."""
-        if np.abs(r / self._scale).sum() > most:  # cheaper, and about as much
+    def _is_more_left(self, u: NDArray[np.float64], z: NDArray[np.float64], most: float) -> bool:
+        """Say whether the sum of what is left, (P + L) u, is more than `most`; z is P u."""
+        if np.abs(z).sum() > most:  # cheaper, and about as much
             return True
-        self._keep_left(r)
+        self._keep_left(u)
         return bool(np.abs(self.left).sum() > most)
 
-    def _keep_left(self, r: NDArray[np.float64]) -> None:
-        self.left = np.asarray(self._lower @ r) / self._scale
+    def _keep_left(self, u: NDArray[np.float64]) -> None:
+        self.left = np.asarray(self._lower @ u)
 
 
 class DiagonalSolver(IncompleteSolver):
@@ -162,35 +166,37 @@ class DiagonalSolver(IncompleteSolver):
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self.steps, self.left = 0, np.zeros(pairs.n_states)
+        self._make_room()
 
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
         """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
-        self._scale = 1 / np.sqrt(degree)
+        self._pivots, self._stiffness = degree, stiffness
         self._upper = self.pairs.upper(stiffness)
         self._transposed = self._upper.T
 
     def change(
         self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
     ) -> None:
-        """Take new weights of a few pairs, (m,) and (n,) as they all are now."""
-        self.refresh(stiffness, degree)
+        """Take new weights of the pairs `which`, and the (n,) sums as they all are now."""
+        self._pivots = degree
+        self._stiffness[which] = stiffness
 
-    def _product(self, p: NDArray[np.float64], work: NDArray[np.float64]) -> NDArray[np.float64]:
-        np.multiply(self._scale, p, out=work)
-        result = np.asarray(self._upper @ work)
-        result += np.asarray(self._transposed @ work)
-        result *= self._scale
-        return np.asarray(p - result)
+    def _product(
+        self, p: NDArray[np.float64], *spare: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        up, work, _ = spare
+        self._backward(p, up)
+        np.add(self._upper @ up, self._transposed @ up, out=work)
+        work /= self._pivots
+        return np.subtract(up, work, out=work)
 
-    def _forward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        return b
+    def _forward(self, b: NDArray[np.float64], x: NDArray[np.float64]) -> None:
+        np.divide(b, self._pivots, out=x)
 
-    def _backward(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
-        return b
+    _backward = _forward
 
-    def _keep_left(self, r: NDArray[np.float64]) -> None:
-        self.left = r / self._scale
+    def _keep_left(self, u: NDArray[np.float64]) -> None:
+        self.left = u * self._pivots
 
 
 def dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -106,10 +106,16 @@ class LaplacianSolver:
             self._inner = LaplacianSolver(pairs.among(small))
             self._inner_pairs = np.flatnonzero(small[pairs.first])
 
-    def refresh(self, stiffness: NDArray[np.float64]) -> None:
-        """Take new (m,) weights; they may change by many orders of magnitude."""
-        self.degree = np.maximum(self.pairs.add_up(stiffness), np.finfo(float).tiny)
-        self._stiffness = stiffness
+    def refresh(
+        self, stiffness: NDArray[np.float64], degree: NDArray[np.float64] | None = None
+    ) -> None:
+        """Take new (m,) weights; they may change by many orders of magnitude.
+
+        `degree` is their sum over the pairs of each state, where it is known.
+        """
+        degree = self.pairs.add_up(stiffness) if degree is None else degree
+        self.degree = np.maximum(degree, np.finfo(float).tiny)
+        self.stiffness = stiffness
         self._scaled, self._fresh = False, False
         if self.method == "pcg":
             if self._incomplete is None:
@@ -119,13 +125,12 @@ class LaplacianSolver:
         if self._inner is not None:
             self._inner.refresh(stiffness[self._inner_pairs])
 
-    def change(self, which: NDArray[Any], stiffness: NDArray[np.float64]) -> None:
-        """Take new weights of a few pairs, in (m,) weights of all; `degree` is right already."""
+    def change(self, which: NDArray[Any]) -> None:
+        """Take the new weights that `stiffness` has for a few pairs; `degree` is right already."""
         if self._incomplete is not None and self._inner is None:
-            self._incomplete.change(which, stiffness, self.degree)
-            self._stiffness = stiffness
-        else:
-            self.refresh(stiffness)
+            self._incomplete.change(which, self.stiffness[which], self.degree)
+        elif len(which):
+            self.refresh(self.stiffness, self.degree)
 
     def solve(
         self, b: NDArray[np.float64], rtol: float, *, in_sum: bool = False
@@ -154,7 +159,7 @@ class LaplacianSolver:
                 if done:
                     return x
                 self._incomplete = IncompleteSolver(self.pairs)
-                self._incomplete.refresh(self._stiffness, self.degree)
+                self._incomplete.refresh(self.stiffness, self.degree)
             limit = self._patience if self._may_change else 100 * self._patience
             x, done = self._iterate_plainly(b, rtol, limit)
             if done or not self._may_change:
@@ -179,7 +184,7 @@ class LaplacianSolver:
         self._scale, off = 1 / self._root, np.empty(len(self.pairs))
         for part, first, second in self.pairs.blocks():
             np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
-            off[part] *= self._stiffness[part]
+            off[part] *= self.stiffness[part]
         self._upper = self.pairs.upper(off)
         self._lower, self._scaled = self._upper.T, True
 

@@ -13,8 +13,8 @@ from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.flows import (
-    Flows,
     Pairs,
+    StateFlows,
     balanced_drops,
     pair_flows,
     state_flows,
@@ -78,8 +78,7 @@ class _Point:
     """A place on the way, with the flows there."""
 
     values: NDArray[np.float64]
-    flows: Flows
-    pull: NDArray[np.float64]
+    flows: StateFlows
     imbalance: NDArray[np.float64]
 
     @property
@@ -107,7 +106,9 @@ class Minimizer:
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
-        self.strain = np.zeros(pairs.n_states)
+        # Since the weights were taken: how far V went, and what of that no flow was looked at for.
+        self.move, self.drift = 0.0, np.inf
+        self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
         self.warm = False
 
     def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
@@ -143,8 +144,9 @@ class Minimizer:
 
         The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
         """
-        pull = self.linear.left.copy()
-        point = _Point(self.values + self.step, self.point.flows, pull, np.empty(0))
+        flows = replace(self.point.flows, pull=self.linear.left.copy())
+        point = _Point(self.values + self.step, flows, np.empty(0))
+        self.drift += self.move
         self._change(point, which, self.pairs.some(which, data), point.values)
         self.warm = True
         self._settle(point, [which])
@@ -152,11 +154,11 @@ class Minimizer:
     def _follow(self, point: _Point) -> None:
         """Begin near the minimum; states that are far from balance are seen to first."""
         self.warm = True
-        if not self.can_reweigh or is_wide(point.flows.stiffness):
+        self._take_weights(point)
+        if self.can_reweigh:
+            self._settle(point, [])
+        else:
             self._look(point)
-            return
-        self.linear.refresh(point.flows.stiffness)
-        self._settle(point, [])
 
     def _settle(self, point: _Point, changed: list[NDArray[Any]]) -> None:
         """Relax states, a few times, and look at the step; some pairs have changed already."""
@@ -164,7 +166,7 @@ class Minimizer:
             changed.append(self._relax(point))
             if not len(changed[-1]):
                 break
-        point.imbalance = point.flows.imbalance(self.pairs, point.pull)
+        point.imbalance = point.flows.imbalance(self.pairs)
         self._look(point, np.unique(np.concatenate(changed)))
 
     def _relax(self, point: _Point) -> NDArray[Any]:
@@ -173,7 +175,7 @@ class Minimizer:
         What is not linear about a change is near to it; Newton's steps need not see it.
         """
         assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
-        step = point.pull / self.linear.degree
+        step = point.flows.pull / self.linear.degree
         far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
         if len(far) > max(FEW * len(step), 1):
             return far[:0]
@@ -193,13 +195,15 @@ class Minimizer:
         before = pair_flows(self.violation, old, old.drop(point.values))
         after = pair_flows(self.violation, new, new.drop(values))
         self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
-        net, stiffness = after.net - before.net, after.stiffness - before.stiffness
-        flows.total[which], flows.stiffness[which] = after.total, after.stiffness
+        net, stiffness = after.net - before.net, after.stiffness - self.linear.stiffness[which]
+        total = 2 * (after.total - before.total)
+        np.add.at(flows.through, self.pairs.components[new.first], total)
         flows.action += after.action - before.action
         point.values = values
         for ends, sign in ((new.first, 1.0), (new.second, -1.0)):
-            np.add.at(point.pull, ends, sign * net)
+            np.add.at(flows.pull, ends, sign * net)
             np.add.at(self.linear.degree, ends, stiffness)
+        self.linear.stiffness[which] = after.stiffness
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -211,10 +215,11 @@ class Minimizer:
         """Take the step, and look at the next."""
         point = self._after_step()
         self.iterations += 1
+        self.drift += self.move
         known = replace(self.residuals, flow=point.worst)
         if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
             self.point, self.values, self.residuals = point, point.values, known
-            self.step, self.linear.left = np.zeros_like(point.values), point.pull
+            self.step, self.move, self.linear.left = np.zeros_like(point.values), 0.0, point.flows.pull
         else:
             self._look(point)
 
@@ -240,57 +245,66 @@ class Minimizer:
         `changed` lists the pairs whose weights are not those of the last look, where they are few.
         """
         self.point, self.values = point, point.values
-        if self._loses_digits():
-            self.linear = _wide_solver(self.pairs)
+        pull, self.precision = self._demand()
         if changed is not None and isinstance(self.linear, LaplacianSolver):
-            self.linear.change(changed, point.flows.stiffness)
-        else:
-            self.linear.refresh(point.flows.stiffness)
-        self.step = self._newton_step()
+            self.linear.change(changed)
+        # Weights that are as right as the solve need not be found again.
+        elif self.violation.beta * self.drift > self.precision:
+            self._take_weights(point)
+        self.step = self._solve(pull, self.precision)
+        self.linear.left += point.flows.pull - pull
         self.residuals = self._measure()
         self._count_stalls()
         self._report(self.residuals)
 
-    def _newton_step(self) -> NDArray[np.float64]:
-        point = self.point
+    def _take_weights(self, point: _Point) -> None:
+        stiffness = point.flows.stiffness()
+        if self.asked == "auto" and isinstance(self.linear, LaplacianSolver) and is_wide(stiffness):
+            self.linear = _wide_solver(self.pairs)
+        if isinstance(self.linear, LaplacianSolver):
+            self.linear.refresh(stiffness, point.flows.degree)
+        else:
+            self.linear.refresh(stiffness)
+        self.drift, self.strain[:], self.seen[:] = 0.0, 0.0, 0.0
+
+    def _demand(self) -> tuple[NDArray[np.float64], float]:
+        """Return the pull that the next step is to undo, and how exactly."""
+        point, flows = self.point, self.point.flows
         if not self.warm:
-            self.precision = _precision(point.worst, ROUNDING)
-            return self._solve(point.flows.net, point.pull, self.precision)
+            return flows.pull, _precision(point.worst, ROUNDING)
         # Components that are balanced stay as they are, and the rest goes by all of the rest.
         settled = (point.imbalance <= MARGIN * BALANCED)[self.pairs.components]
-        pull = np.where(settled, 0.0, point.pull)
-        imbalance = np.abs(pull).sum() / max(2 * point.flows.total.sum(), np.finfo(float).tiny)
-        self.precision = _precision(float(imbalance), MARGIN * BALANCED)
-        step = self._solve(point.flows.net, pull, self.precision)
-        self.linear.left += np.where(settled, point.pull, 0.0)
-        return step
+        pull = np.where(settled, 0.0, flows.pull)
+        imbalance = np.abs(pull).sum() / max(flows.through.sum(), np.finfo(float).tiny)
+        return pull, _precision(float(imbalance), MARGIN * BALANCED)
 
-    def _solve(
-        self, net: NDArray[np.float64], pull: NDArray[np.float64], precision: float
-    ) -> NDArray[np.float64]:
+    def _solve(self, pull: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
         if isinstance(self.linear, LaplacianSolver):
             return self.linear.solve(pull, precision, in_sum=self.warm)
         # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
         # imbalance does not say how far it is: weak pairs hardly show in it.
         away = self.violation.beta * self.residuals.step
-        return self.linear.solve_flow(net, float(np.clip(away**2, 1e-7, 0.1)))
+        return self.linear.solve_flow(self.point.flows.net(), float(np.clip(away**2, 1e-7, 0.1)))
 
     def _measure(self) -> Residuals:
         """Say how far the minimum is; where the step is short, how far it is behind the step.
 
         The third derivative of K is at most beta times the second: of a step d, in units of
-        1 / beta, a share of about d / 2 remains, beside what its linear solve left; and it puts
-        about half of beta times its energy, pull @ step, out of balance.
+        1 / beta, a share of about d / 2 remains, and of d0 where V went so far since the weights
+        were taken, beside what its linear solve left; and it puts about half of beta times its
+        energy, pull @ step, out of balance.
         """
         point, flows, beta = self.point, self.point.flows, self.violation.beta
-        energy = np.maximum(point.pull * self.step, 0.0)
+        energy = np.maximum(flows.pull * self.step, 0.0)
         decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
-        here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
+        self.move = self.pairs.largest_move(self.step)
+        self.strain += np.sqrt(energy)  # of all steps since the weights were taken
+        here = Residuals(point.worst, self.move, decrement)
         if here.step > (SHORT / beta if self.warm else self.tolerance):
             return here
-        self.strain += np.sqrt(energy)  # of all steps since the flows were last evaluated
-        after = flows.imbalance(self.pairs, np.abs(self.linear.left) + beta / 2 * self.strain**2)
-        share = beta * here.step / 2 + self.precision
+        behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
+        after = replace(flows, pull=behind).imbalance(self.pairs)
+        share = beta * (here.step / 2 + self.drift) + self.precision
         flow = min(here.flow, float(after.max(initial=0.0)))
         return Residuals(flow, share * here.step, share**2 * decrement)
 
@@ -335,8 +349,13 @@ class Minimizer:
             guess = add_up_tree(pairs, flows.stiffness, balanced)
         else:
             self.linear.refresh(flows.stiffness)
-            net = flows.stiffness * balanced + flows.net
-            guess = self._solve(net, pairs.outflow(net), 1e-2)
+            net = flows.net
+            net += np.multiply(balanced, flows.stiffness, out=balanced)
+            guess = (
+                self.linear.solve(pairs.outflow(net), 1e-2)
+                if isinstance(self.linear, LaplacianSolver)
+                else self.linear.solve_flow(net, 1e-2)
+            )
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
         point = self._at(guess)
@@ -350,10 +369,6 @@ class Minimizer:
         ):
             self.sweeps += 1
             self._report(Residuals(imbalance, np.inf, np.inf))
-
-    def _loses_digits(self) -> bool:
-        automatic = self.asked == "auto" and isinstance(self.linear, LaplacianSolver)
-        return automatic and is_wide(self.point.flows.stiffness)
 
     def _count_stalls(self) -> None:
         self.stalls += 1
@@ -371,10 +386,9 @@ class Minimizer:
         return "osborne" if self.sweeps and not self.iterations else self.linear.method
 
     def _at(self, values: NDArray[np.float64]) -> _Point:
-        self.strain[:] = 0.0
+        self.seen = self.strain**2
         flows = state_flows(self.violation, self.pairs, values)
-        pull = self.pairs.outflow(flows.net)
-        return _Point(values, flows, pull, flows.imbalance(self.pairs, pull))
+        return _Point(values, flows, flows.imbalance(self.pairs))
 
 
 def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
