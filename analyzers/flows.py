@@ -61,6 +61,7 @@ class Pairs:
     places: NDArray[Any]
     scale: NDArray[np.float64]
     _by_second: list[csc_array[Any]] = field(default_factory=list, init=False, repr=False)
+    _members: list[NDArray[Any]] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def from_matrix(
@@ -69,9 +70,12 @@ class Pairs:
         """Take the moves that stay inside a component; self-loops and zeros are left out."""
         if not matrix.has_canonical_format:
             raise ValueError("add duplicate entries up first (sum_duplicates)")
-        rows = _rows(matrix)
-        there = _moves(matrix, rows, components, matrix.indices > rows)
-        back = _moves(matrix, rows, components, matrix.indices < rows).T.tocsr()
+        rows, inside = _rows(matrix), matrix.data > 0
+        if components.any():
+            label = components.astype(rows.dtype)  # as narrow as may be: it is read at random
+            inside &= label.take(rows) == label.take(matrix.indices)
+        there = _moves(matrix, inside & (matrix.indices > rows))
+        back = _moves(matrix, inside & (matrix.indices < rows)).T.tocsr()
         # One addition finds the union of both patterns, and keeps the two places apart.
         there.data <<= 32
         union = csr_array(there + back)
@@ -97,7 +101,7 @@ class Pairs:
         for way, places in enumerate(self.places):
             padded.take(places, out=weights[way], mode="wrap")
         scale = 1 / self._component_means(weights[0] + weights[1])
-        weights *= scale[0] if len(scale) == 1 else scale[self.components][self.first]
+        weights *= scale if len(scale) == 1 else self.spread(scale).take(self.first)
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
 
     def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
@@ -184,9 +188,7 @@ class Pairs:
 
     def component_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (n,) quantity summed over the states of each component."""
-        if self.n_components == 1:
-            return np.array([values.sum()])
-        return add_at(self.components, values, self.n_components)
+        return self._by_component(np.add, values, 0.0)
 
     def pair_sums(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (m,) quantity summed over the pairs of each component."""
@@ -196,11 +198,26 @@ class Pairs:
 
     def lowest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: the lowest of (n,) values in each component."""
+        return self._by_component(np.minimum, values, np.inf)
+
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(n,) or (1,) array: a (c,) quantity at each state."""
+        return values if len(values) == 1 else values[self.components]
+
+    def _by_component(
+        self, join: np.ufunc, values: NDArray[np.float64], empty: float
+    ) -> NDArray[np.float64]:
         if self.n_components == 1:
-            return np.array([values.min()])
-        lowest = np.full(self.n_components, np.inf)
-        np.minimum.at(lowest, self.components, values)
-        return lowest
+            return np.array([join.reduce(values)])
+        if not self._members:  # found once: the states, sorted by their component
+            order = np.argsort(self.components, kind="stable")
+            sizes = np.bincount(self.components)
+            self._members.extend([order, np.cumsum(sizes) - sizes, np.flatnonzero(sizes)])
+        order, starts, there = self._members
+        result = np.full(self.n_components, empty)
+        if len(there):
+            result[there] = join.reduceat(values.take(order), starts[there])
+        return result
 
     def largest_move(self, step: NDArray[np.float64]) -> float:
         """Return the largest change of a difference inside a component that `step` makes."""
@@ -425,21 +442,16 @@ def _put_any(
 
 
 def _moves(
-    matrix: csr_array[Any, tuple[int, int]],
-    rows: NDArray[Any],
-    components: NDArray[Any],
-    kept: NDArray[np.bool_],
+    matrix: csr_array[Any, tuple[int, int]], kept: NDArray[np.bool_]
 ) -> csr_array[Any, tuple[int, int]]:
-    """Return those of the `kept` moves inside components; entries are their places plus 1."""
-    kept &= matrix.data > 0
-    if components.any():
-        kept &= components[rows] == components[matrix.indices]
+    """Return the `kept` moves of a matrix; entries are their places plus 1."""
     places = np.flatnonzero(kept)
     # Below 2^31 moves all indices are of 32 bits, which is half to read and what scipy wants.
-    starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-    columns = matrix.indices.take(places)
     index = np.int32 if max(matrix.nnz, matrix.shape[0]) < 2**31 else np.int64
-    return csr_array((places + 1, columns.astype(index), starts.astype(index)), matrix.shape)
+    before = np.zeros(matrix.nnz + 1, dtype=index)
+    np.cumsum(kept, out=before[1:])
+    columns = matrix.indices.take(places).astype(index, copy=False)
+    return csr_array((places + 1, columns, before.take(matrix.indptr)), matrix.shape)
 
 
 def _rows(matrix: csr_array[Any, tuple[int, int]]) -> NDArray[Any]:

@@ -115,6 +115,7 @@ class LaplacianSolver:
         """
         degree = self.pairs.add_up(stiffness) if degree is None else degree
         self.degree = np.maximum(degree, np.finfo(float).tiny)
+        self._whole_degree = self.pairs.component_sums(self.degree)
         self.stiffness = stiffness
         self._scaled, self._fresh = False, False
         if self.method == "pcg":
@@ -209,8 +210,8 @@ class LaplacianSolver:
     def _consistent(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take out what rounding left of the sums, or no x would solve it."""
         pairs = self.pairs
-        excess = pairs.component_sums(b) / pairs.component_sums(self.degree)
-        return np.asarray(b - self.degree * excess[pairs.components])
+        excess = pairs.component_sums(b) / self._whole_degree
+        return np.asarray(b - self.degree * pairs.spread(excess))
 
     def _iterate(
         self, b: NDArray[np.float64], rtol: float, precondition: Apply, limit: int

@@ -47,8 +47,9 @@ FAR, FEW, ROUNDS = 2e-4, 3e-3, 10
 MARGIN = 0.2
 """A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
 
-SHORT = 0.01
-"""Of a step as short as this, in units of 1 / beta, it is known what it leaves."""
+SHORT, SHORTER = 0.01, 1e-4
+"""Of a warm step as short as this, and of a cold one, in units of 1 / beta, it is known what it
+leaves, where it was solved for to the end."""
 
 PATIENCE = 50
 """Where so many steps bring the minimum no nearer, rounding is all that is left."""
@@ -109,7 +110,7 @@ class Minimizer:
         # Since the weights were taken: how far V went, and what of that no flow was looked at for.
         self.move, self.drift = 0.0, np.inf
         self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
-        self.warm = False
+        self.warm, self.exact, self.foretold = False, False, np.inf
 
     def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
         """Begin as told, and step until it is over."""
@@ -228,7 +229,7 @@ class Minimizer:
         converged = self.residuals.are_small(self.tolerance)
         # The last step told how far the minimum is; now it is also taken.
         values = self.values + self.step if converged else self.values
-        values = values - self.pairs.lowest(values)[self.pairs.components]
+        values = values - self.pairs.spread(self.pairs.lowest(values))
         return Solution(
             values,
             self.residuals,
@@ -270,10 +271,11 @@ class Minimizer:
     def _demand(self) -> tuple[NDArray[np.float64], float]:
         """Return the pull that the next step is to undo, and how exactly."""
         point, flows = self.point, self.point.flows
+        self.exact = self.warm or self.foretold <= SHORTER / self.violation.beta
         if not self.warm:
-            return flows.pull, _precision(point.worst, ROUNDING)
+            return flows.pull, _precision(point.worst, ROUNDING, exact=self.exact)
         # Components that are balanced stay as they are, and the rest goes by all of the rest.
-        settled = (point.imbalance <= MARGIN * BALANCED)[self.pairs.components]
+        settled = self.pairs.spread(point.imbalance <= MARGIN * BALANCED)
         pull = np.where(settled, 0.0, flows.pull)
         imbalance = np.abs(pull).sum() / max(flows.through.sum(), np.finfo(float).tiny)
         return pull, _precision(float(imbalance), MARGIN * BALANCED)
@@ -300,13 +302,16 @@ class Minimizer:
         self.move = self.pairs.largest_move(self.step)
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
         here = Residuals(point.worst, self.move, decrement)
-        if here.step > (SHORT / beta if self.warm else self.tolerance):
+        share = beta * (here.step / 2 + self.drift) + self.precision
+        self.foretold = share * here.step
+        short = (SHORT if self.warm else SHORTER) / beta
+        known = self.exact and isinstance(self.linear, LaplacianSolver)
+        if here.step > (short if known else self.tolerance):
             return here
         behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
         after = replace(flows, pull=behind).imbalance(self.pairs)
-        share = beta * (here.step / 2 + self.drift) + self.precision
         flow = min(here.flow, float(after.max(initial=0.0)))
-        return Residuals(flow, share * here.step, share**2 * decrement)
+        return Residuals(flow, self.foretold, share**2 * decrement)
 
     def _after_step(self) -> _Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
@@ -403,10 +408,12 @@ def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver 
     return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
 
 
-def _precision(imbalance: float, floor: float) -> float:
+def _precision(imbalance: float, floor: float, *, exact: bool = False) -> float:
     """Return how exactly a step is worth solving for (Eisenstat and Walker's forcing term).
 
-    Early steps need little; the power keeps the convergence superlinear. The floor ends it.
+    Early steps need little; the power keeps the convergence superlinear. The floor ends it, and
+    is where an exact step goes at once.
     """
-    worth = max(imbalance**0.75, floor / max(imbalance, floor))
-    return float(np.clip(worth, 1e-7, 0.1))
+    best = floor / max(imbalance, floor)
+    worth = best if exact else max(imbalance**0.75, best)
+    return float(np.clip(worth, 1e-10 if exact else 1e-7, 0.1))
