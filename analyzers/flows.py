@@ -10,13 +10,14 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from detailed_balance.analyzers.action import Exponential, Softplus
+from detailed_balance.analyzers.patterns import locate, ranges, shifted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Flows", "Pairs", "StateFlows", "add_at", "balanced_drops", "pair_flows", "ranges", "state_flows"]
+__all__ = ["Flows", "Pairs", "StateFlows", "add_at", "balanced_drops", "pair_flows", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -103,6 +104,51 @@ class Pairs:
         scale = 1 / self._component_means(weights[0] + weights[1])
         weights *= scale if len(scale) == 1 else self.spread(scale).take(self.first)
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
+
+    def grown(
+        self,
+        matrix: csr_array[Any, tuple[int, int]],
+        inserted: NDArray[np.int64],
+        components: NDArray[Any],
+    ) -> tuple[Pairs, NDArray[np.int64]]:
+        """Return the pairs of a matrix that grew, and before which of these new ones were inserted.
+
+        Parameters
+        ----------
+        matrix : (k, k) csr_array of float
+            The matrix as it is now; new states come behind the n known ones.
+        inserted : (j,) array of int
+            Before which of its entries, as it was, new ones were inserted.
+        components : (k,) array of int
+            The component of each state; those of known states have not changed.
+        """
+        entries = inserted + np.arange(len(inserted))
+        rows = np.searchsorted(matrix.indptr, entries, side="right") - 1
+        columns = matrix.indices[entries].astype(np.int64)
+        inside = (rows != columns) & (components[rows] == components[columns])
+        rows, columns, entries = rows[inside], columns[inside], entries[inside]
+        ends = np.minimum(rows, columns), np.maximum(rows, columns)
+        more = len(components) - self.n_states
+        starts = np.pad(self.starts, (0, more), mode="edge")
+        place, found = locate(starts, self.second, ends)
+        new, once = np.unique(np.array(ends)[:, ~found], axis=1, return_index=True)
+        before = place[~found][once]
+        counted = np.cumsum(np.bincount(new[0] + 1, minlength=len(starts)))
+        nowhere = np.insert(shifted(self.places, inserted), before, -1, axis=1)
+        scale = np.append(self.scale, np.ones(int(components.max()) + 1 - self.n_components))
+        result = Pairs(
+            starts + counted.astype(starts.dtype),
+            np.insert(self.first, before, new[0]),
+            np.insert(self.second, before, new[1]),
+            np.insert(self.forward, before, 0.0),
+            np.insert(self.backward, before, 0.0),
+            components,
+            nowhere,
+            scale,
+        )
+        place, _ = locate(result.starts, result.second, ends)
+        result.places[(rows > columns).astype(np.intp), place] = entries
+        return result, before
 
     def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
         """Return these pairs, without `starts`, with weights of `data`, scaled as here."""
@@ -204,6 +250,11 @@ class Pairs:
         """(n,) or (1,) array: a (c,) quantity at each state."""
         return values if len(values) == 1 else values[self.components]
 
+    def centred(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) array: values less their mean in each component."""
+        means = self.component_sums(values) / np.maximum(np.bincount(self.components), 1)
+        return np.asarray(values - self.spread(means))
+
     def _by_component(
         self, join: np.ufunc, values: NDArray[np.float64], empty: float
     ) -> NDArray[np.float64]:
@@ -282,14 +333,6 @@ def balanced_drops(pairs: Pairs, beta: float) -> NDArray[np.float64]:
     drops = pairs.drop((out - into) / beta)
     drops[both] = (np.log(pairs.forward[both]) - np.log(pairs.backward[both])) / beta
     return drops
-
-
-def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
-    """Return starts[k], starts[k] + 1, ... to starts[k + 1] - 1, for each k of `which`."""
-    begin = starts[which].astype(np.int64)
-    lengths = starts[which + 1] - begin
-    before = np.cumsum(lengths) - lengths
-    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths))
 
 
 def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:

@@ -81,14 +81,14 @@ class LaplacianSolver:
         self.pairs, self._patience = pairs, patience
         self.iterations = 0
         self.left = np.zeros(pairs.n_states)
-        self.method = method
+        self.asked = self.method = method
         if method == "auto":
             self.method = "lu" if pairs.n_states <= DENSE_LIMIT else "pcg"
         self._may_change = method == "auto"
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
         self._incomplete: IncompleteSolver | None = None
-        self._fresh = False
+        self._fresh = self._ready = False
         self._most = np.inf
         self._divide_small_from_large()
 
@@ -117,7 +117,7 @@ class LaplacianSolver:
         self.degree = np.maximum(degree, np.finfo(float).tiny)
         self._whole_degree = self.pairs.component_sums(self.degree)
         self.stiffness = stiffness
-        self._scaled, self._fresh = False, False
+        self._scaled, self._fresh, self._ready = False, False, True
         if self.method == "pcg":
             if self._incomplete is None:
                 plain = self._may_change and _suits_diagonal(self.pairs)
@@ -130,7 +130,7 @@ class LaplacianSolver:
         """Take the new weights that `stiffness` has for a few pairs; `degree` is right already."""
         if self._incomplete is not None and self._inner is None:
             self._incomplete.change(which, self.stiffness[which], self.degree)
-        elif len(which):
+        elif len(which) or not self._ready:
             self.refresh(self.stiffness, self.degree)
 
     def solve(

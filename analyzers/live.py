@@ -10,10 +10,16 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.flows import Pairs, ranges
+from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.osborne import WIDEST
-from detailed_balance.analyzers.potential import Potential, as_potential, estimate_potential
+from detailed_balance.analyzers.patterns import add_entries, locate, ranges
+from detailed_balance.analyzers.potential import (
+    Potential,
+    as_potential,
+    initial_values,
+    prepare,
+)
 from detailed_balance.analyzers.solver import Minimizer
 from detailed_balance.analyzers.waiting import Growth, Move, WaitingStates
 
@@ -74,7 +80,6 @@ class LivePotential:
         self._pending: dict[Move, int] = {}
         self._since: dict[Move, int] = {}
         self._failed = False
-        self._search: Minimizer | None = None
         self._estimate_afresh(None)
 
     def update(self, source: str, target: str | None, count: int = 1) -> None:
@@ -108,101 +113,118 @@ class LivePotential:
         failed, self._failed = self._failed, True  # until the estimate is there
         growth = None if failed or not moves else self._growth(moves)
         if growth is not None:
-            self._estimate_again(*growth)
+            self._estimate_again(growth)
         elif moves or failed:
             self._counts, self._since = self.counts, {}
             self._estimate_afresh(None if failed else self._potential)
         self._failed = False
 
-    def _estimate_afresh(self, initial: Potential | None) -> None:
-        potential = estimate_potential(self._counts, initial=initial, **self._settings)
-        states = potential.kernel.states
-        known = self._counts if states == self._counts.states else self._counts.restrict(states)
+    def _estimate_afresh(self, last: Potential | None) -> None:
+        self._search, kernel = prepare(self._counts, **self._settings)
+        start = partial(self._search.start, initial_values(kernel.states, last))
+        self._potential = as_potential(self._search.run(start), kernel, self._search)
+        same = kernel.states == self._counts.states
+        known = self._counts if same else self._counts.restrict(kernel.states)
         self._index, self._moves = dict(known._indices), known.counts.copy()
-        self._potential, self._search = potential, None
-        self._waiting = WaitingStates(self._counts, potential.kernel.dropped)
+        self._pair_of: NDArray[Any] | None = None
+        self._waiting = WaitingStates(self._counts, kernel.dropped)
 
-    def _growth(self, moves: dict[Move, int]) -> tuple[Growth, NDArray[Any]] | None:
+    def _growth(self, moves: dict[Move, int]) -> Growth | None:
         """Sort new moves out, and give new states components; None where some may merge."""
         index, waiting, growth = self._index, self._waiting, Growth()
         for move, count in moves.items():
-            f, g = move
-            if f in index:
-                growth.attempts[f] = growth.attempts.get(f, 0) + count
-            if f in index and g in index:
-                growth.moves[move] = count
-            elif f not in index or g is not None:
+            f, g = (index.get(str(state)) if state is not None else None for state in move)
+            if f is not None:
+                growth.attempts.append((f, count))
+            if f is not None and g is not None:
+                growth.moves.append((f, g, count))
+            elif f is None or move[1] is not None:
                 waiting.add(move, count, index)
-        components = self._potential.components.tolist()
-        if any(self._links_anew(f, g) for f, g in growth.moves):
+        if self._links_anew(growth):
             return None
         for state in {f: None for f, _ in moves if waiting.attempts.get(f, 0) >= self._enough}:
             attempts, links = waiting.release(state)
-            there = {components[index[str(g)]] for _, g in links if g != state}
-            back = {components[index[f]] for f, _ in links if f != state}
+            there = {self._component(index[str(g)], growth) for _, g in links if g != state}
+            back = {self._component(index[f], growth) for f, _ in links if f != state}
             if there and back and (there != back or len(there) > 1):
                 return None
-            components.append(there.pop() if there and back else max(components) + 1)
+            alone = max([self._potential.components.max(), *growth.components]) + 1
+            growth.components.append(there.pop() if there and back else int(alone))
             index[state] = len(index)
-            growth.attempts[state] = attempts
-            growth.moves |= links
+            growth.attempts.append((index[state], attempts))
+            growth.moves += [(index[f], index[str(g)], c) for (f, g), c in links.items()]
             growth.states.append(state)
-        return growth, np.array(components)
+        return growth
 
-    def _links_anew(self, source: str, target: str | None) -> bool:
-        """Return whether this is the first move from one component to another."""
-        f, g = self._index[source], self._index[str(target)]
-        components, starts = self._potential.components, self._moves.indptr
-        row = self._moves.indices[starts[f] : starts[f + 1]]
-        return bool(components[f] != components[g] and g not in row)
+    def _component(self, place: int, growth: Growth) -> int:
+        known = self._potential.components
+        return int(known[place]) if place < len(known) else growth.components[place - len(known)]
 
-    def _listed(self, kernel: Kernel, components: NDArray[Any]) -> Minimizer:
-        """List the pairs of a kernel, and where they stand in it."""
-        last = self._potential
-        pairs = Pairs.from_matrix(kernel.probabilities, components)
-        self._pair_of = np.full(kernel.probabilities.nnz, -1)
-        for places in pairs.places:
-            self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
-        return Minimizer(pairs, last.violation, tolerance=last.tolerance)
+    def _links_anew(self, growth: Growth) -> bool:
+        """Return whether there is a first move from one component to another."""
+        components = self._potential.components
+        sources, targets, _ = _columns(growth.moves, 3)
+        across = components[sources] != components[targets]
+        wanted = sources[across], targets[across]
+        return not locate(self._moves.indptr, self._moves.indices, wanted)[1].all()
 
-    def _estimate_again(self, growth: Growth, components: NDArray[Any]) -> None:
-        last = self._potential
-        kernel, changed = self._grown_kernel(growth)
+    def _estimate_again(self, growth: Growth) -> None:
+        last, search = self._potential, self._search
+        kernel, changed, inserted = self._grown_kernel(growth)
         rates = kernel.probabilities
-        search = self._search
-        listed = not growth.states and rates.nnz == last.kernel.probabilities.nnz
-        if listed and search is not None and search.can_reweigh:
-            which = np.unique(self._pair_of[changed])
-            which = which[which >= 0]  # without loops and moves between components
+        components = np.append(last.components, np.array(growth.components, dtype=np.int64))
+        values = _with_new_states(last.values, rates, last.violation.beta)
+        if search.can_reweigh:
+            if len(inserted) or growth.states:
+                search.grow(rates, inserted, components, values)
+                self._pair_of = None
+            which = np.unique(self._pairs_of(changed, rates.nnz))
             solution = search.run(partial(search.reweigh, which, rates.data))
         else:
-            search = self._listed(kernel, components)
-            values = _with_new_states(last.values, rates, last.violation.beta)
+            pairs = Pairs.from_matrix(rates, components)
+            self._search = search = Minimizer(pairs, last.violation, tolerance=last.tolerance)
             solution = search.run(partial(search.start, values))
-        self._search, pairs = search, search.pairs
-        self._potential = as_potential(solution, kernel, pairs, last.violation, last.tolerance)
+        self._potential = as_potential(solution, kernel, search)
 
-    def _grown_kernel(self, growth: Growth) -> tuple[Kernel, NDArray[Any]]:
-        """Add to the counts; return the kernel of them all, and where entries may have changed."""
-        kernel, index = self._potential.kernel, self._index
+    def _pairs_of(self, entries: NDArray[Any], n_entries: int) -> NDArray[Any]:
+        """Return the pairs of entries of the kernel; of loops and of moves between components none.
+
+        """
+        if self._pair_of is None:
+            self._pair_of = np.full(n_entries, -1)
+            for places in self._search.pairs.places:
+                self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
+        pairs = self._pair_of[entries]
+        return pairs[pairs >= 0]
+
+    def _grown_kernel(self, growth: Growth) -> tuple[Kernel, NDArray[Any], NDArray[np.int64]]:
+        """Add to the counts.
+
+        Returns the kernel of them all, where its entries may have changed, and before which of
+        those that were there new ones were inserted.
+        """
+        kernel = self._potential.kernel
         assert kernel.attempts is not None  # noqa: S101 - for the type checkers
         attempts = np.append(kernel.attempts, np.zeros(len(growth.states)))
-        sources = np.array([index[f] for f in growth.attempts], dtype=np.int64)
-        attempts[sources] += list(growth.attempts.values())
-        inner = [(index[f], index[str(g)], c) for (f, g), c in growth.moves.items()]
-        moves = _with_rows(self._moves, len(index))
-        self._moves = _with_entries(moves, np.array(inner, dtype=np.int64).reshape(-1, 3))
-        grown = self._moves
-        changed, rows = _entries_of(grown, np.unique(sources))
-        if grown.nnz == kernel.probabilities.nnz:
-            rates = kernel.probabilities.data.copy()
-            rates[changed] = np.minimum(1.0, grown.data[changed] / attempts[rows])
-        else:
-            rates = np.minimum(1.0, grown.data / np.repeat(attempts, np.diff(grown.indptr)))
+        sources, counts = _columns(growth.attempts, 2)
+        np.add.at(attempts, sources, counts)
+        entries = _columns(growth.moves, 3)
+        grown, inserted = add_entries(_with_rows(self._moves, len(attempts)), *entries)
+        self._moves = grown
+        some = np.unique(np.concatenate([sources, entries[0]]))
+        changed = ranges(grown.indptr, some)
+        rows = np.repeat(some, np.diff(grown.indptr)[some])
+        known = kernel.probabilities.data
+        rates = np.insert(known, inserted, 0.0) if len(inserted) else known.copy()
+        rates[changed] = np.minimum(1.0, grown.data[changed] / attempts[rows])
         matrix = csr_array((rates, grown.indices, grown.indptr), shape=grown.shape)
         states, dropped = kernel.states + tuple(growth.states), tuple(self._waiting.attempts)
         kernel = replace(kernel, states=states, probabilities=matrix, attempts=attempts)
-        return replace(kernel, dropped=dropped), changed
+        return replace(kernel, dropped=dropped), changed, inserted
+
+
+def _columns(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
+    return np.array(rows, dtype=np.int64).reshape(-1, width).T
 
 
 def _with_new_states(
@@ -224,25 +246,3 @@ def _with_rows(matrix: csr_array[Any, tuple[int, int]], n: int) -> csr_array[Any
     """Add empty rows and columns up to (n, n)."""
     starts = np.pad(matrix.indptr, (0, n - matrix.shape[0]), mode="edge")
     return csr_array((matrix.data, matrix.indices, starts), shape=(n, n))
-
-
-def _with_entries(
-    matrix: csr_array[Any, tuple[int, int]], entries: NDArray[np.int64]
-) -> csr_array[Any, tuple[int, int]]:
-    """Add (row, column, count) entries, in place unless the pattern must grow."""
-    rows, columns, counts = entries.T
-    n = matrix.shape[1]
-    places, row_of = _entries_of(matrix, np.unique(rows))
-    keys, wanted = row_of * n + matrix.indices[places], rows * n + columns
-    found = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    if not len(keys) or (keys[found] != wanted).any():
-        return csr_array(matrix + csr_array((counts, (rows, columns)), shape=matrix.shape))
-    np.add.at(matrix.data, places[found], counts)
-    return matrix
-
-
-def _entries_of(
-    matrix: csr_array[Any, tuple[int, int]], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the entries of some rows stand in the data of a matrix, and their rows."""
-    return ranges(matrix.indptr, rows), np.repeat(rows, np.diff(matrix.indptr)[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -24,12 +25,12 @@ from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
 from detailed_balance.analyzers.result import Potential
 from detailed_balance.analyzers.solution import Method, ProgressCallback, Solution
-from detailed_balance.analyzers.solver import minimize_action
+from detailed_balance.analyzers.solver import Minimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Potential", "as_potential", "estimate_potential"]
+__all__ = ["Potential", "as_potential", "estimate_potential", "initial_values", "prepare"]
 
 
 def estimate_potential(
@@ -94,6 +95,30 @@ def estimate_potential(
     >>> potential.difference("c", "a")  # nothing comes back from c
     -inf
     """
+    search, kernel = prepare(
+        counts,
+        violation=violation,
+        attempts=attempts,
+        min_attempts=min_attempts,
+        method=method,
+        tolerance=tolerance,
+        progress=progress,
+    )
+    start = partial(search.start, initial_values(kernel.states, initial))
+    return as_potential(search.run(start, max_iterations), kernel, search)
+
+
+def prepare(
+    counts: TransitionCounts | Kernel,
+    *,
+    violation: ViolationFunction | None = None,
+    attempts: Attempts = "observed",
+    min_attempts: int = 2,
+    method: Method = "auto",
+    tolerance: float = 1e-6,
+    progress: ProgressCallback | None = None,
+) -> tuple[Minimizer, Kernel]:
+    """Return what will find the potential, and of which kernel; see `estimate_potential`."""
     violation = violation if violation is not None else Exponential()
     check_violation_function(violation)
     if not 0 < tolerance < 1:
@@ -102,39 +127,23 @@ def estimate_potential(
         raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(Method))}")
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
-    components = labels.astype(np.int64)
-    pairs = Pairs.from_matrix(kernel.probabilities, components)
-    solution = minimize_action(
-        pairs,
-        violation,
-        initial=_initial_values(kernel.states, initial),
-        method=method,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        progress=progress,
-    )
-    return as_potential(solution, kernel, pairs, violation, tolerance)
+    pairs = Pairs.from_matrix(kernel.probabilities, labels.astype(np.int64))
+    return Minimizer(pairs, violation, method, tolerance, progress), kernel
 
 
-def as_potential(
-    solution: Solution,
-    kernel: Kernel,
-    pairs: Pairs,
-    violation: ViolationFunction,
-    tolerance: float,
-) -> Potential:
+def as_potential(solution: Solution, kernel: Kernel, search: Minimizer) -> Potential:
     """Return what the solver found; raises `ConvergenceError` where it did not get there."""
     potential = Potential(
         kernel.states,
         solution.values,
-        pairs.components,
+        search.pairs.components,
         solution.residuals,
         solution.method,
         solution.iterations,
         solution.inner_iterations,
         kernel,
-        violation,
-        tolerance,
+        search.violation,
+        search.relative_tolerance,
     )
     if not solution.converged:
         reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
@@ -163,9 +172,10 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
     return kernel
 
 
-def _initial_values(
+def initial_values(
     states: tuple[str, ...], initial: Potential | Mapping[str, float] | None
 ) -> NDArray[np.float64] | None:
+    """(n,) array: where to start; None for nowhere in particular."""
     if initial is None:
         return None
     if isinstance(initial, Potential):

@@ -33,6 +33,7 @@ from detailed_balance.analyzers.solution import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     from detailed_balance.analyzers.action import ViolationFunction
 
@@ -41,10 +42,10 @@ __all__ = ["Minimizer", "minimize_action"]
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
-FAR, FEW, ROUNDS = 2e-4, 3e-3, 10
+FAR, FEW, ROUNDS = (2e-4, 1e-3), 3e-3, 10
 """States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
 
-MARGIN = 0.2
+MARGIN = 0.5
 """A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
 
 SHORT, SHORTER = 0.01, 1e-4
@@ -100,15 +101,16 @@ class Minimizer:
         progress: ProgressCallback | None = None,
     ) -> None:
         self.pairs, self.violation = pairs, violation
-        self.tolerance = tolerance / violation.beta
+        self.relative_tolerance, self.tolerance = tolerance, tolerance / violation.beta
         self.progress, self.asked = progress, method
         self.linear = _linear_solver(pairs, method)
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
-        # Since the weights were taken: how far V went, and what of that no flow was looked at for.
-        self.move, self.drift = 0.0, np.inf
+        # Since the weights were taken: how V moved, how much energy that took, and what of it the
+        # flows are known to hold.
+        self.drift = np.empty(0)
         self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
         self.warm, self.exact, self.foretold = False, False, np.inf
 
@@ -147,10 +149,36 @@ class Minimizer:
         """
         flows = replace(self.point.flows, pull=self.linear.left.copy())
         point = _Point(self.values + self.step, flows, np.empty(0))
-        self.drift += self.move
+        self.drift += self.step
         self._change(point, which, self.pairs.some(which, data), point.values)
         self.warm = True
         self._settle(point, [which])
+
+    def grow(
+        self,
+        matrix: csr_array[Any, tuple[int, int]],
+        inserted: NDArray[np.int64],
+        components: NDArray[Any],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Take a matrix with more entries and states, as `Pairs.grown`; `values` are V of all.
+
+        The weights of the new pairs are 0 until `reweigh` is told of them.
+        """
+        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
+        old, old_linear = self.pairs, self.linear
+        self.pairs, before = old.grown(matrix, inserted, components)
+        self.linear = LaplacianSolver(self.pairs, old_linear.asked)
+        more = self.pairs.n_states - old.n_states
+        self.linear.stiffness = np.insert(old_linear.stiffness, before, 0.0)
+        self.linear.degree = np.append(old_linear.degree, np.full(more, np.finfo(float).tiny))
+        self.linear.left = np.pad(old_linear.left, (0, more))
+        self.drift = np.pad(self.drift + self.step, (0, more))
+        self.strain, self.seen = np.pad(self.strain, (0, more)), np.pad(self.seen, (0, more))
+        self.values, self.step = values, np.zeros_like(values)
+        through = np.zeros(self.pairs.n_components)
+        through[: old.n_components] = self.point.flows.through
+        self.point.flows.through = through
 
     def _follow(self, point: _Point) -> None:
         """Begin near the minimum; states that are far from balance are seen to first."""
@@ -177,9 +205,9 @@ class Minimizer:
         """
         assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
         step = point.flows.pull / self.linear.degree
-        far = np.flatnonzero(np.abs(step) > FAR / self.violation.beta)
-        if len(far) > max(FEW * len(step), 1):
-            return far[:0]
+        size, most = np.abs(step), max(FEW * len(step), 1)
+        found = (np.flatnonzero(size > far / self.violation.beta) for far in FAR)
+        far = next((states for states in found if len(states) <= most), np.arange(0))
         step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
         values = point.values.copy()
         values[far] += 0.7 / self.violation.beta * step[far]
@@ -216,11 +244,11 @@ class Minimizer:
         """Take the step, and look at the next."""
         point = self._after_step()
         self.iterations += 1
-        self.drift += self.move
+        self.drift += point.values - self.values
         known = replace(self.residuals, flow=point.worst)
         if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
             self.point, self.values, self.residuals = point, point.values, known
-            self.step, self.move, self.linear.left = np.zeros_like(point.values), 0.0, point.flows.pull
+            self.step, self.linear.left = np.zeros_like(point.values), point.flows.pull
         else:
             self._look(point)
 
@@ -249,14 +277,21 @@ class Minimizer:
         pull, self.precision = self._demand()
         if changed is not None and isinstance(self.linear, LaplacianSolver):
             self.linear.change(changed)
-        # Weights that are as right as the solve need not be found again.
-        elif self.violation.beta * self.drift > self.precision:
+        elif self._weights_are_off():
             self._take_weights(point)
         self.step = self._solve(pull, self.precision)
         self.linear.left += point.flows.pull - pull
         self.residuals = self._measure()
         self._count_stalls()
         self._report(self.residuals)
+
+    def _weights_are_off(self) -> bool:
+        """Return whether new weights would make the next step better than it is to be solved for.
+
+        """
+        if not len(self.drift):
+            return True
+        return self.violation.beta * self.pairs.largest_move(self.drift) > self.precision
 
     def _take_weights(self, point: _Point) -> None:
         stiffness = point.flows.stiffness()
@@ -266,7 +301,8 @@ class Minimizer:
             self.linear.refresh(stiffness, point.flows.degree)
         else:
             self.linear.refresh(stiffness)
-        self.drift, self.strain[:], self.seen[:] = 0.0, 0.0, 0.0
+        self.drift = np.zeros_like(point.values)
+        self.strain[:], self.seen[:] = 0.0, 0.0
 
     def _demand(self) -> tuple[NDArray[np.float64], float]:
         """Return the pull that the next step is to undo, and how exactly."""
@@ -292,18 +328,17 @@ class Minimizer:
         """Say how far the minimum is; where the step is short, how far it is behind the step.
 
         The third derivative of K is at most beta times the second: of a step d, in units of
-        1 / beta, a share of about d / 2 remains, and of d0 where V went so far since the weights
-        were taken, beside what its linear solve left; and it puts about half of beta times its
-        energy, pull @ step, out of balance.
+        1 / beta, a share of about d / 2 remains, and of D where V moved so far before, since the
+        weights were taken, beside what its linear solve left; and it puts about half of beta times
+        its energy, pull @ step, out of balance.
         """
         point, flows, beta = self.point, self.point.flows, self.violation.beta
         energy = np.maximum(flows.pull * self.step, 0.0)
         decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
-        self.move = self.pairs.largest_move(self.step)
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
-        here = Residuals(point.worst, self.move, decrement)
-        share = beta * (here.step / 2 + self.drift) + self.precision
-        self.foretold = share * here.step
+        here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
+        d, before = (np.abs(self.pairs.centred(x)) for x in (self.step, self.drift))
+        self.foretold = beta * float((d * (d / 2 + before)).max()) + self.precision * here.step
         short = (SHORT if self.warm else SHORTER) / beta
         known = self.exact and isinstance(self.linear, LaplacianSolver)
         if here.step > (short if known else self.tolerance):
@@ -311,6 +346,7 @@ class Minimizer:
         behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
         after = replace(flows, pull=behind).imbalance(self.pairs)
         flow = min(here.flow, float(after.max(initial=0.0)))
+        share = self.foretold / max(here.step, np.finfo(float).tiny)
         return Residuals(flow, self.foretold, share**2 * decrement)
 
     def _after_step(self) -> _Point:

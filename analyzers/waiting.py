@@ -19,14 +19,16 @@ Move: TypeAlias = tuple[str, str | None]
 
 @dataclass(slots=True)
 class Growth:
-    """What new moves add to a kernel."""
+    """What new moves add to a kernel, in places of its states, the new ones behind the others."""
 
     states: list[str] = field(default_factory=list)
     """States that now have enough attempts."""
-    attempts: dict[str, int] = field(default_factory=dict)
-    """More attempts of states in the kernel, the new ones included."""
-    moves: dict[Move, int] = field(default_factory=dict)
-    """More moves between states in the kernel."""
+    components: list[int] = field(default_factory=list)
+    """Their components."""
+    attempts: list[tuple[int, int]] = field(default_factory=list)
+    """More attempts: the state, how many."""
+    moves: list[tuple[int, int, int]] = field(default_factory=list)
+    """More moves between states of the kernel: source, target, how many."""
 
 
 class WaitingStates:

@@ -1,0 +1,72 @@
+"""Sparse patterns that grow: where entries stand in rows that are sorted, or would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["add_entries", "locate", "ranges", "shifted"]
+
+
+def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
+    """Return starts[k], starts[k] + 1, ... to starts[k + 1] - 1, for each k of `which`."""
+    begin = starts[which].astype(np.int64)
+    lengths = starts[which + 1] - begin
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths))
+
+
+def locate(
+    starts: NDArray[Any], columns: NDArray[Any], wanted: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where (k,) wanted entries stand in a sorted CSR pattern, or would, and which do.
+
+    Only the rows that are asked for are read.
+    """
+    rows, ends = (part.astype(np.int64) for part in wanted)
+    some = np.unique(rows)
+    row_of = np.repeat(some, starts[some + 1] - starts[some])
+    width = 1 + max(int(columns.max(initial=0)), int(ends.max(initial=0)))
+    keys = row_of * width + columns[ranges(starts, some)]
+    place = np.searchsorted(keys, rows * width + ends)
+    found = np.append(keys, -1)[place] == rows * width + ends
+    return starts[rows] + place - np.searchsorted(keys, rows * width), found
+
+
+def shifted(places: NDArray[Any], inserted: NDArray[np.int64]) -> NDArray[Any]:
+    """Return where places are once something was inserted before each of the sorted `inserted`."""
+    moved = np.searchsorted(inserted, places, side="right")
+    return places + moved.astype(places.dtype)
+
+
+def add_entries(
+    matrix: csr_array[Any, tuple[int, int]],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> tuple[csr_array[Any, tuple[int, int]], NDArray[np.int64]]:
+    """Add counts to a matrix, in place unless its pattern must grow.
+
+    Returns the matrix, and before which of its entries new ones were inserted.
+    """
+    places, found = locate(matrix.indptr, matrix.indices, (rows, columns))
+    missing, once = np.unique(np.array([rows, columns])[:, ~found], axis=1, return_index=True)
+    inserted = places[~found][once]
+    if len(inserted):
+        more = np.cumsum(np.bincount(missing[0] + 1, minlength=len(matrix.indptr)))
+        matrix = csr_array(
+            (
+                np.insert(matrix.data, inserted, 0),
+                np.insert(matrix.indices, inserted, missing[1]),
+                matrix.indptr + more.astype(matrix.indptr.dtype),
+            ),
+            shape=matrix.shape,
+        )
+        places, _ = locate(matrix.indptr, matrix.indices, (rows, columns))
+    np.add.at(matrix.data, places, counts)
+    return matrix, inserted
