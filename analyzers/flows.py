@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from detailed_balance.analyzers.action import Exponential, Softplus
-from detailed_balance.analyzers.patterns import locate, ranges, shifted
+from detailed_balance.analyzers.patterns import locate, ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,8 @@ class Pairs:
     components : (n,) array of int
         The component of each state, 0 to c - 1.
     places : (2, m) array of int
-        Where both weights stand in the data of the matrix; -1 for a move never seen.
+        Where both weights stand in the data of the matrix; -1 for a move never seen. (2, 0) for
+        pairs that were chosen, or grew.
     scale : (c,) array of float
         What the weights of each component were multiplied by.
     """
@@ -105,64 +106,60 @@ class Pairs:
         weights *= scale if len(scale) == 1 else self.spread(scale).take(self.first)
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
 
+    def find(
+        self, sources: NDArray[Any], targets: NDArray[Any]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return which pairs (k,) moves belong to, or would, and whether they are listed."""
+        ends = np.minimum(sources, targets), np.maximum(sources, targets)
+        return locate(self.starts, self.second, ends)
+
     def grown(
-        self,
-        matrix: csr_array[Any, tuple[int, int]],
-        inserted: NDArray[np.int64],
-        components: NDArray[Any],
+        self, sources: NDArray[Any], targets: NDArray[Any], components: NDArray[Any]
     ) -> tuple[Pairs, NDArray[np.int64]]:
-        """Return the pairs of a matrix that grew, and before which of these new ones were inserted.
+        """Return these pairs and those of more moves, and before which of these they stand.
 
         Parameters
         ----------
-        matrix : (k, k) csr_array of float
-            The matrix as it is now; new states come behind the n known ones.
-        inserted : (j,) array of int
-            Before which of its entries, as it was, new ones were inserted.
-        components : (k,) array of int
-            The component of each state; those of known states have not changed.
+        sources, targets : (k,) array of int
+            The moves; self-loops and moves between components are left out.
+        components : (N,) array of int
+            Of all states; new ones come behind the n that are here.
+
+        The new weights are 0, and `places` are not kept.
         """
-        entries = inserted + np.arange(len(inserted))
-        rows = np.searchsorted(matrix.indptr, entries, side="right") - 1
-        columns = matrix.indices[entries].astype(np.int64)
-        inside = (rows != columns) & (components[rows] == components[columns])
-        rows, columns, entries = rows[inside], columns[inside], entries[inside]
-        ends = np.minimum(rows, columns), np.maximum(rows, columns)
+        inside = (sources != targets) & (components[sources] == components[targets])
+        ends = np.sort(np.array([sources, targets])[:, inside], axis=0)
         more = len(components) - self.n_states
         starts = np.pad(self.starts, (0, more), mode="edge")
-        place, found = locate(starts, self.second, ends)
-        new, once = np.unique(np.array(ends)[:, ~found], axis=1, return_index=True)
-        before = place[~found][once]
-        counted = np.cumsum(np.bincount(new[0] + 1, minlength=len(starts)))
-        nowhere = np.insert(shifted(self.places, inserted), before, -1, axis=1)
-        scale = np.append(self.scale, np.ones(int(components.max()) + 1 - self.n_components))
-        result = Pairs(
+        place, listed = locate(starts, self.second, ends)
+        (first, second), once = np.unique(ends[:, ~listed], axis=1, return_index=True)
+        before = place[~listed][once]
+        counted = np.cumsum(np.bincount(first + 1, minlength=len(starts)))
+        scale = np.ones(int(components.max()) + 1)
+        scale[: len(self.scale)] = self.scale
+        pairs = Pairs(
             starts + counted.astype(starts.dtype),
-            np.insert(self.first, before, new[0]),
-            np.insert(self.second, before, new[1]),
+            np.insert(self.first, before, first),
+            np.insert(self.second, before, second),
             np.insert(self.forward, before, 0.0),
             np.insert(self.backward, before, 0.0),
             components,
-            nowhere,
+            np.empty((2, 0), dtype=np.int64),
             scale,
         )
-        place, _ = locate(result.starts, result.second, ends)
-        result.places[(rows > columns).astype(np.intp), place] = entries
-        return result, before
+        return pairs, before
 
-    def some(self, which: NDArray[Any], data: NDArray[np.float64] | None = None) -> Pairs:
-        """Return these pairs, without `starts`, with weights of `data`, scaled as here."""
-        first, second, starts = self.first[which], self.second[which], self.starts[:0]
-        weights = self.forward[which], self.backward[which]
-        if data is not None:
-            scale = self.scale[self.components[first]]
-            there, back = self.places[:, which]
-            weights = (
-                np.where(there < 0, 0.0, data[there]) * scale,
-                np.where(back < 0, 0.0, data[back]) * scale,
-            )
-        places = self.places[:, which]
-        return Pairs(starts, first, second, *weights, self.components, places, self.scale)
+    def some(self, which: NDArray[Any]) -> Pairs:
+        """Return these pairs alone, without `starts` and `places`."""
+        return replace(
+            self,
+            starts=self.starts[:0],
+            first=self.first[which],
+            second=self.second[which],
+            forward=self.forward[which],
+            backward=self.backward[which],
+            places=self.places[:, :0],
+        )
 
     def __len__(self) -> int:
         return len(self.first)

@@ -41,7 +41,6 @@ class IncompleteSolver:
         self.pairs = pairs
         n, m = pairs.n_states, len(pairs)
         self._make_room()
-        self._share: NDArray[np.float64] | None = None
         self._below: NDArray[np.int64] | None = None
         starts = (pairs.starts + np.arange(n + 1)).astype(np.int32)
         off = np.ones(n + m, dtype=bool)
@@ -57,7 +56,16 @@ class IncompleteSolver:
     def _make_room(self) -> None:
         """Set aside what every step writes to: fresh memory would cost as much as the work."""
         self.steps, self.left = 0, np.zeros(self.pairs.n_states)
+        self._share: NDArray[np.float64] | None = None
         self._room = np.empty((7, self.pairs.n_states))
+
+    def grown(self, pairs: Pairs) -> IncompleteSolver:
+        """Return a solver of the same kind for pairs that grew a little."""
+        solver = type(self)(pairs)
+        if self._share is not None:
+            more = pairs.n_states - self.pairs.n_states
+            solver._share = np.pad(self._share, (0, more), constant_values=1.0)
+        return solver
 
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
         """Take new (m,) weights, and their (n,) sums over the pairs of each state."""

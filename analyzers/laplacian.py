@@ -128,10 +128,24 @@ class LaplacianSolver:
 
     def change(self, which: NDArray[Any]) -> None:
         """Take the new weights that `stiffness` has for a few pairs; `degree` is right already."""
-        if self._incomplete is not None and self._inner is None:
+        if self._ready and self._incomplete is not None and self._inner is None:
             self._incomplete.change(which, self.stiffness[which], self.degree)
         elif len(which) or not self._ready:
             self.refresh(self.stiffness, self.degree)
+
+    def grown(self, pairs: Pairs, before: NDArray[np.int64]) -> LaplacianSolver:
+        """Return a solver of the same for pairs that grew, by new ones of weight 0 (`Pairs.grown`).
+
+        It takes its weights at the next `change`; what was found out about the old is kept.
+        """
+        solver = LaplacianSolver(pairs, self.asked, patience=self._patience)
+        more = pairs.n_states - self.pairs.n_states
+        solver.stiffness = np.insert(self.stiffness, before, 0.0)
+        solver.degree = np.append(self.degree, np.full(more, np.finfo(float).tiny))
+        solver.left = np.pad(self.left, (0, more))
+        if self._incomplete is not None and solver.method == "pcg":
+            solver._incomplete = self._incomplete.grown(pairs)
+        return solver
 
     def solve(
         self, b: NDArray[np.float64], rtol: float, *, in_sum: bool = False

@@ -126,7 +126,6 @@ class LivePotential:
         same = kernel.states == self._counts.states
         known = self._counts if same else self._counts.restrict(kernel.states)
         self._index, self._moves = dict(known._indices), known.counts.copy()
-        self._pair_of: NDArray[Any] | None = None
         self._waiting = WaitingStates(self._counts, kernel.dropped)
 
     def _growth(self, moves: dict[Move, int]) -> Growth | None:
@@ -170,57 +169,47 @@ class LivePotential:
 
     def _estimate_again(self, growth: Growth) -> None:
         last, search = self._potential, self._search
-        kernel, changed, inserted = self._grown_kernel(growth)
-        rates = kernel.probabilities
+        kernel, rows, new = self._grown_kernel(growth)
         components = np.append(last.components, np.array(growth.components, dtype=np.int64))
+        rates = kernel.probabilities
         values = _with_new_states(last.values, rates, last.violation.beta)
         if search.can_reweigh:
-            if len(inserted) or growth.states:
-                search.grow(rates, inserted, components, values)
-                self._pair_of = None
-            which = np.unique(self._pairs_of(changed, rates.nnz))
-            solution = search.run(partial(search.reweigh, which, rates.data))
+            if new.size or growth.states:
+                search.grow(*new, components, values)
+            entries = ranges(rates.indptr, rows)
+            sources = np.repeat(rows, rates.indptr[rows + 1] - rates.indptr[rows])
+            changed = sources, rates.indices[entries].astype(np.int64), rates.data[entries]
+            solution = search.run(partial(search.reweigh, *changed))
         else:
             pairs = Pairs.from_matrix(rates, components)
             self._search = search = Minimizer(pairs, last.violation, tolerance=last.tolerance)
             solution = search.run(partial(search.start, values))
         self._potential = as_potential(solution, kernel, search)
 
-    def _pairs_of(self, entries: NDArray[Any], n_entries: int) -> NDArray[Any]:
-        """Return the pairs of entries of the kernel; of loops and of moves between components none.
-
-        """
-        if self._pair_of is None:
-            self._pair_of = np.full(n_entries, -1)
-            for places in self._search.pairs.places:
-                self._pair_of[places[places >= 0]] = np.flatnonzero(places >= 0)
-        pairs = self._pair_of[entries]
-        return pairs[pairs >= 0]
-
-    def _grown_kernel(self, growth: Growth) -> tuple[Kernel, NDArray[Any], NDArray[np.int64]]:
+    def _grown_kernel(self, growth: Growth) -> tuple[Kernel, NDArray[np.int64], NDArray[np.int64]]:
         """Add to the counts.
 
-        Returns the kernel of them all, where its entries may have changed, and before which of
-        those that were there new ones were inserted.
+        Returns the kernel of them all, the rows that changed, and the (2, k) sources and targets
+        of moves that were never seen before.
         """
         kernel = self._potential.kernel
         assert kernel.attempts is not None  # noqa: S101 - for the type checkers
         attempts = np.append(kernel.attempts, np.zeros(len(growth.states)))
         sources, counts = _columns(growth.attempts, 2)
         np.add.at(attempts, sources, counts)
-        entries = _columns(growth.moves, 3)
-        grown, inserted = add_entries(_with_rows(self._moves, len(attempts)), *entries)
+        moves = _columns(growth.moves, 3)
+        grown, new, before = add_entries(_with_rows(self._moves, len(attempts)), *moves)
         self._moves = grown
-        some = np.unique(np.concatenate([sources, entries[0]]))
-        changed = ranges(grown.indptr, some)
-        rows = np.repeat(some, np.diff(grown.indptr)[some])
+        rows = np.unique(np.concatenate([sources, moves[0]]))
+        changed = ranges(grown.indptr, rows)
         known = kernel.probabilities.data
-        rates = np.insert(known, inserted, 0.0) if len(inserted) else known.copy()
-        rates[changed] = np.minimum(1.0, grown.data[changed] / attempts[rows])
+        rates = np.insert(known, before, 0.0) if len(before) else known.copy()
+        over = np.repeat(attempts[rows], grown.indptr[rows + 1] - grown.indptr[rows])
+        rates[changed] = np.minimum(1.0, grown.data[changed] / over)
         matrix = csr_array((rates, grown.indices, grown.indptr), shape=grown.shape)
         states, dropped = kernel.states + tuple(growth.states), tuple(self._waiting.attempts)
         kernel = replace(kernel, states=states, probabilities=matrix, attempts=attempts)
-        return replace(kernel, dropped=dropped), changed, inserted
+        return replace(kernel, dropped=dropped), rows, new
 
 
 def _columns(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:

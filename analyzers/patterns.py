@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["add_entries", "locate", "ranges", "shifted"]
+__all__ = ["add_entries", "locate", "ranges"]
 
 
 def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
@@ -38,35 +38,30 @@ def locate(
     return starts[rows] + place - np.searchsorted(keys, rows * width), found
 
 
-def shifted(places: NDArray[Any], inserted: NDArray[np.int64]) -> NDArray[Any]:
-    """Return where places are once something was inserted before each of the sorted `inserted`."""
-    moved = np.searchsorted(inserted, places, side="right")
-    return places + moved.astype(places.dtype)
-
-
 def add_entries(
     matrix: csr_array[Any, tuple[int, int]],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     counts: NDArray[np.int64],
-) -> tuple[csr_array[Any, tuple[int, int]], NDArray[np.int64]]:
+) -> tuple[csr_array[Any, tuple[int, int]], NDArray[np.int64], NDArray[np.int64]]:
     """Add counts to a matrix, in place unless its pattern must grow.
 
-    Returns the matrix, and before which of its entries new ones were inserted.
+    Returns the matrix, the (2, k) rows and columns of new entries, and before which of the old
+    ones they were inserted.
     """
     places, found = locate(matrix.indptr, matrix.indices, (rows, columns))
-    missing, once = np.unique(np.array([rows, columns])[:, ~found], axis=1, return_index=True)
-    inserted = places[~found][once]
-    if len(inserted):
-        more = np.cumsum(np.bincount(missing[0] + 1, minlength=len(matrix.indptr)))
+    new, once = np.unique(np.array([rows, columns])[:, ~found], axis=1, return_index=True)
+    before = places[~found][once]
+    if len(before):
+        more = np.cumsum(np.bincount(new[0] + 1, minlength=len(matrix.indptr)))
         matrix = csr_array(
             (
-                np.insert(matrix.data, inserted, 0),
-                np.insert(matrix.indices, inserted, missing[1]),
+                np.insert(matrix.data, before, 0),
+                np.insert(matrix.indices, before, new[1]),
                 matrix.indptr + more.astype(matrix.indptr.dtype),
             ),
             shape=matrix.shape,
         )
         places, _ = locate(matrix.indptr, matrix.indices, (rows, columns))
     np.add.at(matrix.data, places, counts)
-    return matrix, inserted
+    return matrix, new, before

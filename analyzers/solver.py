@@ -33,7 +33,6 @@ from detailed_balance.analyzers.solution import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_array
 
     from detailed_balance.analyzers.action import ViolationFunction
 
@@ -142,43 +141,44 @@ class Minimizer:
         """Whether sums over states keep all digits, so that they can be added to."""
         return isinstance(self.linear, LaplacianSolver)
 
-    def reweigh(self, which: NDArray[Any], data: NDArray[np.float64]) -> None:
-        """Go on from the minimum after a few pairs changed: what they move is added up alone.
-
-        The pairs are changed in place; `data` is that of the matrix, `which` lists the pairs.
-        """
+    def reweigh(
+        self, sources: NDArray[Any], targets: NDArray[Any], rates: NDArray[np.float64]
+    ) -> None:
+        """Go on from the minimum after (k,) rates changed: what they move is added up alone."""
+        pairs = self.pairs
+        pair_of, listed = pairs.find(sources, targets)
+        which, place = np.unique(pair_of[listed], return_inverse=True)
+        new, back = pairs.some(which), (sources > targets)[listed]
+        weights = (rates * pairs.scale[pairs.components[sources]])[listed]
+        new.forward[place[~back]], new.backward[place[back]] = weights[~back], weights[back]
         flows = replace(self.point.flows, pull=self.linear.left.copy())
         point = _Point(self.values + self.step, flows, np.empty(0))
         self.drift += self.step
-        self._change(point, which, self.pairs.some(which, data), point.values)
+        self._change(point, which, new, point.values)
         self.warm = True
         self._settle(point, [which])
 
     def grow(
         self,
-        matrix: csr_array[Any, tuple[int, int]],
-        inserted: NDArray[np.int64],
+        sources: NDArray[Any],
+        targets: NDArray[Any],
         components: NDArray[Any],
         values: NDArray[np.float64],
     ) -> None:
-        """Take a matrix with more entries and states, as `Pairs.grown`; `values` are V of all.
+        """Take more moves and states, as `Pairs.grown`; `values` are V of all states.
 
-        The weights of the new pairs are 0 until `reweigh` is told of them.
+        The new rates are 0 until `reweigh` is told of them.
         """
         assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
-        old, old_linear = self.pairs, self.linear
-        self.pairs, before = old.grown(matrix, inserted, components)
-        self.linear = LaplacianSolver(self.pairs, old_linear.asked)
+        old, linear = self.pairs, self.linear
+        self.pairs, before = old.grown(sources, targets, components)
         more = self.pairs.n_states - old.n_states
-        self.linear.stiffness = np.insert(old_linear.stiffness, before, 0.0)
-        self.linear.degree = np.append(old_linear.degree, np.full(more, np.finfo(float).tiny))
-        self.linear.left = np.pad(old_linear.left, (0, more))
+        self.linear = linear.grown(self.pairs, before)
         self.drift = np.pad(self.drift + self.step, (0, more))
         self.strain, self.seen = np.pad(self.strain, (0, more)), np.pad(self.seen, (0, more))
         self.values, self.step = values, np.zeros_like(values)
-        through = np.zeros(self.pairs.n_components)
-        through[: old.n_components] = self.point.flows.through
-        self.point.flows.through = through
+        through = self.point.flows.through
+        self.point.flows.through = np.pad(through, (0, self.pairs.n_components - len(through)))
 
     def _follow(self, point: _Point) -> None:
         """Begin near the minimum; states that are far from balance are seen to first."""
