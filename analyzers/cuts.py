@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.flows import Pairs
+    from detailed_balance.analyzers.linked import Pairs
 
 __all__ = ["CUT_LIMIT", "CutSolver", "add_up_tree", "is_wide"]
 

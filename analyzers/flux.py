@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, diags_array
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.flows import Pairs
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.reversible import strong_parts
 from detailed_balance.analyzers.stationary import (
     DENSE_LIMIT,

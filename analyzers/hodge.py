@@ -17,8 +17,8 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.stationary import Source, move_kernel
 from detailed_balance.analyzers.tables import Table, plain, to_frame
 

@@ -11,11 +11,11 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.flows import Pairs
+    from detailed_balance.analyzers.linked import Pairs
 
 __all__ = ["DiagonalSolver", "IncompleteSolver", "dot"]
 
-PIVOT_SWEEPS = 4
+PIVOT_SWEEPS = 2
 """So often the pivots are gone through; each sweep makes those right that lie one move deeper."""
 
 LEAST_PIVOT = 0.05
@@ -49,8 +49,8 @@ class IncompleteSolver:
         ends[starts[:-1]], ends[off] = np.arange(n), pairs.second
         numbers = csr_array((np.arange(n + m), ends, starts), shape=(n, n)).T.tocsr()
         self._place = numbers.data
-        self._upper = csr_array((np.ones(n + m), ends, starts), shape=(n, n))
-        below = (np.ones(n + m), numbers.indices, numbers.indptr)
+        self._upper = csr_array((np.empty(n + m), ends, starts), shape=(n, n))
+        below = (np.empty(n + m), numbers.indices, numbers.indptr)
         self._lower = csr_array(below, shape=(n, n))
 
     def _make_room(self) -> None:
@@ -130,14 +130,12 @@ class IncompleteSolver:
     ) -> NDArray[np.float64]:
         """(n,) array: P such that P + L P^-1 L' has the diagonal of H, as nearly as may be."""
         squares, found = self.pairs.upper(stiffness**2).T, degree
+        least = np.maximum(LEAST_PIVOT * degree, np.finfo(float).tiny)
         for _ in range(PIVOT_SWEEPS):
-            one = 1 / np.maximum(found, np.finfo(float).tiny)
-            found = np.maximum(degree - squares @ one, LEAST_PIVOT * degree)
+            found = np.maximum(degree - squares @ (1 / found), least)
         return found
 
-    def _product(
-        self, p: NDArray[np.float64], *spare: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _product(self, p: NDArray[np.float64], *spare: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (P + L)^-1 H (P + L')^-1 p, in one of three spare arrays."""
         up, work, result = spare
         self._backward(p, up)
@@ -189,12 +187,10 @@ class DiagonalSolver(IncompleteSolver):
         self._pivots = degree
         self._stiffness[which] = stiffness
 
-    def _product(
-        self, p: NDArray[np.float64], *spare: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _product(self, p: NDArray[np.float64], *spare: NDArray[np.float64]) -> NDArray[np.float64]:
         up, work, _ = spare
         self._backward(p, up)
-        np.add(self._upper @ up, self._transposed @ up, out=work)
+        np.add(np.asarray(self._upper @ up), np.asarray(self._transposed @ up), out=work)
         work /= self._pivots
         return np.subtract(up, work, out=work)
 

@@ -17,7 +17,7 @@ from detailed_balance.analyzers.incomplete import DiagonalSolver, IncompleteSolv
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.flows import Pairs
+    from detailed_balance.analyzers.linked import Pairs
 
 __all__ = ["LaplacianSolver"]
 
@@ -143,7 +143,8 @@ class LaplacianSolver:
         solver.stiffness = np.insert(self.stiffness, before, 0.0)
         solver.degree = np.append(self.degree, np.full(more, np.finfo(float).tiny))
         solver.left = np.pad(self.left, (0, more))
-        if self._incomplete is not None and solver.method == "pcg":
+        solver.method = self.method
+        if self._incomplete is not None:
             solver._incomplete = self._incomplete.grown(pairs)
         return solver
 

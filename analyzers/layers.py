@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from detailed_balance.analyzers.flows import Pairs, add_at
 from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.linked import Pairs, add_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.osborne import WIDEST
 from detailed_balance.analyzers.patterns import add_entries, locate, ranges
 from detailed_balance.analyzers.potential import (
@@ -20,8 +21,8 @@ from detailed_balance.analyzers.potential import (
     initial_values,
     prepare,
 )
-from detailed_balance.analyzers.solver import Minimizer
 from detailed_balance.analyzers.waiting import Growth, Move, WaitingStates
+from detailed_balance.analyzers.warm import WarmMinimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -175,14 +176,14 @@ class LivePotential:
         values = _with_new_states(last.values, rates, last.violation.beta)
         if search.can_reweigh:
             if new.size or growth.states:
-                search.grow(*new, components, values)
+                search.grow(new[0], new[1], components, values)
             entries = ranges(rates.indptr, rows)
             sources = np.repeat(rows, rates.indptr[rows + 1] - rates.indptr[rows])
             changed = sources, rates.indices[entries].astype(np.int64), rates.data[entries]
             solution = search.run(partial(search.reweigh, *changed))
         else:
             pairs = Pairs.from_matrix(rates, components)
-            self._search = search = Minimizer(pairs, last.violation, tolerance=last.tolerance)
+            self._search = search = WarmMinimizer(pairs, last.violation, tolerance=last.tolerance)
             solution = search.run(partial(search.start, values))
         self._potential = as_potential(solution, kernel, search)
 
@@ -212,7 +213,7 @@ class LivePotential:
         return replace(kernel, dropped=dropped), rows, new
 
 
-def _columns(rows: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
+def _columns(rows: Sequence[tuple[int, ...]], width: int) -> NDArray[np.int64]:
     return np.array(rows, dtype=np.int64).reshape(-1, width).T
 
 

@@ -15,7 +15,7 @@ from detailed_balance.analyzers.solution import BALANCED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.flows import Pairs
+    from detailed_balance.analyzers.linked import Pairs
 
 __all__ = ["PATIENCE", "WIDEST", "balance_by_sweeps"]
 

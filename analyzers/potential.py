@@ -21,11 +21,11 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.result import Potential
 from detailed_balance.analyzers.solution import Method, ProgressCallback, Solution
-from detailed_balance.analyzers.solver import Minimizer
+from detailed_balance.analyzers.warm import WarmMinimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def prepare(
     method: Method = "auto",
     tolerance: float = 1e-6,
     progress: ProgressCallback | None = None,
-) -> tuple[Minimizer, Kernel]:
+) -> tuple[WarmMinimizer, Kernel]:
     """Return what will find the potential, and of which kernel; see `estimate_potential`."""
     violation = violation if violation is not None else Exponential()
     check_violation_function(violation)
@@ -128,10 +128,10 @@ def prepare(
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     pairs = Pairs.from_matrix(kernel.probabilities, labels.astype(np.int64))
-    return Minimizer(pairs, violation, method, tolerance, progress), kernel
+    return WarmMinimizer(pairs, violation, method, tolerance, progress), kernel
 
 
-def as_potential(solution: Solution, kernel: Kernel, search: Minimizer) -> Potential:
+def as_potential(solution: Solution, kernel: Kernel, search: WarmMinimizer) -> Potential:
     """Return what the solver found; raises `ConvergenceError` where it did not get there."""
     potential = Potential(
         kernel.states,

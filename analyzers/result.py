@@ -19,8 +19,8 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
-from detailed_balance.analyzers.flows import Pairs
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.solution import Residuals
 from detailed_balance.analyzers.tables import Table, plain
 from detailed_balance.analyzers.uncertainty import Sandwich

@@ -13,8 +13,8 @@ from scipy.special import expit, xlogy
 from detailed_balance.analyzers.action import Softplus
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError
-from detailed_balance.analyzers.flows import Pairs, add_at
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.linked import Pairs, add_at
 from detailed_balance.analyzers.solver import minimize_action
 
 if TYPE_CHECKING:

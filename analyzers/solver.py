@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +11,10 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import (
-    Pairs,
-    StateFlows,
-    balanced_drops,
-    pair_flows,
-    state_flows,
-)
+from detailed_balance.analyzers.flows import StateFlows, balanced_drops, pair_flows, state_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.layers import LayerSolver
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.osborne import balance_by_sweeps
 from detailed_balance.analyzers.solution import (
     BALANCED,
@@ -36,13 +30,10 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Minimizer", "minimize_action"]
+__all__ = ["Minimizer", "Point", "minimize_action"]
 
 ROUNDING = 1e-15
 """A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
-
-FAR, FEW, ROUNDS = (2e-4, 1e-3), 3e-3, 10
-"""States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
 
 MARGIN = 0.5
 """A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
@@ -59,7 +50,6 @@ def minimize_action(
     pairs: Pairs,
     violation: ViolationFunction,
     *,
-    initial: NDArray[np.float64] | None = None,
     method: Method = "auto",
     tolerance: float = 1e-6,
     max_iterations: int = 500,
@@ -71,11 +61,11 @@ def minimize_action(
     decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
     search = Minimizer(pairs, violation, method, tolerance, progress)
-    return search.run(partial(search.start, initial), max_iterations)
+    return search.run(search.start, max_iterations)
 
 
 @dataclass(slots=True, eq=False)
-class _Point:
+class Point:
     """A place on the way, with the flows there."""
 
     values: NDArray[np.float64]
@@ -125,114 +115,17 @@ class Minimizer:
             self.interrupted = True
         return self.solution()
 
-    def start(self, initial: NDArray[np.float64] | None) -> None:
-        """Go to where the Newton steps begin, and look at the first."""
+    def start(self, initial: NDArray[np.float64] | None = None) -> None:
+        """Go to where the Newton steps begin, and look at the first.
+
+        Only sweeps need an `initial` V here; see `WarmMinimizer` for the rest.
+        """
         if self.asked == "osborne":
             self.values = self.values if initial is None else initial.astype(np.float64)
             self._sweep()
             self._look(self._at(self.values))
-        elif initial is None:
+        else:
             self._look(self._guess())
-        else:
-            self._follow(self._at(initial.astype(np.float64)))
-
-    @property
-    def can_reweigh(self) -> bool:
-        """Whether sums over states keep all digits, so that they can be added to."""
-        return isinstance(self.linear, LaplacianSolver)
-
-    def reweigh(
-        self, sources: NDArray[Any], targets: NDArray[Any], rates: NDArray[np.float64]
-    ) -> None:
-        """Go on from the minimum after (k,) rates changed: what they move is added up alone."""
-        pairs = self.pairs
-        pair_of, listed = pairs.find(sources, targets)
-        which, place = np.unique(pair_of[listed], return_inverse=True)
-        new, back = pairs.some(which), (sources > targets)[listed]
-        weights = (rates * pairs.scale[pairs.components[sources]])[listed]
-        new.forward[place[~back]], new.backward[place[back]] = weights[~back], weights[back]
-        flows = replace(self.point.flows, pull=self.linear.left.copy())
-        point = _Point(self.values + self.step, flows, np.empty(0))
-        self.drift += self.step
-        self._change(point, which, new, point.values)
-        self.warm = True
-        self._settle(point, [which])
-
-    def grow(
-        self,
-        sources: NDArray[Any],
-        targets: NDArray[Any],
-        components: NDArray[Any],
-        values: NDArray[np.float64],
-    ) -> None:
-        """Take more moves and states, as `Pairs.grown`; `values` are V of all states.
-
-        The new rates are 0 until `reweigh` is told of them.
-        """
-        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
-        old, linear = self.pairs, self.linear
-        self.pairs, before = old.grown(sources, targets, components)
-        more = self.pairs.n_states - old.n_states
-        self.linear = linear.grown(self.pairs, before)
-        self.drift = np.pad(self.drift + self.step, (0, more))
-        self.strain, self.seen = np.pad(self.strain, (0, more)), np.pad(self.seen, (0, more))
-        self.values, self.step = values, np.zeros_like(values)
-        through = self.point.flows.through
-        self.point.flows.through = np.pad(through, (0, self.pairs.n_components - len(through)))
-
-    def _follow(self, point: _Point) -> None:
-        """Begin near the minimum; states that are far from balance are seen to first."""
-        self.warm = True
-        self._take_weights(point)
-        if self.can_reweigh:
-            self._settle(point, [])
-        else:
-            self._look(point)
-
-    def _settle(self, point: _Point, changed: list[NDArray[Any]]) -> None:
-        """Relax states, a few times, and look at the step; some pairs have changed already."""
-        while len(changed) <= ROUNDS:
-            changed.append(self._relax(point))
-            if not len(changed[-1]):
-                break
-        point.imbalance = point.flows.imbalance(self.pairs)
-        self._look(point, np.unique(np.concatenate(changed)))
-
-    def _relax(self, point: _Point) -> NDArray[Any]:
-        """Balance states by themselves where only a few are far from it; return their pairs.
-
-        What is not linear about a change is near to it; Newton's steps need not see it.
-        """
-        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
-        step = point.flows.pull / self.linear.degree
-        size, most = np.abs(step), max(FEW * len(step), 1)
-        found = (np.flatnonzero(size > far / self.violation.beta) for far in FAR)
-        far = next((states for states in found if len(states) <= most), np.arange(0))
-        step[far] = np.sign(step[far]) * np.log1p(self.violation.beta * np.abs(step[far]))
-        values = point.values.copy()
-        values[far] += 0.7 / self.violation.beta * step[far]
-        which = self.pairs.touching(far)
-        self._change(point, which, self.pairs.some(which), values)
-        return which
-
-    def _change(
-        self, point: _Point, which: NDArray[Any], new: Pairs, values: NDArray[np.float64]
-    ) -> None:
-        """Move to new weights and values, in place; all that they change is in these pairs."""
-        assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
-        old, flows = self.pairs.some(which), point.flows
-        before = pair_flows(self.violation, old, old.drop(point.values))
-        after = pair_flows(self.violation, new, new.drop(values))
-        self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
-        net, stiffness = after.net - before.net, after.stiffness - self.linear.stiffness[which]
-        total = 2 * (after.total - before.total)
-        np.add.at(flows.through, self.pairs.components[new.first], total)
-        flows.action += after.action - before.action
-        point.values = values
-        for ends, sign in ((new.first, 1.0), (new.second, -1.0)):
-            np.add.at(flows.pull, ends, sign * net)
-            np.add.at(self.linear.degree, ends, stiffness)
-        self.linear.stiffness[which] = after.stiffness
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -268,7 +161,7 @@ class Minimizer:
             self.interrupted and not converged,
         )
 
-    def _look(self, point: _Point, changed: NDArray[Any] | None = None) -> None:
+    def _look(self, point: Point, changed: NDArray[Any] | None = None) -> None:
         """Solve for the next Newton step, and say how far it is to the minimum.
 
         `changed` lists the pairs whose weights are not those of the last look, where they are few.
@@ -286,14 +179,12 @@ class Minimizer:
         self._report(self.residuals)
 
     def _weights_are_off(self) -> bool:
-        """Return whether new weights would make the next step better than it is to be solved for.
-
-        """
+        """Return whether the weights are less right than the next step is to be."""
         if not len(self.drift):
             return True
         return self.violation.beta * self.pairs.largest_move(self.drift) > self.precision
 
-    def _take_weights(self, point: _Point) -> None:
+    def _take_weights(self, point: Point) -> None:
         stiffness = point.flows.stiffness()
         if self.asked == "auto" and isinstance(self.linear, LaplacianSolver) and is_wide(stiffness):
             self.linear = _wide_solver(self.pairs)
@@ -349,7 +240,7 @@ class Minimizer:
         share = self.foretold / max(here.step, np.finfo(float).tiny)
         return Residuals(flow, self.foretold, share**2 * decrement)
 
-    def _after_step(self) -> _Point:
+    def _after_step(self) -> Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
         here, decrement = self.point.flows.action, self.residuals.decrement
         if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
@@ -373,7 +264,7 @@ class Minimizer:
         d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
         return float(np.log1p(d) / d) if d > 0 else 1.0
 
-    def _guess(self) -> _Point:
+    def _guess(self) -> Point:
         """Expand each pair about the drop that balances it alone, and solve that once.
 
         One linear solve finds a V of any spread where the chain is nearly reversible; where the
@@ -426,10 +317,10 @@ class Minimizer:
     def _name(self) -> str:
         return "osborne" if self.sweeps and not self.iterations else self.linear.method
 
-    def _at(self, values: NDArray[np.float64]) -> _Point:
+    def _at(self, values: NDArray[np.float64]) -> Point:
         self.seen = self.strain**2
         flows = state_flows(self.violation, self.pairs, values)
-        return _Point(values, flows, flows.imbalance(self.pairs))
+        return Point(values, flows, flows.imbalance(self.pairs))
 
 
 def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:

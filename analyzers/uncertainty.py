@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.flows import add_at
 from detailed_balance.analyzers.laplacian import DIRECT_LIMIT, LaplacianSolver
+from detailed_balance.analyzers.linked import add_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers.action import ViolationFunction
-    from detailed_balance.analyzers.flows import Pairs
+    from detailed_balance.analyzers.linked import Pairs
 
 __all__ = ["Sandwich", "sketch_size"]
 

@@ -26,8 +26,9 @@ from detailed_balance.analyzers import (
     TransitionCounts,
     estimate_potential,
 )
-from detailed_balance.analyzers.flows import Pairs, pair_flows
+from detailed_balance.analyzers.flows import pair_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.live import LivePotential
 from detailed_balance.analyzers.solver import minimize_action
 

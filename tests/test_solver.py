@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 
 import mpmath
@@ -6,7 +7,7 @@ import pytest
 from chains import reversible_kernel, sample_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import block_diag, coo_array, csr_array
 
 from detailed_balance.analyzers import (
     END,
@@ -19,9 +20,11 @@ from detailed_balance.analyzers import (
     solver,
 )
 from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
-from detailed_balance.analyzers.flows import Pairs, pair_flows, state_flows
+from detailed_balance.analyzers.flows import pair_flows, state_flows
 from detailed_balance.analyzers.incomplete import DiagonalSolver, IncompleteSolver
+from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.live import LivePotential
+from detailed_balance.analyzers.patterns import add_entries
 from detailed_balance.analyzers.uncertainty import sketch_size
 
 BOTH = pytest.mark.parametrize("violation", [Exponential(), Softplus()], ids=["exp", "softplus"])
@@ -379,6 +382,79 @@ def test_flows_of_states_are_those_of_the_textbook_at_any_drop(spread, violation
     assert np.isfinite([found.action, *found.net(), *found.stiffness()]).all()
 
 
+@pytest.mark.parametrize("spread", [1.0, 150.0, 700.0])
+@BOTH
+def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, violation):
+    rng = np.random.default_rng(17)
+    sizes = [7, 1, 5]
+    blocks = [csr_array((1, 1))] * 3
+    for k in (0, 2):
+        blocks[k] = noisy_kernel(sizes[k], random_pairs(sizes[k], rng), rng)[0].probabilities
+    matrix = csr_array(block_diag(blocks, format="csr"))
+    # The components are not in order, so that their states have to be sorted.
+    mixed = rng.permutation(13)
+    matrix = csr_array(matrix[mixed, :][:, mixed])
+    matrix.sort_indices()
+    pairs = Pairs.from_matrix(matrix, np.repeat([0, 1, 2], sizes)[mixed])
+    values = rng.uniform(0, spread, 13)
+    found, each = (
+        state_flows(violation, pairs, values),
+        pair_flows(violation, pairs, pairs.drop(values)),
+    )
+    assert np.allclose(found.pull, pairs.outflow(each.net), rtol=1e-9)
+    ends = np.zeros(3)
+    np.add.at(ends, pairs.components[pairs.first], 2 * each.total)
+    assert np.allclose(found.through, ends, rtol=1e-12)
+    assert found.degree is None or np.allclose(found.degree, pairs.add_up(each.stiffness))
+    wrong = np.zeros(3)
+    np.add.at(wrong, pairs.components, np.abs(pairs.outflow(each.net)))
+    shares = [wrong[k] / ends[k] if ends[k] else 0.0 for k in range(3)]
+    assert np.allclose(found.imbalance(pairs), shares, rtol=1e-9)
+
+
+def test_sums_over_components_need_no_order_and_no_member():
+    components = np.array([2, 0, 2, 0, 4])  # nothing is in 1 and 3
+    pairs = Pairs.from_matrix(csr_array((5, 5)), components)
+    values = np.array([1.0, 5.0, 2.0, -7.0, 3.0])
+    assert pairs.component_sums(values).tolist() == [-2.0, 0.0, 3.0, 0.0, 3.0]
+    assert pairs.lowest(values).tolist() == [-7.0, np.inf, 1.0, np.inf, 3.0]
+    assert pairs.centred(values).tolist() == [-0.5, 6.0, 0.5, -6.0, 0.0]
+
+
+@given(
+    known=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=20),
+    more=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=20),
+)
+@settings(max_examples=100, deadline=None)
+def test_entries_are_inserted_where_they_belong(known, more):
+    def dense(moves, n):
+        matrix = np.zeros((n, n), dtype=np.int64)
+        for f, g in moves:
+            matrix[f, g] += 1
+        return matrix
+
+    def linked(matrix):
+        return Pairs.from_matrix(csr_array(matrix.astype(np.float64)), np.zeros(8, dtype=np.int64))
+
+    old = csr_array(np.pad(dense(known, 6), (0, 2)))
+    before = old.copy()
+    rows, columns = np.array(more).T
+    grown, new, inserted = add_entries(old, rows, columns, np.ones(len(more), dtype=np.int64))
+    expected = dense([*known, *more], 8)
+    assert np.array_equal(grown.toarray(), expected)
+    assert grown.has_canonical_format
+    assert {(f, g) for f, g in new.T.tolist()} == set(more) - set(known)
+    assert np.array_equal(np.insert(before.indices, inserted, new[1]), grown.indices)
+    # The pairs of the new moves find their places in the same way.
+    pairs, known_pairs = linked(expected), linked(np.pad(dense(known, 6), (0, 2)))
+    few = replace(known_pairs, starts=known_pairs.starts[:7], components=known_pairs.components[:6])
+    more_pairs, stand = few.grown(*new, pairs.components)
+    for name in ("starts", "first", "second"):
+        assert np.array_equal(getattr(more_pairs, name), getattr(pairs, name))
+    was = np.insert(known_pairs.forward, stand, 0.0)
+    assert np.array_equal(more_pairs.forward, was)
+
+
 def live_and_cold(moves):
     rng = np.random.default_rng(10)
     kernel, _ = reversible_kernel(rng, 60, density=0.2)
@@ -449,7 +525,7 @@ def assert_follows(live, cold):
     assert set(potential.kernel.dropped) == set(cold.kernel.dropped)
     place = [potential.index(state) for state in cold.states]
     kernel = potential.kernel.probabilities[place, :][:, place]
-    assert np.array_equal(kernel.toarray(), cold.kernel.probabilities.toarray())
+    assert not (kernel != cold.kernel.probabilities).nnz
     assert np.array_equal(potential.kernel.attempts[place], cold.kernel.attempts)
     values, labels = potential.values[place], potential.components[place]
     for component in set(cold.components):
@@ -512,6 +588,40 @@ def test_what_a_followed_record_says_of_its_balance_is_so():
         pairs = Pairs.from_matrix(potential.kernel.probabilities, potential.components)
         flows = pair_flows(potential.violation, pairs, pairs.drop(potential.values))
         assert np.abs(pairs.outflow(flows.net)).sum() <= 1e-10 * 2 * flows.total.sum()
+
+
+@pytest.mark.parametrize(
+    ("links", "method"),
+    [
+        (lambda rng: random_pairs(700, rng), "pcg"),
+        (lambda rng: random_pairs(700, rng, 2), "pcg"),
+        (lambda _: ring_pairs(900, 3), "banded"),
+        (lambda _: grid_pairs(150), "amg"),
+        (lambda rng: np.concatenate([random_pairs(600, rng), 600 + ring_pairs(9, 1)]), "pcg"),
+    ],
+    ids=["diagonal", "incomplete", "ring", "grid", "two components"],
+)
+@BOTH
+def test_large_records_are_followed_through_new_pairs_and_states(
+    monkeypatch, links, method, violation
+):
+    rng = np.random.default_rng(18)
+    ends = links(rng)
+    n = int(ends.max()) + 1
+    drawn = rng.poisson(20, size=(2, len(ends))) + 1
+    edges = [(str(f), str(g), int(k)) for (f, g), k in zip(ends, drawn[0], strict=True)]
+    edges += [(str(g), str(f), int(k)) for (f, g), k in zip(ends, drawn[1], strict=True)]
+    live = LivePotential(TransitionCounts.from_edges(edges), violation=violation)
+    assert live.potential.method == method
+    monkeypatch.setattr(live, "_estimate_afresh", None)  # it would fail
+    for k in range(6):
+        for f, g in rng.integers(min(n, 600), size=(4, 2)):
+            live.update(str(f), str(g), int(rng.integers(1, 5)))
+        f, g = rng.integers(min(n, 600), size=2)
+        live.update(str(f), f"new {k}")
+        live.update(f"new {k}", str(g), 3)
+        assert live.potential.residual <= 1e-10
+    assert_follows(live, estimate_potential(live.counts, violation=violation))
 
 
 def test_a_record_of_wide_counts_is_followed():
