@@ -229,7 +229,9 @@ class Minimizer:
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
         here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
         d, before = (np.abs(self.pairs.centred(x)) for x in (self.step, self.drift))
-        self.foretold = beta * float((d * (d / 2 + before)).max()) + self.precision * here.step
+        self.foretold = (
+            beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
+        )
         short = (SHORT if self.warm else SHORTER) / beta
         known = self.exact and isinstance(self.linear, LaplacianSolver)
         if here.step > (short if known else self.tolerance):
