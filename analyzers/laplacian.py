@@ -157,6 +157,9 @@ class LaplacianSolver:
         sum of what is left is at most that share of the sum of b, too: what is left of a b at few
         states lies on many.
         """
+        if not b.any():
+            self.left = np.zeros_like(b)
+            return np.zeros_like(b)
         b = self._consistent(b)
         self._most = rtol * float(np.abs(b).sum()) if in_sum else np.inf
         if self._inner is None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WarmMinimizer"]
 
-FAR, FEW, ROUNDS = (2e-4, 1e-3), 3e-3, 10
-"""States that would move by more, in units of 1 / beta, are relaxed, if only this share would."""
+FAR, FEW, ROUNDS = (5e-5, 2e-4, 1e-3), 5e-3, 16
+"""States that would move by more than the first of these, in units of 1 / beta, for which they are
+only this share, are relaxed, so many times at most."""
 
 
 class WarmMinimizer(Minimizer):

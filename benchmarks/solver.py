@@ -1,8 +1,8 @@
 """How fast, how small and how exact the potential is solved for.
 
-Run ``python benchmarks/solver.py`` for all tables, or name some of: speed, live, methods, rivals,
-accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time of one product of the same
-CSR matrix with a vector, measured before and after in the same process.
+Run ``python benchmarks/solver.py`` for all tables, or name some of: speed, components, live,
+methods, rivals, accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time of one
+product of the same CSR matrix with a vector, measured before and after in the same process.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from graphs import SHAPES, random
 from detailed_balance.analyzers import (
     Exponential,
     Kernel,
+    Potential,
     Softplus,
     TransitionCounts,
     estimate_potential,
@@ -146,35 +147,81 @@ def show_live(n: int = 100_000) -> None:
     rng = np.random.default_rng(2)
     counts = sampled(random(n, rng), rng)
     live, edges = LivePotential(counts), counts.counts.tocoo()
-    drawn, known = partial(rng.choice, edges.nnz), counts.states
-    print("what is new | live / cold | dV | r1 live | r1 cold | inner live | inner cold")
+    drawn, known, rounds = partial(rng.choice, edges.nnz), counts.states, range(7)
+
+    def ends() -> list[str]:
+        return [known[i] for i in rng.choice(n, 2, replace=False)]
+
+    print(
+        "what is new | live ms | counts ms | cold ms | live / cold | live / (counts and cold) | "
+        "dV | r1 live | r1 cold | inner live | inner cold"
+    )
+    live.update(*ends())
+    assert live.potential.residual <= 1e-10  # what is made at the first update is there
     for k in (1, 10, 100, 1_000):
-        moves = [[(known[edges.row[e]], known[edges.col[e]]) for e in drawn(k)] for _ in range(5)]
-        show_followed(f"{k} transitions", live, moves)
-    ends = [tuple(known[i] for i in rng.choice(n, 2, replace=False)) for _ in range(15)]
-    show_followed("a pair of states", live, [[pair] for pair in ends[:5]])
-    show_followed("a state, one attempt", live, [[(f, f"first {f}")] for f, _ in ends[5:10]])
-    threes = [(f, f"new {f}", g) for f, g in ends[10:]]
+        moves = [[(known[edges.row[e]], known[edges.col[e]]) for e in drawn(k)] for _ in rounds]
+        show_followed(f"{k:,} transitions", live, moves)
+    for k in (1, 10, 100):
+        pairs = [[tuple(ends()) for _ in range(k)] for _ in rounds]
+        show_followed("a pair of states" if k == 1 else f"{k} pairs of states", live, pairs)
+    show_followed("a state, one attempt", live, [[(ends()[0], f"first {k}")] for k in rounds])
+    threes = [(f, f"new {k}", g) for k, (f, g) in enumerate(ends() for _ in rounds)]
     show_followed("a state, two attempts", live, [[(f, s), (s, g), (s, g)] for f, s, g in threes])
 
 
 def show_followed(what: str, live: LivePotential, rounds: list[list[tuple[str, str]]]) -> None:
-    """Print one row: each round of moves is followed, and estimated from nothing."""
-    ratios = []
+    """Print one row: each round of moves is followed, and estimated from nothing.
+
+    Either way begins with what was recorded before, and with the new moves.
+    """
+    times = []
     for moves in rounds:
-        for move in moves:
-            live.update(*move)
-        warm, found = timed(lambda: live.potential)
-        cold, known = timed(partial(estimate_potential, live.counts))
-        ratios.append(warm / cold)
+        before = live.counts
+        warm, found = timed(partial(followed, live, moves))
+        adding, counts = timed(partial(added, before, moves))
+        cold, known = timed(partial(estimate_potential, counts))
+        times.append((warm, adding, cold))
     largest = np.flatnonzero(known.components == np.bincount(known.components).argmax())
     there = [found.index(known.states[i]) for i in largest]
     apart = np.ptp(found.values[there] - known.values[largest])
+    warm, adding, cold = np.array(times).T
+    medians = " | ".join(f"{1e3 * np.median(each):.0f}" for each in (warm, adding, cold))
     print(
-        f"{what} | {np.median(ratios):.2f} | {apart:.0e} | {found.residual:.0e} | "
+        f"{what} | {medians} | {np.median(warm / cold):.2f} | "
+        f"{np.median(warm / (adding + cold)):.2f} | {apart:.0e} | {found.residual:.0e} | "
         f"{known.residual:.0e} | {found.inner_iterations} | {known.inner_iterations}",
         flush=True,
     )
+
+
+def followed(live: LivePotential, moves: list[tuple[str, str]]) -> Potential:
+    """Return the potential after more moves."""
+    for move in moves:
+        live.update(*move)
+    return live.potential
+
+
+def added(counts: TransitionCounts, moves: list[tuple[str, str]]) -> TransitionCounts:
+    """Return the counts with more moves."""
+    return counts + TransitionCounts.from_edges([(f, g, 1) for f, g in moves])
+
+
+def show_components(n: int = 100_000, rounds: int = 15) -> None:
+    """Print what a graph with 1,000 small components costs, next to single graphs of its size."""
+    shapes = {
+        "attachment and 1,000 small components": ("components", n),
+        "one attachment graph of as many states": ("attachment", n),
+        "one attachment graph of as many edges": ("attachment", round(0.9155 * n)),
+    }
+    kernels = [SHAPES[s](size, np.random.default_rng(1)) for s, size in shapes.values()]
+    times = np.array(
+        [[timed(partial(estimate_potential, k))[0] for k in kernels] for _ in range(rounds)]
+    )
+    print("graph | states | edges | ms | first / this")
+    for what, kernel, took in zip(shapes, kernels, times.T, strict=True):
+        ratio = np.median(times[:, 0] / took)
+        size = f"{len(kernel.states):,} | {kernel.probabilities.nnz:,}"
+        print(f"{what} | {size} | {1e3 * np.median(took):.0f} | {ratio:.2f}", flush=True)
 
 
 def show_wide() -> None:
@@ -296,6 +343,7 @@ def show_scaling() -> None:
 
 TABLES = {
     "speed": show_speed,
+    "components": show_components,
     "live": show_live,
     "methods": show_methods,
     "rivals": show_rivals,
