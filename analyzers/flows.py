@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.action import ViolationFunction
     from detailed_balance.analyzers.linked import Pairs
 
-__all__ = ["Flows", "StateFlows", "balanced_drops", "pair_flows", "state_flows"]
+__all__ = ["Flows", "StateFlows", "balanced_drops", "pair_action", "pair_flows", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
@@ -29,10 +29,8 @@ its pairs; beyond, rounding would show."""
 
 @dataclass(slots=True, eq=False)
 class Flows:
-    """The action and its first two derivatives at given drops, one (m,) array each."""
+    """The first two derivatives of the action at given drops, one (m,) array each."""
 
-    action: float
-    """sum of forward K(x) + backward K(-x)."""
     net: NDArray[np.float64]
     """The flow forward |K'(x)| - backward |K'(-x)| from first to second."""
     total: NDArray[np.float64]
@@ -43,16 +41,16 @@ class Flows:
 
 @dataclass(slots=True, eq=False)
 class StateFlows:
-    """The action at V, and its flows added up for each state."""
+    """The derivatives of the action at V, added up for each state."""
 
-    action: float
-    """sum of forward K(x) + backward K(-x)."""
     pull: NDArray[np.float64]
     """(n,) array: the flow out of each state, less the flow into it."""
     through: NDArray[np.float64]
     """(c,) array: the flow out of all states of each component, and into them."""
     degree: NDArray[np.float64] | None
     """(n,) array: the stiffness of the pairs of each state, where it comes with the rest."""
+    action: float | None
+    """sum of forward K(x) + backward K(-x), where it comes with the rest; see `pair_action`."""
     stiffness: Callable[[], NDArray[np.float64]]
     """Return the (m,) weights of the Hessian."""
     net: Callable[[], NDArray[np.float64]]
@@ -91,14 +89,28 @@ def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.floa
             fall = np.exp(np.clip(x * (-beta / 2), -STEEPEST / 2, STEEPEST / 2))
             _put_exponential(flows, part, a, b, fall, beta)
         elif isinstance(violation, Softplus):
-            rise = -beta * x
-            cut = np.clip(rise, -STEEPEST / 2, STEEPEST / 2)
-            beyond = rise - cut
-            flows.action += float(a @ np.maximum(beyond, 0) - b @ np.minimum(beyond, 0))
-            _put_softplus(flows, part, a, b, np.exp(cut, out=cut), beta)
+            fall = np.exp(np.clip(x * -beta, -STEEPEST / 2, STEEPEST / 2))
+            _put_softplus(flows, part, a, b, fall, beta)
         else:
             _put_any(flows, part, a, b, x, violation)
     return flows
+
+
+def pair_action(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> float:
+    """Return sum of forward K(x) + backward K(-x) at (m,) drops x."""
+    action, beta = 0.0, violation.beta
+    for start in range(0, len(pairs), BLOCK):
+        part = slice(start, start + BLOCK)
+        a, b, x = pairs.forward[part], pairs.backward[part], drop[part]
+        if isinstance(violation, Softplus):
+            # log(1 + exp(-|beta x|)) is common to both ways, which is all that costs.
+            rise = -beta * x
+            common = np.log1p(np.exp(-np.abs(rise)))
+            action += float((a + b) @ common + a @ np.maximum(rise, 0) - b @ np.minimum(rise, 0))
+        else:
+            x = np.clip(x, -STEEPEST / beta, STEEPEST / beta)
+            action += float(a @ violation.value(x) + b @ violation.value(-x))
+    return action
 
 
 def state_flows(
@@ -115,7 +127,7 @@ def state_flows(
         flows = pair_flows(violation, pairs, pairs.drop(values))
     through = 2 * pairs.pair_sums(flows.total)
     pull = pairs.outflow(flows.net)
-    return StateFlows(flows.action, pull, through, None, lambda: flows.stiffness, lambda: flows.net)
+    return StateFlows(pull, through, None, None, lambda: flows.stiffness, lambda: flows.net)
 
 
 def _exponential_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> StateFlows:
@@ -146,7 +158,7 @@ def _exponential_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -
     through = pairs.component_sums(out)
     out *= rate
     return StateFlows(
-        action, pull, through, out, lambda: weigh(np.add, rate**2), lambda: weigh(np.subtract, rate)
+        pull, through, out, action, lambda: weigh(np.add, rate**2), lambda: weigh(np.subtract, rate)
     )
 
 
@@ -163,7 +175,7 @@ def _softplus_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> F
 
 
 def _empty_flows(m: int) -> Flows:
-    return Flows(0.0, *np.empty((3, m)))
+    return Flows(*np.empty((3, m)))
 
 
 def _put_exponential(
@@ -174,13 +186,12 @@ def _put_exponential(
     fall: NDArray[np.float64],
     beta: float,
 ) -> None:
-    # One exponential for each pair gives all: K, K' and K'' differ by constants.
+    # One exponential for each pair gives all: K' and K'' differ by a constant.
     back = b / fall
     there = np.multiply(a, fall, out=fall)
     net, total = flows.net[part], flows.total[part]
     np.subtract(there, back, out=net)
     np.add(there, back, out=total)
-    flows.action += float(total.sum())
     net *= beta / 2
     total *= beta / 2
     np.multiply(total, beta / 2, out=flows.stiffness[part])
@@ -196,21 +207,19 @@ def _put_softplus(
 ) -> None:
     # The odds exp(-beta x) give all; the results are also where it is put down on the way.
     net, total, stiffness = flows.net[part], flows.total[part], flows.stiffness[part]
-    flows.action += float(a @ np.log1p(fall, out=net))
-    flows.action += float(b @ np.log1p(np.divide(1, fall, out=net), out=net))
-    there = np.add(1, fall, out=total)
-    back = np.divide(1, there, out=net)  # the share of the flow that goes back
-    np.multiply(fall, back, out=there)
+    back = np.divide(1, np.add(1, fall, out=net), out=net)  # the share of the flow that goes back
+    there = np.multiply(fall, back, out=fall)
     np.add(a, b, out=stiffness)
-    for factor in (there, back, beta**2):
-        stiffness *= factor
+    stiffness *= there
+    stiffness *= back
     there *= a
     back *= b
-    there *= beta
-    back *= beta
-    np.add(there, back, out=fall)
+    if beta != 1:
+        stiffness *= beta**2
+        there *= beta
+        back *= beta
+    np.add(there, back, out=total)
     np.subtract(there, back, out=net)
-    total[:] = fall
 
 
 def _put_any(
@@ -224,5 +233,4 @@ def _put_any(
     with np.errstate(over="ignore", invalid="ignore"):
         there, back = -a * violation.derivative(x), -b * violation.derivative(-x)
         bend = a * violation.second_derivative(x) + b * violation.second_derivative(-x)
-        flows.action += float(a @ violation.value(x) + b @ violation.value(-x))
     flows.net[part], flows.total[part], flows.stiffness[part] = there - back, there + back, bend

@@ -11,7 +11,13 @@ import numpy as np
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.cuts import CUT_LIMIT, CutSolver, add_up_tree, is_wide
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.flows import StateFlows, balanced_drops, pair_flows, state_flows
+from detailed_balance.analyzers.flows import (
+    StateFlows,
+    balanced_drops,
+    pair_action,
+    pair_flows,
+    state_flows,
+)
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.layers import LayerSolver
 from detailed_balance.analyzers.linked import Pairs
@@ -97,6 +103,9 @@ class Minimizer:
         self.values = np.zeros(pairs.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
+        # What the action is at least, and by how much the next step would lower it, were it
+        # straight.
+        self.action, self.energy = 0.0, 0.0
         # Since the weights were taken: how V moved, how much energy that took, and what of it the
         # flows are known to hold.
         self.drift = np.empty(0)
@@ -123,7 +132,9 @@ class Minimizer:
         if self.asked == "osborne":
             self.values = self.values if initial is None else initial.astype(np.float64)
             self._sweep()
-            self._look(self._at(self.values))
+            point = self._at(self.values)
+            self.action = self._action(point)
+            self._look(point)
         else:
             self._look(self._guess())
 
@@ -141,7 +152,8 @@ class Minimizer:
         known = replace(self.residuals, flow=point.worst)
         if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
             self.point, self.values, self.residuals = point, point.values, known
-            self.step, self.linear.left = np.zeros_like(point.values), point.flows.pull
+            self.step, self.energy = np.zeros_like(point.values), 0.0
+            self.linear.left = point.flows.pull
         else:
             self._look(point)
 
@@ -225,7 +237,8 @@ class Minimizer:
         """
         point, flows, beta = self.point, self.point.flows, self.violation.beta
         energy = np.maximum(flows.pull * self.step, 0.0)
-        decrement = float(energy.sum()) / flows.action if flows.action > 0 else 0.0
+        self.energy = float(energy.sum())
+        decrement = self.energy / self.action if self.action > 0 else 0.0
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
         here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
         d, before = (np.abs(self.pairs.centred(x)) for x in (self.step, self.drift))
@@ -244,17 +257,30 @@ class Minimizer:
 
     def _after_step(self) -> Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
-        here, decrement = self.point.flows.action, self.residuals.decrement
         if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
-            return self._at(self.values + self._safe_length() * self.step)
-        length = 1.0
+            there = self._at(self.values + self._safe_length() * self.step)
+            self.action = self._action(there)
+            return there
+        near = self.violation.beta * self.pairs.largest_move(self.step) <= 1
+        if near and self.energy <= self.action / 2:
+            # So short a step lowers the action, by its convexity by no more than its energy.
+            self.action -= self.energy
+            return self._at(self.values + self.step)
+        here, length = self._action(self.point), 1.0
         while True:
             there = self._at(self.values + length * self.step)
-            fallen = there.flows.action <= here * (1 - 1e-4 * length * decrement)
+            self.action = self._action(there)
+            fallen = self.action <= here - 1e-4 * length * self.energy
             # In the end full steps converge quadratically, and rounding blurs the comparison.
-            if fallen or decrement <= 1e-8 or length < 1e-10:
+            if fallen or self.energy <= 1e-8 * here or length < 1e-10:
                 return there
             length = min(length / 2, self._safe_length())
+
+    def _action(self, point: Point) -> float:
+        known = point.flows.action
+        if known is not None:
+            return known
+        return pair_action(self.violation, self.pairs, self.pairs.drop(point.values))
 
     def _safe_length(self) -> float:
         """Return a share of the step that lowers the action, whatever the weights.
@@ -293,7 +319,11 @@ class Minimizer:
         flat = float(self.violation.value(np.zeros(1))[0])
         flat *= float(pairs.forward.sum() + pairs.backward.sum())
         point = self._at(guess)
-        return point if point.flows.action <= flat else self._at(np.zeros(pairs.n_states))
+        self.action = self._action(point)
+        if self.action <= flat:
+            return point
+        self.action = flat
+        return self._at(np.zeros(pairs.n_states))
 
     def _sweep(self) -> None:
         if not isinstance(self.violation, Exponential):
@@ -306,10 +336,10 @@ class Minimizer:
 
     def _count_stalls(self) -> None:
         self.stalls += 1
-        if self.residuals.step < 0.9 * self.nearest or self.point.flows.action < self.lowest:
+        if self.residuals.step < 0.9 * self.nearest or self.action < self.lowest:
             self.stalls = 0
         self.nearest = min(self.nearest, self.residuals.step)
-        self.lowest = min(self.lowest, 0.999 * self.point.flows.action)
+        self.lowest = min(self.lowest, 0.999 * self.action)
 
     def _report(self, residuals: Residuals) -> None:
         if self.progress is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.flows import pair_flows
+from detailed_balance.analyzers.flows import pair_action, pair_flows
 from detailed_balance.analyzers.laplacian import LaplacianSolver
 from detailed_balance.analyzers.solver import Minimizer, Point
 
@@ -51,6 +51,7 @@ class WarmMinimizer(Minimizer):
         flows = replace(self.point.flows, pull=self.linear.left.copy())
         point = Point(self.values + self.step, flows, np.empty(0))
         self.drift += self.step
+        self.action -= self.energy
         self._change(point, which, new, point.values)
         self.warm = True
         self._settle(point, [which])
@@ -79,7 +80,7 @@ class WarmMinimizer(Minimizer):
 
     def _follow(self, point: Point) -> None:
         """Begin near the minimum; states that are far from balance are seen to first."""
-        self.warm = True
+        self.warm, self.action = True, self._action(point)
         self._take_weights(point)
         if self.can_reweigh:
             self._settle(point, [])
@@ -118,13 +119,15 @@ class WarmMinimizer(Minimizer):
         """Move to new weights and values, in place; all that they change is in these pairs."""
         assert isinstance(self.linear, LaplacianSolver)  # noqa: S101 - see `can_reweigh`
         old, flows = self.pairs.some(which), point.flows
-        before = pair_flows(self.violation, old, old.drop(point.values))
-        after = pair_flows(self.violation, new, new.drop(values))
+        drops = old.drop(point.values), new.drop(values)
+        before = pair_flows(self.violation, old, drops[0])
+        after = pair_flows(self.violation, new, drops[1])
         self.pairs.forward[which], self.pairs.backward[which] = new.forward, new.backward
         net, stiffness = after.net - before.net, after.stiffness - self.linear.stiffness[which]
         total = 2 * (after.total - before.total)
         np.add.at(flows.through, self.pairs.components[new.first], total)
-        flows.action += after.action - before.action
+        self.action += pair_action(self.violation, new, drops[1])
+        self.action -= pair_action(self.violation, old, drops[0])
         point.values = values
         for ends, sign in ((new.first, 1.0), (new.second, -1.0)):
             np.add.at(flows.pull, ends, sign * net)
