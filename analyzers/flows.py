@@ -114,15 +114,23 @@ def pair_action(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.flo
 
 
 def state_flows(
-    violation: ViolationFunction, pairs: Pairs, values: NDArray[np.float64]
+    violation: ViolationFunction,
+    pairs: Pairs,
+    values: NDArray[np.float64],
+    *,
+    exactly: bool = False,
 ) -> StateFlows:
-    """Evaluate the same at (n,) values V, added up for each state."""
+    """Evaluate the same at (n,) values V, added up for each state.
+
+    `exactly` takes to the last digit from one state of a pair what it brings to the other, so that
+    of a whole cluster only what flows through its border is left, however little that is.
+    """
     beta = violation.beta
     narrow = len(values) > 0 and np.ptp(values) * beta <= NARROW
-    if narrow and isinstance(violation, Exponential):
+    if narrow and isinstance(violation, Exponential) and not exactly:
         return _exponential_flows(pairs, values, beta)
-    if narrow and isinstance(violation, Softplus):
-        flows = _softplus_flows(pairs, values, beta)
+    if narrow and isinstance(violation, Exponential | Softplus):
+        flows = _narrow_flows(violation, pairs, values)
     else:
         flows = pair_flows(violation, pairs, pairs.drop(values))
     through = 2 * pairs.pair_sums(flows.total)
@@ -162,15 +170,19 @@ def _exponential_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -
     )
 
 
-def _softplus_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> Flows:
+def _narrow_flows(
+    violation: Exponential | Softplus, pairs: Pairs, values: NDArray[np.float64]
+) -> Flows:
     # One exponential for each state serves all of its pairs.
+    exponential, beta = isinstance(violation, Exponential), violation.beta
+    put, rate = (_put_exponential, beta / 2) if exponential else (_put_softplus, beta)
     flows = _empty_flows(len(pairs))
-    down = np.exp((values - values.mean()) * -beta)
+    down = np.exp((values - values.mean()) * -rate)
     up = 1 / down
     for part, first, second in pairs.blocks():
         fall = down.take(first)
         fall *= up.take(second)
-        _put_softplus(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
+        put(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
     return flows
 
 

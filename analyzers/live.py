@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.linked import Pairs
 from detailed_balance.analyzers.osborne import WIDEST
@@ -40,6 +41,9 @@ class LivePotential:
     before, and so does a new state whose moves begin and end in one component: once it has enough
     attempts it is put behind the others, and begins at its own balance. Anything else, which may
     merge components, is estimated afresh, from the last V.
+
+    The flow is balanced to 1e-10. Across a pair that alone links two parts of the graph, by a share s
+    of all flow, V is followed to about 1e-10 / s; `estimate_potential` goes on until that is small.
 
     Parameters
     ----------
@@ -84,8 +88,16 @@ class LivePotential:
         self._estimate_afresh(None)
 
     def update(self, source: str, target: str | None, count: int = 1) -> None:
-        """Record `count` more moves; the target None is an escape."""
-        if source not in BOUNDARIES:
+        """Record `count` more moves; the target None is an escape.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `count` is negative.
+        """
+        if count < 0:
+            raise InvalidInputError(f"count={count!r}; moves are added, 0 or more of them")
+        if count and source not in BOUNDARIES:
             move = (source, None if target in BOUNDARIES else target)
             self._pending[move] = self._pending.get(move, 0) + count
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Minimizer", "Point", "minimize_action"]
 
 ROUNDING = 1e-15
-"""A cold solve ends here: a bottleneck, where a tiny flow moves V far, is seen only so."""
+"""A cold solve ends here, or where what is out of balance could move V no more across the weakest
+pair: a bottleneck, where a tiny flow moves V far, is seen only so."""
 
 MARGIN = 0.5
 """A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
@@ -133,16 +134,21 @@ class Minimizer:
             self.values = self.values if initial is None else initial.astype(np.float64)
             self._sweep()
             point = self._at(self.values)
-            self.action = self._action(point)
+            self.action, self.foretold = self._action(point), 0.0  # the sweeps went to the end
             self._look(point)
         else:
             self._look(self._guess())
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
-        done = self.residuals.are_small(self.tolerance)
+        done = self.has_converged
         lost = self.stalls > PATIENCE or not np.isfinite(self.residuals.step)
         return done or lost or self.iterations >= max_iterations
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether the criteria are met, by a step that was solved for to the end."""
+        return self.exact and self.residuals.are_small(self.tolerance)
 
     def advance(self) -> None:
         """Take the step, and look at the next."""
@@ -159,7 +165,7 @@ class Minimizer:
 
     def solution(self) -> Solution:
         """Return the estimate as it is now."""
-        converged = self.residuals.are_small(self.tolerance)
+        converged = self.has_converged
         # The last step told how far the minimum is; now it is also taken.
         values = self.values + self.step if converged else self.values
         values = values - self.pairs.spread(self.pairs.lowest(values))
@@ -179,6 +185,8 @@ class Minimizer:
         `changed` lists the pairs whose weights are not those of the last look, where they are few.
         """
         self.point, self.values = point, point.values
+        if not len(self.drift):
+            self._take_weights(point)
         pull, self.precision = self._demand()
         if changed is not None and isinstance(self.linear, LaplacianSolver):
             self.linear.change(changed)
@@ -192,8 +200,6 @@ class Minimizer:
 
     def _weights_are_off(self) -> bool:
         """Return whether the weights are less right than the next step is to be."""
-        if not len(self.drift):
-            return True
         return self.violation.beta * self.pairs.largest_move(self.drift) > self.precision
 
     def _take_weights(self, point: Point) -> None:
@@ -210,18 +216,27 @@ class Minimizer:
     def _demand(self) -> tuple[NDArray[np.float64], float]:
         """Return the pull that the next step is to undo, and how exactly."""
         point, flows = self.point, self.point.flows
-        self.exact = self.warm or self.foretold <= SHORTER / self.violation.beta
+        near = self.foretold <= SHORTER / self.violation.beta
+        self.exact = self.warm or near or not isinstance(self.linear, LaplacianSolver)
         if not self.warm:
-            return flows.pull, _precision(point.worst, ROUNDING, exact=self.exact)
+            return flows.pull, _precision(point.worst, self._floor(), exact=self.exact)
         # Components that are balanced stay as they are, and the rest goes by all of the rest.
         settled = self.pairs.spread(point.imbalance <= MARGIN * BALANCED)
         pull = np.where(settled, 0.0, flows.pull)
         imbalance = np.abs(pull).sum() / max(flows.through.sum(), np.finfo(float).tiny)
         return pull, _precision(float(imbalance), MARGIN * BALANCED)
 
+    def _floor(self) -> float:
+        """Return what share of the flow may be out of balance in the end."""
+        if not (self.exact and isinstance(self.linear, LaplacianSolver)):
+            return ROUNDING
+        weakest = float(self.linear.stiffness.min(initial=np.inf))
+        through = max(float(self.point.flows.through.sum()), np.finfo(float).tiny)
+        return min(ROUNDING, weakest * self.tolerance / through)
+
     def _solve(self, pull: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
         if isinstance(self.linear, LaplacianSolver):
-            return self.linear.solve(pull, precision, in_sum=self.warm)
+            return self.linear.solve(pull, precision, in_sum=self.exact)
         # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
         # imbalance does not say how far it is: weak pairs hardly show in it.
         away = self.violation.beta * self.residuals.step
@@ -246,8 +261,9 @@ class Minimizer:
             beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
         )
         short = (SHORT if self.warm else SHORTER) / beta
-        known = self.exact and isinstance(self.linear, LaplacianSolver)
-        if here.step > (short if known else self.tolerance):
+        if not isinstance(self.linear, LaplacianSolver):
+            short = self.tolerance
+        if not self.exact or here.step > short:
             return here
         behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
         after = replace(flows, pull=behind).imbalance(self.pairs)
@@ -351,7 +367,9 @@ class Minimizer:
 
     def _at(self, values: NDArray[np.float64]) -> Point:
         self.seen = self.strain**2
-        flows = state_flows(self.violation, self.pairs, values)
+        # Where this may be the last look, V is to be as exact as it can be.
+        last = not self.warm and self.violation.beta * self.foretold <= SHORT
+        flows = state_flows(self.violation, self.pairs, values, exactly=last)
         return Point(values, flows, flows.imbalance(self.pairs))
 
 
@@ -375,4 +393,4 @@ def _precision(imbalance: float, floor: float, *, exact: bool = False) -> float:
     """
     best = floor / max(imbalance, floor)
     worth = best if exact else max(imbalance**0.75, best)
-    return float(np.clip(worth, 1e-10 if exact else 1e-7, 0.1))
+    return float(np.clip(worth, 1e-13 if exact else 1e-7, 0.1))

@@ -226,6 +226,25 @@ def test_a_bottleneck_that_hardly_shows_in_the_flow_is_resolved(link):
     assert potential.difference("0", str(n)) == pytest.approx(np.log(1 / 3), abs=1e-6)
 
 
+@pytest.mark.parametrize("link", [1e-4, 1e-6])
+@pytest.mark.parametrize("seed", [0, 3])
+@BOTH
+def test_two_large_clusters_find_their_difference_by_a_weak_pair(seed, link, violation):
+    # Of the flow of all, what passes by the link is 1e-11 and less; V across it is decided there.
+    n, rng = 30_000, np.random.default_rng(seed)
+    ends = np.concatenate([random_pairs(n, rng), n + random_pairs(n, rng), [[0, n]]])
+    i, j = np.unique(np.sort(ends, axis=1), axis=0).T
+    i, j = i[i != j], j[i != j]
+    potential = rng.uniform(0, 2, 2 * n)
+    strength = np.where((i == 0) & (j == n), link, rng.gamma(2.0, size=len(i)))
+    half = (potential[i] - potential[j]) / 2
+    rates = np.concatenate([strength * np.exp(half), strength * np.exp(-half)])
+    matrix = coo_array((rates, (np.r_[i, j], np.r_[j, i])), shape=(2 * n, 2 * n)).tocsr()
+    matrix.data *= 0.9 / matrix.sum(axis=1).max()
+    found = estimate_potential(Kernel(tuple(map(str, range(2 * n))), matrix), violation=violation)
+    assert difference(found.values, potential) < 1e-6
+
+
 def test_duplicate_and_zero_entries_change_nothing():
     rows, columns = [0, 0, 1, 1, 2, 0], [1, 1, 0, 2, 1, 2]
     doubled = csr_array(np.zeros((3, 3)))
@@ -384,9 +403,10 @@ def test_flows_of_states_are_those_of_the_textbook_at_any_drop(spread, violation
     assert np.isfinite([total, *found.net(), *found.stiffness()]).all()
 
 
+@pytest.mark.parametrize("exactly", [False, True])
 @pytest.mark.parametrize("spread", [1.0, 150.0, 700.0])
 @BOTH
-def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, violation):
+def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, exactly, violation):
     rng = np.random.default_rng(17)
     sizes = [7, 1, 5]
     blocks = [csr_array((1, 1))] * 3
@@ -399,10 +419,8 @@ def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, violation):
     matrix.sort_indices()
     pairs = Pairs.from_matrix(matrix, np.repeat([0, 1, 2], sizes)[mixed])
     values = rng.uniform(0, spread, 13)
-    found, each = (
-        state_flows(violation, pairs, values),
-        pair_flows(violation, pairs, pairs.drop(values)),
-    )
+    each = pair_flows(violation, pairs, pairs.drop(values))
+    found = state_flows(violation, pairs, values, exactly=exactly)
     assert np.allclose(found.pull, pairs.outflow(each.net), rtol=1e-9)
     ends = np.zeros(3)
     np.add.at(ends, pairs.components[pairs.first], 2 * each.total)
@@ -624,6 +642,16 @@ def test_large_records_are_followed_through_new_pairs_and_states(
         live.update(f"new {k}", str(g), 3)
         assert live.potential.residual <= 1e-10
     assert_follows(live, estimate_potential(live.counts, violation=violation))
+
+
+def test_no_moves_change_nothing_and_fewer_than_none_are_refused():
+    live, counts = live_and_cold([])
+    for target in ("59", "never seen", None):
+        live.update("0", target, 0)
+    assert live.potential.states == counts.states
+    assert np.array_equal(live.counts.counts.toarray(), counts.counts.toarray())
+    with pytest.raises(InvalidInputError, match="count=-2; moves are added"):
+        live.update("0", "1", -2)
 
 
 def test_a_record_of_wide_counts_is_followed():
