@@ -42,8 +42,9 @@ class LivePotential:
     attempts it is put behind the others, and begins at its own balance. Anything else, which may
     merge components, is estimated afresh, from the last V.
 
-    The flow is balanced to 1e-10. Across a pair that alone links two parts of the graph, by a share s
-    of all flow, V is followed to about 1e-10 / s; `estimate_potential` goes on until that is small.
+    The flow is balanced to 1e-10. Across a pair that alone links two parts of the graph, by a
+    share s of all flow, V is followed to about 1e-10 / s; `estimate_potential` goes on until it is
+    right there too.
 
     Parameters
     ----------

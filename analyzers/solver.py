@@ -45,7 +45,7 @@ pair: a bottleneck, where a tiny flow moves V far, is seen only so."""
 MARGIN = 0.5
 """A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
 
-SHORT, SHORTER = 0.01, 1e-4
+SHORT, SHORTER = 0.01, 2e-5
 """Of a warm step as short as this, and of a cold one, in units of 1 / beta, it is known what it
 leaves, where it was solved for to the end."""
 
