@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LaplacianSolver"]
 
-DENSE_LIMIT = 400
+DENSE_LIMIT = 64
 """Up to so many states a factorisation costs less than asking what would be better."""
 
 DIRECT_LIMIT = 2_000

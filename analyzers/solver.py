@@ -239,7 +239,7 @@ class Minimizer:
             return self.linear.solve(pull, precision, in_sum=self.exact)
         # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
         # imbalance does not say how far it is: weak pairs hardly show in it.
-        away = self.violation.beta * self.residuals.step
+        away = min(self.violation.beta * self.residuals.step, 1.0)
         return self.linear.solve_flow(self.point.flows.net(), float(np.clip(away**2, 1e-7, 0.1)))
 
     def _measure(self) -> Residuals:
@@ -256,7 +256,9 @@ class Minimizer:
         decrement = self.energy / self.action if self.action > 0 else 0.0
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
         here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
-        d, before = (np.abs(self.pairs.centred(x)) for x in (self.step, self.drift))
+        # Beyond 1e100 it is lost, and squares would overflow.
+        moves = (np.minimum(np.abs(self.pairs.centred(x)), 1e100) for x in (self.step, self.drift))
+        d, before = moves
         self.foretold = (
             beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
         )
