@@ -137,6 +137,20 @@ def test_layers_and_cuts_agree_where_weights_are_wide(monkeypatch, links, orders
     assert difference(by_layers.values, by_cuts.values) < 1e-6
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", [1, 5, 48])
+def test_a_first_step_of_any_length_is_survived(seed):
+    # Far out on its flat side the softplus bends so little that a step goes 1e200 and further.
+    rng = np.random.default_rng(seed)
+    pairs = tree_pairs(100, rng)
+    kernel, _ = noisy_kernel(100, pairs, rng, spread=10, noise=1.5, orders=5)
+    found = estimate_potential(kernel, violation=Softplus())
+    # In a tree each pair balances by itself.
+    there, back = kernel.probabilities[*pairs.T], kernel.probabilities[*pairs.T[::-1]]
+    drops = found.values[pairs[:, 0]] - found.values[pairs[:, 1]]
+    assert np.allclose(drops, np.log(there / back), atol=1e-6)
+
+
 def precise_potential(rates, softplus):
     """Newton's method with 500 digits; the last state is held at 0."""
     with mpmath.workdps(500):
