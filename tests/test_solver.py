@@ -244,7 +244,7 @@ def test_a_bottleneck_that_hardly_shows_in_the_flow_is_resolved(link):
 @pytest.mark.parametrize("seed", [0, 3])
 @BOTH
 def test_two_large_clusters_find_their_difference_by_a_weak_pair(seed, link, violation):
-    # Of the flow of all, what passes by the link is 1e-11 and less; V across it is decided there.
+    # What passes by the link is 1e-10 of all flow, or 1e-12; V across it is decided there.
     n, rng = 30_000, np.random.default_rng(seed)
     ends = np.concatenate([random_pairs(n, rng), n + random_pairs(n, rng), [[0, n]]])
     i, j = np.unique(np.sort(ends, axis=1), axis=0).T
