@@ -257,8 +257,9 @@ class Minimizer:
         self.strain += np.sqrt(energy)  # of all steps since the weights were taken
         here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
         # Beyond 1e100 it is lost, and squares would overflow.
-        moves = (np.minimum(np.abs(self.pairs.centred(x)), 1e100) for x in (self.step, self.drift))
-        d, before = moves
+        d, before = (
+            np.minimum(np.abs(self.pairs.centred(x)), 1e100) for x in (self.step, self.drift)
+        )
         self.foretold = (
             beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
         )
