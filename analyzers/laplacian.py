@@ -239,11 +239,11 @@ class LaplacianSolver:
         x, r, p, work, before = np.zeros_like(b), b.copy(), np.zeros_like(b), np.empty_like(b), 1.0
         done, steps = False, 0
         while True:
-            z = precondition(r)
-            size = dot(r, z)
             done = not dot(r, r) > goal and not np.abs(r) @ self._root > self._most
             if done or steps == limit:
                 break
+            z = precondition(r)
+            size = dot(r, z)
             p *= size / before
             p += z
             q = self._apply(p)
