@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from detailed_balance.analyzers.patterns import locate, ranges
+from detailed_balance.analyzers.patterns import insert, locate, ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,18 +118,13 @@ class Pairs:
         The new weights are 0, and `places` are not kept.
         """
         inside = (sources != targets) & (components[sources] == components[targets])
-        ends = np.sort(np.array([sources, targets])[:, inside], axis=0)
-        low, high = ends
-        more = len(components) - self.n_states
-        starts = np.pad(self.starts, (0, more), mode="edge")
-        place, listed = locate(starts, self.second, (low, high))
-        (first, second), once = np.unique(ends[:, ~listed], axis=1, return_index=True)
-        before = place[~listed][once]
-        counted = np.cumsum(np.bincount(first + 1, minlength=len(starts)))
+        low, high = np.sort(np.array([sources, targets])[:, inside], axis=0)
+        starts = np.pad(self.starts, (0, len(components) - self.n_states), mode="edge")
+        starts, (first, second), before = insert(starts, self.second, (low, high))
         scale = np.ones(int(components.max()) + 1)
         scale[: len(self.scale)] = self.scale
         pairs = Pairs(
-            starts + counted.astype(starts.dtype),
+            starts,
             np.insert(self.first, before, first),
             np.insert(self.second, before, second),
             np.insert(self.forward, before, 0.0),

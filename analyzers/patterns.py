@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["add_entries", "locate", "ranges"]
+__all__ = ["add_entries", "insert", "locate", "ranges"]
 
 
 def ranges(starts: NDArray[Any], which: NDArray[Any]) -> NDArray[np.int64]:
@@ -38,6 +38,20 @@ def locate(
     return starts[rows] + place - np.searchsorted(keys, rows * width), found
 
 
+def insert(
+    starts: NDArray[Any], columns: NDArray[Any], wanted: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """Make room for those of (k,) wanted entries that a sorted CSR pattern lacks.
+
+    Returns its `starts` with them, the (2, j) rows and columns of the new entries in order, each
+    once, and before which of the old entries they stand, as `numpy.insert` takes it.
+    """
+    places, found = locate(starts, columns, wanted)
+    new, once = np.unique(np.array(wanted)[:, ~found], axis=1, return_index=True)
+    more = np.cumsum(np.bincount(new[0] + 1, minlength=len(starts)))
+    return starts + more.astype(starts.dtype), new, places[~found][once]
+
+
 def add_entries(
     matrix: csr_array[Any, tuple[int, int]],
     rows: NDArray[np.int64],
@@ -46,22 +60,13 @@ def add_entries(
 ) -> tuple[csr_array[Any, tuple[int, int]], NDArray[np.int64], NDArray[np.int64]]:
     """Add counts to a matrix, in place unless its pattern must grow.
 
-    Returns the matrix, the (2, k) rows and columns of new entries, and before which of the old
+    Returns the matrix, the (2, j) rows and columns of new entries, and before which of the old
     ones they were inserted.
     """
-    places, found = locate(matrix.indptr, matrix.indices, (rows, columns))
-    new, once = np.unique(np.array([rows, columns])[:, ~found], axis=1, return_index=True)
-    before = places[~found][once]
+    starts, new, before = insert(matrix.indptr, matrix.indices, (rows, columns))
     if len(before):
-        more = np.cumsum(np.bincount(new[0] + 1, minlength=len(matrix.indptr)))
-        matrix = csr_array(
-            (
-                np.insert(matrix.data, before, 0),
-                np.insert(matrix.indices, before, new[1]),
-                matrix.indptr + more.astype(matrix.indptr.dtype),
-            ),
-            shape=matrix.shape,
-        )
-        places, _ = locate(matrix.indptr, matrix.indices, (rows, columns))
+        data, ends = np.insert(matrix.data, before, 0), np.insert(matrix.indices, before, new[1])
+        matrix = csr_array((data, ends, starts), shape=matrix.shape)
+    places, _ = locate(matrix.indptr, matrix.indices, (rows, columns))
     np.add.at(matrix.data, places, counts)
     return matrix, new, before
