@@ -18,7 +18,8 @@ test: $(TEST_ENV)/ready
 check: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/ruff check .
 	$(TEST_ENV)/bin/ruff format --check .
-	$(TEST_ENV)/bin/python .ci/typecheck.py
+	$(TEST_ENV)/bin/mypy
+	$(TEST_ENV)/bin/pyright --pythonpath $(TEST_ENV)/bin/python
 
 docs: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/python .ci/docs.py

@@ -16,8 +16,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import typecheck
-
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 STAGE = ROOT / "build" / "docs"
@@ -35,7 +33,6 @@ def main() -> int:
     shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.md", "*.toml"))
     for page in (*sorted(DOCS.rglob("*.md")), ROOT / "CHANGELOG.md"):
         stage_page(page)
-    typecheck.lay_mirror()
     write_reference()
     config = STAGE.with_name("zensical.toml")
     config.write_text(settings(), encoding="utf-8")
@@ -124,8 +121,8 @@ def reference_page(page: str, entry: dict, known: dict[tuple[str, str], str]) ->
 
 
 def source(module: str) -> ast.Module:
-    """Return the syntax tree of a module, found in the mirror of the sources."""
-    path = typecheck.MIRROR.joinpath(*module.split("."))
+    """Return the syntax tree of a module, found through the links in `src`."""
+    path = ROOT.joinpath("src", *module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
 
