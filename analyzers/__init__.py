@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
     from detailed_balance.analyzers.balance import BalanceReport, check_balance
     from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
-    from detailed_balance.analyzers.controller import ActionController, ControlStep
     from detailed_balance.analyzers.count_differences import compare_counts
     from detailed_balance.analyzers.counts import END, START, TransitionCounts
     from detailed_balance.analyzers.differences import (
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.hodge import HodgeDecomposition, hodge_decomposition
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
     from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
-    from detailed_balance.analyzers.live import LivePotential
     from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
     from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
     from detailed_balance.analyzers.martingale import BalanceMartingale
@@ -95,13 +93,11 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "START",
-    "ActionController",
     "Attractor",
     "AttractorReport",
     "BalanceMartingale",
     "BalanceReport",
     "Change",
-    "ControlStep",
     "Curve",
     "CustomViolation",
     "Differences",
@@ -116,7 +112,6 @@ __all__ = [
     "HodgeDecomposition",
     "Kernel",
     "KernelComparison",
-    "LivePotential",
     "LoopEvidence",
     "LoopSeen",
     "MarkovOrderTest",
@@ -202,7 +197,6 @@ _HOMES = {
     "attractors": ("Attractor", "AttractorReport", "find_attractors"),
     "balance": ("BalanceReport", "check_balance"),
     "comparison": ("KernelComparison", "compare_kernels"),
-    "controller": ("ActionController", "ControlStep"),
     "count_differences": ("compare_counts",),
     "counts": ("END", "START", "TransitionCounts"),
     "differences": ("Change", "Differences", "QuestionTest", "compare_runs"),
@@ -233,7 +227,6 @@ _HOMES = {
     "hodge": ("HodgeDecomposition", "hodge_decomposition"),
     "kernel": ("Kernel", "estimate_kernel"),
     "landscape": ("Trap", "TrapReport", "find_traps"),
-    "live": ("LivePotential",),
     "loop_places": ("LoopSeen", "locate_loops"),
     "markov": ("MarkovOrderTest", "markov_order_test"),
     "martingale": ("BalanceMartingale",),

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detailed_balance.callbacks.control import ActionControlMiddleware, control_model
     from detailed_balance.callbacks.ending import Ending
     from detailed_balance.callbacks.graph import TransitionGraph
     from detailed_balance.callbacks.handler import TransitionCallbackHandler
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.transition import Transition
 
 __all__ = [
-    "ActionControlMiddleware",
     "ActionStates",
     "ChannelStates",
     "CombinedStates",
@@ -44,14 +42,12 @@ __all__ = [
     "TransitionCallbackHandler",
     "TransitionGraph",
     "TransitionStore",
-    "control_model",
     "record_transitions",
     "stop_when",
 ]
 
 # Loaded when first asked for, so that a graph needs no LangChain and a handler no SQLAlchemy.
 _HOMES = {
-    "ActionControlMiddleware": "control",
     "Ending": "ending",
     "RunGuardMiddleware": "middleware",
     "StopEvent": "middleware",
@@ -59,7 +55,6 @@ _HOMES = {
     "TransitionCallbackHandler": "handler",
     "TransitionGraph": "graph",
     "TransitionStore": "store",
-    "control_model": "control",
     "record_transitions": "recording",
     "stop_when": "middleware",
 }

@@ -73,7 +73,7 @@ class ActionControlMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Examples
     --------
-    >>> from detailed_balance.analyzers import ActionController
+    >>> from detailed_balance.analyzers.controller import ActionController
     >>> control = ActionController(0.3, {"search": 1.0, "read": 0.0}, setting=(0.1, 1.0))
     >>> ActionControlMiddleware(control).faults
     0
@@ -134,7 +134,7 @@ def control_model(
 
     Examples
     --------
-    >>> from detailed_balance.analyzers import ActionController
+    >>> from detailed_balance.analyzers.controller import ActionController
     >>> from langchain_core.runnables import RunnableLambda
     >>> control = ActionController(0.3, {"a": 1.0, "b": 0.0}, setting=(0.25, 1.0))
     >>> told = RunnableLambda(lambda text, temperature: f"{text} at {temperature}")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from detailed_balance.monitor import Monitor
     from detailed_balance.readers import read_transitions
     from detailed_balance.report import Report, analyze
-    from detailed_balance.search.search import search_potential
     from detailed_balance.trajectories import read_trajectories
 
     __version__: str
@@ -38,7 +37,6 @@ __all__ = [
     "compare",
     "read_trajectories",
     "read_transitions",
-    "search_potential",
 ]
 
 # Loaded when first asked for, so that the mathematics needs neither LangChain nor SQLAlchemy.
@@ -54,7 +52,6 @@ _HOMES = {
     "compare": "comparison.compare",
     "read_trajectories": "trajectories",
     "read_transitions": "readers",
-    "search_potential": "search.search",
 }
 
 if os.environ.get("DETAILED_BALANCE_STORE"):  # then all agents of this process are recorded

@@ -13,20 +13,19 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 
 from detailed_balance.analyzers import (
-    ActionController,
     Kernel,
     TransitionCounts,
     estimate_potential,
     measure_action,
 )
+from detailed_balance.analyzers.controller import ActionController
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.callbacks import (
-    ActionControlMiddleware,
     PromptStates,
     TransitionCallbackHandler,
     TransitionGraph,
-    control_model,
 )
+from detailed_balance.callbacks.control import ActionControlMiddleware, control_model
 
 HEIGHT = {"a": 2.0, "b": 0.0}
 

@@ -14,11 +14,10 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 
-from detailed_balance import search_potential
 from detailed_balance.analyzers import Exponential, Kernel, fit_explicit_potential
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
 from detailed_balance.callbacks import record_transitions
-from detailed_balance.search import Limits, Proposal
+from detailed_balance.search import Limits, Proposal, search_potential
 from detailed_balance.search.journal import Journal
 from detailed_balance.search.judge import Judge
 from detailed_balance.search.prompts import extract_program, make_prompt
@@ -226,7 +225,8 @@ def test_a_search_killed_without_warning_goes_on(tmp_path):
 import sys, time
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
-from detailed_balance import TransitionCounts, search_potential
+from detailed_balance import TransitionCounts
+from detailed_balance.search import search_potential
 names = ["a" * n for n in range(1, 25)]
 edges = [(f, f[1:], 90) for f in names[1:]] + [(f, f + "a", 10) for f in names[:-1]]
 asked = []

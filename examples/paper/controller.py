@@ -15,7 +15,6 @@ from functools import lru_cache
 import numpy as np
 
 from detailed_balance.analyzers import (
-    ActionController,
     Kernel,
     Potential,
     TransitionCounts,
@@ -23,6 +22,7 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
     measure_action,
 )
+from detailed_balance.analyzers.controller import ActionController
 from detailed_balance.paper.console import make_parser, show_table
 from detailed_balance.paper.lexicon import LexiconChatModel
 from detailed_balance.paper.spread import two_way_ring

@@ -21,7 +21,7 @@ import numpy as np
 from langchain_core.language_models import FakeListChatModel
 from scipy.sparse import diags_array
 
-from detailed_balance import TransitionGraph, read_transitions, search_potential
+from detailed_balance import TransitionGraph, read_transitions
 from detailed_balance.analyzers import (
     Directionality,
     ExplicitPotential,
@@ -42,6 +42,7 @@ from detailed_balance.analyzers.lasso import ActionProblem, fit_path
 from detailed_balance.paper.console import choose_model, make_parser, show_table
 from detailed_balance.paper.landscapes import smollm2
 from detailed_balance.paper.minilm import MiniLM
+from detailed_balance.search import search_potential
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
