@@ -16,7 +16,6 @@ FLOORS = {
     f"{PACKAGE}.callbacks": "callbacks",
     f"{PACKAGE}.analyzers": "analyzers",
     f"{PACKAGE}.demo": "examples/demo",
-    f"{PACKAGE}.paper": "examples/paper",
 }
 
 if Path(__file__).with_name("src").joinpath(PACKAGE).is_dir():

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detailed_balance.analyzers._solver.progress import Progress
     from detailed_balance.analyzers.action import (
         CustomViolation,
         Exponential,
@@ -14,81 +15,94 @@ if TYPE_CHECKING:
         check_violation_function,
         evaluate_action,
     )
-    from detailed_balance.analyzers.attractors import Attractor, AttractorReport, find_attractors
-    from detailed_balance.analyzers.balance import BalanceReport, check_balance
-    from detailed_balance.analyzers.comparison import KernelComparison, compare_kernels
-    from detailed_balance.analyzers.count_differences import compare_counts
-    from detailed_balance.analyzers.counts import END, START, TransitionCounts
-    from detailed_balance.analyzers.differences import (
+    from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
+    from detailed_balance.analyzers.balance.one_way import OneWayCheck, check_one_way, unseen_bound
+    from detailed_balance.analyzers.balance.power import needed_attempts, needed_one_way
+    from detailed_balance.analyzers.balance.reversibility import (
+        ReversibilityResult,
+        reversibility_test,
+    )
+    from detailed_balance.analyzers.balance.violation import Violation
+    from detailed_balance.analyzers.comparison.counts import compare_counts
+    from detailed_balance.analyzers.comparison.kernels import KernelComparison, compare_kernels
+    from detailed_balance.analyzers.comparison.potentials import (
+        PotentialComparison,
+        compare_potentials,
+    )
+    from detailed_balance.analyzers.comparison.runs import (
         Change,
         Differences,
         QuestionTest,
         compare_runs,
     )
-    from detailed_balance.analyzers.directionality import (
-        Directionality,
-        score_directionality,
-    )
-    from detailed_balance.analyzers.displacement import PotentialComparison, compare_potentials
-    from detailed_balance.analyzers.drift import DriftMartingale
-    from detailed_balance.analyzers.entropy import EntropyProduction, entropy_production
-    from detailed_balance.analyzers.evidence import LoopEvidence, MergedEvidence
-    from detailed_balance.analyzers.explicit import (
-        ExplicitPotential,
-        fit_explicit_potential,
-    )
-    from detailed_balance.analyzers.features import (
-        FeatureTable,
-        expression_features,
-        make_features,
-        ngrams,
-    )
-    from detailed_balance.analyzers.flux import NetFluxes, net_fluxes
-    from detailed_balance.analyzers.forecast import (
+    from detailed_balance.analyzers.counts import END, START, TransitionCounts
+    from detailed_balance.analyzers.forecast.forecast import (
         Curve,
         FitCheck,
         Forecast,
         Prospect,
         forecast_outcome,
     )
-    from detailed_balance.analyzers.guard import RunGuard
-    from detailed_balance.analyzers.guard_rules import StuckRules
-    from detailed_balance.analyzers.guard_scores import OutcomeScore, RunScore
-    from detailed_balance.analyzers.guard_watch import RunWatch
-    from detailed_balance.analyzers.hodge import HodgeDecomposition, hodge_decomposition
+    from detailed_balance.analyzers.forecast.step_limit import StepLimit, suggest_step_limit
+    from detailed_balance.analyzers.guard.guard import RunGuard
+    from detailed_balance.analyzers.guard.rules import StuckRules
+    from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
+    from detailed_balance.analyzers.guard.watch import RunWatch
     from detailed_balance.analyzers.kernel import Kernel, estimate_kernel
-    from detailed_balance.analyzers.landscape import Trap, TrapReport, find_traps
-    from detailed_balance.analyzers.loop_places import LoopSeen, locate_loops
-    from detailed_balance.analyzers.markov import MarkovOrderTest, markov_order_test
-    from detailed_balance.analyzers.martingale import BalanceMartingale
-    from detailed_balance.analyzers.measured_action import MeasuredAction, measure_action
-    from detailed_balance.analyzers.one_way import OneWayCheck, check_one_way, unseen_bound
-    from detailed_balance.analyzers.potential import Potential, estimate_potential
-    from detailed_balance.analyzers.power import needed_attempts, needed_one_way
-    from detailed_balance.analyzers.reversibility import ReversibilityResult, reversibility_test
-    from detailed_balance.analyzers.run_evidence import RunEvidence
-    from detailed_balance.analyzers.run_kinds import RunReport, RunRow, RunRules, classify_runs
-    from detailed_balance.analyzers.solution import Progress
-    from detailed_balance.analyzers.spread import (
-        PotentialSpread,
-        expected_minimum_action,
-        fit_spread,
+    from detailed_balance.analyzers.markov._entropy_production import (
+        EntropyProduction,
+        entropy_production,
     )
-    from detailed_balance.analyzers.stationary import (
+    from detailed_balance.analyzers.markov.basins import Attractor, AttractorReport, find_attractors
+    from detailed_balance.analyzers.markov.flux import NetFluxes, net_fluxes
+    from detailed_balance.analyzers.markov.hodge import HodgeDecomposition, hodge_decomposition
+    from detailed_balance.analyzers.markov.order import MarkovOrderTest, markov_order_test
+    from detailed_balance.analyzers.markov.stationary import (
         StationaryDistribution,
         stationary_distribution,
     )
-    from detailed_balance.analyzers.step_limit import StepLimit, suggest_step_limit
-    from detailed_balance.analyzers.texts import (
+    from detailed_balance.analyzers.markov.traps import Trap, TrapReport, find_traps
+    from detailed_balance.analyzers.potential._texts import (
         embedding_features,
         frequency_features,
         text_features,
     )
-    from detailed_balance.analyzers.trajectory import Outcome, Trajectory
-    from detailed_balance.analyzers.violation import Violation
-    from detailed_balance.analyzers.voting import (
+    from detailed_balance.analyzers.potential.directionality import (
+        Directionality,
+        score_directionality,
+    )
+    from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+    from detailed_balance.analyzers.potential.explicit import (
+        ExplicitPotential,
+        fit_explicit_potential,
+    )
+    from detailed_balance.analyzers.potential.features import (
+        FeatureTable,
+        expression_features,
+        make_features,
+        ngrams,
+    )
+    from detailed_balance.analyzers.potential.held_out_action import MeasuredAction, measure_action
+    from detailed_balance.analyzers.potential.majority_vote import (
         majority_vote_kernel,
     )
+    from detailed_balance.analyzers.potential.spread import (
+        PotentialSpread,
+        expected_minimum_action,
+        fit_spread,
+    )
+    from detailed_balance.analyzers.repetition.classify import (
+        RunReport,
+        RunRow,
+        RunRules,
+        classify_runs,
+    )
+    from detailed_balance.analyzers.repetition.loop_places import LoopSeen, locate_loops
+    from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
+    from detailed_balance.analyzers.sequential.balance_martingale import BalanceMartingale
+    from detailed_balance.analyzers.sequential.drift_martingale import DriftMartingale
+    from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence, MergedEvidence
+    from detailed_balance.analyzers.sequential.run_evidence import RunEvidence
 
 __all__ = [
     "END",
@@ -194,61 +208,61 @@ _HOMES = {
         "check_violation_function",
         "evaluate_action",
     ),
-    "attractors": ("Attractor", "AttractorReport", "find_attractors"),
-    "balance": ("BalanceReport", "check_balance"),
-    "comparison": ("KernelComparison", "compare_kernels"),
-    "count_differences": ("compare_counts",),
+    "markov.basins": ("Attractor", "AttractorReport", "find_attractors"),
+    "balance.check": ("BalanceReport", "check_balance"),
+    "comparison.kernels": ("KernelComparison", "compare_kernels"),
+    "comparison.counts": ("compare_counts",),
     "counts": ("END", "START", "TransitionCounts"),
-    "differences": ("Change", "Differences", "QuestionTest", "compare_runs"),
-    "directionality": (
+    "comparison.runs": ("Change", "Differences", "QuestionTest", "compare_runs"),
+    "potential.directionality": (
         "Directionality",
         "score_directionality",
     ),
-    "displacement": ("PotentialComparison", "compare_potentials"),
-    "drift": ("DriftMartingale",),
-    "entropy": ("EntropyProduction", "entropy_production"),
-    "evidence": ("LoopEvidence", "MergedEvidence"),
-    "explicit": (
+    "comparison.potentials": ("PotentialComparison", "compare_potentials"),
+    "sequential.drift_martingale": ("DriftMartingale",),
+    "markov._entropy_production": ("EntropyProduction", "entropy_production"),
+    "sequential.loop_evidence": ("LoopEvidence", "MergedEvidence"),
+    "potential.explicit": (
         "ExplicitPotential",
         "fit_explicit_potential",
     ),
-    "features": (
+    "potential.features": (
         "FeatureTable",
         "expression_features",
         "make_features",
         "ngrams",
     ),
-    "flux": ("NetFluxes", "net_fluxes"),
-    "forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
-    "guard": ("RunGuard",),
-    "guard_rules": ("StuckRules",),
-    "guard_scores": ("OutcomeScore", "RunScore"),
-    "guard_watch": ("RunWatch",),
-    "hodge": ("HodgeDecomposition", "hodge_decomposition"),
+    "markov.flux": ("NetFluxes", "net_fluxes"),
+    "forecast.forecast": ("Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"),
+    "guard.guard": ("RunGuard",),
+    "guard.rules": ("StuckRules",),
+    "guard.scores": ("OutcomeScore", "RunScore"),
+    "guard.watch": ("RunWatch",),
+    "markov.hodge": ("HodgeDecomposition", "hodge_decomposition"),
     "kernel": ("Kernel", "estimate_kernel"),
-    "landscape": ("Trap", "TrapReport", "find_traps"),
-    "loop_places": ("LoopSeen", "locate_loops"),
-    "markov": ("MarkovOrderTest", "markov_order_test"),
-    "martingale": ("BalanceMartingale",),
-    "measured_action": ("MeasuredAction", "measure_action"),
-    "one_way": ("OneWayCheck", "check_one_way", "unseen_bound"),
-    "potential": ("Potential", "estimate_potential"),
-    "power": ("needed_attempts", "needed_one_way"),
-    "reversibility": ("ReversibilityResult", "reversibility_test"),
-    "run_evidence": ("RunEvidence",),
-    "run_kinds": ("RunReport", "RunRow", "RunRules", "classify_runs"),
-    "solution": ("Progress",),
-    "spread": (
+    "markov.traps": ("Trap", "TrapReport", "find_traps"),
+    "repetition.loop_places": ("LoopSeen", "locate_loops"),
+    "markov.order": ("MarkovOrderTest", "markov_order_test"),
+    "sequential.balance_martingale": ("BalanceMartingale",),
+    "potential.held_out_action": ("MeasuredAction", "measure_action"),
+    "balance.one_way": ("OneWayCheck", "check_one_way", "unseen_bound"),
+    "potential.estimate": ("Potential", "estimate_potential"),
+    "balance.power": ("needed_attempts", "needed_one_way"),
+    "balance.reversibility": ("ReversibilityResult", "reversibility_test"),
+    "sequential.run_evidence": ("RunEvidence",),
+    "repetition.classify": ("RunReport", "RunRow", "RunRules", "classify_runs"),
+    "_solver.progress": ("Progress",),
+    "potential.spread": (
         "PotentialSpread",
         "expected_minimum_action",
         "fit_spread",
     ),
-    "stationary": ("StationaryDistribution", "stationary_distribution"),
-    "step_limit": ("StepLimit", "suggest_step_limit"),
-    "texts": ("embedding_features", "frequency_features", "text_features"),
-    "trajectory": ("Outcome", "Trajectory"),
-    "violation": ("Violation",),
-    "voting": ("majority_vote_kernel",),
+    "markov.stationary": ("StationaryDistribution", "stationary_distribution"),
+    "forecast.step_limit": ("StepLimit", "suggest_step_limit"),
+    "potential._texts": ("embedding_features", "frequency_features", "text_features"),
+    "runs.trajectory": ("Outcome", "Trajectory"),
+    "balance.violation": ("Violation",),
+    "potential.majority_vote": ("majority_vote_kernel",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

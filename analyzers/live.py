@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.osborne import WIDEST
+from detailed_balance.analyzers._solver.warm_start import WarmMinimizer
+from detailed_balance.analyzers._sparse import add_entries, locate, ranges
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.linked import Pairs
-from detailed_balance.analyzers.osborne import WIDEST
-from detailed_balance.analyzers.patterns import add_entries, locate, ranges
-from detailed_balance.analyzers.potential import (
+from detailed_balance.analyzers.potential.estimate import (
     Potential,
     as_potential,
     initial_values,
     prepare,
 )
 from detailed_balance.analyzers.waiting import Growth, Move, WaitingStates
-from detailed_balance.analyzers.warm import WarmMinimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detailed_balance.callbacks.ending import Ending
     from detailed_balance.callbacks.graph import TransitionGraph
-    from detailed_balance.callbacks.handler import TransitionCallbackHandler
     from detailed_balance.callbacks.middleware import RunGuardMiddleware, StopEvent, stop_when
-    from detailed_balance.callbacks.recording import record_transitions
+    from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+    from detailed_balance.callbacks.recorder.record import record_transitions
     from detailed_balance.callbacks.states import (
         ActionStates,
         ChannelStates,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         PromptStates,
         ToolStates,
     )
-    from detailed_balance.callbacks.store import TransitionStore
+    from detailed_balance.callbacks.store.store import TransitionStore
     from detailed_balance.callbacks.transition import Transition
 
 __all__ = [
@@ -52,10 +52,10 @@ _HOMES = {
     "RunGuardMiddleware": "middleware",
     "StopEvent": "middleware",
     "Transition": "transition",
-    "TransitionCallbackHandler": "handler",
+    "TransitionCallbackHandler": "recorder.handler",
     "TransitionGraph": "graph",
-    "TransitionStore": "store",
-    "record_transitions": "recording",
+    "TransitionStore": "store.store",
+    "record_transitions": "recorder.record",
     "stop_when": "middleware",
 }
 

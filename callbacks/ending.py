@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.transition import Context
 
 __all__ = ["Ending"]

@@ -16,10 +16,10 @@ from langgraph.config import get_config
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.guard import RunGuard
-from detailed_balance.analyzers.guard_watch import RunWatch
-from detailed_balance.callbacks.faults import Faults, warn
-from detailed_balance.callbacks.supersteps import join_names
+from detailed_balance.analyzers.guard.guard import RunGuard
+from detailed_balance.analyzers.guard.watch import RunWatch
+from detailed_balance.callbacks._isolation import Faults, warn
+from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 
 __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detailed_balance.analyzers.counts import TransitionCounts
     from detailed_balance.callbacks.graph import TransitionGraph
-    from detailed_balance.callbacks.store import TransitionStore
+    from detailed_balance.callbacks.store.store import TransitionStore
     from detailed_balance.callbacks.transition import Transition
-    from detailed_balance.comparison.compare import compare
-    from detailed_balance.comparison.result import Comparison
+    from detailed_balance.comparison._compare import compare
+    from detailed_balance.comparison.comparison import Comparison
     from detailed_balance.monitor import Monitor
     from detailed_balance.readers import read_transitions
-    from detailed_balance.report import Report, analyze
-    from detailed_balance.trajectories import read_trajectories
+    from detailed_balance.report.report import Report, analyze
+    from detailed_balance.sources.runs import read_trajectories
 
     __version__: str
 
@@ -41,16 +41,16 @@ __all__ = [
 
 # Loaded when first asked for, so that the mathematics needs neither LangChain nor SQLAlchemy.
 _HOMES = {
-    "Comparison": "comparison.result",
+    "Comparison": "comparison.comparison",
     "Monitor": "monitor",
-    "Report": "report",
+    "Report": "report.report",
     "Transition": "callbacks.transition",
     "TransitionCounts": "analyzers.counts",
     "TransitionGraph": "callbacks.graph",
-    "TransitionStore": "callbacks.store",
-    "analyze": "report",
-    "compare": "comparison.compare",
-    "read_trajectories": "trajectories",
+    "TransitionStore": "callbacks.store.store",
+    "analyze": "report.report",
+    "compare": "comparison._compare",
+    "read_trajectories": "sources.runs",
     "read_transitions": "readers",
 }
 

@@ -2,7 +2,7 @@
 
 Song, Cao, Luo and Zhu, *Detailed balance in large language model-driven agents*,
 arXiv:2512.10047. Each module is a program too: `python examples/paper/NAME.py`, or
-`python -m detailed_balance.paper.NAME` where the library is installed.
+`python -m examples.paper.NAME` where the library is installed.
 """
 
 __all__: list[str] = []

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers.differences import QuestionTest
-from detailed_balance.analyzers.run_traits import QUESTIONS
-from detailed_balance.run_sections import show_change
-from detailed_balance.wording import count_noun, format_pvalue, join_states
+from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
+from detailed_balance.analyzers.comparison.runs import QuestionTest
+from detailed_balance.render._wording import count_noun, format_pvalue, join_states
+from detailed_balance.report.run_sections import show_change
 
 if TYPE_CHECKING:
-    from detailed_balance.comparison.result import Comparison, Condition
+    from detailed_balance.comparison.comparison import Comparison, Condition
 
 __all__ = ["render_junit"]
 

@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detailed_balance.analyzers.comparison.run_statistics import count_runs
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.forecast import Forecast, forecast_outcome
-from detailed_balance.analyzers.run_traits import count_runs
-from detailed_balance.analyzers.trajectory import Trajectory
+from detailed_balance.analyzers.forecast.forecast import Forecast, forecast_outcome
+from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.transition import ContextLike
-from detailed_balance.evidence import find_runs
-from detailed_balance.report import Report, analyze
-from detailed_balance.sources import SourceInfo, is_runs, load_counts, show_context
-from detailed_balance.trajectories import Moment, moment_of
+from detailed_balance.report.report import Report, analyze
+from detailed_balance.sources._outcomes import find_runs
+from detailed_balance.sources.runs import Moment, moment_of
+from detailed_balance.sources.source import SourceInfo, is_runs, load_counts, show_context
 
 __all__ = ["Side", "load_side"]
 

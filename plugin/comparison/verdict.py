@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import norm
 
-from detailed_balance.analyzers.differences import Change
-from detailed_balance.analyzers.power import POWER
-from detailed_balance.analyzers.run_traits import Question
-from detailed_balance.run_sections import show_change
-from detailed_balance.verdict import Outcome, Verdict
-from detailed_balance.wording import count_noun, format_pvalue, join_states
+from detailed_balance.analyzers.balance.power import POWER
+from detailed_balance.analyzers.comparison.run_statistics import Question
+from detailed_balance.analyzers.comparison.runs import Change
+from detailed_balance.render._wording import count_noun, format_pvalue, join_states
+from detailed_balance.report.run_sections import show_change
+from detailed_balance.report.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from detailed_balance.comparison.result import Comparison
+    from detailed_balance.comparison.comparison import Comparison
 
 __all__ = ["ANSWERS", "judge_comparison"]
 

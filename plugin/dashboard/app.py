@@ -24,11 +24,11 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard.desk import Desk
-from detailed_balance.dashboard.keys import visible
+from detailed_balance.dashboard.api import Desk
+from detailed_balance.dashboard.ids import visible
+from detailed_balance.dashboard.monitors import MakeMonitor, Watchers
 from detailed_balance.dashboard.records import Records
 from detailed_balance.dashboard.security import Guard, check_token
-from detailed_balance.dashboard.watchers import MakeMonitor, Watchers
 
 __all__ = ["build_app"]
 

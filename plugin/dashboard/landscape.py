@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.potential import Potential
-from detailed_balance.analyzers.tables import plain
-from detailed_balance.dashboard.keys import state_id, steps
+from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.dashboard.ids import state_id, steps
 from detailed_balance.dashboard.snapshot import Snapshot
-from detailed_balance.layout import place_sideways, stack_bands
-from detailed_balance.text import safe_text
-from detailed_balance.wording import count_noun
+from detailed_balance.plots.layout import place_sideways, stack_bands
+from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

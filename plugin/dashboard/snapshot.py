@@ -13,9 +13,9 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     UnknownStateError,
 )
-from detailed_balance.analyzers.potential import Potential, estimate_potential
-from detailed_balance.dashboard.keys import state_id
-from detailed_balance.ordering import StateOrder, order_states
+from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
+from detailed_balance.dashboard.ids import state_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from detailed_balance.export.export import FORMATS, PARTS, export
+from detailed_balance.export._export import FORMATS, PARTS, export
 
 __all__ = ["FORMATS", "PARTS", "export"]

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detailed_balance.monitor.findings import Event, Finding, Kind, Severity
-    from detailed_balance.monitor.ledger import Observation
+    from detailed_balance.monitor.analysis._registry import Observation
+    from detailed_balance.monitor.analysis.base import View
+    from detailed_balance.monitor.analysis.findings import Event, Finding, Kind, Severity
+    from detailed_balance.monitor.analysis.status import Analysis, Status
     from detailed_balance.monitor.monitor import Monitor, default_analyzers
     from detailed_balance.monitor.sinks import JsonLinesSink, LoggingSink
-    from detailed_balance.monitor.status import Analysis, Status
-    from detailed_balance.monitor.view import View
 
 __all__ = [
     "Analysis",
@@ -29,17 +29,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analysis": "status",
-    "Event": "findings",
-    "Finding": "findings",
+    "Analysis": "analysis.status",
+    "Event": "analysis.findings",
+    "Finding": "analysis.findings",
     "JsonLinesSink": "sinks",
-    "Kind": "findings",
+    "Kind": "analysis.findings",
     "LoggingSink": "sinks",
     "Monitor": "monitor",
-    "Observation": "ledger",
-    "Severity": "findings",
-    "Status": "status",
-    "View": "view",
+    "Observation": "analysis._registry",
+    "Severity": "analysis.findings",
+    "Status": "analysis.status",
+    "View": "analysis.base",
     "default_analyzers": "monitor",
 }
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks._subscription import Move
 from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.subscription import Move
 from detailed_balance.callbacks.transition import Context, ContextLike, matches_context
-from detailed_balance.text import safe_text
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["Batch", "Feed", "GraphFeed", "open_feed"]
 
@@ -137,9 +137,9 @@ def open_feed(source: Any, context: ContextLike) -> Feed:
     graph = source if isinstance(source, TransitionGraph) else getattr(source, "graph", None)
     if isinstance(graph, TransitionGraph):
         return GraphFeed(graph, context, source)
-    from detailed_balance.callbacks.store import TransitionStore  # loads SQLAlchemy
-    from detailed_balance.monitor.store_feed import OpenedFeed, StoreFeed
-    from detailed_balance.sources import store_url
+    from detailed_balance.callbacks.store.store import TransitionStore  # loads SQLAlchemy
+    from detailed_balance.monitor._store_feed import OpenedFeed, StoreFeed
+    from detailed_balance.sources.source import store_url
 
     if isinstance(source, TransitionStore):
         return StoreFeed(source, context, type(source).__name__)
@@ -155,7 +155,7 @@ def open_feed(source: Any, context: ContextLike) -> Feed:
 
 
 def _open_file(path: str, context: ContextLike) -> Feed:
-    from detailed_balance.monitor.file_feed import FileFeed
+    from detailed_balance.monitor._file_feed import FileFeed
 
     if not path.endswith((".jsonl", ".ndjson")):
         there = "" if os.path.exists(path) else "there is no file "

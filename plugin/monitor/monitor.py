@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.callbacks.faults import warn
+from detailed_balance.callbacks._isolation import warn
 from detailed_balance.callbacks.transition import ContextLike, make_context
-from detailed_balance.monitor.baseline import read_baseline
-from detailed_balance.monitor.drifting import DriftWatch
+from detailed_balance.monitor._record import Record
+from detailed_balance.monitor._schedule import Entry, Schedule
+from detailed_balance.monitor._state_file import load_state, save_state
+from detailed_balance.monitor.analysis._drift_test import DriftWatch
+from detailed_balance.monitor.analysis.base import Analyzer, View
+from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.feeds import open_feed
-from detailed_balance.monitor.findings import Event
-from detailed_balance.monitor.record import Record
-from detailed_balance.monitor.schedule import Entry, Schedule
 from detailed_balance.monitor.sinks import Sink, Sinks
-from detailed_balance.monitor.state import load_state, save_state
-from detailed_balance.monitor.status import Status
-from detailed_balance.monitor.view import Analyzer, View
-from detailed_balance.text import safe_text
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.sources.baseline import read_baseline
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from detailed_balance.analyzers.potential import Potential
+    from detailed_balance.analyzers.potential.estimate import Potential
 
 __all__ = ["Monitor", "default_analyzers"]
 
@@ -255,13 +255,13 @@ def default_analyzers() -> list[Analyzer]:
     >>> [analyzer.name for analyzer in default_analyzers()]
     ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
     """
-    from detailed_balance.monitor.alarms import AlarmAnalyzer
-    from detailed_balance.monitor.drift import DriftAnalyzer
-    from detailed_balance.monitor.explosion import StateAnalyzer
-    from detailed_balance.monitor.landscape import PotentialAnalyzer
-    from detailed_balance.monitor.loss import LossAnalyzer
-    from detailed_balance.monitor.traps import TrapAnalyzer
-    from detailed_balance.monitor.violations import ViolationAnalyzer
+    from detailed_balance.monitor.analysis.balance_alarm import AlarmAnalyzer
+    from detailed_balance.monitor.analysis.cardinality import StateAnalyzer
+    from detailed_balance.monitor.analysis.data_loss import LossAnalyzer
+    from detailed_balance.monitor.analysis.drift import DriftAnalyzer
+    from detailed_balance.monitor.analysis.potential import PotentialAnalyzer
+    from detailed_balance.monitor.analysis.traps import TrapAnalyzer
+    from detailed_balance.monitor.analysis.violations import ViolationAnalyzer
 
     return [
         PotentialAnalyzer(),

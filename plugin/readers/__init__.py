@@ -11,8 +11,9 @@ import networkx as nx
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.readers import checkpoints, langgraph, networkx_graph, store
-from detailed_balance.readers.base import (
+from detailed_balance.readers import checkpoints, langgraph, store
+from detailed_balance.readers import graphs as networkx_graph
+from detailed_balance.readers.records.base import (
     BadLines,
     Progress,
     ReadOptions,
@@ -21,8 +22,8 @@ from detailed_balance.readers.base import (
     StateOf,
     TransitionReader,
 )
-from detailed_balance.readers.fields import FieldNames
-from detailed_balance.readers.formats import FORMATS, detect_format, find_format
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.registry import FORMATS, detect_format, find_format
 
 __all__ = ["FORMATS", "SkippedLine", "Source", "TransitionReader", "read_transitions"]
 

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers.msgpack import unpack
+from detailed_balance.readers._msgpack import unpack
 
 __all__ = ["Checkpoint", "Key", "Write", "connect", "count", "has_checkpoints", "read_checkpoints"]
 

@@ -21,11 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.ending import Ending
-from detailed_balance.callbacks.supersteps import join_names
+from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Context, Transition
-from detailed_balance.readers.base import BadLines, ReadOptions, Record
+from detailed_balance.readers._msgpack import OPAQUE
 from detailed_balance.readers.checkpoints import (
     Checkpoint,
     Write,
@@ -34,10 +34,10 @@ from detailed_balance.readers.checkpoints import (
     has_checkpoints,
     read_checkpoints,
 )
-from detailed_balance.readers.msgpack import OPAQUE
-from detailed_balance.readers.records import FieldWatch
-from detailed_balance.readers.values import BadRecordError, parse_labels
-from detailed_balance.text import safe_text
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.rows import FieldWatch
+from detailed_balance.readers.records.values import BadRecordError, parse_labels
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "name_task", "read", "read_url"]
 

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.trajectory import Outcome
+from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.ending import Ending
-from detailed_balance.readers import jsonl
-from detailed_balance.readers.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.document import first_keys, load_document
-from detailed_balance.readers.records import FieldWatch
-from detailed_balance.readers.steps import Step, walk_sorted
-from detailed_balance.readers.values import (
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.rows import FieldWatch
+from detailed_balance.readers.records.steps import Step, walk_sorted
+from detailed_balance.readers.records.values import (
     BadRecordError,
     parse_labels,
     parse_outcome,
     parse_text,
     parse_time,
 )
+from detailed_balance.readers.tables import _json_lines as jsonl
+from detailed_balance.readers.tables._document import first_keys, load_document
 
 __all__ = ["looks_like", "name_message", "read"]
 

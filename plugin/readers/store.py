@@ -10,9 +10,9 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.store import TransitionStore
-from detailed_balance.readers.base import BadLines, ReadOptions, Record
-from detailed_balance.text import safe_text
+from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read", "read_url", "show_url"]
 

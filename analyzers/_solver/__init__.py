@@ -1,0 +1,1 @@
+"""Newton's method for the action on sparse graphs."""

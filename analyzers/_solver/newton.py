@@ -1,0 +1,404 @@
+"""Newton's method for the least action, on sparse graphs of any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.flows import (
+    StateFlows,
+    balanced_drops,
+    pair_action,
+    pair_flows,
+    state_flows,
+)
+from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
+from detailed_balance.analyzers._solver.multiscale import LayerSolver
+from detailed_balance.analyzers._solver.osborne import balance_by_sweeps
+from detailed_balance.analyzers._solver.progress import (
+    BALANCED,
+    Method,
+    Progress,
+    ProgressCallback,
+    Residuals,
+    Solution,
+)
+from detailed_balance.analyzers._solver.spanning_tree import (
+    CUT_LIMIT,
+    CutSolver,
+    add_up_tree,
+    is_wide,
+)
+from detailed_balance.analyzers.action import Exponential
+from detailed_balance.analyzers.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.action import ViolationFunction
+
+__all__ = ["Minimizer", "Point", "minimize_action"]
+
+ROUNDING = 1e-15
+"""A cold solve ends here, or where what is out of balance could move V no more across the weakest
+pair: a bottleneck, where a tiny flow moves V far, is seen only so."""
+
+MARGIN = 0.5
+"""A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
+
+SHORT, SHORTER = 0.01, 2e-5
+"""Of a warm step as short as this, and of a cold one, in units of 1 / beta, it is known what it
+leaves, where it was solved for to the end."""
+
+PATIENCE = 50
+"""Where so many steps bring the minimum no nearer, rounding is all that is left."""
+
+
+def minimize_action(
+    pairs: Pairs,
+    violation: ViolationFunction,
+    *,
+    method: Method = "auto",
+    tolerance: float = 1e-6,
+    max_iterations: int = 500,
+    progress: ProgressCallback | None = None,
+) -> Solution:
+    """Minimise S[V] by damped inexact Newton steps, all components at once.
+
+    Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
+    decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
+    """
+    search = Minimizer(pairs, violation, method, tolerance, progress)
+    return search.run(search.start, max_iterations)
+
+
+@dataclass(slots=True, eq=False)
+class Point:
+    """A place on the way, with the flows there."""
+
+    values: NDArray[np.float64]
+    flows: StateFlows
+    imbalance: NDArray[np.float64]
+
+    @property
+    def worst(self) -> float:
+        """The imbalance of the component where it is largest."""
+        return float(self.imbalance.max(initial=0.0))
+
+
+class Minimizer:
+    """The state of a minimisation: it can be left at any time with an estimate in hand."""
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        violation: ViolationFunction,
+        method: Method = "auto",
+        tolerance: float = 1e-6,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        self.pairs, self.violation = pairs, violation
+        self.relative_tolerance, self.tolerance = tolerance, tolerance / violation.beta
+        self.progress, self.asked = progress, method
+        self.linear = _linear_solver(pairs, method)
+        self.iterations, self.sweeps, self.interrupted = 0, 0, False
+        self.values = np.zeros(pairs.n_states)
+        self.residuals = Residuals(np.inf, np.inf, np.inf)
+        self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
+        # What the action is at least, and by how much the next step would lower it, were it
+        # straight.
+        self.action, self.energy = 0.0, 0.0
+        # Since the weights were taken: how V moved, how much energy that took, and what of it the
+        # flows are known to hold.
+        self.drift = np.empty(0)
+        self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
+        self.warm, self.exact, self.foretold = False, False, np.inf
+
+    def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
+        """Begin as told, and step until it is over."""
+        self.iterations, self.linear.iterations, self.stalls = 0, 0, 0
+        self.nearest, self.lowest, self.interrupted = np.inf, np.inf, False
+        try:
+            begin()
+            while not self.is_over(max_iterations):
+                self.advance()
+        except (KeyboardInterrupt, StopIteration):
+            self.interrupted = True
+        return self.solution()
+
+    def start(self, initial: NDArray[np.float64] | None = None) -> None:
+        """Go to where the Newton steps begin, and look at the first.
+
+        Only sweeps need an `initial` V here; see `WarmMinimizer` for the rest.
+        """
+        if self.asked == "osborne":
+            self.values = self.values if initial is None else initial.astype(np.float64)
+            self._sweep()
+            point = self._at(self.values)
+            self.action, self.foretold = self._action(point), 0.0  # the sweeps went to the end
+            self._look(point)
+        else:
+            self._look(self._guess())
+
+    def is_over(self, max_iterations: int) -> bool:
+        """Return whether the minimum is reached, or will not be."""
+        done = self.has_converged
+        lost = self.stalls > PATIENCE or not np.isfinite(self.residuals.step)
+        return done or lost or self.iterations >= max_iterations
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether the criteria are met, by a step that was solved for to the end."""
+        return self.exact and self.residuals.are_small(self.tolerance)
+
+    def advance(self) -> None:
+        """Take the step, and look at the next."""
+        point = self._after_step()
+        self.iterations += 1
+        self.drift += point.values - self.values
+        known = replace(self.residuals, flow=point.worst)
+        if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
+            self.point, self.values, self.residuals = point, point.values, known
+            self.step, self.energy = np.zeros_like(point.values), 0.0
+            self.linear.left = point.flows.pull
+        else:
+            self._look(point)
+
+    def solution(self) -> Solution:
+        """Return the estimate as it is now."""
+        converged = self.has_converged
+        # The last step told how far the minimum is; now it is also taken.
+        values = self.values + self.step if converged else self.values
+        values = values - self.pairs.spread(self.pairs.lowest(values))
+        return Solution(
+            values,
+            self.residuals,
+            self._name(),
+            self.sweeps + self.iterations,
+            self.linear.iterations,
+            converged,
+            self.interrupted and not converged,
+        )
+
+    def _look(self, point: Point, changed: NDArray[Any] | None = None) -> None:
+        """Solve for the next Newton step, and say how far it is to the minimum.
+
+        `changed` lists the pairs whose weights are not those of the last look, where they are few.
+        """
+        self.point, self.values = point, point.values
+        if not len(self.drift):
+            self._take_weights(point)
+        pull, self.precision = self._demand()
+        if changed is not None and isinstance(self.linear, LaplacianSolver):
+            self.linear.change(changed)
+        elif self._weights_are_off():
+            self._take_weights(point)
+        self.step = self._solve(pull, self.precision)
+        self.linear.left += point.flows.pull - pull
+        self.residuals = self._measure()
+        self._count_stalls()
+        self._report(self.residuals)
+
+    def _weights_are_off(self) -> bool:
+        """Return whether the weights are less right than the next step is to be."""
+        return self.violation.beta * self.pairs.largest_move(self.drift) > self.precision
+
+    def _take_weights(self, point: Point) -> None:
+        stiffness = point.flows.stiffness()
+        if self.asked == "auto" and isinstance(self.linear, LaplacianSolver) and is_wide(stiffness):
+            self.linear = _wide_solver(self.pairs)
+        if isinstance(self.linear, LaplacianSolver):
+            self.linear.refresh(stiffness, point.flows.degree)
+        else:
+            self.linear.refresh(stiffness)
+        self.drift = np.zeros_like(point.values)
+        self.strain[:], self.seen[:] = 0.0, 0.0
+
+    def _demand(self) -> tuple[NDArray[np.float64], float]:
+        """Return the pull that the next step is to undo, and how exactly."""
+        point, flows = self.point, self.point.flows
+        near = self.foretold <= SHORTER / self.violation.beta
+        self.exact = self.warm or near or not isinstance(self.linear, LaplacianSolver)
+        if not self.warm:
+            return flows.pull, _precision(point.worst, self._floor(), exact=self.exact)
+        # Components that are balanced stay as they are, and the rest goes by all of the rest.
+        settled = self.pairs.spread(point.imbalance <= MARGIN * BALANCED)
+        pull = np.where(settled, 0.0, flows.pull)
+        imbalance = np.abs(pull).sum() / max(flows.through.sum(), np.finfo(float).tiny)
+        return pull, _precision(float(imbalance), MARGIN * BALANCED)
+
+    def _floor(self) -> float:
+        """Return what share of the flow may be out of balance in the end."""
+        if not (self.exact and isinstance(self.linear, LaplacianSolver)):
+            return ROUNDING
+        weakest = float(self.linear.stiffness.min(initial=np.inf))
+        through = max(float(self.point.flows.through.sum()), np.finfo(float).tiny)
+        return min(ROUNDING, weakest * self.tolerance / through)
+
+    def _solve(self, pull: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
+        if isinstance(self.linear, LaplacianSolver):
+            return self.linear.solve(pull, precision, in_sum=self.exact)
+        # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
+        # imbalance does not say how far it is: weak pairs hardly show in it.
+        away = min(self.violation.beta * self.residuals.step, 1.0)
+        return self.linear.solve_flow(self.point.flows.net(), float(np.clip(away**2, 1e-7, 0.1)))
+
+    def _measure(self) -> Residuals:
+        """Say how far the minimum is; where the step is short, how far it is behind the step.
+
+        The third derivative of K is at most beta times the second: of a step d, in units of
+        1 / beta, a share of about d / 2 remains, and of D where V moved so far before, since the
+        weights were taken, beside what its linear solve left; and it puts about half of beta times
+        its energy, pull @ step, out of balance.
+        """
+        point, flows, beta = self.point, self.point.flows, self.violation.beta
+        energy = np.maximum(flows.pull * self.step, 0.0)
+        self.energy = float(energy.sum())
+        decrement = self.energy / self.action if self.action > 0 else 0.0
+        self.strain += np.sqrt(energy)  # of all steps since the weights were taken
+        here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
+        # Beyond 1e100 it is lost, and squares would overflow.
+        d, before = (
+            np.minimum(np.abs(self.pairs.centred(x)), 1e100) for x in (self.step, self.drift)
+        )
+        self.foretold = (
+            beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
+        )
+        short = (SHORT if self.warm else SHORTER) / beta
+        if not isinstance(self.linear, LaplacianSolver):
+            short = self.tolerance
+        if not self.exact or here.step > short:
+            return here
+        behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
+        after = replace(flows, pull=behind).imbalance(self.pairs)
+        flow = min(here.flow, float(after.max(initial=0.0)))
+        share = self.foretold / max(here.step, np.finfo(float).tiny)
+        return Residuals(flow, self.foretold, share**2 * decrement)
+
+    def _after_step(self) -> Point:
+        """Take the step, shortened until the action falls enough (Armijo)."""
+        if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
+            there = self._at(self.values + self._safe_length() * self.step)
+            self.action = self._action(there)
+            return there
+        near = self.violation.beta * self.pairs.largest_move(self.step) <= 1
+        if near and self.energy <= self.action / 2:
+            # So short a step lowers the action, by its convexity by no more than its energy.
+            self.action -= self.energy
+            return self._at(self.values + self.step)
+        here, length = self._action(self.point), 1.0
+        while True:
+            there = self._at(self.values + length * self.step)
+            self.action = self._action(there)
+            fallen = self.action <= here - 1e-4 * length * self.energy
+            # In the end full steps converge quadratically, and rounding blurs the comparison.
+            if fallen or self.energy <= 1e-8 * here or length < 1e-10:
+                return there
+            length = min(length / 2, self._safe_length())
+
+    def _action(self, point: Point) -> float:
+        known = point.flows.action
+        if known is not None:
+            return known
+        return pair_action(self.violation, self.pairs, self.pairs.drop(point.values))
+
+    def _safe_length(self) -> float:
+        """Return a share of the step that lowers the action, whatever the weights.
+
+        The third derivative of K is at most beta times the second, which makes log(1 + d) / d
+        such a share, d being the largest change of beta times a drop (Sun and Tran-Dinh,
+        generalized self-concordant functions, 2019).
+        """
+        d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
+        return float(np.log1p(d) / d) if d > 0 else 1.0
+
+    def _guess(self) -> Point:
+        """Expand each pair about the drop that balances it alone, and solve that once.
+
+        One linear solve finds a V of any spread where the chain is nearly reversible; where the
+        weights are too wide for it, the strongest pairs speak for all. V = 0 is better where that
+        costs less.
+        """
+        pairs = self.pairs
+        balanced = balanced_drops(pairs, self.violation.beta)
+        flows = pair_flows(self.violation, pairs, balanced)
+        wide = is_wide(flows.stiffness)
+        if wide and self.asked == "auto":
+            self.linear = _wide_solver(pairs)
+        if wide and not isinstance(self.linear, CutSolver):
+            guess = add_up_tree(pairs, flows.stiffness, balanced)
+        else:
+            self.linear.refresh(flows.stiffness)
+            net = flows.net
+            net += np.multiply(balanced, flows.stiffness, out=balanced)
+            guess = (
+                self.linear.solve(pairs.outflow(net), 1e-2)
+                if isinstance(self.linear, LaplacianSolver)
+                else self.linear.solve_flow(net, 1e-2)
+            )
+        flat = float(self.violation.value(np.zeros(1))[0])
+        flat *= float(pairs.forward.sum() + pairs.backward.sum())
+        point = self._at(guess)
+        self.action = self._action(point)
+        if self.action <= flat:
+            return point
+        self.action = flat
+        return self._at(np.zeros(pairs.n_states))
+
+    def _sweep(self) -> None:
+        if not isinstance(self.violation, Exponential):
+            raise InvalidInputError("method='osborne' balances flows of Exponential() only")
+        for self.values, imbalance in balance_by_sweeps(  # noqa: B020 - kept where it is left
+            self.pairs, self.violation.beta, self.values
+        ):
+            self.sweeps += 1
+            self._report(Residuals(imbalance, np.inf, np.inf))
+
+    def _count_stalls(self) -> None:
+        self.stalls += 1
+        if self.residuals.step < 0.9 * self.nearest or self.action < self.lowest:
+            self.stalls = 0
+        self.nearest = min(self.nearest, self.residuals.step)
+        self.lowest = min(self.lowest, 0.999 * self.action)
+
+    def _report(self, residuals: Residuals) -> None:
+        if self.progress is not None:
+            done = self.sweeps + self.iterations
+            self.progress(Progress(self._name(), done, self.linear.iterations, residuals))
+
+    def _name(self) -> str:
+        return "osborne" if self.sweeps and not self.iterations else self.linear.method
+
+    def _at(self, values: NDArray[np.float64]) -> Point:
+        self.seen = self.strain**2
+        # Where this may be the last look, V is to be as exact as it can be.
+        last = not self.warm and self.violation.beta * self.foretold <= SHORT
+        flows = state_flows(self.violation, self.pairs, values, exactly=last)
+        return Point(values, flows, flows.imbalance(self.pairs))
+
+
+def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
+    return CutSolver(pairs) if pairs.n_states <= CUT_LIMIT else LayerSolver(pairs)
+
+
+def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver | LayerSolver:
+    if method == "cuts":
+        return CutSolver(pairs)
+    if method == "layers":
+        return LayerSolver(pairs)
+    return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
+
+
+def _precision(imbalance: float, floor: float, *, exact: bool = False) -> float:
+    """Return how exactly a step is worth solving for (Eisenstat and Walker's forcing term).
+
+    Early steps need little; the power keeps the convergence superlinear. The floor ends it, and
+    is where an exact step goes at once.
+    """
+    best = floor / max(imbalance, floor)
+    worth = best if exact else max(imbalance**0.75, best)
+    return float(np.clip(worth, 1e-13 if exact else 1e-7, 0.1))

@@ -1,0 +1,112 @@
+"""Newton steps that keep every digit where weights are hundreds of orders of magnitude apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers._solver.edges import Pairs
+
+__all__ = ["CUT_LIMIT", "CutSolver", "add_up_tree", "is_wide"]
+
+CUT_LIMIT = 5_000
+"""Up to so many states wide weights are solved by cuts; the matrix of cuts is dense."""
+
+WIDE = 1e-9
+"""Where the weakest pair has less than this share of the strongest, sums over states lose it."""
+
+
+def is_wide(stiffness: NDArray[np.float64]) -> bool:
+    """Return whether rounding in strong pairs would drown weak ones.
+
+    Between two clusters tied by weak links only, the balance of V rests on those links; summed
+    up state by state, they vanish beside the rounding of the flows inside the clusters.
+    """
+    return bool(stiffness.min(initial=np.inf) < WIDE * stiffness.max(initial=0.0))
+
+
+def add_up_tree(
+    pairs: Pairs, stiffness: NDArray[np.float64], drop: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,) array: the V that has the (m,) drops exactly on the strongest spanning trees."""
+    n = pairs.n_states
+    parent = _parents(pairs, stiffness)
+    shape = (n, n)
+    matrix = csr_array((drop, pairs.second, pairs.starts), shape=shape)
+    below = np.flatnonzero(parent < n)
+    values = np.zeros(n + 1)
+    # Stored once per pair: one of the two directions is there, the other reads as 0.
+    values[below] = matrix[below, parent[below]] - matrix[parent[below], below]
+    up = np.append(parent, n)
+    while (up < n).any():  # each pass doubles the way towards the root that is added up
+        values, up = values + values[up], up[up]
+    return values[:n]
+
+
+class CutSolver:
+    """Newton steps in the drops along the strongest spanning tree, in place of V.
+
+    The derivative of the action by such a drop is the net flow through the cut that the tree
+    edge spans. All other pairs across the cut are weaker than that edge, so it is a sum without
+    cancellation, whatever goes on inside the two sides.
+    """
+
+    method = "cuts"
+    iterations = 0
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.left = np.zeros(pairs.n_states)
+
+    def refresh(self, stiffness: NDArray[np.float64]) -> None:
+        """Take new (m,) weights of the Hessian, and the spanning tree that they give."""
+        paths = _root_paths(self.pairs, stiffness)
+        crossing = csr_array(paths[self.pairs.first] - paths[self.pairs.second])
+        hessian = (crossing.T @ diags_array(stiffness) @ crossing).toarray()
+        # A state that is the root of its tree has no drop: a unit holds its place.
+        diagonal = np.diag(hessian)
+        self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        hessian = self._scale[:, None] * hessian * self._scale
+        np.fill_diagonal(hessian, 1.0)
+        self._factor = cho_factor(hessian, lower=True)
+        self._paths, self._crossing = paths, crossing
+
+    def solve_flow(self, net: NDArray[np.float64], rtol: float = 0.0) -> NDArray[np.float64]:
+        """(n,) array: the step of V that an (m,) net flow asks for; exact, whatever `rtol`."""
+        through = self._scale * (self._crossing.T @ net)
+        return np.asarray(self._paths @ (self._scale * cho_solve(self._factor, through)))
+
+
+def _root_paths(pairs: Pairs, stiffness: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
+    """(n, n) csr_array: row v has ones at v and its forebears, the root of its tree left out."""
+    n = pairs.n_states
+    parent = _parents(pairs, stiffness)
+    inner = np.flatnonzero(parent < n)
+    up = csr_array((np.ones(len(inner)), (inner, parent[inner])), shape=(n, n))
+    paths, stride = csr_array(eye_array(n) + up), csr_array(up @ up)
+    while stride.nnz:  # paths of 2, 4, 8... edges
+        paths, stride = csr_array(paths + paths @ stride), csr_array(stride @ stride)
+    not_root = diags_array((parent < n).astype(float))
+    paths = csr_array(paths @ not_root)
+    paths.eliminate_zeros()
+    return paths
+
+
+def _parents(pairs: Pairs, stiffness: NDArray[np.float64]) -> NDArray[Any]:
+    """(n,) array: each state's parent in the strongest spanning tree of its component, or n."""
+    n = pairs.n_states
+    roots = np.unique(pairs.components, return_index=True)[1]
+    weakness = 1 + np.log(stiffness.max()) - np.log(np.maximum(stiffness, np.finfo(float).tiny))
+    # One more state above all roots makes one tree of them all.
+    first = np.concatenate([pairs.first, roots])
+    second = np.concatenate([pairs.second, np.full(len(roots), n)])
+    weight = np.concatenate([weakness, np.ones(len(roots))])
+    tree = minimum_spanning_tree(csr_array((weight, (first, second)), shape=(n + 1, n + 1)))
+    return np.asarray(breadth_first_order(tree, n, directed=False)[1][:n])

@@ -1,0 +1,1 @@
+"""Does detailed balance hold, and which loops break it: tests on a fixed sample."""

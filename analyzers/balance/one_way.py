@@ -1,0 +1,199 @@
+"""`check_one_way`: what a move that was never seen says about the potential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.balance.pairs import attempts_like, list_moves, one_way_moves
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["OneWayCheck", "check_one_way", "unseen_bound"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneWayCheck:
+    """The m pairs of states walked one way only, held against the potential (paper Fig. 10).
+
+    Parameters
+    ----------
+    source, target : tuple of str, length m
+        The way that was walked.
+    count : (m,) array of int
+        How often.
+    attempts : (m,) array of float
+        The attempts from `target`, none of which led back.
+    bound : (m,) array of float
+        The upper confidence bound of T(source <- target), see `unseen_bound`.
+    least : (m,) array of float
+        log of T(target <- source) / `bound`, in nats: what beta (V(source) - V(target)) is at
+        least, by inequality (25).
+    difference : (m,) array of float
+        beta (V(source) - V(target)) of the potential; inf between two components.
+    pvalue : (m,) array of float
+        Of detailed balance with this difference; exact in the limit of rare moves, conservative
+        otherwise.
+    linked : int
+        Pairs walked at all, either way: each of them could have been seen one way only.
+    alpha : float
+        The level of `bound` and of `violations`.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    count: NDArray[np.int64]
+    attempts: NDArray[np.float64]
+    bound: NDArray[np.float64]
+    least: NDArray[np.float64]
+    difference: NDArray[np.float64]
+    pvalue: NDArray[np.float64]
+    linked: int
+    alpha: float
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def holds(self) -> NDArray[np.bool_]:
+        """(m,) array: whether inequality (25) holds, as it stands and each pair for itself."""
+        return self.difference >= self.least
+
+    @property
+    def adjusted(self) -> NDArray[np.float64]:
+        """(m,) array: the p-values times `linked` (Bonferroni), at most 1."""
+        return np.minimum(1.0, self.linked * self.pvalue)
+
+    @property
+    def violations(self) -> tuple[tuple[str, str], ...]:
+        """The pairs whose adjusted p-value is at most alpha, strongest first.
+
+        In detailed balance there is any at all with probability alpha at most.
+        """
+        order = np.argsort(self.pvalue, kind="stable")
+        found = order[self.adjusted[order] <= self.alpha]
+        return tuple((self.source[i], self.target[i]) for i in found)
+
+    def to_table(self) -> Table:
+        """Return a column for each field of the pairs, and `adjusted` and `holds`."""
+        return {
+            "source": list(self.source),
+            "target": list(self.target),
+            "count": self.count.tolist(),
+            "attempts": self.attempts.tolist(),
+            "bound": self.bound.tolist(),
+            "least": self.least.tolist(),
+            "difference": self.difference.tolist(),
+            "pvalue": self.pvalue.tolist(),
+            "adjusted": self.adjusted.tolist(),
+            "holds": self.holds.tolist(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        result = {
+            "pairs": self.to_table(),
+            "violations": self.violations,
+            "linked": self.linked,
+            "settings": {"alpha": self.alpha},
+        }
+        return dict(plain(result))
+
+
+def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64]:
+    """Return the upper confidence bound of a probability after attempts without a success.
+
+    Clopper and Pearson's, 1 - alpha^(1 / n): the largest T with (1 - T)^n >= alpha. At 95% it is
+    about 3 / n.
+
+    Parameters
+    ----------
+    attempts : array_like of float
+        n; 0 attempts bound nothing, and give 1.
+    alpha : float
+        One less the confidence.
+
+    Examples
+    --------
+    >>> unseen_bound([1, 10, 1000]).round(4).tolist()
+    [0.95, 0.2589, 0.003]
+    """
+    if not 0 < alpha < 1:
+        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+    with np.errstate(divide="ignore"):
+        bound: NDArray[np.float64] = -np.expm1(np.log(alpha) / np.asarray(attempts, np.float64))
+    return bound
+
+
+def check_one_way(
+    counts: TransitionCounts, potential: Potential | None = None, *, alpha: float = 0.05
+) -> OneWayCheck:
+    r"""Hold the pairs of states that were walked one way only against the potential.
+
+    Of N(g) attempts from g none led to f, so that T(f<-g) <= u = 1 - alpha^(1 / N(g)), and under
+    detailed balance beta (V(f) - V(g)) = log T(g<-f) / T(f<-g) >= log T(g<-f) / u, which is
+    inequality (25). It takes the T(g<-f) that was counted for the true one: where that is one
+    move or two, it fails too often, and of many pairs some fail by chance.
+
+    The p-values mend both. Given the n moves between f and g, each went from f to g with
+    probability q = N(f) / (N(f) + N(g) exp(-beta (V(f) - V(g)))) if detailed balance holds, which
+    no longer has T in it. All went that way with probability q^n, doubled because it might have
+    been the other way. Pairs walked both ways have p = 1 and count in the correction.
+
+    Parameters
+    ----------
+    counts : TransitionCounts
+        What was recorded; START and END are left out.
+    potential : Potential
+        What the differences are taken from; by default the one of least action for these counts.
+        That one leans towards each of them, which hides violations and makes none.
+    alpha : float
+        The level.
+
+    Returns
+    -------
+    OneWayCheck
+        The pairs, the bound of each, and the violations.
+
+    References
+    ----------
+    Song et al., arXiv:2512.10047, eq. 25 and Fig. 10; Clopper and Pearson, Biometrika 26 (1934)
+    404; Przyborowski and Wilenski, Biometrika 31 (1940) 313 (two rates, given the sum).
+
+    Examples
+    --------
+    >>> edges = [("a", "b", 40), ("b", "c", 40), ("c", "a", 40)]  # round and round
+    >>> check = check_one_way(TransitionCounts.from_edges(edges))
+    >>> check.difference.tolist(), check.holds.tolist()
+    ([0.0, 0.0, 0.0], [False, False, False])
+    >>> check.violations
+    (('a', 'b'), ('b', 'c'), ('c', 'a'))
+    """
+    bare = counts.without_boundaries()
+    potential = potential if potential is not None else estimate_potential(bare)
+    counts = bare.restrict(potential.states)
+    f, g, n, drop = one_way_moves(counts, potential)
+    linked = (len(list_moves(counts)[0]) + len(f)) // 2
+    attempts = attempts_like(counts, potential.kernel)
+    bound = unseen_bound(attempts[g], alpha)
+    with np.errstate(divide="ignore"):  # no attempts from g: q is 1
+        log_q = -np.logaddexp(0.0, np.log(attempts[g] / attempts[f]) - drop)
+    return OneWayCheck(
+        tuple(potential.states[i] for i in f),
+        tuple(potential.states[i] for i in g),
+        n.astype(np.int64),
+        attempts[g],
+        bound,
+        np.log(np.minimum(1.0, n / attempts[f]) / bound),
+        drop,
+        np.minimum(1.0, 2 * np.exp(n * log_q)),
+        linked,
+        alpha,
+    )

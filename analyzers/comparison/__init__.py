@@ -1,0 +1,1 @@
+"""Two contexts or more, compared: kernels, potentials, runs, counts."""

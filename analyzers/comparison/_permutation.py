@@ -1,0 +1,196 @@
+"""Several contexts side by side: their names, their moves, the distances between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import xlogy
+from scipy.stats import false_discovery_control
+
+from detailed_balance.analyzers._result import Table
+from detailed_balance.analyzers.counts import END, TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.arrays import Paths
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Recorded", "Sample", "Unit", "collect", "distance_table", "named_contexts", "pairwise"]
+
+Recorded: TypeAlias = "TransitionCounts | Iterable[Trajectory]"
+"""What was recorded in one context."""
+
+Unit: TypeAlias = Literal["runs", "exits"]
+"""What is exchangeable under the null hypothesis."""
+
+_T = TypeVar("_T")
+
+
+def named_contexts(a: _T | Mapping[str, _T], b: _T | None) -> dict[str, _T]:
+    """Return the contexts by name; "a" and "b" where they have none.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there are fewer than two.
+    """
+    if b is not None:
+        if isinstance(a, Mapping):
+            raise InvalidInputError("give two contexts, or one mapping of all; not both")
+        return {"a": a, "b": b}
+    if not isinstance(a, Mapping) or len(a) < 2:
+        raise InvalidInputError("a comparison needs two contexts, or a mapping of two or more")
+    return dict(a)
+
+
+def distance_table(
+    names: tuple[str, ...], distances: NDArray[np.float64], pvalues: NDArray[np.float64]
+) -> Table:
+    """Return the upper triangles of two (k, k) arrays as columns, for a heat map or a list."""
+    pairs = list(combinations(range(len(names)), 2))
+    return {
+        "first": [names[i] for i, _ in pairs],
+        "second": [names[j] for _, j in pairs],
+        "distance": [float(distances[pair]) for pair in pairs],
+        "pvalue": [float(pvalues[pair]) for pair in pairs],
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Units (runs, or whole contexts) with their counts of the m moves ever made.
+
+    Parameters
+    ----------
+    names : tuple of str, length k
+        The contexts.
+    states, targets : tuple of str
+        What `source` and `target` index; the last target is END for runs, an escape for counts.
+    source, target : (m,) array of int
+        The moves.
+    units : (u, m) csr_array
+        The counts of each unit.
+    label : (u,) array of int
+        The context of each unit.
+    unit : {"runs", "exits"}
+        What a unit is.
+    """
+
+    names: tuple[str, ...]
+    states: tuple[str, ...]
+    targets: tuple[str | None, ...]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    units: csr_array[Any, tuple[int, int]]
+    label: NDArray[np.int64]
+    unit: Unit
+
+    def only(self, contexts: tuple[int, ...]) -> Sample:
+        """Keep some contexts."""
+        kept = np.flatnonzero(np.isin(self.label, contexts))
+        label = np.searchsorted(contexts, self.label[kept])
+        names = tuple(self.names[i] for i in contexts)
+        return replace(self, names=names, units=self.units[kept], label=label)
+
+    def counts(self, label: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(k, m) array: the counts of each context."""
+        return np.asarray((self.units.T @ np.eye(len(self.names))[label]).T)
+
+    def ratios(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) array: the likelihood ratio of each state."""
+        rows = self.per_state(counts)
+        each = xlogy(counts, counts).sum(axis=0) - xlogy(pooled := counts.sum(axis=0), pooled)
+        total = rows.sum(axis=0)
+        moved = np.bincount(self.source, each, len(self.states))
+        found = moved - xlogy(rows, rows).sum(axis=0) + xlogy(total, total)
+        return np.asarray(np.maximum(2 * found, 0.0))
+
+    def per_state(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(k, n) array: the moves from each state."""
+        rows = [np.bincount(self.source, row, len(self.states)) for row in counts]
+        return np.stack(rows).astype(np.float64)
+
+
+def pairwise(
+    k: int, measure: Callable[[int, int], tuple[float, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the (k, k) distances of all pairs, and their p-values, adjusted for their number."""
+    distances, pvalues = np.zeros((k, k)), np.ones((k, k))
+    pairs = list(combinations(range(k), 2))
+    found = [measure(i, j) for i, j in pairs]
+    adjusted = false_discovery_control([pvalue for _, pvalue in found])
+    for (i, j), (distance, _), pvalue in zip(pairs, found, adjusted, strict=True):
+        distances[i, j] = distances[j, i] = distance
+        pvalues[i, j] = pvalues[j, i] = pvalue
+    return distances, pvalues
+
+
+def collect(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
+    """Lay what was recorded in each context out for a comparison; `unit` None is the best it has.
+
+    Raises
+    ------
+    InvalidInputError
+        Where counts and runs are mixed, or counts are to be permuted by runs.
+    """
+    if unit is not None and unit not in get_args(Unit):
+        raise InvalidInputError(f"unit={unit!r}; allowed are {', '.join(get_args(Unit))}")
+    are_counts = [isinstance(record, TransitionCounts) for record in contexts.values()]
+    if any(are_counts) and not all(are_counts):
+        raise InvalidInputError("some contexts are counts and others are runs; give one kind")
+    if not any(are_counts):
+        sample = _run_sample(contexts)
+        return _pooled(sample) if unit == "exits" else sample
+    if unit == "runs":
+        raise InvalidInputError(
+            "unit='runs' needs runs (read_trajectories): counts do not tell one from another"
+        )
+    return _count_sample(contexts)
+
+
+def _count_sample(contexts: Mapping[str, Any]) -> Sample:
+    states = tuple(dict.fromkeys(s for counts in contexts.values() for s in counts.states))
+    place, width = {state: i for i, state in enumerate(states)}, len(states) + 1
+    rows = []
+    for counts in contexts.values():
+        where = np.array([place[state] for state in counts.states], dtype=np.int64)
+        edges = counts.counts.tocoo()
+        keys = np.concatenate(
+            [where[edges.row] * width + where[edges.col], where * width + width - 1]
+        )
+        data = np.concatenate([edges.data, counts.escapes]).astype(np.float64)
+        kept = data > 0
+        rows.append((keys[kept], data[kept]))
+    owner = np.repeat(np.arange(len(rows)), [len(keys) for keys, _ in rows])
+    keys, data = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    distinct, column = np.unique(keys, return_inverse=True)
+    units = csr_array((data, (owner, column)), shape=(len(rows), len(distinct)))
+    source, target = np.divmod(distinct, width)
+    label = np.arange(len(rows))
+    return Sample(tuple(contexts), states, (*states, None), source, target, units, label, "exits")
+
+
+def _run_sample(contexts: Mapping[str, Any]) -> Sample:
+    runs = [(run, i) for i, record in enumerate(contexts.values()) for run in record]
+    paths = Paths.from_runs(run for run, _ in runs)
+    flat = paths.run_counts()
+    distinct = np.unique(flat.indices)
+    source, target = np.divmod(distinct, len(paths.states) + 1)
+    label = np.array([i for _, i in runs], dtype=np.int64)
+    targets = (*paths.states, END)
+    units = csr_array(flat[:, distinct])
+    return Sample(tuple(contexts), paths.states, targets, source, target, units, label, "runs")
+
+
+def _pooled(sample: Sample) -> Sample:
+    """Add up the runs of each context."""
+    units = csr_array(sample.counts(sample.label))
+    return replace(sample, units=units, label=np.arange(len(sample.names)), unit="exits")

@@ -1,0 +1,392 @@
+"""`compare_potentials`: whether contexts share one potential, and which states moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.stats import chi2, f, false_discovery_control
+
+from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.comparison._permutation import (
+    distance_table,
+    named_contexts,
+    pairwise,
+)
+from detailed_balance.analyzers.counts import END, TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.potential.estimate import estimate_potential
+from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.runs.arrays import Paths
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Measured", "PotentialComparison", "compare_potentials"]
+
+Measured: TypeAlias = "Potential | TransitionCounts | Iterable[Trajectory]"
+"""A context: its potential, or what to estimate it from."""
+
+NO_SPREAD = 1e-10
+"""Variances so much smaller than the largest are rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PotentialComparison:
+    """Whether k contexts share one potential, on the m states that they can be compared on.
+
+    Parameters
+    ----------
+    contexts : tuple of str, length k
+        Their names.
+    states : tuple of str, length m
+        The states of one strongly connected component in every context: the largest such set.
+    values, errors : (k, m) array of float
+        V less its mean over these states, and its standard error, in units of 1 / beta.
+    statistic : float
+        Wald's: the differences, measured by their covariance.
+    degrees_of_freedom : int
+        (k - 1) (m - 1), less directions without spread in the sample.
+    pvalue : float
+        Of one potential up to a constant for each context.
+    state_pvalue, state_adjusted : (m,) array of float
+        Of each state being where it was against the mean; the second controls the false discovery
+        rate.
+    distances : (k, k) array of float
+        Root mean square difference of V over these states in units of 1 / beta, less what the
+        errors of both explain; 0 or more.
+    distance_pvalues : (k, k) array of float
+        Of each pair by itself, adjusted for the number of pairs.
+    replicates, seed : int
+        Of the permutations behind `pvalue` and `distance_pvalues`; without any, and for the
+        states, p-values are those of Wald's test.
+    alpha : float
+        The level of the verdict.
+
+    Notes
+    -----
+    A potential is known up to a constant only, so that one state that moved far moves the mean,
+    and all others a little the other way.
+    """
+
+    contexts: tuple[str, ...]
+    states: tuple[str, ...]
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    statistic: float
+    degrees_of_freedom: int
+    pvalue: float
+    state_pvalue: NDArray[np.float64]
+    state_adjusted: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    distance_pvalues: NDArray[np.float64]
+    replicates: int
+    seed: int
+    alpha: float
+
+    @property
+    def rejected(self) -> bool:
+        """Whether one potential for all is rejected; False is no proof of one."""
+        return self.pvalue <= self.alpha
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """The states that moved, at a false discovery rate of alpha."""
+        pairs = zip(self.states, self.state_adjusted, strict=True)
+        return tuple(state for state, pvalue in pairs if pvalue <= self.alpha)
+
+    @property
+    def shift(self) -> NDArray[np.float64]:
+        """(m,) array: V in the last context less V in the first, each less its mean."""
+        return np.asarray(self.values[-1] - self.values[0])
+
+    def describe(self) -> str:
+        """Say in one sentence what was found."""
+        verb = "differ" if self.rejected else "are not seen to differ"
+        return (
+            f"the potentials of {', '.join(self.contexts)} {verb} on {len(self.states)} common "
+            f"states ({len(self.moved)} moved, p = {self.pvalue:.3g})"
+        )
+
+    def to_table(self) -> Table:
+        """Return for each state its V and errors, the shift from the first context to the last."""
+        place = np.argsort(self.state_pvalue, kind="stable")
+        table: Table = {"state": [self.states[i] for i in place]}
+        for name, values, errors in zip(self.contexts, self.values, self.errors, strict=True):
+            table[f"potential in {name}"] = values[place].tolist()
+            table[f"error in {name}"] = errors[place].tolist()
+        table["shift"] = self.shift[place].tolist()
+        table["error"] = np.hypot(self.errors[0], self.errors[-1])[place].tolist()
+        table["pvalue"] = self.state_pvalue[place].tolist()
+        table["adjusted"] = self.state_adjusted[place].tolist()
+        return table
+
+    def distance_table(self) -> Table:
+        """Return the columns first, second, distance and pvalue, one row for each pair."""
+        return distance_table(self.contexts, self.distances, self.distance_pvalues)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        names = ("contexts", "statistic", "degrees_of_freedom", "pvalue", "rejected", "moved")
+        result = {name: getattr(self, name) for name in (*names, "distances", "distance_pvalues")}
+        settings = {name: getattr(self, name) for name in ("replicates", "seed", "alpha")}
+        return dict(plain({**result, "states": self.to_table(), "settings": settings}))
+
+
+def compare_potentials(
+    a: Measured | Mapping[str, Measured],
+    b: Measured | None = None,
+    *,
+    replicates: int = 0,
+    alpha: float = 0.05,
+    seed: int = 0,
+    states: Iterable[str] | None = None,
+    **settings: Any,
+) -> PotentialComparison:
+    """Test whether two contexts or more share one potential up to a constant.
+
+    Null hypothesis: V(f) - V(g) is the same in all contexts, for all states f and g that every
+    context joins both ways. The kernels may differ: it is the claim that V transcends models and
+    prompts. Wald's test, with a covariance that is known in large samples only: where some moves
+    were expected about once, it was seen to reject 8% to 13% of equal potentials at 5%.
+
+    Parameters
+    ----------
+    a, b : iterable of Trajectory, TransitionCounts or Potential
+        Each context, independent of the others; or `a` alone, a mapping from their names. Give
+        runs where you can: their covariance is that of whole runs, which takes no two moves of
+        one run for independent. From counts each move is independent of the others.
+    replicates : int
+        For runs: take the p-values from so many permutations of whole runs among the contexts.
+        Exact where runs of all contexts have one law; each permutation estimates anew. With 50
+        runs in each context Wald's test by itself was seen to reject far too often.
+    alpha : float
+        Level of the verdict and false discovery rate of the states.
+    seed : int
+        Of the permutations.
+    states : iterable of str, optional
+        Compare on these alone, as far as all contexts join them both ways.
+    **settings
+        For `estimate_potential`, where runs or counts are given; attempts are "observed" for runs.
+
+    Returns
+    -------
+    PotentialComparison
+        Pairs of contexts included.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no two states are joined both ways in every context.
+    InvalidInputError
+        Where potentials have different beta, or there are fewer than two contexts.
+
+    References
+    ----------
+    Song et al., arXiv:2512.10047, for the claim.
+
+    Examples
+    --------
+    >>> a = TransitionCounts.from_edges([("x", "y", 80), ("x", None, 20), ("y", "x", 20)])
+    >>> b = TransitionCounts.from_edges([("x", "y", 40), ("x", None, 60), ("y", "x", 10)])
+    >>> comparison = compare_potentials(a, b, attempts=100)
+    >>> comparison.shift.round(6).tolist(), comparison.rejected  # T(y<-x) / T(x<-y) = 4 in both
+    ([0.0, 0.0], False)
+    """
+    found = {name: _Context.of(x, settings) for name, x in named_contexts(a, b).items()}
+    names, contexts = tuple(found), tuple(found.values())
+    if replicates and not all(context.runs for context in contexts):
+        raise InvalidInputError("replicates= permutes runs; give runs (read_trajectories)")
+    if len({not context.runs for context in contexts}) > 1:
+        raise InvalidInputError("some contexts are runs and others are not; give one kind")
+    betas = {context.potential.violation.beta for context in contexts}
+    if len(betas) > 1:
+        raise InvalidInputError(f"potentials in units of different beta: {sorted(betas)}")
+    common = _common_states([context.potential for context in contexts])
+    if states is not None:
+        asked = set(states)
+        common = tuple(state for state in common if state in asked)
+    if len(common) < 2:
+        raise InsufficientDataError(
+            f"no two states are joined both ways in every one of {', '.join(names)}: their "
+            "potentials have no difference in common that is finite. Record more, or compare fewer"
+        )
+    values, spread = _measure(contexts, common)
+    runs = [context.run_number for context in contexts]
+    statistic, freedom, pvalue = _wald(values, spread, runs)
+    shuffle = partial(_permuted, settings=settings, replicates=replicates, seed=seed)
+    by_state = [
+        _wald(values[:, [i]], [s[i : i + 1, i : i + 1] for s in spread], runs)
+        for i in range(len(common))
+    ]
+
+    def measure(i: int, j: int) -> tuple[float, float]:
+        explained = np.trace(spread[i] + spread[j])
+        excess = ((values[i] - values[j]) ** 2).sum() - explained
+        *_, found = _wald(values[[i, j]], [spread[i], spread[j]], [runs[i], runs[j]])
+        if replicates:
+            found = shuffle([contexts[i], contexts[j]], found, common)
+        return float(np.sqrt(max(excess, 0.0) / len(common))), found
+
+    each = np.array([test[2] for test in by_state])
+    return PotentialComparison(
+        names,
+        common,
+        values,
+        np.sqrt([np.maximum(np.diagonal(s), 0.0) for s in spread]),
+        statistic,
+        freedom,
+        shuffle(contexts, pvalue, common) if replicates else pvalue,
+        each,
+        np.asarray(false_discovery_control(each)),
+        *pairwise(len(names), measure),
+        replicates,
+        seed,
+        alpha,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Context:
+    """The potential of one context, and the (r, n * width) counts of its runs if it has them."""
+
+    potential: Potential
+    runs: tuple[Trajectory, ...] = ()
+    run_counts: csr_array[Any, tuple[int, int]] | None = None
+    width: int = 0
+
+    @classmethod
+    def of(cls, given: Any, settings: Mapping[str, Any]) -> _Context:
+        if isinstance(given, Potential):
+            return cls(given)
+        if isinstance(given, TransitionCounts):
+            return cls(estimate_potential(given, **settings))
+        runs = tuple(given)
+        first = Paths.from_runs(runs)
+        states, moves = first.states, first.counts().tocoo()
+        counts = TransitionCounts.from_arrays((*states, END), moves.row, moves.col, moves.data)
+        potential = estimate_potential(counts, **settings)
+        # The states of the potential come first, and in its order.
+        order = (*potential.states, *(s for s in states if s not in set(potential.states)))
+        paths = Paths.from_runs(runs, states=order)
+        return cls(potential, runs, paths.run_counts(), len(order) + 1)
+
+    @property
+    def run_number(self) -> int | None:
+        return len(self.runs) or None
+
+    def values(self, states: tuple[str, ...]) -> NDArray[np.float64]:
+        found = self.potential.relative_to(states[0])
+        found = found[[self.potential.index(state) for state in states]]
+        return np.asarray(found - found.mean())
+
+    def covariance(self, states: tuple[str, ...]) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V less its mean; by runs, where there are runs."""
+        m = len(states)
+        found = np.zeros((m, m))
+        if self.run_counts is None:
+            found[1:, 1:] = self.potential.covariance(states[1:], states[0])
+        else:
+            moves = self.potential.influence(states[1:], states[0], self.run_counts, self.width)
+            r = len(moves)
+            found[1:, 1:] = moves.T @ moves * (r / max(r - 1, 1))
+        centred = np.eye(m) - 1 / m
+        return np.asarray(centred @ found @ centred)
+
+
+def _measure(
+    contexts: Sequence[_Context], common: tuple[str, ...]
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Return the (k, m) values and their covariances, both less the mean over the states."""
+    values = np.array([context.values(common) for context in contexts])
+    return values, [context.covariance(common) for context in contexts]
+
+
+def _permuted(
+    contexts: Sequence[_Context],
+    observed: float,
+    common: tuple[str, ...],
+    *,
+    settings: Mapping[str, Any],
+    replicates: int,
+    seed: int,
+) -> float:
+    """Return the share of permutations of the runs with a p-value of Wald's test as small.
+
+    A permutation that leaves fewer states in common is compared on these; one that leaves none
+    counts as if it were as small.
+    """
+    rng = np.random.default_rng(seed)
+    runs = [run for context in contexts for run in context.runs]
+    cuts = np.cumsum([len(context.runs) for context in contexts])[:-1]
+    beyond = 0
+    for _ in range(replicates):
+        parts = np.split(rng.permutation(len(runs)), cuts)
+        try:
+            drawn = [_Context.of([runs[i] for i in part], settings) for part in parts]
+        except InsufficientDataError:
+            beyond += 1
+            continue
+        shared = tuple(s for s in _common_states([c.potential for c in drawn]) if s in set(common))
+        if len(shared) < 2:
+            beyond += 1
+            continue
+        sizes = [context.run_number for context in drawn]
+        beyond += _wald(*_measure(drawn, shared), sizes)[2] <= observed
+    return (1 + beyond) / (replicates + 1)
+
+
+def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
+    """Return the largest set of states inside one component of every potential."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    places = [dict(zip(p.states, p.components.tolist(), strict=True)) for p in potentials]
+    for state in potentials[0].states:
+        if all(state in place for place in places):
+            groups.setdefault(tuple(place[state] for place in places), []).append(state)
+    return tuple(sorted(max(groups.values(), key=lambda group: len(list(group)), default=[])))
+
+
+def _wald(
+    values: NDArray[np.float64],
+    spread: Sequence[NDArray[np.float64]],
+    runs: Sequence[int | None],
+) -> tuple[float, int, float]:
+    """Return Wald's statistic of equal rows of (k, m) values, its degrees of freedom and p."""
+    k = len(values)
+    # Contexts are independent, and each is compared with the first.
+    parts = [np.kron(np.ones((k - 1, k - 1)), spread[0])]
+    parts += [np.kron(np.diag(np.eye(k - 1)[i]), spread[i + 1]) for i in range(k - 1)]
+    covariance = np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+    variances, directions = np.linalg.eigh(covariance)
+    kept = variances > NO_SPREAD * max(variances.max(), 1e-300)
+    along = directions[:, kept].T @ (values[1:] - values[0]).ravel()
+    statistic, freedom = float((along**2 / variances[kept]).sum()), int(kept.sum())
+    known = [_size(part) / (n - 1) for part, n in zip(parts, runs, strict=True) if n and n > 1]
+    return (
+        statistic,
+        freedom,
+        _upper(statistic, freedom, _size(covariance) / sum(known) if known else np.inf),
+    )
+
+
+def _size(covariance: NDArray[Any]) -> float:
+    return float((covariance**2).sum() + np.trace(covariance) ** 2)
+
+
+def _upper(statistic: float, freedom: int, known: float) -> float:
+    """Return the p-value; 1 where the sample shows no spread, or too few runs, to measure by.
+
+    `known` is what Nel and van der Merwe make of the runs: the degrees of freedom of a covariance
+    that is the sum of estimated ones (Welch's for a single state), for Hotelling's law.
+    """
+    if not freedom:
+        return 1.0
+    if np.isinf(known):
+        return float(chi2.sf(statistic, freedom))
+    left = known - freedom + 1
+    return float(f.sf(statistic * left / known / freedom, freedom, left)) if left > 0 else 1.0

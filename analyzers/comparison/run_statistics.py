@@ -1,0 +1,234 @@
+"""What sets of runs are compared by: numbers of each run for its moves, loops, stays and end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from scipy.stats import rankdata
+
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.markov.traps import find_traps
+from detailed_balance.analyzers.potential.estimate import estimate_potential
+from detailed_balance.analyzers.repetition.classify import RunRules, repeating_kind
+from detailed_balance.analyzers.repetition.walk import RunPatterns, find_patterns
+from detailed_balance.analyzers.runs.arrays import Paths
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["QUESTIONS", "REPEAT", "Question", "Traits", "collect_traits", "count_runs"]
+
+Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "length"]
+"""What is asked about two sets of runs; see `QUESTIONS`."""
+
+QUESTIONS: Mapping[Question, str] = {
+    "moves": "does each state lead to the same states as often",
+    "potential": "do the states lie as high",
+    "loops": "are the same loops walked as often",
+    "stays": "do runs stay in the same places as long",
+    "success": "do as many runs succeed",
+    "length": "do runs take as many steps, at the same cost",
+}
+"""The questions, in words."""
+
+FEWEST_RUNS = 5
+"""What fewer runs show is not tested; that does not depend on whose runs they are."""
+
+MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
+"""Of more moves, loops and states, those that most runs show are tested."""
+
+REPEAT = "runs that repeat themselves"
+"""The share of runs that are stuck, oscillate or are driven, by the rules of `classify_runs`."""
+
+MOST_SOLVED = 5_000
+"""With more states, the potential is not asked about: its errors would take minutes."""
+
+STAY, SHUTTLE = "longest stay in one state", "changes back and forth between two states"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traits:
+    """The m traits behind one question, of each of r runs.
+
+    Parameters
+    ----------
+    question : Question
+        The question.
+    names : tuple of tuple of (str or None), length m
+        A move (source, target), a state, a loop, a trap, or the name of a number.
+    top, bottom : (r, m) arrays of float
+        A trait of a set of runs is the sum of `top` over the sum of `bottom`.
+    scores : (r, m) array of float
+        What is tested, with the sum 0 over the runs: above 0 where a run has more of it.
+    """
+
+    question: Question
+    names: tuple[tuple[str | None, ...], ...]
+    top: NDArray[np.float64]
+    bottom: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def collect_traits(
+    runs: Sequence[Trajectory], questions: Iterable[Question], min_visits: float = 10.0
+) -> list[Traits]:
+    """Return the traits behind each question that the runs can answer.
+
+    They do not depend on which runs are to be compared with which.
+
+    Examples
+    --------
+    >>> runs = [Trajectory((("a", "b"), ("b", "a")), success=i % 2 == 0) for i in range(10)]
+    >>> [traits.question for traits in collect_traits(runs, ["moves", "success"])]
+    ['success']
+    """
+    wanted = set(questions)
+    found: list[Traits] = []
+    if "moves" in wanted:
+        found.append(_moves(runs))
+    if "potential" in wanted:
+        found.append(_potential(runs))
+    if not wanted.isdisjoint({"loops", "stays"}):
+        traps = [trap.states for trap in find_traps(count_runs(runs), min_visits=min_visits).traps]
+        patterns = [find_patterns(run, traps) for run in runs]
+        found += [_loops(patterns), _stays(patterns, traps, min_visits)]
+    if "success" in wanted:
+        found.append(_success(runs))
+    if "length" in wanted:
+        found.append(_length(runs))
+    return [kept for t in found if t.question in wanted and (kept := _varying(t)).names]
+
+
+def count_runs(runs: Iterable[Trajectory]) -> TransitionCounts:
+    """Return the counts of runs, START, END and escapes included.
+
+    Examples
+    --------
+    >>> count_runs([Trajectory((("a", "b"), ("b", None)))]).attempts.tolist()
+    [1, 1]
+    """
+    moves = Counter(move for run in runs for move in run.moves)
+    return TransitionCounts.from_edges((*move, count) for move, count in moves.items())
+
+
+def _moves(runs: Sequence[Trajectory]) -> Traits:
+    counts = [Counter(run.moves) for run in runs]
+    shown = Counter(move for count in counts for move in count)
+    exits = Counter(source for source, _ in shown)
+    common = [move for move, n in shown.most_common() if n >= FEWEST_RUNS and exits[move[0]] > 1]
+    names = tuple(common[:MOST_MOVES])
+    left = [Counter[str]() for _ in runs]
+    for count, total in zip(counts, left, strict=True):
+        for (source, _), n in count.items():
+            total[source] += n
+    top = _table([[count[move] for move in names] for count in counts], len(names))
+    bottom = _table([[total[source] for source, _ in names] for total in left], len(names))
+    return Traits("moves", names, top, bottom, _residuals(top, bottom))
+
+
+def _loops(patterns: Sequence[RunPatterns]) -> Traits:
+    rounds = [{loop.states: loop.rounds for loop in found.loops} for found in patterns]
+    shown = Counter(loop for found in rounds for loop in found)
+    common = [loop for loop, n in shown.most_common(MOST_LOOPS) if n >= FEWEST_RUNS]
+    values = _table([[found.get(loop, 0) for loop in common] for found in rounds], len(common))
+    return _ranked("loops", tuple(common), values)
+
+
+def _stays(
+    patterns: Sequence[RunPatterns], traps: Sequence[tuple[str, ...]], min_visits: float
+) -> Traits:
+    rules = RunRules(visits=min_visits)
+    repeats = [[float(repeating_kind(found, rules) is not None)] for found in patterns]
+    values = [
+        [p.stay.visits, p.shuttle.switches, *(stretch.visits for stretch in p.trapped)]
+        for p in patterns
+    ]
+    ranked = _ranked("stays", ((STAY,), (SHUTTLE,), *traps), _table(values, 2 + len(traps)))
+    share = np.array(repeats)
+    return Traits(
+        "stays",
+        ((REPEAT,), *ranked.names),
+        np.hstack([share, ranked.top]),
+        np.hstack([np.ones_like(share), ranked.bottom]),
+        np.hstack([share - share.mean(), ranked.scores]),
+    )
+
+
+def _success(runs: Sequence[Trajectory]) -> Traits:
+    known = [run.success for run in runs]
+    top = np.array([[float(bool(success))] for success in known])
+    bottom = np.array([[float(success is not None)] for success in known])
+    return Traits("success", (("success",),), top, bottom, _residuals(top, bottom))
+
+
+def _length(runs: Sequence[Trajectory]) -> Traits:
+    """Return moves and costs as they are: a few endless runs are what makes a change dear."""
+    names, columns = [("steps",)], [[float(len(run)) for run in runs]]
+    if all(run.costs for run in runs):
+        names.append(("cost",))
+        columns.append([sum(run.costs) for run in runs])
+    top = np.array(columns).T
+    bottom = np.ones_like(top)
+    return Traits("length", tuple(names), top, bottom, _residuals(top, bottom))
+
+
+def _potential(runs: Sequence[Trajectory]) -> Traits:
+    """Return what each run adds to V of the states of the largest component, less their mean."""
+    none = Traits("potential", (), *(np.zeros((len(runs), 0)) for _ in range(3)))
+    counts = count_runs(runs)
+    if len(counts) > MOST_SOLVED:
+        return none
+    try:
+        potential = estimate_potential(counts)
+    except InsufficientDataError:
+        return none
+    first = [state for state in counts.states if state not in BOUNDARIES]
+    members = potential.components == np.bincount(potential.components).argmax()
+    inside = {state for state, kept in zip(potential.states, members, strict=True) if kept}
+    busiest = sorted(inside, key=lambda state: (-counts.attempts[counts.index(state)], state))
+    names = tuple(busiest[:MOST_STATES])
+    if len(names) < 2:
+        return none
+    order = (*potential.states, *(s for s in first if s not in set(potential.states)))
+    paths = Paths.from_runs(runs, states=order)
+    width = len(paths.states) + 1
+    added = -potential.influence(names, names[0], paths.run_counts(), width)
+    scores = added - added.mean(axis=1, keepdims=True)
+    nothing = np.zeros_like(scores)
+    each = tuple((name,) for name in names)
+    return Traits("potential", each, nothing, nothing, scores - scores.mean(axis=0))
+
+
+def _table(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.float64]:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+
+
+def _residuals(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each run has over its share, by the share of all."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(top - bottom * (top.sum(axis=0) / bottom.sum(axis=0))))
+
+
+def _ranked(
+    question: Question, names: tuple[tuple[str, ...], ...], values: NDArray[np.float64]
+) -> Traits:
+    """Return numbers of runs, tested by their ranks, so that one endless run does not decide."""
+    ranks = rankdata(values, axis=0) if values.size else values
+    scores = ranks - ranks.mean(axis=0) if len(ranks) else ranks
+    return Traits(question, names, values, np.ones_like(values), scores)
+
+
+def _varying(traits: Traits) -> Traits:
+    """Leave out what is the same in all runs."""
+    kept = np.flatnonzero(np.abs(traits.scores).max(axis=0, initial=0.0) > 1e-9)
+    return Traits(
+        traits.question,
+        tuple(traits.names[i] for i in kept),
+        *(part[:, kept] for part in (traits.top, traits.bottom, traits.scores)),
+    )

@@ -1,0 +1,1 @@
+"""How a run will end, when, at what cost, and how reliable that is."""

@@ -1,0 +1,257 @@
+"""`forecast_outcome`: whether a run will end well, how soon, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from detailed_balance.analyzers.counts import END, START, TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.forecast._absorbing_chain import (
+    fit_chain,
+    posterior_draws,
+    resampled_draws,
+)
+from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck, check_fit
+from detailed_balance.analyzers.forecast.result import (
+    Curve,
+    Forecast,
+    Intervals,
+    Prospect,
+    draw_answers,
+)
+from detailed_balance.analyzers.runs.arrays import Paths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+__all__ = ["Cost", "Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"]
+
+Cost: TypeAlias = (
+    "Mapping[str, float] | Mapping[tuple[str, str], float] | Callable[[str, str], float]"
+)
+"""What a move costs: by its source, by (source, target), or a function of both."""
+
+
+def forecast_outcome(
+    runs: Iterable[Trajectory] | TransitionCounts,
+    *,
+    success: Iterable[str] | None = None,
+    failure: Iterable[str] = (),
+    cost: Cost | None = None,
+    intervals: Intervals = "dirichlet",
+    level: float = 0.95,
+    replicates: int = 500,
+    prior: float = 1.0,
+    held_out: Iterable[Trajectory] | None = None,
+    fit_replicates: int = 199,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> Forecast:
+    """Forecast from each state how a run ends, how soon, and what it costs until then.
+
+    Parameters
+    ----------
+    runs : iterable of Trajectory, or TransitionCounts
+        What was recorded. Runs end in success or in failure, as `Trajectory.success` or else its
+        outcome says, by the move to END or, without one, by one more move from where they
+        stopped. A run with neither is open: it counts with its moves, and its end is taken to be
+        hidden for a reason that has nothing to do with how it would have ended.
+    success, failure : iterable of str
+        For counts only: the states that are ends. By default END is success.
+    cost : mapping or callable, optional
+        What a move costs (tokens, money, seconds), by source, by (source, target) or as a
+        function of both; the last move has the target END.
+    intervals : {"dirichlet", "bootstrap"}
+        From a Dirichlet posterior of each row of the chain, whose moves it takes for
+        independent; or from runs drawn again, which does not, and which sees nothing that was
+        never recorded: with few runs it is too narrow.
+    level : float
+        Of the intervals.
+    replicates : int
+        How many chains are drawn for them; 0 for no intervals.
+    prior : float
+        For "dirichlet": how many moves the prior of a row is worth; they go where all moves go.
+    held_out : iterable of Trajectory, optional
+        Runs to hold the forecast against; by default those that it was made from.
+    fit_replicates : int
+        How many sets of runs are simulated for the check of fit; 0 for no check.
+    alpha : float
+        Level of the check of fit.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    Forecast
+        Ask `Forecast.fit` before you believe it.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no run has ended.
+    InvalidInputError
+        Where an argument has a value that is not allowed.
+
+    References
+    ----------
+    Kemeny and Snell, Finite Markov Chains, chapter 3; arXiv:2604.24579 for agent runs.
+
+    Examples
+    --------
+    >>> edges = [("plan", "search", 3), ("plan", "give up", 1), ("search", "answer", 1)]
+    >>> edges += [("search", "plan", 1)]
+    >>> counts = TransitionCounts.from_edges(edges)
+    >>> forecast = forecast_outcome(counts, success=["answer"], failure=["give up"])
+    >>> prospect = forecast.after("plan")  # success = 3/4 (1/2 + 1/2 success)
+    >>> round(prospect.success, 4), round(prospect.steps, 4)
+    (0.6, 2.8)
+    """
+    _check(intervals, level, replicates, prior)
+    if isinstance(runs, TransitionCounts):
+        _refuse_for_counts(intervals, held_out)
+        record = _from_counts(runs, (END,) if success is None else tuple(success), tuple(failure))
+    else:
+        if success is not None or failure:
+            raise InvalidInputError("success= and failure= are for counts; runs say how they ended")
+        record = _from_runs(runs)
+    if not record.counts[:, record.ends].sum():
+        raise InsufficientDataError(
+            "no run has ended in success or failure: judge runs (TransitionStore.judge), or name "
+            "the states that are ends"
+        )
+    each = _costs(cost, record)
+    chain = fit_chain(record.counts, each)
+    if intervals == "dirichlet":
+        draw = posterior_draws(record.counts, each, prior)
+    else:
+        draw = resampled_draws(record.run_counts(), len(record.states), each)
+    fit = None
+    if record.paths is not None and fit_replicates:
+        other = None if held_out is None else Paths.from_runs(held_out, judged=True)
+        fit = check_fit(
+            record.paths, chain, other, replicates=fit_replicates, alpha=alpha, seed=seed
+        )
+    return Forecast(
+        record.states,
+        record.counts.sum(axis=1).astype(np.int64),
+        *draw_answers(chain, record.start, draw, replicates=replicates, level=level, seed=seed),
+        *record.endings,
+        fit,
+        cost is not None,
+        intervals,
+        level,
+        replicates,
+        prior,
+        seed,
+        chain,
+        draw,
+        record.start,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Record:
+    """What was recorded: (n, n + 2) counts, where runs begin, and how many ended how."""
+
+    states: tuple[str, ...]
+    counts: csr_array[Any, tuple[int, int]]
+    start: NDArray[np.float64]
+    endings: tuple[int, int, int]
+    paths: Paths | None = None
+
+    @property
+    def ends(self) -> list[int]:
+        return [len(self.states), len(self.states) + 1]
+
+    def run_counts(self) -> csr_array[Any, tuple[int, int]]:
+        assert self.paths is not None  # noqa: S101 - for the type checkers
+        return self.paths.run_counts()
+
+
+def _check(intervals: str, level: float, replicates: int, prior: float) -> None:
+    if intervals not in get_args(Intervals):
+        raise InvalidInputError(
+            f"intervals={intervals!r}; allowed are {', '.join(get_args(Intervals))}"
+        )
+    if not 0 < level < 1:
+        raise InvalidInputError(f"level={level!r}; a confidence level lies between 0 and 1")
+    if replicates < 0 or not 0 < prior < np.inf:
+        raise InvalidInputError(
+            f"replicates={replicates!r}, prior={prior!r}; replicates are 0 or more, and a prior "
+            "is worth more than 0 moves"
+        )
+
+
+def _refuse_for_counts(intervals: str, held_out: object) -> None:
+    if intervals == "bootstrap" or held_out is not None:
+        raise InvalidInputError(
+            "counts do not tell one run from another: give runs (read_trajectories), or take "
+            "intervals='dirichlet' and no held_out"
+        )
+
+
+def _from_runs(runs: Iterable[Trajectory]) -> _Record:
+    paths = Paths.from_runs(runs, judged=True)
+    first, _, end = paths.whole_runs()
+    start = np.bincount(first, minlength=len(paths.states)) / len(first)
+    good, bad, open_ = (int((end == kind).sum()) for kind in (0, 1, -1))
+    return _Record(paths.states, paths.counts(), start, (good, bad, open_), paths)
+
+
+def _from_counts(
+    counts: TransitionCounts, success: tuple[str, ...], failure: tuple[str, ...]
+) -> _Record:
+    """Make ends of states; the moves out of them are left out, escapes stay where they are."""
+    both = set(success) & set(failure)
+    if both:
+        raise InvalidInputError(f"{sorted(both)} cannot be both success and failure")
+    ends = {counts.index(state) for state in (*success, *failure)}
+    inner = [i for i in range(len(counts)) if i not in ends]
+    n = len(inner)
+    kind = np.empty(len(counts), dtype=np.int64)
+    kind[inner] = np.arange(n)
+    kind[[counts.index(state) for state in success]] = n
+    kind[[counts.index(state) for state in failure]] = n + 1
+    edges = counts.counts.tocoo()
+    kept = (kind[edges.row] < n) & (edges.data > 0)
+    stays = np.flatnonzero((counts.escapes > 0) & (kind < n))
+    data = np.concatenate([edges.data[kept], counts.escapes[stays]]).astype(np.float64)
+    rows = np.concatenate([kind[edges.row[kept]], kind[stays]])
+    columns = np.concatenate([kind[edges.col[kept]], kind[stays]])
+    states = tuple(counts.states[i] for i in inner)
+    matrix = csr_array((data, (rows, columns)), shape=(n, n + 2))
+    start = np.array([float(state == START) for state in states])
+    good, bad = matrix[:, [n, n + 1]].sum(axis=0).astype(int).tolist()
+    return _Record(states, matrix, start, (good, bad, 0))
+
+
+def _costs(cost: Cost | None, record: _Record) -> NDArray[np.float64]:
+    """(m,) array: the cost of each entry of the counts."""
+    if cost is None:
+        return np.zeros(record.counts.nnz)
+    names = (*record.states, END, END)
+    edges = record.counts.tocoo()
+    pairs = zip(edges.row.tolist(), edges.col.tolist(), strict=True)
+    found = [_cost_of(cost, names[i], names[j]) for i, j in pairs]
+    return np.array(found, dtype=np.float64)
+
+
+def _cost_of(cost: Cost, source: str, target: str) -> float:
+    if callable(cost):
+        value = cost(source, target)
+    else:
+        table: Mapping[Any, float] = cost
+        value = table.get((source, target), table.get(source, np.nan))
+    if not np.isfinite(value):
+        raise InvalidInputError(
+            f"the cost of a move {source!r} -> {target!r} is {value!r}; it must be given, by "
+            "(source, target) or by source, and finite"
+        )
+    return float(value)

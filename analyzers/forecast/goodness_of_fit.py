@@ -1,0 +1,182 @@
+"""Whether a forecast may be believed: the order of the chain, and when its runs end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
+from detailed_balance.analyzers.markov.order import MarkovOrderTest, order_test
+from detailed_balance.analyzers.runs.arrays import Paths, Steps, gather, patient, walk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FitCheck", "check_fit", "cumulative_incidence"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitCheck:
+    """What speaks against the chain behind a forecast.
+
+    Parameters
+    ----------
+    order : MarkovOrderTest or None
+        Whether the state before tells of the next move or of the end; None where too little was
+        recorded to say.
+    distance : float
+        Kolmogorov and Smirnov's: the largest difference, over all steps, between the share of runs
+        that the chain says have ended well (or badly) by then and the share that had.
+    pvalue : float
+        Share of sets of runs simulated from the chain, each with a chain fitted to it, that lie
+        as far off. (The textbook law of the distance knows neither of fitting nor of steps.)
+    runs : int
+        The runs that the law was held against.
+    held_out : bool
+        Whether these are other runs than those that were fitted.
+    alpha : float
+        The forecast is trusted where neither p-value is below half of this.
+    """
+
+    order: MarkovOrderTest | None
+    distance: float
+    pvalue: float
+    runs: int
+    held_out: bool
+    alpha: float
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the forecast must not be believed, in words; empty where nothing speaks against."""
+        found = []
+        if self.order is not None and self.order.pvalue <= self.alpha / 2:
+            found.append(self.order.describe())
+        if self.pvalue <= self.alpha / 2:
+            kind = "held-out" if self.held_out else "recorded"
+            found.append(
+                f"{kind} runs end at other times than the chain says: the shares differ by up to "
+                f"{self.distance:.0%} (p = {self.pvalue:.3g})"
+            )
+        return tuple(found)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing was found against the forecast; with few runs little can be found."""
+        return not self.reasons
+
+    def describe(self) -> str:
+        """Say in one sentence whether to believe the forecast."""
+        if self.trusted:
+            return f"nothing found in {self.runs} runs speaks against this forecast"
+        return f"do not believe this forecast: {'; '.join(self.reasons)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has."""
+        names = ("distance", "pvalue", "runs", "held_out", "alpha", "trusted", "reasons")
+        result = {name: getattr(self, name) for name in names}
+        return dict(plain({**result, "order": self.order and self.order.to_dict()}))
+
+
+def check_fit(
+    paths: Paths,
+    chain: AbsorbingChain,
+    held_out: Paths | None,
+    *,
+    replicates: int,
+    alpha: float,
+    seed: int,
+) -> FitCheck:
+    """Hold the chain against the runs; `paths` are judged ones, as `held_out` are."""
+    try:
+        order = order_test(paths, replicates=replicates, seed=seed, alpha=alpha)
+    except InsufficientDataError:
+        order = None
+    first, length, end = paths.whole_runs()
+    target = (length, end) if held_out is None else held_out.whole_runs()[1:]
+    observed = _distance(chain, first, *target)
+    rng = np.random.default_rng(seed + 1)
+    simulated = _simulate_distances(paths, rng, None if held_out is None else target, replicates)
+    beyond = int((simulated >= observed - 1e-12).sum())
+    pvalue = (1 + beyond) / (replicates + 1)
+    return FitCheck(order, observed, pvalue, len(target[0]), held_out is not None, alpha)
+
+
+def cumulative_incidence(
+    length: NDArray[Any], end: NDArray[Any], horizon: int
+) -> NDArray[np.float64]:
+    """(horizon + 1, 2) array: share of runs with each end by each step, open runs being censored.
+
+    The estimate of Aalen and Johansen; without open runs it is the plain share.
+
+    Examples
+    --------
+    >>> shares = cumulative_incidence(np.array([1, 2, 2]), np.array([0, 1, 0]), 2)
+    >>> shares[1:].round(2).tolist()
+    [[0.33, 0.0], [0.67, 0.33]]
+    """
+    hits = [np.bincount(length[end == k], minlength=horizon + 1)[: horizon + 1] for k in (0, 1)]
+    stopped = np.bincount(length, minlength=horizon + 1)
+    at_risk = stopped[::-1].cumsum()[::-1][: horizon + 1]
+    hazard = np.stack(hits, axis=1) / np.maximum(at_risk, 1)[:, None]
+    going = np.cumprod(1 - hazard.sum(axis=1))
+    before = np.concatenate([[1.0], going[:-1]])
+    return np.cumsum(before[:, None] * hazard, axis=0)
+
+
+def _distance(
+    chain: AbsorbingChain, first: NDArray[Any], length: NDArray[Any], end: NDArray[Any]
+) -> float:
+    ended = length[end >= 0]
+    if not len(ended):
+        return 0.0
+    horizon, n = int(ended.max()), len(chain.stuck)
+    law = chain.law(np.bincount(first, minlength=n) / len(first), horizon)
+    return float(np.abs(cumulative_incidence(length, end, horizon) - law).max())
+
+
+def _simulate_distances(
+    paths: Paths,
+    rng: np.random.Generator,
+    held_out: tuple[NDArray[Any], NDArray[Any]] | None,
+    copies: int,
+) -> NDArray[np.float64]:
+    """Return the (copies,) distances in runs simulated from the chain, which is fitted anew."""
+    first, length, end = paths.whole_runs()
+    counts, width = paths.counts(), len(paths.states) + 2
+    firsts, limits = np.tile(first, copies), np.tile(patient(length, end), copies)
+    steps, *runs = _simulate(counts, firsts, limits, rng)
+    keys = steps.here * width + steps.after
+    shape = (copies, len(paths.states) * width)
+    drawn = csr_array((np.ones(len(keys)), (steps.run // len(first), keys)), shape=shape)
+    if held_out is not None:
+        firsts = rng.choice(first, size=copies * len(held_out[0]))
+        _, *runs = _simulate(counts, firsts, np.tile(patient(*held_out), copies), rng)
+    lengths, ends = (values.reshape(copies, -1) for values in runs)
+    found = np.empty(copies)
+    for i in range(copies):
+        chain = fit_chain(_unflatten(drawn, i, width), np.zeros(1))
+        found[i] = _distance(chain, first, lengths[i], ends[i])
+    return found
+
+
+def _unflatten(drawn: Any, row: int, width: int) -> csr_array[Any, tuple[int, int]]:
+    here, there = drawn.indptr[row], drawn.indptr[row + 1]
+    where = np.divmod(drawn.indices[here:there], width)
+    return csr_array((drawn.data[here:there], where), shape=(width - 2, width))
+
+
+def _simulate(
+    counts: Any, first: NDArray[Any], limits: NDArray[Any], rng: np.random.Generator
+) -> tuple[Steps, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the steps, and the moves and the end of each simulated run."""
+    n = counts.shape[0]
+    steps = gather(list(walk(counts, first, limits, rng)))
+    end = np.full(len(first), -1)
+    final = steps.after >= n
+    end[steps.run[final]] = steps.after[final] - n
+    return steps, np.bincount(steps.run, minlength=len(first)), end

@@ -1,0 +1,295 @@
+"""`Forecast` and what it is asked for: the prospects of a run, and the curve of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.counts import END, START, unknown_state_message
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, Answers, Draw
+from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Curve", "Forecast", "Intervals", "Prospect", "draw_answers"]
+
+Intervals: TypeAlias = Literal["dirichlet", "bootstrap"]
+"""Where intervals come from: a posterior of each row, or runs drawn again."""
+
+LONGEST_CURVE = 1_000
+"""A curve stops here, or where fewer than 1% of runs are still going."""
+
+Where: TypeAlias = "str | Sequence[str] | Trajectory | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is to be expected of a run.
+
+    Parameters
+    ----------
+    state : str or None
+        Where it is; None before its first move.
+    moves : int
+        The moves recorded from there.
+    success, failure : float
+        The probability to end well, and badly.
+    unknown : float
+        The probability to get where the record shows no way to an end.
+    steps : float
+        Mean number of moves to the end, the last one included; inf where `unknown` is above 0.
+    cost : float or None
+        Mean cost of these moves, where costs were given.
+    success_interval, steps_interval, cost_interval : (float, float)
+        NaN where no intervals were asked for.
+    """
+
+    state: str | None
+    moves: int
+    success: float
+    failure: float
+    unknown: float
+    steps: float
+    cost: float | None
+    success_interval: tuple[float, float]
+    steps_interval: tuple[float, float]
+    cost_interval: tuple[float, float] | None
+
+    def describe(self) -> str:
+        """Say in one sentence what is to be expected."""
+        low, high = self.success_interval
+        where = "before its first move" if self.state is None else f"at {self.state}"
+        return (
+            f"{where} a run ends in success with probability {self.success:.0%} ({low:.0%} to "
+            f"{high:.0%}), after {self.steps:.1f} moves on average"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The law of the time to the end; all arrays have one row for each step, from 0.
+
+    Parameters
+    ----------
+    success, failure : (t,) array of float
+        The share of runs that have ended well, and badly, by each step.
+    success_interval, failure_interval, going_interval : (t, 2) array of float
+        For each step by itself; NaN where no intervals were asked for.
+    """
+
+    success: NDArray[np.float64]
+    failure: NDArray[np.float64]
+    success_interval: NDArray[np.float64]
+    failure_interval: NDArray[np.float64]
+    going_interval: NDArray[np.float64]
+
+    @property
+    def going(self) -> NDArray[np.float64]:
+        """(t,) array: the share of runs that are still going after each step."""
+        return np.asarray(1 - self.success - self.failure)
+
+    def to_table(self) -> Table:
+        """Return step, success, failure and going, the first and last with their intervals."""
+        return {
+            "step": list(range(len(self.success))),
+            "success": self.success.tolist(),
+            "success_low": self.success_interval[:, 0].tolist(),
+            "success_high": self.success_interval[:, 1].tolist(),
+            "failure": self.failure.tolist(),
+            "going": self.going.tolist(),
+            "going_low": self.going_interval[:, 0].tolist(),
+            "going_high": self.going_interval[:, 1].tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """What becomes of a run from each state, by an absorbing chain of order 1.
+
+    Parameters
+    ----------
+    states : tuple of str, length n
+        START included where runs have it.
+    moves : (n,) array of int
+        Moves recorded from each.
+    estimate, low, high : Answers
+        Rows of n + 1: the states, and last a run before its first move (NaN where it is not known
+        how runs begin).
+    succeeded, failed, open : int
+        How the recorded runs ended; an open one counts with its moves, and with no end. From
+        counts: the moves to each end, and 0.
+    fit : FitCheck or None
+        What speaks against the forecast; None where it was made from counts alone.
+    has_cost : bool
+        Whether costs were given.
+    intervals, level, replicates, prior, seed
+        The settings.
+    """
+
+    states: tuple[str, ...]
+    moves: NDArray[np.int64]
+    estimate: Answers
+    low: Answers
+    high: Answers
+    succeeded: int
+    failed: int
+    open: int
+    fit: FitCheck | None
+    has_cost: bool
+    intervals: Intervals
+    level: float
+    replicates: int
+    prior: float
+    seed: int
+    _chain: AbsorbingChain
+    _draw: Draw
+    _start: NDArray[np.float64]
+
+    def after(self, where: Where = None) -> Prospect:
+        """Return the prospects of a run that is at a state, or has gone a path.
+
+        A chain of order 1 knows the last state of a path only. The default is a run before its
+        first move.
+        """
+        row = self._row(where)
+        found = self.estimate.at(row)
+        success, _, _, steps, cost = zip(self.low.at(row), self.high.at(row), strict=True)
+        begun = row < len(self.states)
+        return Prospect(
+            self.states[row] if begun else None,
+            int(self.moves[row]) if begun else 0,
+            *found[:4],
+            found[4] if self.has_cost else None,
+            success,
+            steps,
+            cost if self.has_cost else None,
+        )
+
+    def curve(self, where: Where = None, *, steps: int | None = None) -> Curve:
+        """Return the shares of runs that have ended well, and are still going, by each step.
+
+        Parameters
+        ----------
+        where : str, path or None
+            As for `after`.
+        steps : int, optional
+            How far; by default to where fewer than 1% are still going, at most 1,000.
+        """
+        row = self._row(where)
+        start = self._start if row == len(self.states) else np.eye(1, len(self.states), row)[0]
+        if steps is None:
+            law = self._chain.law(start, LONGEST_CURVE)
+            over = law.sum(axis=1) > 1 - 0.01
+            law = law[: int(np.argmax(over)) + 1] if over.any() else law
+        else:
+            law = self._chain.law(start, steps)
+        rng, horizon = np.random.default_rng(self.seed), len(law) - 1
+        drawn = [self._draw(rng).law(start, horizon) for _ in range(self.replicates)]
+        shares = np.array(drawn).reshape(-1, horizon + 1, 2)
+        bands = [
+            _band(sample, found, self.level)
+            for sample, found in [
+                (shares[..., 0], law[:, 0]),
+                (shares[..., 1], law[:, 1]),
+                (1 - shares.sum(axis=2), 1 - law.sum(axis=1)),
+            ]
+        ]
+        return Curve(law[:, 0], law[:, 1], *(np.stack(band, axis=1) for band in bands))
+
+    def describe(self) -> str:
+        """Say in a few sentences what is to be expected, and whether to believe it."""
+        ended = f"{self.succeeded} runs succeeded, {self.failed} failed, {self.open} are open"
+        warning = "" if self.fit is None else f"; {self.fit.describe()}"
+        return f"{self.after().describe()}; {ended}{warning}"
+
+    def to_table(self) -> Table:
+        """Return state, moves, success, failure, unknown, steps, their intervals, and cost."""
+        n, found = len(self.states), self.estimate
+        table: Table = {"state": list(self.states), "moves": self.moves.tolist()}
+        names = ["success", "failure", "unknown", "steps", "cost"]
+        for name in names if self.has_cost else names[:-1]:
+            table[name] = getattr(found, name)[:n].tolist()
+            if name not in {"failure", "unknown"}:
+                table[f"{name}_low"] = getattr(self.low, name)[:n].tolist()
+                table[f"{name}_high"] = getattr(self.high, name)[:n].tolist()
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        names = ("intervals", "level", "replicates", "prior", "seed")
+        result = {
+            "states": self.to_table(),
+            "start": self.after(),
+            "runs": {"succeeded": self.succeeded, "failed": self.failed, "open": self.open},
+            "fit": self.fit and self.fit.to_dict(),
+            "settings": {name: getattr(self, name) for name in names},
+        }
+        return dict(plain(result))
+
+    def _row(self, where: Where) -> int:
+        """Return the row of a state, of the last state of a path, or of the beginning."""
+        if isinstance(where, Trajectory):
+            where = where.states or START
+        if where is not None and not isinstance(where, str):
+            where = where[-1] if len(where) else None
+        if where is None:
+            return len(self.states)
+        if where == END:
+            raise InvalidInputError("a run at END is over: there is nothing left to forecast")
+        if where not in self.states:
+            raise UnknownStateError(unknown_state_message(where, self.states))
+        return self.states.index(where)
+
+
+def draw_answers(
+    chain: AbsorbingChain,
+    start: NDArray[np.float64],
+    draw: Draw,
+    *,
+    replicates: int,
+    level: float,
+    seed: int,
+) -> tuple[Answers, Answers, Answers]:
+    """Return the answers of a chain with those of a run before its first move, low and high."""
+    rng = np.random.default_rng(seed)
+    found = _with_start(chain, start, np.zeros_like(chain.stuck))
+    drawn = []
+    for _ in range(replicates):
+        other = draw(rng)
+        drawn.append(_with_start(other, start, other.stuck & ~chain.stuck))
+    sample = np.array(drawn).reshape(-1, *found.shape)
+    low, high = _band(sample, found, level)
+    return Answers(*found), Answers(*low), Answers(*high)
+
+
+def _with_start(
+    chain: AbsorbingChain, start: NDArray[np.float64], missing: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(5, n + 1) array: the answers, NaN for states that a resample does not hold."""
+    answers = chain.answers()
+    table = np.stack([getattr(answers, field.name) for field in fields(answers)])
+    begun = np.flatnonzero(start)
+    whole = table[:, begun] @ start[begun] if len(begun) else np.full(len(table), np.nan)
+    table[:, missing] = np.nan
+    return np.column_stack([table, whole])
+
+
+def _band(
+    sample: NDArray[np.float64], found: NDArray[np.float64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the quantiles of a (b, ...) sample, widened to hold what was found."""
+    if not len(sample):
+        return np.full(found.shape, np.nan), np.full(found.shape, np.nan)
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    # A state that no resample held has no spread to show, and one without an answer no interval.
+    absent = np.isnan(sample).all(axis=0)
+    sample = np.where(absent, np.nan_to_num(found), sample)
+    low, high = np.nanquantile(sample, tails, axis=0, method="inverted_cdf")
+    return np.minimum(low, found), np.maximum(high, found)

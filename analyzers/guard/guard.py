@@ -1,0 +1,348 @@
+"""`RunGuard`: when to stop a run, with a promise about the runs that would have succeeded."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.guard._conformal import (
+    calibration_size,
+    conformal_threshold,
+    fewest_runs,
+)
+from detailed_balance.analyzers.guard.rules import StuckRules
+from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
+from detailed_balance.analyzers.guard.watch import RunWatch
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers.potential.estimate import Potential
+
+__all__ = ["RunGuard"]
+
+_SCORES: dict[str, type[OutcomeScore] | type[StuckRules]] = {
+    "outcome": OutcomeScore,
+    "rules": StuckRules,
+}
+_VERSION = 1
+_SETTINGS = ("alpha", "calibration", "ignored", "max_runs")
+
+
+class RunGuard:
+    """Stop runs that are going wrong, and few of those that would have succeeded.
+
+    The promise
+        With the threshold of `fit`, a run that would have succeeded is stopped with probability at
+        most alpha: before the guard is fitted, for one new run that is exchangeable with the
+        successful runs it was calibrated on, whatever the score. Over many guards the share is
+        that; of one guard the share varies, with m calibration runs by about
+        sqrt(alpha (1 - alpha) / m).
+
+    What breaks it
+        Another model, another prompt, other tools or tasks: runs that are not exchangeable with
+        the recorded ones. Fit again after such a change. The successes must be judged in the same
+        way. A guard whose stops change what runs do (a message in place of an end) keeps its
+        promise up to the first stop of a run. The promise is about successful runs only: how many
+        failed ones are caught depends on the score, and is not promised.
+
+    Methods may be called from several threads, one at a time for one run. Over more than
+    `max_runs` unfinished runs, the one that has moved least recently is dropped; if it moves again
+    it begins anew.
+
+    Parameters
+    ----------
+    score : RunScore
+        The score, fitted or declared.
+    threshold : float or None
+        Risk above which a run is stopped; None stops none.
+    alpha : float or None
+        Largest share of successful runs stopped; None where none is promised.
+    calibration : int
+        Successful runs that the threshold came from.
+    ignored : int
+        Runs left out of `fit` because nobody knows whether they succeeded.
+    max_runs : int
+        Runs followed at the same time.
+
+    References
+    ----------
+    V. Vovk, A. Gammerman and G. Shafer, *Algorithmic Learning in a Random World*, 2005 (split
+    conformal prediction); applied here to the maximum over a run.
+
+    Examples
+    --------
+    >>> stuck = Trajectory((("__start__", "a"), *20 * [("a", "b"), ("b", "a")]), success=False)
+    >>> fine = Trajectory((("__start__", "a"), ("a", "b"), ("b", "c")), success=True)
+    >>> guard = RunGuard.fit(20 * [stuck, fine])
+    >>> for source, target in stuck.moves:
+    ...     risk = guard.update("thread-1", source, target)
+    >>> guard.stopped("thread-1"), guard.calibration
+    (True, 9)
+    >>> print(RunGuard.from_rules(max_dwell=3).promise)
+    None
+    """
+
+    def __init__(
+        self,
+        score: RunScore,
+        threshold: float | None,
+        *,
+        alpha: float | None = None,
+        calibration: int = 0,
+        ignored: int = 0,
+        max_runs: int = 10_000,
+    ) -> None:
+        self.score = score
+        self.threshold = threshold
+        self.alpha = alpha
+        self.calibration = calibration
+        self.ignored = ignored
+        self.max_runs = max_runs
+        self._watches: OrderedDict[str, RunWatch] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @classmethod
+    def fit(
+        cls,
+        runs: Iterable[Trajectory],
+        alpha: float = 0.1,
+        score: RunScore | None = None,
+        *,
+        calibration_share: float = 1 / 3,
+        seed: int = 0,
+        max_runs: int = 10_000,
+    ) -> RunGuard:
+        """Fit the score to one part of the runs, and the threshold to successful runs of the other.
+
+        About `calibration_share` of the successful runs, drawn at random, set the threshold: of
+        such numbers the largest m for which (m + 1) alpha is next to a whole number, for which the
+        promise is the tightest, and at least the fewest that give a threshold. All other runs,
+        and all that failed, fit the score.
+
+        Parameters
+        ----------
+        runs : iterable of Trajectory
+            Recorded runs; those with ``success`` None are ignored, and counted.
+        alpha : float
+            Largest share of successful runs stopped, over 0 and under 1.
+        score : RunScore or None
+            The score to fit; None is `OutcomeScore`, which needs failed runs as well.
+        calibration_share : float
+            Share of the successful runs for the threshold, over 0 and under 1.
+        seed : int
+            Seed of the split.
+        max_runs : int
+            Runs followed at the same time.
+
+        Raises
+        ------
+        InsufficientDataError
+            Where there are too few successful runs for a threshold, saying how many it takes; the
+            guard without a threshold is attached, where its score could be fitted.
+        InvalidInputError
+            Where alpha or the share is out of its range.
+
+        Examples
+        --------
+        >>> run = Trajectory((("__start__", "a"),), success=True)
+        >>> guard = RunGuard.fit(10 * [run], alpha=0.2, score=StuckRules(max_dwell=5))
+        >>> guard.calibration, guard.threshold
+        (4, 0.2)
+        """
+        _check_share("alpha", alpha)
+        _check_share("calibration_share", calibration_share)
+        runs = list(runs)
+        failed = [run for run in runs if run.success is False]
+        worked = [run for run in runs if run.success]
+        settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
+        settings["ignored"] = len(runs) - len(failed) - len(worked)
+        score = OutcomeScore() if score is None else score
+        m = calibration_size(len(worked), alpha, calibration_share)
+        if m is None:
+            partial = None
+            with suppress(InsufficientDataError):
+                partial = cls(score.fit([*failed, *worked], seed), None, **settings)
+            raise InsufficientDataError(_say_too_few(len(worked), alpha), partial)
+        order = np.random.default_rng(seed).permutation(len(worked))
+        held, used = [worked[i] for i in order[:m]], [worked[i] for i in order[m:]]
+        fitted = score.fit([*failed, *used], seed)
+        threshold = conformal_threshold([_run_maximum(fitted, run) for run in held], alpha)
+        return cls(fitted, threshold, calibration=m, **settings)
+
+    @classmethod
+    def from_rules(
+        cls,
+        *,
+        max_dwell: int | None = None,
+        max_oscillation: int | None = None,
+        max_closings: int | None = None,
+        max_stall: int | None = None,
+        potential: Potential | Mapping[str, float] | None = None,
+        max_runs: int = 10_000,
+    ) -> RunGuard:
+        """Declare what stops a run, for want of outcomes; there is no promise.
+
+        The limits are those of `StuckRules`: one more than the limit stops the run.
+
+        Raises
+        ------
+        InvalidInputError
+            Where no limit is given, or one that cannot be.
+
+        Examples
+        --------
+        >>> guard = RunGuard.from_rules(max_closings=2)
+        >>> for move in 4 * [("search", "read"), ("read", "search")]:
+        ...     risk = guard.update("thread-1", *move)
+        >>> guard.describe("thread-1")  # doctest: +NORMALIZE_WHITESPACE
+        'stopped at step 6: risk 1.5 above the threshold 1 (the same loop closed 3 times, at most 2
+        allowed) by a rule, without a promise; it went search -> read -> search 3 times'
+        """
+        rules = StuckRules(max_dwell, max_oscillation, max_closings, max_stall, potential)
+        return cls(rules, 1.0, max_runs=max_runs)
+
+    @property
+    def promise(self) -> str | None:
+        """What is promised, in one sentence; None for rules, or without a threshold."""
+        if self.alpha is None or self.threshold is None:
+            return None
+        return (
+            f"a run that would have succeeded is stopped with probability at most {self.alpha:g}, "
+            f"where it is exchangeable with the {self.calibration} successful runs that set the "
+            f"threshold"
+        )
+
+    def watch(self, moves: Iterable[tuple[str, str | None]] = ()) -> RunWatch:
+        """Begin to watch a run apart from those that `update` follows, after these moves.
+
+        Examples
+        --------
+        >>> RunGuard.from_rules(max_dwell=1).watch([("a", "b"), ("b", "b")]).stopped_at
+        2
+        """
+        watch = RunWatch(self.score, self.threshold, self.promise)
+        for move in moves:
+            watch.update(*move)
+        return watch
+
+    def update(self, trajectory: str, source: str, target: str | None) -> float:
+        """Take one move of a run, and return its risk; a name not known begins a run."""
+        with self._lock:
+            watch = self._watches.get(trajectory)
+            if watch is None:
+                watch = self._watches[trajectory] = self.watch()
+                if len(self._watches) > self.max_runs:
+                    self._watches.popitem(last=False)
+            else:
+                self._watches.move_to_end(trajectory)
+        return watch.update(source, target)
+
+    def stopped(self, trajectory: str) -> bool:
+        """Say whether a run is to be stopped: its risk has exceeded the threshold at some step."""
+        watch = self._watches.get(trajectory)
+        return watch is not None and watch.stopped
+
+    def describe(self, trajectory: str) -> str:
+        """Say in one sentence why and where a run was stopped, or how it stands.
+
+        Raises
+        ------
+        InvalidInputError
+            Where no run of this name is followed.
+        """
+        watch = self._watches.get(trajectory)
+        if watch is None:
+            raise InvalidInputError(
+                f"no run {trajectory!r} is followed: it has not moved, was forgotten, or was "
+                f"dropped as the oldest of more than {self.max_runs}"
+            )
+        return watch.describe()
+
+    def forget(self, trajectory: str) -> None:
+        """Drop a run that has ended; a name not known is no error."""
+        with self._lock:
+            self._watches.pop(trajectory, None)
+
+    @property
+    def followed(self) -> int:
+        """The number of runs that `update` follows now."""
+        return len(self._watches)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the guard as JSON can hold it, without the runs that it follows.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the score is one of yours and has no ``to_dict``.
+
+        Examples
+        --------
+        >>> import json
+        >>> text = json.dumps(RunGuard.from_rules(max_dwell=3).to_dict())
+        >>> RunGuard.from_dict(json.loads(text)).score.max_dwell
+        3
+        """
+        write = getattr(self.score, "to_dict", None)
+        if write is None:
+            raise InvalidInputError(f"the score has no to_dict(), so it stays here: {self.score!r}")
+        kinds = [kind for kind, home in _SCORES.items() if type(self.score) is home]
+        return {
+            "version": _VERSION,
+            "score": {"kind": kinds[0] if kinds else "custom", **write()},
+            **{name: getattr(self, name) for name in ("threshold", *_SETTINGS)},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], score: RunScore | None = None) -> RunGuard:
+        """Return the guard that `to_dict` has written; give the score where it is one of yours.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the version or the kind of score is unknown.
+        """
+        if data.get("version") != _VERSION:
+            raise InvalidInputError(
+                f"this is no guard of version {_VERSION}: version {data.get('version')!r}; "
+                f"fit it again, or read it with the release that wrote it"
+            )
+        settings = {name: data[name] for name in _SETTINGS}
+        return cls(score or _read_score(data["score"]), data["threshold"], **settings)
+
+
+def _read_score(data: Mapping[str, Any]) -> RunScore:
+    fields = dict(data)
+    kind = fields.pop("kind", None)
+    if kind not in _SCORES:
+        raise InvalidInputError(
+            f"the score is of the kind {kind!r}, not one of {', '.join(_SCORES)}: restore it "
+            f"yourself, and give it as from_dict(data, score=...)"
+        )
+    return _SCORES[kind].from_dict(fields)
+
+
+def _run_maximum(score: RunScore, run: Trajectory) -> float:
+    state = score.start()
+    return max((float(state.update(*move)) for move in run.moves), default=-math.inf)
+
+
+def _say_too_few(worked: int, alpha: float) -> str:
+    fewest = fewest_runs(alpha)
+    return (
+        f"to stop at most a share {alpha:g} of the successful runs takes at least {fewest + 1} of "
+        f"them on record ({fewest} for the threshold, the others for the score), and there are "
+        f"{worked}; record more, allow a larger alpha, or declare rules: RunGuard.from_rules(...)"
+    )
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise InvalidInputError(f"{name} must be over 0 and under 1, and is {value}")

@@ -1,0 +1,144 @@
+"""`StuckRules`: declared limits on what a run may do over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from detailed_balance.analyzers.counts import END
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.repetition.habits import RunHabits
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers.potential.estimate import Potential
+    from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+__all__ = ["StuckRules"]
+
+# The limits, in the order of the counts that they are for, and their words.
+_LIMITS = {
+    "max_dwell": "{} times in a row in the same state",
+    "max_oscillation": "{} visits in a row among two states",
+    "max_closings": "the same loop closed {} times",
+    "max_stall": "{} steps without a lower potential",
+}
+
+
+@dataclass(frozen=True)
+class StuckRules:
+    """How much repetition a run is allowed; its risk is the largest share of a limit used up.
+
+    A risk above 1 breaks a rule. As the score of `RunGuard.fit`, the same measure gets a threshold
+    with a promise, from successful runs alone.
+
+    Parameters
+    ----------
+    max_dwell : int or None
+        Times in a row in the same state; None drops the rule, as for all of them.
+    max_oscillation : int or None
+        Visits in a row among at most two states.
+    max_closings : int or None
+        Times that the same loop of two or more states is closed.
+    max_stall : int or None
+        Steps without reaching a lower potential than ever before in the run; needs `potential`.
+    potential : Potential or Mapping of str to float or None
+        The potential of each state, kept as a mapping; a state that it does not hold is no
+        progress. Values compare inside one strongly connected component only, so use the rule
+        where nearly all states are in one.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a limit is under 1, or the fourth comes without a potential.
+
+    Examples
+    --------
+    >>> state = StuckRules(max_dwell=3).start()
+    >>> [round(state.update(*move), 2) for move in [("__start__", "a")] + 3 * [("a", "a")]]
+    [0.33, 0.67, 1.0, 1.33]
+    """
+
+    max_dwell: int | None = None
+    max_oscillation: int | None = None
+    max_closings: int | None = None
+    max_stall: int | None = None
+    potential: Mapping[str, float] | Potential | None = None
+
+    def __post_init__(self) -> None:
+        limits = {name: getattr(self, name) for name in _LIMITS}
+        _check_limits(limits, self.potential)
+        if self.potential is not None and not isinstance(self.potential, Mapping):
+            values = map(float, self.potential.values)
+            levels = dict(zip(self.potential.states, values, strict=True))
+            object.__setattr__(self, "potential", levels)
+
+    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> StuckRules:
+        """Return itself: rules are declared and learn nothing."""
+        return self
+
+    def start(self) -> _RuleState:
+        """Begin a run."""
+        return _RuleState(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StuckRules:
+        """Return the rules that `to_dict` has written."""
+        return cls(**data)
+
+    @property
+    def levels(self) -> Mapping[str, float]:
+        """The potential of each state; empty where there is none."""
+        return self.potential if isinstance(self.potential, Mapping) else {}
+
+
+def _check_limits(limits: Mapping[str, int | None], potential: object) -> None:
+    for name, limit in limits.items():
+        if limit is not None and not limit >= 1:
+            raise InvalidInputError(f"{name} must be at least 1, or None for no such rule: {limit}")
+    if all(limit is None for limit in limits.values()):
+        raise InvalidInputError(f"give at least one limit: {', '.join(limits)}")
+    if (limits["max_stall"] is None) != (potential is None):
+        raise InvalidInputError("max_stall and potential come together: give both, or neither")
+
+
+class _RuleState:
+    """One run under rules."""
+
+    def __init__(self, rules: StuckRules) -> None:
+        self._rules = rules
+        self._habits = RunHabits()
+        self._levels = rules.levels
+        self._lowest = float("inf")
+        self._stall = 0
+
+    def update(self, source: str, target: str | None) -> float:
+        """Take one move, and return the largest share of a limit that is used up."""
+        self._habits.update(source, target)
+        if target != END:
+            self._count_stall(target)
+        return max(self._shares())[0]
+
+    def reason(self) -> str:
+        """Say which rule is the nearest to being broken, or is broken the most."""
+        _, name, count = max(self._shares())
+        return f"{_LIMITS[name].format(count)}, at most {getattr(self._rules, name)} allowed"
+
+    def _count_stall(self, target: str | None) -> None:
+        value = self._levels.get(target or "", float("inf"))
+        self._stall = 0 if value < self._lowest else self._stall + 1
+        self._lowest = min(self._lowest, value)
+
+    def _shares(self) -> list[tuple[float, str, int]]:
+        habits = self._habits
+        counts = (habits.dwell, habits.oscillation, habits.closings, self._stall)
+        limits = [(name, getattr(self._rules, name)) for name in _LIMITS]
+        return [
+            (count / limit, name, count)
+            for (name, limit), count in zip(limits, counts, strict=True)
+            if limit is not None
+        ]

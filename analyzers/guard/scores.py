@@ -1,0 +1,254 @@
+"""Risk scores of a run in progress: the protocol, and the one learned from outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detailed_balance.analyzers.counts import END
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.guard._kernel_ratio import KernelRatio
+from detailed_balance.analyzers.guard._logistic import fit_ridge_logistic
+from detailed_balance.analyzers.repetition.habits import RunHabits
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+__all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
+
+_HABITS = 5  # the numbers of `OutcomeModel.habits`
+
+
+class RunState(Protocol):
+    """One run under a score. It may have ``reason() -> str`` too, a part of a sentence."""
+
+    def update(self, source: str, target: str | None) -> float:
+        """Take one move, and return the risk of the run so far: the higher the worse."""
+        ...
+
+
+@runtime_checkable
+class RunScore(Protocol):
+    """What rates a run in progress: any function of the moves so far, fitted or declared.
+
+    The promise of `RunGuard` holds whatever the score is, as long as the risk depends on nothing
+    but the moves so far of this one run. To be saved, it needs ``to_dict() -> dict`` as well.
+    """
+
+    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> RunScore:
+        """Return the score fitted to runs of known success, as a new object."""
+        ...
+
+    def start(self) -> RunState:
+        """Begin a run."""
+        ...
+
+
+@dataclass(frozen=True)
+class OutcomeModel:
+    """The log odds of failure as a linear function of what a run has done so far.
+
+    Parameters
+    ----------
+    ratio : KernelRatio
+        The log ratio of the kernels of failed and successful runs.
+    intercept : float
+        Log odds where all else is 0.
+    habits : tuple of float
+        Weights of log(1 + steps), the summed log ratio, and log(1 + count) of the escapes, of the
+        closings of the loop closed most, and of the longest oscillation.
+    states : dict of str to float
+        The weight of having visited each state; 0 for others.
+    """
+
+    ratio: KernelRatio
+    intercept: float
+    habits: tuple[float, ...]
+    states: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            "moves": [[*move, value] for move, value in self.ratio.moves.items()],
+            "unseen": dict(self.ratio.unseen),
+            "intercept": self.intercept,
+            "habits": list(self.habits),
+            "states": dict(self.states),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> OutcomeModel:
+        """Return the model that `to_dict` has written."""
+        moves = {(source, target): value for source, target, value in data["moves"]}
+        ratio = KernelRatio(moves, data["unseen"])
+        return cls(ratio, data["intercept"], tuple(data["habits"]), data["states"])
+
+
+@dataclass(frozen=True)
+class OutcomeScore:
+    """The log odds of failure given the moves so far, learned from failed and successful runs.
+
+    A ridge logistic model of: the number of steps; the log ratio of the two kernels, summed; the
+    escapes; how often the loop closed most was closed; the most visits in a row to at most two
+    states; and which states were visited. It is trained on all prefixes of
+    all runs, with weights by which each run counts once and both outcomes count the same, so 0
+    means even odds. The kernel ratio of a training run comes from kernels fitted without it. The
+    move to END changes nothing.
+
+    Parameters
+    ----------
+    ridge : float
+        Strength of the penalty on standardised weights, in runs.
+    folds : int
+        Parts for the kernel ratios of the training runs.
+    prior : float
+        Moves from each state that the pooled kernel is worth, see `KernelRatio`.
+    model : OutcomeModel or None
+        What `fit` has learned.
+
+    Examples
+    --------
+    >>> stuck = Trajectory((("__start__", "a"), *9 * [("a", "a")]), success=False)
+    >>> fine = Trajectory((("__start__", "a"), ("a", "b")), success=True)
+    >>> state = OutcomeScore().fit(5 * [stuck, fine]).start()
+    >>> risks = [state.update(*move) for move in stuck.moves]
+    >>> risks == sorted(risks), risks[-1] > 0
+    (True, True)
+    """
+
+    ridge: float = 100.0
+    folds: int = 5
+    prior: float = 2.0
+    model: OutcomeModel | None = None
+
+    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> OutcomeScore:
+        """Learn from runs of known success; runs without moves are left out.
+
+        Raises
+        ------
+        InsufficientDataError
+            Where no run failed, or none succeeded.
+        """
+        runs = [run for run in runs if run.moves]
+        failed = np.array([not run.success for run in runs], dtype=bool)
+        if failed.all() or not failed.any():
+            raise InsufficientDataError(
+                f"this score learns from failed and from successful runs, and was given "
+                f"{failed.sum()} and {(~failed).sum()}; without failed runs, fit the guard with "
+                f"a score of declared rules, such as StuckRules"
+            )
+        states = tuple(sorted({state for run in runs for state in _visited(run)}))
+        features = self._features_out_of_fold(runs, failed, states, seed)
+        sizes = np.array([len(rows) for rows in features])
+        shares = np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum()) * len(runs)
+        intercept, *weights = fit_ridge_logistic(
+            np.concatenate(features),
+            np.repeat(failed, sizes),
+            np.repeat(shares / sizes, sizes),
+            self.ridge,
+        ).tolist()
+        habits, visits = tuple(weights[:_HABITS]), weights[_HABITS:]
+        by_state = dict(zip(states, visits, strict=True))
+        model = OutcomeModel(self._kernel_ratio(runs), intercept, habits, by_state)
+        return replace(self, model=model)
+
+    def start(self) -> RunState:
+        """Begin a run."""
+        if self.model is None:
+            raise InvalidInputError("this score is not fitted: call fit(runs) first")
+        return _OutcomeState(self.model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        model = self.model and self.model.to_dict()
+        return {"ridge": self.ridge, "folds": self.folds, "prior": self.prior, "model": model}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> OutcomeScore:
+        """Return the score that `to_dict` has written."""
+        return cls(**{**data, "model": data["model"] and OutcomeModel.from_dict(data["model"])})
+
+    def _features_out_of_fold(
+        self,
+        runs: Sequence[Trajectory],
+        failed: NDArray[np.bool_],
+        states: Sequence[str],
+        seed: int,
+    ) -> list[NDArray[np.float64]]:
+        """Return the features of all prefixes of each run, (steps, features) each."""
+        fold = _folds(failed, self.folds, np.random.default_rng(seed))
+        ratios = [
+            self._kernel_ratio([run for run, part in zip(runs, fold, strict=True) if part != k])
+            for k in range(self.folds)
+        ]
+        return [_features(run, ratios[k], states) for run, k in zip(runs, fold, strict=True)]
+
+    def _kernel_ratio(self, runs: Sequence[Trajectory]) -> KernelRatio:
+        failed = [run.moves for run in runs if not run.success]
+        return KernelRatio.fit(failed, [run.moves for run in runs if run.success], self.prior)
+
+
+def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Deal the runs of each outcome out at random, so that every part has its share of both."""
+    parts = np.empty(len(failed), dtype=np.int64)
+    for outcome in (True, False):
+        (members,) = np.nonzero(failed == outcome)
+        parts[rng.permutation(members)] = np.arange(len(members)) % folds
+    return parts
+
+
+def _visited(run: Trajectory) -> set[str]:
+    habits = RunHabits()
+    for move in run.moves:
+        habits.update(*move)
+    return set(habits.visited)
+
+
+def _features(run: Trajectory, ratio: KernelRatio, states: Sequence[str]) -> NDArray[np.float64]:
+    """Return the features of all prefixes of a run."""
+    rows, evidence = [], _Evidence(ratio)
+    for move in run.moves:
+        evidence.update(*move)
+        visited = evidence.habits.visited
+        rows.append([*evidence.values(), *(float(state in visited) for state in states)])
+    return np.array(rows)
+
+
+class _Evidence:
+    """What a run has done so far, as the numbers of `OutcomeModel.habits`."""
+
+    def __init__(self, ratio: KernelRatio) -> None:
+        self.habits = RunHabits()
+        self._ratio = ratio
+        self._sum = 0.0
+
+    def update(self, source: str, target: str | None) -> None:
+        self.habits.update(source, target)
+        if target != END:
+            self._sum += self._ratio(source, target)
+
+    def values(self) -> tuple[float, ...]:
+        seen = self.habits
+        counts = (seen.escapes, seen.closings, seen.longest_oscillation)
+        return (math.log1p(seen.steps), self._sum, *map(math.log1p, counts))
+
+
+class _OutcomeState:
+    """One run under an `OutcomeScore`."""
+
+    def __init__(self, model: OutcomeModel) -> None:
+        self._model = model
+        self._evidence = _Evidence(model.ratio)
+        self._visits = 0.0
+
+    def update(self, source: str, target: str | None) -> float:
+        """Take one move, and return the log odds of failure."""
+        visited = self._evidence.habits.visited
+        new = [end for end in dict.fromkeys((source, target)) if end and end not in visited]
+        self._evidence.update(source, target)
+        self._visits += sum(self._model.states.get(end, 0.0) for end in new if end in visited)
+        habits = zip(self._model.habits, self._evidence.values(), strict=True)
+        return self._model.intercept + self._visits + sum(w * value for w, value in habits)

@@ -1,0 +1,75 @@
+"""`RunWatch`: one run under a guard."""
+
+from __future__ import annotations
+
+from detailed_balance.analyzers.guard.scores import RunScore
+from detailed_balance.analyzers.repetition.habits import RunHabits
+
+__all__ = ["RunWatch"]
+
+
+class RunWatch:
+    """One run under a guard: its risk so far, and whether and where it is to be stopped.
+
+    Attributes
+    ----------
+    threshold : float or None
+        The risk that it may have; None where nothing stops it.
+    steps : int
+        The moves so far.
+    risk : float or None
+        The risk after the last of them; None before the first.
+    stopped_at : int or None
+        The step at which the risk exceeded the threshold for the first time.
+    """
+
+    def __init__(self, score: RunScore, threshold: float | None, promise: str | None) -> None:
+        self.threshold = threshold
+        self.steps = 0
+        self.risk: float | None = None
+        self.stopped_at: int | None = None
+        self._state = score.start()
+        self._promise = promise
+        self._habits = RunHabits()
+        self._sentence = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the risk has exceeded the threshold at any step."""
+        return self.stopped_at is not None
+
+    @property
+    def habit(self) -> str:
+        """What it does over and over, as a part of a sentence."""
+        return self._habits.describe()
+
+    def update(self, source: str, target: str | None) -> float:
+        """Take one move, and return the risk of the run so far."""
+        self._habits.update(source, target)
+        self.steps += 1
+        self.risk = float(self._state.update(source, target))
+        if not self.stopped and self.threshold is not None and self.risk > self.threshold:
+            self.stopped_at = self.steps
+            self._sentence = self._describe("stopped")
+        return self.risk
+
+    def describe(self) -> str:
+        """Say in one sentence how it stands, or why and where it was stopped."""
+        return self._sentence or self._describe("not stopped")
+
+    def _describe(self, verdict: str) -> str:
+        side = "above" if verdict == "stopped" else "not above"
+        if self.risk is None:
+            risk = "nothing seen yet"
+        elif self.threshold is None:
+            risk = f"risk {self.risk:.3g}, and no threshold"
+        else:
+            risk = f"risk {self.risk:.3g} {side} the threshold {self.threshold:.3g}"
+        return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.habit}"
+
+    def _rule(self) -> str:
+        """Return the reason that the score gives, and that a declared threshold is no promise."""
+        reason = getattr(self._state, "reason", None)
+        text = f" ({reason()})" if reason is not None and self.risk is not None else ""
+        declared = self.threshold is not None and self._promise is None
+        return f"{text} by a rule, without a promise" if declared else text

@@ -1,0 +1,1 @@
+"""What the chain does in the long run: stationary law, flux, entropy production, order, traps, basins."""

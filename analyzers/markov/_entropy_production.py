@@ -1,0 +1,324 @@
+"""`entropy_production`: how far a chain is from running as well backward as forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from detailed_balance.analyzers._lookup import lookup
+from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.balance.besag_clifford import Done
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
+from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EntropyProduction", "entropy_production"]
+
+FEWEST_RUNS = 10
+"""With fewer runs their spread says too little about that of the next ones."""
+
+AT_ONCE = 4_000_000
+"""How many kernel entries of replicates are held in memory at a time."""
+
+Batch: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]"
+"""Forward (b, m), backward (b, m) and staying (b, n) moves of b replicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntropyProduction:
+    """The entropy production of a chain, in nats per step.
+
+    Parameters
+    ----------
+    value : float
+        The sum of net flux x log ratio of the flows; 0 under detailed balance, inf for a known
+        kernel with a one-way pair.
+    two_way : float
+        The part of `value` from pairs walked both ways.
+    corrected : float
+        `value` less its bias, not below 0.
+    bias : float
+        What chance alone adds, as found by the bootstrap.
+    interval : (float, float)
+        Where the true value lies with probability `confidence`; NaN where it was not to be had.
+    confidence : float
+        Of the interval.
+    pairs, one_way_pairs : int
+        The linked pairs, and how many were walked one way only: each of these entered with half
+        a move added both ways; see `lower_bound`.
+    untested_states : tuple of str
+        States that lie on no directed loop.
+    method : {"exact", "runs", "rows"}
+        A known kernel; a bootstrap of whole runs; a bootstrap of each state's moves.
+    runs : int
+        The runs given; 0 for counts.
+    replicates, seed : int
+        Of the bootstrap.
+    """
+
+    value: float
+    two_way: float
+    corrected: float
+    bias: float
+    interval: tuple[float, float]
+    confidence: float
+    pairs: int
+    one_way_pairs: int
+    untested_states: tuple[str, ...]
+    method: str
+    runs: int
+    replicates: int
+    seed: int
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether some pair was walked one way only, so that the truth may lie far above.
+
+        A way back that was never seen enters as half a move; were it impossible, the entropy
+        production would be infinite.
+        """
+        return self.one_way_pairs > 0 and self.method != "exact"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        return dict(plain({**plain(self), "lower_bound": self.lower_bound}))
+
+    def describe(self) -> str:
+        """Say in one sentence what was found."""
+        if self.method == "exact":
+            return f"entropy production {self.value:.4g} nats per step (known kernel)"
+        low, high = self.interval
+        text = (
+            f"entropy production {self.corrected:.3g} nats per step ({low:.3g} to {high:.3g}, "
+            f"{self.confidence:.0%}; {self.value:.3g} before the bias of {self.bias:.2g})"
+        )
+        if not self.lower_bound:
+            return text
+        return (
+            f"{text}; a lower bound, since {self.one_way_pairs} of {self.pairs} pairs were walked "
+            "one way only"
+        )
+
+
+def entropy_production(
+    source: Source | Sequence[Trajectory],
+    *,
+    confidence: float = 0.95,
+    replicates: int = 500,
+    seed: int = 0,
+    progress: Done | None = None,
+) -> EntropyProduction:
+    """Estimate the entropy production per step: sum of J log(flow there / flow back).
+
+    It is the rate at which a record of the moves tells its own direction: after 1 / value steps
+    the odds that it runs forward rather than backward have grown by a factor e.
+
+    Parameters
+    ----------
+    source : sequence of Trajectory, TransitionCounts, Kernel or (n, n) array of float
+        Of runs and counts, the strongly connected parts; of a kernel, which is taken as known,
+        its only closed class. START and END never enter. A step is a move that was made:
+        self-loops count, escapes do not.
+    confidence : float
+        Of the interval.
+    replicates : int
+        Of the bootstrap: of whole runs where runs are given, which holds whatever the
+        dependence inside them; else of each state's moves as independent draws, which takes the
+        runs for a first-order chain.
+    seed : int
+        Equal seeds give equal intervals.
+    progress : callable
+        Called with the replicates done and the replicates in all.
+
+    Returns
+    -------
+    EntropyProduction
+        The value, its bias and its interval.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no state leads back to itself by way of another; or where fewer than 10 runs are
+        given: then `partial` is the result without interval.
+    InvalidInputError
+        Where a setting has a value that is not allowed.
+
+    Notes
+    -----
+    Chance makes flows unequal, so the plain value is too large: by about 2 (E - n + c) / N near
+    detailed balance, for E pairs, n states, c components and N moves. The bootstrap finds the
+    bias of the data as they are; it cannot find what hides in pairs never walked.
+
+    References
+    ----------
+    Schnakenberg, Rev. Mod. Phys. 48, 571 (1976); Efron and Tibshirani, An Introduction to the
+    Bootstrap (1993), chapters 10 and 13.
+
+    Examples
+    --------
+    >>> ring = [[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]]
+    >>> round(entropy_production(ring).value, 4)  # (0.9 - 0.1) log(0.9 / 0.1)
+    1.7578
+    """
+    _check_settings(confidence, replicates)
+    runs = _as_runs(source)
+    counts = _count(runs) if runs else cast("Source", source)
+    moves = pair_moves(counts)
+    exact = not isinstance(counts, TransitionCounts)
+    value, two_way = _values(moves, moves.alone() if exact else _filled(*moves.alone()))
+    nan = float("nan")
+    result = EntropyProduction(
+        float(value[0]),
+        float(two_way[0]),
+        float(value[0]) if exact else nan,
+        0.0 if exact else nan,
+        (float(value[0]), float(value[0])) if exact else (nan, nan),
+        confidence,
+        len(moves.pairs),
+        int(np.count_nonzero(moves.one_way)),
+        moves.left_out,
+        "exact" if exact else "runs" if runs else "rows",
+        len(runs),
+        0 if exact else replicates,
+        seed,
+    )
+    if exact:
+        return result
+    if 0 < len(runs) < FEWEST_RUNS:
+        raise InsufficientDataError(
+            f"{len(runs)} runs are too few for an interval; {FEWEST_RUNS} are needed. Give their "
+            "counts instead to take each state's moves as independent draws",
+            replace(result, replicates=0),
+        )
+    rng = np.random.default_rng(seed)
+    draw = _draw_runs(moves, runs, rng) if runs else _draw_rows(moves, rng)
+    return _with_interval(result, _replicate(moves, draw, replicates, progress))
+
+
+def _check_settings(confidence: float, replicates: int) -> None:
+    if not 0 < confidence < 1:
+        raise InvalidInputError(f"confidence={confidence!r}; it lies between 0 and 1")
+    if replicates < 20:
+        raise InvalidInputError(f"replicates={replicates!r}; 20 are the fewest with an interval")
+
+
+def _as_runs(source: Any) -> tuple[Trajectory, ...]:
+    if isinstance(source, Sequence) and source and isinstance(source[0], Trajectory):
+        return tuple(source)
+    return ()
+
+
+def _inner_moves(runs: Sequence[Trajectory]) -> list[tuple[int, str, str]]:
+    """Return (run, source, target) of the moves that reached a state from a state."""
+    return [
+        (i, source, target)
+        for i, run in enumerate(runs)
+        for source, target in run.moves
+        if target is not None and BOUNDARIES.isdisjoint((source, target))
+    ]
+
+
+def _count(runs: Sequence[Trajectory]) -> TransitionCounts:
+    return TransitionCounts.from_edges(
+        (source, target, 1) for _, source, target in _inner_moves(runs)
+    )
+
+
+def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the (b,) entropy productions, and the parts of the pairs walked both ways."""
+    produced = dissipation(*steady_flows(moves, *batch))
+    return produced.sum(axis=1), produced[:, ~moves.one_way].sum(axis=1)
+
+
+def _filled(
+    forward: NDArray[np.float64], backward: NDArray[np.float64], stays: NDArray[np.float64]
+) -> Batch:
+    """Add half a move each way to pairs not walked both ways, which keeps all states linked."""
+    half = np.where(np.minimum(forward, backward) == 0, 0.5, 0.0)
+    return forward + half, backward + half, stays
+
+
+def _replicate(
+    moves: PairMoves, draw: Callable[[int], Batch], replicates: int, progress: Done | None
+) -> NDArray[np.float64]:
+    """(b,) array: the entropy production of each replicate."""
+    size = len(moves.states) ** 2 if len(moves.states) <= DENSE_LIMIT else 2 * len(moves.pairs)
+    at_once = max(1, min(replicates, AT_ONCE // size))
+    values: list[NDArray[np.float64]] = []
+    for done in range(0, replicates, at_once):
+        batch = draw(min(at_once, replicates - done))
+        values.append(_values(moves, _filled(*batch))[0])
+        if progress is not None:
+            progress(min(done + at_once, replicates), replicates)
+    return np.concatenate(values)
+
+
+def _draw_runs(
+    moves: PairMoves, runs: Sequence[Trajectory], rng: np.random.Generator
+) -> Callable[[int], Batch]:
+    """Draw whole runs with replacement: each replicate weighs the runs anew."""
+    pairs, n = moves.pairs, len(moves.states)
+    place = {state: i for i, state in enumerate(moves.states)}
+    inner = [m for m in _inner_moves(runs) if m[1] in place and m[2] in place]
+    run = np.array([i for i, _, _ in inner])
+    source = np.array([place[source] for _, source, _ in inner])
+    target = np.array([place[target] for _, _, target in inner])
+    # One column for each pair each way, and one for each state's self-loops.
+    m = len(pairs)
+    number = csr_array((np.arange(1, m + 1), (pairs.first, pairs.second)), shape=(n, n))
+    up, down = lookup(number, source, target), lookup(number, target, source)
+    column = np.where(up > 0, up - 1, np.where(down > 0, m + down - 1, 2 * m + source))
+    kept = (up > 0) | (down > 0) | (source == target)
+    table = csr_array(
+        (np.ones(kept.sum()), (run[kept], column[kept])), shape=(len(runs), 2 * m + n)
+    )
+
+    def draw(size: int) -> Batch:
+        weights = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size)
+        forward, backward, stays = np.split(weights @ table, [m, 2 * m], axis=1)
+        return forward, backward, stays
+
+    return draw
+
+
+def _draw_rows(moves: PairMoves, rng: np.random.Generator) -> Callable[[int], Batch]:
+    """Draw the moves of each state anew, as many as it made."""
+    pairs, m = moves.pairs, len(moves.pairs)
+    forward, backward, stays = (part[0] for part in _filled(*moves.alone()))
+    weights = np.concatenate([forward, backward, stays])
+    owner = np.concatenate([pairs.first, pairs.second, np.arange(len(stays))])
+    order = np.argsort(owner, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(owner[order])) + 1)
+    made = np.bincount(owner, np.concatenate([moves.forward, moves.backward, moves.stays]))
+
+    def draw(size: int) -> Batch:
+        drawn = np.zeros((size, len(weights)))
+        for state, row in enumerate(rows):
+            chances = weights[row] / weights[row].sum()
+            drawn[:, row] = rng.multinomial(int(made[state]), chances, size)
+        parts = np.split(drawn, [m, 2 * m], axis=1)
+        return parts[0], parts[1], parts[2]
+
+    return draw
+
+
+def _with_interval(result: EntropyProduction, drawn: NDArray[np.float64]) -> EntropyProduction:
+    """Take out the bias: the data have it once, and the replicates twice."""
+    bias = float(drawn.mean()) - result.value
+    tail = (1 - result.confidence) / 2
+    low, high = np.maximum(0.0, np.quantile(drawn, [tail, 1 - tail]) - 2 * bias)
+    return replace(
+        result,
+        bias=bias,
+        corrected=max(0.0, result.value - bias),
+        interval=(float(low), float(high)),
+    )

@@ -1,0 +1,235 @@
+"""`markov_order_test`: whether the next move depends on more than the state an agent is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import xlogy
+from scipy.stats import false_discovery_control
+
+from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.markov._euler_shuffle import Reshuffle
+from detailed_balance.analyzers.runs.arrays import Paths, Steps
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+__all__ = ["MarkovOrderTest", "markov_order_test", "order_test"]
+
+MOVES_AT_ONCE = 1_000_000
+"""How many reshuffled moves are held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkovOrderTest:
+    """Order 1 against order 2, for the whole chain and for each state.
+
+    Parameters
+    ----------
+    statistic : float
+        Likelihood ratio 2 log(L2 / L1), in nats: 0 where the state before tells nothing.
+    degrees_of_freedom : int
+        Of the statistic. Where counts are sparse its law is not chi-square, so that the p-value
+        does not use them.
+    pvalue : float
+        Share of reshuffled sets of runs with a statistic as large.
+    gain : float
+        What the state before tells of the next move, in nats for each move, less what it seems
+        to tell in reshuffled runs. The size of the effect: a small p-value may go with a small
+        gain.
+    moves : int
+        Moves with a known state before them.
+    states : tuple of str, length m
+        The states that could be tested: entered and left in two ways or more.
+    state_moves : (m,) array of int
+        The moves from each.
+    state_gain, state_pvalue, state_adjusted : (m,) arrays of float
+        The same for each state; `state_adjusted` controls the false discovery rate.
+    replicates, seed : int
+        Of the shuffles.
+    alpha : float
+        The level of the verdict.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    pvalue: float
+    gain: float
+    moves: int
+    states: tuple[str, ...]
+    state_moves: NDArray[np.int64]
+    state_gain: NDArray[np.float64]
+    state_pvalue: NDArray[np.float64]
+    state_adjusted: NDArray[np.float64]
+    replicates: int
+    seed: int
+    alpha: float
+
+    @property
+    def rejected(self) -> bool:
+        """Whether order 1 is rejected; False is no proof that it holds."""
+        return self.pvalue <= self.alpha
+
+    def describe(self) -> str:
+        """Say in one sentence what was found."""
+        numbers = f"{self.gain:.3f} nats per move over {self.moves:,} moves, p = {self.pvalue:.3g}"
+        if not self.rejected:
+            return f"nothing speaks against a chain of order 1 ({numbers})"
+        return f"the next move depends on the state before this one as well ({numbers})"
+
+    def to_table(self) -> Table:
+        """Return the columns state, moves, gain, pvalue, adjusted; largest gain first."""
+        place = np.argsort(-self.state_gain, kind="stable")
+        return {
+            "state": [self.states[i] for i in place],
+            "moves": self.state_moves[place].tolist(),
+            "gain": self.state_gain[place].tolist(),
+            "pvalue": self.state_pvalue[place].tolist(),
+            "adjusted": self.state_adjusted[place].tolist(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included."""
+        names = ("statistic", "degrees_of_freedom", "pvalue", "gain", "moves", "rejected")
+        settings = {"replicates": self.replicates, "seed": self.seed, "alpha": self.alpha}
+        result = {name: getattr(self, name) for name in names}
+        return dict(plain({**result, "states": self.to_table(), "settings": settings}))
+
+
+def markov_order_test(
+    runs: Iterable[Trajectory], *, replicates: int = 999, seed: int = 0, alpha: float = 0.05
+) -> MarkovOrderTest:
+    """Test a chain of order 1 against one of order 2.
+
+    Null hypothesis: given the state that an agent is in, its next move does not depend on the
+    state before. The likelihood ratio is compared with that of the same moves reshuffled among
+    the runs: all sets of runs that begin alike and make the same moves equally often are equally
+    likely under order 1, whatever the kernel. The test is exact, however sparse the counts are.
+
+    Parameters
+    ----------
+    runs : iterable of Trajectory
+        Only moves of one run that follow each other make a pair. START counts as a state before,
+        END as a next state, an escape as a move to where the run stands.
+    replicates : int
+        How often the runs are reshuffled; the smallest possible p-value is
+        1 / (replicates + 1).
+    seed : int
+        Of the shuffles.
+    alpha : float
+        The level of the verdict.
+
+    Returns
+    -------
+    MarkovOrderTest
+        Which also says which states do not tell enough.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no state was both entered and left in two ways.
+
+    Notes
+    -----
+    A mixture of runs of different kinds (tasks, models, prompts) is not of order 1 either, even
+    where each kind is. Where a run is open, the chance to stop is taken to depend on the state it
+    stopped in.
+
+    A parametric bootstrap from the estimated kernel is no substitute: with 12 runs on 6 states it
+    was seen to reject 72% of chains of order 1 at a level of 10%.
+
+    References
+    ----------
+    Anderson and Goodman, Annals of Mathematical Statistics 28 (1957) 89, for the likelihood
+    ratio; Besag and Mondal, Biometrics 69 (2013) 488, for exact tests of a Markov chain.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> moves = [("a", "x"), ("x", "a"), ("a", "y"), ("y", "a")] * 20
+    >>> result = markov_order_test([Trajectory(tuple(moves))], replicates=99)
+    >>> result.pvalue, result.states  # from a to x after y, and to y after x
+    (0.01, ('a',))
+    """
+    return order_test(Paths.from_runs(runs), replicates=replicates, seed=seed, alpha=alpha)
+
+
+def order_test(paths: Paths, *, replicates: int, seed: int, alpha: float) -> MarkovOrderTest:
+    """Test runs that are arrays already; as `markov_order_test`."""
+    if replicates < 19:
+        raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
+    n, width = len(paths.states), len(paths.states) + paths.n_ends
+    observed, freedom, moves = _likelihood_ratios(paths.steps, 0, 1, n, width)
+    tested = np.flatnonzero(freedom[0] > 0)
+    if not len(tested):
+        raise InsufficientDataError(
+            "no state was entered in two ways and left in two ways: nothing can be said about the "
+            "order of this chain. Record more runs"
+        )
+    simulated = _reshuffled(paths, replicates, seed)[:, tested]
+    found, moves = observed[0, tested], moves[0, tested]
+    each = (1 + (simulated >= found - 1e-9).sum(axis=0)) / (replicates + 1)
+    whole = (1 + (simulated.sum(axis=1) >= found.sum() - 1e-9).sum()) / (replicates + 1)
+    excess = found - simulated.mean(axis=0)
+    return MarkovOrderTest(
+        float(found.sum()),
+        int(freedom[0].sum()),
+        float(whole),
+        float(excess.sum() / 2 / moves.sum()),
+        int(moves.sum()),
+        tuple(paths.states[i] for i in tested),
+        moves,
+        excess / 2 / moves,
+        each,
+        np.asarray(false_discovery_control(each)),
+        replicates,
+        seed,
+        alpha,
+    )
+
+
+def _reshuffled(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]:
+    """(replicates, n) array: the likelihood ratio of each state in reshuffled runs."""
+    rng, n = np.random.default_rng(seed), len(paths.states)
+    shuffle, width = Reshuffle(paths), n + paths.n_ends
+    batch = max(1, MOVES_AT_ONCE // len(paths.steps.here))
+    found = []
+    for begin in range(0, replicates, batch):
+        copies = min(batch, replicates - begin)
+        steps = shuffle.draw(copies, rng)
+        found.append(_likelihood_ratios(steps, steps.run, copies, n, width)[0])
+    return np.concatenate(found)
+
+
+def _likelihood_ratios(
+    steps: Steps, replicate: NDArray[Any] | int, copies: int, n: int, width: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return likelihood ratios, degrees of freedom and moves, (copies, n) arrays each."""
+    known = steps.before >= 0
+    owner = (np.broadcast_to(replicate, known.shape) * n + steps.here)[known]
+    before, after = steps.before[known], steps.after[known]
+    size = copies * n
+    moves = np.bincount(owner, minlength=size)
+    both, _ = _sum_logs((owner * n + before) * width + after, n * width, size)
+    entered, ways_in = _sum_logs(owner * n + before, n, size)
+    left, ways_out = _sum_logs(owner * width + after, width, size)
+    ratio = 2 * (both - entered - left + xlogy(moves, moves))
+    freedom = np.maximum(ways_in - 1, 0) * np.maximum(ways_out - 1, 0)
+    shape = (copies, n)
+    return ratio.reshape(shape), freedom.reshape(shape), moves.reshape(shape)
+
+
+def _sum_logs(
+    keys: NDArray[Any], radix: int, size: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(size,) arrays: the sum of N log N over the keys of each owner, and how many they are."""
+    distinct, count = np.unique(keys, return_counts=True)
+    owner = distinct // radix
+    total = np.bincount(owner, xlogy(count, count), size).astype(np.float64)
+    return total, np.bincount(owner, minlength=size)

@@ -1,0 +1,1 @@
+"""The potential of least action: its value, its errors, and what explains it."""

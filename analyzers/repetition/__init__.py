@@ -1,0 +1,1 @@
+"""What one run repeats, and from when on."""

@@ -1,0 +1,1 @@
+"""Runs of agents: the one form in which they are held."""

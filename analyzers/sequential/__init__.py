@@ -1,0 +1,1 @@
+"""Tests that are valid at every look: martingales on runs as they come."""

@@ -1,0 +1,1 @@
+"""Events of LangChain and LangGraph become transitions of runs."""

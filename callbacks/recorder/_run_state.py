@@ -1,0 +1,144 @@
+"""What is known of one run while it is going on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks.recorder.trajectory_builder import Move, Path, Stop, join_names
+from detailed_balance.callbacks.transition import Context
+
+__all__ = [
+    "UNKNOWN",
+    "Call",
+    "Chain",
+    "ModelCall",
+    "Record",
+    "Root",
+    "Run",
+    "StepRun",
+    "name_base",
+    "name_graph",
+    "name_trajectory",
+]
+
+Record: TypeAlias = Move | Stop
+"""What becomes certain when a run starts or ends."""
+
+
+Chain: TypeAlias = tuple[str | None, bool]
+"""The name of a run that may be a graph, and whether it goes on from a checkpoint."""
+
+UNKNOWN: Chain = (None, False)
+"""A run of which nothing is known."""
+
+
+class Call(NamedTuple):
+    """What is known of a tool or a model that starts."""
+
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    tags: Sequence[str] | None = None
+    model: str | None = None
+    prompt: str | None = None
+    """A hash of its system message."""
+
+
+@dataclass(slots=True)
+class Root:
+    """A run without a parent, and all that is to be forgotten when it ends."""
+
+    id: int
+    whole: bool = True
+    """Whether nothing is above it; else nothing was seen of what is."""
+    resumes: bool = False
+    """Whether it goes on from a checkpoint."""
+    open: set[int] = field(default_factory=set)
+    """Its runs that have not ended."""
+    chains: dict[int, Chain] = field(default_factory=dict)
+    """Those of them that may be graphs."""
+    paths: dict[int, Path] = field(default_factory=dict)
+    """Its open paths, by the run of their graph."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that owns what runs inside it: a root, a node, a tool or a model."""
+
+    id: int
+    root: Root
+    template: str | None = field(default=None, kw_only=True)
+    """A hash of the prompt template that was filled in last inside it."""
+
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
+        """Return the moves that its end makes certain."""
+        return ()
+
+
+@dataclass(slots=True)
+class StepRun(Run):
+    """A run that is a step of a path, and what has run inside it: the node of a graph.
+
+    So are the task of a functional workflow, and a tool or a model where there is no graph.
+    """
+
+    metadata: Mapping[str, Any]
+    path: Path
+    task: str
+    name: str
+    tools: list[str] = field(default_factory=list)
+    called_model: bool = False
+    has_steps: bool = False
+    """Whether steps of the same path ran inside it, which speak for it."""
+    is_node: bool = True
+
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
+        """Hand the state keys of the node to its path."""
+        if self.has_steps and outcome is not Outcome.INTERRUPTED:
+            return ()
+        return self.path.end_task(self.task, outcome, names)
+
+
+@dataclass(slots=True)
+class ModelCall(Run):
+    """A model call that is a transition by itself."""
+
+    trajectory: str
+    source: str
+    place: int | None
+    """The superstep of its graph."""
+    context: Context
+
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
+        """Return the transition; failed, or without a state key, it is an escape."""
+        if outcome not in (Outcome.ENDED, Outcome.FAILED):
+            return ()
+        target = join_names(names) or None
+        return (Move(self.trajectory, self.source, target, self.place, self.context),)
+
+
+def name_base(metadata: Mapping[str, Any], run_id: int) -> str:
+    """Name what a trajectory belongs to: its thread, or else the run of its graph.
+
+    Examples
+    --------
+    >>> name_base({"thread_id": "T"}, 1), name_base({}, 1)
+    ('T', '00000000-0000-0000-0000-000000000001')
+    """
+    thread = metadata.get("thread_id")
+    return str(UUID(int=run_id)) if thread in (None, "") else str(thread)
+
+
+def name_trajectory(base: str, metadata: Mapping[str, Any]) -> str:
+    """Name a trajectory; a subgraph adds its place to what it belongs to."""
+    places = metadata.get("langgraph_checkpoint_ns", "").rpartition("|")[0]
+    return f"{base}/{places}" if places else base
+
+
+def name_graph(chains: Mapping[int, Chain], graph_id: int) -> str | None:
+    """Return the name of a graph; the names that LangChain gives by itself say nothing."""
+    name, _ = chains.get(graph_id, UNKNOWN)
+    return None if not name or name == "LangGraph" or name.startswith("Runnable") else name

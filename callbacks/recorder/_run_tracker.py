@@ -1,0 +1,329 @@
+"""The book of all runs that are going on: which belongs to which node, path and root."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks._forks import renew_after_fork
+from detailed_balance.callbacks.recorder._labels import Labels
+from detailed_balance.callbacks.recorder._run_state import (
+    UNKNOWN,
+    Call,
+    Chain,
+    ModelCall,
+    Record,
+    Root,
+    Run,
+    StepRun,
+    name_base,
+    name_graph,
+    name_trajectory,
+)
+from detailed_balance.callbacks.recorder.trajectory_builder import Path, Stop
+
+__all__ = ["Runs"]
+
+_NO_CALL, _NO_LABELS = Call(), Labels((), ())
+
+
+class Runs:
+    """Follow runs from start to end, and return the moves that become certain; thread-safe.
+
+    Runs are told apart by their id, so an event that comes twice counts once; the id is the
+    integer of a UUID, which is six times as fast a key. A run that is no root, node, tool or model
+    (a router, a chain, the run of a subgraph) is part of its owner.
+
+    Parameters
+    ----------
+    labels : Labels
+        Makes the contexts of the trajectories.
+    plain : bool
+        Whether tools and models that run in no graph are steps of a path.
+    on_evict : callable
+        Called when a root is taken for abandoned because there are too many.
+    max_roots : int
+        Roots followed at the same time; beyond it the oldest is taken for abandoned.
+    max_stopped : int
+        Paths kept for their resumption; beyond it the oldest is forgotten.
+    """
+
+    def __init__(
+        self,
+        labels: Labels = _NO_LABELS,
+        *,
+        plain: bool = True,
+        on_evict: Callable[[], None] = lambda: None,
+        max_roots: int = 10_000,
+        max_stopped: int = 10_000,
+    ) -> None:
+        self._after_fork()
+        renew_after_fork(self)
+        self._labels = labels
+        self._plain = plain
+        self._on_evict = on_evict
+        self._owners: dict[int, Run] = {}
+        self._roots: OrderedDict[int, Root] = OrderedDict()
+        self._stopped: OrderedDict[str, Path] = OrderedDict()
+        self._evicted: list[Record] = []
+        self._max_roots = max_roots
+        self._max_stopped = max_stopped
+
+    def _after_fork(self) -> None:
+        # Re-entrant: the garbage collector may close an abandoned stream, whose last events then
+        # come in the midst of one of these methods, on the same thread.
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        """Return the number of runs that are going on."""
+        return len(self._owners)
+
+    def get(self, run_id: int) -> Run | None:
+        """Return the open root, node, tool or model that has this id."""
+        owner = self._owners.get(run_id)
+        return owner if owner is not None and owner.id == run_id else None
+
+    def start(self, run_id: int, parent_id: int | None, chain: Chain = UNKNOWN) -> Sequence[Record]:
+        """Start a run that matters only for what runs inside it."""
+        with self._lock:
+            if owner := self._owner_of_new(run_id, parent_id):
+                root = owner.root
+                self._add(run_id, owner)
+                root.chains[run_id] = chain
+                if root.id == run_id:
+                    _, root.resumes = chain
+            return self._take_evicted() if self._evicted else ()
+
+    def start_node(
+        self,
+        run_id: int,
+        graph_id: int,
+        metadata: Mapping[str, Any],
+        tags: Sequence[str] | None = None,
+    ) -> Sequence[Record]:
+        """Start a node of the graph whose run is `graph_id`."""
+        with self._lock:
+            owners = self._owners
+            owner = owners.get(graph_id)
+            if owner is None or run_id in owners:
+                return ()  # the root was forgotten, or the event has come before
+            root = owner.root
+            path = root.paths.get(graph_id) or self._open_path(owner, graph_id, metadata, tags)
+            task, name = metadata["langgraph_checkpoint_ns"], metadata["langgraph_node"]
+            owners[run_id] = StepRun(run_id, root, metadata, path, task, name)
+            root.open.add(run_id)
+            return path.start_task(task, metadata["langgraph_step"])
+
+    def start_task(
+        self, run_id: int, parent_id: int, metadata: Mapping[str, Any]
+    ) -> Sequence[Record] | None:
+        """Start a task of a functional workflow; None where the run is only a part of one."""
+        with self._lock:
+            above, task = self._owners.get(parent_id), metadata["langgraph_checkpoint_ns"]
+            if not isinstance(above, StepRun) or above.task == task:
+                return None
+            if run_id in self._owners:
+                return ()
+            above.has_steps = True
+            name, path = metadata["langgraph_node"], above.path
+            self._add(run_id, StepRun(run_id, above.root, metadata, path, task, name))
+            return path.start_next(task, container=above.task)
+
+    def start_tool(
+        self, run_id: int, parent_id: int | None, name: str, call: Call = _NO_CALL
+    ) -> Sequence[Record]:
+        """Start a tool; what runs inside it belongs to the tool and not to the node."""
+        with self._lock:
+            owner = self._owner_of_new(run_id, parent_id)
+            if owner is None:
+                return ()
+            if owner.id == owner.root.id and (step := self._plain_step(owner, run_id, name, call)):
+                step.tools.append(name)
+                return (*self._take_evicted(), *step.path.start_next(step.task))
+            self._add(run_id, Run(run_id, owner.root))
+            if isinstance(owner, StepRun) and owner.is_node:
+                owner.tools.append(name)
+            return self._take_evicted() if self._evicted else ()
+
+    def start_model(
+        self, run_id: int, parent_id: int | None, call: Call = _NO_CALL
+    ) -> Sequence[Record]:
+        """Start a model call that is no transition by itself."""
+        with self._lock:
+            owner = self._owner_of_new(run_id, parent_id)
+            if owner is None:
+                return ()
+            if owner.id == owner.root.id and (
+                step := self._plain_step(owner, run_id, "model", call)
+            ):
+                step.called_model = True
+                self._label_model(step, call)
+                return (*self._take_evicted(), *step.path.start_next(step.task))
+            self._add(run_id, Run(run_id, owner.root))
+            if isinstance(owner, StepRun) and owner.is_node:
+                owner.called_model = True
+                self._label_model(owner, call)
+            return self._take_evicted() if self._evicted else ()
+
+    def start_call(
+        self, run_id: int, parent_id: int | None, source: str, call: Call = _NO_CALL
+    ) -> Sequence[Record]:
+        """Start a model call that is a transition from the state `source`."""
+        with self._lock:
+            owner = self._owner_of_new(run_id, parent_id)
+            if owner is None:
+                return ()
+            metadata, root = call.metadata, owner.root
+            trajectory = name_trajectory(name_base(metadata, root.id), metadata)
+            context = self._labels.of_graph(metadata, call.tags, name_graph(root.chains, root.id))
+            context = self._labels.add(context, "model", call.model)
+            context = self._labels.add(context, "prompt", owner.template or call.prompt)
+            place = metadata.get("langgraph_step")
+            self._add(run_id, ModelCall(run_id, root, trajectory, source, place, context))
+            return self._take_evicted() if self._evicted else ()
+
+    def see_template(self, parent_id: int, template: str) -> None:
+        """Note that a prompt template was filled in."""
+        with self._lock:
+            if owner := self._owners.get(parent_id):
+                owner.template = template
+
+    def interrupt(self, graph_id: int) -> None:
+        """Note that a graph stops between two supersteps and may be resumed."""
+        with self._lock:
+            owner = self._owners.get(graph_id)
+            if owner and graph_id in owner.root.paths:
+                owner.root.paths[graph_id].interrupted = True
+
+    def end(
+        self,
+        run_id: int,
+        outcome: Outcome,
+        names: tuple[str, ...] = (),
+        error: str | None = None,
+    ) -> Sequence[Record]:
+        """End a run; `names` are the state keys of a node that finished or a model's reply."""
+        with self._lock:
+            owner = self._owners.pop(run_id, None)
+            if owner is None:
+                return ()
+            root = owner.root
+            root.open.discard(run_id)
+            records: Sequence[Record] = ()
+            if owner.id == run_id:
+                records = owner.end(outcome, names)
+            else:
+                root.chains.pop(run_id, None)
+            if path := root.paths.pop(run_id, None):
+                records = (*records, *self._end_path(path, outcome, error))
+            if root.id == run_id:
+                records = (*records, *self._forget(root))
+            return records
+
+    def _owner_of_new(self, run_id: int, parent_id: int | None) -> Run | None:
+        """Return the owner of what runs in the parent; None where the run is known already.
+
+        A run whose parent is unknown is a root: nothing was seen of what is above it.
+        """
+        if run_id in self._owners:
+            return None
+        owner = self._owners.get(parent_id) if parent_id else None
+        return owner or self._open_root(run_id, whole=parent_id is None)
+
+    def _open_root(self, run_id: int, *, whole: bool) -> Run:
+        if len(self._roots) >= self._max_roots:
+            self._evicted += self._forget(next(iter(self._roots.values())))
+            self._on_evict()
+        root = self._roots[run_id] = Root(run_id, whole)
+        return Run(run_id, root)
+
+    def _take_evicted(self) -> Sequence[Record]:
+        if not self._evicted:
+            return ()
+        evicted, self._evicted = self._evicted, []
+        return evicted
+
+    def _add(self, run_id: int, owner: Run) -> None:
+        self._owners[run_id] = owner
+        owner.root.open.add(run_id)
+
+    def _forget(self, root: Root) -> list[Record]:
+        """Forget a root, and what of it has not ended."""
+        self._roots.pop(root.id, None)
+        for run_id in root.open:
+            self._owners.pop(run_id, None)
+        paths, root.paths = root.paths, {}
+        return [
+            record
+            for path in paths.values()
+            for record in self._end_path(path, Outcome.ABANDONED, None)
+        ]
+
+    def _plain_step(self, owner: Run, run_id: int, name: str, call: Call) -> StepRun | None:
+        """Return a tool or a model as a step of a path, where it runs in no graph."""
+        root, metadata = owner.root, call.metadata
+        if not (self._plain and root.whole and type(owner) is Run):
+            return None
+        if "langgraph_step" in metadata:  # what a conditional entry calls, to choose
+            return None
+        path = root.paths.get(root.id) or self._open_path(owner, root.id, metadata, call.tags)
+        task = str(run_id)
+        step = StepRun(run_id, root, metadata, path, task, name, is_node=False)
+        step.template = owner.template
+        self._add(run_id, step)
+        return step
+
+    def _label_model(self, step: StepRun, call: Call) -> None:
+        """Label the path by the model that it called last, and its prompt."""
+        context = self._labels.add(step.path.context, "model", call.model)
+        step.path.context = self._labels.add(context, "prompt", step.template or call.prompt)
+
+    def _open_path(
+        self,
+        owner: Run,
+        graph_id: int,
+        metadata: Mapping[str, Any],
+        tags: Sequence[str] | None,
+    ) -> Path:
+        """Return a new path for a graph run, or the one that it goes on with."""
+        root, above = owner.root, owner if isinstance(owner, StepRun) else None
+        path = self._new_path(above, graph_id, metadata)
+        kept = self._stopped.pop(path.trajectory, None)
+        superstep = metadata.get("langgraph_step")
+        resumes = root.resumes or root.chains.get(graph_id, UNKNOWN)[1]
+        if kept and superstep is not None and (above or resumes) and kept.expects(superstep):
+            path = kept
+            path.interrupted = False
+        else:
+            # Only the first superstep is known to come from START: a later one goes on from a
+            # checkpoint, or follows a cached node, which tells nothing.
+            if (superstep or 0) > 1 and (resumes or not (path.resumable or above)):
+                path.source = None
+            path.context = self._labels.of_graph(metadata, tags, name_graph(root.chains, graph_id))
+        root.paths[graph_id] = path
+        return path
+
+    def _new_path(self, above: StepRun | None, graph_id: int, metadata: Mapping[str, Any]) -> Path:
+        inside = above is not None and "|" in metadata.get("langgraph_checkpoint_ns", "")
+        base = above.path.base if above and inside else name_base(metadata, graph_id)
+        trajectory = name_trajectory(base, metadata)
+        if above and trajectory == above.path.trajectory:  # a graph with a thread of its own
+            trajectory = f"{trajectory}/{UUID(int=graph_id)}"
+        return Path(trajectory, base, resumable=metadata.get("thread_id") not in (None, ""))
+
+    def _end_path(self, path: Path, outcome: Outcome, error: str | None) -> Sequence[Record]:
+        if path.interrupted and outcome is Outcome.ENDED:
+            outcome = Outcome.INTERRUPTED
+        moves = path.finish() if outcome is Outcome.ENDED else path.stop()
+        if outcome is not Outcome.ENDED and path.resumable:
+            self._keep(path)
+        return (*moves, Stop(path.trajectory, outcome, error, path.context))
+
+    def _keep(self, path: Path) -> None:
+        self._stopped[path.trajectory] = path
+        if len(self._stopped) > self._max_stopped:
+            self._stopped.popitem(last=False)

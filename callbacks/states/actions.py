@@ -1,0 +1,105 @@
+"""The state functions that read what the agent did: its nodes and its tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detailed_balance.callbacks.states._combined import Combinable
+from detailed_balance.callbacks.states._tool_arguments import Arguments, check_arguments, name_call
+from detailed_balance.callbacks.states.base import NodeRun, asks_for_tools
+
+__all__ = ["ActionStates", "NodeStates", "ToolStates"]
+
+
+@dataclass(frozen=True, slots=True)
+class _ToolNames(Combinable):
+    """Names tools, with chosen arguments or without."""
+
+    arguments: Arguments = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", check_arguments(self.arguments))
+
+    def name_tool(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Name a tool that starts, with its chosen arguments."""
+        return name_call(name, arguments, self.arguments) if self.arguments else name
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStates(_ToolNames):
+    """What the agent did: the tools where tools ran, else the node.
+
+    A node that ran tools, and called no model, is its tools. A node that only asked for tools is
+    transparent, for the tools speak for it. Any other node is its name, so that planner, writer
+    and critic stay apart, and the plain answer of ``create_agent`` is ``model``.
+
+    Parameters
+    ----------
+    arguments : sequence of str, mapping, or "all"
+        The arguments that tell the calls of a tool apart, as for `ToolStates`.
+
+    Examples
+    --------
+    >>> ActionStates()(NodeRun("tools", 2, tools=("search",)))
+    ('search',)
+    >>> ActionStates()(NodeRun("planner", 1, called_model=True))
+    'planner'
+    """
+
+    def __call__(self, run: NodeRun) -> str | tuple[str, ...] | None:
+        """Name the state of `run`."""
+        if run.tools and not run.called_model:
+            return run.tools
+        return None if asks_for_tools(run.output) else run.name
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStates(Combinable):
+    """The node's name, whatever it did.
+
+    Examples
+    --------
+    >>> NodeStates()(NodeRun("tools", 2, tools=("search",)))
+    'tools'
+    """
+
+    def __call__(self, run: NodeRun) -> str:
+        """Name the state of `run`."""
+        return run.name
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStates(_ToolNames):
+    """The tools that ran; nodes without tools are transparent.
+
+    Parameters
+    ----------
+    arguments : sequence of str, mapping, or "all"
+        The arguments that tell the calls of a tool apart: names for every tool, or a mapping of
+        tools to names. Their values are written as `canonical_text` says, and cut to 60 characters
+        with a hash of the whole; an argument that the call does not have is left out. ``"all"``
+        takes every argument of every tool, and is dangerous: one free text, id or counter among
+        them, and no state comes twice.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `arguments` is none of these.
+
+    Examples
+    --------
+    >>> ToolStates()(NodeRun("tools", 2, tools=("search",)))
+    ('search',)
+    >>> ToolStates()(NodeRun("model", 3, called_model=True))
+    ()
+    >>> ToolStates(arguments=("city",)).name_tool("search", {"city": "Paris", "limit": 10})
+    'search(city=paris)'
+    >>> ToolStates(arguments={"read": ("path",)}).name_tool("search", {"city": "Paris"})
+    'search'
+    """
+
+    def __call__(self, run: NodeRun) -> tuple[str, ...]:
+        """Name the state of `run`."""
+        return run.tools

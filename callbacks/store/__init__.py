@@ -1,0 +1,1 @@
+"""Transitions and runs in a database: never waited for, never lost."""

@@ -1,0 +1,185 @@
+"""What is new in a store: each committed row once, however late it was committed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, false, not_, or_, select
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.store._orders import Order, Snapshot, order_of
+from detailed_balance.callbacks.store._queries import (
+    context_condition,
+    read_contexts,
+    select_endings,
+    select_moves,
+)
+from detailed_balance.callbacks.store._rows import ending_from_row, from_row
+from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS
+from detailed_balance.callbacks.transition import ContextLike, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Select, Table
+    from sqlalchemy.engine import Connection
+
+__all__ = ["Increment", "is_before", "mark", "read_increment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What a store holds beyond a cursor.
+
+    Parameters
+    ----------
+    transitions : tuple of Transition
+        In the order recorded, within each trajectory.
+    endings : tuple of Ending
+        How agent runs stopped; none comes in an earlier increment than a transition before it.
+    cursor : str
+        Where the next increment begins; ASCII.
+    more : bool
+        Whether there may be more already, as where the limit allowed no more.
+    """
+
+    transitions: tuple[Transition, ...]
+    endings: tuple[Ending, ...]
+    cursor: str
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """What was given: all that was there `before`; then, of what was there `within`, up to here."""
+
+    backend: str
+    before: Snapshot | None = None
+    within: Snapshot | None = None
+    moves: list[int] | None = None
+    endings: list[int] | None = None
+
+    def encode(self) -> str:
+        fields = (self.backend, self.before, self.within, self.moves, self.endings)
+        return json.dumps(fields, separators=(",", ":"))
+
+
+def mark(connection: Connection, version: int, behind: int = 0) -> str:
+    """Return the cursor behind all that can be read now, but for the last `behind` transitions."""
+    order, backend = order_of(connection, version), connection.dialect.name
+    now = order.snapshot(connection)
+    if not behind:
+        return _Cursor(backend, now).encode()
+    moves = _last(connection, order, TRANSITIONS, order.was_there(TRANSITIONS, now), behind)
+    if moves is None or version < 2:
+        return _Cursor(backend, None, now, moves).encode()
+    settled = and_(order.was_there(ENDINGS, now), order.is_settled(moves))
+    return _Cursor(backend, None, now, moves, _last(connection, order, ENDINGS, settled)).encode()
+
+
+def _last(
+    connection: Connection,
+    order: Order,
+    table: Table,
+    chosen: ColumnElement[bool],
+    behind: int = 0,
+) -> list[int] | None:
+    """Return the place of the last row chosen, or of one so many before it, if there is one."""
+    columns = order.place(table)
+    query = select(*columns).where(chosen).order_by(*(column.desc() for column in columns))
+    row = connection.execute(query.offset(behind).limit(1)).first()
+    return None if row is None else list(row)
+
+
+def is_before(connection: Connection, version: int, cursor: str) -> ColumnElement[bool]:
+    """Return the condition that a transition was given before the cursor."""
+    order, place = order_of(connection, version), _decode(connection, cursor)
+    given = false() if place.before is None else order.was_there(TRANSITIONS, place.before)
+    if place.within is None or place.moves is None:
+        return given
+    behind = not_(order.is_after(TRANSITIONS, place.moves))
+    return or_(given, and_(order.was_there(TRANSITIONS, place.within), behind))
+
+
+def read_increment(
+    connection: Connection, version: int, cursor: str | None, limit: int, context: ContextLike
+) -> Increment:
+    """Return what comes after the cursor; see `TransitionStore.read_new`."""
+    if limit < 1:
+        raise InvalidInputError(f"limit must be 1 or more; got {limit!r}")
+    order = order_of(connection, version)
+    place = _Cursor(connection.dialect.name) if cursor is None else _decode(connection, cursor)
+    now = order.snapshot(connection)
+    _check_age(place, now, cursor)
+    place = replace(place, within=place.within or now)
+    contexts = read_contexts(connection)  # after the snapshot, so that none of its is missing
+
+    chosen = [*_new(order, TRANSITIONS, place), *context_condition(TRANSITIONS, contexts, context)]
+    query = select_moves(order.place(TRANSITIONS), chosen).limit(limit)
+    moves, place = _fetch(connection, query, order, place, TRANSITIONS)
+    full = len(moves) == limit
+    endings: Sequence[Sequence[Any]] = ()
+    if version > 1:
+        chosen = [*_new(order, ENDINGS, place), *context_condition(ENDINGS, contexts, context)]
+        if full and place.moves is not None:
+            chosen.append(order.is_settled(place.moves))
+        query = select_endings(order.place(ENDINGS), chosen).limit(limit)
+        endings, place = _fetch(connection, query, order, place, ENDINGS)
+        full = full or len(endings) == limit
+    return Increment(
+        tuple(from_row(contexts, *row) for row in moves),
+        tuple(ending_from_row(contexts, *row) for row in endings),
+        (place if full else _Cursor(place.backend, place.within)).encode(),
+        full or place.within != now,  # something may have come since the first of these
+    )
+
+
+def _new(order: Order, table: Table, place: _Cursor) -> list[ColumnElement[bool]]:
+    """Return the conditions that a row is still to be given."""
+    chosen = []
+    if place.within is not None:
+        chosen.append(order.was_there(table, place.within))
+    if place.before is not None:
+        chosen.append(not_(order.was_there(table, place.before)))
+    given = place.moves if table is TRANSITIONS else place.endings
+    if given is not None:
+        chosen.append(order.is_after(table, given))
+    return chosen
+
+
+def _fetch(
+    connection: Connection, query: Select[Any], order: Order, place: _Cursor, table: Table
+) -> tuple[list[Sequence[Any]], _Cursor]:
+    """Return the rows without their places, and the cursor behind them."""
+    rows = connection.execute(query).all()
+    width = len(order.place(table))
+    if rows:
+        last = list(rows[-1][:width])
+        place = replace(place, moves=last) if table is TRANSITIONS else replace(place, endings=last)
+    return [row[width:] for row in rows], place
+
+
+def _decode(connection: Connection, cursor: str) -> _Cursor:
+    try:
+        place = _Cursor(*json.loads(cursor))
+        if place.backend == connection.dialect.name:
+            return place
+    except (TypeError, ValueError):
+        pass
+    raise InvalidInputError(
+        f"{cursor!r} is no cursor of {connection.engine.url!r}; give what mark() or read_new() of "
+        "it gave, or None for the beginning"
+    )
+
+
+def _check_age(place: _Cursor, now: Snapshot, cursor: str | None) -> None:
+    """Refuse a cursor of what this database has not come to yet: it was replaced since."""
+    for snapshot in (place.before, place.within):
+        if snapshot is not None and snapshot[0] > now[0]:
+            raise InvalidInputError(
+                f"the cursor {cursor!r} lies beyond all that is recorded: the store was made anew "
+                "since; begin with None"
+            )

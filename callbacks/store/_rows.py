@@ -1,0 +1,247 @@
+"""A `Transition` as a row of a table, whatever its texts hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.store._schema import (
+    CONTEXTS,
+    ENDINGS,
+    STATES,
+    TRAJECTORIES,
+    TRANSITIONS,
+)
+from detailed_balance.callbacks.transition import Context, Transition, make_context
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+__all__ = [
+    "Row",
+    "decode_context",
+    "decode_text",
+    "digest",
+    "encode_context",
+    "encode_text",
+    "ending_from_row",
+    "ending_to_row",
+    "from_row",
+    "names_of",
+    "to_row",
+]
+
+# No database keeps NUL or a lone surrogate in a text, so they become SUBSTITUTE (U+001A) and four
+# hexadecimal digits; so does SUBSTITUTE itself, which makes it reversible.
+_UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
+_STORED = re.compile("\x1a([0-9a-f]{4})")
+
+
+def encode_text(text: str) -> str:
+    r"""Return `text` as every database can keep it; ordinary text stays as it is.
+
+    Examples
+    --------
+    >>> encode_text("plan"), encode_text("nul \x00")
+    ('plan', 'nul \x1a0000')
+    >>> decode_text(encode_text("nul \x00")) == "nul \x00"
+    True
+    """
+    return _UNSTORABLE.sub(lambda found: f"\x1a{ord(found[0]):04x}", text)
+
+
+def decode_text(text: str) -> str:
+    """Return the text that `encode_text` was given."""
+    return _STORED.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+@lru_cache(maxsize=4096)
+def encode_context(context: Context) -> str:
+    """Return the labels as JSON, always the same for the same labels.
+
+    Examples
+    --------
+    >>> encode_context((("model", "gpt-4o"), ("version", "2")))
+    '{"model":"gpt-4o","version":"2"}'
+    """
+    labels = {encode_text(name): encode_text(value) for name, value in context}
+    return json.dumps(labels, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def decode_context(labels: str) -> Context:
+    """Return the context that `encode_context` was given."""
+    found = json.loads(labels).items()
+    return make_context({decode_text(name): decode_text(value) for name, value in found})
+
+
+def digest(text: str) -> int:
+    """Return the id of an encoded text, a signed 64-bit number."""
+    return _short_digest(text) if len(text) < 200 else _digest(text)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+
+
+_short_digest = lru_cache(maxsize=65_536)(_digest)
+
+
+class Row(NamedTuple):
+    """A transition or an ending as it is written: its names, which have own tables, and columns."""
+
+    table: Table
+    labels: str
+    trajectory: str | None
+    states: tuple[str | None, ...]
+    columns: dict[str, Any]
+
+
+def to_row(transition: Transition) -> Row:
+    """Return `transition` as it is written.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a field has a value that no database could keep.
+    """
+    _check_transition(transition)
+    labels = _encode_labels(transition.context)
+    trajectory = _encode(transition.trajectory)
+    source, target = encode_text(transition.source), _encode(transition.target)
+    columns = {
+        "trajectory_id": None if trajectory is None else digest(trajectory),
+        "context_id": digest(labels),
+        "step": transition.step,
+        "time": transition.time,
+        "source_id": digest(source),
+        "target_id": None if target is None else digest(target),
+        "count": transition.count,
+    }
+    return Row(TRANSITIONS, labels, trajectory, (source, target), columns)
+
+
+def ending_to_row(ending: Ending) -> Row:
+    """Return `ending` as it is written.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a field has a value that no database could keep.
+    """
+    _check(ending, _ENDING_TYPES)
+    if ending.outcome is not None and ending.outcome not in tuple(Outcome):
+        raise InvalidInputError(
+            f"outcome of an ending must be one of {', '.join(Outcome)}; got {ending.outcome!r}"
+        )
+    labels, trajectory = _encode_labels(ending.context), _encode(ending.trajectory)
+    columns = {
+        "trajectory_id": None if trajectory is None else digest(trajectory),
+        "context_id": digest(labels),
+        "time": ending.time,
+        "outcome": None if ending.outcome is None else str(ending.outcome),
+        "error": _encode(ending.error),
+        "success": None if ending.success is None else int(ending.success),
+    }
+    return Row(ENDINGS, labels, trajectory, (), columns)
+
+
+def ending_from_row(
+    contexts: dict[int, Context],
+    trajectory: str | None,
+    context: int,
+    time: float | None,
+    outcome: str | None,
+    error: str | None,
+    success: int | None,
+) -> Ending:
+    """Return the ending that was written as this row."""
+    return Ending(
+        _decode(trajectory),
+        None if outcome is None else Outcome(outcome),
+        _decode(error),
+        None if success is None else bool(success),
+        contexts[context],
+        time,
+    )
+
+
+def _encode_labels(context: Context) -> str:
+    try:
+        return encode_context(make_context(context))
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"context of a transition must be (name, value) pairs of str; got {context!r}"
+        ) from None
+
+
+def names_of(rows: list[Row]) -> dict[Table, set[str | None]]:
+    """Return the names in `rows`, by the table that they belong to."""
+    return {
+        CONTEXTS: {row.labels for row in rows},
+        TRAJECTORIES: {row.trajectory for row in rows},
+        STATES: {name for row in rows for name in row.states},
+    }
+
+
+def from_row(
+    contexts: dict[int, Context],
+    source: str,
+    target: str | None,
+    trajectory: str | None,
+    context: int,
+    *rest: Any,
+) -> Transition:
+    """Return the transition that was written as this row; `rest` is its step, time and count."""
+    names = (decode_text(source), _decode(target), _decode(trajectory))
+    return Transition(*names, contexts[context], *rest)
+
+
+def _decode(text: str | None) -> str | None:
+    return None if text is None else decode_text(text)
+
+
+def _encode(text: str | None) -> str | None:
+    return None if text is None else encode_text(text)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "source": (str,),
+    "target": (str, NoneType),
+    "trajectory": (str, NoneType),
+    "step": (int, NoneType),
+    "time": (float, int, NoneType),
+    "count": (int,),
+}
+_ENDING_TYPES: dict[str, tuple[type, ...]] = {
+    "trajectory": (str, NoneType),
+    "outcome": (str, NoneType),
+    "error": (str, NoneType),
+    "success": (bool, NoneType),
+    "time": (float, int, NoneType),
+}
+
+
+def _check_transition(transition: Transition) -> None:
+    """Refuse what no database could keep."""
+    _check(transition, _TYPES)
+    if not 1 <= transition.count < 2**63 or abs(transition.step or 0) >= 2**63:
+        raise InvalidInputError(
+            f"a transition needs a count of 1 or more and a step, both of at most 63 bits; got "
+            f"{transition!r}"
+        )
+
+
+def _check(record: Transition | Ending, allowed_types: dict[str, tuple[type, ...]]) -> None:
+    for name, types in allowed_types.items():
+        value = getattr(record, name)
+        if not isinstance(value, types):
+            allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
+            what = "a transition" if isinstance(record, Transition) else "an ending"
+            raise InvalidInputError(f"{name} of {what} must be {allowed}; got {value!r}")

@@ -1,0 +1,232 @@
+"""`BatchWriter`, a thread that writes what others put in line, so that they never wait."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from detailed_balance.callbacks._isolation import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BatchWriter"]
+
+T = TypeVar("T")
+
+_LAST_WAIT = 30.0
+"""How many seconds the interpreter waits at its end, at most, for what is in line."""
+
+
+def _nothing(_: bool) -> None:
+    """Have nothing to do between batches."""
+
+
+class BatchWriter(Generic[T]):
+    """Hand items to a thread that writes them in batches.
+
+    The thread starts with the first item. What is in line when the interpreter exits is written,
+    as far as half a minute suffices.
+
+    Parameters
+    ----------
+    write : callable
+        Writes one list of items; where it raises, they are lost.
+    name : str
+        What is written to, for the log.
+    tend : callable
+        What the thread does after each batch, whenever somebody waits (which it is told), and when
+        as many seconds have passed as it returned.
+    capacity : int
+        How many items may wait; further ones are lost.
+    batch : int
+        How many items to write at once, at most.
+    delay : float
+        How many seconds to let a batch gather.
+
+    Examples
+    --------
+    >>> written = []
+    >>> writer = BatchWriter(written.extend, name="a list")
+    >>> writer.put("a")
+    >>> writer.put("b")
+    >>> writer.close()
+    >>> written
+    ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        write: Callable[[list[T]], object],
+        *,
+        name: str,
+        tend: Callable[[bool], float | None] = _nothing,
+        capacity: int = 100_000,
+        batch: int = 10_000,
+        delay: float = 0.1,
+    ) -> None:
+        self._write = write
+        self._name = name
+        self._tend = tend
+        self._capacity = capacity
+        self._batch = batch
+        self._delay = delay
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew with nothing in line: a forked process leaves all that to its parent."""
+        # Re-entrant: the garbage collector may run, in the midst of put(), a finaliser that puts.
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._items: list[T] = []
+        self._accepted = self._done = self._urgent = self._lost = 0
+        self._asked = self._answered = 0  # how often somebody began to wait, and was told
+        self._closed = False
+
+    @property
+    def lost(self) -> int:
+        """How many items were not written: the line was full or closed, or the write failed."""
+        return self._lost
+
+    @property
+    def waiting(self) -> int:
+        """How many items are in line, or being written."""
+        return self._accepted - self._done
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the line is half full."""
+        return 2 * len(self._items) > self._capacity
+
+    def put(self, item: T) -> None:
+        """Put `item` in line; never waits for a write, never raises."""
+        try:
+            with self._changed:
+                refusal = self._refusal()
+                if not refusal:
+                    self._items.append(item)
+                    self._accepted += 1
+                    if len(self._items) == 1:
+                        self._changed.notify_all()
+        except Exception:
+            refusal = "the thread that writes could not start"
+        if refusal:
+            self.lose(1, refusal)
+
+    def lose(self, count: int, reason: str) -> None:
+        """Count `count` items as lost, and log the first loss of all."""
+        with self._changed:
+            first = not self._lost
+            self._lost += count
+        if first:
+            message = "%d not written to %s: %s (further losses are only counted)"
+            warn(message, count, self._name, reason)
+
+    def start(self) -> None:
+        """Start the thread, though there is no item yet."""
+        with self._changed:
+            self._refusal()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that is in line now is written, or lost; say whether it is.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How many seconds to wait, at most.
+        """
+        if self._thread is threading.current_thread():
+            return False  # a finaliser that the garbage collector ran there
+        end = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            self._asked = ticket = self._asked + 1
+            self._urgent = line = self._accepted
+            self._changed.notify_all()
+            while (self._done < line or self._answered < ticket) and self._is_running():
+                left = 1.0 if end is None else min(1.0, end - time.monotonic())
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            if self._done < line:
+                self._give_up("the thread that writes has died")
+        return True
+
+    def close(self, timeout: float | None = None) -> None:
+        """Write what is in line and stop; what comes later is lost, or is left after `timeout`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        self._give_up("nobody was there to write it" if timeout is None else "the process ends")
+        atexit.unregister(self._close_at_exit)
+
+    def _refusal(self) -> str:
+        """Say why no item can be put in line now, if so; start the thread with the first."""
+        if self._closed:
+            return "it is closed"
+        if len(self._items) >= self._capacity:
+            return f"{self._capacity} are waiting already"
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
+            thread.start()  # may fail; then the next item tries again
+            self._thread = thread
+            atexit.register(self._close_at_exit)
+        return ""
+
+    def _close_at_exit(self) -> None:
+        self.close(_LAST_WAIT)
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _give_up(self, reason: str) -> None:
+        """Count what nobody writes any more as lost; the next item starts another thread."""
+        with self._changed:
+            left, self._done = self._accepted - self._done, self._accepted
+            self._items.clear()
+            self._thread = None
+            self._answered = self._asked
+            self._changed.notify_all()
+        if left > 0:
+            self.lose(left, reason)
+
+    def _run(self) -> None:
+        try:
+            pause, ended = self._tend(False), False
+            while not ended:
+                batch, asked, closed = self._next_batch(pause)
+                if batch:
+                    self._write_batch(batch)
+                ended = closed and not batch
+                pause = self._tend(closed or asked > self._answered)
+                with self._changed:
+                    self._answered = asked
+                    self._changed.notify_all()
+        except Exception as error:  # as where memory has run out
+            self._give_up(repr(error))
+
+    def _write_batch(self, batch: list[T]) -> None:
+        try:
+            self._write(batch)
+        except Exception as error:
+            self.lose(len(batch), repr(error))
+        with self._changed:
+            self._done += len(batch)
+
+    def _next_batch(self, pause: float | None) -> tuple[list[T], int, bool]:
+        """Wait for a batch, at most so many seconds; with who waits, and whether all is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._is_urgent(), timeout=pause)
+            if self._items:
+                self._changed.wait_for(self._is_urgent, timeout=self._delay)
+            batch = self._items[: self._batch]
+            del self._items[: self._batch]
+            return batch, self._asked, self._closed
+
+    def _is_urgent(self) -> bool:
+        awaited = self._done < self._urgent or self._answered < self._asked
+        return self._closed or awaited or len(self._items) >= self._batch

@@ -1,0 +1,161 @@
+"""How the database of a `TransitionStore` is opened."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.store._migrations import migrate, read_version, renumber_restored
+from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
+
+__all__ = ["file_of", "find_file", "find_version", "is_in_memory", "open_engine", "reopen"]
+
+_BACKENDS = ("sqlite", "postgresql")
+
+# A server may not answer at all, or no more: then give up after 10 s. Words of libpq.
+_PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 10_000}
+
+
+def is_in_memory(url: URL) -> bool:
+    """Say whether the database lives in this process alone."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def file_of(url: URL) -> Path:
+    """Return the path of an SQLite file, which may be given as ``file:runs.db?mode=ro&uri=true``.
+
+    Examples
+    --------
+    >>> print(file_of(make_url("sqlite:///file:runs.db?mode=ro&uri=true")))
+    runs.db
+    """
+    return Path((url.database or "").removeprefix("file:"))
+
+
+def find_file(url: URL) -> tuple[int, int] | None:
+    """Return what tells the file of a database from another in its place; None where none is."""
+    if url.get_backend_name() != "sqlite" or is_in_memory(url):
+        return None
+    try:
+        found = file_of(url).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def find_version(engine: Engine) -> int:
+    """Return the version of the tables, 0 where there are none."""
+    with engine.connect() as connection:
+        return read_version(connection) or 0
+
+
+def reopen(engine: Engine) -> None:
+    """Make the store of `engine` anew, where its file is there no more."""
+    engine.dispose()
+    _check_file(engine.url, create=True)
+    _prepare(engine, create=True)
+
+
+def open_engine(url: str | URL, *, create: bool, durable: bool = False) -> Engine:
+    """Connect to a store, made anew where there is none and `create`.
+
+    What is committed survives the death of the process, and that of the machine if `durable`.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `url` is no URL of a database that is supported and installed.
+    ReadError
+        Where it cannot be opened, is no store, or is one of a newer version.
+    """
+    engine = _make_engine(_parse_url(url), durable)
+    try:
+        _check_file(engine.url, create)
+        _prepare(engine, create)
+    except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
+        engine.dispose()
+        raise ReadError(f"cannot open {engine.url!r}: {getattr(error, 'orig', error)}") from error
+    except ReadError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _parse_url(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidInputError(
+            f"{url!r} is no database URL; the file x.db is written 'sqlite:///x.db'"
+        ) from None
+    if parsed.get_backend_name() not in _BACKENDS:
+        raise InvalidInputError(
+            f"{parsed.get_backend_name()!r} is no database that a store can live in; use "
+            "'sqlite:///file.db' or 'postgresql+psycopg://user@host/database'"
+        )
+    return parsed
+
+
+def _make_engine(url: URL, durable: bool) -> Engine:
+    # What is written is what agents said, so it stands in no message.
+    settings: dict[str, Any] = {"hide_parameters": True}
+    if is_in_memory(url):
+        settings |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    elif url.get_backend_name() == "postgresql":
+        settings["connect_args"] = {
+            name: value for name, value in _PATIENCE.items() if name not in url.query
+        }
+    try:
+        engine = create_engine(url, pool_pre_ping=not is_in_memory(url), **settings)
+    except (ImportError, NoSuchModuleError) as error:
+        raise InvalidInputError(
+            f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
+            "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", partial(_set_up_sqlite, durable=durable))
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: object, *, durable: bool) -> None:
+    # With a write-ahead log, NORMAL survives the death of the process, and does not wait for
+    # the disk at each commit. The next is the time to wait for another writer; the last how many
+    # pages the log has before it is brought into the file: the indexes touch many each time.
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute("PRAGMA wal_autocheckpoint = 10000")
+
+
+def _check_file(url: URL, create: bool) -> None:
+    """Refuse a file that is not there; SQLite would make it."""
+    if url.get_backend_name() != "sqlite" or is_in_memory(url):
+        return
+    path = file_of(url)
+    if create and not path.absolute().parent.is_dir():
+        raise ReadError(f"cannot open {path}: there is no folder {path.absolute().parent}")
+    if not create and not path.exists():
+        raise ReadError(f"there is no store {path}")
+
+
+def _prepare(engine: Engine, create: bool) -> None:
+    """Make the tables where they are missing, and check their version."""
+    with engine.connect() as connection:
+        version = read_version(connection)
+    if version is None and not create:
+        raise ReadError(f"{engine.url!r} holds no recorded transitions")
+    if version is None or (create and version < SCHEMA_VERSION):
+        version = migrate(engine)
+    if version > SCHEMA_VERSION:
+        raise ReadError(
+            f"{engine.url!r} has schema version {version}, this library knows "
+            f"{SCHEMA_VERSION}; install a newer detailed-balance"
+        )
+    if create and engine.dialect.name == "postgresql":
+        renumber_restored(engine)

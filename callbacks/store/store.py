@@ -1,0 +1,299 @@
+"""`TransitionStore`, recorded transitions in a database."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks._forks import renew_after_fork
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.store._inserts import RowInserter, to_row_of
+from detailed_balance.callbacks.store._outbox import Outbox
+from detailed_balance.callbacks.store._queries import check_seconds
+from detailed_balance.callbacks.store._retention import forget_before
+from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
+from detailed_balance.callbacks.store._spool import find_place
+from detailed_balance.callbacks.store._writer import BatchWriter
+from detailed_balance.callbacks.store.engine import find_file, reopen
+from detailed_balance.callbacks.store.reader import StoreReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from sqlalchemy.engine import URL
+
+    from detailed_balance.callbacks.store._spool import Batch
+    from detailed_balance.callbacks.transition import Transition
+
+__all__ = ["TransitionStore"]
+
+_BATCH = 10_000
+"""How many rows one transaction writes, at most."""
+
+_DURABILITIES = ("batched", "sync")
+
+_LONGEST_RECORD = 10.0
+"""How many seconds `record` waits, at most, where it waits at all."""
+
+
+class TransitionStore(StoreReader):
+    """Keep transitions in a database, SQLite in one file or PostgreSQL.
+
+    Several threads and processes may write and read one store at the same time.
+
+    Parameters
+    ----------
+    url : str or sqlalchemy.URL
+        ``"sqlite:///file.db"`` for a file, ``"sqlite://"`` for memory,
+        ``"postgresql+psycopg://user@host/database"`` for a server.
+    create : bool
+        Whether to make the store where there is none; False for one that is only read.
+    capacity : int
+        How many transitions may wait in memory to be written by `record`.
+    durability : "batched" or "sync"
+        Whether `record` puts what it is given in line, to be written within 0.2 s, or waits until
+        it is written: then the agent waits for the database at each step.
+    spool : str or os.PathLike or False, optional
+        The folder of the file that keeps what is recorded while the database is away. By default
+        that is the folder of an SQLite file, and for a server
+        ``~/.local/state/detailed-balance`` or its like; False for none.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `url` is no URL of a database that is supported and installed, or `durability` is
+        something else.
+    ReadError
+        Where it cannot be opened, holds no store and `create` is False, or is of a newer version.
+
+    Notes
+    -----
+    What `append` has written, or `flush` has waited for, is acknowledged: it survives the death of
+    the process, in the database or in the spool. The spool is replayed, in order and each batch
+    once, by this process or by the next that opens the store with `create`. Where the whole
+    machine loses power, SQLite and the spool may lose the last moments if "batched".
+
+    Examples
+    --------
+    >>> from detailed_balance.callbacks import Transition
+    >>> with TransitionStore("sqlite://") as store:
+    ...     store.append([Transition("plan", "search", trajectory="thread-1", time=0.5)])
+    ...     store.record(Transition("search", None, trajectory="thread-1", time=1.5))
+    ...     store.flush()
+    ...     store.counts().attempts.tolist()
+    ...     [move.source for move in store.read(since=1.0)]
+    [1, 1]
+    ['search']
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        create: bool = True,
+        capacity: int = 100_000,
+        durability: Literal["batched", "sync"] = "batched",
+        spool: str | os.PathLike[str] | Literal[False] | None = None,
+    ) -> None:
+        if durability not in _DURABILITIES:
+            raise InvalidInputError(
+                f"durability must be one of {', '.join(_DURABILITIES)}; got {durability!r}"
+            )
+        self._settings: dict[str, Any] = {
+            "capacity": capacity,
+            "durability": durability,
+            "spool": spool,
+        }
+        self._is_sync = durability == "sync"
+        super().__init__(url, create=create, durable=self._is_sync)
+        self._file = find_file(self._engine.url)
+        self._inserter = RowInserter(self._transaction)
+        self._writer: BatchWriter[Transition | Ending] = BatchWriter(
+            self._send, name=repr(self._engine.url), tend=self._tend, capacity=capacity
+        )
+        self._outbox = Outbox(
+            self._write,
+            self._writer,
+            self._engine.url,
+            place=None
+            if spool is False or self._in_memory
+            else find_place(self._engine.url, spool),
+            durable=self._is_sync,
+        )
+        renew_after_fork(self)
+        if create and self._outbox.adopt():
+            self._writer.start()
+
+    @property
+    def lost(self) -> int:
+        """How many recorded transitions will never be written; the first loss is also logged."""
+        return self._writer.lost
+
+    @property
+    def waiting(self) -> int:
+        """How many recorded transitions wait in memory."""
+        return self._writer.waiting
+
+    @property
+    def spooled(self) -> int:
+        """How many recorded transitions wait in files until the database is back."""
+        return self._outbox.spooled
+
+    def record(self, record: Transition | Ending) -> None:
+        """Put a transition or an ending in line to be written, within 0.2 s if all goes well.
+
+        Never raises. It never waits for the database, unless the durability is "sync": then it
+        waits until the transition is written, or in the spool, for 10 s at most. What can neither
+        be written nor kept counts as `lost`.
+        """
+        self._writer.put(record)
+        if self._is_sync:
+            self._writer.flush(_LONGEST_RECORD)
+
+    def judge(self, trajectory: str, *, success: bool) -> None:
+        """Write down whether an agent run did its work, as somebody who looked at it says.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `success` is neither True nor False.
+
+        Examples
+        --------
+        >>> with TransitionStore("sqlite://") as store:
+        ...     store.judge("thread-1", success=False)
+        ...     [ending.success for ending in store.endings()]
+        [False]
+        """
+        if not isinstance(success, bool):
+            raise InvalidInputError(f"success must be True or False; got {success!r}")
+        self.append([Ending(trajectory, success=success, time=time.time())])
+
+    def append(self, records: Iterable[Transition | Ending]) -> None:
+        """Write transitions and endings, in order, and return when they are written.
+
+        They go in batches of 10,000, each of them written as a whole or not at all.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a field has a value that is not allowed; the batches before are written.
+        sqlalchemy.exc.SQLAlchemyError
+            Where the database fails.
+        """
+        rows = map(to_row_of, records)
+        while batch := list(islice(rows, _BATCH)):
+            self._follow_file()
+            self._inserter.insert(batch)
+
+    def forget(self, before: float) -> int:
+        """Delete what was recorded before a time, and names that nothing uses any more.
+
+        Others may write meanwhile: what is deleted goes in small batches. The last row of all
+        stays, and so does what has no time. On SQLite the file does not shrink, its room is used
+        again.
+
+        Parameters
+        ----------
+        before : float
+            Seconds since 1970 (UTC).
+
+        Returns
+        -------
+        int
+            How many transitions and endings were deleted.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `before` is no number.
+        ReadError
+            Where the store is of an older version, and was not opened to be brought up to date.
+
+        Examples
+        --------
+        >>> from detailed_balance.callbacks import Transition
+        >>> with TransitionStore("sqlite://") as store:
+        ...     store.append([Transition("plan", "search", time=float(t)) for t in range(9)])
+        ...     store.forget(before=5.0), len(store)
+        (5, 4)
+        """
+        if self._version < SCHEMA_VERSION:
+            raise ReadError(
+                f"{self._engine.url!r} is of an older version; open it with create=True"
+            )
+        return forget_before(self._transaction, check_seconds(before))
+
+    def flush(self) -> None:
+        """Wait until all that was recorded is written, in the spool, or counted as `lost`.
+
+        What is in the spool is written too, where the database is back.
+        """
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is in line, and disconnect; a store that is closed can do nothing else."""
+        self._writer.close()
+        self._outbox.close()
+        self._closed = True
+        self._engine.dispose()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process: the same database, opened there (or a memory of its own).
+        return partial(TransitionStore, self._engine.url, **self._settings), ()
+
+    def __enter__(self) -> TransitionStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _send(self, records: list[Transition | Ending]) -> None:
+        """Send on what was recorded; what no database could keep takes nothing else along."""
+        kept, rows = [], []
+        for record in records:
+            try:
+                rows.append(to_row_of(record))
+                kept.append(record)
+            except Exception as error:
+                self._writer.lose(1, repr(error))
+        if kept:
+            self._outbox.send(kept, rows)
+
+    def _tend(self, awaited: bool) -> float | None:
+        return self._outbox.replay(at_once=awaited)
+
+    def _write(self, batches: list[Batch]) -> None:
+        """Write batches of one writer, unless they are written already."""
+        rows = [
+            (batch.sequence, batch.rows or [*map(to_row_of, batch.records)]) for batch in batches
+        ]
+        self._follow_file()
+        self._inserter.insert_once(batches[0].writer, rows)
+
+    def _follow_file(self) -> None:
+        """Open the file anew where it was deleted or replaced: else nobody would find the rows."""
+        if find_file(self._engine.url) != self._file and not self._closed:
+            reopen(self._engine)
+            self._file = find_file(self._engine.url)
+            self._inserter.forget()
+
+    def _after_fork(self) -> None:
+        """Leave to the parent what is its own: the connections, what is in line, and the spool."""
+        self._writer.forget()
+        self._outbox.renew()
+        if self._in_memory:
+            self._lock = threading.RLock()
+        else:
+            self._engine.dispose(close=False)

@@ -1,0 +1,1 @@
+"""An agent that explores states by asking a model, and keeps what it found."""

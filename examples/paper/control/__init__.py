@@ -1,0 +1,1 @@
+"""Hold an agent at a wanted action."""

@@ -1,0 +1,1 @@
+"""The experiments of the paper that need no agent of their own."""

@@ -1,0 +1,143 @@
+"""The paper's conditioned word agent: a word in, a word out whose letters sum to 100 as well.
+
+Without --model nothing is asked over a network. Four models are at hand:
+
+  claude   Claude-4 as the paper's table records it, each answer played once in random order
+  gemini   Gemini-2.5-flash, reconstructed: counts of ours that have its published potentials
+  lexicon  a simulation whose potential is known
+  driven   the same with one driven loop, which breaks detailed balance
+
+With --store a run that was stopped goes on where it was: give the same command again.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from detailed_balance.analyzers.potential.estimate import estimate_potential
+from examples.paper.agent.console import choose_model, make_parser, show_table
+from examples.paper.agent.plan import Plan
+from examples.paper.agent.recording import (
+    Recording,
+    add_options,
+    draw_run,
+    leave_with_message,
+    record,
+    write_json,
+)
+from examples.paper.agent.results import recover_potential, summarize_balance
+from examples.paper.words.lexicon import LexiconChatModel, driven_lexicon
+from examples.paper.words.results import compare_published, count_false, count_found
+from examples.paper.words.tables import TableChatModel, TableName, WordTable
+from examples.paper.words.task import WordTask, read_vocabulary
+
+__all__ = ["main"]
+
+SHOWN = 20
+"""Of more words the ones asked about most are printed."""
+
+_Result: TypeAlias = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the experiments, and print their tables."""
+    options = _parser().parse_args(arguments)
+    chosen = {name: _OFFLINE[name] for name in options.only or _OFFLINE}
+    with leave_with_message(options):
+        asked = {"model": _ask_model} if options.model else chosen
+        results = {name: run(options) for name, run in asked.items()}
+        if options.output is not None:
+            write_json("words", results, options.output)
+
+
+def _parser() -> ArgumentParser:
+    parser = make_parser(__doc__, model="the four that need no network")
+    probes = "20000 to claude and to --model, 10000 to lexicon and driven, 4000 to gemini"
+    add_options(parser, state="a word", probes=probes)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
+    add("--start", default="TURKEY", metavar="WORD", help="the first word of --model")
+    add("--target", type=int, default=100, metavar="SUM", help="of the letters, for --model")
+    add("--vocabulary", type=Path, metavar="FILE", help="words allowed for --model, one a line")
+    return parser
+
+
+def _plan(options: Namespace, model: str, start: str, probes: int) -> Plan:
+    asked = probes if options.probes is None else options.probes
+    return Plan(start, asked, options.mode, {"model": model}, options.seed, shared=True)
+
+
+def _play_table(name: str, table_name: TableName, probes: int, options: Namespace) -> _Result:
+    table = WordTable.load(table_name)
+    kind = "reconstructed" if table.reconstructed else "recorded"
+    plan = _plan(options, f"{table.model}, {kind}", table.top, probes)
+
+    def make(recorded: int) -> TableChatModel:
+        return TableChatModel(table=table_name, replay=True, seed=options.seed + recorded)
+
+    recording = record(make, WordTask(), plan, options)
+    columns = ("word", "V of the table", "V of the run", "error", "published")
+    rows = compare_published(table, recording.counts)
+    show_table(f"{plan.name}: V in units of 1/beta", columns, rows)
+    print(f"{table.origin}\n")
+    _draw(name, recording, options)
+    potentials = [dict(zip(columns, row, strict=True)) for row in rows]
+    return {"origin": table.origin, "potentials": potentials, "tally": recording.tally}
+
+
+def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Namespace) -> _Result:
+    plan = _plan(options, f"{name}, simulated", "TURKEY", 10_000)
+    recording = record(lambda recorded: make(options.seed + recorded), WordTask(), plan, options)
+    model, potential = make(options.seed), estimate_potential(recording.counts)
+    recovery = recover_potential(potential, model.height)
+    balance = summarize_balance(recording.counts, potential)
+    rows = [
+        *recovery.to_rows(),
+        *balance.to_rows(),
+        ("driven loops, of them found", f"{len(model.driving)}, {count_found(balance, model)}"),
+        ("violations where nothing drives", str(count_false(balance, model))),
+    ]
+    show_table(f"{plan.name}: what is known, found again", ("", "value"), rows)
+    print()
+    _draw(name, recording, options)
+    return {"recovery": recovery, "balance": balance, "tally": recording.tally}
+
+
+def _ask_model(options: Namespace) -> _Result:
+    vocabulary = read_vocabulary(options.vocabulary, options.target)
+    task = WordTask(options.target, vocabulary)
+    plan = _plan(options, options.model, options.start.upper(), 20_000)
+    model = choose_model(options.model, TableChatModel)
+    recording = record(lambda recorded: model, task, plan, options)
+    potential = estimate_potential(recording.counts)
+    table = potential.to_table()
+    columns = ("state", "potential", "error", "attempts")
+    busiest = sorted(
+        zip(*(table[column] for column in columns), strict=True), key=lambda row: -row[3]
+    )
+    show_table(f"{plan.name}: the words asked about most", columns, busiest[:SHOWN])
+    balance = summarize_balance(recording.counts, potential)
+    show_table(f"{plan.name}: detailed balance", ("", "value"), balance.to_rows())
+    _draw("model", recording, options)
+    return {"potential": potential.to_dict(), "balance": balance, "tally": recording.tally}
+
+
+def _draw(name: str, recording: Recording, options: Namespace) -> None:
+    """Draw the figures, where a folder is given for them."""
+    if options.output is not None:
+        draw_run(name, recording.counts, options.output)
+
+
+_OFFLINE: dict[str, Callable[[Namespace], _Result]] = {
+    "claude": partial(_play_table, "claude", "claude_4", 20_000),
+    "gemini": partial(_play_table, "gemini", "gemini_2_5_flash", 4_000),
+    "lexicon": partial(_find_known, "lexicon", lambda seed: LexiconChatModel(seed=seed)),
+    "driven": partial(_find_known, "driven", driven_lexicon),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Tables of recorded transitions, and the chat model that answers by them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from pydantic import PrivateAttr
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from examples.paper.words.simulated import REFUSAL, WordChatModel
+
+__all__ = ["TableChatModel", "TableName", "WordTable"]
+
+TableName: TypeAlias = Literal["claude_4", "gemini_2_5_flash"]
+"""The tables that are shipped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordTable:
+    """How a model answered in the word task, and the potentials that the paper gives for it.
+
+    Parameters
+    ----------
+    model : str
+        The model that was asked.
+    origin : str
+        Where the numbers come from, and which of them are ours.
+    reconstructed : bool
+        Whether the counts are ours, made so that they have the published potentials.
+    counts : TransitionCounts
+        The answers; those that were no transition are escapes. Which kind is not known.
+    attempts_per_state : int
+        N0 of each state: budget / number of states, the paper's estimate. A state may have a few
+        more transitions than that.
+    published : dict of str to float
+        V of each word; inf where no way leads up to it.
+    """
+
+    model: str
+    origin: str
+    reconstructed: bool
+    counts: TransitionCounts
+    attempts_per_state: int
+    published: Mapping[str, float]
+
+    @classmethod
+    def load(cls, name: TableName) -> WordTable:
+        """Read a table that is shipped.
+
+        Raises
+        ------
+        InvalidInputError
+            Where there is no such table.
+
+        Examples
+        --------
+        >>> table = WordTable.load("claude_4")
+        >>> table.published["PERSONAL"], table.counts.attempts.tolist()
+        (4.1, [4097, 4000, 4000, 4000, 4122])
+        """
+        if name not in get_args(TableName):
+            allowed = ", ".join(get_args(TableName))
+            raise InvalidInputError(f"table={name!r}; allowed are {allowed}")
+        path = files("examples.paper") / f"{name}_words.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        attempts = content["attempts_per_state"]
+        return cls(
+            content["model"],
+            content["origin"],
+            content["reconstructed"],
+            _fill_up(TransitionCounts.from_edges(map(tuple, content["transitions"])), attempts),
+            attempts,
+            {word: np.inf if v is None else v for word, v in content["published"].items()},
+        )
+
+    def potential(self) -> Potential:
+        """Return V as the paper has it: all states have the same number of attempts.
+
+        Examples
+        --------
+        >>> round(WordTable.load("claude_4").potential().difference("PROBLEMS", "ATTITUDE"), 1)
+        5.2
+        """
+        return estimate_potential(self.counts, attempts=self.attempts_per_state)
+
+    @property
+    def top(self) -> str:
+        """The first word of the table, from which all others can be reached."""
+        return self.counts.states[0]
+
+
+def _fill_up(counts: TransitionCounts, attempts: int) -> TransitionCounts:
+    """Count as escapes what is missing to the attempts of each state."""
+    filled = np.maximum(counts.counts.sum(axis=1), attempts).astype(np.int64)
+    return TransitionCounts(counts.states, counts.counts, filled)
+
+
+class TableChatModel(WordChatModel):
+    """A chat model that answers as a table says another one did.
+
+    Attributes
+    ----------
+    table : {"claude_4", "gemini_2_5_flash"}
+        The table; that of Gemini is reconstructed, see `WordTable`.
+    replay : bool
+        False: each answer is drawn by itself, with the frequencies of the table. True: the
+        recorded answers to a word are given one by one in random order, each exactly once, and
+        all over again when they are used up.
+    seed : int
+        Of the random answers, which depend on the order of the questions.
+    delay : float
+        How many seconds an answer takes.
+
+    Notes
+    -----
+    A recording: no language model is asked. What was no transition is answered by a refusal.
+
+    Examples
+    --------
+    >>> from examples.paper.words.task import WordTask
+    >>> TableChatModel().invoke(WordTask().ask("TURKEY")).text
+    'ATTITUDE'
+    """
+
+    table: TableName = "claude_4"
+    replay: bool = False
+    _recorded: dict[str, list[str]] = PrivateAttr()
+    _left: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Read the table."""
+        super().model_post_init(context)
+        self._recorded = _answers(WordTable.load(self.table).counts)
+
+    def _answer(self, word: str, /) -> str:
+        recorded = self._recorded.get(word, [REFUSAL])
+        if not self.replay:
+            return recorded[self._random.integers(len(recorded))]
+        if not self._left.get(word):
+            self._left[word] = [recorded[i] for i in self._random.permutation(len(recorded))]
+        return self._left[word].pop()
+
+
+def _answers(counts: TransitionCounts) -> dict[str, list[str]]:
+    """Return every answer to every word, one by one."""
+    texts = [*counts.states, REFUSAL]
+    often = np.column_stack([counts.counts.toarray(), counts.escapes])
+    return {
+        word: [text for text, n in zip(texts, row, strict=True) for _ in range(n)]
+        for word, row in zip(counts.states, often.tolist(), strict=True)
+    }

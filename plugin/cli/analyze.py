@@ -1,0 +1,193 @@
+"""``detailed-balance analyze SOURCE``: the report of a trace or a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detailed_balance.cli._options import (
+    ContextFields,
+    ContextLabels,
+    CostField,
+    CountField,
+    EndState,
+    FormatName,
+    OrderField,
+    SkipBadLines,
+    SourceField,
+    StartState,
+    StateField,
+    SuccessField,
+    TargetField,
+    TimeField,
+    TrajectoryField,
+)
+from detailed_balance.cli._shared import (
+    FOUND,
+    late_progress,
+    parse_conditions,
+    parse_context,
+    reader_options,
+    show,
+)
+
+if TYPE_CHECKING:
+    from detailed_balance.report.report import Report
+
+__all__ = ["CONDITIONS", "register"]
+
+CONDITIONS = ("violation", "suspect", "trap")
+"""What `--fail-on` takes."""
+
+
+class _Violation(StrEnum):
+    exponential = "exponential"
+    softplus = "softplus"
+
+
+class _Errors(StrEnum):
+    multinomial = "multinomial"
+    paper = "paper"
+
+
+class _Correction(StrEnum):
+    bh = "bh"
+    by = "by"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="analyze")(_analyze)
+
+
+def _analyze(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="Any trace, or a store: a file or its URL."),
+    ],
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Runs that went well; tell habits from suspect loops."),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Exit with 2 on: violation (a suspect or unclassified loop), suspect, trap. "
+            "Several, or with commas.",
+        ),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="False discovery rate of the loops.")] = 0.05,
+    violation: Annotated[
+        _Violation, typer.Option(help="The violation function K.")
+    ] = _Violation.exponential,
+    beta: Annotated[float, typer.Option(help="Inverse temperature of K.")] = 1.0,
+    attempts: Annotated[
+        str, typer.Option(help="N0 of each state: observed, transitions, or a number.")
+    ] = "observed",
+    min_attempts: Annotated[int, typer.Option(help="Drop states with fewer attempts.")] = 2,
+    errors: Annotated[
+        _Errors, typer.Option(help="How errors of log ratios are computed.")
+    ] = _Errors.multinomial,
+    correction: Annotated[
+        _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
+    ] = _Correction.bh,
+    min_visits: Annotated[
+        float, typer.Option(help="Visits to each state that make a trap.")
+    ] = 10.0,
+    context: ContextLabels = None,
+    format: FormatName = None,  # noqa: A002 - the name of the option
+    state_field: StateField = None,
+    source_field: SourceField = None,
+    target_field: TargetField = None,
+    trajectory_field: TrajectoryField = None,
+    order_field: OrderField = None,
+    time_field: TimeField = None,
+    count_field: CountField = None,
+    context_field: ContextFields = None,
+    start_state: StartState = None,
+    end_state: EndState = None,
+    skip_bad_lines: SkipBadLines = False,
+    success_field: SuccessField = None,
+    cost_field: CostField = None,
+    runs: Annotated[
+        int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
+    ] = 50,
+) -> None:
+    """Say where the agents of a trace want to go, what drives them and where they are stuck."""
+    conditions = parse_conditions(fail_on or [], CONDITIONS)
+    options = reader_options(
+        format=format,
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        order_field=order_field,
+        time_field=time_field,
+        count_field=count_field,
+        context_field=context_field,
+        start_state=start_state,
+        end_state=end_state,
+        skip_bad_lines=skip_bad_lines,
+        success_field=success_field,
+        cost_field=cost_field,
+    )
+    with late_progress() as progress:
+        report = _run(
+            source,
+            beta=beta,
+            violation=violation,
+            alpha=alpha,
+            attempts=_parse_attempts(attempts),
+            min_attempts=min_attempts,
+            baseline=baseline,
+            context=parse_context(context or []),
+            errors=errors.value,
+            correction=correction.value,
+            min_visits=min_visits,
+            runs=runs,
+            progress=progress,
+            **options,
+        )
+    show(report)
+    if html is not None:
+        report.to_html(html)
+    if json is not None:
+        report.to_json(json)
+    if _is_found(report, conditions):
+        raise typer.Exit(FOUND)
+
+
+def _run(source: str, *, violation: _Violation, beta: float, **settings: Any) -> Report:
+    from detailed_balance.analyzers.action import Exponential, Softplus
+    from detailed_balance.report.report import analyze  # loads scipy
+
+    kind = Exponential if violation is _Violation.exponential else Softplus
+    return analyze(source, violation=kind(beta), **settings)
+
+
+def _parse_attempts(text: str) -> str | float:
+    if text in ("observed", "transitions"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is none of: observed, transitions, a number", param_hint="--attempts"
+        ) from None
+
+
+def _is_found(report: Report, conditions: Collection[str]) -> bool:
+    kinds = {violation.kind for violation in report.findings}
+    found = {
+        "violation": bool(kinds),
+        "suspect": "suspect" in kinds,
+        "trap": len(report.traps) > 0,
+    }
+    return any(found[condition] for condition in conditions)

@@ -1,0 +1,142 @@
+"""`detailed-balance compare A [B]`: what a change did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detailed_balance.cli._options import (
+    ContextFields,
+    CostField,
+    EndState,
+    FormatName,
+    SkipBadLines,
+    SourceField,
+    StartState,
+    StateField,
+    SuccessField,
+    TargetField,
+    TrajectoryField,
+)
+from detailed_balance.cli._shared import (
+    FOUND,
+    late_progress,
+    parse_conditions,
+    parse_context,
+    reader_options,
+    show,
+)
+
+if TYPE_CHECKING:
+    from detailed_balance.comparison.comparison import Condition
+
+__all__ = ["register"]
+
+CONDITIONS: tuple[Condition, ...] = ("drift", "violation", "trap")
+"""What `--fail-on` takes; a copy of `comparison.result.CONDITIONS`, which would load scipy."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="compare")(_compare)
+
+
+def _compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Before: a file, or a store or its URL.")],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="After; by default A, by label or time.")
+    ] = None,
+    context_a: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep runs of A with this label.")
+    ] = None,
+    context_b: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep runs of B with this label.")
+    ] = None,
+    since_a: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs of A that began since then.")
+    ] = None,
+    until_a: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs of A that began before then.")
+    ] = None,
+    since_b: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs of B that began since then.")
+    ] = None,
+    until_b: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs of B that began before then.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one HTML page.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the questions as JUnit XML.")] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Exit with 2 on: drift (anything changed), violation (a driven loop is walked "
+            "more), trap (runs stay longer). Several, or with commas.",
+        ),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Probability of a false alarm, over all that is asked.")
+    ] = 0.05,
+    replicates: Annotated[
+        int | None, typer.Option(help="Permutations of runs; 9,999 by default.")
+    ] = None,
+    min_visits: Annotated[
+        float, typer.Option(help="Visits to each state that make a trap.")
+    ] = 10.0,
+    success_field: SuccessField = None,
+    cost_field: CostField = None,
+    format: FormatName = None,  # noqa: A002 - the name of the option
+    state_field: StateField = None,
+    source_field: SourceField = None,
+    target_field: TargetField = None,
+    trajectory_field: TrajectoryField = None,
+    context_field: ContextFields = None,
+    start_state: StartState = None,
+    end_state: EndState = None,
+    skip_bad_lines: SkipBadLines = False,
+) -> None:
+    """Say what a change did: two sources, or two labels or times of one, side by side."""
+    from detailed_balance.comparison._compare import compare  # loads scipy
+
+    conditions = parse_conditions(fail_on or [], CONDITIONS)
+    options = reader_options(
+        format=format,
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        context_field=context_field,
+        start_state=start_state,
+        end_state=end_state,
+        skip_bad_lines=skip_bad_lines,
+    )
+    with late_progress() as progress:
+        comparison = compare(
+            a,
+            b,
+            context_a=parse_context(context_a or []),
+            context_b=parse_context(context_b or []),
+            since_a=since_a,
+            until_a=until_a,
+            since_b=since_b,
+            until_b=until_b,
+            success_field=success_field,
+            cost_field=cost_field,
+            alpha=alpha,
+            replicates=replicates,
+            min_visits=min_visits,
+            progress=progress,
+            **options,
+        )
+    show(comparison)
+    if html is not None:
+        comparison.to_html(html)
+    if json is not None:
+        comparison.to_json(json)
+    if junit is not None:
+        comparison.to_junit(junit, conditions or CONDITIONS)
+    if comparison.failures(conditions):
+        raise typer.Exit(FOUND)

@@ -1,0 +1,79 @@
+"""``detailed-balance export SOURCE OUT``: results into files that other programs open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from detailed_balance.cli._options import (
+    ContextFields,
+    ContextLabels,
+    CountField,
+    OrderField,
+    SourceField,
+    StateField,
+    TargetField,
+    TimeField,
+    TrajectoryField,
+)
+from detailed_balance.cli._shared import late_progress, parse_context, reader_options
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="export")(_export)
+
+
+def _export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Any trace or store: a file, a folder of Parquet, a URL."
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="The file; a folder for all as Parquet or CSV, with --format."
+        ),
+    ],
+    what: Annotated[str, typer.Option(help="counts, potential, violations, or all.")] = "all",
+    format: Annotated[  # noqa: A002 - the name of the option
+        str | None,
+        typer.Option(help="parquet, csv, graphml or json, if the name of OUT does not tell."),
+    ] = None,
+    source_format: Annotated[
+        str | None, typer.Option(help="The format of SOURCE, if it does not tell.")
+    ] = None,
+    context: ContextLabels = None,
+    state_field: StateField = None,
+    source_field: SourceField = None,
+    target_field: TargetField = None,
+    trajectory_field: TrajectoryField = None,
+    order_field: OrderField = None,
+    time_field: TimeField = None,
+    count_field: CountField = None,
+    context_field: ContextFields = None,
+) -> None:
+    """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
+    from detailed_balance.export._export import export  # loads scipy
+
+    options = reader_options(
+        source_format=source_format,
+        context=parse_context(context or []),
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        order_field=order_field,
+        time_field=time_field,
+        count_field=count_field,
+        context_field=context_field,
+    )
+    with late_progress() as progress:
+        files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
+    for file in files:
+        typer.echo(f"wrote {file}")

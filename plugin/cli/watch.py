@@ -1,0 +1,175 @@
+"""`detailed-balance watch SOURCE`: follow a record that grows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detailed_balance.cli._options import (
+    ContextLabels,
+)
+from detailed_balance.cli._shared import ERROR, FOUND, parse_context
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from detailed_balance.monitor import Event, Monitor
+    from detailed_balance.monitor.sinks import Sink
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="watch")(_watch)
+
+
+def _watch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A store, by path or URL, or a JSON Lines file that grows."
+        ),
+    ],
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="Runs that went well; tells work-flows from faults."),
+    ] = None,
+    context: ContextLabels = None,
+    window: Annotated[int, typer.Option(min=100, help="How many transitions are recent.")] = 5_000,
+    alpha: Annotated[float, typer.Option(help="Probability of a false alarm, for ever.")] = 0.05,
+    state: Annotated[
+        Path | None, typer.Option(help="Keep what is known in this file, over restarts.")
+    ] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Append each event as JSON; - is the standard output."),
+    ] = None,
+    webhook: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Post each event there.")
+    ] = None,
+    secret_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The variable that holds the secret to sign posts with."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on 127.0.0.1."),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once and end; with 2 where there is an alarm.")
+    ] = False,
+) -> None:
+    """Follow a record that grows, and tell what drives the agent or holds it while it runs."""
+    from rich.console import Console
+
+    from detailed_balance.monitor import Monitor
+
+    # What goes wrong is a finding here, and needs no traceback.
+    logging.getLogger("detailed_balance").addHandler(logging.NullHandler())
+    # What others read goes to the standard output alone; then the words go beside it.
+    console = Console(stderr=jsonl == "-", highlight=False, markup=False, soft_wrap=True)
+    live = console.is_interactive and not once
+    sinks = _make_sinks(jsonl, webhook or [], _read_secret(secret_env))
+    if not live:
+        sinks.append(_Printer(console))
+    monitor = Monitor(
+        source,
+        every=every,
+        sinks=sinks,
+        context=parse_context(context or []),
+        baseline=baseline,
+        window=window,
+        alpha=alpha,
+        state=state,
+    )
+    if once:
+        monitor.stop()
+        raise typer.Exit(_report(monitor, console))
+    with ExitStack() as stack:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if metrics_port is not None:
+            from detailed_balance.monitor.sinks.prometheus import MetricsServer
+
+            server = stack.enter_context(MetricsServer(monitor.status, metrics_port))
+            typer.echo(f"metrics at http://127.0.0.1:{server.port}/metrics", err=True)
+        stack.enter_context(suppress(KeyboardInterrupt))
+        stack.enter_context(monitor)
+        _show(monitor, console) if live else _follow(monitor, console)
+
+
+class _Printer:
+    """Write each event as a line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def emit(self, event: Event) -> None:
+        from detailed_balance.cli._screen import describe_event
+
+        self._console.out(describe_event(event))
+
+
+def _make_sinks(jsonl: str | None, webhooks: list[str], secret: str | None) -> list[Sink]:
+    from detailed_balance.monitor.sinks import JsonLinesSink
+    from detailed_balance.monitor.sinks.webhook import WebhookSink
+
+    sinks: list[Sink] = [] if jsonl is None else [JsonLinesSink(jsonl)]
+    return [*sinks, *(WebhookSink(url, secret=secret) for url in webhooks)]
+
+
+def _read_secret(name: str | None) -> str | None:
+    if name is None:
+        return None
+    secret = os.environ.get(name)
+    if not secret:
+        raise typer.BadParameter(f"the variable {name!r} is empty", param_hint="--secret-env")
+    return secret
+
+
+def _report(monitor: Monitor, console: Console) -> int:
+    """Say what is known, and return the exit code."""
+    from detailed_balance.cli._screen import describe_status
+    from detailed_balance.monitor.analysis.findings import finding_id
+
+    status = monitor.status()
+    console.out(describe_status(status))
+    if finding_id("loss", ["source"]) in {finding.id for finding in status.open_findings}:
+        return ERROR
+    return FOUND if any(f.severity == "alarm" for f in status.open_findings) else 0
+
+
+def _follow(monitor: Monitor, console: Console) -> None:
+    """Wait; events are written as they come."""
+    from detailed_balance.cli._screen import describe_status
+
+    while not monitor.status().analyses or monitor.status().analyses[0].ran is None:
+        threading.Event().wait(0.1)
+    console.out(f"watching {monitor.status().source}: {describe_status(monitor.status())}")
+    sys.stdout.flush()
+    while True:
+        threading.Event().wait(3600)
+
+
+def _show(monitor: Monitor, console: Console) -> None:
+    """Draw the screen again and again, and leave the last one there."""
+    from rich.live import Live
+
+    from detailed_balance.cli._screen import render_status
+
+    def draw() -> Any:
+        return render_status(monitor.status())
+
+    console.soft_wrap = False
+    with Live(get_renderable=draw, console=console, refresh_per_second=2):
+        while True:
+            threading.Event().wait(3600)

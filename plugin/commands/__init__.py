@@ -1,3 +1,0 @@
-"""The commands of the command line, one file for each."""
-
-__all__: list[str] = []

@@ -1,0 +1,126 @@
+"""`compare`: from two sources, or two contexts of one, to what differs between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detailed_balance.analyzers.comparison.counts import compare_counts
+from detailed_balance.analyzers.comparison.runs import compare_runs
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.comparison.comparison import Comparison
+from detailed_balance.comparison.sides import load_side
+from detailed_balance.sources.runs import Moment
+from detailed_balance.sources.source import Progress
+
+__all__ = ["compare"]
+
+
+def compare(
+    a: object,
+    b: object = None,
+    *,
+    context_a: ContextLike = None,
+    context_b: ContextLike = None,
+    since_a: Moment = None,
+    until_a: Moment = None,
+    since_b: Moment = None,
+    until_b: Moment = None,
+    success_field: str | None = None,
+    cost_field: str | None = None,
+    alpha: float = 0.05,
+    replicates: int | None = None,
+    min_visits: float = 10.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **reader_options: Any,
+) -> Comparison:
+    """Find what a change did: two sources, or two contexts or weeks of one, side by side.
+
+    Six questions are asked: whether each state leads to the same states as often, whether states
+    lie as high, whether the same loops are walked as often, whether runs stay as long in the same
+    places, whether as many succeed, and whether they take as many steps. Where both sides know
+    their runs, whole runs are permuted (`compare_runs`), and the probability that anything is
+    called changed where nothing is, is at most `alpha`. Else only the first two can be asked, and
+    each move is taken for independent (`compare_counts`).
+
+    Parameters
+    ----------
+    a, b : object
+        Before and after: a `TransitionCallbackHandler`, `TransitionStore` or its URL, the path of
+        a file, a list of `Trajectory`, a `TransitionGraph`, `TransitionCounts` or networkx graph.
+        Without `b`, both sides are of `a`, and differ by context or time.
+    context_a, context_b : mapping, optional
+        Only runs with these labels, such as ``{"model": "gpt-4o"}``.
+    since_a, until_a, since_b, until_b : float, str or datetime, optional
+        Only runs that began in that time; of stores, and of files with times.
+    success_field, cost_field : str, optional
+        Of files: as for `read_trajectories`.
+    alpha : float
+        See above; also the false discovery rate of each list of changes, and of the driven loops
+        of each side.
+    replicates : int, optional
+        Permutations; 9,999 by default, and fewer for more than 20,000 runs.
+    min_visits : float
+        Of traps, as for `find_traps`.
+    seed : int
+        Of the permutations.
+    progress : callable, optional
+        As for `analyze`.
+    **reader_options
+        As for `read_transitions`, for both files alike.
+
+    Returns
+    -------
+    Comparison
+        The answer, first in words.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where a side is empty, or has too little to be compared.
+    InvalidInputError
+        Where both sides are the same, or an argument has a value that is not allowed.
+    ReadError
+        Where a file or a store cannot be read.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> old = [Trajectory((("plan", "search"), ("search", "answer")), success=True)] * 25
+    >>> new = [Trajectory((("plan", "search"), ("search", "plan")) * 3, success=False)] * 25
+    >>> comparison = compare(old, new)
+    >>> comparison.verdict.headline, comparison.failures()
+    ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
+('drift', 'trap'))
+    """
+    windows = ((since_a, until_a), (since_b, until_b))
+    if b is None and context_a == context_b and windows[0] == windows[1]:
+        raise InvalidInputError(
+            "both sides are the same: give a second source, or tell the sides apart by context_a= "
+            "and context_b=, or by since_a=, until_a=, since_b= and until_b="
+        )
+    tell = progress or (lambda stage, done, total: None)
+    fields = {"success_field": success_field, "cost_field": cost_field}
+    settings = {"alpha": alpha, "min_visits": min_visits}
+    sides = []
+    for name, source, context, window in (
+        ("A", a, context_a, windows[0]),
+        ("B", a if b is None else b, context_b, windows[1]),
+    ):
+        tell(f"Reading {name}", 0, 0)
+        sides.append(load_side(name, source, context, window, fields, reader_options, settings))
+    tell("Comparing", 0, 0)
+    before, after = sides
+    if before.runs is not None and after.runs is not None:
+        found = compare_runs(
+            before.runs,
+            after.runs,
+            min_visits=min_visits,
+            alpha=alpha,
+            replicates=replicates,
+            seed=seed,
+        )
+    else:
+        found = compare_counts(before.report.counts, after.report.counts, alpha=alpha, seed=seed)
+    return Comparison(before, after, found)

@@ -1,0 +1,218 @@
+"""The tables of a comparison, ready to be shown in a terminal or on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
+from detailed_balance.analyzers.comparison.runs import Change, QuestionTest
+from detailed_balance.analyzers.forecast.result import Prospect
+from detailed_balance.analyzers.repetition.walk import name_loop
+from detailed_balance.render._wording import (
+    count_noun,
+    format_number,
+    format_pvalue,
+    join_states,
+    shorten_states,
+)
+from detailed_balance.report.run_sections import change_rows
+from detailed_balance.report.sections import Section
+
+if TYPE_CHECKING:
+    from detailed_balance.comparison.comparison import Comparison
+    from detailed_balance.comparison.sides import Side
+
+__all__ = [
+    "change_sections",
+    "forecast_section",
+    "loop_section",
+    "question_section",
+    "settings_section",
+    "side_section",
+    "trap_section",
+]
+
+UNCHANGED_SHOWN = 3
+"""Of a question without a change, so many things are shown."""
+
+_TITLES = {
+    "moves": "Moves: the share of what each state leads to",
+    "potential": "States: V less its mean over the common states, in 1/β",
+    "loops": "Loops: rounds in each run, side trips cut out",
+    "stays": "Stays: visits or changes in a row, the longest of each run",
+    "success": "Success",
+    "length": "Length and cost of a run",
+}
+
+
+def side_section(comparison: Comparison) -> Section:
+    """Return what A and B are, and what each says by itself."""
+    rows = [_side_rows(side) for side in (comparison.a, comparison.b)]
+    table = tuple((name, rows[0][name], rows[1][name]) for name in rows[0])
+    return Section("A is before, B is after", ("", "A", "B"), table, "", ("A", "B"))
+
+
+def _side_rows(side: Side) -> dict[str, str]:
+    counts = side.report.counts.without_boundaries()
+    good, judged = side.judged
+    return {
+        "what": side.label,
+        "runs": "not known" if side.runs is None else f"{len(side.runs):,}",
+        "succeeded": f"{good:,} of {judged:,}" if judged else "not judged",
+        "transitions": f"{counts.total:,} between {count_noun(len(counts), 'state')}",
+        "by itself": side.report.verdict.headline,
+    }
+
+
+def question_section(comparison: Comparison) -> Section:
+    """Return the questions and their answers."""
+    found = comparison.differences
+    rows = tuple(
+        (
+            QUESTIONS[test.question],
+            "no, changed" if test.changed else "as far as was seen",
+            format_pvalue(test.adjusted),
+            f"{len(test.changes):,}",
+            f"{sum(change.changed for change in test.changes):,}",
+        )
+        for test in found.questions
+    )
+    note = f"{found.describe()}."
+    if missing := [name for name in QUESTIONS if found.ask(name) is None]:
+        note += f" Not asked, for want of data or of anything that varies: {', '.join(missing)}."
+    columns = ("question", "answer", "adj. p", "looked at", "changed")
+    return Section("What was asked", columns, rows, note, ("answer",))
+
+
+def change_sections(comparison: Comparison, *, limit: int) -> Iterator[Section]:
+    """Yield what changed, question by question, or else the smallest p-values."""
+    for test in comparison.differences.questions:
+        yield _change_section(test, limit)
+
+
+def _change_section(test: QuestionTest, limit: int) -> Section:
+    changed = [change for change in test.changes if change.changed]
+    shown: list[Change] = changed[:limit] or list(test.changes[:UNCHANGED_SHOWN])
+    title = _TITLES[test.question]
+    if not changed:
+        note = "None of them is called changed; these have the smallest p-values."
+    else:
+        note = f"{len(changed):,} of {len(test.changes):,} changed."
+    if len(changed) > limit:
+        note += f" And {count_noun(len(changed) - limit, 'more')}."
+    columns = ("what", "A", "B", "B less A", "adj. p")
+    return Section(title, columns, change_rows(shown), note)
+
+
+def loop_section(comparison: Comparison, *, limit: int) -> Section | None:
+    """Return the loops that drive A or B; None where there are none."""
+    driven = [_by_name(side) for side in (comparison.a, comparison.b)]
+    names = sorted({**driven[0], **driven[1]}, key=lambda name: (name in driven[0], name))
+    new = {name_loop(violation.loop) for violation in comparison.new_violations}
+    if not names:
+        return None
+    rows = tuple(
+        (
+            join_states(name),
+            *(_affinity(found.get(name)) for found in driven),
+            _what_became(name in driven[0], name in driven[1], name in new),
+        )
+        for name in names[:limit]
+    )
+    note = (
+        "Affinity in nats, found in each side by itself. That a loop is found in one side only "
+        "is no proof of a change; what is, stands under Loops."
+    )
+    if len(names) > limit:
+        note += f" And {count_noun(len(names) - limit, 'more loop')}."
+    return Section("Driven loops of each side", ("loop", "A", "B", "found"), rows, note, ("found",))
+
+
+def _by_name(side: Side) -> dict[tuple[str, ...], Violation]:
+    return {name_loop(violation.loop): violation for violation in side.report.balance.violations}
+
+
+def _affinity(violation: Violation | None) -> str:
+    return "-" if violation is None else f"{violation.affinity:.2f} ± {violation.error:.2f}"
+
+
+def _what_became(before: bool, after: bool, walked_more: bool) -> str:
+    found = "in both" if before and after else "in A alone" if before else "in B alone"
+    return f"{found}, walked more" if walked_more else found
+
+
+def trap_section(comparison: Comparison, *, limit: int) -> Section | None:
+    """Return the traps of A and B; None where there are none."""
+    held = [
+        {trap.states: trap for trap in side.report.traps.traps}
+        for side in (comparison.a, comparison.b)
+    ]
+    names = sorted({**held[0], **held[1]})
+    if not names:
+        return None
+    rows = tuple(
+        (
+            " ↔ ".join(shorten_states(name)),
+            *(format_number(found[name].dwell) if name in found else "-" for found in held),
+        )
+        for name in names[:limit]
+    )
+    note = "Moves before the trap is left, on average, in each side by itself."
+    return Section("Traps of each side", ("trap", "A", "B"), rows, note)
+
+
+def forecast_section(comparison: Comparison) -> Section | None:
+    """Return what is to be expected of a run before its first move; None where not known."""
+    forecasts = [side.forecast for side in (comparison.a, comparison.b)]
+    if all(forecast is None for forecast in forecasts):
+        return None
+    prospects = [None if forecast is None else forecast.after() for forecast in forecasts]
+    trust = [
+        "-" if f is None or f.fit is None else "yes" if f.fit.trusted else "no" for f in forecasts
+    ]
+    rows = (
+        ("success", *(_success(prospect) for prospect in prospects)),
+        ("moves to the end", *(_steps(prospect) for prospect in prospects)),
+        ("to be believed", *trust),
+    )
+    note = (
+        "By a chain of order 1, with 95% intervals; the last row is its check of fit. What was "
+        "seen, and whether it changed, stands under Success and Length."
+    )
+    return Section("Forecast before the first move", ("", "A", "B"), rows, note, ("A", "B"))
+
+
+def _success(prospect: Prospect | None) -> str:
+    if prospect is None:
+        return "-"
+    low, high = prospect.success_interval
+    return f"{prospect.success:.0%} ({low:.0%} to {high:.0%})"
+
+
+def _steps(prospect: Prospect | None) -> str:
+    if prospect is None:
+        return "-"
+    low, high = map(format_number, prospect.steps_interval)
+    return f"{format_number(prospect.steps)} ({low} to {high})"
+
+
+def settings_section(comparison: Comparison) -> Section:
+    """Return how it was computed: every setting."""
+    found, balance = comparison.differences, comparison.a.report.balance
+    if found.unit == "runs":
+        how = f"{found.replicates:,} permutations of whole runs (seed {found.seed})"
+        family = "rank of the smallest p-value of all questions (Westfall and Young)"
+    else:
+        how = f"moves as independent; {found.replicates:,} permutations (seed {found.seed})"
+        family = "Holm"
+    rows = (
+        ("test", how),
+        ("over questions", family),
+        ("inside a question", "false discovery rate (Benjamini and Hochberg)"),
+        ("alpha", f"{found.alpha:g}"),
+        ("traps", f"{comparison.a.report.traps.min_visits:g} visits or more to each state"),
+        ("loops of a side", f"alpha {balance.alpha:g}, correction {balance.correction}"),
+    )
+    return Section("How it was computed", ("", ""), rows, "Every setting.", ("",))

@@ -1,0 +1,274 @@
+"""`Desk`, which answers what the page asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.dashboard._sse import follow
+from detailed_balance.dashboard.comparison import compare_snapshots
+from detailed_balance.dashboard.csv_tables import TABLES, write_csv
+from detailed_balance.dashboard.details import (
+    list_states,
+    parse_loop,
+    show_loop,
+    show_state_page,
+    show_walks,
+)
+from detailed_balance.dashboard.ids import loop_id, parse_context, steps
+from detailed_balance.dashboard.landscape import MOST_STATES, draw_landscape
+from detailed_balance.dashboard.monitors import BusyError, Watch, Watchers
+from detailed_balance.dashboard.overview import (
+    Range,
+    is_loop,
+    label_choices,
+    list_findings,
+    show_finding,
+    show_overview,
+)
+from detailed_balance.dashboard.records import Records
+from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.monitor.analysis.findings import Finding
+
+__all__ = ["Desk"]
+
+STREAMS = 64
+"""Pages that may stay open at the same time."""
+
+_LOOPS_DRAWN, _TRAPPED_DRAWN = 8, 50
+_REFRESH, _SHORTEST_WAIT = 10.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a request asks of: the moves with these labels, in this range of time."""
+
+    context: Context
+    within: Range
+    watch: Watch
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.watch.monitor.status().findings
+
+
+@dataclass
+class Desk:
+    """Answer the requests for data.
+
+    Parameters
+    ----------
+    records : Records
+        What is read.
+    watchers : Watchers
+        Who watches it.
+    every : float
+        Seconds between two looks for what is new.
+
+    Attributes
+    ----------
+    ending : bool
+        Whether the server is to end: then pages that stay open are hung up.
+    """
+
+    records: Records
+    watchers: Watchers
+    every: float
+    ending: bool = field(default=False, init=False)
+    _streams: int = field(default=0, init=False)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all views; each answers in a thread."""
+        views = {
+            "contexts": self._contexts,
+            "overview": self._overview,
+            "landscape": self._landscape,
+            "states": self._states,
+            "finding/{id}": self._finding,
+            "state/{id}": self._state,
+            "loop/{id}": self._loop,
+            "compare": self._compare,
+        }
+        return [
+            *(Route(f"/api/{path}", _in_thread(view)) for path, view in views.items()),
+            Route("/api/events", self._events),
+            Route("/api/export/{table}.csv", self._export),
+        ]
+
+    def close(self) -> None:
+        """Stop watching, and let go of the source."""
+        self.watchers.close()
+        self.records.close()
+
+    def _contexts(self, request: Request) -> Any:
+        return {
+            "labels": label_choices(self.records.contexts()),
+            "times": self.records.has_times,
+            "source": self.records.description,
+        }
+
+    def _overview(self, request: Request) -> Any:
+        return self._look(self._read(request))
+
+    def _landscape(self, request: Request) -> Any:
+        asked = self._read(request)
+        ranged = asked.within != (None, None)
+        found = [f for f in list_findings(asked.findings, asked.within) if ranged or f.is_open]
+        # An alarm and a violation may be about one loop; the first stands for both.
+        loops = {loop_id(f.states): f for f in reversed(found) if is_loop(f)}
+        drawn = {f.id: f.states for f in islice(reversed(loops.values()), _LOOPS_DRAWN)}
+        trapped = [state for f in found if f.kind == "trap" for state in f.states]
+        return draw_landscape(
+            self._snapshot(asked),
+            drawn,
+            wanted=trapped[:_TRAPPED_DRAWN],
+            top=_number(request, "top", 200, 2, MOST_STATES),
+            places=None if ranged else asked.watch.places,
+        )
+
+    def _states(self, request: Request) -> Any:
+        snapshot = self._snapshot(self._read(request))
+        limit = _number(request, "top", 200, 1, 1_000)
+        return {"states": list_states(snapshot, limit), "all": len(snapshot.ids)}
+
+    def _finding(self, request: Request) -> Any:
+        asked = self._read(request)
+        found = next((f for f in asked.findings if f.id == request.path_params["id"]), None)
+        if found is None:
+            raise UnknownStateError("no such finding is known here, or it was over long ago")
+        shown = show_finding(found)
+        if is_loop(found):
+            shown["counted"] = show_loop(self._snapshot(asked), found.states)
+            moves = steps(found.states)
+        else:
+            moves = list(pairwise(found.states[:8]))
+        return {**shown, "walks": self._walks(asked, moves)}
+
+    def _state(self, request: Request) -> Any:
+        asked = self._read(request)
+        snapshot = self._snapshot(asked)
+        state = snapshot.state(request.path_params["id"])
+        named = [f for f in asked.findings if state in f.states]
+        shown = show_state_page(snapshot, state)
+        # Of the moves that leave it, the most frequent one that leads to a state.
+        ids = [move["id"] for move in shown["leaves"]["moves"] if move["id"] is not None]
+        walks = self._walks(asked, [(state, snapshot.state(number)) for number in ids[:1]])
+        return {**shown, "findings": [show_finding(f) for f in named[:20]], "walks": walks}
+
+    def _loop(self, request: Request) -> Any:
+        asked = self._read(request)
+        snapshot = self._snapshot(asked)
+        loop = parse_loop(snapshot, request.path_params["id"])
+        same = [f for f in asked.findings if set(f.states) == set(loop)]
+        return {
+            **show_loop(snapshot, loop),
+            "findings": [show_finding(f) for f in same[:20]],
+            "walks": self._walks(asked, steps(loop)),
+        }
+
+    def _compare(self, request: Request) -> Any:
+        known, within = self.records.contexts(), _range(request)
+        a, b = (parse_context(request.query_params.getlist(name), known) for name in ("a", "b"))
+        return compare_snapshots(*(self.watchers.count(context, *within) for context in (a, b)))
+
+    async def _events(self, request: Request) -> Response:
+        """Tell of every change, for as long as the page is open."""
+        if self._streams >= STREAMS:
+            raise BusyError(f"{STREAMS} pages are open already; close one")
+        asked = await run_in_threadpool(self._read, request)
+
+        def look() -> tuple[Any, Any]:
+            # Asked for anew each time: a watch that nobody asks for is given up.
+            now = _Question(asked.context, asked.within, self.watchers.watch(asked.context))
+            return _mark(now), self._look(now)
+
+        async def stream() -> AsyncIterator[str]:
+            self._streams += 1
+            try:
+                every = max(self.every, _SHORTEST_WAIT)
+                async for part in follow(look, lambda: self.ending, every=every):
+                    yield part
+            finally:
+                self._streams -= 1
+
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+
+    async def _export(self, request: Request) -> Response:
+        name = request.path_params["table"]
+        if name not in TABLES:
+            allowed = ", ".join(TABLES)
+            raise InvalidInputError(f"there is no table of this name; there are {allowed}")
+        asked = await run_in_threadpool(self._read, request)
+        snapshot = await run_in_threadpool(self._snapshot, asked)
+        columns, rows = TABLES[name]
+        parts = write_csv(columns, rows(snapshot, asked.watch.monitor.status()))
+        headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
+        return StreamingResponse(parts, media_type="text/csv; charset=utf-8", headers=headers)
+
+    def _read(self, request: Request) -> _Question:
+        given = request.query_params.getlist("context")
+        context = parse_context(given, self.records.contexts() if given else ())
+        return _Question(context, _range(request), self.watchers.watch(context))
+
+    def _snapshot(self, asked: _Question) -> Snapshot:
+        return self.watchers.snapshot(asked.context, *asked.within)
+
+    def _look(self, asked: _Question) -> Any:
+        counts = None if asked.within == (None, None) else self._snapshot(asked).counts
+        status = asked.watch.monitor.status()
+        return show_overview(status, self.records.description, asked.within, counts)
+
+    def _walks(self, asked: _Question, moves: list[tuple[str, str]]) -> Any:
+        return show_walks(self.records.walks(moves, asked.context, *asked.within))
+
+
+def _mark(asked: _Question) -> Any:
+    """Return what changes where a page would want to know; the rest is told every 10 s."""
+    status = asked.watch.monitor.status()
+    findings = [(f.id, f.status, f.severity, f.sentence) for f in status.findings]
+    numbers = status.transitions, status.escapes, status.lost, len(status.traps)
+    return numbers, findings, int(status.updated / _REFRESH)
+
+
+def _in_thread(view: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    async def answer(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(view, request))
+
+    return answer
+
+
+def _range(request: Request) -> Range:
+    return _moment(request, "since"), _moment(request, "until")
+
+
+def _moment(request: Request, name: str) -> float | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        moment = float(text)
+    except ValueError:
+        moment = math.nan
+    if not math.isfinite(moment):
+        raise InvalidInputError(f"{name} is a number of seconds since 1970; got {text[:40]!r}")
+    return moment
+
+
+def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text[:9]) <= most):
+        raise InvalidInputError(f"{name} is a number from {least} to {most}; got {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,87 @@
+"""Tables as CSV that a spreadsheet does not run and that loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.render._cells import guard_cell
+
+__all__ = ["TABLES", "write_csv"]
+
+_ROWS_AT_ONCE = 500
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Yield a table as CSV, some hundred rows at a time; numbers stay numbers."""
+    file = io.StringIO()
+    writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(columns)
+    for number, row in enumerate(rows, 1):
+        writer.writerow([guard_cell(cell) if isinstance(cell, str) else cell for cell in row])
+        if number % _ROWS_AT_ONCE == 0:
+            yield file.getvalue()
+            file.seek(0)
+            file.truncate()
+    yield file.getvalue()
+
+
+def states_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
+    """Yield the states, lowest potential first, then those without one."""
+    counts, potential, order = snapshot.counts, snapshot.potential, snapshot.order
+    ranked: list[tuple[str, Any, Any]] = []
+    if potential is not None and order is not None:
+        ranked += [
+            (potential.states[i], float(order.relative[i]), int(order.numbers[i]))
+            for i in order.ranking.tolist()
+        ]
+    known = {state for state, *_ in ranked}
+    ranked += [(s, "", "") for s in counts.states if s not in known and s not in BOUNDARIES]
+    escapes = counts.escapes
+    for state, value, component in ranked:
+        i = counts.index(state)
+        yield [state, value, component, int(counts.attempts[i]), int(escapes[i])]
+
+
+def moves_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
+    """Yield the moves, most frequent first, with the count of the way back."""
+    states, counts = snapshot.counts.states, snapshot.counts.counts
+    edges = counts.tocoo()
+    back = counts[edges.col, edges.row]
+    for k in np.argsort(-edges.data, kind="stable").tolist():
+        source, target = states[edges.row[k]], states[edges.col[k]]
+        yield [source, target, int(edges.data[k]), int(back[k])]
+
+
+def findings_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
+    """Yield the findings."""
+    for f in status.findings:
+        times = [f.raised, f.updated, "" if f.resolved is None else f.resolved]
+        yield [f.id, f.kind, f.status, f.severity, f.sentence, " | ".join(f.states), *times]
+
+
+def traps_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
+    """Yield the traps."""
+    for trap in status.traps:
+        low, high = trap["interval"]
+        names = " | ".join(trap["states"])
+        yield [names, trap["dwell"], low, high, trap["moves"], trap["exits"]]
+
+
+TABLES = {
+    "states": (["state", "potential", "component", "attempts", "escapes"], states_table),
+    "moves": (["source", "target", "count", "back"], moves_table),
+    "findings": (
+        ["id", "kind", "status", "severity", "sentence", "states", "raised", "updated", "resolved"],
+        findings_table,
+    ),
+    "traps": (["states", "dwell", "low", "high", "moves", "exits"], traps_table),
+}
+"""What can be exported: the columns, and the rows of a snapshot and a status."""

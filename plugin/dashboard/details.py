@@ -1,0 +1,167 @@
+"""What the page shows of one state, and of one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, log, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.balance.loops import SMALL_COUNT
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.dashboard.ids import loop_id, show_state, steps
+from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.render.formatting import safe_text
+
+if TYPE_CHECKING:
+    from detailed_balance.sources.excerpts import Walk
+
+__all__ = [
+    "LONGEST_LOOP",
+    "list_states",
+    "parse_loop",
+    "show_loop",
+    "show_state_page",
+    "show_walks",
+]
+
+LONGEST_LOOP = 64
+"""Of a loop that a URL asks for."""
+
+MOVES_SHOWN = 25
+"""Of each direction, the most frequent ones."""
+
+_WHOLE_KEY = 4_000
+
+
+def list_states(snapshot: Snapshot, limit: int) -> list[dict[str, Any]]:
+    """Return the states with the most moves: what the landscape shows, as rows of a table."""
+    counts, ranked = snapshot.counts, np.argsort(-snapshot.flows, kind="stable")
+    names = [counts.states[i] for i in ranked if counts.states[i] not in BOUNDARIES][:limit]
+    values = _potentials(snapshot)
+    return [
+        {
+            **show_state(state),
+            "potential": values.get(state, (None, None))[0],
+            "component": values.get(state, (None, None))[1],
+            "flow": snapshot.flow(state),
+            "attempts": int(counts.attempts[counts.index(state)]),
+        }
+        for state in names
+    ]
+
+
+def _potentials(snapshot: Snapshot) -> dict[str, tuple[Any, int]]:
+    """Return V of each state against the lowest of the largest component, and its component."""
+    potential, order = snapshot.potential, snapshot.order
+    if potential is None or order is None:
+        return {}
+    rows = zip(potential.states, order.relative.tolist(), order.numbers.tolist(), strict=True)
+    return {state: (plain(value), number) for state, value, number in rows}
+
+
+def show_state_page(snapshot: Snapshot, state: str) -> dict[str, Any]:
+    """Return all there is to say of one state."""
+    counts = snapshot.counts
+    i = counts.index(state)
+    row, column = counts.counts[[i], :].toarray()[0], counts.counts[:, [i]].toarray()[:, 0]
+    value, component = _potentials(snapshot).get(state, (None, None))
+    itself = int(row[i])
+    row[i] = column[i] = 0
+    return {
+        **show_state(state),
+        "key": safe_text(state, _WHOLE_KEY),
+        "length": len(state),
+        "potential": value,
+        "component": component,
+        "attempts": int(counts.attempts[i]),
+        "escapes": int(counts.escapes[i]),
+        "itself": itself,
+        "leaves": _rank(counts, row, counts.attempts[i]),
+        "enters": _rank(counts, column, column.sum()),
+    }
+
+
+def _rank(counts: TransitionCounts, moves: Any, total: Any) -> dict[str, Any]:
+    ranked = [int(j) for j in np.argsort(-moves, kind="stable") if moves[j]]
+    rows = [
+        {
+            **show_state(counts.states[j]),
+            "count": int(moves[j]),
+            "share": float(moves[j] / max(int(total), 1)),
+        }
+        for j in ranked[:MOVES_SHOWN]
+    ]
+    return {"moves": rows, "more": len(ranked) - len(rows)}
+
+
+def parse_loop(snapshot: Snapshot, text: str) -> list[str]:
+    """Return the states of a loop that a URL names.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is no loop of 2 to 64 different states.
+    UnknownStateError
+        Where one of them is not recorded.
+    """
+    ids = text.split(".")
+    if not 2 <= len(ids) <= LONGEST_LOOP or len(set(ids)) < len(ids):
+        raise InvalidInputError(
+            f"a loop has 2 to {LONGEST_LOOP} different states; this address names {len(ids)}"
+        )
+    return [snapshot.state(number) for number in ids]
+
+
+def show_loop(snapshot: Snapshot, loop: Sequence[str]) -> dict[str, Any]:
+    """Return the counts along a loop, both ways round, and its affinity.
+
+    The affinity is the log of forward over backward counts multiplied up, in nats; half a move
+    is added to each count where one of them is small (paper, eq. 7).
+    """
+    counts = snapshot.counts
+    there = [_count(counts, *move) for move in steps(loop)]
+    back = [_count(counts, target, source) for source, target in steps(loop)]
+    add = 0.5 if min(there + back) < SMALL_COUNT else 0.0
+    affinity = sum(log((n + add) / (m + add)) for n, m in zip(there, back, strict=True))
+    error = sqrt(sum(1 / (n + add) for n in there + back))
+    return {
+        "id": loop_id(loop),
+        "states": [show_state(state) for state in loop],
+        "there": there,
+        "back": back,
+        "affinity": affinity,
+        "error": error if isfinite(error) else None,
+    }
+
+
+def _count(counts: TransitionCounts, source: str, target: str) -> int:
+    try:
+        return int(counts.counts[counts.index(source), counts.index(target)])
+    except UnknownStateError:
+        return 0
+
+
+def show_walks(walks: Sequence[Walk]) -> list[dict[str, Any]]:
+    """Return example stretches of runs as paths; where a stretch has a gap, it begins anew."""
+    shown = []
+    for walk in walks:
+        path: list[dict[str, Any]] = []
+        last: str | None = None
+        for source, target in walk.moves:
+            if source != last:
+                path.append(show_state(source))
+            path.append(show_state(target))
+            last = source if target is None else target
+        shown.append(
+            {
+                "trajectory": safe_text(walk.trajectory, 60),
+                "path": path,
+                "hits": walk.hits,
+                "time": walk.time,
+            }
+        )
+    return shown

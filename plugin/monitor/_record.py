@@ -1,0 +1,226 @@
+"""`Record`, what a monitor has read so far; the one place that several threads share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks._subscription import Move
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.monitor._run_assembler import RunAssembler
+from detailed_balance.monitor._schedule import Schedule
+from detailed_balance.monitor._state_file import pack_moves, unpack_moves
+from detailed_balance.monitor._window_counts import Tally
+from detailed_balance.monitor.analysis._drift_test import DriftWatch
+from detailed_balance.monitor.analysis._registry import Ledger, Observation
+from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.restarting_tests import Evidence
+from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.monitor.feeds import Batch, Feed
+from detailed_balance.render.formatting import safe_text
+
+__all__ = ["Record"]
+
+RECENT = 50_000
+"""So many moves, at least, are read one by one at the start; those before are only counted."""
+
+_POINTS = 100
+"""So often the evidence is noted within what is read at once."""
+
+_MOST_NAMES = 100_000
+"""Trajectories are counted by name up to so many, where they have no START."""
+
+
+class Record:
+    """Read increments, and keep what follows from them.
+
+    Parameters
+    ----------
+    feed : Feed
+        Where to read.
+    context : Context
+        The labels asked for.
+    window : int
+        How many moves are recent.
+    alpha : float
+        The level of the live tests.
+    drift : DriftWatch or None
+        Takes the finished runs.
+    """
+
+    def __init__(
+        self, feed: Feed, context: Context, window: int, alpha: float, drift: DriftWatch | None
+    ) -> None:
+        self._feed, self._context = feed, context
+        self._tally, self._evidence = Tally(window), Evidence(alpha)
+        self._drift, self._runs, self._ledger = drift, RunAssembler(), Ledger()
+        self._cursor: str | None = None
+        self._ring: list[tuple[str, str | None]] = []
+        self._names: set[str] = set()
+        self._started = self._updated = time.time()
+        self._lag = 0.0
+        self._lock = threading.RLock()
+        self._reading = threading.Lock()
+        self.begun = False
+        self.trouble = ""
+
+    def read(self, stopped: threading.Event) -> None:
+        """Read what is new; what goes wrong is told by `trouble`, and tried again the next time."""
+        began = time.monotonic()
+        with self._reading:
+            try:
+                if not self.begun:
+                    self._begin()
+                self._read_on(stopped)
+                self.trouble, self._updated = "", time.time()
+            except Exception as error:  # whatever a database may raise
+                if not self.trouble:
+                    warn("a monitor cannot read %s and will try again", self._feed.name)
+                self.trouble = safe_text(f"{type(error).__name__}: {error}", 200)
+        with self._lock:
+            self._lag = time.monotonic() - began
+            self._evidence.look(time.time(), self._tally.total)
+
+    def _begin(self) -> None:
+        counts = self._feed.start(self._cursor, max(self._tally.window, RECENT))
+        if counts is None:
+            warn("%s is another record than the one before; begun anew", self._feed.name)
+            self._ring, counts = [], self._feed.start(None, max(self._tally.window, RECENT))
+        with self._lock:
+            if counts is not None:
+                self._tally.start(counts)
+            self._tally.fill_ring(self._ring)
+            self._ring = []
+            self.begun = True
+
+    def _read_on(self, stopped: threading.Event) -> None:
+        more = True
+        while more:
+            batch = self._feed.read()
+            with self._lock:
+                self._take(batch)
+            more = batch.more and not (stopped.is_set() and threading.current_thread().daemon)
+
+    def _take(self, batch: Batch) -> None:
+        moves = batch.moves
+        self._follow_evidence(batch)
+        self._tally.add([(f, g) for f, g, _, _, n in moves if n == 1])
+        self._tally.add_counted(((f, g), n) for f, g, _, _, n in moves if n > 1)
+        self._count_names(moves)
+        for run in self._runs.take(moves, batch.endings):
+            if self._drift is not None:
+                self._drift.update(run)
+        self._cursor = batch.cursor
+
+    def _follow_evidence(self, batch: Batch) -> None:
+        """Feed the test, and note for the plot how it grew over what was recorded before."""
+        every = list(batch.moves)
+        total, part = self._tally.total, max(1, len(every) // _POINTS)
+        for start in range(0, len(every), part):
+            moves = every[start : start + part]
+            self._evidence.update((t, f, g) for f, g, t, _, n in moves if t is not None and n == 1)
+            total += sum(move[4] for move in moves)
+            if len(moves) == part > 1 and batch.times:
+                self._evidence.note(batch.times[start + part - 1], total)
+
+    def _count_names(self, moves: Sequence[Move]) -> None:
+        if not self._tally.runs and len(self._names) < _MOST_NAMES:
+            self._names.update(move[2] for move in moves if move[2] is not None)
+
+    def counts(self, *, recent: bool) -> TransitionCounts:
+        """Return the counts of all, or of the window."""
+        with self._lock:
+            return self._tally.counts(recent=recent)
+
+    def view(self) -> dict[str, Any]:
+        """Return what a `View` takes of it."""
+        with self._lock:
+            return {
+                "total": self._tally.total,
+                "recent_total": self._tally.recent,
+                "evidence": self._evidence,
+                "ledger": self._ledger,
+                "snapshot": self._snapshot,
+                "runs": tuple(self._runs.finished.values()),
+                "drift": self._drift,
+                "losses": self._feed.losses(),
+                "trouble": self.trouble,
+            }
+
+    def _snapshot(self) -> tuple[TransitionCounts, TransitionCounts]:
+        with self._lock:
+            return self._tally.counts(), self._tally.counts(recent=True)
+
+    def take(self, observations: Sequence[Observation]) -> list[Event]:
+        """Return what observations change."""
+        with self._lock:
+            return self._ledger.take(observations, now=time.time())
+
+    def status(self, schedule: Schedule, results: Mapping[str, Any]) -> Status:
+        """Return what is known now."""
+        with self._lock:
+            tally, evidence, findings = self._tally, self._evidence, self._ledger.findings()
+            return Status(
+                source=self._feed.name,
+                context=self._context,
+                transitions=tally.transitions,
+                escapes=tally.escapes,
+                states=tally.states,
+                edges=tally.edges,
+                trajectories=tally.runs or len(self._names),
+                started=self._started,
+                updated=self._updated,
+                lag=self._lag,
+                lost=sum(self._feed.losses().values()),
+                alpha=evidence.main.alpha,
+                log_e_value=evidence.log_e_value,
+                alarm=any(f.is_open and f.kind == f.severity == "alarm" for f in findings),
+                evidence=evidence.points(),
+                findings=findings,
+                traps=results.get("traps", ()),
+                analyses=tuple(entry.told() for entry in schedule.entries),
+            )
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._feed.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state in types that JSON has; the counts stay in the source."""
+        with self._lock:
+            return {
+                "source": self._feed.name,
+                "context": [list(label) for label in self._context],
+                "cursor": self._cursor,
+                "window": pack_moves(self._tally.ring()),
+                "evidence": self._evidence.to_dict(),
+                "drift": None if self._drift is None else self._drift.to_dict(),
+                "ledger": self._ledger.to_dict(),
+            }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave, before the first reading.
+
+        Raises
+        ------
+        InvalidInputError
+            Where it is the state of another source or other labels, or none at all.
+        """
+        asked = {"source": self._feed.name, "context": [list(label) for label in self._context]}
+        for name, value in asked.items():
+            if state[name] != value:
+                raise InvalidInputError(f"its {name} is {state[name]!r}, and not {value!r}")
+        if not isinstance(state["cursor"], str | None):
+            raise InvalidInputError(f"its cursor is {state['cursor']!r}")
+        evidence, ledger = Evidence.from_dict(state["evidence"]), Ledger.from_dict(state["ledger"])
+        if evidence.main.alpha != self._evidence.main.alpha:
+            raise InvalidInputError(f"its alpha is {evidence.main.alpha!r}")
+        if self._drift is not None and state["drift"] is not None:
+            self._drift.restore(state["drift"])
+        self._ring = unpack_moves(state["window"])
+        self._cursor, self._evidence, self._ledger = state["cursor"], evidence, ledger

@@ -1,0 +1,160 @@
+"""`View`, what an analyzer of a monitor sees, and what an analyzer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.monitor.analysis._drift_test import DriftWatch
+from detailed_balance.monitor.analysis._registry import Ledger, Observation
+from detailed_balance.monitor.analysis.findings import Finding
+from detailed_balance.monitor.analysis.restarting_tests import Evidence
+
+__all__ = ["Analyzer", "Baseline", "Looks", "View"]
+
+FEWEST = 100
+"""A record with fewer moves is not looked at."""
+
+
+class Analyzer(Protocol):
+    """What a monitor runs from time to time; see docs/monitor.md for one of your own.
+
+    Attributes
+    ----------
+    name : str
+        Short, and different from those of the others.
+    every : float
+        Seconds between two runs, at least.
+    """
+
+    name: str
+    every: float
+
+    def check(self, view: View) -> Iterable[Observation]:
+        """Return what is seen now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What usual behaviour is.
+
+    Parameters
+    ----------
+    counts : TransitionCounts or None
+        Its moves, without START and END.
+    runs : tuple of Trajectory
+        Its finished runs, where they are known.
+    """
+
+    counts: TransitionCounts | None = None
+    runs: tuple[Trajectory, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known when an analyzer runs; matrices are made where they are asked for.
+
+    Parameters
+    ----------
+    time : float
+        Now, in seconds since 1970.
+    alpha : float
+        The level.
+    total, recent_total : int
+        Moves and escapes in all, and in the window.
+    evidence : Evidence
+        The live test.
+    ledger : Ledger
+        The findings so far.
+    snapshot : callable
+        Gives the counts of all and of the window, of one moment.
+    runs : tuple of Trajectory
+        The last finished runs.
+    drift : DriftWatch or None
+        The live test of the finished runs against those of the baseline.
+    baseline : Baseline
+        The usual behaviour.
+    losses : mapping of str to int
+        Moves that are known to be missing, by the reason.
+    trouble : str
+        Why the source cannot be read now; empty if it can.
+    results : dict
+        Where an analyzer leaves what others show: ``potential``, ``traps``.
+    """
+
+    time: float
+    alpha: float
+    total: int
+    recent_total: int
+    evidence: Evidence
+    ledger: Ledger
+    snapshot: Callable[[], tuple[TransitionCounts, TransitionCounts]]
+    runs: Sequence[Trajectory] = ()
+    drift: DriftWatch | None = None
+    baseline: Baseline = field(default_factory=Baseline)
+    losses: Mapping[str, int] = field(default_factory=dict)
+    trouble: str = ""
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _both(self) -> tuple[TransitionCounts, TransitionCounts]:
+        return self.snapshot()
+
+    @property
+    def counts(self) -> TransitionCounts:
+        """All that was counted."""
+        return self._both[0]
+
+    @property
+    def recent(self) -> TransitionCounts:
+        """What is in the window."""
+        return self._both[1]
+
+    def open_findings(self, kind: str) -> tuple[Finding, ...]:
+        """Return the open findings of one kind."""
+        return tuple(f for f in self.ledger.findings() if f.is_open and f.kind == kind)
+
+
+class Looks:
+    """When to look at a growing record, and at which level, so that all looks together keep alpha.
+
+    A p-value that is computed again and again falls under any level sooner or later. Look number k
+    is therefore held to alpha / (k (k + 1)); over all k these add up to alpha. So that the levels
+    do not fall fast, a look is due only after half as many new moves as are looked at.
+
+    Examples
+    --------
+    >>> looks = Looks()
+    >>> [looks.due(total, held=total) for total in (50, 100, 120, 150)]
+    [False, True, False, True]
+    >>> looks.level(0.05)  # that of the second look
+    0.008333333333333333
+    """
+
+    def __init__(self) -> None:
+        self.number = self.seen = 0
+        self._held = 0
+
+    def due(self, total: int, held: int) -> bool:
+        """Say whether to look now, at `held` of `total` moves."""
+        if held < FEWEST or total - self.seen < max(1, self._held // 2):
+            return False
+        self.number, self.seen, self._held = self.number + 1, total, held
+        return True
+
+    def level(self, alpha: float) -> float:
+        """Return the level of the look that is on."""
+        return alpha / (self.number * (self.number + 1))
+
+    def to_list(self) -> list[int]:
+        """Return the state."""
+        return [self.number, self.seen, self._held]
+
+    def restore(self, state: Sequence[int]) -> None:
+        """Go on from what `to_list` gave."""
+        self.number, self.seen, self._held = (int(number) for number in state)

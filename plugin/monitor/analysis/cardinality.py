@@ -1,0 +1,53 @@
+"""The analyzer of the states themselves: whether there is an end to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from detailed_balance.callbacks.states.cardinality import find_mistake
+from detailed_balance.monitor.analysis._registry import Observation
+from detailed_balance.monitor.analysis.base import View
+
+__all__ = ["StateAnalyzer"]
+
+MOST_NEW = 0.1
+"""Of the recent moves at most this share may reach a state never seen before."""
+
+FEWEST_NEW = 100
+"""Fewer new states than this are no explosion, however short the record is."""
+
+VISITED_ONCE = 0.5
+"""The share of states visited once from which on nothing can be measured of them."""
+
+
+class StateAnalyzer:
+    """Find out where states are named so finely that each is visited once.
+
+    Nothing can be learnt of a state that does not come again. The usual mistake is an id, a time
+    or free text in the key.
+    """
+
+    name = "states"
+    every = 10.0
+
+    def check(self, view: View) -> Iterator[Observation]:
+        """Yield the explosion, or its end."""
+        counts, recent = view.counts, view.recent
+        visits = np.asarray(counts.counts.sum(axis=0)).ravel()
+        once = visits <= 1
+        new = [state for state in recent.states if visits[counts.index(state)] <= 1]
+        share, alone = len(new) / max(1, view.recent_total), float(once.mean()) if len(once) else 0
+        if share >= MOST_NEW and len(new) >= FEWEST_NEW and alone >= VISITED_ONCE:
+            yield Observation(
+                "states",
+                (),
+                f"{len(new):,} of the last {view.recent_total:,} moves reached a state that never "
+                f"came again, as have {alone:.0%} of all {len(counts):,} states: "
+                f"{find_mistake(new)}",
+                states=tuple(new[:3]),
+                details={"states": len(counts), "share_new": share, "share_visited_once": alone},
+            )
+        elif share < MOST_NEW / 2:
+            yield Observation("states", (), "new states are few again", gone=True)

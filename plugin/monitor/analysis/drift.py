@@ -1,0 +1,123 @@
+"""The analyzer of drift: whether the agent still is what the baseline was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.monitor.analysis._registry import Observation
+from detailed_balance.monitor.analysis.base import Looks, View
+from detailed_balance.render._wording import format_pvalue, shorten_states
+
+__all__ = ["DriftAnalyzer"]
+
+MOST_STATES = 100
+"""The potential is compared on the states visited most, so many at most: it takes their cube."""
+
+_MOVED_SHOWN = 5
+
+
+class DriftAnalyzer:
+    """Compare with the baseline: finished runs one by one, and the potential of the window.
+
+    The runs by a test that holds at every look (`DriftMartingale`), the potential by Wald's test
+    at a level of its own for each look (`Looks`). Does nothing without a baseline.
+    """
+
+    name = "drift"
+    every = 10.0
+
+    def __init__(self) -> None:
+        self._looks = Looks()
+
+    def check(self, view: View) -> Iterator[Observation]:
+        """Yield the drifts that there are, and those that are over."""
+        yield from _check_runs(view)
+        if view.baseline.counts is not None and self._looks.due(view.total, view.recent_total):
+            yield from self._check_potential(view.baseline.counts, view)
+
+    def _check_potential(self, baseline: TransitionCounts, view: View) -> Iterator[Observation]:
+        states = _busiest(view.recent, baseline)
+        try:
+            found = compare_potentials(
+                {
+                    "the baseline": baseline.restrict(states),
+                    "the window": view.recent.restrict(states),
+                }
+            )
+        except InsufficientDataError:
+            return
+        level = self._looks.level(view.alpha)
+        if found.pvalue <= level or (found.pvalue <= view.alpha and _is_open(view, "potential")):
+            yield _observe(found, level)
+        elif found.pvalue > view.alpha:
+            sentence = (
+                "the potential of the window is not seen to differ from the baseline any more"
+            )
+            yield Observation("drift", ("potential",), sentence, gone=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        return {"looks": self._looks.to_list()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        self._looks.restore(state["looks"])
+
+
+def _check_runs(view: View) -> Iterator[Observation]:
+    drift = view.drift
+    if drift is None or not drift.alarm:
+        return
+    if drift.quiet:
+        runs = drift.second.runs if drift.second is not None else 0
+        drift.take_over()
+        sentence = f"a new test against the baseline has stayed quiet over {runs:,} runs"
+        yield Observation("drift", ("runs",), sentence, gone=True)
+        return
+    names = [one.run for one in drift.main.evidence if one.run is not None]
+    yield Observation(
+        "drift",
+        ("runs",),
+        drift.main.describe(),
+        "alarm",
+        details={
+            "log_e_value": drift.main.log_e_value,
+            "alarmed_at": drift.main.alarmed_at,
+            "trajectories": names,
+        },
+    )
+
+
+def _is_open(view: View, about: str) -> bool:
+    finding = view.ledger.get(Observation("drift", (about,)).id)
+    return finding is not None and finding.is_open
+
+
+def _busiest(recent: TransitionCounts, baseline: TransitionCounts) -> list[str]:
+    """Return the states that both know and the window holds most of."""
+    inner = recent.without_boundaries()
+    order = np.argsort(-inner.attempts, kind="stable").tolist()
+    return [inner.states[i] for i in order if inner.states[i] in baseline][:MOST_STATES]
+
+
+def _observe(found: PotentialComparison, level: float) -> Observation:
+    moved = found.moved
+    which = f", above all of {', '.join(shorten_states(moved[:_MOVED_SHOWN]))}" if moved else ""
+    return Observation(
+        "drift",
+        ("potential",),
+        f"the potential of the window differs from that of the baseline{which} "
+        f"(p = {format_pvalue(found.pvalue)}, {len(found.states)} states in common)",
+        states=moved,
+        details={
+            "pvalue": found.pvalue,
+            "level": level,
+            "shift": dict(zip(found.states, found.shift.tolist(), strict=True)),
+        },
+    )

@@ -1,0 +1,191 @@
+"""`Evidence`, the live test of detailed balance, and the one that tells when an alarm is over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from math import log
+from typing import Any, TypeAlias
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.sequential.balance_martingale import BalanceMartingale
+from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
+
+__all__ = ["Evidence", "Step"]
+
+Step: TypeAlias = tuple[str, str, str | None]
+"""Trajectory, source and target (None for an escape)."""
+
+POINTS = 1_000
+"""The most points of the evidence that are kept for plots."""
+
+LEAST_QUIET = 100
+"""A test is quiet only after so many transitions, however fast the alarm came."""
+
+_SHOWN = 5
+
+
+class Evidence:
+    """The live test of one agent, and how its alarm ends.
+
+    The e-value of a `BalanceMartingale` is kept as evidence for ever, so an alarm could never end.
+    When it is reached, a second test therefore begins with nothing. If that one alarms too, the
+    agent is driven still, and another begins. An agent counts as quiet where such a test stays
+    under its line for twice as many transitions as the alarm took to build up, from the lowest
+    point of the evidence to the line: driven as before, it would have alarmed by then. The quiet
+    test then takes the place of the first one.
+
+    Each test falsely alarms with probability alpha at most, whatever went before it, and the next
+    one begins only where one has alarmed: under detailed balance the probability of any alarm
+    stays alpha, and that of k of them is alpha^k at most.
+
+    Parameters
+    ----------
+    alpha : float
+        The level of each test.
+
+    Examples
+    --------
+    >>> evidence = Evidence(0.05)
+    >>> evidence.update([("run", *move) for move in ("ab", "bc", "ca")] * 10)
+    >>> evidence.look(now=1.0, total=30)
+    >>> evidence.alarm, evidence.quiet
+    (True, False)
+    """
+
+    def __init__(self, alpha: float) -> None:
+        self.main = BalanceMartingale(alpha)
+        self.second: BalanceMartingale | None = None
+        self.took = self.renewed = self.since = 0
+        self._points: list[tuple[float, int, float]] = []
+        self._stride = 1
+        self._looks = 0
+        self._lock = threading.RLock()
+
+    def update(self, steps: Iterable[Step]) -> None:
+        """Take in moves, in order for each trajectory."""
+        with self._lock:
+            for step in steps:
+                self.main.update(*step)
+                if self.second is not None:
+                    self.second.update(*step)
+
+    def note(self, moment: float | None, total: int) -> None:
+        """Note the evidence for the plot, as of a moment in the past, unless that is unknown."""
+        with self._lock:
+            last = self._points[-1][0] if self._points else 0.0
+            if moment is not None and last <= moment <= time.time():
+                self._note(moment, total)
+
+    def look(self, now: float, total: int) -> None:
+        """Note the evidence for the plot, at `total` moves, and begin a second test where due."""
+        with self._lock:
+            self._note(now, total)
+            if self.second is None:
+                if self.main.alarm:
+                    self.took, self.since = _build_up(self.main), total
+                    self.second = BalanceMartingale(self.main.alpha)
+            elif self.second.alarm:
+                self.renewed += 1
+                self.took, self.since = min(self.took, _build_up(self.second)), total
+                self.second = BalanceMartingale(self.main.alpha)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the test has reached its line, and was not taken over since."""
+        return self.main.alarm
+
+    @property
+    def log_e_value(self) -> float:
+        """The evidence now, in nats."""
+        return self.main.log_e_value
+
+    @property
+    def needed(self) -> int:
+        """For how many transitions the second test must be under its line."""
+        return max(LEAST_QUIET, 2 * self.took)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the second test was under its line for as long as it takes."""
+        with self._lock:
+            second = self.second
+            return second is not None and not second.alarm and second.transitions >= self.needed
+
+    def take_over(self) -> None:
+        """Let the second test take the place of the first."""
+        with self._lock:
+            if self.second is not None:
+                self.main, self.second = self.second, None
+            self.took = self.renewed = self.since = 0
+
+    def accused(self) -> tuple[LoopEvidence, ...]:
+        """Return the loops that carry the evidence, strongest first, at most 5.
+
+        Those that accuse themselves, each as one of many; or else those that added most.
+        """
+        with self._lock:
+            loops = self.main.loops
+        line = log(max(len(loops), 1) / self.main.alpha)
+        strong = [loop for loop in loops if loop.log_evidence >= line]
+        shared = sorted((loop for loop in loops if loop.share > 0), key=lambda loop: -loop.share)
+        return tuple((strong or shared)[:_SHOWN])
+
+    def points(self) -> tuple[tuple[float, int, float], ...]:
+        """Return time, moves and log e-value of the looks, thinned to about 1,000."""
+        with self._lock:
+            return tuple(self._points)
+
+    def _note(self, now: float, total: int) -> None:
+        self._looks += 1
+        if self._looks % self._stride == 0:
+            self._points.append((now, total, self.log_e_value))
+        if len(self._points) > POINTS:
+            del self._points[1::2]
+            self._stride *= 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state in types that JSON has."""
+        with self._lock:
+            return {
+                "main": self.main.to_dict(),
+                "second": None if self.second is None else self.second.to_dict(),
+                "numbers": [self.took, self.renewed, self.since, self._stride, self._looks],
+                "points": [list(point) for point in self._points],
+            }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Evidence:
+        """Go on from what `to_dict` gave.
+
+        Raises
+        ------
+        InvalidInputError
+            Where it is something else.
+        """
+        try:
+            main = BalanceMartingale.from_dict(state["main"])
+            evidence = cls(main.alpha)
+            evidence.main = main
+            if state["second"] is not None:
+                evidence.second = BalanceMartingale.from_dict(state["second"])
+            numbers = [int(number) for number in state["numbers"]]
+            evidence.took, evidence.renewed, evidence.since, *rest = numbers
+            evidence._stride, evidence._looks = max(1, rest[0]), rest[1]
+            points = [(float(t), int(n), float(e)) for t, n, e in state["points"]]
+            evidence._points = points[-POINTS:]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"this is no state of the evidence: {error}") from None
+        return evidence
+
+
+def _build_up(test: BalanceMartingale) -> int:
+    """Return the transitions from the lowest point of the evidence before the alarm to the line."""
+    line = -log(test.alpha)
+    before: list[tuple[int, float]] = []
+    for moves, value in test.history:
+        if value >= line:
+            return moves - min(before, key=lambda point: point[1], default=(0, 0.0))[0]
+        before.append((moves, value))
+    return test.transitions

@@ -1,0 +1,234 @@
+"""The analyzer of driven loops, in all that was recorded and in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
+from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.monitor.analysis._presence import has_faded
+from detailed_balance.monitor.analysis._registry import Observation
+from detailed_balance.monitor.analysis.base import Looks, View
+from detailed_balance.monitor.analysis.findings import Finding, Severity
+from detailed_balance.render._wording import shorten_states
+
+__all__ = [
+    "ViolationAnalyzer",
+    "count_walks",
+    "net_rounds",
+    "start_with_first",
+    "tell_outcomes",
+]
+
+SEVERITIES: Mapping[str, Severity] = {
+    "structural": "info",
+    "habitual": "info",
+    "unclassified": "warning",
+    "suspect": "alarm",
+}
+"""How much a violation of each kind should worry."""
+
+_WORRY = {"suspect": 0, "unclassified": 1, "habitual": 2, "structural": 2}
+
+
+class ViolationAnalyzer:
+    """Find loops that the agent is driven round.
+
+    The whole record and the window are looked at in turn, each look at a level of its own (see
+    `Looks`), and each of the two at half of alpha. A loop that once was found to be over comes back
+    by the window alone: the whole record forgets nothing.
+    """
+
+    name = "violations"
+    every = 5.0
+
+    def __init__(self) -> None:
+        self._looks = {"history": Looks(), "window": Looks()}
+
+    def check(self, view: View) -> Iterator[Observation]:
+        """Yield the loops that are driven now, and those that no longer are."""
+        if view.total > view.recent_total and self._looks["history"].due(view.total, view.total):
+            yield from self._look("history", view.counts, view)
+        if self._looks["window"].due(view.total, view.recent_total):
+            yield from self._look("window", view.recent, view)
+
+    def _look(self, scope: str, counts: TransitionCounts, view: View) -> Iterator[Observation]:
+        level = self._looks[scope].level(view.alpha / 2)
+        found = _find(counts, view)
+        for violation in _choose(found, view):
+            seen = _observe(violation, scope, counts, level, view)
+            if _is_open(view, seen) or _is_new(violation, seen, scope, level, view):
+                yield seen
+        if scope == "window":
+            view.results["looked"] = view.total
+            driven = {start_with_first(violation.loop) for violation in found}
+            for finding in view.open_findings("violation"):
+                if finding.states not in driven and _is_over(finding.states, finding.details, view):
+                    yield _end(finding, counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        return {scope: looks.to_list() for scope, looks in self._looks.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        for scope, looks in self._looks.items():
+            looks.restore(state[scope])
+
+
+def start_with_first(loop: Sequence[str]) -> tuple[str, ...]:
+    """Return a loop, the same way round, from the state that is first in the alphabet.
+
+    Examples
+    --------
+    >>> start_with_first(("c", "a", "b"))
+    ('a', 'b', 'c')
+    """
+    first = min(range(len(loop)), key=loop.__getitem__)
+    return (*loop[first:], *loop[:first])
+
+
+def count_walks(counts: TransitionCounts, loop: Sequence[str]) -> tuple[int, int]:
+    """Return how often a loop was walked, at most, this way round and the other.
+
+    Examples
+    --------
+    >>> counts = TransitionCounts.from_edges([("a", "b", 9), ("b", "c", 7), ("c", "a", 8)])
+    >>> count_walks(counts, ("a", "b", "c")), count_walks(counts, ("a", "x", "c"))
+    ((7, 0), (0, 0))
+    """
+    steps = _steps(loop)
+    return min(_walked(counts, f, g) for f, g in steps), min(
+        _walked(counts, g, f) for f, g in steps
+    )
+
+
+def net_rounds(counts: TransitionCounts, loop: Sequence[str]) -> int:
+    """Return how often a loop was walked round and not back, at most: its smallest net count.
+
+    Examples
+    --------
+    >>> edges = [("a", "b", 9), ("b", "c", 7), ("c", "a", 8), ("b", "a", 5)]
+    >>> net_rounds(TransitionCounts.from_edges(edges), ("a", "b", "c"))
+    4
+    """
+    return max(0, min(_walked(counts, f, g) - _walked(counts, g, f) for f, g in _steps(loop)))
+
+
+def _steps(loop: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(loop, (*loop[1:], loop[0]), strict=True))
+
+
+def tell_outcomes(runs: Sequence[Trajectory]) -> Sequence[Trajectory] | None:
+    """Return the runs where some succeeded and some failed, so that they can be compared."""
+    told = {run.success for run in runs}
+    return runs if {True, False} <= told else None
+
+
+def _walked(counts: TransitionCounts, source: str, target: str) -> int:
+    if source not in counts or target not in counts:
+        return 0
+    return int(counts.counts[counts.index(source), counts.index(target)])
+
+
+def _find(counts: TransitionCounts, view: View) -> tuple[Violation, ...]:
+    """Return the loops that go round at level alpha, whatever the level of this look."""
+    try:
+        report = check_balance(
+            counts,
+            alpha=view.alpha,
+            baseline=view.baseline.counts,
+            trajectories=tell_outcomes(view.runs),
+        )
+    except InsufficientDataError as error:
+        if not isinstance(error.partial, BalanceReport):
+            return ()
+        report = error.partial
+    return tuple(violation for violation in report.violations if violation.flux_share > 0)
+
+
+def _choose(found: Sequence[Violation], view: View) -> Iterator[Violation]:
+    """Yield the loops that speak for themselves: one push shows in all loops that share its steps.
+
+    Of those that share a step, the one that worries most; then the one that is known; then the
+    strongest.
+    """
+    taken: set[tuple[str, str]] = set()
+    for violation in sorted(found, key=lambda v: (_WORRY[v.kind], not _is_open(view, _name(v)))):
+        steps = set(_steps(violation.loop))
+        if taken.isdisjoint(steps):
+            taken |= steps
+            yield violation
+
+
+def _name(violation: Violation) -> Observation:
+    return Observation("violation", start_with_first(violation.loop))
+
+
+def _is_open(view: View, seen: Observation) -> bool:
+    known = view.ledger.get(seen.id)
+    return known is not None and known.is_open
+
+
+def _is_new(violation: Violation, seen: Observation, scope: str, level: float, view: View) -> bool:
+    """Say whether to raise a loop; the whole record must not bring back what the window denies."""
+    if violation.pvalue > level:
+        return False
+    return scope == "window" or not (
+        view.ledger.get(seen.id) or _is_over(seen.states, seen.details, view)
+    )
+
+
+def _is_over(loop: Sequence[str], details: Mapping[str, Any], view: View) -> bool:
+    return has_faded(details["rate"], net_rounds(view.recent, loop), view.recent_total)
+
+
+def _observe(
+    violation: Violation, scope: str, counts: TransitionCounts, level: float, view: View
+) -> Observation:
+    loop = start_with_first(violation.loop)
+    about = replace(violation, loop=shorten_states(violation.loop))
+    where = "the last" if scope == "window" else "all"
+    known = view.ledger.get(_name(violation).id)
+    rate = net_rounds(counts, loop) / max(1, counts.total)
+    before = known.details.get("rate", 0.0) if known is not None and known.is_open else 0.0
+    details = {
+        **{name: getattr(violation, name) for name in _SHOWN},
+        "interval": violation.interval(),
+        "scope": scope,
+        "rate": max(rate, before),
+        "level": level,
+    }
+    return Observation(
+        "violation",
+        loop,
+        f"{about.describe()}, in {where} {counts.total:,} moves",
+        SEVERITIES[violation.kind],
+        loop,
+        plain(details),
+        news=violation.kind,
+    )
+
+
+_SHOWN = (
+    *("affinity", "error", "pvalue", "counts", "kind", "odds_ratio", "flux_share"),
+    *("trajectories", "evidence"),
+)
+
+
+def _end(finding: Finding, counts: TransitionCounts) -> Observation:
+    path = " -> ".join(shorten_states((*finding.states, finding.states[0])))
+    now = net_rounds(counts, finding.states)
+    return Observation(
+        "violation",
+        finding.states,
+        f"{path} is no longer driven: {now:,} net rounds in the last {counts.total:,} moves",
+        gone=True,
+        details={"net_rounds_at_the_end": now},
+    )

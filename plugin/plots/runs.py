@@ -1,0 +1,114 @@
+"""The potential along single runs; made as the pictures of `plots` are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from detailed_balance.plots.style import (
+    DRIVEN,
+    FAINT,
+    PLAIN,
+    TRAPPED,
+    in_house_style,
+    put_text,
+    put_title,
+)
+from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.report.run_findings import ChosenRun, RunFindings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = ["plot_runs"]
+
+WIDTH, HEIGHT = 7.6, 1.7
+"""Of a picture, and of each run in it, in inches."""
+
+POINTS_DRAWN = 1_000
+"""A longer run is drawn by the lowest and highest point of each part."""
+
+_COLOURS = {"oscillating": TRAPPED, "stuck": TRAPPED, "driven": DRIVEN, "limit": DRIVEN}
+
+
+@in_house_style
+def plot_runs(findings: RunFindings) -> Figure:
+    """Draw the potential at each move of the chosen runs, one below the other.
+
+    From the onset on, where a run begins to repeat itself, the line is coloured.
+
+    Examples
+    --------
+    >>> from detailed_balance import analyze
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> moves = (("a", "b"), ("b", "c"), ("c", "a"), ("a", "c")) * 9
+    >>> runs = [Trajectory(moves, f"run-{i}", success=i > 3) for i in range(9)]
+    >>> figure = plot_runs(analyze(runs).runs)
+    """
+    runs = findings.chosen
+    figure = Figure(figsize=(WIDTH, 0.75 + HEIGHT * len(runs)), layout="constrained")
+    if not runs:
+        return figure
+    panels = figure.subplots(len(runs), 1, sharey=True, squeeze=False)[:, 0]
+    for ax, run in zip(panels, runs, strict=True):
+        _draw(ax, run)
+    panels[-1].set_xlabel("move")
+    figure.supylabel("potential V (1/β)", fontsize=8)
+    return figure
+
+
+def _draw(ax: Axes, run: ChosenRun) -> None:
+    row, levels = run.row, np.array(run.levels)
+    moves = np.arange(1, len(levels) + 1)
+    onset = len(levels) if row.onset is None else row.onset
+    # The last point before the onset belongs to both parts, so that the line does not break.
+    for part, colour in (
+        (slice(0, onset), PLAIN),
+        (slice(max(onset - 1, 0), None), _COLOURS.get(row.kind, PLAIN)),
+    ):
+        x, y = _thin(moves[part], levels[part])
+        ax.plot(x, y, color=colour, lw=1.1, marker="o", markersize=2 if len(levels) <= 150 else 0)
+    ax.set_xlim(0, max(len(levels), 2) + 0.5)
+    _name_levels(ax, run)
+    put_title(ax, _title(run), _detail(run))
+
+
+def _thin(
+    x: NDArray[np.int64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return, of a long line, the lowest and the highest point of each of equal parts."""
+    if len(y) <= POINTS_DRAWN:
+        return x.astype(np.float64), y
+    parts = np.array_split(np.arange(len(y)), POINTS_DRAWN // 2)
+    with np.errstate(all="ignore"):
+        ends = [(np.nanmin(y[p]), np.nanmax(y[p])) for p in parts if not np.isnan(y[p]).all()]
+        middles = [x[p].mean() for p in parts if not np.isnan(y[p]).all()]
+    return np.repeat(middles, 2), np.array(ends).ravel()
+
+
+def _name_levels(ax: Axes, run: ChosenRun) -> None:
+    """Name the levels of the busiest states, as many as stand clear of each other."""
+    finite = [level for level in run.levels if level == level]
+    gap = 0.13 * max(max(finite, default=0) - min(finite, default=0), 1e-9)
+    taken: list[float] = []
+    for state, level in run.places:
+        if all(abs(level - other) > gap for other in taken):
+            taken.append(level)
+            ax.axhline(level, color=FAINT, lw=0.5, ls=":", zorder=0)
+            place = {"transform": ax.get_yaxis_transform(), "color": FAINT, "fontsize": 7}
+            put_text(ax, 1.01, level, safe_text(state, 24), va="center", **place)
+
+
+def _title(run: ChosenRun) -> str:
+    return "a run" if run.row.name is None else f"run {safe_text(run.row.name, 40)}"
+
+
+def _detail(run: ChosenRun) -> str:
+    row = run.row
+    ended = {True: "succeeded", False: "failed", None: "not judged"}[row.success]
+    since = "" if row.onset is None else f" from move {row.onset:,} on"
+    return f"{row.kind}{since}; {ended}, {count_noun(row.steps, 'move')}"

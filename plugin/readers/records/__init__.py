@@ -1,0 +1,1 @@
+"""What the readers share: records, fields, steps, order."""

@@ -1,0 +1,260 @@
+"""What all readers share: the lines of a file, what was wrong with them, and the result."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.recorder.trajectory_builder import join_names
+from detailed_balance.callbacks.transition import Transition
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.values import BadRecordError, state_keys
+from detailed_balance.render.formatting import safe_text
+
+__all__ = [
+    "BadLines",
+    "Progress",
+    "ReadOptions",
+    "Record",
+    "SkippedLine",
+    "StateOf",
+    "TransitionReader",
+    "open_trace",
+    "peek_text",
+    "read_lines",
+]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called from time to time with the bytes read and the bytes there are, as stored on disk."""
+
+Record: TypeAlias = Transition | Ending
+"""What readers yield: a move, or how a trajectory stopped."""
+
+StateOf: TypeAlias = Callable[[Any], str | Iterable[str] | None]
+"""Names the state of one record of a trace, a dict; None is no state, several are a composite."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_LINES_BETWEEN_PROGRESS = 1_000
+_DETAILS_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How to read a trace.
+
+    Parameters
+    ----------
+    fields : FieldNames
+        Which field holds what.
+    delimiter : str or None
+        Between the fields of a CSV file; None finds out.
+    progress : Progress or None
+        Told how far the reading is.
+    states : StateOf or None
+        Names the state of a record; None leaves it to the fields, or to what the format says.
+    """
+
+    fields: FieldNames
+    delimiter: str | None = None
+    progress: Progress | None = None
+    states: StateOf | None = None
+
+    @property
+    def reads_steps(self) -> bool:
+        """Whether the records of a table are steps, each with one state, instead of moves."""
+        return self.states is not None or self.fields.state is not None
+
+    def of_moves(self) -> ReadOptions:
+        """Return the same options for a source whose records are moves, whatever names states."""
+        return replace(self, states=None, fields=replace(self.fields, state=None))
+
+    def name_state(self, record: Mapping[str, Any], default: StateOf | None = None) -> str | None:
+        """Return the state of a record: by `states`, else by the fields, else by `default`.
+
+        Raises
+        ------
+        BadRecordError
+            Where a field of the state is missing, or the function fails or gives no text.
+        """
+        return join_names(self.name_states(record, default)) or None
+
+    def name_states(
+        self, record: Mapping[str, Any], default: StateOf | None = None
+    ) -> tuple[str, ...]:
+        """Return the keys that `name_state` joins; none where the record is no state."""
+        name = self.states or (default if self.fields.state is None else None)
+        if name is None:
+            return state_keys(self.fields.read_state(record))
+        try:
+            return state_keys(name(record))
+        except BadRecordError:
+            raise
+        except Exception as error:
+            what = safe_text(f"{type(error).__name__}: {error}", 120)
+            raise BadRecordError(f"the state function failed ({what})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedLine:
+    """A line that was left out.
+
+    Parameters
+    ----------
+    line : int or str
+        The line of the file, from 1; of a graph, its edge or node.
+    reason : str
+        What is wrong with it.
+    """
+
+    line: int | str
+    reason: str
+
+
+class BadLines:
+    """Where readers report what is wrong, an error at once or noted; and their account.
+
+    Attributes
+    ----------
+    name : str
+        The source, for messages.
+    count : int
+        Records that were skipped. Every record of a trace is either taken or counted here.
+    taken : int
+        Records that were understood, duplicates among them.
+    duplicates : int
+        How many of those said again what another had said, and were left out.
+    reordered : int
+        Steps that stood in another place than their number or time tells.
+    first : list of SkippedLine
+        What was wrong with the first 1,000 that were skipped.
+    """
+
+    def __init__(self, name: str, *, skip: bool) -> None:
+        self.name = name
+        self.skip = skip
+        self.count = self.taken = self.duplicates = self.reordered = 0
+        self.first: list[SkippedLine] = []
+
+    def report(self, line: int | str, reason: str) -> None:
+        """Note that `line` is wrong.
+
+        Raises
+        ------
+        ReadError
+            Where bad lines are not to be skipped.
+        """
+        if not self.skip:
+            place = f"line {line}" if isinstance(line, int) else safe_text(line, 120)
+            raise ReadError(
+                f"{self.name}, {place}: {reason}; skip_bad_lines=True (on the command line "
+                "--skip-bad-lines) goes on without it"
+            )
+        self.count += 1
+        if self.count <= _DETAILS_KEPT:
+            self.first.append(SkippedLine(line, reason))
+
+
+class TransitionReader:
+    """The transitions of one source, read while they are asked for, and only once.
+
+    Where all is read, ``read_count + skipped_count + duplicate_count`` is the number of records
+    in the source.
+
+    Examples
+    --------
+    >>> bad = BadLines("trace.jsonl", skip=True)
+    >>> reader = TransitionReader(iter([Transition("plan", "search")]), bad)
+    >>> [transition.target for transition in reader], reader.skipped_count
+    (['search'], 0)
+    """
+
+    def __init__(self, records: Iterator[Record], bad: BadLines) -> None:
+        self._records = records
+        self._bad = bad
+
+    def __iter__(self) -> Iterator[Transition]:
+        return (record for record in self._records if isinstance(record, Transition))
+
+    def records(self) -> Iterator[Record]:
+        """Yield the transitions, and after those of a run how it stopped, where that is known."""
+        return self._records
+
+    @property
+    def read_count(self) -> int:
+        """How many records were read up to now: lines, rows, messages, edges, as the format is."""
+        return self._bad.taken - self._bad.duplicates
+
+    @property
+    def skipped(self) -> tuple[SkippedLine, ...]:
+        """The first 1,000 records that were skipped up to now."""
+        return tuple(self._bad.first)
+
+    @property
+    def skipped_count(self) -> int:
+        """How many records were skipped up to now."""
+        return self._bad.count
+
+    @property
+    def duplicate_count(self) -> int:
+        """How many records were left out because another said the same."""
+        return self._bad.duplicates
+
+    @property
+    def reordered_count(self) -> int:
+        """How many steps stood in another place than their number or time tells."""
+        return self._bad.reordered
+
+
+@contextmanager
+def open_trace(path: Path) -> Iterator[tuple[io.BufferedIOBase, io.BufferedReader]]:
+    """Open a file, plain or gzip: what it says, and the file as it is on disk."""
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise ReadError(f"{path} cannot be opened: {error.strerror}") from error
+    with raw:
+        packed = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        yield (gzip.GzipFile(fileobj=raw) if packed else raw), raw
+
+
+def peek_text(path: Path, size: int = 65_536) -> bytes:
+    """Return the first bytes of a file, unpacked where it is gzip; or what is whole of it."""
+    parts: list[bytes] = []
+    with open_trace(path) as (stream, _), suppress(EOFError, OSError, zlib.error):
+        while size > 0 and (part := stream.read1(size)):
+            parts.append(part)
+            size -= len(part)
+    return b"".join(parts)
+
+
+def read_lines(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file with their numbers, as bytes with their line ends."""
+    number = 0
+    with open_trace(path) as (stream, raw):
+        total = os.fstat(raw.fileno()).st_size
+        try:
+            for number, line in enumerate(stream, 1):
+                yield number, _without_mark(line, path) if number == 1 else line
+                if options.progress and number % _LINES_BETWEEN_PROGRESS == 0:
+                    options.progress(raw.tell(), total)
+        except (EOFError, OSError, zlib.error) as error:
+            bad.report(number + 1, f"the file is damaged, nothing after here is read ({error})")
+        if options.progress:
+            options.progress(raw.tell(), total)
+
+
+def _without_mark(line: bytes, path: Path) -> bytes:
+    """Take off the byte order mark that some programs write first."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ReadError(f"{path} is written in UTF-16; save it as UTF-8")
+    return line.removeprefix(codecs.BOM_UTF8)

@@ -1,0 +1,192 @@
+"""From one record of a trace, a mapping of fields, to one `Transition`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.transition import Transition
+from detailed_balance.readers.records._step import Step
+from detailed_balance.readers.records.values import (
+    BadRecordError,
+    parse_count,
+    parse_integer,
+    parse_labels,
+    parse_outcome,
+    parse_state,
+    parse_text,
+    parse_time,
+)
+from detailed_balance.render.formatting import safe_text
+
+__all__ = ["FieldNames", "unknown_field_message"]
+
+_NAMES_SHOWN = 12
+_TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """Which field of a record holds what.
+
+    Parameters
+    ----------
+    source, target : str
+        The states; every record has both. An empty target is an escape.
+    trajectory, step, time, count : str
+        May be absent.
+    context : tuple of str
+        Fields whose values become context labels of the same names.
+    state : str or None
+        The state that a record reached, where a trace tells steps, not moves: a field, or a text
+        with fields in braces such as ``{node}:{tool}``.
+    event : str or None
+        An id of the step.
+    success : str or None
+        What became of the run; see `parse_outcome`.
+    boundaries : mapping of str to str
+        The names that stand for START and END in this trace.
+
+    Examples
+    --------
+    >>> FieldNames(source="from", target="to").to_transition({"from": "plan", "to": 5})
+    Transition(source='plan', target='5', trajectory=None, context=(), step=None, time=None, count=1)
+    """  # noqa: E501 - a doctest's output stands in one line
+
+    source: str = "source"
+    target: str = "target"
+    trajectory: str = "trajectory"
+    step: str = "step"
+    time: str = "time"
+    count: str = "count"
+    context: tuple[str, ...] = ()
+    state: str | None = None
+    event: str | None = None
+    success: str | None = None
+    boundaries: Mapping[str, str] = field(default_factory=dict)
+
+    def expected(self, *, steps: bool = False) -> dict[str, str]:
+        """Return the fields that some record must have, each with the option that names it.
+
+        Those are the states and every field that was asked for by another name than usual: where
+        none has it, the name is a mistake.
+        """
+        usual = FieldNames()
+        expected = {self.source: "source_field", self.target: "target_field"}
+        if steps:
+            expected = dict.fromkeys(self.state_fields, "state_field")
+        for role in ("trajectory", "step", "time", "count", "event", "success"):
+            name = getattr(self, role)
+            if name is not None and name != getattr(usual, role):
+                expected[name] = f"{role}_field"
+        return expected | dict.fromkeys(self.context, "context_fields")
+
+    def expected_labels(self) -> dict[str, str]:
+        """Return the fields that some record must have where the format itself tells the rest."""
+        expected = dict.fromkeys(self.state_fields, "state_field")
+        return expected | dict.fromkeys(self.context, "context_fields")
+
+    @property
+    def state_fields(self) -> tuple[str, ...]:
+        """The fields that a state is made of."""
+        if self.state is None:
+            return ()
+        return tuple(_TEMPLATE_FIELD.findall(self.state)) or (self.state,)
+
+    def read_state(self, record: Mapping[str, Any]) -> str | None:
+        """Return the state of a record that is a step; an empty field is an escape.
+
+        Raises
+        ------
+        BadRecordError
+            Where it lacks a field of the state, or the value is no text and no number.
+        """
+        if self.state is None:
+            raise InvalidInputError("no field of the state is known; set state_field=")
+        if self.state in record:
+            value = record[self.state]
+            return None if value in (None, "") else self.rename(parse_state(value, self.state))
+        values = {name: self._get(record, name, "state_field") for name in self.state_fields}
+        texts = {name: parse_text(value, name) or "" for name, value in values.items()}
+        state = _TEMPLATE_FIELD.sub(lambda found: texts[found[1]], self.state)
+        return self.rename(parse_state(state, self.state))
+
+    def to_step(self, record: Mapping[str, Any], state: str | None) -> Step:
+        """Return the step of `record`, whose state is known.
+
+        Raises
+        ------
+        BadRecordError
+            Where a value is of no use for its field.
+        """
+        return Step(
+            parse_text(record.get(self.trajectory), self.trajectory),
+            state,
+            parse_integer(record.get(self.step), self.step),
+            parse_time(record.get(self.time), self.time),
+            parse_labels(record, self.context),
+            None if self.event is None else parse_text(record.get(self.event), self.event),
+        )
+
+    def to_transition(self, record: Mapping[str, Any]) -> Transition:
+        """Return the move of `record`.
+
+        Raises
+        ------
+        BadRecordError
+            Where a state is missing, or a value is of no use for its field.
+        """
+        source = self._get(record, self.source, "source_field")
+        target = self._get(record, self.target, "target_field")
+        count = record.get(self.count)
+        return Transition(
+            self.rename(parse_state(source, self.source)),
+            None if target is None else self.rename(parse_state(target, self.target)),
+            parse_text(record.get(self.trajectory), self.trajectory),
+            parse_labels(record, self.context),
+            parse_integer(record.get(self.step), self.step),
+            parse_time(record.get(self.time), self.time),
+            1 if count is None else parse_count(count, self.count),
+        )
+
+    def to_ending(self, record: Mapping[str, Any], move: Transition | Step) -> Ending | None:
+        """Return what `record` says of the end of its run, None where that is nothing.
+
+        Raises
+        ------
+        BadRecordError
+            Where the field of the success says something else.
+        """
+        if self.success is None:
+            return None
+        outcome, success = parse_outcome(record.get(self.success), self.success)
+        if outcome is None and success is None:
+            return None
+        return Ending(move.trajectory, outcome, None, success, move.context, move.time)
+
+    def rename(self, state: str) -> str:
+        """Return START or END for the names that stand for them."""
+        return self.boundaries.get(state, state)
+
+    @staticmethod
+    def _get(record: Mapping[str, Any], name: str, option: str) -> Any:
+        try:
+            return record[name]
+        except KeyError:
+            raise BadRecordError(unknown_field_message(name, option, record)) from None
+
+
+def unknown_field_message(name: str, option: str, there: Iterable[str]) -> str:
+    """Say that no field is called `name`, which ones there are, and which option to set."""
+    names = list(map(str, there))
+    shown = ", ".join(f"'{safe_text(name, 40)}'" for name in names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    flag = "--" + option.removesuffix("s").replace("_", "-")
+    return (
+        f"there is no field '{safe_text(name, 40)}'; the fields are {shown or 'none'}{more}. "
+        f"Name the right one with {option}= (on the command line {flag})"
+    )

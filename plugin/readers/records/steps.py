@@ -1,0 +1,137 @@
+"""From steps, the states that a trace says one after another, to transitions with START and END."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.recorder.trajectory_builder import join_names
+from detailed_balance.callbacks.transition import Context, Transition
+from detailed_balance.readers.records._external_sort import sort_steps
+from detailed_balance.readers.records._step import Step
+from detailed_balance.readers.records.base import BadLines
+
+__all__ = ["Step", "walk", "walk_sorted"]
+
+
+def walk(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
+    """Turn the steps of any number of trajectories into transitions.
+
+    Parameters
+    ----------
+    steps : iterable of Step or Ending
+        In any order, trajectories interleaved; see `sort_steps`. It is used up before the first
+        transition comes, and kept in a temporary file where it is large.
+    bad : BadLines
+        Is told of duplicates, and of steps that stood in the wrong place.
+
+    Yields
+    ------
+    Transition or Ending
+        Trajectory by trajectory, in the order in which they began, each from START; an `Ending`
+        comes after the moves that it ends.
+
+    Notes
+    -----
+    Steps of one number are one state, their names joined by ``|``, as the nodes of a superstep
+    are. A state that its step has already is a duplicate, and so is a step whose `event` its
+    trajectory has had. The end of what is known is END, unless the outcome tells that the run
+    stopped otherwise.
+
+    Examples
+    --------
+    >>> bad = BadLines("events.csv", skip=False)
+    >>> found = walk([Step("T", "b", 2), Step("T", "a", 1), Step("T", "b", 2)], bad)
+    >>> [(move.source, move.target) for move in found], bad.duplicates, bad.reordered
+    ([('__start__', 'a'), ('a', 'b'), ('b', '__end__')], 1, 1)
+    """
+    return walk_sorted(sort_steps(steps, bad), bad)
+
+
+def walk_sorted(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
+    """Turn steps into transitions as `walk` does, of which each trajectory comes whole, in order.
+
+    Nothing is kept but the step that is open.
+    """
+    for trajectory, group in groupby(steps, lambda step: step.trajectory):
+        yield from _Walk(trajectory, bad).follow(group)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The way through one trajectory."""
+
+    trajectory: str | None
+    bad: BadLines
+    source: str = START
+    names: set[str] = field(default_factory=set)
+    step: int | None = None
+    time: float | None = None
+    context: Context = ()
+    events: set[int] = field(default_factory=set)
+
+    def follow(self, steps: Iterable[Step | Ending]) -> Iterator[Transition | Ending]:
+        last = Ending(self.trajectory)
+        for step in steps:
+            if isinstance(step, Ending):
+                last = _merge(last, step)
+            elif self._is_duplicate(step):
+                self.bad.duplicates += 1
+            else:
+                yield from self._take(step)
+        yield from self._close()
+        if self.source != START and last.outcome in (None, Outcome.ENDED):
+            place = None if self.step is None else self.step + 1
+            yield self._move(END, place)
+        if last.outcome is not None or last.success is not None:
+            yield replace(last, context=last.context or self.context, time=last.time or self.time)
+
+    def _is_duplicate(self, step: Step) -> bool:
+        if step.event is not None:
+            known = len(self.events)
+            self.events.add(hash(step.event))
+            if len(self.events) == known:
+                return True
+        same = step.step is not None and step.step == self.step
+        if step.state is None:
+            # Attempts that failed at one step are retries; at one moment, one attempt told twice.
+            return same and step.time is not None and step.time == self.time
+        return same and step.state in self.names
+
+    def _take(self, step: Step) -> Iterator[Transition]:
+        """Open a step, or add to the one that is open."""
+        if step.step is None or step.step != self.step:
+            yield from self._close()
+        self.step, self.time, self.context = step.step, step.time, step.context
+        if step.state is None:
+            yield self._move(None, step.step)
+        elif step.state == START:
+            yield from self._close()
+            self.source = START
+        elif step.state == END:
+            yield from self._close()
+            yield self._move(END, step.step)
+            self.source = START
+        else:
+            self.names.add(step.state)
+
+    def _close(self) -> Iterator[Transition]:
+        if self.names:
+            target = join_names(self.names)
+            yield self._move(target, self.step)
+            self.source = target
+            self.names.clear()
+
+    def _move(self, target: str | None, step: int | None) -> Transition:
+        return Transition(self.source, target, self.trajectory, self.context, step, self.time)
+
+
+def _merge(last: Ending, new: Ending) -> Ending:
+    """Return what is known of an end after `new`, which may judge it alone."""
+    if new.outcome is None:
+        return last if new.success is None else replace(last, success=new.success)
+    return new if new.success is not None else replace(new, success=last.success)

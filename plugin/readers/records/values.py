@@ -1,0 +1,194 @@
+"""From the values of a record to what a `Transition` or a `Step` holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from numbers import Real
+from typing import Any
+
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.render.formatting import safe_text
+
+__all__ = [
+    "BadRecordError",
+    "parse_count",
+    "parse_integer",
+    "parse_labels",
+    "parse_outcome",
+    "parse_state",
+    "parse_text",
+    "parse_time",
+    "state_keys",
+]
+
+# Counts and steps go into 64-bit columns and arrays.
+_INTEGER_BOUND = 2**63
+_JUDGED = {
+    **dict.fromkeys(("1", "1.0", "true", "success"), True),
+    **dict.fromkeys(("0", "0.0", "false", "failure"), False),
+}
+
+
+class BadRecordError(Exception):
+    """One record is wrong; the reader adds the file and the line."""
+
+
+def parse_state(value: Any, name: str) -> str:
+    """Return a state key: a text, or a number as text."""
+    state = parse_text(value, name)
+    if not state:
+        raise BadRecordError(f"{name!r} is empty; a state is a text of one character or more")
+    return state
+
+
+def parse_count(value: Any, name: str) -> int:
+    """Return a count: a whole number, 0 or more."""
+    count = parse_integer(value, name)
+    if count is None or count < 0:
+        raise BadRecordError(f"{name!r} must be a whole number, 0 or more; got {_show(value)}")
+    return count
+
+
+def parse_labels(record: Mapping[str, Any], names: tuple[str, ...]) -> Context:
+    """Return the labels that `record` carries in the fields `names` and in `context`.
+
+    Of a field `context` that holds a mapping, the texts and numbers become labels; nested values
+    are taken for something else, as every other field of the record.
+    """
+    nested = record.get("context")
+    labels = {} if nested is None else _plain_values(nested)
+    for name in names:
+        value = record.get(name)
+        if name == "context" and isinstance(value, Mapping):
+            continue
+        text = str(value) if isinstance(value, bool) else parse_text(value, name)
+        if text is not None:
+            labels[name] = text
+    return tuple(sorted(labels.items()))
+
+
+def _plain_values(labels: Any) -> dict[str, str]:
+    if not isinstance(labels, Mapping):
+        return {}
+    return {
+        _without_surrogates(str(name)): _without_surrogates(str(value))
+        for name, value in labels.items()
+        if isinstance(value, str | int | float)
+    }
+
+
+def parse_text(value: Any, name: str) -> str | None:
+    """Return a text, or a number as text; None stays None."""
+    if type(value) is str:
+        return value if value.isascii() else _without_surrogates(value)
+    if value is None:
+        return None
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or value != value or value in (math.inf, -math.inf):
+        raise BadRecordError(f"{name!r} must be a text or a number; got {_show(value)}")
+    return str(value)
+
+
+def _without_surrogates(text: str) -> str:
+    # Half a surrogate pair, which JSON can spell, is no text that a file or database takes.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def parse_integer(value: Any, name: str) -> int | None:
+    """Return a whole number of 64 bits; None stays None."""
+    if value is None:
+        return None
+    try:
+        return _to_integer(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadRecordError(f"{name!r} must be a whole number; got {_show(value)}") from None
+
+
+def _to_integer(value: Any) -> int:
+    if isinstance(value, str):
+        # 3.0 is let pass: so pandas writes integers where some are missing.
+        value = float(value) if "." in value else int(value)
+    number = int(value)
+    if isinstance(value, bool) or number != value or abs(number) >= _INTEGER_BOUND:
+        raise ValueError
+    return number
+
+
+def parse_time(value: Any, name: str) -> float | None:
+    """Return seconds since 1970; None stays None."""
+    if value is None:
+        return None
+    try:
+        seconds = _to_seconds(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise BadRecordError(
+            f"{name!r} must be in seconds since 1970 or an ISO 8601 date; got {_show(value)}"
+        )
+    return seconds
+
+
+def _to_seconds(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        try:
+            return float(value)
+        except ValueError:
+            moment = datetime.fromisoformat(value)
+    # A moment without a time zone is taken for UTC, so that a result does not depend on where
+    # the trace is read.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _show(value: Any) -> str:
+    """Say what `value` is, without its length or its escapes reaching the reader's terminal."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return safe_text(repr(value), 60)
+
+
+def parse_outcome(value: Any, name: str) -> tuple[Outcome | None, bool | None]:
+    """Return what a value says of the end of a run: how it stopped, and whether it did its work.
+
+    The success is told by true, 1 or "success", and by false, 0 or "failure"; the outcome by the
+    values of `Outcome`. An empty value says nothing.
+
+    Examples
+    --------
+    >>> parse_outcome(1.0, "reward"), parse_outcome("failed", "status")
+    ((None, True), (<Outcome.FAILED: 'failed'>, None))
+    """
+    word = "" if value is None else str(value).strip().lower()
+    if word in _JUDGED or not word:
+        return None, _JUDGED.get(word)
+    try:
+        return Outcome(word), None
+    except ValueError:
+        allowed = ", ".join([*_JUDGED, *Outcome])
+        raise BadRecordError(f"{name!r} must be one of {allowed}; got {_show(value)}") from None
+
+
+def state_keys(value: Any) -> tuple[str, ...]:
+    """Return what a state function gave as keys; none at all is no state.
+
+    Examples
+    --------
+    >>> state_keys(["search", "read"]), state_keys(None)
+    (('search', 'read'), ())
+    """
+    several = isinstance(value, list | tuple | set | frozenset)
+    keys: tuple[Any, ...] = tuple(value) if several else (value,)
+    if value is None:
+        return ()
+    if not all(isinstance(key, str) and key for key in keys):
+        raise BadRecordError(f"the state function must give texts; it gave {_show(value)}")
+    return tuple(map(_without_surrogates, keys))

@@ -1,0 +1,1 @@
+"""Spans of tracing tools become runs, by playing them back to the handler."""

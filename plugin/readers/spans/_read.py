@@ -1,0 +1,86 @@
+"""What the readers of spans share: from the records of a trace to its transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.rows import LineRecord
+from detailed_balance.readers.records.values import BadRecordError
+from detailed_balance.readers.spans.span import Span
+
+__all__ = ["find_value", "read_spans"]
+
+
+def read_spans(
+    records: Iterable[LineRecord],
+    to_span: Callable[[Mapping[str, Any]], Span],
+    options: ReadOptions,
+    bad: BadLines,
+) -> Iterator[Record]:
+    """Turn records, each of which is a span, into transitions and endings.
+
+    Raises
+    ------
+    ReadError
+        Where there is no record at all.
+    """
+    from detailed_balance.readers.spans.replay import reads_messages, replay  # loads langchain
+
+    spans = _make_spans(records, to_span, options, bad)
+    if not reads_messages(options):
+        spans = map(_without_texts, spans)
+    yield from replay(spans, options, bad)
+
+
+def find_value(record: Mapping[str, Any], path: str | None) -> Any:
+    """Return a field of a record, or one inside of others, such as ``feedback.score.avg``.
+
+    Examples
+    --------
+    >>> find_value({"feedback": {"score": {"avg": 1.0}}}, "feedback.score.avg")
+    1.0
+    """
+    if path is None or path in record:
+        return None if path is None else record[path]
+    name, dot, rest = path.partition(".")
+    inner = record.get(name)
+    return find_value(inner, rest) if dot and isinstance(inner, Mapping) else None
+
+
+def _make_spans(
+    records: Iterable[LineRecord],
+    to_span: Callable[[Mapping[str, Any]], Span],
+    options: ReadOptions,
+    bad: BadLines,
+) -> Iterator[Span]:
+    place: int | str | None = None
+    for place, record in records:
+        try:
+            span = to_span(record)
+        except (BadRecordError, RecursionError) as error:
+            bad.report(place, str(error))
+            continue
+        bad.taken += 1
+        success = find_value(record, options.fields.success)
+        if success is None and options.fields.success is not None:
+            success = span.metadata.get(options.fields.success)
+        kept = dict(record) if options.reads_steps else None
+        yield replace(span, line=place, success=success, record=kept)
+    if place is None and not bad.count:
+        raise ReadError(f"{bad.name} is empty: it holds no spans")
+
+
+def _without_texts(span: Span) -> Span:
+    """Leave out what no state is made of, such as the conversation that a model was given."""
+    inputs: Any = {}
+    if span.inputs is None or span.kind == "tool":
+        inputs = span.inputs
+    elif isinstance(span.inputs, dict) and "resume" in span.inputs:
+        inputs = {"resume": None, "goto": None}
+    in_graph = bool(span.metadata.get("langgraph_node") or span.metadata.get("graph.node.id"))
+    is_told = in_graph if span.kind == "chain" else not in_graph
+    return replace(span, inputs=inputs, output=span.output if is_told else None)

@@ -1,0 +1,278 @@
+"""From the spans of a trace to transitions: they are played back to the handler that records live.
+
+So what a trace gives is what `TransitionCallbackHandler` would have recorded, wherever the trace
+knows as much as the events did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from detailed_balance.analyzers.counts import BOUNDARIES, START
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+from detailed_balance.callbacks.recorder.langgraph_events import read_kind
+from detailed_balance.callbacks.transition import Context
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.values import BadRecordError, parse_outcome
+from detailed_balance.readers.spans._graph_nodes import (
+    STEP_TAG,
+    Nodes,
+    Place,
+    find_namespace,
+    name_node,
+)
+from detailed_balance.readers.spans._replay_events import send_end, send_start
+from detailed_balance.readers.spans._span_states import RECORD, NamedStates
+from detailed_balance.readers.spans._span_tree import Turn, order_moments
+from detailed_balance.readers.spans._trace_assembly import Row, Trace, sort_spans
+from detailed_balance.readers.spans.span import Span
+from detailed_balance.render.formatting import safe_text
+
+if TYPE_CHECKING:
+    from detailed_balance.callbacks.store.store import TransitionStore
+
+__all__ = ["reads_messages", "replay"]
+
+
+def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions and endings of spans, trace by trace, the one that began first first.
+
+    Parameters
+    ----------
+    spans : iterable of Span
+        In any order; see `sort_spans`.
+    options : ReadOptions
+        Its states name the nodes; its context fields are labels besides model and graph: "agent",
+        "tags", and keys of the metadata.
+    bad : BadLines
+        Is told of spans that cannot be placed.
+
+    Examples
+    --------
+    >>> from detailed_balance.readers.records.columns import FieldNames
+    >>> ask, find = Span("t", "1", None, "chain", "ask", 0, 9), Span("t", "2", "1", "tool", "find", 2, 3)
+    >>> found = replay([ask, find], ReadOptions(FieldNames()), BadLines("trace", skip=False))
+    >>> [(move.source, move.target) for move in found if not isinstance(move, Ending)]
+    [('__start__', 'find'), ('find', '__end__')]
+    """  # noqa: E501 - a doctest's code stands in one line
+    player = _Player(options, bad)
+    for trace in sort_spans(spans, bad):
+        yield from player.play(trace)
+
+
+def reads_messages(options: ReadOptions) -> bool:
+    """Say whether it matters what models were asked and answered."""
+    return NamedStates(options).of_calls or "prompt" in options.fields.context
+
+
+class _Uncounted(TransitionGraph):
+    """Counts nothing: who reads a trace counts what comes of it."""
+
+    def record(self, *move: Any, **labels: Any) -> None:
+        """Do nothing."""
+
+    def record_outcome(self, *outcome: Any, **labels: Any) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A span that has started."""
+
+    span: Span
+    place: Place
+    speaks: bool
+    """Whether it may be a state, so that its output matters."""
+    graph: UUID | None = None
+    """The run of a graph that is not in the trace, and ends with this one, its only node."""
+
+
+class _Player:
+    """Plays traces back to a handler, and is the store that the handler records into."""
+
+    def __init__(self, options: ReadOptions, bad: BadLines) -> None:
+        self._bad = bad
+        self._states = NamedStates(options)
+        self._handler = TransitionCallbackHandler(
+            self._states.for_handler,
+            _Uncounted(),
+            cast("TransitionStore", self),
+            labels=list(dict.fromkeys(("model", "graph", *options.fields.context))),
+            max_states=None,
+        )
+        self._prompts = reads_messages(options)
+        self._faults = 0
+        self._now = 0
+        self._found: list[Record] = []
+        self._names: dict[str, str] = {}
+
+    def record(self, record: Record) -> None:
+        """Take what the handler records."""
+        base, slash, inside = (record.trajectory or "").partition("/")
+        key = f"{self._names.get(base, base)}{slash}{inside}"
+        self._contexts[key] = record.context
+        if isinstance(record, Ending):
+            record = replace(record, error=record.error or None)
+        self._found.append(replace(record, trajectory=key, time=self._now / 1e9))
+
+    def play(self, trace: Trace) -> Iterator[Record]:
+        """Play one trace from its start to its end."""
+        self._nodes, self._names = Nodes(), {}
+        self._open: dict[int, _Open] = {}
+        self._graphs: dict[str, UUID] = {}
+        self._roots: list[Span] = []
+        self._contexts: dict[str, Context] = {}
+        self._refused: set[str] = set()
+        self._is_single = _count_tops(trace.rows) == 1
+        for turn in order_moments(trace.rows):
+            self._now = turn.time
+            span = self._end(turn) if turn.is_end else self._start(trace.load(turn.row), turn)
+            if span and (why := self._find_failure()):
+                self._refuse(span, why)
+            yield from self._take()
+        self._abandon()
+        yield from self._take()
+
+    def _take(self) -> list[Record]:
+        found, self._found = self._found, []
+        return found
+
+    def _start(self, span: Span, turn: Turn) -> Span | None:
+        above = self._open.get(turn.parent.place) if turn.parent else None
+        around = above.place if above else None
+        namespace = find_namespace(span, around)
+        is_node = self._nodes.is_node(span, namespace, around)
+        if why := _find_fault(span, is_node, namespace, around):
+            self._refuse(span, why)
+            return None
+        if around is None:
+            self._roots.append(span)
+        run = self._name(span.trace, span.id, is_top=around is None)
+        parent, own_graph = self._find_parent(span, around, is_node)
+        metadata = _read_metadata(span, namespace)
+        tags = [tag for tag in span.tags if not tag.startswith(STEP_TAG)]
+        if is_node and parent:
+            metadata |= self._nodes.describe(span, namespace, parent)
+            tags.append(f"{STEP_TAG}{metadata['langgraph_step']}")
+        send_start(self._handler, span, run, parent, metadata, tags, prompts=self._prompts)
+        place = Place(
+            run,
+            around.graph if around and not is_node else run,
+            namespace,
+            name_node(metadata) if is_node or around is None else around.node,
+        )
+        speaks = span.kind != "chain" or is_node or read_kind((), metadata) == "task"
+        self._open[turn.row.place] = _Open(span, place, speaks, own_graph)
+        return span
+
+    def _find_parent(
+        self, span: Span, around: Place | None, is_node: bool
+    ) -> tuple[UUID | None, UUID | None]:
+        """Return the run that a span is told to be inside of, and whether it is its own graph.
+
+        The nodes of LangGraph stand right under their graph; others may stand deeper. Nodes and
+        steps whose graph is not in the trace are given one.
+        """
+        if around:
+            is_deeper = is_node and not span.metadata.get("langgraph_node")
+            return around.graph if is_deeper else around.run, None
+        if not is_node and (span.parent is None or span.kind == "chain"):
+            return None, None
+        key = span.parent or f"{span.id}^"
+        if key not in self._graphs:
+            self._graphs[key] = self._name(span.trace, key, is_top=span.parent is None)
+            self._handler.on_chain_start({}, {}, run_id=self._graphs[key])
+        return self._graphs[key], self._graphs[key] if span.parent is None else None
+
+    def _end(self, turn: Turn) -> Span | None:
+        done = self._open.pop(turn.row.place, None)
+        if done is None:
+            return None
+        send_end(self._handler, done.span, done.place.run, whole=done.speaks)
+        if done.graph:
+            send_end(self._handler, replace(done.span, kind="chain"), done.graph, whole=False)
+        return done.span
+
+    def _find_failure(self) -> str:
+        """Say what went wrong since it was asked last."""
+        why, self._states.failure = self._states.failure, ""
+        if self._handler.faults > self._faults:
+            self._faults = self._handler.faults
+            return why or "it cannot be played back to the handler"
+        return why
+
+    def _abandon(self) -> None:
+        """End what has no end, and judge the trace."""
+        for run in (*(o.place.run for o in self._open.values()), *self._graphs.values()):
+            self._handler.on_chain_error(GeneratorExit(), run_id=run)
+        for root in self._roots:
+            if root.success is not None:
+                self._judge(root)
+
+    def _judge(self, root: Span) -> None:
+        """Add what a trace says of its outcome to the trajectory of its outermost graph."""
+        try:
+            outcome, success = parse_outcome(root.success, "the outcome")
+        except BadRecordError as error:
+            self._refuse(root, str(error))
+            return
+        key = min(self._contexts, key=len, default=None)
+        if key is not None and (outcome or success is not None):
+            ending = Ending(key, outcome, None, success, self._contexts[key], self._now / 1e9)
+            self._found.append(ending)
+
+    def _refuse(self, span: Span, why: str) -> None:
+        if span.id not in self._refused:
+            self._refused.add(span.id)
+            self._bad.taken -= 1
+            self._bad.report(span.line, f"the span {safe_text(span.name, 60)!r}: {why}")
+
+    def _name(self, trace: str, span: str, *, is_top: bool) -> UUID:
+        """Return the run of a span, and note what a trajectory is called that is named by it."""
+        with suppress(ValueError):
+            if any((run := UUID(span)).bytes):
+                return run
+        digest = blake2b(f"{trace}\0{span}".encode(), digest_size=16).digest()
+        run = UUID(bytes=digest)
+        self._names[str(run)] = trace if is_top and self._is_single else f"{trace}:{span}"
+        return run
+
+
+def _count_tops(rows: Sequence[Row]) -> int:
+    """Count the spans that nothing is above of."""
+    known = {row.id for row in rows}
+    return sum(row.parent not in known for row in rows)
+
+
+def _read_metadata(span: Span, namespace: str) -> dict[str, Any]:
+    """Return the metadata of a span as the handler is given them."""
+    metadata = {**span.metadata, RECORD: span.record}
+    if metadata.get("langgraph_node"):
+        metadata["langgraph_checkpoint_ns"] = namespace
+    else:
+        metadata.pop("langgraph_path", None)
+        metadata.setdefault("thread_id", metadata.get("session.id"))
+    if span.model:
+        metadata.setdefault("ls_model_name", span.model)
+    return metadata
+
+
+def _find_fault(span: Span, is_node: bool, namespace: str, around: Place | None) -> str:
+    """Say why a span cannot be played; "" where it can."""
+    node = span.metadata.get("langgraph_node")
+    if (span.kind == "tool" and span.name in BOUNDARIES) or (is_node and node in BOUNDARIES):
+        return f"{span.name!r} marks a boundary, it is no name of a state"
+    inside = around.namespace if around else ""
+    if span.kind != "chain" and node and node != START and namespace != inside:
+        return (
+            f"it belongs to the node {safe_text(node, 60)!r}, whose own span is not in the trace; "
+            "export whole traces"
+        )
+    return ""

@@ -1,0 +1,1 @@
+"""Tables and lists of records: CSV, JSON, Parquet, XES."""

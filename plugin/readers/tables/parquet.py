@@ -1,0 +1,108 @@
+"""Parquet through pyarrow: tables of moves, or of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError, ReadError
+from detailed_balance.readers.records._event_log import adapt_to_event_log
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.columns import unknown_field_message
+from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.render.formatting import safe_text
+
+__all__ = ["looks_like", "read", "read_columns", "read_table"]
+
+_MAGIC = b"PAR1"
+_ROWS_AT_A_TIME = 10_000
+
+
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins as Parquet."""
+    return head.startswith(_MAGIC)
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions of a Parquet file, 10,000 rows at a time.
+
+    Raises
+    ------
+    InvalidInputError
+        Where pyarrow is missing.
+    """
+    with _open(path) as file:
+        columns = list(file.schema_arrow.names)
+        options = adapt_to_event_log(columns, options)
+        wanted = options.fields.expected(steps=options.reads_steps)
+        for name, option in wanted.items():
+            if name not in columns:
+                raise ReadError(f"{bad.name}: {unknown_field_message(name, option, columns)}")
+        yield from read_records(_rows(file, _choose(columns, options), options, bad), options, bad)
+
+
+def read_columns(path: Path) -> frozenset[str]:
+    """Return the names of the columns; none where it cannot be read, which reading it will tell."""
+    try:
+        with _open(path) as file:
+            return frozenset(file.schema_arrow.names)
+    except DetailedBalanceError:
+        return frozenset()
+
+
+def read_table(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRecord]:
+    """Yield the rows of a Parquet file with all their columns.
+
+    Raises
+    ------
+    InvalidInputError
+        Where pyarrow is missing.
+    """
+    with _open(path) as file:
+        yield from _rows(file, None, options, bad)
+
+
+def _open(path: Path) -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InvalidInputError(
+            "Parquet is read by pyarrow, which is not there; install 'detailed-balance[parquet]'"
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+        _ = file.schema_arrow.names
+    except Exception as error:  # pyarrow answers damaged files with errors of many kinds
+        raise ReadError(f"{path} cannot be read as Parquet ({_first_line(error)})") from error
+    return file
+
+
+def _choose(columns: list[str], options: ReadOptions) -> list[str] | None:
+    """Return the columns to load: a table of traces may have large ones that nobody asks for."""
+    if options.states is not None:
+        return None
+    fields = options.fields
+    usual = {fields.trajectory, fields.step, fields.time, fields.count, "context"}
+    wanted = usual | set(fields.expected(steps=options.reads_steps))
+    return [name for name in columns if name in wanted]
+
+
+def _rows(
+    file: Any, columns: list[str] | None, options: ReadOptions, bad: BadLines
+) -> Iterator[LineRecord]:
+    number, total = 0, file.metadata.num_rows
+    try:
+        for batch in file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+            if options.progress:
+                options.progress(number, total)
+    except Exception as error:  # as above
+        lost = f"the file is damaged, nothing after here is read ({_first_line(error)})"
+        bad.report(number + 1, lost)
+
+
+def _first_line(error: Exception) -> str:
+    return safe_text(str(error).partition("\n")[0], 200)

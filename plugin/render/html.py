@@ -1,0 +1,146 @@
+"""What every page is made of: one self-contained document, its tables and its pictures."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+from detailed_balance.report.sections import Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from detailed_balance.report.verdict import Verdict
+
+__all__ = ["render_document", "render_figure", "render_section", "render_verdict"]
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<style>
+{style}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+_STYLE = """\
+:root { --paper: #fff; --ink: #1b1b1b; --faint: #666; --line: #ddd;
+  --finding: #b04a00; --clear: #00724f; --unknown: #7a5c00; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .6rem; padding-left: .8rem;
+  border-left: .35rem solid currentColor; }
+h1.finding { color: var(--finding); }
+h1.clear { color: var(--clear); }
+h1.unknown { color: var(--unknown); }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
+p { margin: .4rem 0; max-width: 46rem; }
+p.note, figcaption { color: var(--faint); font-size: .88rem; }
+figure { margin: .5rem 0; }
+figure img { display: block; width: 100%; height: auto; }
+.side { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; }
+.pair { max-width: 92rem; }
+.pair .side { grid-template-columns: repeat(auto-fit, minmax(min(32rem, 100%), 1fr)); }
+.wide { overflow: auto; max-height: 34rem; }
+table { border-collapse: collapse; font-size: .92rem; min-width: min(100%, 38rem); }
+caption { text-align: left; color: var(--faint); font-size: .88rem; padding-bottom: .3rem; }
+th, td { text-align: left; vertical-align: top; padding: .2rem 1.1rem .2rem 0; }
+td:first-child, tbody th + td { overflow-wrap: anywhere; min-width: 7rem; }
+thead th { color: var(--faint); font-weight: 600; border-bottom: 1px solid var(--line);
+  position: sticky; top: 0; background: var(--paper); }
+tbody tr + tr > * { border-top: 1px solid var(--line); }
+tbody th { font-weight: 600; white-space: nowrap; }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+footer { margin-top: 2.5rem; color: var(--faint); font-size: .85rem; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --paper: #101214; --ink: #e8e6e3; --faint: #a09c95; --line: #33373b;
+    --finding: #ff9a52; --clear: #4fd1a1; --unknown: #e3bf4f; }
+  figure img { filter: invert(0.93) hue-rotate(180deg); }
+}
+@page { margin: 14mm; }
+@media print {
+  main { max-width: none; padding: 0; }
+  .wide { max-height: none; overflow: visible; }
+  figure, tr, .pair .side > div { break-inside: avoid; }
+  h2, caption, thead { break-after: avoid; }
+}"""
+
+
+def render_document(title: str, body: Iterable[str], *, wide: bool = False) -> str:
+    """Return a whole page: no script, nothing fetched; the title is escaped, the body is not.
+
+    A wide one has room for two pictures side by side.
+    """
+    footer = f"<footer>detailed-balance {escape(version('detailed-balance'))}</footer>"
+    main = '<main class="pair">' if wide else "<main>"
+    parts = "\n".join([main, *body, footer, "</main>"])
+    return _PAGE.format(title=escape(title), style=_STYLE, body=parts)
+
+
+def render_verdict(verdict: Verdict) -> Iterator[str]:
+    """Yield the verdict: its headline and its sentences."""
+    yield f'<h1 class="{verdict.outcome}">{escape(verdict.headline)}</h1>'
+    for sentence in verdict.sentences:
+        yield f"<p>{escape(sentence)}</p>"
+
+
+def render_section(section: Section) -> str:
+    """Return a table under its title."""
+    words = [place == 0 or name in section.words for place, name in enumerate(section.columns)]
+    classes = ["" if word else ' class="number"' for word in words]
+    head = ""
+    if any(section.columns):
+        cells = zip(section.columns, classes, strict=True)
+        row = "".join(f'<th scope="col"{c}>{escape(name)}</th>' for name, c in cells)
+        head = f"<thead><tr>{row}</tr></thead>\n"
+    rows = "\n".join(_row(row, classes, named=not head) for row in section.rows)
+    return (
+        f'<h2>{escape(section.title)}</h2>\n<div class="wide" tabindex="0">\n<table>\n'
+        f"<caption>{escape(section.note)}</caption>\n"
+        f"{head}<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _row(row: Sequence[str], classes: Sequence[str], *, named: bool) -> str:
+    cells = [f"<td{c}>{escape(cell)}</td>" for cell, c in zip(row, classes, strict=True)]
+    if named:
+        cells[0] = f'<th scope="row">{escape(row[0])}</th>'
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def render_figure(figure: Figure, alt: str, caption: str) -> str:
+    """Embed a figure as an image, in which nothing can run, whatever the labels hold."""
+    data = b64encode(_svg(figure)).decode("ascii")
+    return (
+        f'<figure><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">\n'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _svg(figure: Figure) -> bytes:
+    """Draw with text as text: small, and the browser finds glyphs for every script."""
+    file = io.BytesIO()
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "detailed-balance"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()

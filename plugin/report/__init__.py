@@ -1,0 +1,1 @@
+"""A report on one source: `analyze` in words and tables."""

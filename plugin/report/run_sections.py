@@ -1,0 +1,245 @@
+"""The tables of a report that are about single runs."""
+
+from __future__ import annotations
+
+from math import isnan
+
+from detailed_balance.analyzers.comparison.run_statistics import REPEAT
+from detailed_balance.analyzers.comparison.runs import Change
+from detailed_balance.analyzers.repetition.classify import RunRow
+from detailed_balance.render._wording import (
+    count_noun,
+    format_number,
+    format_pvalue,
+    join_states,
+    shorten_states,
+)
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.report.run_findings import RunFindings
+from detailed_balance.report.sections import OUTCOMES, Section
+
+__all__ = [
+    "change_rows",
+    "contrast_section",
+    "kind_section",
+    "limit_section",
+    "loop_place_section",
+    "run_section",
+    "show_change",
+    "show_trait",
+]
+
+_JUDGED = {True: "yes", False: "no", None: "-"}
+
+
+def kind_section(runs: RunFindings) -> Section:
+    """Return how many runs did what."""
+    report = runs.report
+    costs = any(kind.cost_after is not None for kind in report.kinds)
+    rows = tuple(
+        (
+            kind.kind,
+            f"{kind.runs:,}",
+            f"{kind.succeeded:,}",
+            f"{kind.failed:,}",
+            format_number(kind.steps),
+            f"{kind.after:,}" if kind.after else "-",
+            *([_show_cost(kind.cost_after)] if costs else []),
+        )
+        for kind in report.kinds
+    )
+    columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves after onset")
+    rules = "; ".join(f"{kind.kind}: {report.rules.describe(kind.kind)}" for kind in report.kinds)
+    note = f"{rules}. after onset: from where a run began to repeat itself to its end."
+    return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)
+
+
+def run_section(
+    runs: RunFindings, *, limit: int | None = None, narrow: bool = False
+) -> Section | None:
+    """Return the runs that matter, worst first; None where all is well.
+
+    A narrow table, for a terminal, leaves out what the wide one has besides.
+    """
+    report = runs.report
+    shown = report.rows[:limit]
+    if not shown:
+        return None
+    dropped = {"moves", "good alike", "stopped"} if narrow else set[str]()
+    if all(row.cost_after is None for row in shown):
+        dropped.add("cost after")
+    table = [{k: v for k, v in _run_cells(row).items() if k not in dropped} for row in shown]
+    note = (
+        "Those that repeat themselves first, then others that failed. from, after: the moves "
+        "before the onset, and from there to the end."
+    )
+    if not narrow:
+        note += " good alike: other runs that did that as much or more, and succeeded."
+    if more := report.left_out + len(report.rows) - len(shown):
+        note += f" And {count_noun(more, 'more run')}."
+    rows = tuple(tuple(cells.values()) for cells in table)
+    words = ("kind", "where", "stopped", "success")
+    return Section("The runs that matter", tuple(table[0]), rows, note, words)
+
+
+def _run_cells(row: RunRow) -> dict[str, str]:
+    return {
+        "run": "-" if row.name is None else safe_text(row.name, 40),
+        "kind": row.kind,
+        "where": _where(row),
+        "from": "-" if row.onset is None else f"{row.onset:,}",
+        "after": "-" if row.after is None else f"{row.after:,}",
+        "cost after": _show_cost(row.cost_after),
+        "moves": f"{row.steps:,}",
+        "good alike": "-" if row.onset is None else f"{row.alike:,}",
+        "stopped": "-" if row.outcome is None else OUTCOMES[row.outcome],
+        "success": _JUDGED[row.success],
+    }
+
+
+def _where(row: RunRow) -> str:
+    if not row.states:
+        return "-"
+    names = shorten_states(row.states, 40 if len(row.states) < 3 else 24)
+    if row.kind == "driven":
+        return f"{' → '.join(names)}, {count_noun(row.times, 'round')}"
+    if row.kind == "oscillating":
+        return f"{' ↔ '.join(names)}, {count_noun(row.times, 'change')}"
+    return f"{' ↔ '.join(names)}, {count_noun(row.times, 'visit')}"
+
+
+def _show_cost(cost: float | None) -> str:
+    return "-" if cost is None else format_number(cost)
+
+
+def loop_place_section(runs: RunFindings, *, limit: int, narrow: bool = False) -> Section | None:
+    """Return where the driven loops were walked; None where there are none."""
+    if not runs.loops:
+        return None
+    rows = tuple(
+        (
+            join_states(seen.loop),
+            f"{seen.runs:,}",
+            *([] if narrow else [f"{seen.failed:,}"]),
+            f"{seen.rounds:,}",
+            *([] if narrow else [f"{seen.back:,}"]),
+            "-" if isnan(seen.onset) else f"{seen.onset:,.0f}",
+            ", ".join(safe_text(name, 24) for name in seen.examples) or "-",
+        )
+        for seen in runs.loops[:limit]
+    )
+    note = (
+        f"Side trips are cut out{'' if narrow else '. back: rounds the other way'}. onset: the "
+        "moves before the first round, in the median run that walked it. examples: the runs with "
+        "the most rounds."
+    )
+    wide = ("loop", "runs", "failed", "rounds", "back", "onset", "examples")
+    columns = tuple(name for name in wide if not narrow or name not in ("failed", "back"))
+    return Section("Where the driven loops are walked", columns, rows, note, ("examples",))
+
+
+def contrast_section(runs: RunFindings, *, limit: int) -> Section | None:
+    """Return how runs that succeeded differ from those that failed."""
+    found = runs.contrast
+    if found is None:
+        return None
+    changed = sorted(found.changes, key=lambda change: change.pvalue)
+    shown = changed or sorted(
+        (c for test in found.questions for c in test.changes), key=lambda change: change.pvalue
+    )
+    rows = change_rows(shown[: limit if changed else min(limit, 5)])
+    good, bad = found.runs
+    if changed:
+        title = "How failed runs differ from successful ones"
+        note = f"{found.describe()}."
+    else:
+        title = "Failed runs are not seen to differ from successful ones"
+        note = f"The smallest p-values, none of them significant. {found.describe()}."
+    if len(rows) < len(shown) and changed:
+        note += f" And {count_noun(len(shown) - len(rows), 'more difference')}."
+    columns = ("what", f"in {good:,} good", f"in {bad:,} failed", "difference", "adj. p")
+    return Section(title, columns, rows, note)
+
+
+def change_rows(changes: list[Change] | tuple[Change, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return what was compared, its two values, the difference with its error, and adjusted p."""
+    return tuple(
+        (
+            show_trait(change),
+            _show_value(change, change.before),
+            _show_value(change, change.after),
+            _show_difference(change),
+            format_pvalue(change.adjusted),
+        )
+        for change in changes
+    )
+
+
+def show_trait(change: Change) -> str:
+    """Return what was compared, safe to print."""
+    names = ["(escape)" if name is None else name for name in change.what]
+    if change.question == "loops":
+        return f"rounds of {join_states([*names, names[0]], 24)}"
+    if change.question == "moves":
+        return join_states(names, 32)
+    if change.question == "stays" and len(names) > 1:
+        return f"visits in a row to {' ↔ '.join(shorten_states(names, 24))}"
+    return safe_text(names[0], 60)
+
+
+def show_change(change: Change) -> str:
+    """Return what changed from what to what, in a part of a sentence that is safe to print."""
+    if isnan(change.difference):
+        return f"{show_trait(change)} (comparable in one of them only)"
+    before, after = (_show_value(change, value) for value in (change.before, change.after))
+    return f"{show_trait(change)}: {before} in A, {after} in B ({_show_difference(change)})"
+
+
+def _is_share(change: Change) -> bool:
+    return change.question in ("moves", "success") or change.what == (REPEAT,)
+
+
+def _show_value(change: Change, value: float) -> str:
+    if isnan(value):
+        return "-"
+    return f"{value:.1%}" if _is_share(change) else format_number(value)
+
+
+def _show_difference(change: Change) -> str:
+    if isnan(change.difference):
+        return "-"
+    if _is_share(change):
+        return f"{100 * change.difference:+.1f} ± {100 * change.error:.1f} points"
+    return f"{change.difference:+.2f} ± {change.error:.2f}"
+
+
+def limit_section(runs: RunFindings) -> Section | None:
+    """Return the limit of steps that the successful runs suggest."""
+    limit = runs.limit
+    if limit is None:
+        return None
+    if runs.limit_unit == "supersteps":
+        unit = f'in supersteps, as LangGraph counts them: {{"recursion_limit": {limit.limit}}}'
+    else:
+        unit = (
+            "in moves; LangGraph counts supersteps, two for each tool call of create_agent, and "
+            "wants one more"
+        )
+    trust = f"at most {1 - limit.share:.1%} of the runs that would succeed are stopped"
+    rows = [
+        ("suggested limit", f"{limit.limit:,}, {unit}"),
+        ("what it promises", f"{trust}, with confidence {limit.confidence:.0%}"),
+        ("rests on", f"{count_noun(limit.runs, 'successful run')}, the longest {limit.longest:,}"),
+    ]
+    if not limit.enough:
+        rows.append(
+            (
+                "too few runs",
+                f"for {1 - limit.asked:.0%}, it takes {limit.needed:,} successful ones",
+            )
+        )
+    note = (
+        "An order statistic of the steps of successful runs, whatever their law; for runs that are "
+        "independent and like those to come."
+    )
+    return Section("How many steps to allow", ("", ""), tuple(rows), note, ("",))

@@ -1,0 +1,334 @@
+"""The tables of a report, ready to be shown in a terminal or on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from detailed_balance.analyzers.balance.check import BalanceReport
+from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.counts import START
+from detailed_balance.analyzers.markov.traps import TrapReport
+from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
+from detailed_balance.analyzers.repetition.classify import KINDS
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.render._wording import (
+    count_noun,
+    format_number,
+    format_pvalue,
+    join_states,
+    shorten_states,
+)
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.report.verdict import expected_violations, findings
+from detailed_balance.sources.source import SourceInfo, show_context
+
+if TYPE_CHECKING:
+    from detailed_balance.report.report import Report
+
+__all__ = [
+    "CHEAP_ERRORS",
+    "OUTCOMES",
+    "Section",
+    "data_section",
+    "loop_sections",
+    "settings_section",
+    "state_section",
+    "trap_section",
+]
+
+Row: TypeAlias = tuple[str, ...]
+
+CHEAP_ERRORS = 20_000
+"""Up to so many states a standard error takes milliseconds, beyond them perhaps seconds."""
+
+_COSTLY_ERRORS_SHOWN = 15
+_INSIGNIFICANT_SHOWN = 5
+_LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "there", "back")
+_COUNTS_NOTE = (
+    "there, back: the smallest count along the loop, one way round and the other; it was walked "
+    "at most so often. flux: the share of all net moves that it accounts for, at most."
+)
+_KINDS_NOTE = (
+    "structural: each step is the only exit from its state, by the agent's graph or as far as was "
+    "seen; habitual: the baseline, or successful runs, walk it as often."
+)
+
+
+_NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table with its title.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    columns : tuple of str
+        Their names; all but the first and those in `words` hold numbers.
+    rows : tuple of tuple of str
+        The cells, made safe to print.
+    note : str
+        What to know in order to read it, and what was left out.
+    words : tuple of str
+        The columns, besides the first, that hold words.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    words: tuple[str, ...] = ()
+
+
+def loop_sections(balance: BalanceReport, *, compared: bool, limit: int) -> Iterator[Section]:
+    """Yield the loops: findings first, then those that are as expected, or else the strongest."""
+    found, expected = findings(balance), expected_violations(balance)
+    if found:
+        yield _violation_section("Driven loops", found, compared, limit, _COUNTS_NOTE)
+    if expected:
+        yield _violation_section("Driven, as expected", expected, compared, limit, _KINDS_NOTE)
+    elif not found and len(balance.loops):
+        rows = tuple(_insignificant_rows(balance, _INSIGNIFICANT_SHOWN))
+        note = _and_more(_COUNTS_NOTE, len(balance.loops) - len(rows), "loop")
+        yield Section("Strongest loops, none of them significant", _LOOP_COLUMNS, rows, note)
+
+
+def _violation_section(
+    title: str, violations: Sequence[Violation], compared: bool, limit: int, note: str
+) -> Section:
+    compared = compared or not all(isnan(v.odds_ratio) for v in violations)
+    columns = (*_LOOP_COLUMNS, "flux", "kind", *(["odds"] if compared else []))
+    rows = tuple(
+        (
+            join_states(v.loop),
+            _with_error(v.affinity, v.error),
+            format_pvalue(v.pvalue),
+            f"{v.counts[0]:,}",
+            f"{v.counts[1]:,}",
+            "-" if isnan(v.flux_share) else f"{v.flux_share:.0%}",
+            v.kind,
+            *([format_number(v.odds_ratio)] if compared else []),
+        )
+        for v in violations[:limit]
+    )
+    more = _and_more(note, len(violations) - len(rows), "loop")
+    return Section(title, columns, rows, more, words=("kind",))
+
+
+def _insignificant_rows(balance: BalanceReport, limit: int) -> Iterator[Row]:
+    loops = balance.loops
+    for i in range(min(limit, len(loops))):
+        yield (
+            join_states(loops.names(i)),
+            _with_error(loops.affinity[i], loops.error[i]),
+            format_pvalue(loops.adjusted[i]),
+            f"{loops.forward[i]:,}",
+            f"{loops.backward[i]:,}",
+        )
+
+
+def state_section(potential: Potential, *, limit: int, width: int = 80) -> Section:
+    """Return the states by potential, lowest first.
+
+    Keys take up to `width` columns. Errors are worked out for the states shown alone, and on a
+    large graph for the first ones.
+    """
+    order = order_states(potential)
+    shown = order.ranking[:limit].tolist()
+    cheap = len(potential.states) <= CHEAP_ERRORS
+    errors = _own_errors(potential, shown if cheap else shown[:_COSTLY_ERRORS_SHOWN])
+    several = int(order.numbers.max()) > 1
+    attempts = potential.kernel.attempts
+    rows = tuple(
+        (
+            safe_text(potential.states[i], width),
+            _show_value(potential, order, i, errors.get(i, float("nan"))),
+            *([str(order.numbers[i])] if several else []),
+            "exact" if attempts is None else f"{attempts[i]:,.0f}",
+        )
+        for i in shown
+    )
+    columns = ("state", "V (1/β)", *(["component"] if several else []), "attempts")
+    note = _and_more(_order_note(order), len(potential.states) - len(rows), "state")
+    return Section("States, lowest potential first", columns, rows, note)
+
+
+def _own_errors(potential: Potential, shown: Sequence[int]) -> dict[int, float]:
+    """Return the standard errors of states against the lowest state of their own component."""
+    errors: dict[int, float] = {}
+    if potential.kernel.attempts is None:
+        return errors
+    for component in {int(potential.components[i]) for i in shown}:
+        members = np.flatnonzero(potential.components == component)
+        lowest = int(members[np.argmin(potential.values[members])])
+        asked = [i for i in shown if potential.components[i] == component and i != lowest]
+        if asked:
+            names = [potential.states[i] for i in asked]
+            values = potential.standard_errors(potential.states[lowest], names)
+            errors.update(zip(asked, values.tolist(), strict=True))
+    return errors
+
+
+def _show_value(potential: Potential, order: StateOrder, i: int, error: float) -> str:
+    inner = _with_error(float(potential.values[i]), error)
+    relative = float(order.relative[i])
+    if isfinite(relative):
+        return inner
+    sign = "?" if isnan(relative) else format_number(relative)
+    alone = np.count_nonzero(order.numbers == order.numbers[i]) == 1
+    return sign if alone else f"{sign} + {inner}"
+
+
+def _order_note(order: StateOrder) -> str:
+    main, relative = order.numbers[order.main], order.relative
+    notes = ["V is 0 at the lowest state of each component."] if order.numbers.max() > 1 else []
+    if np.isposinf(relative).any():
+        notes.append(f"∞: leads down to component {main}, and nothing leads back.")
+    if np.isneginf(relative).any():
+        notes.append(f"-∞: component {main} leads down to it, and nothing leads back.")
+    if np.isnan(relative).any():
+        notes.append(f"?: neither leads to component {main} nor comes from it.")
+    return " ".join(notes)
+
+
+def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
+    """Return the traps, None where there are none."""
+    if not len(traps):
+        return None
+    rows = tuple(
+        (
+            " ↔ ".join(shorten_states(trap.states)),
+            format_number(trap.dwell),
+            f"{format_number(trap.interval[0])} to {format_number(trap.interval[1])}",
+            f"{trap.moves:,}",
+            f"{trap.exits:,}",
+        )
+        for trap in traps.traps[:limit]
+    )
+    note = (
+        "stay: moves before the trap is left, on average. The agent goes round in it; that breaks "
+        "no balance by itself."
+    )
+    columns = ("trap", "stay", "95% interval", "moves", "exits")
+    return Section("Traps", columns, rows, _and_more(note, len(traps) - len(rows), "trap"))
+
+
+OUTCOMES = {
+    Outcome.ENDED: "ended",
+    Outcome.INTERRUPTED: "interrupted",
+    Outcome.FAILED: "failed",
+    Outcome.RECURSION_LIMIT: "at the recursion limit",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.ABANDONED: "abandoned",
+}
+"""How runs stopped, in words."""
+
+
+def data_section(report: Report) -> Section:
+    """Return what was counted, and what was left out of it."""
+    counts, balance, source = report.counts, report.balance, report.source
+    inner = counts.without_boundaries()
+    loops_to_self = int(inner.counts.diagonal().sum())
+    pairs, one_way = len(balance.pairs), len(balance.one_way_pairs)
+    runs = source.trajectories
+    if runs is None and START in counts.states:
+        runs = int(counts.attempts[counts.index(START)])
+    rows = [
+        ("source", source.description),
+        ("labels", show_context(source.context)),
+        ("runs", "" if runs is None else f"{runs:,}"),
+        ("stopped", ", ".join(f"{n:,} {OUTCOMES[o]}" for o, n in source.outcomes.items())),
+        ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
+        ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
+        ("states", count_noun(len(inner), "state") + _dropped(report.potential)),
+        ("linked pairs", f"{pairs + one_way:,}, of them {one_way:,} walked one way only"),
+        ("loops tested", f"{len(balance.loops):,}{_untested(balance)}"),
+        ("skipped", _skipped(source)),
+        ("lost", f"{source.faults:,} transitions or fewer, by errors" if source.faults else ""),
+    ]
+    told = tuple(row for row in rows if row[1])
+    return Section("Data", ("", ""), told, "What was counted, and what was left out.", ("",))
+
+
+def _dropped(potential: Potential) -> str:
+    dropped, least = len(potential.kernel.dropped), potential.kernel.min_attempts
+    return f", {dropped:,} of them dropped for fewer than {least} attempts" if dropped else ""
+
+
+def _untested(balance: BalanceReport) -> str:
+    untested = balance.loops.untested
+    return f", {untested:,} more were walked too rarely" if untested else ""
+
+
+def _skipped(source: SourceInfo) -> str:
+    if not source.skipped_count:
+        return ""
+    first = "; ".join(
+        f"{'line ' * isinstance(bad.line, int)}{safe_text(str(bad.line), 60)}, "
+        f"{safe_text(bad.reason, 120)}"
+        for bad in source.skipped[:3]
+    )
+    more = "; ..." if source.skipped_count > 3 else ""
+    return f"{count_noun(source.skipped_count, 'broken line')}: {first}{more}"
+
+
+def settings_section(report: Report) -> Section:
+    """Return how it was computed: every setting, and how exactly the minimum was met."""
+    potential, balance = report.potential, report.balance
+    residuals = potential.residuals
+    baseline = "none" if report.baseline is None else report.baseline.description
+    rows = (
+        ("alpha", f"{balance.alpha:g} (false discovery rate of the loops)"),
+        ("correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"),
+        ("violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"),
+        ("attempts", _show_attempts(potential)),
+        ("errors", f"{balance.errors} (of the pairs' log ratios)"),
+        ("traps", f"{report.traps.min_visits:g} visits or more to each state"),
+        ("baseline", baseline),
+        (
+            "solver",
+            f"{potential.iterations} Newton steps, flow residual {residuals.flow:.0e}, "
+            f"tolerance {potential.tolerance:g}",
+        ),
+        ("action", f"{potential.normalized_action:.5g} for each state"),
+    )
+    note = "Every setting, and how exactly the minimum was met."
+    told = (*rows, *_run_settings(report))
+    return Section("How it was computed", ("", ""), told, note, ("",))
+
+
+def _run_settings(report: Report) -> Iterator[Row]:
+    if report.runs is None:
+        return
+    rules, contrast = report.runs.report.rules, report.runs.contrast
+    yield "runs", "; ".join(f"{kind}: {rules.describe(kind)}" for kind in KINDS)
+    if contrast is not None:
+        yield (
+            "failed and successful runs",
+            f"{contrast.replicates:,} permutations of whole runs (seed {contrast.seed}), alpha "
+            f"{contrast.alpha:g}",
+        )
+
+
+def _show_attempts(potential: Potential) -> str:
+    kernel = potential.kernel
+    mode = kernel.mode
+    if mode == "number" and kernel.attempts is not None:
+        mode = f"{kernel.attempts[0]:g} from each state"
+    return f"{mode} (states with fewer than {kernel.min_attempts} are dropped)"
+
+
+def _with_error(value: float, error: float) -> str:
+    return format_number(value) if isnan(error) else f"{value:.2f} ± {error:.2f}"
+
+
+def _and_more(note: str, count: int, noun: str) -> str:
+    return " ".join(filter(None, [note, f"And {count_noun(count, f'more {noun}')}." * (count > 0)]))

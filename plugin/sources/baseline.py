@@ -1,0 +1,68 @@
+"""Read a baseline: its counts, and its runs where they are known and not too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.callbacks.transition import ContextLike, matches_context
+from detailed_balance.monitor.analysis.base import Baseline
+
+__all__ = ["read_baseline"]
+
+MAX_RUNS = 2_000
+"""So many runs, the last ones, are compared with."""
+
+
+def read_baseline(source: Any, context: ContextLike) -> Baseline:
+    """Return what usual behaviour is, from whatever holds it; None gives an empty one.
+
+    Parameters
+    ----------
+    source : object
+        A list of `Trajectory`, or what `load_counts` takes. A store is best: it knows whole runs.
+    context : mapping, optional
+        The labels to compare with; where the baseline has no such moves, all of it counts.
+
+    Examples
+    --------
+    >>> read_baseline([Trajectory((("a", "b"), ("b", "a")))], None).counts.total
+    2
+    """
+    if source is None:
+        return Baseline()
+    if isinstance(source, list | tuple) and all(isinstance(run, Trajectory) for run in source):
+        return Baseline(_count(source).without_boundaries(), tuple(source)[-MAX_RUNS:])
+    return Baseline(_load(source, context).without_boundaries(), _read_runs(source, context))
+
+
+def _count(runs: Iterable[Trajectory]) -> TransitionCounts:
+    return TransitionCounts.from_edges((f, g, 1) for run in runs for f, g in run.moves)
+
+
+def _load(source: Any, context: ContextLike) -> TransitionCounts:
+    from detailed_balance.analyzers.errors import InsufficientDataError
+    from detailed_balance.sources.source import load_counts
+
+    try:
+        return load_counts(source, context=context)[0]
+    except InsufficientDataError:  # other labels, as where the version is one of them
+        return load_counts(source)[0]
+
+
+def _read_runs(source: Any, context: ContextLike) -> tuple[Trajectory, ...]:
+    """Return the runs of a baseline; none where it does not tell runs, or holds too many moves."""
+    from detailed_balance.sources._outcomes import MAX_READ, count_stored
+    from detailed_balance.sources.runs import read_trajectories
+
+    if isinstance(source, TransitionCounts) or (count_stored(source) or 0) > MAX_READ:
+        return ()
+    try:
+        runs = read_trajectories(source)
+    except (DetailedBalanceError, TypeError):
+        return ()
+    labelled = [run for run in runs if matches_context(run.context, context)]
+    return tuple((labelled or runs)[-MAX_RUNS:])

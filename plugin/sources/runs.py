@@ -1,0 +1,258 @@
+"""`read_trajectories`, agent runs as wholes: their moves in order, and what became of them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import repeat
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.readers import Source, read_transitions
+from detailed_balance.sources.source import store_url
+
+if TYPE_CHECKING:
+    from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+    from detailed_balance.callbacks.transition import Transition
+
+__all__ = ["Moment", "moment_of", "read_trajectories"]
+
+Moment: TypeAlias = "float | str | datetime | None"
+"""Seconds since 1970 (UTC), or a date and time."""
+
+_MOST_SILENT = 3  # steps before the first move of a fresh thread
+_NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
+
+
+def read_trajectories(
+    source: Source | TransitionStore | TransitionCallbackHandler,
+    *,
+    success_field: str | None = None,
+    cost_field: str | None = None,
+    since: Moment = None,
+    until: Moment = None,
+    **options: Any,
+) -> list[Trajectory]:
+    """Read agent runs as wholes, in memory.
+
+    A run begins where its key is seen first, and at each START after that: a thread that was used
+    several times is several runs. Transitions without a trajectory are passed over.
+
+    Parameters
+    ----------
+    source : TransitionStore, handler with a store, path, URL or networkx graph
+        What holds the transitions. A store also tells how each run stopped, and what was judged
+        of it (`TransitionStore.judge`).
+    success_field : str, optional
+        Of a file: the field that says what became of the run, as for `read_transitions`.
+    cost_field : str, optional
+        Of a file: the field that says what a move cost, in tokens or money; empty counts as 0.
+    since, until : float, str or datetime, optional
+        Only runs that began in ``since <= time < until``: seconds since 1970 (UTC), or a date and
+        time, in UTC where it names no zone. A run without times is in no such window.
+    **options
+        As for `read_transitions`.
+
+    Returns
+    -------
+    list of Trajectory
+        In the order in which they began.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `success_field` or `cost_field` is asked of a store, the source holds no
+        transitions, or a moment is no date.
+    ReadError
+        As from `read_transitions`, or where a cost is no number.
+
+    Examples
+    --------
+    >>> from detailed_balance import Transition
+    >>> with TransitionStore("sqlite://") as store:
+    ...     store.append([Transition("plan", "search", "thread-1")])
+    ...     store.judge("thread-1", success=True)
+    ...     read_trajectories(store)
+    [Trajectory(moves=(('plan', 'search'),), name='thread-1', outcome=None, success=True, error=None, context=())]
+    """  # noqa: E501 - a doctest's output stands in one line
+    window = (moment_of(since), moment_of(until))
+    store = source if isinstance(source, TransitionStore) else getattr(source, "store", None)
+    url = store_url(source) if isinstance(source, str | os.PathLike) else None
+    if isinstance(store, TransitionStore):
+        _refuse_fields(success_field, cost_field)
+        store.flush()
+        runs = _from_store(store)
+    elif url is not None:
+        _refuse_fields(success_field, cost_field)
+        with TransitionStore(url, create=False) as opened:
+            runs = _from_store(opened)
+    else:
+        fields = [*options.pop("context_fields", ()), *([cost_field] if cost_field else [])]
+        options = {"success_field": success_field, "context_fields": fields, **options}
+        runs = _split(read_transitions(cast("Source", source), **options).records())
+    return [run.end(cost_field) for run in runs if run.began_in(*window)]
+
+
+def moment_of(moment: Moment) -> float | None:
+    """Return seconds since 1970 (UTC).
+
+    Raises
+    ------
+    InvalidInputError
+        Where a text is no date.
+
+    Examples
+    --------
+    >>> moment_of("1970-01-02"), moment_of(None)
+    (86400.0, None)
+    """
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            raise InvalidInputError(
+                f"{moment!r} is no moment; allowed are seconds since 1970 and dates such as "
+                "2025-06-30 or 2025-06-30T12:00"
+            ) from None
+    if isinstance(moment, datetime):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moment
+
+
+def _refuse_fields(success_field: str | None, cost_field: str | None) -> None:
+    if success_field is not None:
+        raise InvalidInputError(
+            f"success_field={success_field!r} is for files; the runs of a store are judged by "
+            "store.judge(trajectory, success=...)"
+        )
+    if cost_field is not None:
+        raise InvalidInputError(f"cost_field={cost_field!r} is for files; a store keeps no costs")
+
+
+def _split(
+    records: Iterable[Transition | Ending],
+    endings: Mapping[str | None, Sequence[Ending]] = _NO_ENDINGS,
+) -> list[_Run]:
+    """Return the transitions of each run, with the endings that stand behind them."""
+    runs: list[_Run] = []
+    open_runs: dict[str, _Run] = {}
+    for record in records:
+        if record.trajectory is None:
+            continue
+        run = open_runs.get(record.trajectory)
+        if isinstance(record, Ending):
+            if run is not None:
+                run.endings.append(record)
+            continue
+        if run is None or _is_new(run.moves, record, endings.get(record.trajectory, ())):
+            run = open_runs[record.trajectory] = _Run()
+            runs.append(run)
+        run.moves.append(record)
+    return runs
+
+
+def _is_new(run: Sequence[Transition], move: Transition, endings: Sequence[Ending]) -> bool:
+    """Say whether a move begins another run than the one before it in its trajectory."""
+    if move.source != START:
+        return False
+    if any(before.target is not None for before in run):
+        return True
+    # So far there were only escapes, which are retries unless the run has stopped since.
+    last, now = run[-1].time or 0.0, move.time or 0.0
+    return any(last <= (ending.time or 0.0) <= now for ending in endings if ending.outcome)
+
+
+def _moves(run: Sequence[Transition]) -> tuple[tuple[str, str | None], ...]:
+    return tuple((move.source, move.target) for move in run for _ in range(move.count))
+
+
+def _from_store(store: TransitionStore) -> list[_Run]:
+    endings: defaultdict[str | None, list[Ending]] = defaultdict(list)
+    for ending in store.endings():
+        endings[ending.trajectory].append(ending)
+    runs = _split(store.read(), endings)
+    # From the last run to the first: each takes the endings that came after it began.
+    for run in reversed(runs):
+        run.take(endings[run.moves[0].trajectory])
+    return runs
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that is being put together."""
+
+    moves: list[Transition] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+
+    def take(self, endings: list[Ending]) -> None:
+        """Take the endings that are its own off a list."""
+        began = self.moves[0].time
+        own = [e for e in endings if began is None or e.time is None or e.time >= began]
+        endings[:] = [e for e in endings if e not in own]
+        self.endings.extend(own)
+
+    def began_in(self, since: float | None, until: float | None) -> bool:
+        """Say whether it began in a window of time."""
+        began = self.moves[0].time
+        if since is None and until is None:
+            return True
+        low, high = -inf if since is None else since, inf if until is None else until
+        return began is not None and low <= began < high
+
+    def end(self, cost_field: str | None = None) -> Trajectory:
+        """Return the run with what became of it."""
+        first, last = self.moves[0], self.moves[-1]
+        stop = next((e for e in reversed(self.endings) if e.outcome is not None), None)
+        judged = next((e.success for e in reversed(self.endings) if e.success is not None), None)
+        outcome = None if stop is None else stop.outcome
+        success = judged if judged is not None or outcome is None else outcome.success
+        if outcome is None and last.target == END:
+            outcome = Outcome.ENDED  # without a word of success: a trace may end where it was cut
+        error = None if stop is None else stop.error
+        context = tuple(label for label in last.context if label[0] != cost_field)
+        return Trajectory(
+            _moves(self.moves),
+            first.trajectory,
+            outcome,
+            success,
+            error,
+            context,
+            () if cost_field is None else tuple(self._costs(cost_field)),
+            self._limit_steps(),
+        )
+
+    def _costs(self, field: str) -> Iterator[float]:
+        for move in self.moves:
+            value = dict(move.context).get(field, "").strip() or "0"
+            try:
+                cost = float(value)
+            except ValueError:
+                cost = nan
+            if not isfinite(cost):
+                raise ReadError(
+                    f"{field!r} of run {move.trajectory!r} is {value!r}; a cost is a number"
+                )
+            yield from repeat(cost / move.count, move.count)
+
+    def _limit_steps(self) -> int | None:
+        """Return the least recursion limit that would have let the run through.
+
+        LangGraph wants one more than the steps taken. The steps of a thread that is used again go
+        on from those before; there may be one before the first move (a model that only asks for
+        tools).
+        """
+        if not any(ending.outcome is not None for ending in self.endings):
+            return None  # what is no record of ours may count other steps
+        steps = [m.step for m in self.moves if m.step is not None and m.target != END]
+        if not steps:
+            return None
+        fresh = self.moves[0].source == START and steps[0] <= _MOST_SILENT + 1
+        return max(steps) + 1 - (0 if fresh else steps[0] - 2)

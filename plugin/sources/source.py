@@ -1,0 +1,317 @@
+"""From whatever holds transitions to counts: handlers, graphs, stores, files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias, TypeGuard
+
+import networkx as nx
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from detailed_balance.analyzers.comparison.run_statistics import count_runs
+from detailed_balance.analyzers.counts import START, TransitionCounts
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
+from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks.transition import (
+    Context,
+    ContextLike,
+    make_context,
+    matches_context,
+)
+from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
+from detailed_balance.readers.checkpoints import has_checkpoints
+from detailed_balance.readers.store import show_url
+from detailed_balance.render.formatting import safe_text
+
+__all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context", "store_url"]
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_TRAJECTORIES_COUNTED = 1_000_000
+_CONTEXTS_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """Where counts came from.
+
+    Parameters
+    ----------
+    description : str
+        The source in words, safe to print.
+    context : Context
+        The labels that a transition had to carry.
+    trajectories : int or None
+        Runs that were read, counted up to 1,000,000; None where the source does not tell.
+    skipped : tuple of SkippedLine
+        The first 1,000 broken lines that were passed over.
+    skipped_count : int
+        How many there were.
+    faults : int
+        Errors while it was recorded; so many transitions may be missing.
+    outcomes : mapping of Outcome to int
+        How often runs, those of subgraphs included, stopped in which way.
+    """
+
+    description: str
+    context: Context = ()
+    trajectories: int | None = None
+    skipped: tuple[SkippedLine, ...] = ()
+    skipped_count: int = 0
+    faults: int = 0
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+
+
+def load_counts(
+    source: object,
+    *,
+    context: ContextLike = None,
+    progress: Progress | None = None,
+    **reader_options: Any,
+) -> tuple[TransitionCounts, SourceInfo]:
+    """Count the transitions of a source.
+
+    Parameters
+    ----------
+    source : object
+        A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
+        a list of `Trajectory`, the URL of a store, a path, or a directed networkx graph. A file is
+        read as a stream; a store counts by itself, and so does DuckDB in Parquet, where a folder
+        or a pattern may name several files.
+    context : mapping, optional
+        Keep only the transitions that carry all these labels.
+    progress : callable, optional
+        See `Progress`.
+    **reader_options
+        As for `read_transitions`; of no effect on sources that are not read.
+
+    Returns
+    -------
+    TransitionCounts, SourceInfo
+        The counts, START and END included, and where they came from.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the source is of no known kind, or is counts, which have no labels, with a context.
+    InsufficientDataError
+        Where no transition carries the labels asked for.
+    ReadError
+        As from `read_transitions`.
+
+    Examples
+    --------
+    >>> graph = TransitionGraph()
+    >>> graph.record("plan", "search", context={"model": "a"})
+    >>> counts, info = load_counts(graph, context={"model": "a"})
+    >>> counts.total, info.description
+    (1, 'TransitionGraph')
+    """
+    if isinstance(source, TransitionCounts):
+        return _take_counts(source, make_context(context))
+    if is_runs(source):
+        return _count_runs(source, context)
+    if isinstance(source, TransitionStore):
+        return _count_store(source, context, "TransitionStore")
+    if isinstance(source, str | os.PathLike | nx.Graph):
+        return _count_readable(source, context, progress, reader_options)
+    graph = source if isinstance(source, TransitionGraph) else getattr(source, "graph", None)
+    if isinstance(graph, TransitionGraph):
+        counts = graph.snapshot(context)
+        _check_labels(counts, context, graph.contexts())
+        info = SourceInfo(type(source).__name__, make_context(context))
+        faults, outcomes = getattr(source, "faults", 0), graph.outcomes(context)
+        return counts, replace(info, faults=faults, outcomes=outcomes)
+    raise InvalidInputError(
+        f"a {type(source).__name__} holds no transitions; allowed are a TransitionCallbackHandler, "
+        "a TransitionGraph, TransitionCounts, a TransitionStore or its URL, the path of a file, "
+        "a list of Trajectory, and a directed networkx graph"
+    )
+
+
+def _take_counts(counts: TransitionCounts, labels: Context) -> tuple[TransitionCounts, SourceInfo]:
+    if labels:
+        raise InvalidInputError(
+            "TransitionCounts carry no labels that context= could choose by; choose when you "
+            "count, as in graph.snapshot(context=...)"
+        )
+    return counts, SourceInfo("TransitionCounts")
+
+
+def is_runs(source: object) -> TypeGuard[Sequence[Trajectory]]:
+    """Say whether `source` is a list or tuple of runs, one at least.
+
+    Examples
+    --------
+    >>> is_runs([Trajectory((("a", "b"),))]), is_runs([]), is_runs("runs.db")
+    (True, False, False)
+    """
+    return (
+        isinstance(source, list | tuple)
+        and bool(source)
+        and all(isinstance(run, Trajectory) for run in source)
+    )
+
+
+def _count_runs(
+    runs: Sequence[Trajectory], context: ContextLike
+) -> tuple[TransitionCounts, SourceInfo]:
+    chosen = [run for run in runs if matches_context(run.context, context)]
+    counts = count_runs(chosen)
+    _check_labels(counts, context, dict.fromkeys(run.context for run in runs))
+    outcomes = Counter(run.outcome for run in chosen if run.outcome is not None)
+    info = SourceInfo("a list of Trajectory", make_context(context), len(chosen))
+    return counts, replace(info, outcomes=dict(outcomes))
+
+
+def _count_readable(
+    source: str | os.PathLike[str] | nx.Graph[Any],
+    context: ContextLike,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> tuple[TransitionCounts, SourceInfo]:
+    if isinstance(source, nx.Graph):
+        return _count_stream(read_transitions(source, **options), context, "networkx graph")
+    url = None if options else store_url(source)
+    if url is not None:
+        return _count_stored(url, context, _describe(source))
+    if (counts := _count_tables(source, context, progress, options)) is not None:
+        return _take_tables(counts, context, _describe(source))
+    told = None if progress is None else partial(progress, "Reading")
+    reader = read_transitions(source, progress=told, **options)
+    return _count_stream(reader, context, _describe(source))
+
+
+def _count_tables(
+    source: str | os.PathLike[str],
+    context: ContextLike,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> TransitionCounts | None:
+    """Count Parquet by a database engine, where there is one that gives what the reader would."""
+    if not _is_parquet(source):
+        return None
+    from detailed_balance.sources._files import count_parquet  # loads Ibis
+
+    if progress is not None:
+        progress("Counting", 0, 0)
+    return count_parquet(source, dict(make_context(context)), options)
+
+
+def _is_parquet(source: str | os.PathLike[str]) -> bool:
+    """Say whether a source may be Parquet, in one file or in several."""
+    path = Path(source)
+    return path.suffix.lower() in (".parquet", ".pq") or path.is_dir()
+
+
+def _take_tables(
+    counts: TransitionCounts, context: ContextLike, description: str
+) -> tuple[TransitionCounts, SourceInfo]:
+    _check_labels(counts, context, ())
+    runs = counts.attempts[counts.index(START)] if START in counts.states else 0
+    return counts, SourceInfo(description, make_context(context), int(runs) or None)
+
+
+def store_url(source: str | os.PathLike[str]) -> str | URL | None:
+    """Return the URL of the store that `source` is, None where it is something else.
+
+    Examples
+    --------
+    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
+    ('sqlite:///runs.db', None)
+    """
+    url: str | URL = str(source)
+    if "://" not in str(source):
+        try:
+            with Path(source).open("rb") as file:
+                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                    return None
+        except OSError:
+            return None  # the reader will say what is wrong with it
+        url = URL.create("sqlite", database=str(source))
+    return None if has_checkpoints(url) else url
+
+
+def _describe(source: str | os.PathLike[str]) -> str:
+    text = str(source)
+    return safe_text(show_url(text) if "://" in text else text, 120)
+
+
+def _count_stored(
+    url: str | URL, context: ContextLike, description: str
+) -> tuple[TransitionCounts, SourceInfo]:
+    try:
+        with TransitionStore(url, create=False) as store:
+            return _count_store(store, context, description)
+    except SQLAlchemyError as error:
+        raise ReadError(f"the store {description} cannot be read: {error}") from error
+
+
+def _count_store(
+    store: TransitionStore, context: ContextLike, description: str
+) -> tuple[TransitionCounts, SourceInfo]:
+    store.flush()
+    counts = store.counts(context=context)
+    _check_labels(counts, context, store.contexts())
+    labels, outcomes = make_context(context), store.outcomes(context=context)
+    return counts, SourceInfo(description, labels, faults=store.lost, outcomes=outcomes)
+
+
+def _count_stream(
+    reader: TransitionReader, context: ContextLike, description: str
+) -> tuple[TransitionCounts, SourceInfo]:
+    edges: Counter[tuple[str, str | None]] = Counter()
+    trajectories: set[str] = set()
+    contexts: dict[Context, None] = {}
+    for transition in reader:
+        if len(contexts) < _CONTEXTS_SHOWN:
+            contexts[transition.context] = None
+        if not matches_context(transition.context, context):
+            continue
+        edges[transition.source, transition.target] += transition.count
+        if transition.trajectory is not None and len(trajectories) < _TRAJECTORIES_COUNTED:
+            trajectories.add(transition.trajectory)
+    counts = TransitionCounts.from_edges((*edge, count) for edge, count in edges.items())
+    _check_labels(counts, context, contexts)
+    return counts, SourceInfo(
+        description,
+        make_context(context),
+        len(trajectories) or None,
+        reader.skipped,
+        reader.skipped_count,
+    )
+
+
+def _check_labels(
+    counts: TransitionCounts, context: ContextLike, contexts: Iterable[Context]
+) -> None:
+    """Refuse labels that no transition carries."""
+    if not context or len(counts):
+        return
+    seen = [show_context(labels) for labels in contexts if labels][:_CONTEXTS_SHOWN]
+    raise InsufficientDataError(
+        f"no transition carries {show_context(make_context(context))}; the labels seen are "
+        f"{'; '.join(seen) or 'none'}. Of a file, context_fields= (on the command line "
+        "--context-field) names the fields that hold labels"
+    )
+
+
+def show_context(context: Context) -> str:
+    """Return labels in one line that is safe to print.
+
+    Examples
+    --------
+    >>> show_context((("model", "gpt-4o"), ("version", "2")))
+    'model=gpt-4o, version=2'
+    """
+    return ", ".join(f"{safe_text(name, 40)}={safe_text(value, 60)}" for name, value in context)

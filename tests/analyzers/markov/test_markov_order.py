@@ -1,0 +1,169 @@
+import json
+from collections import Counter
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2, chi2_contingency, chisquare
+
+from detailed_balance.analyzers import END, START, Trajectory, markov_order_test
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.markov._euler_shuffle import Reshuffle
+from detailed_balance.analyzers.runs.arrays import Paths
+from tests.support.walks import random_chain, walk_runs
+
+
+def path(*states):
+    return Trajectory(tuple(pairwise(states)))
+
+
+def second_order_runs(rng, runs, strength):
+    """From b, go back to where you came from with a chance of `strength`."""
+    made = []
+    for _ in range(runs):
+        side = "a" if rng.random() < 0.5 else "c"
+        states = [START, side]
+        while rng.random() < 0.8:
+            if rng.random() > strength:
+                side = {"a": "c", "c": "a"}[side]
+            states += ["b", side]
+        made.append(path(*states, END))
+    return made
+
+
+def test_the_statistic_is_that_of_the_tables_before_by_after_of_each_state():
+    rng = np.random.default_rng(0)
+    runs = walk_runs(rng, *random_chain(rng, 3), 30)
+    tables = {}
+    for run in runs:
+        for (before, here), (_, after) in zip(run.moves, run.moves[1:], strict=False):
+            tables.setdefault(here, {}).setdefault(before, []).append(after)
+    statistic = freedom = 0
+    for table in tables.values():
+        columns = sorted({after for row in table.values() for after in row})
+        counts = [[row.count(column) for column in columns] for row in table.values()]
+        found = chi2_contingency(counts, correction=False, lambda_="log-likelihood")
+        statistic, freedom = statistic + found.statistic, freedom + found.dof
+    result = markov_order_test(runs, replicates=19)
+    assert result.statistic == pytest.approx(statistic)
+    assert result.degrees_of_freedom == freedom
+
+
+def test_runs_are_not_glued_together():
+    # Inside each run b leads on to where it has not been; across runs everything alternates.
+    runs = [path("a", "b", "a"), path("c", "b", "c"), path("a", "b", "c"), path("c", "b", "a")]
+    result = markov_order_test(runs, replicates=19)
+    assert result.moves == 4
+    assert result.statistic == pytest.approx(0)
+
+
+def test_a_gap_in_a_run_makes_no_pair():
+    broken = Trajectory((("a", "b"), ("c", "b"), ("b", "a")))
+    result = markov_order_test([broken, path("c", "b", "c"), path("a", "b", "a")], replicates=19)
+    assert result.moves == 3  # c b a, c b c, a b a
+
+
+def test_the_boundaries_are_a_state_before_and_a_state_after():
+    # Fresh from START, a goes to b; from b it ends.
+    runs = [path(START, "a", "b", "a", END)] * 20
+    result = markov_order_test(runs, replicates=99)
+    assert result.states == ("a",)
+    assert result.rejected
+    assert result.statistic == pytest.approx(2 * 40 * np.log(2))
+
+
+def test_reshuffled_runs_are_all_equally_likely():
+    # Two runs over s and t: every set of runs with these moves can be listed.
+    runs = [path(START, "s", "t", "s", "s", END), path(START, "s", "t", "t", "s", END)]
+    paths = Paths.from_runs(runs)
+    moves = Counter(zip(paths.steps.here.tolist(), paths.steps.after.tolist(), strict=True))
+    target = sorted(moves.elements())
+    possible = set()
+    for first, second in product(*[list(_paths(size)) for size in (0, 1)]):
+        if sorted(first + second) == target:
+            possible.add((*first, *second))
+    copies = 200 * len(possible)
+    steps = Reshuffle(paths).draw(copies, np.random.default_rng(0))
+    seen = [[] for _ in range(copies)]
+    for copy, here, after in zip(steps.run, steps.here, steps.after, strict=True):
+        seen[copy].append((int(here), int(after)))
+    counted = Counter(map(tuple, seen))
+    assert set(counted) == possible
+    assert chisquare(list(counted.values())).pvalue > 1e-3
+
+
+def _paths(_):
+    """Every path START to END of up to 9 moves over two states, as moves of 0, 1, 2 to 3."""
+    for size in range(1, 9):
+        for middle in product([1, 2], repeat=size):
+            states = (0, *middle, 3)
+            yield list(pairwise(states))
+
+
+def test_too_little_data_is_said():
+    with pytest.raises(InsufficientDataError, match="two ways"):
+        markov_order_test([path("a", "b", "c")])
+    with pytest.raises(InvalidInputError, match="19"):
+        markov_order_test([path("a", "b", "a")], replicates=5)
+
+
+@pytest.mark.parametrize("limit", [10_000, 6])
+def test_a_sparse_chain_of_order_one_is_rejected_as_often_as_it_should(limit):
+    # A parametric bootstrap rejects 72% of these at 10%.
+    rng = np.random.default_rng(1)
+    kernel, ends = random_chain(rng, 6)
+    pvalues, textbook = [], []
+    for trial in range(120):
+        runs = walk_runs(rng, kernel, ends, 12, limit=limit)
+        result = markov_order_test(runs, replicates=79, seed=trial)
+        pvalues.append(result.pvalue)
+        textbook.append(chi2.sf(result.statistic, result.degrees_of_freedom))
+    rejected = np.mean(np.array(pvalues) <= 0.1)
+    assert 0.02 <= rejected <= 0.2  # 12 expected of 120, 3 to 24 allowed
+    assert abs(np.mean(textbook) - 0.5) > abs(np.mean(pvalues) - 0.5)
+
+
+def test_memory_is_found_and_placed():
+    rng = np.random.default_rng(2)
+    result = markov_order_test(second_order_runs(rng, 30, 0.85), replicates=199)
+    assert result.pvalue == 1 / 200
+    assert result.to_table()["state"][0] == "b"
+    adjusted = dict(zip(result.states, result.state_adjusted, strict=True))
+    assert adjusted["b"] < 0.05
+    assert "depends on the state before" in result.describe()
+
+
+def test_the_gain_is_the_information_of_the_state_before():
+    # At b the next state is the one before, of two that are equally likely.
+    rng = np.random.default_rng(3)
+    copy = [START]
+    for _ in range(2_000):
+        side = "a" if rng.random() < 0.5 else "c"
+        copy += [side, "b", side]
+    known = markov_order_test([path(*copy)], replicates=19)
+    of_b = dict(zip(known.states, known.state_gain, strict=True))["b"]
+    assert of_b == pytest.approx(np.log(2), abs=0.02)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_relabelling_and_the_order_of_runs_change_nothing(seed):
+    rng = np.random.default_rng(seed)
+    runs = walk_runs(rng, *random_chain(rng, 3), 6, limit=20)
+    new = {"s0": "z", "s1": "a", "s2": "m", START: START, END: END}
+    other = [Trajectory(tuple((new[f], new[g]) for f, g in run.moves)) for run in runs[::-1]]
+    try:
+        one, two = (markov_order_test(given, replicates=19) for given in (runs, other))
+    except InsufficientDataError:
+        return
+    assert one.statistic == pytest.approx(two.statistic)
+    assert {new[s] for s in one.states} == set(two.states)
+
+
+def test_the_result_is_seeded_and_json():
+    runs = second_order_runs(np.random.default_rng(4), 5, 0.7)
+    results = [markov_order_test(runs, replicates=39, seed=1).to_dict() for _ in "ab"]
+    assert results[0] == results[1]
+    assert json.loads(json.dumps(results[0], allow_nan=False))["settings"]["seed"] == 1

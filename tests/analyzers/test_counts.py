@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detailed_balance.analyzers import END, START, TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from tests.support.chains import count_matrices
+
+edges = st.lists(st.tuples(st.text(max_size=3), st.none() | st.text(max_size=3), st.integers(0, 9)))
+
+
+@given(edges)
+def test_edges_add_up_to_what_a_dictionary_counts(triples):
+    counts = TransitionCounts.from_edges(triples)
+    expected, attempts = {}, {}
+    for source, target, count in triples:
+        attempts[source] = attempts.get(source, 0) + count
+        if target is not None:
+            expected[source, target] = expected.get((source, target), 0) + count
+    dense = counts.counts.toarray()
+    for i, source in enumerate(counts.states):
+        assert counts.attempts[i] == attempts.get(source, 0)
+        for j, target in enumerate(counts.states):
+            assert dense[i, j] == expected.get((source, target), 0)
+
+
+@given(count_matrices(), count_matrices())
+def test_adding_counts_adds_every_edge_over_the_union_of_states(a, b):
+    left = TransitionCounts.from_dense(a, [f"s{i}" for i in range(len(a))])
+    right = TransitionCounts.from_dense(b, [f"s{i + 1}" for i in range(len(b))])
+    total = left + right
+    for source in total.states:
+        for target in total.states:
+            parts = [
+                part.counts[part.index(source), part.index(target)]
+                for part in (left, right)
+                if source in part.states and target in part.states
+            ]
+            assert total.counts[total.index(source), total.index(target)] == sum(parts)
+    assert total.attempts.sum() == a.sum() + b.sum()
+
+
+def test_restricting_keeps_the_attempts_that_went_elsewhere():
+    counts = TransitionCounts.from_edges([("a", "b", 3), ("a", "c", 2), ("b", "a", 1)])
+    kept = counts.restrict(["b", "a"])
+    assert kept.states == ("b", "a")
+    assert kept.counts.toarray().tolist() == [[0, 1], [3, 0]]
+    assert kept.attempts.tolist() == [1, 5]
+    assert kept.escapes.tolist() == [0, 2]
+
+
+def test_boundaries_are_dropped_and_moves_to_the_end_stay_attempts():
+    counts = TransitionCounts.from_edges([(START, "a", 4), ("a", "b", 3), ("b", END, 3)])
+    inner = counts.without_boundaries()
+    assert inner.states == ("a", "b")
+    assert inner.attempts.tolist() == [3, 3]
+    assert inner.without_boundaries() is inner
+
+
+def test_an_unknown_state_is_named_with_the_closest_ones():
+    counts = TransitionCounts.from_edges([("search", "write", 1)])
+    with pytest.raises(UnknownStateError, match=r"no state 'serch'.*did you mean 'search'"):
+        counts.index("serch")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TransitionCounts.from_edges([("a", "b", -1)]), "0 or more; got -1"),
+        (lambda: TransitionCounts.from_dense([[1, 0], [0, 1]], ["a", "a"]), "'a' is listed twice"),
+        (lambda: TransitionCounts.from_dense([[1, 0], [0, 1]], ["a"]), "1 states need counts"),
+        (
+            lambda: TransitionCounts(
+                ("a",), TransitionCounts.from_dense([[2]]).counts, np.array([1])
+            ),
+            "'a' has 1 attempts but more transitions",
+        ),
+    ],
+)
+def test_impossible_counts_are_refused(build, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build()

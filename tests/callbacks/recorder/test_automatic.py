@@ -1,0 +1,136 @@
+"""A whole process recorded by a variable, or by the command that starts it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance.cli import app
+from detailed_balance.cli._launch import make_environment
+
+AGENT = """
+import threading
+from langgraph.graph import StateGraph
+agent = StateGraph(dict).add_node("a", lambda state: state).set_entry_point("a").compile()
+agent.invoke({})
+thread = threading.Thread(target=agent.invoke, args=({},))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "runs.db"
+
+
+def python(code, **variables):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETAILED_BALANCE")}
+    command = [sys.executable, "-c", code]
+    environment |= {name: str(value) for name, value in variables.items()}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+
+def states_in(place):
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        return [run.states for run in read_trajectories(store)]
+
+
+def test_variable_records_every_thread_of_a_process_that_imports_the_library(place):
+    python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place)
+    assert states_in(place) == [("a",), ("a",)]
+
+
+def test_context_variable_labels_all(place):
+    labels = {"DETAILED_BALANCE_CONTEXT": "version=2, team=search"}
+    python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place, **labels)
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        assert store.contexts() == ((("team", "search"), ("version", "2")),)
+
+
+def test_nothing_is_recorded_without_the_variable(place):
+    code = f"import detailed_balance, sys; print('langgraph' in sys.modules){AGENT}"
+    assert python(code).stdout.strip() == "False"
+    assert not place.exists()
+
+
+def test_one_recorder_serves_the_process():
+    lines = [
+        "import detailed_balance",
+        AGENT,
+        "from detailed_balance.callbacks.recorder._automatic import ProcessRecorder",
+        "print(ProcessRecorder().graph.snapshot().total, ProcessRecorder() is ProcessRecorder())",
+    ]
+    done = python("\n".join(lines), DETAILED_BALANCE_STORE="sqlite://")
+    assert done.stdout.split() == ["4", "True"]
+
+
+def test_store_that_cannot_be_opened_is_said_once_and_hurts_nobody(tmp_path):
+    nowhere = tmp_path / "no" / "such" / "folder" / "runs.db"
+    done = python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=nowhere)
+    assert done.stderr.count("nothing is stored") == 1
+
+
+def test_forked_process_records_into_the_same_store(place):
+    fork = """
+import os
+from detailed_balance.callbacks.recorder._automatic import ProcessRecorder
+child = os.fork()
+agent.invoke({})
+if child:
+    os.waitpid(child, 0)
+else:
+    ProcessRecorder().flush()
+    os._exit(0)
+"""
+    python(f"import detailed_balance{AGENT}{fork}", DETAILED_BALANCE_STORE=place)
+    assert states_in(place) == [("a",)] * 4
+
+
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_command_records_a_program_that_knows_nothing_of_it(place, tmp_path, dashes):
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT + "raise SystemExit(3)\n")
+    arguments = ["record", "--context", "version=2", str(place), *dashes]
+    result = CliRunner().invoke(app, [*arguments, sys.executable, "-u", str(program)])
+    assert result.exit_code == 3
+    assert states_in(place) == [("a",), ("a",)]
+
+
+OWN = {
+    "none": (None, "", ""),
+    "a good one": ("print('mine')", "mine\n", ""),
+    "a broken one": ("import no_such_module_at_all", "", "no_such_module_at_all"),
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_sitecustomize_of_the_program_runs_as_it_would(place, tmp_path, own):
+    text, printed, complaint = OWN[own]
+    if text is not None:
+        (tmp_path / "sitecustomize.py").write_text(text)
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT)
+    before = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = make_environment(str(place), environment=before)
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == printed
+    assert complaint in done.stderr if complaint else done.stderr == ""
+    assert states_in(place) == [("a",), ("a",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runs.db", "no-such-program-at-all"], "there is no program 'no-such-program-at-all'"),
+        (["--context", "x", "runs.db", "python"], "is not NAME=VALUE"),
+    ],
+)
+def test_wrong_use_is_one_clean_line(arguments, message):
+    result = CliRunner().invoke(app, ["record", *arguments])
+    assert result.exit_code == 1
+    assert message in result.output.replace("\n", " ")

@@ -1,0 +1,56 @@
+"""What the handler keeps is bounded, however many runs there were, and however they stopped."""
+
+import gc
+import runpy
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from detailed_balance.callbacks import NodeStates, PromptStates, TransitionCallbackHandler
+
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "memory.py"
+drive = runpy.run_path(str(BENCHMARK))["drive"]
+# What the last digit of a run's number makes of it; each tenth run or so ends well.
+KINDS = {"never end": 0, "are interrupted": 1, "end": 5}
+
+
+def drive_mostly(handler, numbers, kind):
+    for start in numbers[::10]:
+        drive(handler, range(start + kind, start + 100, 10))
+        drive(handler, range(start + 5, start + 6))
+
+
+@pytest.mark.parametrize("states", [NodeStates(), PromptStates()], ids=["nodes", "calls"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_runs_beyond_the_limits_take_no_memory(kind, states):
+    handler = TransitionCallbackHandler(states)
+    handler._runs._max_roots = handler._runs._max_stopped = 200
+    kept = []
+    tracemalloc.start()
+    try:
+        for first in (0, 20_000, 40_000, 60_000):
+            drive_mostly(handler, range(first, first + 20_000, 10), kind)
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    # Bytes for 2,000 runs more. What leaks does so every time; threads of other tests do not.
+    assert min(kept[2] - kept[1], kept[3] - kept[2]) <= 20_000
+
+
+def test_20000_runs_of_all_kinds_leave_few_open_and_count_what_they_did():
+    handler = TransitionCallbackHandler(NodeStates())
+    drive(handler, range(20_000))
+    assert len(handler._runs) == 2 * 2_000
+    edges = {(u, v): n for u, v, n in handler.graph.graph.edges(data="count")}
+    assert edges == {("__start__", "b"): 16_000, ("b", "a"): 16_000, ("a", "__end__"): 16_000}
+    assert handler.faults == 0
+
+
+def test_open_runs_beyond_the_limit_are_given_up_oldest_first_and_others_go_on():
+    handler = TransitionCallbackHandler(NodeStates())
+    drive(handler, range(0, 120_000, 10))
+    assert len(handler._runs) == 20_000
+    drive(handler, range(5, 1000, 10))
+    assert handler.graph.snapshot().total == 300

@@ -1,0 +1,239 @@
+"""A store of every older version becomes one of now, with all that it held."""
+# ruff: noqa: S608 - the SQL of this page is made of constants
+
+import sqlite3
+
+import pytest
+import sqlalchemy
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks.store._rows import digest
+from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks.transition import Transition
+from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
+
+MOVES = [Transition("a", "b", "run", (), 1, 5.0), Transition("b", None, None, (), None, None, 3)]
+ENDING = Ending("run", Outcome.ENDED, time=6.0)
+P = "detailed_balance_"
+
+
+def version_1(big, key, real):
+    """Return the SQL that made version 1, and what it held."""
+    yield f"CREATE TABLE {P}versions (version INTEGER NOT NULL, PRIMARY KEY (version))"
+    for kind in ("states", "trajectories", "contexts"):
+        yield f"CREATE TABLE {P}{kind} (id {big} NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id))"
+    yield (
+        f"CREATE TABLE {P}transitions (id {key}, trajectory_id {big}, context_id {big} NOT NULL,"
+        f" step {big}, time {real}, source_id {big} NOT NULL, target_id {big},"
+        f" count {big} NOT NULL, PRIMARY KEY (id))"
+    )
+    for name in ("trajectory", "context"):
+        yield f"CREATE INDEX {P}by_{name} ON {P}transitions ({name}_id, id)"
+    yield f"CREATE INDEX {P}by_time ON {P}transitions (time, id)"
+    for kind, name in [
+        ("states", "a"),
+        ("states", "b"),
+        ("trajectories", "run"),
+        ("contexts", "{}"),
+    ]:
+        yield f"INSERT INTO {P}{kind} VALUES ({digest(name)}, '{name}')"
+    a, b, run, none = map(digest, ("a", "b", "run", "{}"))
+    columns = "trajectory_id, context_id, step, time, source_id, target_id, count"
+    for values in (
+        f"{run}, {none}, 1, 5.0, {a}, {b}, 1",
+        f"NULL, {none}, NULL, NULL, {b}, NULL, 3",
+    ):
+        yield f"INSERT INTO {P}transitions ({columns}) VALUES ({values})"
+    yield f"INSERT INTO {P}versions VALUES (1)"
+
+
+def version_2(big, key, real):
+    """Return the SQL that made version 2 of version 1, and what it held more."""
+    yield (
+        f"CREATE TABLE {P}endings (id {key}, trajectory_id {big}, context_id {big} NOT NULL,"
+        f" time {real}, outcome TEXT, error TEXT, success INTEGER, PRIMARY KEY (id))"
+    )
+    yield f"CREATE INDEX {P}endings_by_trajectory ON {P}endings (trajectory_id, id)"
+    columns = "trajectory_id, context_id, time, outcome"
+    values = f"{digest('run')}, {digest('{}')}, 6.0, 'ended'"
+    yield f"INSERT INTO {P}endings ({columns}) VALUES ({values})"
+    yield f"INSERT INTO {P}versions VALUES (2)"
+
+
+TYPES = {
+    "sqlite": ("INTEGER", "INTEGER NOT NULL", "DOUBLE"),
+    "postgresql": ("BIGINT", "BIGSERIAL NOT NULL", "DOUBLE PRECISION"),
+}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return file_url(tmp_path)
+    return request.getfixturevalue("postgres_url")
+
+
+def make_old(url, version):
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        for build in (version_1, version_2)[:version]:
+            for statement in build(*TYPES[engine.dialect.name]):
+                connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def shape(url):
+    """Return the tables, columns and indexes, as the database itself tells of them."""
+    engine = sqlalchemy.create_engine(url)
+    found = sqlalchemy.inspect(engine)
+    shape = {
+        table: (
+            {
+                c["name"]: (str(c["type"]), c["nullable"], c["default"])
+                for c in found.get_columns(table)
+            },
+            {i["name"]: i["column_names"] for i in found.get_indexes(table)},
+            found.get_pk_constraint(table)["constrained_columns"],
+        )
+        for table in found.get_table_names()
+    }
+    engine.dispose()
+    return shape
+
+
+def without_sequences(shape):
+    """Leave out the names of schemas, which the defaults of PostgreSQL's ids hold."""
+    for columns, _, _ in shape.values():
+        kind, nullable, default = columns.get("id", (None, None, None))
+        columns["id"] = (kind, nullable, bool(default))
+    return shape
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_is_brought_up_to_date_with_all_it_holds(url, version):
+    make_old(url, version)
+    with TransitionStore(url) as store:
+        assert list(store.read()) == MOVES
+        assert store.endings() == (ENDING,) * (version == 2)
+        store.append([Transition("c", "d"), Ending("later")])
+        found = store.read_new(limit=2)
+        assert list(found.transitions) == MOVES
+        assert store.counts(before=found.cursor).total == 1
+        rest = store.read_new(found.cursor)
+        assert [move.source for move in rest.transitions] == ["c"]
+        endings = [ending.trajectory for ending in (*found.endings, *rest.endings)]
+        assert endings == ["run"] * (version == 2) + ["later"]
+    with TransitionStore(url) as again:
+        assert len(again) == 3
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_has_then_the_shape_of_a_new_one(url, version, tmp_path, request):
+    make_old(url, version)
+    TransitionStore(url).close()
+    old = without_sequences(shape(url))
+    if url.startswith("sqlite"):
+        fresh = file_url(tmp_path / "..") + ".fresh"
+        TransitionStore(fresh).close()
+    else:
+        schema = url.rpartition("%3D")[2]
+        with sqlalchemy.create_engine(url).begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}")
+        TransitionStore(url).close()
+        fresh = url
+    assert old == without_sequences(shape(fresh))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_is_read_and_left_as_it_is(url, version):
+    make_old(url, version)
+    before = shape(url)
+    with TransitionStore(url, create=False) as store:
+        assert list(store.read()) == MOVES
+        assert store.counts().attempts.tolist() == [1, 3]
+        assert store.endings() == (ENDING,) * (version == 2)
+        assert store.outcomes() == ({Outcome.ENDED: 1} if version == 2 else {})
+        if url.startswith("sqlite"):
+            found = store.read_new()
+            assert list(found.transitions) == MOVES
+            assert len(found.endings) == version - 1
+            assert store.read_new(found.cursor).transitions == ()
+        else:
+            with pytest.raises(ReadError, match="which does not tell what"):
+                store.read_new()
+        with pytest.raises(ReadError, match="create=True"):
+            store.forget(before=0.0)
+    assert shape(url) == before
+
+
+def test_a_reader_goes_on_when_the_store_is_brought_up_to_date(url):
+    make_old(url, 1)
+    with TransitionStore(url, create=False) as reader, TransitionStore(url) as writer:
+        writer.append([ENDING])
+        assert reader.endings() == (ENDING,)
+        assert len(reader.read_new().transitions) == 2
+
+
+def test_a_file_that_may_only_be_read_is_read_along(tmp_path):
+    with TransitionStore(file_url(tmp_path)) as store:
+        store.append(MOVES)
+    path = tmp_path / "runs.db"
+    with TransitionStore(f"sqlite:///file:{path}?mode=ro&uri=true", create=False) as store:
+        found = store.read_new()
+        assert list(found.transitions) == MOVES
+        assert store.counts(before=store.mark()).attempts.sum() == 4
+
+
+def test_a_role_that_may_only_read_reads_along(postgres_url):  # noqa: F811
+    with TransitionStore(postgres_url) as store:
+        store.append(MOVES)
+    schema = postgres_url.rpartition("%3D")[2]
+    engine = sqlalchemy.create_engine(postgres_url)
+    role = f"reader_{schema}"
+    with engine.begin() as connection:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}",
+        ):
+            connection.exec_driver_sql(statement)
+    try:
+        url = sqlalchemy.make_url(postgres_url).set(username=role)
+        with TransitionStore(url, create=False) as store:
+            assert list(store.read_new().transitions) == MOVES
+            assert store.counts(before=store.mark()).total == 1
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        engine.dispose()
+
+
+def test_rows_restored_from_another_server_are_read_along(postgres_url):  # noqa: F811
+    with TransitionStore(postgres_url) as store:
+        store.append([*MOVES, ENDING])
+        cursor = store.read_new().cursor
+    engine = sqlalchemy.create_engine(postgres_url)
+    with engine.begin() as connection:  # that server had had many more transactions
+        for table in ("transitions", "endings"):
+            connection.exec_driver_sql(f"UPDATE {P}{table} SET written = written + 1000000000")
+    engine.dispose()
+    with TransitionStore(postgres_url) as store:
+        found = store.read_new()
+        assert list(found.transitions) == MOVES
+        assert found.endings == (ENDING,)
+        store.append(MOVES[:1])
+        assert list(store.read_new(cursor).transitions) == MOVES[:1]
+
+
+def test_an_older_file_is_not_half_upgraded_by_a_failure(tmp_path):
+    make_old(file_url(tmp_path), 2)
+    with sqlite3.connect(tmp_path / "runs.db") as other:
+        other.execute(f"CREATE TABLE {P}writers (mine TEXT)")  # the last step finds it there
+    before = shape(file_url(tmp_path))
+    with pytest.raises(ReadError, match="cannot open"):
+        TransitionStore(file_url(tmp_path))
+    assert shape(file_url(tmp_path)) == before

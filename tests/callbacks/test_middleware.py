@@ -1,0 +1,269 @@
+import logging
+from typing import Literal
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import MemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
+
+from detailed_balance.analyzers import RunGuard
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks import (
+    RunGuardMiddleware,
+    TransitionCallbackHandler,
+    stop_when,
+)
+from detailed_balance.callbacks.middleware import action_path
+from tests.support.agents import ScriptedModel, Walks, node, thread
+
+
+@tool
+def search() -> str:
+    """Search."""
+    return "nothing"
+
+
+@tool
+def read() -> str:
+    """Read."""
+    return "text"
+
+
+@tool
+def confirm() -> str:
+    """Ask a person."""
+    return interrupt("ok?")
+
+
+class Model(ScriptedModel):
+    """Keep what it was asked."""
+
+    asked: list = []  # noqa: RUF012  (a pydantic field, copied for each model)
+
+    def _generate(self, messages, *args, **kwargs):
+        self.asked.append([str(message.content) for message in messages])
+        return super()._generate(messages, *args, **kwargs)
+
+
+QUESTION = {"messages": [("user", "hi")]}
+LOOP = [["search"], ["read"]] * 10 + ["done"]
+RULES = {"max_closings": 2}  # search -> read -> search for the third time: step 7
+
+
+def agent_of(script=LOOP, guard=None, on_stop="end", **options):
+    middleware = RunGuardMiddleware(guard or RunGuard.from_rules(**RULES), on_stop)
+    model = Model(script=script)
+    agent = create_agent(model, [search, read, confirm], middleware=[middleware], **options)
+    return agent, model, middleware
+
+
+async def run(agent, mode, inputs=QUESTION, **config):
+    config = {"recursion_limit": 100, **config}
+    if mode == "sync":
+        return agent.invoke(inputs, config)
+    return await agent.ainvoke(inputs, config)
+
+
+both = pytest.mark.parametrize("mode", ["sync", "async"])
+
+
+@both
+async def test_end_stops_the_run_before_the_model_is_asked_again(mode):
+    agent, model, _ = agent_of()
+    messages = (await run(agent, mode))["messages"]
+    assert len(model.asked) == 7
+    assert isinstance(messages[-1], AIMessage)
+    assert "stopped at step 7" in messages[-1].content
+    assert "it went search -> read -> search 3 times" in messages[-1].content
+    assert "without a promise" in messages[-1].content
+
+
+@both
+async def test_message_tells_the_model_what_it_does_and_keeps_nothing(mode):
+    agent, model, _ = agent_of(on_stop="message")
+    messages = (await run(agent, mode))["messages"]
+    assert messages[-1].content == "done"
+    told = ["search -> read -> search" in asked[-1] for asked in model.asked]
+    assert told == [False] * 7 + [True] * 14
+    assert "3 times" in model.asked[7][-1]
+    assert sum(isinstance(message, HumanMessage) for message in messages) == 1
+
+
+@both
+async def test_warn_logs_once_and_changes_nothing(mode, caplog):
+    agent, model, _ = agent_of(on_stop="warn")
+    with caplog.at_level(logging.WARNING, "detailed_balance"):
+        messages = (await run(agent, mode, **thread("T")))["messages"]
+    assert messages[-1].content == "done"
+    assert len(model.asked) == 21
+    (record,) = caplog.records
+    assert record.getMessage().startswith("run T: stopped at step 7")
+
+
+@both
+async def test_a_callable_is_given_the_event_once_and_chooses(mode):
+    events = []
+    agent, model, _ = agent_of(on_stop=lambda event: events.append(event) or "end")
+    await run(agent, mode, **thread("T"))
+    (event,) = events
+    assert (event.trajectory, event.step, event.threshold) == ("T", 7, 1.0)
+    assert event.risk == 1.5
+    assert event.habit == "it went search -> read -> search 3 times"
+    assert len(model.asked) == 7
+    with pytest.raises(AttributeError):
+        event.step = 8
+    assert len((await run(agent_of(on_stop=lambda event: None)[0], mode))["messages"]) == 42
+
+
+class Broken:
+    def start(self):
+        raise OSError("the guard is broken")
+
+
+@both
+async def test_a_broken_guard_breaks_nothing_and_is_logged_once(mode, caplog):
+    agent, _, middleware = agent_of(guard=RunGuard(Broken(), 1.0))
+    with caplog.at_level(logging.WARNING, "detailed_balance"):
+        messages = (await run(agent, mode))["messages"]
+    assert messages[-1].content == "done"
+    assert middleware.faults == 21
+    assert len(caplog.records) == 1
+
+
+@both
+async def test_a_callable_that_raises_breaks_nothing(mode):
+    def fail(event):
+        raise OSError("no network")
+
+    agent, _, middleware = agent_of(on_stop=fail)
+    assert (await run(agent, mode))["messages"][-1].content == "done"
+    assert middleware.faults == 1
+
+
+@both
+async def test_an_error_of_the_model_is_not_swallowed(mode):
+    agent, _, middleware = agent_of(script=[["search"]])
+    with pytest.raises(IndexError):
+        await run(agent, mode)
+    assert middleware.faults == 0
+
+
+@pytest.mark.parametrize("on_stop", ["stop", 3, None])
+def test_other_answers_are_refused(on_stop):
+    with pytest.raises(InvalidInputError, match="on_stop"):
+        RunGuardMiddleware(RunGuard.from_rules(**RULES), on_stop)
+
+
+SCRIPTS = [
+    LOOP,
+    ["done"],
+    [["search", "read", "search"], ["read", "search"], "done"],
+    [["search", "nonsense"], ["nonsense"], ["read"], "done"],
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_path_is_what_the_recorder_records(script):
+    agent, _, _ = agent_of(script, RunGuard.from_rules(max_closings=1000))
+    handler = TransitionCallbackHandler(graph=Walks())
+    messages = agent.invoke(QUESTION, {"callbacks": [handler]})["messages"]
+    path = action_path(messages, [search, read])
+    assert list(zip([START, *path], [*path, END], strict=True)) == handler.graph.walk
+
+
+def test_the_guard_leaves_no_trace_in_the_record():
+    agent, _, _ = agent_of()
+    handler = TransitionCallbackHandler(graph=Walks())
+    agent.invoke(QUESTION, {"callbacks": [handler], "recursion_limit": 100})
+    states = [target for _, target in handler.graph.walk]
+    assert states == [*["search", "read"] * 3, "search", "model", END]
+
+
+def test_a_new_question_begins_a_new_run():
+    script = [*LOOP[:4], "one", *LOOP[:4], "two"]
+    agent, _, _ = agent_of(script, checkpointer=MemorySaver())
+    agent.invoke(QUESTION, thread("T"))
+    assert agent.invoke(QUESTION, thread("T"))["messages"][-1].content == "two"
+
+
+def test_a_resumed_run_goes_on_where_it_stood_in_another_process():
+    saver = MemorySaver()
+    script = [["search"], ["read"], ["search"], ["confirm"], ["search"], ["read"], ["search"], "x"]
+    guard = RunGuard.from_rules(max_closings=1)
+    first, _, _ = agent_of(script, guard, checkpointer=saver)
+    assert "__interrupt__" in first.invoke(QUESTION, thread("T"))
+    # Another middleware and guard, as in another process: nothing but the saver is shared.
+    second, model, _ = agent_of(script, RunGuard.from_dict(guard.to_dict()), checkpointer=saver)
+    messages = second.invoke(Command(resume="yes"), thread("T"))["messages"]
+    assert "search -> read -> search 2 times" in messages[-1].content
+    assert len(model.asked) == 3
+
+
+def test_calls_that_have_not_run_yet_are_no_state():
+    call = {"name": "search", "args": {}, "id": "1"}
+    asked = [HumanMessage("hi"), AIMessage("", tool_calls=[call])]
+    assert action_path(asked) == []
+    answered = [*asked, ToolMessage("x", tool_call_id="1", name="search")]
+    assert action_path([*answered, HumanMessage("and?")]) == []
+    assert action_path(answered[1:]) == ["search"]
+
+
+def looping(route, path=lambda state: state["log"], **options):
+    """Return a -> b -> a -> ... with a router behind b."""
+    from tests.support.agents import State
+
+    graph = StateGraph(State)
+    graph.add_node("a", lambda state: {"n": state["n"] + 1, "log": ["a"]})
+    graph.add_node("b", node("b"))
+    graph.add_edge(START, "a")
+    graph.add_edge("a", "b")
+    guard = options.pop("guard", None) or RunGuard.from_rules(**RULES)
+    graph.add_conditional_edges("b", stop_when(guard, route, path=path), **options)
+    return graph.compile()
+
+
+INPUT = {"n": 0, "log": []}
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"path_map": ["a", END]}])
+async def test_a_router_goes_to_the_end_when_the_guard_stops(mode, options, caplog):
+    graph = looping(lambda state: END if state["n"] >= 20 else "a", **options)
+    assert (await run(graph, mode, INPUT))["n"] == 4
+    assert "it went a -> b -> a 3 times" in caplog.text
+
+
+async def test_an_async_router_with_a_config_stays_one():
+    async def route(state, config: RunnableConfig) -> Literal["a"]:
+        assert config["configurable"]["thread_id"] == "T"
+        return "a"
+
+    graph = looping(route)
+    assert {edge.target for edge in graph.get_graph().edges if edge.source == "b"} == {
+        "a",
+        END,
+    }
+    assert (await graph.ainvoke(INPUT, thread("T")))["n"] == 4
+
+
+def test_without_a_stop_the_router_decides():
+    graph = looping(lambda state: END if state["n"] >= 3 else "a")
+    assert graph.invoke(INPUT)["n"] == 3
+
+
+def test_a_fault_leaves_the_router_alone(caplog):
+    graph = looping(lambda state: END if state["n"] >= 9 else "a", path=lambda state: state["no"])
+    assert graph.invoke(INPUT)["n"] == 9
+    assert sum("run guard failed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_by_default_a_router_reads_the_messages():
+    call = {"name": "search", "args": {}, "id": "1"}
+    turn = [AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id="1", name="search")]
+    route = stop_when(RunGuard.from_rules(max_dwell=3), lambda state: "model")
+    assert route({"messages": [HumanMessage("hi"), *turn * 3]}) == "model"
+    assert route({"messages": [HumanMessage("hi"), *turn * 4]}) == END

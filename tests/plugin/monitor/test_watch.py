@@ -1,0 +1,137 @@
+"""`detailed-balance watch`, as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from detailed_balance import TransitionStore
+from detailed_balance.cli import app
+from tests.support.walkers import Walker
+
+# Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from detailed_balance.cli import main; main()"
+)
+WATCH = [sys.executable, "-c", PROGRAM, "watch"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["watch", *arguments])
+
+
+@contextmanager
+def watching(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([*WATCH, *arguments], stdout=pipe, stderr=pipe, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(claim: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def make_store(path: Path, *, driven: bool) -> str:
+    with TransitionStore(f"sqlite:///{path}") as store:
+        store.append(Walker(1).walk(1_000, driven=driven))
+    return str(path)
+
+
+def test_once_says_what_is_known_and_its_code_tells_an_alarm(tmp_path: Path) -> None:
+    calm = run(make_store(tmp_path / "calm.db", driven=False), "--once")
+    assert (calm.exit_code, calm.stderr) == (0, "")
+    assert calm.stdout.startswith("1,000 transitions, 6 states, 4 runs; log E = ")
+    driven = run(make_store(tmp_path / "driven.db", driven=True), "--once")
+    assert driven.exit_code == 2
+    assert "alarm alarm: detailed balance is broken" in driven.stdout
+    assert "plan -> search -> read -> plan is driven" in driven.stdout
+
+
+def test_events_as_json_have_the_standard_output_for_themselves(tmp_path: Path) -> None:
+    done = run(make_store(tmp_path / "runs.db", driven=True), "--once", "--jsonl", "-")
+    kinds = [json.loads(line)["finding"]["kind"] for line in done.stdout.splitlines()]
+    assert sorted(kinds) == ["alarm", "violation"]
+    assert "1,000 transitions" in done.stderr
+
+
+def test_a_second_look_with_a_state_tells_only_what_is_new(tmp_path: Path) -> None:
+    store, state = make_store(tmp_path / "runs.db", driven=True), str(tmp_path / "state.json")
+    first = run(store, "--once", "--state", state)
+    second = run(store, "--once", "--state", state)
+    assert "raised" in first.stdout
+    assert "raised" not in second.stdout
+    assert first.exit_code == second.exit_code == 2
+    assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_watch_tells_what_comes_and_ends_cleanly(tmp_path: Path, ending: int) -> None:
+    path, events = tmp_path / "runs.db", tmp_path / "events.jsonl"
+    make_store(path, driven=False)
+    with watching(str(path), "--every", "0.05", "--jsonl", str(events)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"watching {path}: 1,000 transitions")
+        with TransitionStore(f"sqlite:///{path}") as store:
+            store.append(Walker(2).walk(1_000, driven=True))
+        wait_until(lambda: events.read_text().count("\n"))
+        os.kill(process.pid, ending)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "raised" in out
+
+
+def test_a_source_that_goes_away_is_a_line_and_no_traceback(tmp_path: Path) -> None:
+    path, events = tmp_path / "runs.db", tmp_path / "events.jsonl"
+    make_store(path, driven=False)
+    with watching(str(path), "--every", "0.05", "--jsonl", str(events)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        path.rename(tmp_path / "away.db")
+        wait_until(lambda: events.read_text().count('"what": "raised"'))
+        (tmp_path / "away.db").rename(path)
+        wait_until(lambda: events.read_text().count('"what": "resolved"'))
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "the source cannot be read, trying again" in out
+    assert "the source can be read again" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.db"], "there is no file nothing.db"),
+        (["runs.csv"], "what can be watched is a store"),
+        (["sqlite:///nothing.db"], "nothing.db"),
+        (["{store}", "--webhook", "ftp://x"], "a webhook has a URL like"),
+        (["{store}", "--secret-env", "NO_SUCH_VARIABLE"], "'NO_SUCH_VARIABLE' is empty"),
+        (["{store}", "--state", "{store}"], "is no state of a monitor"),
+        (["{store}", "--alpha", "2"], "alpha must lie between 0 and 1"),
+        (["{store}", "--baseline", "nothing.jsonl"], "nothing.jsonl"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_code_1(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    store = make_store(tmp_path / "runs.db", driven=False)
+    done = run(*[argument.format(store=store) for argument in arguments], "--once")
+    assert done.exit_code == 1
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,255 @@
+"""What a change did, as people see it: verdict, page, JSON, JUnit, exit codes, the test helper."""
+
+import json
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance import (
+    Comparison,
+    Transition,
+    TransitionCounts,
+    TransitionGraph,
+    TransitionStore,
+    compare,
+)
+from detailed_balance.analyzers import Trajectory
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.cli import app
+from detailed_balance.testing import assert_same_landscape
+from tests.plugin.test_report import HOSTILE, check_harmless
+from tests.support.walks import random_chain, walk_runs
+
+
+def two_sides(runs: int = 50, states: list[str] | None = None) -> list[list[Trajectory]]:
+    """Runs of one chain, and of one that goes round a loop instead and gets stuck in it."""
+    rng = np.random.default_rng(4)
+    kernel, ends = random_chain(rng, 5)
+    ring = 0.1 * kernel
+    for f, g in pairwise((1, 2, 3, 1)):
+        ring[f, g] += 0.9
+    names = states and states[:5]
+    return [walk_runs(rng, k, e, runs, names=names) for k, e in ((kernel, ends), (ring, ends / 9))]
+
+
+@pytest.fixture(scope="module")
+def changed() -> Comparison:
+    return compare(*two_sides())
+
+
+@pytest.fixture(scope="module")
+def same() -> Comparison:
+    rng = np.random.default_rng(1)
+    kernel, ends = random_chain(rng, 4)
+    return compare(walk_runs(rng, kernel, ends, 40), walk_runs(rng, kernel, ends, 40))
+
+
+def test_a_change_is_told_in_words_first(changed: Comparison) -> None:
+    assert changed.verdict.outcome == "finding"
+    assert changed.verdict.headline.startswith("B differs from A in moves")
+    text = " ".join(str(changed).split())
+    assert (
+        "If nothing had changed, one of them would be answered with a change in at most 5%" in text
+    )
+    assert "Compared were 50 and 50 runs as wholes." in text
+    assert changed.failures() == ("drift", "violation", "trap")
+    assert changed.failures(["trap"]) == ("trap",)
+
+
+def test_a_new_loop_is_named_with_what_became_of_it(changed: Comparison) -> None:
+    (loop,) = changed.new_violations
+    assert set(loop.loop) == {"s1", "s2", "s3"}
+    assert "s1 → s2 → s3" in str(changed)
+    assert "in B alone, walked more" in " ".join(str(changed).split())
+
+
+def test_no_change_is_told_with_what_would_have_been_seen(same: Comparison) -> None:
+    assert same.verdict.outcome == "clear"
+    assert same.failures() == ()
+    assert "points would have been found with 80% probability" in str(same.verdict)
+    assert "None of them is called changed" in " ".join(str(same).split())
+
+
+def test_few_runs_are_too_few_to_tell() -> None:
+    rng = np.random.default_rng(1)
+    kernel, ends = random_chain(rng, 4)
+    comparison = compare(walk_runs(rng, kernel, ends, 8), walk_runs(rng, kernel, ends, 9))
+    assert comparison.verdict.outcome == "unknown"
+
+
+def test_the_terminal_text_fits_80_columns(changed: Comparison) -> None:
+    assert max(map(len, str(changed).splitlines())) <= 80
+
+
+def test_json_says_all_and_comes_back(changed: Comparison, tmp_path: Path) -> None:
+    changed.to_json(tmp_path / "c.json")
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert found == json.loads(json.dumps(changed.to_dict()))
+    assert found["differences"]["settings"]["replicates"] == 9_999
+    assert found["failures"] == ["drift", "violation", "trap"]
+    assert found["A"]["report"]["traps"]["settings"] == {"min_visits": 10.0}
+
+
+def test_the_page_shows_both_landscapes_and_nothing_runs(
+    changed: Comparison, tmp_path: Path
+) -> None:
+    changed.to_html(tmp_path / "c.html")
+    text = (tmp_path / "c.html").read_text()
+    page = check_harmless(text)
+    assert page.tags.count("img") == 2
+    assert page.tags.count("h1") == 1
+    assert len(text) < 1_000_000
+    check_harmless(changed._repr_html_())
+
+
+def test_hostile_keys_stay_text_everywhere(tmp_path: Path) -> None:
+    comparison = compare(*two_sides(30, HOSTILE))
+    comparison.to_html(tmp_path / "c.html")
+    comparison.to_junit(tmp_path / "c.xml")
+    check_harmless((tmp_path / "c.html").read_text())
+    assert str(comparison).replace("\n", "").isprintable()
+    tree = ET.parse(tmp_path / "c.xml")  # noqa: S314 - written here
+    assert "<script>alert(1)</script>" in "".join(tree.getroot().itertext())
+
+
+def test_junit_has_the_shape_that_pipelines_read(changed: Comparison, tmp_path: Path) -> None:
+    changed.to_junit(tmp_path / "c.xml")
+    root = ET.parse(tmp_path / "c.xml").getroot()  # noqa: S314 - written here
+    assert root.tag == "testsuites"
+    (suite,) = root
+    cases = suite.findall("testcase")
+    assert suite.attrib["tests"] == str(len(cases)) == "8"
+    assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure")))
+    assert suite.attrib["skipped"] == str(len(suite.findall("testcase/skipped")))
+    assert {name for case in cases for name in case.attrib} == {"classname", "name", "time"}
+    failed = {case.attrib["classname"] for case in cases if case.find("failure") is not None}
+    assert failed == {f"detailed-balance.{name}" for name in ("drift", "violation", "trap")}
+    changed.to_junit(tmp_path / "trap.xml", ["trap"])
+    assert len(ET.parse(tmp_path / "trap.xml").findall(".//testcase")) == 1  # noqa: S314
+
+
+def test_junit_is_what_another_library_reads(changed: Comparison, tmp_path: Path) -> None:
+    junitparser = pytest.importorskip("junitparser", reason="junitparser is not installed")
+    changed.to_junit(tmp_path / "c.xml")
+    suites = junitparser.JUnitXml.fromfile(str(tmp_path / "c.xml"))
+    assert suites.tests == 8
+    assert suites.failures == sum(bool(case.result) for suite in suites for case in suite)
+
+
+def test_conditions_that_do_not_exist_are_refused(same: Comparison) -> None:
+    with pytest.raises(InvalidInputError, match="unknown 'mood'"):
+        same.failures(["mood"])  # type: ignore[list-item]
+
+
+# Sources.
+
+
+def fill(store: TransitionStore) -> TransitionStore:
+    """Runs of two versions, the second a week later; it goes back and forth before it ends."""
+    for day, (version, path) in enumerate([("1", "abc"), ("2", "ababababc")]):
+        for i in range(30):
+            states = ("__start__", *(path if i % 3 else "acb"), "__end__")
+            labels, began = (("version", version),), 1_700_000_000.0 + day * 7 * 86_400 + i
+            store.append(
+                Transition(f, g, f"{version}-{i}", labels, time=began) for f, g in pairwise(states)
+            )
+            store.judge(f"{version}-{i}", success=i % 2 == 0)
+    return store
+
+
+def test_two_labels_and_two_weeks_of_one_store_are_compared() -> None:
+    with fill(TransitionStore("sqlite://")) as store:
+        by_label = compare(store, context_a={"version": "1"}, context_b={"version": "2"})
+        week = 1_700_000_000.0 + 3 * 86_400
+        by_time = compare(store, until_a=week, since_b="2023-11-18")
+    assert by_label.differences.runs == by_time.differences.runs == (30, 30)
+    assert by_label.changed
+    assert by_label.differences.to_dict() == by_time.differences.to_dict()
+    assert by_label.b.label == "TransitionStore, version=2"
+    assert by_time.b.label == "TransitionStore, since 2023-11-18"
+
+
+def test_counts_and_graphs_are_compared_by_moves() -> None:
+    one = TransitionCounts.from_edges([("a", "b", 90), ("a", "c", 10), ("b", "a", 50)])
+    graph = TransitionGraph()
+    for target, count in (("b", 50), ("c", 50)):
+        graph.record("a", target, count=count)
+    graph.record("b", "a", count=50)
+    comparison = compare(one, graph)
+    assert comparison.changed
+    assert comparison.differences.unit == "moves"
+    assert "which they seldom are: only counts were given" in str(comparison.verdict)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, InvalidInputError, "both sides are the same"),
+        ({"since_b": "yesterday"}, InvalidInputError, "'yesterday' is no moment"),
+        ({"since_b": 2e9}, InsufficientDataError, "no run of TransitionStore began in the time"),
+        ({"context_b": {"version": "3"}}, InsufficientDataError, "version=1; version=2"),
+    ],
+)
+def test_sides_that_cannot_be_are_refused(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with fill(TransitionStore("sqlite://")) as store, pytest.raises(error, match=message):
+        compare(store, **options)
+
+
+def test_a_list_of_runs_knows_no_times() -> None:
+    sides = two_sides(10)
+    with pytest.raises(InvalidInputError, match="knows no times"):
+        compare(*sides, since_a=3.0)
+
+
+# The command line and the helper.
+
+
+@pytest.fixture(scope="module")
+def store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stores") / "runs.db"
+    fill(TransitionStore(f"sqlite:///{path}")).close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"), [([], 0), (["drift"], 2), (["violation"], 0), (["violation,drift"], 2)]
+)
+def test_the_exit_code_follows_the_conditions(
+    store_file: Path, tmp_path: Path, fail_on: list[str], code: int
+) -> None:
+    asked = [part for name in fail_on for part in ("--fail-on", name)]
+    written = [
+        part for kind in ("html", "json", "junit") for part in (f"--{kind}", f"{tmp_path}/{kind}")
+    ]
+    labels = ["--context-a", "version=1", "--context-b", "version=2", "--replicates", "199"]
+    done = CliRunner().invoke(app, ["compare", str(store_file), *labels, *asked, *written])
+    assert done.exit_code == code, done.output
+    assert "B differs from A" in done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"html", "json", "junit"}
+
+
+def test_a_wrong_condition_is_one_line() -> None:
+    done = CliRunner().invoke(app, ["compare", "a.db", "b.db", "--fail-on", "mood"])
+    assert done.exit_code == 1
+    assert "drift, violation, trap" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_the_helper_passes_and_fails_with_what_changed(store_file: Path) -> None:
+    sides = two_sides()
+    assert_same_landscape(sides[0], sides[0], replicates=199)
+    with pytest.raises(AssertionError, match=r"B differs from A in moves[\s\S]*s1 → s2 → s3"):
+        assert_same_landscape(*sides, replicates=999)
+    with pytest.raises(AssertionError):
+        assert_same_landscape(
+            store_file,
+            store_file,
+            context_a={"version": "1"},
+            context_b={"version": "2"},
+            replicates=199,
+        )

@@ -1,0 +1,218 @@
+"""What a report says about single runs, in the terminal, on the page and as JSON."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance import Report, Transition, TransitionStore, analyze, read_trajectories
+from detailed_balance.analyzers import Outcome, Trajectory, TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.ending import Ending
+from detailed_balance.cli import app
+from detailed_balance.plots.runs import POINTS_DRAWN, plot_runs
+from tests.plugin.test_report import HOSTILE, Page, check_harmless
+from tests.support.chains import data_file
+
+PATHS = [
+    ("stuck", 6, "abdddddddddddddddddddd", False),
+    ("loop", 8, "abcabcabcabcabcabcabcx", False),
+    ("good", 40, "abx", True),
+    ("other", 20, "xbax", True),
+]
+
+
+def runs_of(*groups: tuple[str, int, str, bool | None]) -> list[Trajectory]:
+    return [
+        Trajectory(
+            tuple(pairwise(("__start__", *states, "__end__"))),
+            f"{name}-{i}",
+            Outcome.ENDED,
+            success,
+        )
+        for name, many, states, success in groups
+        for i in range(many)
+    ]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return analyze(runs_of(*PATHS))
+
+
+def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> None:
+    text = " ".join(str(report.verdict).split())
+    # 6 stuck from move 3 on, of 23 moves; 8 driven from move 1 on, of 23.
+    assert "14 of 74 runs repeat themselves (6 stuck, 8 driven), and 14 of them failed: 296" in text
+
+
+@pytest.mark.parametrize(
+    ("success", "outcome"), [(False, "finding"), (None, "finding"), (True, "unknown")]
+)
+def test_runs_that_go_back_and_forth_head_the_report_unless_all_of_them_succeed(
+    success: bool | None, outcome: str
+) -> None:
+    # Too few in all for a trap.
+    paths = [("back and forth", 5, "p" + "sc" * 8 + "p", success), ("good", 40, "psp", True)]
+    verdict = analyze(runs_of(*paths)).verdict
+    assert verdict.outcome == outcome
+    some = "Of 45 runs some do not advance: 5 oscillating"
+    assert (verdict.headline == some) is (success is not True)
+
+
+def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_path: Path) -> None:
+    report.to_html(tmp_path / "r.html")
+    page = check_harmless((tmp_path / "r.html").read_text())
+    text = "".join(page.text)
+    order = [
+        "repeat themselves",
+        "What the runs did",
+        "The runs that matter",
+        "Driven loops",
+        "Where the driven loops are walked",
+        "The evidence",
+        "The potential along runs",
+        "How failed runs differ from successful ones",
+        "How many steps to allow",
+        "How it was computed",
+    ]
+    places = [text.index(title) for title in order]
+    assert places == sorted(places)
+    assert page.tags.count("img") == 4
+    assert len((tmp_path / "r.html").read_text()) < 1_000_000
+
+
+def test_every_rule_is_stated_with_its_threshold(report: Report) -> None:
+    text = " ".join(str(report).split())
+    assert "stuck: 10 visits or more in a row to one state" in text
+    assert "driven: closed one loop of three states or more 5 times more" in text
+    assert "9,999 permutations of whole runs (seed 0)" in text
+    stricter = " ".join(str(analyze(runs_of(*PATHS), min_visits=30)).split())
+    assert "stuck: 30 visits" in stricter
+    assert "8 of 74 runs repeat themselves (8 driven)" in stricter
+
+
+def test_the_driven_loop_is_told_with_its_onset_and_its_runs(report: Report) -> None:
+    assert report.runs is not None
+    seen = next(loop for loop in report.runs.loops if set(loop.loop) == set("abc"))
+    assert (seen.runs, seen.failed, seen.rounds, seen.onset) == (8, 8, 48, 1)
+    assert set(seen.examples) <= {f"loop-{i}" for i in range(8)}
+
+
+def test_failed_runs_are_held_against_successful_ones(report: Report) -> None:
+    assert report.runs is not None
+    contrast = report.runs.contrast
+    assert contrast is not None
+    assert contrast.runs == (60, 14)
+    assert "success" not in {test.question for test in contrast.questions}
+    assert contrast.ask("length") is not None
+
+
+def test_the_terminal_text_fits_80_columns(report: Report) -> None:
+    assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_json_holds_the_runs(report: Report) -> None:
+    found = json.loads(json.dumps(report.to_dict()))["runs"]
+    assert found["rows"]["kind"][:2] == ["driven", "driven"]
+    assert found["limit"]["runs"] == 60
+    assert found["limit"]["enough"] is False
+    assert (
+        found["settings"]["rules"]["limit"] == "none of these, and stopped at the recursion limit"
+    )
+
+
+def test_runs_can_be_left_out_and_are_where_only_counts_are_known() -> None:
+    assert analyze(runs_of(*PATHS), runs=0).runs is None
+    assert analyze(TransitionCounts.from_edges([("a", "b", 9), ("b", "a", 9)])).runs is None
+
+
+def test_without_outcomes_nothing_is_said_of_success() -> None:
+    unjudged = [(name, many, states, None) for name, many, states, _ in PATHS]
+    report = analyze(runs_of(*unjudged))
+    assert report.runs is not None
+    assert (report.runs.limit, report.runs.contrast) == (None, None)
+    assert "and 0 of them failed" not in str(report.verdict)
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        Trajectory(tuple(pairwise(rng.choice(HOSTILE[:5], 40).tolist())), key, success=i % 2 == 0)
+        for i, key in enumerate(HOSTILE * 4)
+    ]
+    report = analyze(runs, min_visits=2)
+    report.to_html(tmp_path / "r.html")
+    page: Page = check_harmless((tmp_path / "r.html").read_text())
+    assert "<script>alert(1)</script>" in "".join(page.text)
+    assert str(report).replace("\n", "").isprintable()
+
+
+def test_a_run_of_many_thousand_moves_is_drawn_by_few_points() -> None:
+    rng = np.random.default_rng(0)
+    walk = tuple(pairwise(rng.choice(list("abcd"), 20_000).tolist()))
+    report = analyze([Trajectory(walk, "long", success=False), *runs_of(*PATHS)])
+    assert report.runs is not None
+    figure = plot_runs(report.runs)
+    points = [len(line.get_xdata()) for ax in figure.axes for line in ax.get_lines()]
+    assert max(points) <= POINTS_DRAWN
+
+
+# Where runs come from.
+
+
+def test_a_file_tells_its_runs_success_and_costs(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    rows = [
+        {"source": f, "target": g, "trajectory": run.name, "ok": run.success, "tokens": 7}
+        for run in runs_of(*PATHS)
+        for f, g in run.moves
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = analyze(path, success_field="ok", cost_field="tokens")
+    assert report.runs is not None
+    assert report.runs.report.rows[0].cost_after == 7 * 22
+    assert "cost after" in str(report)
+    done = CliRunner().invoke(
+        app,
+        ["analyze", str(path), "--success-field", "ok", "--cost-field", "tokens", "--runs", "3"],
+    )
+    assert done.exit_code == 0, done.output
+    assert "And 11 more runs." in done.output
+    path.write_text('{"source": "a", "target": "b", "trajectory": "1", "tokens": "many"}\n')
+    with pytest.raises(ReadError, match="'many'; a cost is a number"):
+        read_trajectories(path, cost_field="tokens")
+
+
+def test_a_store_counts_the_supersteps_that_a_limit_counts() -> None:
+    with TransitionStore("sqlite://") as store:
+        for i in range(3):
+            path = pairwise(("__start__", *"aaab", "__end__"))
+            # Of create_agent: a model asks, then tools run, so every second step is a move.
+            store.append(
+                Transition(f, g, f"run-{i}", step=2 * n, time=float(i))
+                for n, (f, g) in enumerate(path, 1)
+            )
+            store.append([Ending(f"run-{i}", Outcome.ENDED, time=float(i))])
+        report = analyze(store)
+        runs = read_trajectories(store)
+        since = read_trajectories(store, since=1, until=2)
+        with pytest.raises(InvalidInputError, match="a store keeps no costs"):
+            read_trajectories(store, cost_field="tokens")
+    assert [run.limit_steps for run in runs] == [9, 9, 9]  # 8 steps, and one more
+    assert report.runs is not None
+    assert report.runs.limit_unit == "supersteps"
+    assert '{"recursion_limit": 9}' in " ".join(str(report).split())
+    assert [run.name for run in since] == ["run-1"]
+
+
+def test_the_real_runs_that_never_stop_handing_over_are_found() -> None:
+    path = data_file("tau2_airline", "gpt-oss-120b_langchain.jsonl.gz")
+    report = analyze(path, success_field="reward", boundaries=("start", "end"))
+    assert report.runs is not None
+    worst = report.runs.report.rows[:4]
+    assert {row.states for row in worst} == {("transfer_to_human_agents",)}
+    assert all(row.kind == "stuck" and row.times > 90 and row.alike == 0 for row in worst)

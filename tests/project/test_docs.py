@@ -1,0 +1,195 @@
+"""Every block of code in the documentation runs, and every link leads somewhere.
+
+A block that cannot run says why in a comment in the line before: `<!-- not run: REASON -->`. In the
+blocks, `...` at the end of a list stands for more of the same. A block of `text` under the comment
+`<!-- output -->` is what the block before it prints, `...` for lines left out.
+"""
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance.cli import app
+from tests.support.docs_world import environment, make_names, make_world
+from tests.support.pages import FENCE, PAGES, ROOT, anchors_of, blocks_of, links_of, text_of
+
+for package in ("langgraph.checkpoint.sqlite", "pandas", "duckdb"):
+    pytest.importorskip(package, reason="the made-up inputs need what `dev` installs")
+
+NOT_RUN = {
+    "make": "other checks run it",
+    "pip install": "changes the environment",
+    "createdb": "needs PostgreSQL",
+    "export ": "sets a variable of the shell",
+    "detailed-balance demo": "tests/plugin/test_cli.py runs it",
+    "detailed-balance serve": "a server, which tests/plugin/dashboard/test_dashboard.py runs",
+    "python examples/": "tests/examples/test_examples.py and those of each experiment run them",
+    "python -m examples.paper": "the tests of each experiment run them",
+    "python benchmarks/": "takes minutes",
+    "python -m pytest": "the tests themselves",
+    "pytest": "the tests themselves",
+}
+"""Commands that are not run, by how they begin, with the reason."""
+
+INSTEAD = {"port=9464": "port=0"}
+"""A port that is free."""
+
+REFERENCED = ("pyproject.toml", "docs/api.toml")
+MARKUP = {"text": str, "json": json.loads, "toml": tomllib.loads}
+HOSTS = {
+    *("arxiv.org", "doi.org", "github.com", "huggingface.co", "opentelemetry.io", "pypi.org"),
+    "semver.org",
+}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_the_page_runs(page, world, tmp_path, monkeypatch):
+    blocks = blocks_of(page)
+    if not blocks:
+        return
+    folder = shutil.copytree(world, tmp_path / "world")
+    monkeypatch.chdir(folder)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    names = make_names(page)
+    printed = ""
+    for block in blocks:
+        if block.note == "output":
+            assert_shown(block, printed)
+        elif block.reason is None:
+            printed = run_block(block, names)
+
+
+def run_block(block, names):
+    """Run or parse one block, and return what it printed."""
+    if block.language == "console":
+        return "".join(run_commands(block))
+    if block.language != "python":
+        assert block.language in MARKUP, f"{block}: name one of the languages that are checked"
+        MARKUP[block.language](block.code)
+        return ""
+    code = block.code
+    for before, after in INSTEAD.items():
+        code = code.replace(before, after)
+    code = re.sub(r"(,\s*)?\.\.\.(?=\s*\])", "", code)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile("\n" * block.line + code, block.page, "exec"), names)  # noqa: S102 - our pages
+    return printed.getvalue()
+
+
+def run_commands(block):
+    """Run the commands of a block in turn; what stands below one must be in its output."""
+    text = block.code.replace("\\\n", "")
+    assert text.startswith("$ "), f"{block}: a console block begins with a command"
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        if command.startswith(tuple(NOT_RUN)):
+            continue
+        output = run_command(block, shlex.split(command, comments=True))
+        assert_lines(block, shown, output)
+        yield output
+
+
+def run_command(block, words):
+    """Run one command; 2 is the exit code of those that found what they look for."""
+    assert words[0] == "detailed-balance", f"{block}: what is {words[0]!r}? see NOT_RUN"
+    if words[1] == "record":  # it becomes the program
+        done = subprocess.run(words, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, f"{block}: {done.stderr}"
+        return done.stdout
+    words += ["--once"] if words[1] == "watch" else []
+    done = CliRunner().invoke(app, words[1:])
+    assert done.exit_code in ({0, 2} if {"--fail-on", "--once"} & {*words} else {0}), (
+        f"{block}: {' '.join(words)}: {done.output}"
+    )
+    return done.output
+
+
+def assert_shown(block, printed):
+    assert printed, f"{block}: the block before it printed nothing"
+    assert_lines(block, block.code, printed)
+
+
+def assert_lines(block, shown, output):
+    """Assert that each line shown is in the output, whatever the spaces."""
+    lines = {" ".join(line.split()) for line in output.splitlines()}
+    shown = [" ".join(line.split()) for line in shown.splitlines()]
+    assert [s for s in shown if s not in lines | {"", "..."}] == [], f"{block}: not in\n{output}"
+
+
+def test_few_blocks_are_not_run_and_each_says_why():
+    blocks = [block for page in PAGES for block in blocks_of(page)]
+    left = {str(block): block.reason for block in blocks if block.reason is not None}
+    assert len(blocks) > 40
+    assert 8 * len(left) <= len(blocks), left
+    assert [where for where, reason in left.items() if len(reason) < 10] == []
+
+
+def test_every_fence_is_found():
+    fences = {page: len(re.findall(r"^ *```", text_of(page), re.MULTILINE)) for page in PAGES}
+    assert fences == {page: 2 * len(blocks_of(page)) for page in PAGES}
+    assert [page for page in PAGES if re.search(r"\n\n {4,}(from|import) ", text_of(page))] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lists_and_tables_stand_by_themselves(page):
+    """GitHub finds them below a line of text as well; the site does not."""
+    prose = FENCE.sub("", text_of(page))
+    parts = [part.strip("\n").splitlines() for part in re.split(r"\n\s*\n", prose)]
+    opens = re.compile(r" *(?:[-*] |\d+\. |\|)")
+    below = [part for part in parts if any(map(opens.match, part)) and not opens.match(part[0])]
+    assert below == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_one_title(page):
+    assert len(re.findall(r"^# ", FENCE.sub("", text_of(page)), re.MULTILINE)) == 1
+
+
+def test_the_reference_has_every_package():
+    read = {name: tomllib.loads((ROOT / name).read_text()) for name in REFERENCED}
+    packages = set(read["pyproject.toml"]["tool"]["setuptools"]["packages"])
+    listed = {module for page in read["docs/api.toml"].values() for module in page["modules"]}
+    assert packages - listed == {"detailed_balance.cli", "detailed_balance.comparison"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    links = [link for link in links_of(page) if not link.startswith("https://")]
+    assert [link for link in links if not leads(page, link)] == []
+
+
+def leads(page, link):
+    """Say whether a file is there, and its heading."""
+    path, _, anchor = link.partition("#")
+    target = (PAGES[page].parent / path).resolve() if path else PAGES[page]
+    name = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else ""
+    return target.exists() and (not anchor or (name in PAGES and anchor in anchors_of(name)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_other_sites_go_to_known_ones(page):
+    found = set(re.findall(r"\]\((\w+:[^)\s]*)\)", text_of(page)))
+    assert [url for url in found if not re.fullmatch(r"https://[\w.:-]+(/[^\s)]*)?", url)] == []
+    assert [url for url in found if url.split("/")[2] not in HOSTS] == []
+
+
+def test_every_picture_is_shown_somewhere():
+    shown = "".join(map(text_of, PAGES))
+    pictures = [path.name for path in (ROOT / "docs").rglob("*.png")]
+    assert [name for name in pictures if name not in shown] == []

@@ -1,0 +1,216 @@
+"""What the code in the documentation speaks of: small made-up files, and names."""
+
+import csv
+import gzip
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+
+from detailed_balance import Transition, TransitionStore, read_trajectories
+from detailed_balance.analyzers import END, START, Outcome, estimate_potential
+from detailed_balance.callbacks.ending import Ending
+from examples.paper.experiments.landscapes import sample, smollm2
+
+STATES = ("plan", "search", "draft", "check")
+JUNE_29, JUNE_30 = 1_751_155_200.0, 1_751_241_600.0  # of 2025
+APPLICATION = """\
+from langgraph.graph import StateGraph
+
+graph = StateGraph(dict)
+graph.add_node("plan", lambda state: state)
+graph.add_edge("__start__", "plan")
+graph.compile().invoke({"question": "?"})
+"""
+CALL = {"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+TALK = [
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "1", "name": "search", "content": "rain"},
+    {"role": "assistant", "content": "Rain."},
+]
+
+
+PROGRAM = """```python
+def features(state):
+    return {"length": float(len(state)), "letter": float("e" in state)}
+```"""
+
+
+def make_runs(count=60, seed=0):
+    """Return runs as (name, states, success): most end well, every third goes round and fails."""
+    rng = random.Random(seed)
+    for number in range(count):
+        good = number % 3 != 0
+        states = ["plan"]
+        while len(states) < 3 or (rng.random() < 0.8 and len(states) < 40):
+            loop = not good and rng.random() < 0.6
+            here = STATES.index(states[-1])
+            states.append(STATES[(here + 1) % 3] if loop and here < 3 else rng.choice(STATES))
+        yield f"run {number}", [*states, "done"], good
+
+
+def make_store(path, **settings):
+    """Write a store: the first half of its runs on 29 June 2025 by one model, the rest later."""
+    with TransitionStore(f"sqlite:///{path}") as store:
+        for number, (name, states, success) in enumerate(make_runs(**settings)):
+            late = number % 2
+            context = (("model", "gpt-5" if late else "gpt-4o"),)
+            begun = (JUNE_30 if late else JUNE_29) + 60 * number
+            path = [START, *states, END]
+            for step, (source, target) in enumerate(pairwise(path)):
+                store.record(Transition(source, target, name, context, time=begun + step))
+            store.record(Ending(name, Outcome.ENDED, None, success, context, begun + 50))
+
+
+def make_world(folder):
+    """Write every file that the documentation names into `folder`."""
+    import duckdb
+    import pandas as pd
+
+    make_store(folder / "runs.db")
+    for name in ("before", "baseline", "good_runs", "last-week"):
+        shutil.copy(folder / "runs.db", folder / f"{name}.db")
+    make_store(folder / "after.db", seed=1)
+    shutil.copy(folder / "after.db", folder / "today.db")
+    write_tables(folder)
+    steps = pd.DataFrame(
+        [
+            {"run": int(name.split()[1]), "step": step, "tool": state, "state": state}
+            for name, states, _ in make_runs()
+            for step, state in enumerate(states)
+        ]
+    )
+    (folder / "events").mkdir()
+    for path in ("events.parquet", "events/2025-06.parquet"):
+        steps.to_parquet(folder / path)
+    with duckdb.connect(str(folder / "traces.duckdb")) as connection:
+        connection.register("steps", steps)
+        connection.execute("CREATE TABLE events AS SELECT * FROM steps")
+    talks = [{"task_id": n, "trial": 0, "reward": 1.0, "traj": TALK} for n in range(5)]
+    (folder / "results.json").write_text(json.dumps(talks))
+    (folder / "my_application.py").write_text(APPLICATION)
+    make_checkpoints(folder / "agent.db")
+    shutil.copy(folder / "agent.db", folder / "checkpoints.db")
+    make_exports(folder)
+
+
+def write_tables(folder):
+    """Write the runs as CSV and JSON Lines, one of them with a bad line."""
+    paths = [(name, [START, *states, END]) for name, states, _ in make_runs()]
+    moves = [(name, *move) for name, path in paths for move in pairwise(path)]
+    with open(folder / "moves.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("run", "from", "to"), *moves])
+    with open(folder / "steps.csv", "w", newline="") as file:
+        steps = [(name, state) for name, path in paths for state in path[1:-1]]
+        csv.writer(file).writerows([("run", "node"), *steps])
+    names = {START: "start", END: "end"}
+    lines = [
+        json.dumps({"trajectory": run, "source": names.get(f, f), "target": names.get(g, g)})
+        for run, f, g in moves
+    ]
+    for path in ("runs.jsonl.gz", "trace.jsonl"):
+        opener = gzip.open if path.endswith("gz") else open
+        with opener(folder / path, "wt") as file:
+            file.write("\n".join([*lines, "no JSON"]))
+
+
+def make_checkpoints(path):
+    """Let an agent keep its checkpoints in a file of SQLite."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from tests.support.agents import INPUT, chain, thread
+
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        agent = chain("plan", "search", "draft", checkpointer=saver)
+        for number in range(5):
+            agent.invoke(INPUT, thread(f"thread {number}"))
+
+
+def make_exports(folder):
+    """Write what `detailed-balance export` would have written."""
+    from detailed_balance.export import _export as export
+
+    (folder / "out").mkdir()
+    export(str(folder / "runs.db"), str(folder / "out/counts.csv"), what="counts")
+    export(str(folder / "runs.db"), str(folder / "out/counts.parquet"), what="counts")
+    export(str(folder / "runs.db"), str(folder / "result.graphml"))
+
+
+def make_names(page):
+    """Return the names that the blocks of a page find: an agent, a handler, runs and so on."""
+    from langchain.agents import create_agent
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+    from langchain_core.language_models import FakeListChatModel
+    from langchain_core.tools import tool
+
+    from detailed_balance.callbacks import TransitionCallbackHandler
+    from tests.support.agents import ScriptedModel
+
+    @tool
+    def search() -> str:
+        """Search."""
+        return "rain"
+
+    @tool
+    def read() -> str:
+        """Read."""
+        return "more rain"
+
+    model = ScriptedModel(script=[["search"], ["read"]] * 3 + ["Rain."])
+    question = {"messages": [("user", "Will it rain?")]}
+    agent = create_agent(model, [search, read])
+    handler = TransitionCallbackHandler(store="sqlite:///handler.db")
+    agent.invoke(question, {"callbacks": [handler]})
+    handler.flush()
+
+    def run_my_application():
+        agent.invoke(question)
+
+    names = {
+        "agent": agent,
+        "model": model,
+        "chat_model": FakeListChatModel(responses=[PROGRAM]),
+        "tools": [search, read],
+        "create_agent": create_agent,
+        "handler": handler,
+        "question": question,
+        "QUESTIONS": [question],
+        "run_my_application": run_my_application,
+        "serve_my_agent": run_my_application,
+        "serve": run_my_application,
+        "page_somebody": lambda: None,
+        "os": os,
+        "my_embeddings": DeterministicFakeEmbedding(size=8),
+        "__name__": page,
+    }
+    if page in ("docs/action.md", "docs/guard.md", "docs/statistics.md"):
+        runs = read_trajectories("runs.db")
+        counts = TransitionStore("sqlite:///runs.db").counts()
+        names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}
+    if page == "docs/explicit.md":
+        names["counts"] = sample(smollm2(), 50)
+    if page == "docs/operations.md":
+        names["store"] = TransitionStore("sqlite:///runs.db")
+    if page == "docs/monitor.md":
+        names |= signed_request()
+    return names
+
+
+def signed_request():
+    """Return what the receiver of a web hook has in its hands."""
+    from detailed_balance.monitor.sinks.webhook import sign_body
+
+    body, secret = b"{}", "secret"
+    header = {"X-Detailed-Balance-Signature": sign_body(body, secret, int(time.time()))}
+    return {"body": body, "secret": secret, "request": SimpleNamespace(headers=header)}
+
+
+def environment():
+    """Return the environment of the programs in the documentation."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "HOOK_SECRET": "secret", "COLUMNS": "80"}
