@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 

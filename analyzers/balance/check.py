@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from scipy.stats import norm
 
-from detailed_balance.analyzers._result import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers.balance.classification import (
     AgentGraph,
     compare_with_baseline,

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from scipy.stats import norm
 
-from detailed_balance.analyzers._result import times
+from detailed_balance.analyzers.results import times
 
 __all__ = ["Kind", "Violation"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2, false_discovery_control, random_table
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison._permutation import (
     Recorded,
     Sample,

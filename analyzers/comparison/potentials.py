@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import chi2, f, false_discovery_control
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison._permutation import (
     distance_table,
     named_contexts,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
 from detailed_balance.analyzers.comparison.run_statistics import (
     QUESTIONS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
 from detailed_balance.analyzers.markov.order import MarkovOrderTest, order_test

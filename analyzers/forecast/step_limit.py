@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.stats import binom
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 
 __all__ = ["StepLimit", "fewest_for_limit", "suggest_step_limit"]

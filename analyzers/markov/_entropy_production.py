@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers._lookup import lookup
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.besag_clifford import Done
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError

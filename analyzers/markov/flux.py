@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from detailed_balance.analyzers._result import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers.balance.reversible_mle import strong_parts
 from detailed_balance.analyzers.counts import TransitionCounts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
 from detailed_balance.analyzers.kernel import Kernel
 

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.special import ndtri
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.progress import Residuals
 from detailed_balance.analyzers.action import ViolationFunction

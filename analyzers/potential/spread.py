@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import erfcx
 from scipy.stats import shapiro
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.potential import Potential
 

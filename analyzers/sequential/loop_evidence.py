@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
-from detailed_balance.analyzers._result import times
+from detailed_balance.analyzers.results import times
 from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp
 from detailed_balance.analyzers.sequential._loop_erasure import orient_loop
 

@@ -2,8 +2,8 @@
 
 Each round runs every agent once with every handler, in an order of its own; ratios are taken
 within a round, and their median over the rounds has a bootstrap interval of 95%. Run it with
-``python benchmarks/recording/overhead.py [--rounds 21] [--steps 200] [--ours]``, on a machine that does
-nothing else; it prints the tables of ``docs/benchmarks.md``. With ``--ours`` it leaves out the
+``python benchmarks/recording/overhead.py [--rounds 21] [--steps 200] [--ours]``, on a machine that
+does nothing else; it prints the tables of ``docs/benchmarks.md``. With ``--ours`` it leaves out the
 other tools, whose runs take most of the time: the way to many rounds, and so to narrow intervals.
 Peers that are not installed are left out too, and named: ``pip install
 openinference-instrumentation-langchain langfuse opentelemetry-sdk``.

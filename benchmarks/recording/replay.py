@@ -1,9 +1,9 @@
 """What the handler does in an event, by itself: events of real runs, recorded once, sent again.
 
-The agents and the handlers are those of ``overhead.py``. Run it with ``python
-benchmarks/recording/replay.py [--repeats 60]``; it prints the least CPU time of a step, which a busy machine
-hardly moves. In an agent an event costs two to three times as much, for its code and its data
-have left the processor's caches since the last one.
+The agents and the handlers are those of ``overhead.py``. Run it with
+``python benchmarks/recording/replay.py [--repeats 60]``; it prints the least CPU time of a step,
+which a busy machine hardly moves. In an agent an event costs two to three times as much, for its
+code and its data have left the processor's caches since the last one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How often `BalanceMartingale` raises a false alarm, what it finds, and how fast it is.
 
-Run ``python benchmarks/statistics/martingale.py`` with one of: null, naive, power, rules, speed, picture;
-`--runs` sets the runs of each row. Runs by the thousand go through the same test in C
-(martingale.c, needs a C compiler), which is first checked against the library.
+Run ``python benchmarks/statistics/martingale.py`` with one of: null, naive, power, rules,
+speed, picture; `--runs` sets the runs of each row. Runs by the thousand go through the same
+test in C (martingale.c, needs a C compiler), which is first checked against the library.
 """
 
 from __future__ import annotations

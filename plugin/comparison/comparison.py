@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.comparison.runs import Change, Differences
 from detailed_balance.analyzers.errors import InvalidInputError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.comparison.kernels import compare_kernels
 from detailed_balance.analyzers.comparison.potentials import compare_potentials
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts

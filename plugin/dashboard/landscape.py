@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.dashboard.ids import state_id, steps
 from detailed_balance.dashboard.snapshot import Snapshot

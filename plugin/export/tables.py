@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers._result import Table
+from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.report.sections import CHEAP_ERRORS
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import networkx as nx
 
-from detailed_balance.analyzers._result import Table, plain
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.render._cells import escape_text, guard_cell

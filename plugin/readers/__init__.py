@@ -11,8 +11,7 @@ import networkx as nx
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.readers import checkpoints, langgraph, store
-from detailed_balance.readers import graphs as networkx_graph
+from detailed_balance.readers import checkpoints, graphs as networkx_graph, langgraph, store
 from detailed_balance.readers.records.base import (
     BadLines,
     Progress,

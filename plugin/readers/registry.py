@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers import _graphml as graphml
-from detailed_balance.readers import _node_link as nodelink
-from detailed_balance.readers import langgraph, messages, store
+from detailed_balance.readers import (
+    _graphml as graphml,
+    _node_link as nodelink,
+    langgraph,
+    messages,
+    store,
+)
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
 from detailed_balance.readers.spans import langfuse, langsmith, otlp
-from detailed_balance.readers.tables import _json_lines as jsonl
-from detailed_balance.readers.tables import delimited, parquet, xes
+from detailed_balance.readers.tables import _json_lines as jsonl, delimited, parquet, xes
 
 __all__ = ["FORMATS", "Format", "Reader", "detect_format", "find_format"]
 

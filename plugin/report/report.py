@@ -11,9 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detailed_balance.analyzers._result import plain
-from detailed_balance.analyzers._solver.progress import BALANCED
-from detailed_balance.analyzers._solver.progress import Progress as SolverProgress
+from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers._solver.progress import BALANCED, Progress as SolverProgress
 from detailed_balance.analyzers.action import ViolationFunction
 from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
 from detailed_balance.analyzers.balance.loops import Correction

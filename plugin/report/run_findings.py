@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Literal
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.comparison.run_statistics import FEWEST_RUNS, Question
 from detailed_balance.analyzers.comparison.runs import Differences, compare_runs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil, isfinite, isnan
 from typing import Literal, TypeAlias
 
-from detailed_balance.analyzers._result import times
+from detailed_balance.analyzers.results import times
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.markov.traps import TrapReport

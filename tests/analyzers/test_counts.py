@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError

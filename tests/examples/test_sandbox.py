@@ -14,8 +14,13 @@ import pytest
 
 from detailed_balance.analyzers import make_features
 from detailed_balance.analyzers.errors import InvalidInputError
-from examples.paper.search import Limits, SandboxedFeatures, run_candidate, sandbox
-from examples.paper.search import _child_process as process
+from examples.paper.search import (
+    Limits,
+    SandboxedFeatures,
+    _child_process as process,
+    run_candidate,
+    sandbox,
+)
 
 STATES = ["ab", "b", "cathedral"]
 QUICK = Limits(wall_seconds=0.4, memory_bytes=256 * 2**20, output_bytes=2**20)

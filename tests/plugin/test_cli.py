@@ -15,8 +15,7 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from detailed_balance import Transition, TransitionStore
-from detailed_balance.cli import _shared as shared
-from detailed_balance.cli import app
+from detailed_balance.cli import _shared as shared, app
 from tests.support.chains import data_file
 
 DRIVEN = [("plan", "search"), ("search", "critic"), ("critic", "plan")]

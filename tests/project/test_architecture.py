@@ -1,4 +1,4 @@
-"""The rules that hold for every source file."""
+"""The rules that hold for every source file; ARCHITECTURE.md gives their reasons."""
 
 import ast
 import doctest
@@ -6,45 +6,28 @@ import importlib
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+from tests.support.sources import MODULES, ROOT, import_graph, is_private, public_names
 
-
-def module_name(package: str, path: Path) -> str:
-    return ".".join([package, *path.with_suffix("").parts]).removesuffix(".__init__")
-
-
-MODULES = {
-    module_name(package, file.relative_to(ROOT / folder)): file
-    for package, folder in SETTINGS["package-dir"].items()
-    for file in sorted((ROOT / folder).rglob("*.py"))
-    if file.parent.name != "bootstrap"  # no module of the package: it stands alone on a path
-}
 every_module = pytest.mark.parametrize("module", MODULES)
+faces = [module for module, path in MODULES.items() if path.name == "__init__.py"]
 
-# What the lower floors may import of ours: a module, or a package with all that is in it.
-ALLOWED = {
-    "detailed_balance.analyzers": ["detailed_balance.analyzers"],
-    "detailed_balance.callbacks": [
-        "detailed_balance.callbacks",
-        "detailed_balance.analyzers.counts",
-        "detailed_balance.analyzers.errors",
-        "detailed_balance.analyzers.guard.guard",
-        "detailed_balance.analyzers.runs.trajectory",
-        "detailed_balance.analyzers.guard.watch",
-    ],
+MOST_FILES = 13
+MOST_LEVELS = 3
+MOST_LINES = 600
+DOCUMENTED = {
+    module
+    for page in tomllib.loads((ROOT / "docs" / "api.toml").read_text(encoding="utf-8")).values()
+    for module in page["modules"]
 }
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-
-
-def is_within(module: str, packages: Iterable[str]) -> bool:
-    return any(f"{module}.".startswith(f"{package}.") for package in packages)
 
 
 def syntax(module: str) -> ast.Module:
@@ -76,21 +59,86 @@ def loaded_by(*modules: str) -> set[str]:
 
 def test_the_sources_are_found() -> None:
     some = {"detailed_balance", "detailed_balance.callbacks.graph", "detailed_balance.readers"}
-    assert some | {"detailed_balance.analyzers.counts"} <= set(MODULES)
+    assert some | {"detailed_balance.analyzers.counts", "detailed_balance.demo"} <= set(MODULES)
+
+
+def test_the_import_contracts_are_kept() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    circles = nx.strongly_connected_components(import_graph(types=True))
+    assert [sorted(circle) for circle in circles if len(circle) > 1] == []
+
+
+def test_the_longest_chain_of_imports_has_at_most_14_links() -> None:
+    chain = nx.dag_longest_path(import_graph(types=False))
+    assert len(chain) <= 14, " -> ".join(chain)
+
+
+def test_a_room_has_at_most_13_files_and_3_levels() -> None:
+    folders = Counter(path.parent for path in MODULES.values())
+    assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
+    levels = {module: len(module.split(".")) for module in faces}
+    floors = {"detailed_balance.callbacks": 1, "detailed_balance.analyzers": 1}
+    for module, level in levels.items():
+        floor = next((extra for name, extra in floors.items() if module.startswith(name)), 0)
+        assert level - floor <= MOST_LEVELS, module
+
+
+@pytest.mark.parametrize("face", faces)
+def test_every_room_begins_with_its_charter(face: str) -> None:
+    first = MODULES[face].read_text(encoding="utf-8").split("\n", 1)[0]
+    assert first.startswith('"""')
+    assert first.rstrip('"').endswith(".")
 
 
 @every_module
-def test_no_arrow_runs_back_up(module: str) -> None:
-    ours = [name for name in imports(module) if is_within(name, ["detailed_balance"])]
-    for floor, allowed in ALLOWED.items():
-        if is_within(module, [floor]):
-            assert [name for name in ours if not is_within(name, allowed)] == []
+def test_a_private_module_stays_in_its_room(module: str) -> None:
+    for target in import_graph(types=True)[module]:
+        parts = target.split(".")
+        hidden = next((i for i, part in enumerate(parts) if part.startswith("_")), len(parts))
+        room = ".".join(parts[:hidden])
+        if hidden < len(parts):
+            assert f"{module}.".startswith(f"{room}."), f"{module} imports {target}"
+
+
+@every_module
+def test_only_a_private_module_has_no_list_of_names(module: str) -> None:
+    lists = bool(public_names(module))
+    if is_private(module):
+        assert not lists
+    elif module not in faces:
+        assert lists
+
+
+def test_every_documented_module_is_there_and_no_more_than_300_names() -> None:
+    assert DOCUMENTED - set(MODULES) == set()
+    assert [module for module in DOCUMENTED if is_private(module)] == []
+    assert len({name for module in DOCUMENTED for name in public_names(module)}) <= 300
+
+
+def test_a_class_name_is_defined_once() -> None:
+    homes = defaultdict(list)
+    for module in MODULES:
+        for node in syntax(module).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(module)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("face", faces)
+def test_no_file_has_the_name_of_what_its_face_exports(face: str) -> None:
+    files = {path.stem for path in MODULES[face].parent.iterdir()}
+    assert files & public_names(face) == set()
 
 
 @every_module
 def test_imports_are_absolute_and_name_the_import_package(module: str) -> None:
     heads = {name.split(".")[0] for name in imports(module)}
-    assert heads.isdisjoint({"", "plugin", "callbacks", "analyzers"})
+    assert heads.isdisjoint({"", "plugin", "callbacks", "analyzers", "examples"})
 
 
 @every_module
@@ -105,22 +153,16 @@ def test_nothing_evaluates_or_unpickles(module: str) -> None:
 
 @every_module
 def test_source_files_stay_short(module: str) -> None:
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 400
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 @every_module
-def test_every_name_in_all_exists(module: str) -> None:
-    names = importlib.import_module(module).__all__
-    assert len(set(names)) == len(names)
-    assert [name for name in names if not hasattr(importlib.import_module(module), name)] == []
-
-
-@every_module
-def test_every_public_name_says_what_it_is(module: str) -> None:
-    tree = syntax(module)
-    assert ast.get_docstring(tree)
-    public = set(importlib.import_module(module).__all__)
-    assert [name for name, text in definitions(tree) if name in public and not text] == []
+def test_every_name_that_is_listed_exists_and_is_documented(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert ast.get_docstring(syntax(module))
+    names = public_names(module)
+    assert [name for name in names if not hasattr(loaded, name)] == []
+    assert [name for name, text in definitions(syntax(module)) if name in names and not text] == []
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
@@ -147,7 +189,7 @@ def test_every_example_in_a_docstring_runs(module: str) -> None:
 
 
 def test_the_analyzers_load_no_agent_framework_no_database_and_no_plots() -> None:
-    analyzers = [name for name in MODULES if is_within(name, ["detailed_balance.analyzers"])]
+    analyzers = [name for name in MODULES if f"{name}.".startswith("detailed_balance.analyzers.")]
     unwanted = {"sqlalchemy", "matplotlib", "langgraph"}
     loaded = loaded_by(*analyzers)
     assert loaded.isdisjoint(unwanted)

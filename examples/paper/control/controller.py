@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.potential.held_out_action import (

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from examples.paper.search._child_process import Status
 
 __all__ = ["Islands", "Proposal", "Verdict"]

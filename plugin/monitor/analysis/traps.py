@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.markov.traps import Trap, find_traps
 from detailed_balance.monitor.analysis._presence import EXPECTED, FADED, has_faded

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from detailed_balance.analyzers._result import plain
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.counts import TransitionCounts

@@ -4,8 +4,7 @@ import json
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from detailed_balance.analyzers import (
     Kernel,

@@ -4,8 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import chi2, chi2_contingency, chisquare
 
 from detailed_balance.analyzers import END, START, Trajectory, markov_order_test

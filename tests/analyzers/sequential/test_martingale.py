@@ -7,8 +7,7 @@ from math import exp, log, prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, BalanceMartingale
 from detailed_balance.analyzers.errors import InvalidInputError

@@ -4,8 +4,7 @@ from itertools import permutations
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.sparse import block_diag, coo_array, csr_array
 
 from detailed_balance.analyzers import (

@@ -2,8 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.runs.trajectory import Outcome

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError

@@ -12,8 +12,7 @@ from typing import Any
 
 import networkx as nx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import (

@@ -3,8 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from detailed_balance import read_trajectories
 from detailed_balance.analyzers.counts import END, START

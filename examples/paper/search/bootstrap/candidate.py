@@ -1,9 +1,10 @@
 """The other side of the sandbox: a program by itself that runs one candidate and nothing else.
 
-`examples.paper.search._child_process` starts it with `python -I -S -B`. It reads one JSON object from
-its standard input, gives up one right after the other, and only then looks at the candidate. To
-its standard output go lines of JSON: ["ready", whether the kernel filters its system calls], then
-["row", {...}] for each state; ["refused", why], ["memory", why] or ["error", why] ends them early.
+`examples.paper.search._child_process` starts it with `python -I -S -B`. It reads one JSON object
+from its standard input, gives up one right after the other, and only then looks at the candidate.
+To its standard output go lines of JSON: ["ready", whether the kernel filters its system calls],
+then ["row", {...}] for each state; ["refused", why], ["memory", why] or ["error", why] ends them
+early.
 """
 
 import __future__

@@ -1,0 +1,112 @@
+from ._solver.progress import Progress as Progress
+from .action import (
+    CustomViolation as CustomViolation,
+    Exponential as Exponential,
+    Softplus as Softplus,
+    ViolationFunction as ViolationFunction,
+    check_violation_function as check_violation_function,
+    evaluate_action as evaluate_action,
+)
+from .balance.check import BalanceReport as BalanceReport, check_balance as check_balance
+from .balance.one_way import (
+    OneWayCheck as OneWayCheck,
+    check_one_way as check_one_way,
+    unseen_bound as unseen_bound,
+)
+from .balance.power import needed_attempts as needed_attempts, needed_one_way as needed_one_way
+from .balance.reversibility import (
+    ReversibilityResult as ReversibilityResult,
+    reversibility_test as reversibility_test,
+)
+from .balance.violation import Violation as Violation
+from .comparison.counts import compare_counts as compare_counts
+from .comparison.kernels import (
+    KernelComparison as KernelComparison,
+    compare_kernels as compare_kernels,
+)
+from .comparison.potentials import (
+    PotentialComparison as PotentialComparison,
+    compare_potentials as compare_potentials,
+)
+from .comparison.runs import (
+    Change as Change,
+    Differences as Differences,
+    QuestionTest as QuestionTest,
+    compare_runs as compare_runs,
+)
+from .counts import END as END, START as START, TransitionCounts as TransitionCounts
+from .forecast.forecast import (
+    Curve as Curve,
+    FitCheck as FitCheck,
+    Forecast as Forecast,
+    Prospect as Prospect,
+    forecast_outcome as forecast_outcome,
+)
+from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
+from .guard.guard import RunGuard as RunGuard
+from .guard.rules import StuckRules as StuckRules
+from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
+from .guard.watch import RunWatch as RunWatch
+from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
+from .markov._entropy_production import (
+    EntropyProduction as EntropyProduction,
+    entropy_production as entropy_production,
+)
+from .markov.basins import (
+    Attractor as Attractor,
+    AttractorReport as AttractorReport,
+    find_attractors as find_attractors,
+)
+from .markov.flux import NetFluxes as NetFluxes, net_fluxes as net_fluxes
+from .markov.hodge import (
+    HodgeDecomposition as HodgeDecomposition,
+    hodge_decomposition as hodge_decomposition,
+)
+from .markov.order import MarkovOrderTest as MarkovOrderTest, markov_order_test as markov_order_test
+from .markov.stationary import (
+    StationaryDistribution as StationaryDistribution,
+    stationary_distribution as stationary_distribution,
+)
+from .markov.traps import Trap as Trap, TrapReport as TrapReport, find_traps as find_traps
+from .potential._texts import (
+    embedding_features as embedding_features,
+    frequency_features as frequency_features,
+    text_features as text_features,
+)
+from .potential.directionality import (
+    Directionality as Directionality,
+    score_directionality as score_directionality,
+)
+from .potential.estimate import Potential as Potential, estimate_potential as estimate_potential
+from .potential.explicit import (
+    ExplicitPotential as ExplicitPotential,
+    fit_explicit_potential as fit_explicit_potential,
+)
+from .potential.features import (
+    FeatureTable as FeatureTable,
+    expression_features as expression_features,
+    make_features as make_features,
+    ngrams as ngrams,
+)
+from .potential.held_out_action import (
+    MeasuredAction as MeasuredAction,
+    measure_action as measure_action,
+)
+from .potential.majority_vote import majority_vote_kernel as majority_vote_kernel
+from .potential.spread import (
+    PotentialSpread as PotentialSpread,
+    expected_minimum_action as expected_minimum_action,
+    fit_spread as fit_spread,
+)
+from .repetition.classify import (
+    RunReport as RunReport,
+    RunRow as RunRow,
+    RunRules as RunRules,
+    classify_runs as classify_runs,
+)
+from .repetition.loop_places import LoopSeen as LoopSeen, locate_loops as locate_loops
+from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
+from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
+from .sequential.drift_martingale import DriftMartingale as DriftMartingale
+from .sequential.loop_evidence import LoopEvidence as LoopEvidence, MergedEvidence as MergedEvidence
+from .sequential.run_evidence import RunEvidence as RunEvidence
