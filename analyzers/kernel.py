@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

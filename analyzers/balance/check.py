@@ -9,7 +9,6 @@ from typing import Any, get_args
 import numpy as np
 from scipy.stats import norm
 
-from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers.balance.classification import (
     AgentGraph,
     compare_with_baseline,
@@ -30,6 +29,7 @@ from detailed_balance.analyzers.balance.violation import Kind, Violation
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["BalanceReport", "Kind", "Violation", "check_balance"]

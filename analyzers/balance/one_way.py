@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.balance.pairs import attempts_like, list_moves, one_way_moves
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -9,12 +9,12 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from detailed_balance.analyzers.results import Table, plain, times, to_frame
 from detailed_balance.analyzers.balance.besag_clifford import Done, draw_orientations
 from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit, fit_reversible
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.results import Table, plain, times, to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

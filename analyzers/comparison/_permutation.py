@@ -12,9 +12,9 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
-from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 

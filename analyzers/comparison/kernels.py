@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2, false_discovery_control, random_table
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison._permutation import (
     Recorded,
     Sample,
@@ -21,6 +20,7 @@ from detailed_balance.analyzers.comparison._permutation import (
     pairwise,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

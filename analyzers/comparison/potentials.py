@@ -11,7 +11,6 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import chi2, f, false_discovery_control
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison._permutation import (
     distance_table,
     named_contexts,
@@ -21,6 +20,7 @@ from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.estimate import estimate_potential
 from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
 from detailed_balance.analyzers.comparison.run_statistics import (
     QUESTIONS,
@@ -22,6 +21,7 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
 from detailed_balance.analyzers.markov.order import MarkovOrderTest, order_test
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.arrays import Paths, Steps, gather, patient, walk
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import END, START, unknown_state_message
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, Answers, Draw
 from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:

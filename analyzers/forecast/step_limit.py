@@ -9,8 +9,8 @@ from typing import Any
 
 from scipy.stats import binom
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.results import plain
 
 __all__ = ["StepLimit", "fewest_for_limit", "suggest_step_limit"]
 

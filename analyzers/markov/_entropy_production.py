@@ -10,12 +10,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers._lookup import lookup
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.besag_clifford import Done
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:

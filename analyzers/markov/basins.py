@@ -9,11 +9,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.results import Table, plain, to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers.balance.reversible_mle import strong_parts
 from detailed_balance.analyzers.counts import TransitionCounts
@@ -21,6 +20,7 @@ from detailed_balance.analyzers.markov.stationary import (
     stationary_distribution,
     stationary_vectors,
 )
+from detailed_balance.analyzers.results import Table, plain, to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

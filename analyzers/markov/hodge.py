@@ -10,7 +10,6 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsmr
 
-from detailed_balance.analyzers.results import Table, plain, to_frame
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
 from detailed_balance.analyzers.balance._cycles import find_triangles
@@ -21,6 +20,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
 )
 from detailed_balance.analyzers.markov.stationary import Source, move_kernel
+from detailed_balance.analyzers.results import Table, plain, to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov._euler_shuffle import Reshuffle
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
 
 if TYPE_CHECKING:

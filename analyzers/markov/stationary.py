@@ -10,10 +10,10 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

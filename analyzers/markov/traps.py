@@ -12,9 +12,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigs
 from scipy.stats import beta
 
-from detailed_balance.analyzers.results import Table, plain, times
 from detailed_balance.analyzers.counts import BOUNDARIES, END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import Table, plain, times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.results import plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.action import (
     Exponential,
     ViolationFunction,
@@ -20,6 +19,7 @@ from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
 from detailed_balance.analyzers.potential.directionality import Directionality, score_directionality
 from detailed_balance.analyzers.potential.features import FeatureFunction, make_features
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

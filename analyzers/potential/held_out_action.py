@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.results import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.special import ndtri
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.progress import Residuals
 from detailed_balance.analyzers.action import ViolationFunction
@@ -24,6 +23,7 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential._standard_errors import Sandwich
+from detailed_balance.analyzers.results import Table, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import erfcx
 from scipy.stats import shapiro
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.results import plain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import (
     RunPatterns,
     find_patterns,
     turn_loop,
 )
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.comparison.runs import Change, Differences
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import name_loop
+from detailed_balance.analyzers.results import plain
 from detailed_balance.comparison.sides import Side
 from detailed_balance.report.verdict import Verdict
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.comparison.kernels import compare_kernels
 from detailed_balance.analyzers.comparison.potentials import compare_potentials
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
+from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard.ids import show_state
 from detailed_balance.dashboard.snapshot import Snapshot
 

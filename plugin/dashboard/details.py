@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard.ids import loop_id, show_state, steps
 from detailed_balance.dashboard.snapshot import Snapshot
 from detailed_balance.render.formatting import safe_text

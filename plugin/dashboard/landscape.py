@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard.ids import state_id, steps
 from detailed_balance.dashboard.snapshot import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands

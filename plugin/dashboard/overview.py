@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.results import plain
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.dashboard.ids import LABEL, label_name, loop_id, show_state, visible
 from detailed_balance.monitor.analysis.findings import Finding

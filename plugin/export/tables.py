@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.results import Table
 from detailed_balance.report.sections import CHEAP_ERRORS
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 import networkx as nx
 
-from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.render._cells import escape_text, guard_cell
 
 __all__ = ["write_csv", "write_graphml", "write_json", "write_parquet"]

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers._solver.progress import BALANCED, Progress as SolverProgress
 from detailed_balance.analyzers.action import ViolationFunction
 from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
@@ -23,6 +22,7 @@ from detailed_balance.analyzers.errors import ConvergenceError, InsufficientData
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.markov.traps import TrapReport, find_traps
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.render.terminal import print_plainly, render_report

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Literal
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.comparison.run_statistics import FEWEST_RUNS, Question
 from detailed_balance.analyzers.comparison.runs import Differences, compare_runs
@@ -24,6 +23,7 @@ from detailed_balance.analyzers.repetition.classify import (
     classify_runs,
 )
 from detailed_balance.analyzers.repetition.loop_places import LoopSeen, locate_loops
+from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["ChosenRun", "RunFindings", "study_runs"]

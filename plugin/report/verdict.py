@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from math import ceil, isfinite, isnan
 from typing import Literal, TypeAlias
 
-from detailed_balance.analyzers.results import times
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.markov.traps import TrapReport
 from detailed_balance.analyzers.repetition.classify import REPEATING, RunReport
+from detailed_balance.analyzers.results import times
 from detailed_balance.render._wording import (
     count_noun,
     format_number,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.potential.held_out_action import (
@@ -19,6 +18,7 @@ from detailed_balance.analyzers.potential.held_out_action import (
     potential_shape,
 )
 from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.results import plain
 
 __all__ = ["ActionController", "ControlStep"]
 

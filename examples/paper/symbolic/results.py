@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm, spearmanr
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
@@ -20,6 +19,7 @@ from detailed_balance.analyzers.potential.features import (
     expression_features,
     ngrams,
 )
+from detailed_balance.analyzers.results import plain
 from examples.paper.agent.results import BalanceSummary, summarize_balance
 from examples.paper.symbolic.fitting import Fit, Fitter
 

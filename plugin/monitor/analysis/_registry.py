@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import plain
 from detailed_balance.monitor.analysis.findings import Event, Finding, Kind, Severity, finding_id
 
 __all__ = ["Ledger", "Observation"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias, get_args
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import plain
 
 __all__ = ["Event", "Finding", "Kind", "Severity", "finding_id"]
 

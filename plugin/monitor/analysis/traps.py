@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.markov.traps import Trap, find_traps
+from detailed_balance.analyzers.results import plain
 from detailed_balance.monitor.analysis._presence import EXPECTED, FADED, has_faded
 from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import FEWEST, View
