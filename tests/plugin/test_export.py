@@ -13,7 +13,7 @@ from detailed_balance import analyze
 from detailed_balance.analyzers.counts import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.cli import app
-from detailed_balance.export import _export as export
+from detailed_balance.export import export
 from detailed_balance.render._cells import (
     escape_text,
     guard_cell,

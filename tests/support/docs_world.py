@@ -133,7 +133,7 @@ def make_checkpoints(path):
 
 def make_exports(folder):
     """Write what `detailed-balance export` would have written."""
-    from detailed_balance.export import _export as export
+    from detailed_balance.export import export
 
     (folder / "out").mkdir()
     export(str(folder / "runs.db"), str(folder / "out/counts.csv"), what="counts")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_every_test_that_the_page_names_exists():
     page = (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", page))
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     defined = {name for source in sources for name in re.findall(r"def (test_\w+)\(", source)}
     assert len(named) > 50
     assert sorted(named - defined) == []
