@@ -108,7 +108,7 @@ def _watch(guard: RunGuard, path: Sequence[str]) -> RunWatch:
     return guard.watch(pairwise([START, *path]))
 
 
-class RunGuardMiddleware(AgentMiddleware[Any, Any, Any]):
+class RunGuardMiddleware(AgentMiddleware[Any, Any]):
     """Let a `RunGuard` watch every run of an agent made by ``create_agent``.
 
     Before each call of the model, the guard rates the run that the last human message began. It is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from pyamg.graph import vertex_coloring
@@ -46,7 +46,8 @@ def balance_by_sweeps(
         yield values, history[-1]
 
 
-Colour = tuple["NDArray[Any]", csr_array[Any, tuple[int, int]], csr_array[Any, tuple[int, int]]]
+_Rates: TypeAlias = "csr_array[Any, tuple[int, int]]"
+Colour: TypeAlias = "tuple[NDArray[Any], _Rates, _Rates]"
 
 
 def _colours(pairs: Pairs) -> list[Colour]:

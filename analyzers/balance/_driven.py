@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
@@ -25,7 +25,7 @@ MAX_EDGES = 5_000
 MAX_STARTS = 200
 """So many of them, the strongest, are closed to loops."""
 
-_Moves = csr_array[Any, tuple[int, int]]
+_Moves: TypeAlias = "csr_array[Any, tuple[int, int]]"
 
 
 def split_moves(moves: _Moves) -> tuple[_Moves, _Moves]:

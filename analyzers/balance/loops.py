@@ -41,7 +41,7 @@ SMALL_COUNT = 10
 Z95 = 1.959964
 """Standard errors on each side of a 95% interval."""
 
-_Moves: TypeAlias = csr_array[Any, tuple[int, int]]
+_Moves: TypeAlias = "csr_array[Any, tuple[int, int]]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

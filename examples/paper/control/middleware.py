@@ -51,7 +51,7 @@ class _Helm:
             return {}
 
 
-class ActionControlMiddleware(AgentMiddleware[Any, Any, Any]):
+class ActionControlMiddleware(AgentMiddleware[Any, Any]):
     """Call the model of an agent made by ``create_agent`` with the setting of a controller.
 
     Parameters
