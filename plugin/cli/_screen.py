@@ -14,7 +14,7 @@ from rich.text import Text
 
 from detailed_balance.monitor.analysis.findings import Event, Finding
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import count_noun
 from detailed_balance.sources.source import show_context
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
 from detailed_balance.analyzers.comparison.runs import Change, QuestionTest
 from detailed_balance.analyzers.forecast.result import Prospect
 from detailed_balance.analyzers.repetition.walk import name_loop
-from detailed_balance.render._wording import (
+from detailed_balance.render.formatting import (
     count_noun,
     format_number,
     format_pvalue,

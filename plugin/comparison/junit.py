@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
 from detailed_balance.analyzers.comparison.runs import QuestionTest
-from detailed_balance.render._wording import count_noun, format_pvalue, join_states
+from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.comparison.run_statistics import Question
 from detailed_balance.analyzers.comparison.runs import Change
-from detailed_balance.render._wording import count_noun, format_pvalue, join_states
+from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 from detailed_balance.report.verdict import Outcome, Verdict
 

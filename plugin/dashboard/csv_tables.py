@@ -12,7 +12,7 @@ import numpy as np
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.dashboard.snapshot import Snapshot
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.render._cells import guard_cell
+from detailed_balance.render.formatting import guard_cell
 
 __all__ = ["TABLES", "write_csv"]
 

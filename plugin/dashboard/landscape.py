@@ -14,8 +14,7 @@ from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard.ids import state_id, steps
 from detailed_balance.dashboard.snapshot import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands
-from detailed_balance.render._wording import count_noun
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import count_noun, safe_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import networkx as nx
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table, plain
-from detailed_balance.render._cells import escape_text, guard_cell
+from detailed_balance.render.formatting import escape_text, format_csv
 
 __all__ = ["write_csv", "write_graphml", "write_json", "write_parquet"]
 
@@ -23,22 +22,9 @@ _WHOLE = {"count", "component", "escapes", "forward", "backward"}
 
 
 def write_csv(path: Path, table: Table, about: Mapping[str, Any]) -> None:
-    """Write a table as CSV; texts through `guard_cell`, lists as JSON, nothing where None or NaN.
-
-    Nothing is said of the settings: CSV has no place for it.
-    """
+    """Write a table as CSV, which has no place for the settings."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows([map(_to_cell, row) for row in zip(*table.values(), strict=True)])
-
-
-def _to_cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return guard_cell(value)
-    if isinstance(value, list):
-        return json.dumps(value)
-    return None if isinstance(value, float) and math.isnan(value) else value
+        file.writelines(format_csv(table, zip(*table.values(), strict=True)))
 
 
 def write_parquet(path: Path, table: Table, about: Mapping[str, Any]) -> None:

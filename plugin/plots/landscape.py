@@ -36,7 +36,7 @@ from detailed_balance.plots.style import (
     put_text,
     put_title,
 )
-from detailed_balance.render._wording import count_noun, join_states, shorten_states
+from detailed_balance.render.formatting import count_noun, join_states, shorten_states
 from detailed_balance.report.verdict import expected_violations
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from detailed_balance.plots.style import (
     put_text,
     put_title,
 )
-from detailed_balance.render._wording import count_noun
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import count_noun, safe_text
 from detailed_balance.report.run_findings import ChosenRun, RunFindings
 
 if TYPE_CHECKING:

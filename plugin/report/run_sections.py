@@ -7,14 +7,14 @@ from math import isnan
 from detailed_balance.analyzers.comparison.run_statistics import REPEAT
 from detailed_balance.analyzers.comparison.runs import Change
 from detailed_balance.analyzers.repetition.classify import RunRow
-from detailed_balance.render._wording import (
+from detailed_balance.render.formatting import (
     count_noun,
     format_number,
     format_pvalue,
     join_states,
+    safe_text,
     shorten_states,
 )
-from detailed_balance.render.formatting import safe_text
 from detailed_balance.report.run_findings import RunFindings
 from detailed_balance.report.sections import OUTCOMES, Section
 

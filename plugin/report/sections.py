@@ -17,14 +17,14 @@ from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
 from detailed_balance.analyzers.repetition.classify import KINDS
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.render._wording import (
+from detailed_balance.render.formatting import (
     count_noun,
     format_number,
     format_pvalue,
     join_states,
+    safe_text,
     shorten_states,
 )
-from detailed_balance.render.formatting import safe_text
 from detailed_balance.report.verdict import expected_violations, findings
 from detailed_balance.sources.source import SourceInfo, show_context
 

@@ -12,7 +12,7 @@ from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.markov.traps import TrapReport
 from detailed_balance.analyzers.repetition.classify import REPEATING, RunReport
 from detailed_balance.analyzers.results import times
-from detailed_balance.render._wording import (
+from detailed_balance.render.formatting import (
     count_noun,
     format_number,
     format_pvalue,

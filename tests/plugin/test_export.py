@@ -14,7 +14,7 @@ from detailed_balance.analyzers.counts import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.cli import app
 from detailed_balance.export import export
-from detailed_balance.render._cells import (
+from detailed_balance.render.formatting import (
     escape_text,
     guard_cell,
     unescape_text,

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.plots.style import FAINT, in_house_style, put_title
-from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (
     CLOUD,
     LOOKS,

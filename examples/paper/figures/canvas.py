@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from detailed_balance.plots.style import DRIVEN, INK, PAPER, PLAIN, TRAPPED, put_text
-from detailed_balance.render._wording import count_noun
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import count_noun, safe_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.errors import ConvergenceError
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.plots.style import in_house_style, put_title
-from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import LOOKS, make_panels, put_legend, say_nothing
 
 if TYPE_CHECKING:

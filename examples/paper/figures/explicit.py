@@ -16,7 +16,7 @@ from detailed_balance.analyzers.potential.explicit import ExplicitPotential
 from detailed_balance.analyzers.potential.features import make_features
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
-from detailed_balance.render._wording import count_noun
+from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (
     CLOUD,
     LOOKS,

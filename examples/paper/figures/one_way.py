@@ -8,8 +8,7 @@ import numpy as np
 
 from detailed_balance.analyzers.balance.one_way import OneWayCheck
 from detailed_balance.plots.style import FAINT, in_house_style, put_note, put_title
-from detailed_balance.render._wording import count_noun
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import count_noun, safe_text
 from examples.paper.figures.canvas import (
     CLOUD,
     LOOKS,

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from detailed_balance.analyzers.errors import UnknownStateError
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.plots.style import in_house_style, put_title
-from detailed_balance.render._wording import format_pvalue
+from detailed_balance.render.formatting import format_pvalue
 from examples.paper.figures.canvas import (
     draw_cloud,
     make_frame,

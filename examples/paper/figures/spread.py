@@ -18,7 +18,7 @@ from detailed_balance.analyzers.potential.spread import (
     fit_spread,
 )
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
-from detailed_balance.render._wording import count_noun, format_pvalue
+from detailed_balance.render.formatting import count_noun, format_pvalue
 from examples.paper.figures.canvas import (
     CLOUD,
     LOOKS,

@@ -11,8 +11,7 @@ from rich.cells import cell_len
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.plots.layout import place_sideways
 from detailed_balance.plots.style import FAINT, INK, PAPER, in_house_style, put_text, put_title
-from detailed_balance.render._wording import count_noun
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import count_noun, safe_text
 from examples.paper.figures.canvas import LOOKS, make_frame
 from examples.paper.figures.levels import StateLevels, place_states
 

@@ -10,7 +10,7 @@ from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.violations import count_walks
-from detailed_balance.render._wording import shorten_states
+from detailed_balance.render.formatting import shorten_states
 
 __all__ = ["AlarmAnalyzer"]
 

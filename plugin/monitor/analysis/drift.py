@@ -12,7 +12,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import Looks, View
-from detailed_balance.render._wording import format_pvalue, shorten_states
+from detailed_balance.render.formatting import format_pvalue, shorten_states
 
 __all__ = ["DriftAnalyzer"]
 

@@ -13,7 +13,7 @@ from detailed_balance.monitor.analysis._presence import EXPECTED, FADED, has_fad
 from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import FEWEST, View
 from detailed_balance.monitor.analysis.findings import Finding
-from detailed_balance.render._wording import shorten_states
+from detailed_balance.render.formatting import shorten_states
 
 __all__ = ["TrapAnalyzer"]
 

@@ -16,7 +16,7 @@ from detailed_balance.monitor.analysis._presence import has_faded
 from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import Looks, View
 from detailed_balance.monitor.analysis.findings import Finding, Severity
-from detailed_balance.render._wording import shorten_states
+from detailed_balance.render.formatting import shorten_states
 
 __all__ = [
     "ViolationAnalyzer",

@@ -23,7 +23,7 @@ from detailed_balance.dashboard.monitors import BusyError, Watchers
 from detailed_balance.dashboard.records import Records
 from detailed_balance.dashboard.snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
-from detailed_balance.render._cells import guard_cell
+from detailed_balance.render.formatting import guard_cell
 from detailed_balance.sources.excerpts import find_walks
 from tests.support.dashboards import HOSTILE, FakeMonitor, fake, finding, path_store
 
