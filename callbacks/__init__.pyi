@@ -1,4 +1,3 @@
-from .ending import Ending as Ending
 from .graph import TransitionGraph as TransitionGraph
 from .middleware import (
     RunGuardMiddleware as RunGuardMiddleware,
@@ -19,4 +18,4 @@ from .states import (
     ToolStates as ToolStates,
 )
 from .store.store import TransitionStore as TransitionStore
-from .transition import Transition as Transition
+from .transition import Ending as Ending, Transition as Transition

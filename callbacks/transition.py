@@ -1,4 +1,4 @@
-"""`Transition`, one move of one agent run."""
+"""`Transition`, one move of one agent run, and `Ending`, how a run stopped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
 
 __all__ = [
     "Context",
     "ContextLike",
+    "Ending",
     "Transition",
     "is_context",
     "make_context",
@@ -102,3 +104,36 @@ class Transition:
     step: int | None = None
     time: float | None = None
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one trajectory stopped, or the judgement of somebody who looked at it later.
+
+    Parameters
+    ----------
+    trajectory : str or None
+        The agent run.
+    outcome : Outcome or None
+        How it stopped; None where this is a judgement alone.
+    error : str or None
+        The type of the error that it raised.
+    success : bool or None
+        The judgement, where there is one: whether the run did its work.
+    context : Context
+        Labels such as model, prompt or version, sorted by name.
+    time : float or None
+        Seconds since 1970 (UTC).
+
+    Examples
+    --------
+    >>> Ending("thread-1", Outcome.FAILED, error="ValueError").outcome.success
+    False
+    """
+
+    trajectory: str | None
+    outcome: Outcome | None = None
+    error: str | None = None
+    success: bool | None = None
+    context: Context = ()
+    time: float | None = None

@@ -14,7 +14,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks._hooks import Metadata, More, Tags, ends, notes, starts
 from detailed_balance.callbacks._isolation import Faults, harmless
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.recorder._labels import (
     Labels,
@@ -39,7 +38,7 @@ from detailed_balance.callbacks.states import (
     state_names,
 )
 from detailed_balance.callbacks.states.cardinality import StateLimit
-from detailed_balance.callbacks.transition import ContextLike, Transition, make_context
+from detailed_balance.callbacks.transition import ContextLike, Ending, Transition, make_context
 
 if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult

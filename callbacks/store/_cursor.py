@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, false, not_, or_, select
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store._orders import Order, Snapshot, order_of
 from detailed_balance.callbacks.store._queries import (
     context_condition,
@@ -19,7 +18,7 @@ from detailed_balance.callbacks.store._queries import (
 )
 from detailed_balance.callbacks.store._rows import ending_from_row, from_row
 from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS
-from detailed_balance.callbacks.transition import ContextLike, Transition
+from detailed_balance.callbacks.transition import ContextLike, Ending, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store._rows import digest, ending_to_row, names_of, to_row
 from detailed_balance.callbacks.store._schema import ENDINGS, NAMES_WRITER, TRANSITIONS, WRITERS
+from detailed_balance.callbacks.transition import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,
@@ -19,7 +18,7 @@ from detailed_balance.callbacks.store._schema import (
     TRAJECTORIES,
     TRANSITIONS,
 )
-from detailed_balance.callbacks.transition import Context, Transition, make_context
+from detailed_balance.callbacks.transition import Context, Ending, Transition, make_context
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

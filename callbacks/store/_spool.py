@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store.engine import file_of, is_in_memory
-from detailed_balance.callbacks.transition import Transition, make_context
+from detailed_balance.callbacks.transition import Ending, Transition, make_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

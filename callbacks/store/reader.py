@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
 
-    from detailed_balance.callbacks.ending import Ending
-    from detailed_balance.callbacks.transition import Context, ContextLike, Transition
+    from detailed_balance.callbacks.transition import Context, ContextLike, Ending, Transition
 
 __all__ = ["StoreReader"]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks._forks import renew_after_fork
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store._inserts import RowInserter, to_row_of
 from detailed_balance.callbacks.store._outbox import Outbox
 from detailed_balance.callbacks.store._queries import check_seconds
@@ -21,6 +20,7 @@ from detailed_balance.callbacks.store._spool import find_place
 from detailed_balance.callbacks.store._writer import BatchWriter
 from detailed_balance.callbacks.store.engine import find_file, reopen
 from detailed_balance.callbacks.store.reader import StoreReader
+from detailed_balance.callbacks.transition import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

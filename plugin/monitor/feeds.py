@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks._subscription import Move
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.transition import Context, ContextLike, matches_context
 from detailed_balance.render.formatting import safe_text

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Context, Transition
 from detailed_balance.readers._msgpack import OPAQUE

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import FieldWatch
 from detailed_balance.readers.records.steps import Step, walk_sorted

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.sources.source import store_url

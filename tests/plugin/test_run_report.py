@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from detailed_balance import Report, Transition, TransitionStore, analyze, read_trajectories
 from detailed_balance.analyzers import Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.cli import app
 from detailed_balance.plots.runs import POINTS_DRAWN, plot_runs
 from tests.plugin.test_report import HOSTILE, Page, check_harmless

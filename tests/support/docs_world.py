@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from detailed_balance import Transition, TransitionStore, read_trajectories
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from examples.paper.experiments.landscapes import sample, smollm2
 
 STATES = ("plan", "search", "draft", "check")

@@ -12,7 +12,7 @@ from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records._step import Step
 from detailed_balance.readers.records.base import BadLines

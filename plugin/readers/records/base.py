@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers.records.columns import FieldNames

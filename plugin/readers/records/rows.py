@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.counts import START
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.columns import unknown_field_message
 from detailed_balance.readers.records.steps import Step, walk

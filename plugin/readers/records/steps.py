@@ -8,7 +8,7 @@ from itertools import groupby
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Context, Transition
 from detailed_balance.readers.records._external_sort import sort_steps

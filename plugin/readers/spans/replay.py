@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from detailed_balance.analyzers.counts import BOUNDARIES, START
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.recorder.langgraph_events import read_kind

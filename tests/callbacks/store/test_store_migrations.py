@@ -8,10 +8,9 @@ import sqlalchemy
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
 from detailed_balance.callbacks.store._rows import digest
 from detailed_balance.callbacks.store.store import TransitionStore
-from detailed_balance.callbacks.transition import Transition
+from detailed_balance.callbacks.transition import Ending, Transition
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 
 MOVES = [Transition("a", "b", "run", (), 1, 5.0), Transition("b", None, None, (), None, None, 3)]

@@ -9,7 +9,7 @@ from detailed_balance import read_trajectories
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.ending import Ending
+from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.records import _external_sort as sorting
