@@ -14,8 +14,8 @@ import numpy as np
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks._forks import renew_after_fork
 from detailed_balance.callbacks._subscription import Subscription
+from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,

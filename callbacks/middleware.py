@@ -18,7 +18,7 @@ from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.guard.guard import RunGuard
 from detailed_balance.analyzers.guard.watch import RunWatch
-from detailed_balance.callbacks._isolation import Faults, warn
+from detailed_balance.callbacks.isolation import Faults, warn
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 
 __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]

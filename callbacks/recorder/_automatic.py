@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.tracers.context import register_configure_hook
 
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.transition import ContextLike
 

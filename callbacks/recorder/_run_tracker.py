@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks._forks import renew_after_fork
+from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.recorder._labels import Labels
 from detailed_balance.callbacks.recorder._run_state import (
     UNKNOWN,

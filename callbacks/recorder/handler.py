@@ -12,9 +12,17 @@ from langgraph.types import Command
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks._hooks import Metadata, More, Tags, ends, notes, starts
-from detailed_balance.callbacks._isolation import Faults, harmless
 from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks.isolation import (
+    Faults,
+    Metadata,
+    More,
+    Tags,
+    ends,
+    harmless,
+    notes,
+    starts,
+)
 from detailed_balance.callbacks.recorder._labels import (
     Labels,
     hash_prompt,

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeGuard
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.states._tool_arguments import shorten
 
 __all__ = ["OTHER", "StateLimit", "find_mistake"]

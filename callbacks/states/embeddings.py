@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_core.messages import BaseMessage
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.states._combined import Combinable
 from detailed_balance.callbacks.states._leader_clustering import LeaderClusters, unit_vectors
 from detailed_balance.callbacks.states._tool_arguments import shorten

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.store._spool import Batch, Spool
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

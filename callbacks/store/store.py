@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks._forks import renew_after_fork
+from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.store._inserts import RowInserter, to_row_of
 from detailed_balance.callbacks.store._outbox import Outbox
 from detailed_balance.callbacks.store._queries import check_seconds

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.monitor.analysis.findings import Event
 
 __all__ = ["JsonLinesSink", "LoggingSink", "Sink", "Sinks"]

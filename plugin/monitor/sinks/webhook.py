@@ -25,7 +25,7 @@ from urllib.request import (
 )
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks._isolation import warn
+from detailed_balance.callbacks.isolation import warn
 from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.render.formatting import safe_text
 

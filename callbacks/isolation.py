@@ -1,4 +1,4 @@
-"""The edge between an agent and the handler: what is called there raises nothing.
+"""The edge between an agent and what records it: no error of ours crosses it, and no lock.
 
 Starts and ends of runs have one signature each, written out, and hand on by place: `*args,
 **kwargs` would be packed and unpacked at every event, which takes as long as an empty hook. Every
@@ -8,13 +8,31 @@ argument has a default, since a call that does not fit would raise before it is 
 from __future__ import annotations
 
 import functools
+import logging
+import os
+import sys
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from detailed_balance.callbacks._isolation import LOST, Faulty
+__all__ = [
+    "Faults",
+    "Metadata",
+    "More",
+    "Tags",
+    "ends",
+    "harmless",
+    "notes",
+    "renew_after_fork",
+    "starts",
+    "warn",
+]
 
-__all__ = ["Metadata", "More", "Tags", "ends", "notes", "starts"]
+LOST = "recording failed: some transitions are lost, the agent goes on"
+"""The kind of an error that nothing else is known of."""
 
 Metadata: TypeAlias = Mapping[str, Any]
 """The metadata of a run; empty where there is none."""
@@ -28,6 +46,85 @@ More: TypeAlias = Mapping[str, Any]
 _NOTHING: Metadata = {}
 _NO_RUN = UUID(int=0)
 """Of an event that names none: it is about nothing that was seen to start."""
+
+_LOG = logging.getLogger("detailed_balance")
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+def warn(message: str, *values: object) -> None:
+    """Log a warning, with the traceback of what is being handled; a broken log is no error."""
+    with suppress(Exception):
+        _LOG.warning(message, *values, exc_info=sys.exc_info()[0] is not None)
+
+
+class Forkable(Protocol):
+    """An object that is used on both sides of a fork."""
+
+    def _after_fork(self) -> None: ...
+
+
+_OWNERS: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def renew_after_fork(owner: Forkable) -> None:
+    """Let `owner` make its locks anew in every process that is forked from here, as it lives."""
+    _OWNERS.add(owner)
+
+
+def _renew() -> None:
+    for owner in list(_OWNERS):
+        owner._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew)
+
+
+class Faults:
+    """Count errors, and log the first of each kind with its traceback.
+
+    Attributes
+    ----------
+    count : int
+        The errors so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._noted: set[str] = set()
+        self._after_fork()
+        renew_after_fork(self)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()  # re-entrant: logging may run the garbage collector
+
+    def note(self, message: str) -> None:
+        """Count the exception that is being handled; `message` is its kind."""
+        with self._lock:
+            self.count += 1
+            first = message not in self._noted
+            self._noted.add(message)
+        if first:
+            warn(message)
+
+
+class Faulty(Protocol):
+    """An object that counts its own errors."""
+
+    _faults: Faults
+
+
+def harmless(method: _Method) -> _Method:
+    """Let a method of an object with `_faults` note its errors there and raise none."""
+
+    @functools.wraps(method)
+    def guarded(self: Faulty, *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            self._faults.note(LOST)
+
+    return cast("_Method", guarded)
 
 
 def starts(
