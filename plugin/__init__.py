@@ -16,7 +16,9 @@ _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__.append("__version__")
 
 if os.environ.get("DETAILED_BALANCE_STORE"):  # then all agents of this process are recorded
-    import_module(f"{__name__}.callbacks.recorder._automatic").install()
+    from detailed_balance.callbacks.recorder.record import install as _install
+
+    _install()
 
 
 def __getattr__(name: str) -> Any:

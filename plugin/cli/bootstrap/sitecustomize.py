@@ -6,7 +6,7 @@ import sys
 
 def _record_this_process() -> None:
     try:
-        from detailed_balance.callbacks.recorder._automatic import install
+        from detailed_balance.callbacks.recorder.record import install
 
         install()
     except Exception as error:  # whatever it is, the program goes on without us

@@ -61,7 +61,7 @@ def test_one_recorder_serves_the_process():
     lines = [
         "import detailed_balance",
         AGENT,
-        "from detailed_balance.callbacks.recorder._automatic import ProcessRecorder",
+        "from detailed_balance.callbacks.recorder.record import ProcessRecorder",
         "print(ProcessRecorder().graph.snapshot().total, ProcessRecorder() is ProcessRecorder())",
     ]
     done = python("\n".join(lines), DETAILED_BALANCE_STORE="sqlite://")
@@ -77,7 +77,7 @@ def test_store_that_cannot_be_opened_is_said_once_and_hurts_nobody(tmp_path):
 def test_forked_process_records_into_the_same_store(place):
     fork = """
 import os
-from detailed_balance.callbacks.recorder._automatic import ProcessRecorder
+from detailed_balance.callbacks.recorder.record import ProcessRecorder
 child = os.fork()
 agent.invoke({})
 if child:
