@@ -1,8 +1,8 @@
 """State functions: how a node run, or the call of a model, becomes a state key."""
 
-from detailed_balance.callbacks.states._combined import CombinedStates
 from detailed_balance.callbacks.states.actions import ActionStates, NodeStates, ToolStates
 from detailed_balance.callbacks.states.base import (
+    CombinedStates,
     ModelCallStates,
     NodeRun,
     StateFunction,

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detailed_balance.callbacks.states._combined import Combinable
 from detailed_balance.callbacks.states._tool_arguments import Arguments, check_arguments, name_call
-from detailed_balance.callbacks.states.base import NodeRun, asks_for_tools
+from detailed_balance.callbacks.states.base import Combinable, NodeRun, asks_for_tools
 
 __all__ = ["ActionStates", "NodeStates", "ToolStates"]
 

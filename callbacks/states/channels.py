@@ -13,9 +13,8 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.states._combined import Combinable
 from detailed_balance.callbacks.states._tool_arguments import canonical_text
-from detailed_balance.callbacks.states.base import NodeRun
+from detailed_balance.callbacks.states.base import Combinable, NodeRun
 
 __all__ = ["ChannelStates", "value_text", "written_values"]
 

@@ -14,10 +14,9 @@ from langchain_core.messages import BaseMessage
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.callbacks.states._combined import Combinable
 from detailed_balance.callbacks.states._leader_clustering import LeaderClusters, unit_vectors
 from detailed_balance.callbacks.states._tool_arguments import shorten
-from detailed_balance.callbacks.states.base import NodeRun
+from detailed_balance.callbacks.states.base import Combinable, NodeRun
 from detailed_balance.callbacks.states.cardinality import OTHER
 from detailed_balance.callbacks.states.channels import written_values
 

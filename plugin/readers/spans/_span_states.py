@@ -12,7 +12,7 @@ from detailed_balance.callbacks.states import (
     StateFunction,
     state_names,
 )
-from detailed_balance.callbacks.states._combined import Combinable
+from detailed_balance.callbacks.states.base import Combinable
 from detailed_balance.readers.records.base import ReadOptions
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render.formatting import safe_text
