@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from detailed_balance.analyzers._sparse import insert, locate, ranges
+from detailed_balance.analyzers.sparse import ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Pairs:
         The component of each state, 0 to c - 1.
     places : (2, m) array of int
         Where both weights stand in the data of the matrix; -1 for a move never seen. (2, 0) for
-        pairs that were chosen, or grew.
+        pairs that were chosen.
     scale : (c,) array of float
         What the weights of each component were multiplied by.
     """
@@ -95,45 +95,6 @@ class Pairs:
         scale = 1 / self._component_means(weights[0] + weights[1])
         weights *= scale if len(scale) == 1 else self.spread(scale).take(self.first)
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
-
-    def find(
-        self, sources: NDArray[Any], targets: NDArray[Any]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return which pairs (k,) moves belong to, or would, and whether they are listed."""
-        ends = np.minimum(sources, targets), np.maximum(sources, targets)
-        return locate(self.starts, self.second, ends)
-
-    def grown(
-        self, sources: NDArray[Any], targets: NDArray[Any], components: NDArray[Any]
-    ) -> tuple[Pairs, NDArray[np.int64]]:
-        """Return these pairs and those of more moves, and before which of these they stand.
-
-        Parameters
-        ----------
-        sources, targets : (k,) array of int
-            The moves; self-loops and moves between components are left out.
-        components : (N,) array of int
-            Of all states; new ones come behind the n that are here.
-
-        The new weights are 0, and `places` are not kept.
-        """
-        inside = (sources != targets) & (components[sources] == components[targets])
-        low, high = np.sort(np.array([sources, targets])[:, inside], axis=0)
-        starts = np.pad(self.starts, (0, len(components) - self.n_states), mode="edge")
-        starts, (first, second), before = insert(starts, self.second, (low, high))
-        scale = np.ones(int(components.max()) + 1)
-        scale[: len(self.scale)] = self.scale
-        pairs = Pairs(
-            starts,
-            np.insert(self.first, before, first),
-            np.insert(self.second, before, second),
-            np.insert(self.forward, before, 0.0),
-            np.insert(self.backward, before, 0.0),
-            components,
-            np.empty((2, 0), dtype=np.int64),
-            scale,
-        )
-        return pairs, before
 
     def some(self, which: NDArray[Any]) -> Pairs:
         """Return these pairs alone, without `starts` and `places`."""

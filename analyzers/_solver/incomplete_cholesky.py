@@ -59,14 +59,6 @@ class IncompleteSolver:
         self._share: NDArray[np.float64] | None = None
         self._room = np.empty((7, self.pairs.n_states))
 
-    def grown(self, pairs: Pairs) -> IncompleteSolver:
-        """Return a solver of the same kind for pairs that grew a little."""
-        solver = type(self)(pairs)
-        if self._share is not None:
-            more = pairs.n_states - self.pairs.n_states
-            solver._share = np.pad(self._share, (0, more), constant_values=1.0)
-        return solver
-
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
         """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
         if self._share is None:

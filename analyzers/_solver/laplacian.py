@@ -85,14 +85,14 @@ class LaplacianSolver:
         self.pairs, self._patience = pairs, patience
         self.iterations = 0
         self.left = np.zeros(pairs.n_states)
-        self.asked = self.method = method
+        self.method = method
         if method == "auto":
             self.method = "lu" if pairs.n_states <= DENSE_LIMIT else "pcg"
         self._may_change = method == "auto"
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
         self._incomplete: IncompleteSolver | None = None
-        self._fresh = self._ready = False
+        self._fresh = False
         self._most = np.inf
         self._divide_small_from_large()
 
@@ -121,7 +121,7 @@ class LaplacianSolver:
         self.degree = np.maximum(degree, np.finfo(float).tiny)
         self._whole_degree = self.pairs.component_sums(self.degree)
         self.stiffness = stiffness
-        self._scaled, self._fresh, self._ready = False, False, True
+        self._scaled, self._fresh = False, False
         if self.method == "pcg":
             if self._incomplete is None:
                 plain = self._may_change and _suits_diagonal(self.pairs)
@@ -132,25 +132,10 @@ class LaplacianSolver:
 
     def change(self, which: NDArray[Any]) -> None:
         """Take the new weights that `stiffness` has for a few pairs; `degree` is right already."""
-        if self._ready and self._incomplete is not None and self._inner is None:
+        if self._incomplete is not None and self._inner is None:
             self._incomplete.change(which, self.stiffness[which], self.degree)
-        elif len(which) or not self._ready:
+        elif len(which):
             self.refresh(self.stiffness, self.degree)
-
-    def grown(self, pairs: Pairs, before: NDArray[np.int64]) -> LaplacianSolver:
-        """Return a solver of the same for pairs that grew, by new ones of weight 0 (`Pairs.grown`).
-
-        It takes its weights at the next `change`; what was found out about the old is kept.
-        """
-        solver = LaplacianSolver(pairs, self.asked, patience=self._patience)
-        more = pairs.n_states - self.pairs.n_states
-        solver.stiffness = np.insert(self.stiffness, before, 0.0)
-        solver.degree = np.append(self.degree, np.full(more, np.finfo(float).tiny))
-        solver.left = np.pad(self.left, (0, more))
-        solver.method = self.method
-        if self._incomplete is not None:
-            solver._incomplete = self._incomplete.grown(pairs)
-        return solver
 
     def solve(
         self, b: NDArray[np.float64], rtol: float, *, in_sum: bool = False

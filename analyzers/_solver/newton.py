@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Minimizer", "Point", "minimize_action"]
-
 ROUNDING = 1e-15
 """A cold solve ends here, or where what is out of balance could move V no more across the weakest
 pair: a bottleneck, where a tiny flow moves V far, is seen only so."""
@@ -53,6 +50,10 @@ MARGIN = 0.5
 SHORT, SHORTER = 0.01, 2e-5
 """Of a warm step as short as this, and of a cold one, in units of 1 / beta, it is known what it
 leaves, where it was solved for to the end."""
+
+FAR, FEW, ROUNDS = (5e-5, 2e-4, 1e-3), 5e-3, 17
+"""States that would move by more than the first of these, in units of 1 / beta, for which they are
+only this share, are relaxed, so many times at most."""
 
 PATIENCE = 50
 """Where so many steps bring the minimum no nearer, rounding is all that is left."""
@@ -66,14 +67,15 @@ def minimize_action(
     tolerance: float = 1e-6,
     max_iterations: int = 500,
     progress: ProgressCallback | None = None,
+    initial: NDArray[np.float64] | None = None,
 ) -> Solution:
     """Minimise S[V] by damped inexact Newton steps, all components at once.
 
+    Begins at the (n,) V `initial`, where one is given.
     Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
     decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
-    search = Minimizer(pairs, violation, method, tolerance, progress)
-    return search.run(search.start, max_iterations)
+    return Minimizer(pairs, violation, method, tolerance, progress).run(initial, max_iterations)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,12 +99,12 @@ class Minimizer:
         self,
         pairs: Pairs,
         violation: ViolationFunction,
-        method: Method = "auto",
-        tolerance: float = 1e-6,
-        progress: ProgressCallback | None = None,
+        method: Method,
+        tolerance: float,
+        progress: ProgressCallback | None,
     ) -> None:
         self.pairs, self.violation = pairs, violation
-        self.relative_tolerance, self.tolerance = tolerance, tolerance / violation.beta
+        self.tolerance = tolerance / violation.beta
         self.progress, self.asked = progress, method
         self.linear = _linear_solver(pairs, method)
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
@@ -118,29 +120,28 @@ class Minimizer:
         self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
         self.warm, self.exact, self.foretold = False, False, np.inf
 
-    def run(self, begin: Callable[[], None], max_iterations: int = 500) -> Solution:
-        """Begin as told, and step until it is over."""
-        self.iterations, self.linear.iterations, self.stalls = 0, 0, 0
-        self.nearest, self.lowest, self.interrupted = np.inf, np.inf, False
+    def run(self, initial: NDArray[np.float64] | None, max_iterations: int) -> Solution:
+        """Begin at an (n,) V, where one is given, and step until it is over."""
         try:
-            begin()
+            self.start(initial)
             while not self.is_over(max_iterations):
                 self.advance()
         except (KeyboardInterrupt, StopIteration):
             self.interrupted = True
         return self.solution()
 
-    def start(self, initial: NDArray[np.float64] | None = None) -> None:
-        """Go to where the Newton steps begin, and look at the first.
-
-        Only sweeps need an `initial` V here; see `WarmMinimizer` for the rest.
-        """
+    def start(self, initial: NDArray[np.float64] | None) -> None:
+        """Go to where the Newton steps begin, and look at the first."""
+        if initial is not None:
+            initial = initial.astype(np.float64)
         if self.asked == "osborne":
-            self.values = self.values if initial is None else initial.astype(np.float64)
+            self.values = self.values if initial is None else initial
             self._sweep()
             point = self._at(self.values)
             self.action, self.foretold = self._action(point), 0.0  # the sweeps went to the end
             self._look(point)
+        elif initial is not None:
+            self._start_near(self._at(initial))
         else:
             self._look(self._guess())
 
@@ -162,9 +163,8 @@ class Minimizer:
         self.drift += point.values - self.values
         known = replace(self.residuals, flow=point.worst)
         if self.warm and known.are_small(self.tolerance):  # what the step leaves was known
-            self.point, self.values, self.residuals = point, point.values, known
-            self.step, self.energy = np.zeros_like(point.values), 0.0
-            self.linear.left = point.flows.pull
+            self.values, self.residuals = point.values, known
+            self.step = np.zeros_like(point.values)
         else:
             self._look(point)
 
@@ -348,6 +348,59 @@ class Minimizer:
             return point
         self.action = flat
         return self._at(np.zeros(pairs.n_states))
+
+    def _start_near(self, point: Point) -> None:
+        """Begin near the minimum; states that are far from balance are seen to first."""
+        self.warm, self.action = True, self._action(point)
+        self._take_weights(point)
+        if not isinstance(self.linear, LaplacianSolver):  # sums over states would lose digits
+            self._look(point)
+            return
+        changed = [np.empty(0, dtype=np.int64)]
+        for _ in range(ROUNDS):
+            changed.append(self._relax(point, self.linear))
+            if not len(changed[-1]):
+                break
+        point.imbalance = point.flows.imbalance(self.pairs)
+        self._look(point, np.unique(np.concatenate(changed)))
+
+    def _relax(self, point: Point, linear: LaplacianSolver) -> NDArray[Any]:
+        """Balance states by themselves where only a few are far from it; return their pairs.
+
+        What is not linear about a change is near to it; Newton's steps need not see it.
+        """
+        beta = self.violation.beta
+        step = point.flows.pull / linear.degree
+        size, most = np.abs(step), max(FEW * len(step), 1)
+        found = (np.flatnonzero(size > far / beta) for far in FAR)
+        far = next((states for states in found if len(states) <= most), np.arange(0))
+        values = point.values.copy()
+        values[far] += 0.7 / beta * np.sign(step[far]) * np.log1p(beta * size[far])
+        which = self.pairs.touching(far)
+        self._move(point, linear, which, values)
+        return which
+
+    def _move(
+        self,
+        point: Point,
+        linear: LaplacianSolver,
+        which: NDArray[Any],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Go to new values, in place; all that they change is in the pairs `which`."""
+        pairs, flows = self.pairs.some(which), point.flows
+        drops = pairs.drop(point.values), pairs.drop(values)
+        before, after = (pair_flows(self.violation, pairs, drop) for drop in drops)
+        net, stiffness = after.net - before.net, after.stiffness - linear.stiffness[which]
+        total = 2 * (after.total - before.total)
+        np.add.at(flows.through, pairs.components[pairs.first], total)
+        self.action += pair_action(self.violation, pairs, drops[1])
+        self.action -= pair_action(self.violation, pairs, drops[0])
+        point.values = values
+        for ends, sign in ((pairs.first, 1.0), (pairs.second, -1.0)):
+            np.add.at(flows.pull, ends, sign * net)
+            np.add.at(linear.degree, ends, stiffness)
+        linear.stiffness[which] = after.stiffness
 
     def _sweep(self) -> None:
         if not isinstance(self.violation, Exponential):

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import cg
 
-from detailed_balance.analyzers._lookup import lookup
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from scipy.stats import false_discovery_control, fisher_exact
 
-from detailed_balance.analyzers._lookup import lookup
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.violation import Kind, Violation
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

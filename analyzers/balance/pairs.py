@@ -10,11 +10,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from detailed_balance.analyzers._lookup import lookup
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.kernel import Kernel, resolve_attempts
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import Table
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers._lookup import lookup
 from detailed_balance.analyzers.balance.besag_clifford import Done
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
@@ -17,6 +16,7 @@ from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from detailed_balance.analyzers._solver.edges import Pairs
-from detailed_balance.analyzers._solver.progress import Method, ProgressCallback, Solution
-from detailed_balance.analyzers._solver.warm_start import WarmMinimizer
+from detailed_balance.analyzers._solver.newton import minimize_action
+from detailed_balance.analyzers._solver.progress import Method, ProgressCallback
 from detailed_balance.analyzers.action import (
     Exponential,
     ViolationFunction,
@@ -30,7 +29,7 @@ from detailed_balance.analyzers.potential.potential import Potential
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Potential", "as_potential", "estimate_potential", "initial_values", "prepare"]
+__all__ = ["Potential", "estimate_potential"]
 
 
 def estimate_potential(
@@ -95,30 +94,6 @@ def estimate_potential(
     >>> potential.difference("c", "a")  # nothing comes back from c
     -inf
     """
-    search, kernel = prepare(
-        counts,
-        violation=violation,
-        attempts=attempts,
-        min_attempts=min_attempts,
-        method=method,
-        tolerance=tolerance,
-        progress=progress,
-    )
-    start = partial(search.start, initial_values(kernel.states, initial))
-    return as_potential(search.run(start, max_iterations), kernel, search)
-
-
-def prepare(
-    counts: TransitionCounts | Kernel,
-    *,
-    violation: ViolationFunction | None = None,
-    attempts: Attempts = "observed",
-    min_attempts: int = 2,
-    method: Method = "auto",
-    tolerance: float = 1e-6,
-    progress: ProgressCallback | None = None,
-) -> tuple[WarmMinimizer, Kernel]:
-    """Return what will find the potential, and of which kernel; see `estimate_potential`."""
     violation = violation if violation is not None else Exponential()
     check_violation_function(violation)
     if not 0 < tolerance < 1:
@@ -128,22 +103,26 @@ def prepare(
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     pairs = Pairs.from_matrix(kernel.probabilities, labels.astype(np.int64))
-    return WarmMinimizer(pairs, violation, method, tolerance, progress), kernel
-
-
-def as_potential(solution: Solution, kernel: Kernel, search: WarmMinimizer) -> Potential:
-    """Return what the solver found; raises `ConvergenceError` where it did not get there."""
+    solution = minimize_action(
+        pairs,
+        violation,
+        method=method,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        progress=progress,
+        initial=_initial_values(kernel.states, initial),
+    )
     potential = Potential(
         kernel.states,
         solution.values,
-        search.pairs.components,
+        pairs.components,
         solution.residuals,
         solution.method,
         solution.iterations,
         solution.inner_iterations,
         kernel,
-        search.violation,
-        search.relative_tolerance,
+        violation,
+        tolerance,
     )
     if not solution.converged:
         reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"
@@ -172,7 +151,7 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
     return kernel
 
 
-def initial_values(
+def _initial_values(
     states: tuple[str, ...], initial: Potential | Mapping[str, float] | None
 ) -> NDArray[np.float64] | None:
     """(n,) array: where to start; None for nowhere in particular."""

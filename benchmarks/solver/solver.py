@@ -1,8 +1,8 @@
 """How fast, how small and how exact the potential is solved for.
 
-Run ``python benchmarks/solver/solver.py`` for all tables, or name some of: speed, components, live,
-methods, rivals, accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time of one
-product of the same CSR matrix with a vector, measured before and after in the same process.
+Run ``python benchmarks/solver/solver.py`` for all tables, or name some of: speed, components,
+initial, methods, rivals, accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time
+of one product of the same CSR matrix with a vector, measured before and after in the same process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.flows import pair_flows
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
 from detailed_balance.analyzers._solver.newton import minimize_action
-from detailed_balance.analyzers.live import LivePotential
 
 SPEED = [
     ("random", 100_000),
@@ -142,68 +141,38 @@ def sampled(kernel: Kernel, rng: np.random.Generator, mean: float = 30) -> Trans
     return TransitionCounts(kernel.states, matrix, np.asarray(matrix.sum(axis=1)))
 
 
-def show_live(n: int = 100_000) -> None:
-    """Print what an estimate after k more transitions costs, next to a cold one."""
+def show_initial(n: int = 100_000, rounds: int = 7) -> None:
+    """Print what an estimate after k more transitions costs, from the last V and from nothing."""
     rng = np.random.default_rng(2)
     counts = sampled(random(n, rng), rng)
-    live, edges = LivePotential(counts), counts.counts.tocoo()
-    drawn, known, rounds = partial(rng.choice, edges.nnz), counts.states, range(7)
-
-    def ends() -> list[str]:
-        return [known[i] for i in rng.choice(n, 2, replace=False)]
-
-    print(
-        "what is new | live ms | counts ms | cold ms | live / cold | live / (counts and cold) | "
-        "dV | r1 live | r1 cold | inner live | inner cold"
-    )
-    live.update(*ends())
-    assert live.potential.residual <= 1e-10  # what is made at the first update is there
+    edges, last = counts.counts.tocoo(), estimate_potential(counts)
+    print("new transitions | adding ms | initial ms | cold ms | initial / cold | dV | inner, cold")
     for k in (1, 10, 100, 1_000):
-        moves = [[(known[edges.row[e]], known[edges.col[e]]) for e in drawn(k)] for _ in rounds]
-        show_followed(f"{k:,} transitions", live, moves)
-    for k in (1, 10, 100):
-        pairs = [[tuple(ends()) for _ in range(k)] for _ in rounds]
-        show_followed("a pair of states" if k == 1 else f"{k} pairs of states", live, pairs)
-    show_followed("a state, one attempt", live, [[(ends()[0], f"first {k}")] for k in rounds])
-    threes = [(f, f"new {k}", g) for k, (f, g) in enumerate(ends() for _ in rounds)]
-    show_followed("a state, two attempts", live, [[(f, s), (s, g), (s, g)] for f, s, g in threes])
+        times = []
+        for _ in range(rounds):
+            drawn = rng.choice(edges.nnz, k)
+            ends = zip(edges.row[drawn], edges.col[drawn], strict=True)
+            new = [(counts.states[f], counts.states[g], 1) for f, g in ends]
+            adding, more = timed(partial(added, counts, new))
+            warm, found = timed(partial(estimate_potential, more, initial=last))
+            cold, known = timed(partial(estimate_potential, more))
+            times.append((adding, warm, cold, warm / cold))
+        apart = error_between(found, known)
+        ms = " | ".join(f"{1e3 * each:.0f}" for each in np.median(times, axis=0)[:3])
+        ratio = np.median(times, axis=0)[3]
+        inner = f"{found.inner_iterations}, {known.inner_iterations}"
+        print(f"{k:,} | {ms} | {ratio:.2f} | {apart:.0e} | {inner}", flush=True)
 
 
-def show_followed(what: str, live: LivePotential, rounds: list[list[tuple[str, str]]]) -> None:
-    """Print one row: each round of moves is followed, and estimated from nothing.
-
-    Either way begins with what was recorded before, and with the new moves.
-    """
-    times = []
-    for moves in rounds:
-        before = live.counts
-        warm, found = timed(partial(followed, live, moves))
-        adding, counts = timed(partial(added, before, moves))
-        cold, known = timed(partial(estimate_potential, counts))
-        times.append((warm, adding, cold))
-    largest = np.flatnonzero(known.components == np.bincount(known.components).argmax())
-    there = [found.index(known.states[i]) for i in largest]
-    apart = np.ptp(found.values[there] - known.values[largest])
-    warm, adding, cold = np.array(times).T
-    medians = " | ".join(f"{1e3 * np.median(each):.0f}" for each in (warm, adding, cold))
-    print(
-        f"{what} | {medians} | {np.median(warm / cold):.2f} | "
-        f"{np.median(warm / (adding + cold)):.2f} | {apart:.0e} | {found.residual:.0e} | "
-        f"{known.residual:.0e} | {found.inner_iterations} | {known.inner_iterations}",
-        flush=True,
-    )
-
-
-def followed(live: LivePotential, moves: list[tuple[str, str]]) -> Potential:
-    """Return the potential after more moves."""
-    for move in moves:
-        live.update(*move)
-    return live.potential
-
-
-def added(counts: TransitionCounts, moves: list[tuple[str, str]]) -> TransitionCounts:
+def added(counts: TransitionCounts, moves: list[tuple[str, str | None, int]]) -> TransitionCounts:
     """Return the counts with more moves."""
-    return counts + TransitionCounts.from_edges([(f, g, 1) for f, g in moves])
+    return counts + TransitionCounts.from_edges(moves)
+
+
+def error_between(found: Potential, known: Potential) -> float:
+    """Return how far two V are apart in the largest component."""
+    largest = known.components == np.bincount(known.components).argmax()
+    return float(np.ptp((found.values - known.values)[largest]))
 
 
 def show_components(n: int = 100_000, rounds: int = 15) -> None:
@@ -344,7 +313,7 @@ def show_scaling() -> None:
 TABLES = {
     "speed": show_speed,
     "components": show_components,
-    "live": show_live,
+    "initial": show_initial,
     "methods": show_methods,
     "rivals": show_rivals,
     "accuracy": show_accuracy,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.analyzers._lookup import lookup
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
+from detailed_balance.analyzers.sparse import lookup
 from detailed_balance.plots.landscape import plot_landscape
 from detailed_balance.plots.style import (
     DRIVEN,

@@ -1,15 +1,9 @@
-from dataclasses import replace
-from itertools import permutations
-
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 from scipy.sparse import block_diag, coo_array, csr_array
 
 from detailed_balance.analyzers import (
-    END,
-    START,
     Exponential,
     Kernel,
     Softplus,
@@ -23,9 +17,7 @@ from detailed_balance.analyzers._solver.incomplete_cholesky import (
     DiagonalSolver,
     IncompleteSolver,
 )
-from detailed_balance.analyzers._sparse import add_entries
 from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
-from detailed_balance.analyzers.live import LivePotential
 from detailed_balance.analyzers.potential._standard_errors import sketch_size
 from tests.support.chains import reversible_kernel, sample_counts
 
@@ -457,175 +449,6 @@ def test_sums_over_components_need_no_order_and_no_member():
     assert pairs.centred(values).tolist() == [-0.5, 6.0, 0.5, -6.0, 0.0]
 
 
-@given(
-    known=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=20),
-    more=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=20),
-)
-@settings(max_examples=100, deadline=None)
-def test_entries_are_inserted_where_they_belong(known, more):
-    def dense(moves, n):
-        matrix = np.zeros((n, n), dtype=np.int64)
-        for f, g in moves:
-            matrix[f, g] += 1
-        return matrix
-
-    def linked(matrix):
-        return Pairs.from_matrix(csr_array(matrix.astype(np.float64)), np.zeros(8, dtype=np.int64))
-
-    old = csr_array(np.pad(dense(known, 6), (0, 2)))
-    before = old.copy()
-    rows, columns = np.array(more).T
-    grown, new, inserted = add_entries(old, rows, columns, np.ones(len(more), dtype=np.int64))
-    expected = dense([*known, *more], 8)
-    assert np.array_equal(grown.toarray(), expected)
-    assert grown.has_canonical_format
-    assert {(f, g) for f, g in new.T.tolist()} == set(more) - set(known)
-    assert np.array_equal(np.insert(before.indices, inserted, new[1]), grown.indices)
-    # The pairs of the new moves find their places in the same way.
-    pairs, known_pairs = linked(expected), linked(np.pad(dense(known, 6), (0, 2)))
-    few = replace(known_pairs, starts=known_pairs.starts[:7], components=known_pairs.components[:6])
-    more_pairs, stand = few.grown(*new, pairs.components)
-    for name in ("starts", "first", "second"):
-        assert np.array_equal(getattr(more_pairs, name), getattr(pairs, name))
-    was = np.insert(known_pairs.forward, stand, 0.0)
-    assert np.array_equal(more_pairs.forward, was)
-
-
-def live_and_cold(moves):
-    rng = np.random.default_rng(10)
-    kernel, _ = reversible_kernel(rng, 60, density=0.2)
-    counts = sample_counts(rng, kernel, 300)
-    live = LivePotential(counts)
-    for source, target, count in moves:
-        live.update(source, target, count)
-    return live, counts + TransitionCounts.from_edges(moves)
-
-
-@pytest.mark.parametrize(
-    "moves",
-    [
-        [("0", "1", 5), ("1", "0", 1), ("2", "3", 40)],
-        [("0", "59", 5), ("30", "7", 2), ("7", "7", 3)],
-        [("0", None, 100), ("5", "4", 1)],
-        [("0", "new", 5), ("new", "0", 3)],
-        [("0", "sink", 5)],
-    ],
-    ids=["known pairs", "new pairs", "escapes", "new state", "new component"],
-)
-def test_following_a_record_equals_estimating_it_again(moves):
-    live, counts = live_and_cold(moves)
-    cold = estimate_potential(counts)
-    assert live.potential.states == cold.states
-    assert np.array_equal(live.potential.kernel.attempts, cold.kernel.attempts)
-    for component in set(cold.components):
-        inside = cold.components == component
-        assert difference(live.potential.values[inside], cold.values[inside]) < 1e-6
-    assert live.potential.residual <= 1e-10
-    assert live.counts.states == counts.states
-    assert np.array_equal(live.counts.counts.toarray(), counts.counts.toarray())
-
-
-def test_a_record_is_followed_through_many_updates():
-    live, _ = live_and_cold([])
-    rng = np.random.default_rng(11)
-    for f, g in rng.integers(60, size=(30, 2)):
-        live.update(str(f), str(g))
-        assert live.potential.residual <= 1e-10
-    again = estimate_potential(live.counts)
-    assert difference(live.potential.values, again.values) < 1e-6
-
-
-@given(moves=st.lists(st.tuples(st.integers(0, 11), st.integers(-1, 11)), max_size=40))
-@settings(max_examples=30, deadline=None)
-def test_a_record_followed_in_any_order_equals_the_batch(moves):
-    # -1 is an escape; 0 to 8 and 9 to 11 are components, linked one way, so that they may merge.
-    names = [str(i) for i in range(12)]
-    ring = [(names[i], names[(i + s) % 9], 9 + i) for i in range(9) for s in (1, 3, 8)]
-    ring += [(f, g, 7) for f, g in permutations(names[9:], 2)]
-    counts = TransitionCounts.from_edges([*ring, ("0", "9", 3), ("1", "10", 3)])
-    live = LivePotential(counts)
-    for f, g in moves:
-        live.update(names[f], None if g < 0 else names[g])
-        assert live.potential.residual <= 1e-10
-    cold = estimate_potential(live.counts)
-    assert live.potential.states == cold.states
-    for component in set(cold.components):
-        inside = cold.components == component
-        assert difference(live.potential.values[inside], cold.values[inside]) < 1e-6
-
-
-def assert_follows(live, cold):
-    """The same states, kernel, components and differences, in whatever order."""
-    potential = live.potential
-    assert sorted(potential.states) == sorted(cold.states)
-    assert set(potential.kernel.dropped) == set(cold.kernel.dropped)
-    place = [potential.index(state) for state in cold.states]
-    kernel = potential.kernel.probabilities[place, :][:, place]
-    assert not (kernel != cold.kernel.probabilities).nnz
-    assert np.array_equal(potential.kernel.attempts[place], cold.kernel.attempts)
-    values, labels = potential.values[place], potential.components[place]
-    for component in set(cold.components):
-        inside = cold.components == component
-        assert len(set(labels[inside])) == 1
-        assert difference(values[inside], cold.values[inside]) < 1e-6
-    assert len(set(labels)) == len(set(cold.components))
-    assert potential.residual <= 1e-10
-
-
-@given(
-    moves=st.lists(st.tuples(st.integers(0, 11), st.integers(-1, 11)), max_size=40),
-    known=st.integers(2, 10),
-    enough=st.integers(0, 4),
-)
-@settings(max_examples=40, deadline=None)
-def test_states_that_come_in_any_order_are_followed_as_in_the_batch(moves, known, enough):
-    # Some states are named at first, one of them with too few attempts; -1 is an escape.
-    first = [(str(i), str((i + s) % known), 9 + i) for i in range(known) for s in (1, known - 1)]
-    first += [("0", "rare", 2), ("rare", "1", 1)]
-    live = LivePotential(TransitionCounts.from_edges(first), min_attempts=enough)
-    for k, (f, g) in enumerate(moves):
-        live.update(str(f), None if g < 0 else str(g))
-        if k % 3:
-            assert live.potential.residual <= 1e-10
-    assert_follows(live, estimate_potential(live.counts, min_attempts=enough))
-
-
-def test_a_new_state_needs_no_new_estimate_of_the_others(monkeypatch):
-    live, counts = live_and_cold([])
-    monkeypatch.setattr(live, "_estimate_afresh", None)  # it would fail
-    moves = [("3", "new", 2), ("new", "7", 1), ("new", "new", 1), ("new", "other", 2)]
-    moves += [("other", "3", 4), ("9", "late", 1)]
-    for move in moves:
-        live.update(*move)
-        assert live.potential.residual <= 1e-10
-    assert_follows(live, estimate_potential(counts + TransitionCounts.from_edges(moves)))
-    assert live.potential.kernel.dropped == ("late",)
-
-
-def test_a_record_is_followed_on_after_an_estimate_that_failed(monkeypatch):
-    live, counts = live_and_cold([])
-    moves = [("3", "new", 2), ("new", "far", 2), ("far", "8", 2)]  # two new states in a row
-    for move in moves:
-        live.update(*move)
-    with monkeypatch.context() as patch:
-        patch.setattr(live, "_estimate_afresh", None)
-        with pytest.raises(TypeError):
-            _ = live.potential
-    assert_follows(live, estimate_potential(counts + TransitionCounts.from_edges(moves)))
-
-
-def test_what_a_followed_record_says_of_its_balance_is_so():
-    # Small steps are not looked at one by one; what they add up to must be.
-    live, _ = live_and_cold([])
-    rng = np.random.default_rng(12)
-    for f, g in rng.integers(60, size=(60, 2)):
-        live.update(str(f), str(g), 2)
-        potential = live.potential
-        pairs = Pairs.from_matrix(potential.kernel.probabilities, potential.components)
-        flows = pair_flows(potential.violation, pairs, pairs.drop(potential.values))
-        assert np.abs(pairs.outflow(flows.net)).sum() <= 1e-10 * 2 * flows.total.sum()
-
-
 @pytest.mark.parametrize(
     ("links", "method"),
     [
@@ -638,55 +461,42 @@ def test_what_a_followed_record_says_of_its_balance_is_so():
     ids=["diagonal", "incomplete", "ring", "grid", "two components"],
 )
 @BOTH
-def test_large_records_are_followed_through_new_pairs_and_states(
-    monkeypatch, links, method, violation
-):
+def test_a_record_that_grows_is_followed_from_the_last_potential(links, method, violation):
     rng = np.random.default_rng(18)
     ends = links(rng)
     n = int(ends.max()) + 1
     drawn = rng.poisson(20, size=(2, len(ends))) + 1
     edges = [(str(f), str(g), int(k)) for (f, g), k in zip(ends, drawn[0], strict=True)]
     edges += [(str(g), str(f), int(k)) for (f, g), k in zip(ends, drawn[1], strict=True)]
-    live = LivePotential(TransitionCounts.from_edges(edges), violation=violation)
-    assert live.potential.method == method
-    monkeypatch.setattr(live, "_estimate_afresh", None)  # it would fail
-    for k in range(6):
-        for f, g in rng.integers(min(n, 600), size=(4, 2)):
-            live.update(str(f), str(g), int(rng.integers(1, 5)))
-        f, g = rng.integers(min(n, 600), size=2)
-        live.update(str(f), f"new {k}")
-        live.update(f"new {k}", str(g), 3)
-        assert live.potential.residual <= 1e-10
-    assert_follows(live, estimate_potential(live.counts, violation=violation))
+    counts = TransitionCounts.from_edges(edges)
+    last = estimate_potential(counts, violation=violation)
+    assert last.method == method
+    for k in range(3):
+        pairs = rng.integers(min(n, 600), size=(5, 2))
+        moves = [(str(f), str(g), int(rng.integers(1, 5))) for f, g in pairs[:4]]
+        f, g = map(str, pairs[4])
+        counts += TransitionCounts.from_edges([*moves, (f, f"new {k}", 1), (f"new {k}", g, 3)])
+        last = estimate_potential(counts, violation=violation, initial=last)
+        assert last.residual <= 1e-10
+        listed = Pairs.from_matrix(last.kernel.probabilities, last.components)
+        flows = pair_flows(violation, listed, listed.drop(last.values))
+        assert np.abs(listed.outflow(flows.net)).sum() <= 1e-10 * 2 * flows.total.sum()
+    cold = estimate_potential(counts, violation=violation)
+    assert np.array_equal(last.components, cold.components)
+    for component in set(cold.components):
+        inside = cold.components == component
+        assert difference(last.values[inside], cold.values[inside]) < 1e-6
 
 
-def test_no_moves_change_nothing_and_fewer_than_none_are_refused():
-    live, counts = live_and_cold([])
-    for target in ("59", "never seen", None):
-        live.update("0", target, 0)
-    assert live.potential.states == counts.states
-    assert np.array_equal(live.counts.counts.toarray(), counts.counts.toarray())
-    with pytest.raises(InvalidInputError, match="count=-2; moves are added"):
-        live.update("0", "1", -2)
-
-
-def test_a_record_of_wide_counts_is_followed():
+def test_wide_counts_are_followed_from_the_last_potential():
     edges = [("a", "b", 9), ("b", "a", 7), ("b", "c", 5), ("c", "b", 3), ("c", "d", 2)]
     edges += [("d", "c", 4), ("d", "b", 2), ("c", "c", 10**12), ("d", "d", 10**12)]
-    live = LivePotential(TransitionCounts.from_edges(edges))
-    assert live.potential.method == "cuts"
-    live.update("a", "b", 5)
-    live.update("d", "c", 5)
-    again = estimate_potential(live.counts)
-    assert difference(live.potential.values, again.values) < 1e-6
-
-
-def test_the_ends_of_a_trajectory_are_followed_as_they_are_counted():
-    live, _ = live_and_cold([])
-    before = live.potential.kernel.attempts[live.potential.index("3")]
-    live.update(START, "3")
-    live.update("3", END)
-    assert live.potential.kernel.attempts[live.potential.index("3")] == before + 1
+    counts = TransitionCounts.from_edges(edges)
+    last = estimate_potential(counts)
+    assert last.method == "cuts"
+    counts += TransitionCounts.from_edges([("a", "b", 5), ("d", "c", 5)])
+    again = estimate_potential(counts, initial=last)
+    assert difference(again.values, estimate_potential(counts).values) < 1e-6
 
 
 def test_sketched_errors_have_their_stated_accuracy():
