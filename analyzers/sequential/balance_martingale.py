@@ -138,8 +138,8 @@ class BalanceMartingale:
         self._moves = MoveCounts(max_moves)
         self._book = LoopBook(max_classes)
         self._paths: dict[str, LoopErasedPath] = {}
-        self._history = ThinnedSeries(HISTORY)
-        self._history.add(0, 0.0)
+        self._history = ThinnedSeries[tuple[int, float]](HISTORY)
+        self._history.append((0, 0.0))
         # Re-entrant: the garbage collector may run, within an update, the finaliser of an
         # abandoned agent run, which reports in its turn; its move then waits for its turn.
         self._lock = threading.RLock()
@@ -294,7 +294,7 @@ class BalanceMartingale:
             path = self._paths[name] = LoopErasedPath(walk[0])
             for step in walk[1:]:
                 path.step(step)
-        self._history = ThinnedSeries.from_dict(HISTORY, state["history"])
+        self._history.restore(state["history"])
 
     def _move(self, trajectory: str, source: str, target: str | None) -> None:
         path = self._paths.get(trajectory)
@@ -349,7 +349,7 @@ class BalanceMartingale:
         before = self.log_e_value
         self.log_e_value = log_mean_exp((self._log_kt, self._affinity.log_e_value))
         self.max_log_e_value = max(self.max_log_e_value, self.log_e_value)
-        self._history.add(self.transitions, self.log_e_value)
+        self._history.append((self.transitions, self.log_e_value))
         row.add(named, won, self.log_e_value - before)
 
 

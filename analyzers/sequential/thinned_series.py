@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from operator import pos
+from typing import Any, Generic, TypeVar, cast
 
 __all__ = ["ThinnedSeries"]
 
+Point = TypeVar("Point", bound=tuple[float, ...])
 
-class ThinnedSeries:
-    """Points (time, value), of which every first, second, fourth ... is kept as they grow many.
+
+class ThinnedSeries(Generic[Point]):
+    """Points, of which every first, second, fourth ... is kept as they grow many.
 
     Parameters
     ----------
     limit : int
         The most points that are kept, at least 2. At the limit every other one is dropped, and from
-        then on only half as many are taken.
+        then on only half as many are kept.
 
     Examples
     --------
     >>> series = ThinnedSeries(limit=4)
     >>> for time in range(9):
-    ...     series.add(time, float(time))
+    ...     series.append((time, float(time)))
     >>> series.points
     [(0, 0.0), (4, 4.0), (8, 8.0)]
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.points: list[tuple[int, float]] = []
+        self.points: list[Point] = []
         self._stride = 1
         self._skipped = 0
 
-    def add(self, time: int, value: float) -> None:
-        """Take a point, or leave it out."""
+    def append(self, point: Point) -> None:
+        """Keep a point, or leave it out."""
         if self._skipped:
             self._skipped -= 1
             return
         if len(self.points) == self.limit:
             self.points = self.points[::2]
             self._stride *= 2
-        self.points.append((time, value))
+        self.points.append(point)
         self._skipped = self._stride - 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,10 +51,8 @@ class ThinnedSeries:
         points = [list(point) for point in self.points]
         return {"points": points, "stride": self._stride, "skipped": self._skipped}
 
-    @classmethod
-    def from_dict(cls, limit: int, state: dict[str, Any]) -> ThinnedSeries:
-        """Restore what `to_dict` gave."""
-        series = cls(limit)
-        series.points = [(int(time), float(value)) for time, value in state["points"]]
-        series._stride, series._skipped = int(state["stride"]), int(state["skipped"])
-        return series
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        # The plus sign leaves numbers as they are, and refuses what is none.
+        self.points = [cast("Point", tuple(map(pos, point))) for point in state["points"]]
+        self._stride, self._skipped = int(state["stride"]), int(state["skipped"])

@@ -84,7 +84,7 @@ class Record:
                 self.trouble = safe_text(f"{type(error).__name__}: {error}", 200)
         with self._lock:
             self._lag = time.monotonic() - began
-            self._evidence.look(time.time(), self._tally.total)
+            self._evidence.check(time.time(), self._tally.total)
 
     def _begin(self) -> None:
         counts = self._feed.start(self._cursor, max(self._tally.window, RECENT))
@@ -118,7 +118,7 @@ class Record:
         self._cursor = batch.cursor
 
     def _follow_evidence(self, batch: Batch) -> None:
-        """Feed the test, and note for the plot how it grew over what was recorded before."""
+        """Feed the test, and record for the plot how it grew over what was recorded before."""
         every = list(batch.moves)
         total, part = self._tally.total, max(1, len(every) // _POINTS)
         for start in range(0, len(every), part):
@@ -126,7 +126,7 @@ class Record:
             self._evidence.update((t, f, g) for f, g, t, _, n in moves if t is not None and n == 1)
             total += sum(move[4] for move in moves)
             if len(moves) == part > 1 and batch.times:
-                self._evidence.note(batch.times[start + part - 1], total)
+                self._evidence.record(batch.times[start + part - 1], total)
 
     def _count_names(self, moves: Sequence[Move]) -> None:
         if not self._tally.runs and len(self._names) < _MOST_NAMES:

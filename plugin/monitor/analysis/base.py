@@ -14,7 +14,7 @@ from detailed_balance.monitor.analysis._registry import Ledger, Observation
 from detailed_balance.monitor.analysis.findings import Finding
 from detailed_balance.monitor.analysis.restarting_tests import Evidence
 
-__all__ = ["Analyzer", "Baseline", "Looks", "View"]
+__all__ = ["AlphaSpending", "Analyzer", "Baseline", "View"]
 
 FEWEST = 100
 """A record with fewer moves is not looked at."""
@@ -120,7 +120,7 @@ class View:
         return tuple(f for f in self.ledger.findings() if f.is_open and f.kind == kind)
 
 
-class Looks:
+class AlphaSpending:
     """When to look at a growing record, and at which level, so that all looks together keep alpha.
 
     A p-value that is computed again and again falls under any level sooner or later. Look number k
@@ -129,7 +129,7 @@ class Looks:
 
     Examples
     --------
-    >>> looks = Looks()
+    >>> looks = AlphaSpending()
     >>> [looks.due(total, held=total) for total in (50, 100, 120, 150)]
     [False, True, False, True]
     >>> looks.level(0.05)  # that of the second look

@@ -11,7 +11,7 @@ from detailed_balance.analyzers.comparison.potentials import PotentialComparison
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.monitor.analysis._registry import Observation
-from detailed_balance.monitor.analysis.base import Looks, View
+from detailed_balance.monitor.analysis.base import AlphaSpending, View
 from detailed_balance.render.formatting import format_pvalue, shorten_states
 
 __all__ = ["DriftAnalyzer"]
@@ -26,19 +26,19 @@ class DriftAnalyzer:
     """Compare with the baseline: finished runs one by one, and the potential of the window.
 
     The runs by a test that holds at every look (`DriftMartingale`), the potential by Wald's test
-    at a level of its own for each look (`Looks`). Does nothing without a baseline.
+    at a level of its own for each look (`AlphaSpending`). Does nothing without a baseline.
     """
 
     name = "drift"
     every = 10.0
 
     def __init__(self) -> None:
-        self._looks = Looks()
+        self._spending = AlphaSpending()
 
     def check(self, view: View) -> Iterator[Observation]:
         """Yield the drifts that there are, and those that are over."""
         yield from _check_runs(view)
-        if view.baseline.counts is not None and self._looks.due(view.total, view.recent_total):
+        if view.baseline.counts is not None and self._spending.due(view.total, view.recent_total):
             yield from self._check_potential(view.baseline.counts, view)
 
     def _check_potential(self, baseline: TransitionCounts, view: View) -> Iterator[Observation]:
@@ -52,7 +52,7 @@ class DriftAnalyzer:
             )
         except InsufficientDataError:
             return
-        level = self._looks.level(view.alpha)
+        level = self._spending.level(view.alpha)
         if found.pvalue <= level or (found.pvalue <= view.alpha and _is_open(view, "potential")):
             yield _observe(found, level)
         elif found.pvalue > view.alpha:
@@ -63,11 +63,11 @@ class DriftAnalyzer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""
-        return {"looks": self._looks.to_list()}
+        return {"looks": self._spending.to_list()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
-        self._looks.restore(state["looks"])
+        self._spending.restore(state["looks"])
 
 
 def _check_runs(view: View) -> Iterator[Observation]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.sequential.balance_martingale import BalanceMartingale
 from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
+from detailed_balance.analyzers.sequential.thinned_series import ThinnedSeries
 
 __all__ = ["Evidence", "Step"]
 
@@ -49,7 +50,7 @@ class Evidence:
     --------
     >>> evidence = Evidence(0.05)
     >>> evidence.update([("run", *move) for move in ("ab", "bc", "ca")] * 10)
-    >>> evidence.look(now=1.0, total=30)
+    >>> evidence.check(now=1.0, total=30)
     >>> evidence.alarm, evidence.quiet
     (True, False)
     """
@@ -58,9 +59,7 @@ class Evidence:
         self.main = BalanceMartingale(alpha)
         self.second: BalanceMartingale | None = None
         self.took = self.renewed = self.since = 0
-        self._points: list[tuple[float, int, float]] = []
-        self._stride = 1
-        self._looks = 0
+        self._series = ThinnedSeries[tuple[float, int, float]](POINTS)
         self._lock = threading.RLock()
 
     def update(self, steps: Iterable[Step]) -> None:
@@ -71,17 +70,17 @@ class Evidence:
                 if self.second is not None:
                     self.second.update(*step)
 
-    def note(self, moment: float | None, total: int) -> None:
-        """Note the evidence for the plot, as of a moment in the past, unless that is unknown."""
+    def record(self, moment: float | None, total: int) -> None:
+        """Record the evidence for the plot, as of a moment in the past, unless that is unknown."""
         with self._lock:
-            last = self._points[-1][0] if self._points else 0.0
+            last = self._series.points[-1][0] if self._series.points else 0.0
             if moment is not None and last <= moment <= time.time():
-                self._note(moment, total)
+                self._series.append((moment, total, self.log_e_value))
 
-    def look(self, now: float, total: int) -> None:
-        """Note the evidence for the plot, at `total` moves, and begin a second test where due."""
+    def check(self, now: float, total: int) -> None:
+        """Record the evidence for the plot, at `total` moves; begin a second test where due."""
         with self._lock:
-            self._note(now, total)
+            self._series.append((now, total, self.log_e_value))
             if self.second is None:
                 if self.main.alarm:
                     self.took, self.since = _build_up(self.main), total
@@ -133,17 +132,9 @@ class Evidence:
         return tuple((strong or shared)[:_SHOWN])
 
     def points(self) -> tuple[tuple[float, int, float], ...]:
-        """Return time, moves and log e-value of the looks, thinned to about 1,000."""
+        """Return time, moves and log e-value of what was recorded, thinned to at most 1,000."""
         with self._lock:
-            return tuple(self._points)
-
-    def _note(self, now: float, total: int) -> None:
-        self._looks += 1
-        if self._looks % self._stride == 0:
-            self._points.append((now, total, self.log_e_value))
-        if len(self._points) > POINTS:
-            del self._points[1::2]
-            self._stride *= 2
+            return tuple(self._series.points)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state in types that JSON has."""
@@ -151,8 +142,8 @@ class Evidence:
             return {
                 "main": self.main.to_dict(),
                 "second": None if self.second is None else self.second.to_dict(),
-                "numbers": [self.took, self.renewed, self.since, self._stride, self._looks],
-                "points": [list(point) for point in self._points],
+                "numbers": [self.took, self.renewed, self.since],
+                "points": self._series.to_dict(),
             }
 
     @classmethod
@@ -170,11 +161,8 @@ class Evidence:
             evidence.main = main
             if state["second"] is not None:
                 evidence.second = BalanceMartingale.from_dict(state["second"])
-            numbers = [int(number) for number in state["numbers"]]
-            evidence.took, evidence.renewed, evidence.since, *rest = numbers
-            evidence._stride, evidence._looks = max(1, rest[0]), rest[1]
-            points = [(float(t), int(n), float(e)) for t, n, e in state["points"]]
-            evidence._points = points[-POINTS:]
+            evidence.took, evidence.renewed, evidence.since = map(int, state["numbers"])
+            evidence._series.restore(state["points"])
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"this is no state of the evidence: {error}") from None
         return evidence

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.monitor.analysis._presence import has_faded
 from detailed_balance.monitor.analysis._registry import Observation
-from detailed_balance.monitor.analysis.base import Looks, View
+from detailed_balance.monitor.analysis.base import AlphaSpending, View
 from detailed_balance.monitor.analysis.findings import Finding, Severity
 from detailed_balance.render.formatting import shorten_states
 
@@ -41,25 +41,25 @@ class ViolationAnalyzer:
     """Find loops that the agent is driven round.
 
     The whole record and the window are looked at in turn, each look at a level of its own (see
-    `Looks`), and each of the two at half of alpha. A loop that once was found to be over comes back
-    by the window alone: the whole record forgets nothing.
+    `AlphaSpending`), and each of the two at half of alpha. A loop that once was found to be over
+    comes back by the window alone: the whole record forgets nothing.
     """
 
     name = "violations"
     every = 5.0
 
     def __init__(self) -> None:
-        self._looks = {"history": Looks(), "window": Looks()}
+        self._spending = {"history": AlphaSpending(), "window": AlphaSpending()}
 
     def check(self, view: View) -> Iterator[Observation]:
         """Yield the loops that are driven now, and those that no longer are."""
-        if view.total > view.recent_total and self._looks["history"].due(view.total, view.total):
-            yield from self._look("history", view.counts, view)
-        if self._looks["window"].due(view.total, view.recent_total):
-            yield from self._look("window", view.recent, view)
+        if view.total > view.recent_total and self._spending["history"].due(view.total, view.total):
+            yield from self._search("history", view.counts, view)
+        if self._spending["window"].due(view.total, view.recent_total):
+            yield from self._search("window", view.recent, view)
 
-    def _look(self, scope: str, counts: TransitionCounts, view: View) -> Iterator[Observation]:
-        level = self._looks[scope].level(view.alpha / 2)
+    def _search(self, scope: str, counts: TransitionCounts, view: View) -> Iterator[Observation]:
+        level = self._spending[scope].level(view.alpha / 2)
         found = _find(counts, view)
         for violation in _choose(found, view):
             seen = _observe(violation, scope, counts, level, view)
@@ -74,12 +74,12 @@ class ViolationAnalyzer:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""
-        return {scope: looks.to_list() for scope, looks in self._looks.items()}
+        return {scope: spending.to_list() for scope, spending in self._spending.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
-        for scope, looks in self._looks.items():
-            looks.restore(state[scope])
+        for scope, spending in self._spending.items():
+            spending.restore(state[scope])
 
 
 def start_with_first(loop: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from detailed_balance.monitor import Finding, Observation
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._window_counts import Tally
 from detailed_balance.monitor.analysis._registry import Ledger
-from detailed_balance.monitor.analysis.base import Looks
+from detailed_balance.monitor.analysis.base import AlphaSpending
 from detailed_balance.monitor.analysis.findings import finding_id
 from detailed_balance.monitor.analysis.restarting_tests import Evidence
 from tests.support.walkers import Walker
@@ -134,7 +134,7 @@ def test_what_is_no_finding_is_refused(change: dict[str, object]) -> None:
 
 
 def test_the_levels_of_all_looks_add_up_to_alpha() -> None:
-    looks, spent, total = Looks(), 0.0, 0
+    looks, spent, total = AlphaSpending(), 0.0, 0
     while looks.number < 2_000:
         total += 50
         if looks.due(total, held=min(total, 1_000)):
@@ -162,7 +162,7 @@ def test_a_second_test_is_quiet_only_when_the_agent_is_driven_no_more() -> None:
     for driven in (False,) * 10 + (True,) * 40 + (False,) * 80:
         feed(evidence, walker, 50, driven=driven)
         total += 50
-        evidence.look(float(total), total)
+        evidence.check(float(total), total)
         quiet.append(evidence.alarm and evidence.quiet)
     assert evidence.alarm
     assert evidence.renewed >= 2
@@ -175,12 +175,12 @@ def test_a_second_test_is_quiet_only_when_the_agent_is_driven_no_more() -> None:
 def test_the_evidence_goes_on_after_a_restart_as_if_nothing_had_happened() -> None:
     evidence, walker = Evidence(0.05), Walker(3)
     feed(evidence, walker, 1_000, driven=True)
-    evidence.look(1.0, 1_000)
+    evidence.check(1.0, 1_000)
     again = Evidence.from_dict(json.loads(json.dumps(evidence.to_dict())))
     moves = list(walker.walk(500, driven=True))
     for one in (evidence, again):
         one.update((m.trajectory, m.source, m.target) for m in moves)
-        one.look(2.0, 1_500)
+        one.check(2.0, 1_500)
     assert again.to_dict() == evidence.to_dict()
     assert again.points()[-1] == (2.0, 1_500, evidence.log_e_value)
 
@@ -188,7 +188,7 @@ def test_the_evidence_goes_on_after_a_restart_as_if_nothing_had_happened() -> No
 def test_the_points_of_the_evidence_stay_in_bounds() -> None:
     evidence = Evidence(0.05)
     for i in range(10_000):
-        evidence.look(float(i), i)
+        evidence.check(float(i), i)
     times = [time for time, _, _ in evidence.points()]
     assert 400 <= len(times) <= 1_000
     assert times == sorted(times)
