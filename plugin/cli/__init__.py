@@ -14,15 +14,15 @@ from typer.core import TyperGroup
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
 from detailed_balance.cli import (
-    analyze,
-    compare,
-    demo,
-    export,
-    import_,
-    prune,
-    record,
-    serve,
-    watch,
+    _analyze,
+    _compare,
+    _demo,
+    _export,
+    _import,
+    _prune,
+    _record,
+    _serve,
+    _watch,
 )
 from detailed_balance.cli._shared import ERROR, INTERRUPTED
 from detailed_balance.render.formatting import safe_text
@@ -96,7 +96,7 @@ def _common(
     """Find where LLM agents want to go, what drives them in circles, and where they are stuck."""
 
 
-for command in (analyze, demo, record, compare, export, import_, prune, serve, watch):
+for command in (_analyze, _demo, _record, _compare, _export, _import, _prune, _serve, _watch):
     command.register(app)
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from detailed_balance.analyzers.errors import InvalidInputError
 
-__all__ = ["launch", "make_environment"]
-
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 
 

@@ -6,24 +6,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = [
-    "ContextFields",
-    "ContextLabels",
-    "CostField",
-    "CountField",
-    "EndState",
-    "FormatName",
-    "OrderField",
-    "SkipBadLines",
-    "SourceField",
-    "StartState",
-    "StateField",
-    "SuccessField",
-    "TargetField",
-    "TimeField",
-    "TrajectoryField",
-]
-
 FormatName: TypeAlias = Annotated[
     str | None, typer.Option(help="The format, if the file does not tell.")
 ]

@@ -20,8 +20,6 @@ from detailed_balance.sources.source import show_context
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["describe_event", "describe_status", "render_status"]
-
 _STYLES = {"alarm": "bold red", "warning": "yellow", "info": "cyan"}
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40

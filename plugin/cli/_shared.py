@@ -15,17 +15,6 @@ from rich.console import Console
 if TYPE_CHECKING:
     from detailed_balance.sources.source import Progress
 
-__all__ = [
-    "ERROR",
-    "FOUND",
-    "INTERRUPTED",
-    "late_progress",
-    "parse_conditions",
-    "parse_context",
-    "reader_options",
-    "show",
-]
-
 ERROR, FOUND, INTERRUPTED = 1, 2, 130
 """The exit codes of any error, of `--fail-on` where it finds what it looks for, of Ctrl-C."""
 

@@ -24,8 +24,6 @@ from detailed_balance.cli._shared import late_progress, reader_options
 if TYPE_CHECKING:
     from detailed_balance.sources.imports import ImportSummary
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

@@ -19,8 +19,6 @@ from detailed_balance.cli._options import (
 )
 from detailed_balance.cli._shared import late_progress, parse_context, reader_options
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

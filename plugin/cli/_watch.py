@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from detailed_balance.monitor import Event, Monitor
     from detailed_balance.monitor.sinks import Sink
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

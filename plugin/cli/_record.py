@@ -8,8 +8,6 @@ import typer
 
 from detailed_balance.cli._shared import parse_context
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

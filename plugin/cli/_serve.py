@@ -8,8 +8,6 @@ import typer
 
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

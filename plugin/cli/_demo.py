@@ -11,8 +11,6 @@ import typer
 
 from detailed_balance.cli._shared import late_progress, show
 
-__all__ = ["register"]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""

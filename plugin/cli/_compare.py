@@ -32,8 +32,6 @@ from detailed_balance.cli._shared import (
 if TYPE_CHECKING:
     from detailed_balance.comparison.comparison import Condition
 
-__all__ = ["register"]
-
 CONDITIONS: tuple[Condition, ...] = ("drift", "violation", "trap")
 """What `--fail-on` takes; a copy of `comparison.result.CONDITIONS`, which would load scipy."""
 

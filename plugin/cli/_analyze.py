@@ -38,8 +38,6 @@ from detailed_balance.cli._shared import (
 if TYPE_CHECKING:
     from detailed_balance.report.report import Report
 
-__all__ = ["CONDITIONS", "register"]
-
 CONDITIONS = ("violation", "suspect", "trap")
 """What `--fail-on` takes."""
 

@@ -10,8 +10,6 @@ import typer
 
 from detailed_balance.analyzers.errors import ReadError
 
-__all__ = ["parse_age", "register"]
-
 _SECONDS = {"h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
