@@ -4,35 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detailed_balance.cli._options import (
-    ContextFields,
-    ContextLabels,
-    CostField,
-    CountField,
-    EndState,
-    FormatName,
-    OrderField,
-    SkipBadLines,
-    SourceField,
-    StartState,
-    StateField,
-    SuccessField,
-    TargetField,
-    TimeField,
-    TrajectoryField,
-)
 from detailed_balance.cli._shared import (
     FOUND,
+    Baseline,
+    ContextLabels,
+    CostField,
+    HtmlFile,
+    JsonFile,
+    MinVisits,
     late_progress,
     parse_conditions,
     parse_context,
-    reader_options,
     show,
+    takes_reader_options,
 )
 
 if TYPE_CHECKING:
@@ -62,17 +50,15 @@ def register(app: typer.Typer) -> None:
     app.command(name="analyze")(_analyze)
 
 
+@takes_reader_options
 def _analyze(
     source: Annotated[
         str,
         typer.Argument(metavar="SOURCE", help="Any trace, or a store: a file or its URL."),
     ],
-    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="Runs that went well; tell habits from suspect loops."),
-    ] = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
+    baseline: Baseline = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,46 +82,17 @@ def _analyze(
     correction: Annotated[
         _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
     ] = _Correction.bh,
-    min_visits: Annotated[
-        float, typer.Option(help="Visits to each state that make a trap.")
-    ] = 10.0,
+    min_visits: MinVisits = 10.0,
     context: ContextLabels = None,
-    format: FormatName = None,  # noqa: A002 - the name of the option
-    state_field: StateField = None,
-    source_field: SourceField = None,
-    target_field: TargetField = None,
-    trajectory_field: TrajectoryField = None,
-    order_field: OrderField = None,
-    time_field: TimeField = None,
-    count_field: CountField = None,
-    context_field: ContextFields = None,
-    start_state: StartState = None,
-    end_state: EndState = None,
-    skip_bad_lines: SkipBadLines = False,
-    success_field: SuccessField = None,
     cost_field: CostField = None,
     runs: Annotated[
         int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
     ] = 50,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Say where the agents of a trace want to go, what drives them and where they are stuck."""
     conditions = parse_conditions(fail_on or [], CONDITIONS)
-    options = reader_options(
-        format=format,
-        state_field=state_field,
-        source_field=source_field,
-        target_field=target_field,
-        trajectory_field=trajectory_field,
-        order_field=order_field,
-        time_field=time_field,
-        count_field=count_field,
-        context_field=context_field,
-        start_state=start_state,
-        end_state=end_state,
-        skip_bad_lines=skip_bad_lines,
-        success_field=success_field,
-        cost_field=cost_field,
-    )
     with late_progress() as progress:
         report = _run(
             source,
@@ -150,8 +107,9 @@ def _analyze(
             correction=correction.value,
             min_visits=min_visits,
             runs=runs,
+            cost_field=cost_field,
             progress=progress,
-            **options,
+            **reading,
         )
     show(report)
     if html is not None:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detailed_balance.cli._options import (
-    ContextFields,
-    CostField,
-    EndState,
-    FormatName,
-    SkipBadLines,
-    SourceField,
-    StartState,
-    StateField,
-    SuccessField,
-    TargetField,
-    TrajectoryField,
-)
 from detailed_balance.cli._shared import (
     FOUND,
+    CostField,
+    HtmlFile,
+    JsonFile,
+    MinVisits,
     late_progress,
     parse_conditions,
     parse_context,
-    reader_options,
     show,
+    takes_reader_options,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="compare")(_compare)
 
 
+@takes_reader_options
 def _compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Before: a file, or a store or its URL.")],
     b: Annotated[
@@ -64,8 +56,8 @@ def _compare(
     until_b: Annotated[
         str | None, typer.Option(metavar="TIME", help="Keep runs of B that began before then.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one HTML page.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
     junit: Annotated[Path | None, typer.Option(help="Write the questions as JUnit XML.")] = None,
     fail_on: Annotated[
         list[str] | None,
@@ -81,36 +73,15 @@ def _compare(
     replicates: Annotated[
         int | None, typer.Option(help="Permutations of runs; 9,999 by default.")
     ] = None,
-    min_visits: Annotated[
-        float, typer.Option(help="Visits to each state that make a trap.")
-    ] = 10.0,
-    success_field: SuccessField = None,
+    min_visits: MinVisits = 10.0,
     cost_field: CostField = None,
-    format: FormatName = None,  # noqa: A002 - the name of the option
-    state_field: StateField = None,
-    source_field: SourceField = None,
-    target_field: TargetField = None,
-    trajectory_field: TrajectoryField = None,
-    context_field: ContextFields = None,
-    start_state: StartState = None,
-    end_state: EndState = None,
-    skip_bad_lines: SkipBadLines = False,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Say what a change did: two sources, or two labels or times of one, side by side."""
     from detailed_balance.comparison._compare import compare  # loads scipy
 
     conditions = parse_conditions(fail_on or [], CONDITIONS)
-    options = reader_options(
-        format=format,
-        state_field=state_field,
-        source_field=source_field,
-        target_field=target_field,
-        trajectory_field=trajectory_field,
-        context_field=context_field,
-        start_state=start_state,
-        end_state=end_state,
-        skip_bad_lines=skip_bad_lines,
-    )
     with late_progress() as progress:
         comparison = compare(
             a,
@@ -121,13 +92,12 @@ def _compare(
             until_a=until_a,
             since_b=since_b,
             until_b=until_b,
-            success_field=success_field,
             cost_field=cost_field,
             alpha=alpha,
             replicates=replicates,
             min_visits=min_visits,
             progress=progress,
-            **options,
+            **reading,
         )
     show(comparison)
     if html is not None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from detailed_balance.cli._options import (
-    ContextFields,
+from detailed_balance.cli._shared import (
     ContextLabels,
-    CountField,
-    OrderField,
-    SourceField,
-    StateField,
-    TargetField,
-    TimeField,
-    TrajectoryField,
+    late_progress,
+    parse_context,
+    takes_reader_options,
 )
-from detailed_balance.cli._shared import late_progress, parse_context, reader_options
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="export")(_export)
 
 
+@takes_reader_options
 def _export(
     source: Annotated[
         str,
@@ -47,30 +42,13 @@ def _export(
         str | None, typer.Option(help="The format of SOURCE, if it does not tell.")
     ] = None,
     context: ContextLabels = None,
-    state_field: StateField = None,
-    source_field: SourceField = None,
-    target_field: TargetField = None,
-    trajectory_field: TrajectoryField = None,
-    order_field: OrderField = None,
-    time_field: TimeField = None,
-    count_field: CountField = None,
-    context_field: ContextFields = None,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
     from detailed_balance.export._export import export  # loads scipy
 
-    options = reader_options(
-        source_format=source_format,
-        context=parse_context(context or []),
-        state_field=state_field,
-        source_field=source_field,
-        target_field=target_field,
-        trajectory_field=trajectory_field,
-        order_field=order_field,
-        time_field=time_field,
-        count_field=count_field,
-        context_field=context_field,
-    )
+    options = {"source_format": source_format, "context": parse_context(context or []), **reading}
     with late_progress() as progress:
         files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
     for file in files:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detailed_balance.cli._options import (
-    ContextFields,
-    EndState,
-    FormatName,
-    SkipBadLines,
-    SourceField,
-    StartState,
-    StateField,
-    SuccessField,
-    TargetField,
-    TimeField,
-    TrajectoryField,
-)
-from detailed_balance.cli._shared import late_progress, reader_options
+from detailed_balance.cli._shared import StoreArgument, late_progress, takes_reader_options
 
 if TYPE_CHECKING:
     from detailed_balance.sources.imports import ImportSummary
@@ -30,46 +17,23 @@ def register(app: typer.Typer) -> None:
     app.command(name="import")(_import)
 
 
+@takes_reader_options
 def _import(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Any trace: a file, or the URL of a database.")
     ],
-    store: Annotated[
-        str, typer.Argument(metavar="STORE", help="A file for SQLite, or the URL of a store.")
-    ],
+    store: StoreArgument,
     prefix: Annotated[
         str, typer.Option(help="Put before the name of each run, to keep traces apart.")
     ] = "",
-    format: FormatName = None,  # noqa: A002 - the name of the option
-    state_field: StateField = None,
-    source_field: SourceField = None,
-    target_field: TargetField = None,
-    trajectory_field: TrajectoryField = None,
-    time_field: TimeField = None,
-    success_field: SuccessField = None,
-    context_field: ContextFields = None,
-    start_state: StartState = None,
-    end_state: EndState = None,
-    skip_bad_lines: SkipBadLines = False,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Read a trace into a store, with what became of its runs; never the same one twice."""
     from detailed_balance.sources.imports import import_trace  # loads SQLAlchemy
 
-    options = reader_options(
-        format=format,
-        state_field=state_field,
-        source_field=source_field,
-        target_field=target_field,
-        trajectory_field=trajectory_field,
-        time_field=time_field,
-        success_field=success_field,
-        context_field=context_field,
-        start_state=start_state,
-        end_state=end_state,
-        skip_bad_lines=skip_bad_lines,
-    )
     with late_progress() as progress:
-        summary = import_trace(source, store, prefix=prefix, progress=progress, **options)
+        summary = import_trace(source, store, prefix=prefix, progress=progress, **reading)
     typer.echo(_describe(summary))
 
 

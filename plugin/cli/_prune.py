@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.cli._shared import StoreArgument
 
 _SECONDS = {"h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
@@ -19,9 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prune(
-    store: Annotated[
-        str, typer.Argument(metavar="STORE", help="A file of SQLite, or the URL of a store.")
-    ],
+    store: StoreArgument,
     older_than: Annotated[
         str, typer.Option(metavar="AGE", help="What to delete: 12h, 30d or 8w old and older.")
     ],

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from detailed_balance.cli._shared import AlarmLevel, Baseline, Window
 from detailed_balance.render.formatting import safe_text
 
 
@@ -31,12 +32,10 @@ def _serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A host name under which it is reached."),
     ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Runs that went well, to compare with.")
-    ] = None,
+    baseline: Baseline = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
-    window: Annotated[int, typer.Option(min=100, help="How many transitions are recent.")] = 10_000,
-    alpha: Annotated[float, typer.Option(help="Probability of a false alarm, for ever.")] = 0.05,
+    window: Window = 10_000,
+    alpha: AlarmLevel = 0.05,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Show a record as it grows: landscape, evidence, traps and findings, in a browser."""

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detailed_balance.cli._options import (
+from detailed_balance.cli._shared import (
+    ERROR,
+    FOUND,
+    AlarmLevel,
+    Baseline,
     ContextLabels,
+    Window,
+    parse_context,
 )
-from detailed_balance.cli._shared import ERROR, FOUND, parse_context
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,13 +43,10 @@ def _watch(
         ),
     ],
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="Runs that went well; tells work-flows from faults."),
-    ] = None,
+    baseline: Baseline = None,
     context: ContextLabels = None,
-    window: Annotated[int, typer.Option(min=100, help="How many transitions are recent.")] = 5_000,
-    alpha: Annotated[float, typer.Option(help="Probability of a false alarm, for ever.")] = 0.05,
+    window: Window = 5_000,
+    alpha: AlarmLevel = 0.05,
     state: Annotated[
         Path | None, typer.Option(help="Keep what is known in this file, over restarts.")
     ] = None,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from detailed_balance import TransitionStore, read_trajectories
 from detailed_balance.cli import app
-from detailed_balance.cli._launch import make_environment
+from detailed_balance.cli._record import make_environment
 
 AGENT = """
 import threading
