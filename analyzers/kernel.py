@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ Attempts: TypeAlias = "Literal['observed', 'transitions'] | float | ArrayLike"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kernel:
+class Kernel(TableResult):
     """Transition probabilities between states; rows may sum to less than 1.
 
     Parameters
@@ -100,16 +100,10 @@ class Kernel:
             "probability": entries.data.tolist(),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
-            "transitions": self.to_table(),
-            "states": self.states,
-            "attempts": self.attempts,
-            "dropped": self.dropped,
-            "settings": {"attempts": self.mode, "min_attempts": self.min_attempts},
-        }
-        return dict(plain(result))
+    def _content(self) -> dict[str, Any]:
+        settings = {"attempts": self.mode, "min_attempts": self.min_attempts}
+        values = self._values("states", "attempts", "dropped")
+        return {"transitions": self.to_table(), **values, "settings": settings}
 
 
 def estimate_kernel(

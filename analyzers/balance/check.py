@@ -29,14 +29,14 @@ from detailed_balance.analyzers.balance.violation import Kind, Violation
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.results import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, TableResult, plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["BalanceReport", "Kind", "Violation", "check_balance"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BalanceReport:
+class BalanceReport(TableResult):
     """What `check_balance` found.
 
     Parameters
@@ -109,34 +109,19 @@ class BalanceReport:
         """Return the loops, strongest first; see `LoopTable`."""
         return self.loops.to_table()
 
-    def to_frame(self) -> Any:
-        """Return `to_table` as a pandas DataFrame."""
-        return to_frame(self.to_table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        measures = ("chi2", "degrees_of_freedom", "correlation", "explained", "pvalue")
+        return {
             "violations": [
                 {**plain(violation), "interval": violation.interval()}
                 for violation in self.violations
             ],
-            "pairs": self.pairs.to_table(),
-            "one_way_pairs": self.one_way_pairs.to_table(),
-            "loops": self.loops.to_table(),
+            **self._values("pairs", "one_way_pairs", "loops"),
             "untested_loops": self.loops.untested,
-            "chi2": self.chi2,
-            "degrees_of_freedom": self.degrees_of_freedom,
-            "correlation": self.correlation,
-            "explained": self.explained,
-            "pvalue": self.pvalue,
+            **self._values(*measures),
             "detectable_affinity": self.detectable_affinity(),
-            "settings": {
-                "alpha": self.alpha,
-                "errors": self.errors,
-                "correction": self.correction,
-            },
+            "settings": self._values("alpha", "errors", "correction"),
         }
-        return dict(plain(result))
 
 
 def check_balance(

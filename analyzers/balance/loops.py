@@ -14,7 +14,7 @@ from scipy.stats import false_discovery_control, norm
 from detailed_balance.analyzers.balance._cycles import find_triangles, fundamental_cycles
 from detailed_balance.analyzers.balance._driven import search_driven_loops, split_moves
 from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.results import Table
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _Moves: TypeAlias = "csr_array[Any, tuple[int, int]]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LoopTable:
+class LoopTable(TableResult):
     """The m tested loops, each in the direction in which it is driven, strongest first.
 
     Strongest means the most affinity per step, by the lower end of its 95% interval.

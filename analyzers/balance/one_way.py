@@ -11,7 +11,7 @@ from detailed_balance.analyzers.balance.pairs import attempts_like, list_moves, 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ __all__ = ["OneWayCheck", "check_one_way", "unseen_bound"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OneWayCheck:
+class OneWayCheck(TableResult):
     """The m pairs of states walked one way only, held against the potential (paper Fig. 10).
 
     Parameters
@@ -96,15 +96,9 @@ class OneWayCheck:
             "holds": self.holds.tolist(),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
-            "pairs": self.to_table(),
-            "violations": self.violations,
-            "linked": self.linked,
-            "settings": {"alpha": self.alpha},
-        }
-        return dict(plain(result))
+    def _content(self) -> dict[str, Any]:
+        found = {"violations": self.violations, "linked": self.linked}
+        return {"pairs": self.to_table(), **found, "settings": {"alpha": self.alpha}}
 
 
 def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64]:

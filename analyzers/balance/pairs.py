@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.kernel import Kernel, resolve_attempts
 from detailed_balance.analyzers.potential.estimate import Potential
-from detailed_balance.analyzers.results import Table
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PairStatistics(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PairTable:
+class PairTable(TableResult):
     """The m pairs of states that were walked both ways (paper eq. 5 and Fig. 4).
 
     Parameters
@@ -93,7 +93,7 @@ class PairTable:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OneWayTable:
+class OneWayTable(TableResult):
     """The m pairs walked one way only, and how surprising that is (paper eq. 25).
 
     Parameters

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit, fit
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.results import Table, plain, times, to_frame
+from detailed_balance.analyzers.results import Table, TableResult, times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ standard deviations: a test at 5% then rejects in about 5.5% of cases."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReversibilityResult:
+class ReversibilityResult(TableResult):
     """What `reversibility_test` found.
 
     Parameters
@@ -112,33 +112,16 @@ class ReversibilityResult:
             "deviance": deviance[order].tolist(),
         }
 
-    def to_frame(self) -> Any:
-        """Return `to_table` as a pandas DataFrame."""
-        return to_frame(self.to_table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        test = ("statistic", "degrees_of_freedom", "pvalue", "small_count_shift")
+        rest = ("moves", "one_way_pairs", "untested_states", "untested_moves")
+        return {
             "pairs": self.to_table(),
-            "statistic": self.statistic,
-            "degrees_of_freedom": self.degrees_of_freedom,
-            "pvalue": self.pvalue,
-            "small_count_shift": self.small_count_shift,
-            "states": self.states,
-            "stationary": self.stationary,
+            **self._values(*test, "states", "stationary"),
             "components": self.fit.pairs.components,
-            "moves": self.moves,
-            "one_way_pairs": self.one_way_pairs,
-            "untested_states": self.untested_states,
-            "untested_moves": self.untested_moves,
-            "settings": {
-                "method": self.method,
-                "replicates": self.replicates,
-                "sweeps": self.sweeps,
-                "seed": self.seed,
-            },
+            **self._values(*rest),
+            "settings": self._values("method", "replicates", "sweeps", "seed"),
         }
-        return dict(plain(result))
 
     def describe(self) -> str:
         """Say in one sentence what was found."""

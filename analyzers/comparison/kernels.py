@@ -20,7 +20,7 @@ from detailed_balance.analyzers.comparison._permutation import (
     pairwise,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ SPARSE = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelComparison:
+class KernelComparison(TableResult):
     """Whether k contexts share one kernel, for each of m states and over all.
 
     Parameters
@@ -120,12 +120,11 @@ class KernelComparison:
         """Return the columns first, second, distance and pvalue, one row for each pair."""
         return distance_table(self.contexts, self.distances, self.distance_pvalues)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         names = ("contexts", "total_statistic", "total_pvalue", "rejected", "different")
-        result = {name: getattr(self, name) for name in (*names, "distances", "distance_pvalues")}
-        settings = {name: getattr(self, name) for name in ("unit", "replicates", "seed", "alpha")}
-        return dict(plain({**result, "states": self.to_table(), "settings": settings}))
+        result = self._values(*names, "distances", "distance_pvalues")
+        settings = self._values("unit", "replicates", "seed", "alpha")
+        return {**result, "states": self.to_table(), "settings": settings}
 
 
 def compare_kernels(

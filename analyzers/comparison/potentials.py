@@ -20,7 +20,7 @@ from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.estimate import estimate_potential
 from detailed_balance.analyzers.potential.potential import Potential
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
@@ -37,7 +37,7 @@ NO_SPREAD = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PotentialComparison:
+class PotentialComparison(TableResult):
     """Whether k contexts share one potential, on the m states that they can be compared on.
 
     Parameters
@@ -130,12 +130,11 @@ class PotentialComparison:
         """Return the columns first, second, distance and pvalue, one row for each pair."""
         return distance_table(self.contexts, self.distances, self.distance_pvalues)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         names = ("contexts", "statistic", "degrees_of_freedom", "pvalue", "rejected", "moved")
-        result = {name: getattr(self, name) for name in (*names, "distances", "distance_pvalues")}
-        settings = {name: getattr(self, name) for name in ("replicates", "seed", "alpha")}
-        return dict(plain({**result, "states": self.to_table(), "settings": settings}))
+        result = self._values(*names, "distances", "distance_pvalues")
+        settings = self._values("replicates", "seed", "alpha")
+        return {**result, "states": self.to_table(), "settings": settings}
 
 
 def compare_potentials(

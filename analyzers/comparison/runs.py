@@ -21,7 +21,7 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class QuestionTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(TableResult):
     """What differs between two sets of runs.
 
     Parameters
@@ -166,17 +166,17 @@ class Differences:
         columns = (*names, "pvalue", "adjusted", "changed")
         return {name: [getattr(row, name) for row in rows] for name in columns}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         tests = {
             t.question: {"pvalue": t.pvalue, "adjusted": t.adjusted, "changed": t.changed}
             for t in self.questions
         }
-        settings = {name: getattr(self, name) for name in ("unit", "alpha", "replicates", "seed")}
-        result = {"pvalue": self.pvalue, "rejected": self.rejected, "runs": self.runs}
-        return dict(
-            plain({**result, "questions": tests, "tested": self.to_table(), "settings": settings})
-        )
+        return {
+            **self._values("pvalue", "rejected", "runs"),
+            "questions": tests,
+            "tested": self.to_table(),
+            "settings": self._values("unit", "alpha", "replicates", "seed"),
+        }
 
 
 def compare_runs(

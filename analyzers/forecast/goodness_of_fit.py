@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
 from detailed_balance.analyzers.markov.order import MarkovOrderTest, order_test
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.arrays import Paths, Steps, gather, patient, walk
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["FitCheck", "check_fit", "cumulative_incidence"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FitCheck:
+class FitCheck(Result):
     """What speaks against the chain behind a forecast.
 
     Parameters
@@ -75,11 +75,9 @@ class FitCheck:
             return f"nothing found in {self.runs} runs speaks against this forecast"
         return f"do not believe this forecast: {'; '.join(self.reasons)}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
+    def _content(self) -> dict[str, Any]:
         names = ("distance", "pvalue", "runs", "held_out", "alpha", "trusted", "reasons")
-        result = {name: getattr(self, name) for name in names}
-        return dict(plain({**result, "order": self.order and self.order.to_dict()}))
+        return self._values(*names, "order")
 
 
 def check_fit(

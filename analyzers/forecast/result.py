@@ -12,7 +12,7 @@ from detailed_balance.analyzers.counts import END, START, unknown_state_message
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, Answers, Draw
 from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class Curve(TableResult):
     """The law of the time to the end; all arrays have one row for each step, from 0.
 
     Parameters
@@ -110,7 +110,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Forecast:
+class Forecast(TableResult):
     """What becomes of a run from each state, by an absorbing chain of order 1.
 
     Parameters
@@ -221,17 +221,15 @@ class Forecast:
                 table[f"{name}_high"] = getattr(self.high, name)[:n].tolist()
         return table
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         names = ("intervals", "level", "replicates", "prior", "seed")
-        result = {
+        return {
             "states": self.to_table(),
             "start": self.after(),
             "runs": {"succeeded": self.succeeded, "failed": self.failed, "open": self.open},
-            "fit": self.fit and self.fit.to_dict(),
-            "settings": {name: getattr(self, name) for name in names},
+            "fit": self.fit,
+            "settings": self._values(*names),
         }
-        return dict(plain(result))
 
     def _row(self, where: Where) -> int:
         """Return the row of a state, of the last state of a path, or of the beginning."""

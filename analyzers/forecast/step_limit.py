@@ -10,13 +10,13 @@ from typing import Any
 from scipy.stats import binom
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 
 __all__ = ["StepLimit", "fewest_for_limit", "suggest_step_limit"]
 
 
 @dataclass(frozen=True, slots=True)
-class StepLimit:
+class StepLimit(Result):
     """How many steps to allow a run.
 
     Parameters
@@ -64,9 +64,8 @@ class StepLimit:
             f"it takes {self.needed:,}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain({**plain(self), "enough": self.enough}))
+    def _content(self) -> dict[str, Any]:
+        return {"name": "StepLimit", **self._fields(), "enough": self.enough}
 
 
 def suggest_step_limit(

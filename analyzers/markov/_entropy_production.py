@@ -14,7 +14,7 @@ from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sparse import lookup
 
@@ -34,7 +34,7 @@ Batch: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.f
 
 
 @dataclass(frozen=True, slots=True)
-class EntropyProduction:
+class EntropyProduction(Result):
     """The entropy production of a chain, in nats per step.
 
     Parameters
@@ -88,9 +88,8 @@ class EntropyProduction:
         """
         return self.one_way_pairs > 0 and self.method != "exact"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        return dict(plain({**plain(self), "lower_bound": self.lower_bound}))
+    def _content(self) -> dict[str, Any]:
+        return {"name": "EntropyProduction", **self._fields(), "lower_bound": self.lower_bound}
 
     def describe(self) -> str:
         """Say in one sentence what was found."""

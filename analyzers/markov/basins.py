@@ -13,7 +13,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.results import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Attractor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AttractorReport:
+class AttractorReport(TableResult):
     """The attractors, deepest first.
 
     Parameters
@@ -117,18 +117,12 @@ class AttractorReport:
         names = Attractor.__slots__
         return {name: [getattr(a, name) for a in self.attractors] for name in names}
 
-    def to_frame(self) -> Any:
-        """Return `to_table` as a pandas DataFrame."""
-        return to_frame(self.to_table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        return {
             "attractors": self.to_table(),
             "shallow": self.shallow,
             "settings": {"min_depth": self.min_depth},
         }
-        return dict(plain(result))
 
     def describe(self) -> str:
         """Say in one sentence what was found."""

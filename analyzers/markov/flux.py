@@ -20,7 +20,7 @@ from detailed_balance.analyzers.markov.stationary import (
     stationary_distribution,
     stationary_vectors,
 )
-from detailed_balance.analyzers.results import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ __all__ = ["NetFluxes", "PairMoves", "dissipation", "net_fluxes", "pair_moves", 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetFluxes:
+class NetFluxes(TableResult):
     """The net flux of each linked pair of states, strongest first.
 
     Parameters
@@ -77,13 +77,8 @@ class NetFluxes:
             "dissipation": self.dissipation.tolist(),
         }
 
-    def to_frame(self) -> Any:
-        """Return `to_table` as a pandas DataFrame."""
-        return to_frame(self.to_table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain({"pairs": self.to_table(), "untested_states": self.untested_states}))
+    def _content(self) -> dict[str, Any]:
+        return {"pairs": self.to_table(), "untested_states": self.untested_states}
 
 
 def net_fluxes(source: Source) -> NetFluxes:

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
 )
 from detailed_balance.analyzers.markov.stationary import Source, move_kernel
-from detailed_balance.analyzers.results import Table, plain, to_frame
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ MAX_STEPS = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HodgeDecomposition:
+class HodgeDecomposition(TableResult):
     """The log ratios of the pairs, as gradient + curl + harmonic flow.
 
     The three are orthogonal in the weighted product sum w a b, so that their shares sum to 1.
@@ -120,26 +120,15 @@ class HodgeDecomposition:
             "weight": self.weight.tolist(),
         }
 
-    def to_frame(self) -> Any:
-        """Return `to_table` as a pandas DataFrame."""
-        return to_frame(self.to_table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the triangles in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        shares = ("gradient_share", "curl_share", "harmonic_share", "residual")
+        return {
             "pairs": self.to_table(),
-            "states": self.states,
-            "potential": self.potential,
-            "components": self.components,
-            "gradient_share": self.gradient_share,
-            "curl_share": self.curl_share,
-            "harmonic_share": self.harmonic_share,
-            "residual": self.residual,
-            "triangles": len(self.triangle_affinities),
+            **self._values("states", "potential", "components", *shares),
+            "triangles": len(self.triangle_affinities),  # how many; they may be very many
             "one_way_pairs": self.one_way_pairs,
             "settings": {"weights": self.weights},
         }
-        return dict(plain(result))
 
     def describe(self) -> str:
         """Say in one sentence what was found."""

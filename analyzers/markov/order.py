@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov._euler_shuffle import Reshuffle
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOVES_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MarkovOrderTest:
+class MarkovOrderTest(TableResult):
     """Order 1 against order 2, for the whole chain and for each state.
 
     Parameters
@@ -94,12 +94,10 @@ class MarkovOrderTest:
             "adjusted": self.state_adjusted[place].tolist(),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         names = ("statistic", "degrees_of_freedom", "pvalue", "gain", "moves", "rejected")
-        settings = {"replicates": self.replicates, "seed": self.seed, "alpha": self.alpha}
-        result = {name: getattr(self, name) for name in names}
-        return dict(plain({**result, "states": self.to_table(), "settings": settings}))
+        settings = self._values("replicates", "seed", "alpha")
+        return {**self._values(*names), "states": self.to_table(), "settings": settings}
 
 
 def markov_order_test(

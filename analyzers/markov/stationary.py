@@ -13,7 +13,7 @@ from scipy.sparse.linalg import splu
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -42,7 +42,7 @@ SETTLED = 1e-13
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StationaryDistribution:
+class StationaryDistribution(TableResult):
     """The stationary law of a chain with one closed class.
 
     Parameters
@@ -71,9 +71,8 @@ class StationaryDistribution:
             "probability": self.probabilities[order].tolist(),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain({"states": self.to_table(), "transient": self.transient}))
+    def _content(self) -> dict[str, Any]:
+        return {"states": self.to_table(), "transient": self.transient}
 
 
 def stationary_distribution(source: Source) -> StationaryDistribution:

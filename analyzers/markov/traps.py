@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import Table, plain, times
+from detailed_balance.analyzers.results import Table, TableResult, times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class Trap:
 
 
 @dataclass(frozen=True, slots=True)
-class TrapReport:
+class TrapReport(TableResult):
     """The traps, most visits to each state first, and the settings that found them."""
 
     traps: tuple[Trap, ...]
@@ -94,10 +94,9 @@ class TrapReport:
             "epsilon": [trap.epsilon for trap in self.traps],
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         settings = {"min_visits": self.min_visits}
-        return dict(plain({"traps": self.to_table(), "settings": settings}))
+        return {"traps": self.to_table(), "settings": settings}
 
 
 def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapReport:

@@ -10,7 +10,7 @@ import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
 from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -19,7 +19,7 @@ __all__ = ["Directionality", "score_directionality"]
 
 
 @dataclass(frozen=True, slots=True)
-class Directionality:
+class Directionality(Result):
     """The shares of transitions that go down, up, and neither.
 
     Parameters
@@ -44,9 +44,8 @@ class Directionality:
         total = self.down + self.up + self.flat
         return self.down / total, self.up / total, self.flat / total
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain({**plain(self), "shares": self.shares}))
+    def _content(self) -> dict[str, Any]:
+        return {"name": "Directionality", **self._fields(), "shares": self.shares}
 
 
 def score_directionality(

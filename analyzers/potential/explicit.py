@@ -19,7 +19,7 @@ from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
 from detailed_balance.analyzers.potential.directionality import Directionality, score_directionality
 from detailed_balance.analyzers.potential.features import FeatureFunction, make_features
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _FEWEST_FOLDS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExplicitPotential:
+class ExplicitPotential(TableResult):
     """V(f) = theta . phi(f), a potential that has a value for states never seen.
 
     Parameters
@@ -91,20 +91,13 @@ class ExplicitPotential:
         order = used[np.argsort(-np.abs(self.theta[used]), kind="stable")]
         return {"feature": [self.names[i] for i in order], "theta": self.theta[order].tolist()}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        names = ("penalty", "penalties", "held_out_actions", "held_out_action", "action")
+        return {
             "weights": self.to_table(),
-            "penalty": self.penalty,
-            "penalties": self.penalties,
-            "held_out_actions": self.held_out_actions,
-            "held_out_action": self.held_out_action,
-            "action": self.action,
-            "directionality": _to_dict(self.directionality),
-            "held_out_directionality": _to_dict(self.held_out_directionality),
+            **self._values(*names, "directionality", "held_out_directionality"),
             "settings": {"violation": self.violation, "features": len(self.names)},
         }
-        return dict(plain(result))
 
 
 def fit_explicit_potential(
@@ -210,10 +203,6 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
         return counts
     known = counts.without_boundaries()
     return estimate_kernel(known, attempts=attempts, min_attempts=min_attempts)
-
-
-def _to_dict(score: Directionality | None) -> dict[str, Any] | None:
-    return None if score is None else score.to_dict()
 
 
 def _score(kernel: Kernel, values: NDArray[np.float64]) -> Directionality | None:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.potential import Potential
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ _DEEPEST = 20.0  # of what is tried; no temperature makes so much of a differenc
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredAction:
+class MeasuredAction(Result):
     """The normalised action of some transitions.
 
     Parameters
@@ -50,9 +50,8 @@ class MeasuredAction:
     states: int
     coverage: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain(self))
+    def _content(self) -> dict[str, Any]:
+        return {"name": "MeasuredAction", **self._fields()}
 
 
 def potential_shape(potential: Potential | Mapping[str, float]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.potential._standard_errors import Sandwich
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ EXACT_ERRORS = 2_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Potential:
+class Potential(TableResult):
     """The potential of least action: agents run from high V to low V.
 
     Only differences mean anything, and only inside a strongly connected component (a set of
@@ -286,15 +286,11 @@ class Potential:
             "min_attempts": self.kernel.min_attempts,
             "tolerance": self.tolerance,
         }
+        names = ("action", "normalized_action", "residuals", "method", "iterations")
         result = {
             "states": self.to_table(errors=errors),
             "dropped": self.kernel.dropped,
-            "action": self.action,
-            "normalized_action": self.normalized_action,
-            "residuals": self.residuals,
-            "method": self.method,
-            "iterations": self.iterations,
-            "inner_iterations": self.inner_iterations,
+            **self._values(*names, "inner_iterations"),
             "settings": settings,
         }
         return dict(plain(result))

@@ -12,7 +12,7 @@ from scipy.stats import shapiro
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.potential import Potential
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -68,7 +68,7 @@ def expected_minimum_action(deviation: ArrayLike, *, asymptotic: bool = False) -
 
 
 @dataclass(frozen=True, slots=True)
-class PotentialSpread:
+class PotentialSpread(Result):
     """The Gaussian that fits the values of a potential best.
 
     Parameters
@@ -106,9 +106,12 @@ class PotentialSpread:
         density: NDArray[np.float64] = np.exp(-(x**2) / 2) / (math.sqrt(2 * math.pi) * width)
         return density
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return dict(plain({**plain(self), "expected_action": self.expected_action}))
+    def _content(self) -> dict[str, Any]:
+        return {
+            "name": "PotentialSpread",
+            **self._fields(),
+            "expected_action": self.expected_action,
+        }
 
 
 def fit_spread(potential: Potential) -> PotentialSpread:

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.repetition.walk import (
     find_patterns,
     turn_loop,
 )
-from detailed_balance.analyzers.results import Table, plain
+from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class KindSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(TableResult):
     """What the runs of a record did.
 
     Parameters
@@ -196,13 +196,11 @@ class RunReport:
             name: [getattr(row, name) for row in self.rows] for name in RunRow.__dataclass_fields__
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included."""
+    def _content(self) -> dict[str, Any]:
         names = ("runs", "succeeded", "failed", "left_out", "typical", "kinds")
-        result = {name: getattr(self, name) for name in names}
         rules = {kind: self.rules.describe(kind) for kind in KINDS}
         settings = {"visits": self.rules.visits, "rounds": self.rules.rounds, "rules": rules}
-        return dict(plain({**result, "rows": self.to_table(), "settings": settings}))
+        return {**self._values(*names), "rows": self.to_table(), "settings": settings}
 
 
 def classify_runs(

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.comparison.runs import Change, Differences
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import name_loop
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.comparison.sides import Side
 from detailed_balance.report.verdict import Verdict
 
@@ -31,7 +31,7 @@ CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class Comparison(Result):
     """What differs between two sides, A (before) and B (after).
 
     Parameters
@@ -98,24 +98,22 @@ class Comparison:
         }
         return tuple(c for c in CONDITIONS if c in conditions and found[c])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings and both reports included."""
+    def _content(self) -> dict[str, Any]:
         sides = {
             side.name: {
                 "label": side.label,
-                "report": side.report.to_dict(),
-                "forecast": side.forecast and side.forecast.to_dict(),
+                "report": side.report,
+                "forecast": side.forecast,
             }
             for side in (self.a, self.b)
         }
-        result = {
+        return {
             "version": version("detailed-balance"),
             "verdict": self.verdict,
             "failures": self.failures(),
-            "differences": self.differences.to_dict(),
+            "differences": self.differences,
             **sides,
         }
-        return dict(plain(result))
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as JSON."""

@@ -22,7 +22,7 @@ from detailed_balance.analyzers.errors import ConvergenceError, InsufficientData
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.markov.traps import TrapReport, find_traps
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.render.terminal import print_plainly, render_report
@@ -41,7 +41,7 @@ _ESTIMATING = "Estimating the potential"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Report:
+class Report(Result):
     """What `analyze` found; printing it shows it, and so does a notebook.
 
     Parameters
@@ -90,13 +90,10 @@ class Report:
         """The violations that the verdict goes by: suspect ones first, then unclassified."""
         return findings(self.balance)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has, settings included.
-
-        Of more than 20,000 states there are no standard errors, which would take minutes.
-        """
+    def _content(self) -> dict[str, Any]:
+        # Of more states there are no standard errors, which would take minutes.
         cheap = len(self.potential.states) <= CHEAP_ERRORS
-        result = {
+        return {
             "version": version("detailed-balance"),
             "verdict": self.verdict,
             "source": self.source,
@@ -104,12 +101,8 @@ class Report:
             "transitions": self.counts.without_boundaries().total,
             "escapes": int(self.counts.escapes.sum()),
             "potential": self.potential.to_dict(errors=cheap),
-            "balance": self.balance.to_dict(),
-            "traps": self.traps.to_dict(),
-            "runs": self.runs and self.runs.to_dict(),
-            "warnings": self.warnings,
+            **self._values("balance", "traps", "runs", "warnings"),
         }
-        return dict(plain(result))
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as JSON."""

@@ -23,7 +23,7 @@ from detailed_balance.analyzers.repetition.classify import (
     classify_runs,
 )
 from detailed_balance.analyzers.repetition.loop_places import LoopSeen, locate_loops
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["ChosenRun", "RunFindings", "study_runs"]
@@ -61,7 +61,7 @@ class ChosenRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFindings:
+class RunFindings(Result):
     """What a report says about single runs.
 
     Parameters
@@ -87,15 +87,13 @@ class RunFindings:
     chosen: tuple[ChosenRun, ...]
     contrast: Differences | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the pictures in types that JSON has, settings included."""
-        result = {
+    def _content(self) -> dict[str, Any]:
+        return {
             **self.report.to_dict(),
             "loops": self.loops,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
-            "successful_against_failed": self.contrast and self.contrast.to_dict(),
+            "successful_against_failed": self.contrast,
         }
-        return dict(plain(result))
 
 
 def study_runs(

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 
 __all__ = ["Event", "Finding", "Kind", "Severity", "finding_id"]
 
@@ -37,7 +37,7 @@ def finding_id(kind: str, about: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Result):
     """Something that a monitor found.
 
     Parameters
@@ -84,11 +84,6 @@ class Finding:
         """Whether it is so now."""
         return self.status == "open"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        return dict(plain({**found, "details": dict(self.details)}))
-
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Finding:
         """Restore what `to_dict` gave.
@@ -107,7 +102,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Result):
     """What became of a finding.
 
     Parameters
@@ -124,9 +119,8 @@ class Event:
     finding: Finding
     time: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        return {"what": self.what, "time": self.time, "finding": self.finding.to_dict()}
+    def _content(self) -> dict[str, Any]:
+        return self._values("what", "time", "finding")
 
 
 def _check(found: Finding) -> None:

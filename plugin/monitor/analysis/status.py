@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.monitor.analysis.findings import Finding
 
@@ -39,7 +39,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Status(Result):
     """What a monitor knows at one moment; nothing is computed to make it.
 
     Parameters
@@ -105,10 +105,3 @@ class Status:
     def open_findings(self) -> tuple[Finding, ...]:
         """The findings that are so now."""
         return tuple(finding for finding in self.findings if finding.is_open)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything in types that JSON has."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        found["findings"] = [finding.to_dict() for finding in self.findings]
-        found["traps"] = [dict(trap) for trap in self.traps]
-        return dict(plain(found))
