@@ -9,7 +9,8 @@ from pathlib import Path
 from detailed_balance import TransitionCounts
 from detailed_balance.analyzers import estimate_potential
 
-table = json.loads((Path(__file__).parent / "paper" / "claude_4_words.json").read_text())
+DATA = Path(__file__).parent / "paper" / "data"
+table = json.loads((DATA / "claude_4_words.json").read_text())
 counts = TransitionCounts.from_edges(map(tuple, table["transitions"]))
 potential = estimate_potential(counts, attempts=table["attempts_per_state"])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers import Kernel
 from examples.paper.experiments.contexts import main, measure_agreement, sample_counts
 from examples.paper.words.prompts import load_demo_kernels, load_prompt_kernels
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from detailed_balance import analyze
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.analyzers.results import plain
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.plots.balance import plot_landscape, plot_loops, plot_pairs
 from detailed_balance.render.formatting import rich_text, safe_text
 from examples.paper.agent.agent import Task

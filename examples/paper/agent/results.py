@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
+from detailed_balance.analyzers import (
+    BalanceReport,
+    Potential,
+    TransitionCounts,
+    Violation,
+    check_balance,
+)
 from detailed_balance.analyzers.balance.pairs import Errors
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.potential.estimate import Potential
 
 __all__ = ["BalanceSummary", "Recovery", "recover_potential", "summarize_balance"]
 
@@ -72,7 +75,7 @@ def summarize_balance(counts: TransitionCounts, potential: Potential) -> Balance
 
     Examples
     --------
-    >>> from detailed_balance.analyzers.potential.estimate import estimate_potential
+    >>> from detailed_balance.analyzers import estimate_potential
     >>> edges = [("a", "b", 90), ("b", "c", 90), ("c", "a", 90)]
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> counts = TransitionCounts.from_edges(edges)
@@ -179,7 +182,7 @@ def recover_potential(potential: Potential, truth: Callable[[str], float]) -> Re
 
     Examples
     --------
-    >>> from detailed_balance.analyzers.potential.estimate import estimate_potential
+    >>> from detailed_balance.analyzers import estimate_potential
     >>> from examples.paper.words.lexicon import LexiconChatModel
     >>> model = LexiconChatModel()
     >>> counts = TransitionCounts.from_dense(

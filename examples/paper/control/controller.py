@@ -10,14 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import MeasuredAction, Potential, TransitionCounts, measure_action
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.potential.held_out_action import (
-    MeasuredAction,
-    measure_action,
-    potential_shape,
-)
-from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.potential.held_out_action import potential_shape
 from detailed_balance.analyzers.results import plain
 
 __all__ = ["ActionController", "ControlStep"]

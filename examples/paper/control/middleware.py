@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.runnables import Runnable, RunnableLambda
 
-from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks import TransitionGraph
 from detailed_balance.callbacks.isolation import Faults
 
 __all__ = ["ActionControlMiddleware", "Steering", "control_model"]

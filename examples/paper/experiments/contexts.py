@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detailed_balance import TransitionCounts, read_trajectories
-from detailed_balance.analyzers import PotentialComparison, compare_potentials, estimate_potential
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers import (
+    Kernel,
+    PotentialComparison,
+    compare_potentials,
+    estimate_potential,
+)
 from examples.paper.agent.console import show_table
 from examples.paper.words.prompts import (
     load_demo_kernels,

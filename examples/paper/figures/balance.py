@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from detailed_balance.analyzers import (
+    BalanceReport,
+    Kernel,
+    Potential,
+    TransitionCounts,
+    estimate_potential,
+)
 from detailed_balance.analyzers.balance._cycles import find_triangles
-from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.pairs import (
     Errors,
     PairTable,
     compare_pairs,
     pair_statistics,
 )
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.sparse import lookup
 from detailed_balance.plots.style import FAINT, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun

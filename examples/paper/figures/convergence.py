@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
 from detailed_balance.analyzers._solver.progress import BALANCED
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import LOOKS, make_panels, put_legend, say_nothing

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.directionality import Directionality, score_directionality
+from detailed_balance.analyzers import Directionality, Kernel, score_directionality
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_text, put_title
 from examples.paper.figures.canvas import (
     LOOKS,

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from detailed_balance.analyzers import ExplicitPotential, Kernel, Potential, make_features
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.estimate import Potential
-from detailed_balance.analyzers.potential.explicit import ExplicitPotential
-from detailed_balance.analyzers.potential.features import make_features
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun

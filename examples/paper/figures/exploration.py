@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts, estimate_kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Attempts, estimate_kernel
+from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detailed_balance.analyzers import Potential
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.potential.ordering import order_states
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.balance.one_way import OneWayCheck
+from detailed_balance.analyzers import OneWayCheck
 from detailed_balance.plots.style import FAINT, in_house_style, put_note, put_title
 from detailed_balance.render.formatting import count_noun, safe_text
 from examples.paper.figures.canvas import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
+from detailed_balance.analyzers import Potential
 from detailed_balance.analyzers.errors import UnknownStateError
-from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import format_pvalue
 from examples.paper.figures.canvas import (

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm
 
-from detailed_balance.analyzers.action import evaluate_action
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.potential.estimate import Potential
-from detailed_balance.analyzers.potential.spread import (
+from detailed_balance.analyzers import (
+    Potential,
     PotentialSpread,
+    evaluate_action,
     expected_minimum_action,
     fit_spread,
 )
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun, format_pvalue
 from examples.paper.figures.canvas import (

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from rich.cells import cell_len
 
-from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers import Potential
 from detailed_balance.plots.layout import place_sideways
 from detailed_balance.plots.style import FAINT, INK, PAPER, in_house_style, put_text, put_title
 from detailed_balance.render.formatting import count_noun, safe_text

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betainc
 
+from detailed_balance.analyzers import Kernel, estimate_potential, majority_vote_kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.estimate import estimate_potential
-from detailed_balance.analyzers.potential.majority_vote import majority_vote_kernel
 from detailed_balance.plots.style import FAINT, in_house_style, put_title
 from examples.paper.figures.canvas import (
     LOOKS,

@@ -20,7 +20,7 @@ Status: TypeAlias = Literal[
 ]
 """What became of a candidate; see `SandboxResult`."""
 
-_PROGRAM = Path(__file__).parent / "bootstrap" / "candidate.py"
+_PROGRAM = Path(__file__).resolve().parent / "bootstrap" / "candidate.py"
 _CHUNK = 65_536
 _PAUSE = 0.002
 _ENDS: dict[int, tuple[Status, str]] = {

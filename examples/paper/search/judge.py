@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers.action import ViolationFunction
+from detailed_balance.analyzers import (
+    ExplicitPotential,
+    Kernel,
+    ViolationFunction,
+    fit_explicit_potential,
+    make_features,
+)
 from detailed_balance.analyzers.errors import DetailedBalanceError, InsufficientDataError
-from detailed_balance.analyzers.kernel import Kernel
-from detailed_balance.analyzers.potential.explicit import ExplicitPotential, fit_explicit_potential
-from detailed_balance.analyzers.potential.features import FeatureFunction, make_features
+from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.potential.lasso import ActionProblem
 from examples.paper.search.proposals import Proposal
 from examples.paper.search.sandbox import Limits, SandboxedFeatures, run_candidate

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from detailed_balance.analyzers.potential.explicit import ExplicitPotential
+from detailed_balance.analyzers import ExplicitPotential
 from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.render.formatting import safe_text

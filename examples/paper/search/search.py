@@ -7,10 +7,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers.action import Exponential, check_violation_function
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import (
+    Exponential,
+    Kernel,
+    TransitionCounts,
+    check_violation_function,
+    estimate_kernel,
+)
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.kernel import Attempts
 from examples.paper.search.journal import Journal
 from examples.paper.search.judge import Judge
 from examples.paper.search.proposals import Islands, Proposal
@@ -21,7 +26,7 @@ from examples.paper.search.sandbox import Limits
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-    from detailed_balance.analyzers.action import ViolationFunction
+    from detailed_balance.analyzers import ViolationFunction
     from examples.paper.search.rounds import ChatModel
 
 __all__ = ["FIRST_PROGRAM", "search_potential"]

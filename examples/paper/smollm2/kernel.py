@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy.special import logsumexp
 
+from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
 from examples.paper.smollm2.prompts import RELATED_WORD, Chat, Spellings, fill_prompt
 from examples.paper.smollm2.tree import PrefixTree
 

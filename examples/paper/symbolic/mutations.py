@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.sparse import csr_array
 
+from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
 from examples.paper.symbolic.expressions import canonical_text, parse_expression
 from examples.paper.symbolic.fitting import FitError, Fitter
 from examples.paper.symbolic.grammar import ExpressionError, Node

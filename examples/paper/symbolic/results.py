@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm, spearmanr
 
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.potential.explicit import ExplicitPotential, fit_explicit_potential
-from detailed_balance.analyzers.potential.features import (
-    FeatureFunction,
+from detailed_balance.analyzers import (
+    ExplicitPotential,
+    Potential,
+    TransitionCounts,
+    estimate_potential,
     expression_features,
+    fit_explicit_potential,
     ngrams,
 )
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.results import plain
 from examples.paper.agent.results import BalanceSummary, summarize_balance
 from examples.paper.symbolic.fitting import Fit, Fitter

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
+from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
 from examples.paper.words.simulated import REFUSAL, WordChatModel
 
 __all__ = ["DRIVEN_AFFINITY", "LEXICON", "LexiconChatModel", "driven_lexicon"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from examples.paper import DATA
 from examples.paper.smollm2.kernel import TokenModel, answer_log_probabilities
 from examples.paper.smollm2.prompts import RELATED_WORD, Chat
 
@@ -69,8 +70,7 @@ def load_demo_kernels() -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]
 
 def load_prompt_kernels() -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """Return the words, and log T of each prompt, (n, n) in nats, as they were kept."""
-    path = files("examples.paper") / KEPT
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+    with np.load(DATA / KEPT, allow_pickle=False) as kept:
         logs = kept["logP"].astype(np.float64)
         return tuple(kept["words"].tolist()), dict(zip(kept["prompts"].tolist(), logs, strict=True))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.potential.estimate import estimate_potential
+from detailed_balance.analyzers import TransitionCounts, estimate_potential
 from examples.paper.agent.results import BalanceSummary
 from examples.paper.words.lexicon import LexiconChatModel
 from examples.paper.words.tables import WordTable

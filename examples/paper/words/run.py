@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.potential.estimate import estimate_potential
+from detailed_balance.analyzers import estimate_potential
 from examples.paper.agent.console import choose_model, make_parser, show_table
 from examples.paper.agent.plan import Plan
 from examples.paper.agent.recording import (

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from pydantic import PrivateAttr
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import Potential, TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from examples.paper import DATA
 from examples.paper.words.simulated import REFUSAL, WordChatModel
 
 __all__ = ["TableChatModel", "TableName", "WordTable"]
@@ -68,8 +67,7 @@ class WordTable:
         if name not in get_args(TableName):
             allowed = ", ".join(get_args(TableName))
             raise InvalidInputError(f"table={name!r}; allowed are {allowed}")
-        path = files("examples.paper") / f"{name}_words.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads((DATA / f"{name}_words.json").read_text(encoding="utf-8"))
         attempts = content["attempts_per_state"]
         return cls(
             content["model"],
