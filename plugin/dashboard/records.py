@@ -16,10 +16,9 @@ from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers import read_transitions
-from detailed_balance.readers.store import show_url
+from detailed_balance.readers.store import show_url, store_url
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources.excerpts import Walk, find_walks
-from detailed_balance.sources.source import store_url
 
 if TYPE_CHECKING:
     from types import TracebackType

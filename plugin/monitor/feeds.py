@@ -139,7 +139,7 @@ def open_feed(source: Any, context: ContextLike) -> Feed:
         return GraphFeed(graph, context, source)
     from detailed_balance.callbacks.store.store import TransitionStore  # loads SQLAlchemy
     from detailed_balance.monitor._store_feed import OpenedFeed, StoreFeed
-    from detailed_balance.sources.source import store_url
+    from detailed_balance.readers.store import store_url
 
     if isinstance(source, TransitionStore):
         return StoreFeed(source, context, type(source).__name__)

@@ -25,8 +25,8 @@ from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Context, Transition
-from detailed_balance.readers._msgpack import OPAQUE
-from detailed_balance.readers.checkpoints import (
+from detailed_balance.readers._checkpoints import (
+    OPAQUE,
     Checkpoint,
     Write,
     connect,
@@ -39,7 +39,7 @@ from detailed_balance.readers.records.rows import FieldWatch
 from detailed_balance.readers.records.values import BadRecordError, parse_labels
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["looks_like", "name_task", "read", "read_url"]
+__all__ = ["looks_like", "read"]
 
 _KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 _PULL, _PUSH = "~__pregel_pull, ", "~__pregel_push, "

@@ -11,18 +11,22 @@ from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import FieldWatch
-from detailed_balance.readers.records.steps import Step, walk_sorted
+from detailed_balance.readers.records.steps import walk_sorted
 from detailed_balance.readers.records.values import (
     BadRecordError,
+    Step,
     parse_labels,
     parse_outcome,
     parse_text,
     parse_time,
 )
-from detailed_balance.readers.tables import _json_lines as jsonl
-from detailed_balance.readers.tables._document import first_keys, load_document
+from detailed_balance.readers.tables.json_files import (
+    first_keys,
+    load_document,
+    read_json_lines,
+)
 
-__all__ = ["looks_like", "name_message", "read"]
+__all__ = ["looks_like", "read"]
 
 _LISTS = ("messages", "traj")
 _TOLD_BY = (b'"simulations"', b'"agent_info"', b'"traj"', b'"messages"', b'"role"')
@@ -50,7 +54,7 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of the assistant in each conversation of a file, plain or gzip."""
     lines = path.with_suffix("") if path.suffix == ".gz" else path
     if lines.suffix.lower() in (".jsonl", ".ndjson"):
-        runs: Iterable[_Run] = jsonl.read_objects(path, options, bad)
+        runs: Iterable[_Run] = read_json_lines(path, options, bad)
     else:
         runs = _runs(load_document(path), bad.name)
     yield from walk_sorted(_steps(runs, options, bad), bad)

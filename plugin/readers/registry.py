@@ -1,42 +1,22 @@
-"""The formats that can be read, and how the one of a file is found out."""
+"""The formats that can be read, what reads each, and how the one of a file is found out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers import (
-    _graphml as graphml,
-    _node_link as nodelink,
-    langgraph,
-    messages,
-    store,
-)
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
-from detailed_balance.readers.spans import langfuse, langsmith, otlp
-from detailed_balance.readers.tables import _json_lines as jsonl, delimited, parquet, xes
 
-__all__ = ["FORMATS", "Format", "Reader", "detect_format", "find_format"]
-
-
-class Reader(Protocol):
-    """A module that reads one format of file; it loads what is heavy only when it reads."""
-
-    def looks_like(self, head: bytes, path: Path) -> bool:
-        """Say whether a file that begins so, unpacked, may be of this format."""
-        ...
-
-    def read(self, path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
-        """Yield what the file holds."""
-        ...
+__all__ = ["FORMATS", "detect_format", "find_format"]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of file.
+    """A format of file, and the module that reads it, which is loaded when it is first asked.
 
     Parameters
     ----------
@@ -44,29 +24,46 @@ class Format:
         What `format=` calls it.
     suffixes : tuple of str
         What the names of such files end with, apart from ``.gz``.
-    reader : Reader
-        Reads it.
+    module : str
+        The module, relative to this package.
+    detector, reader : str
+        Its functions for the two methods below.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    reader: Reader
+    module: str
+    detector: str = "looks_like"
+    reader: str = "read"
+
+    def looks_like(self, head: bytes, path: Path) -> bool:
+        """Say whether a file that begins so, unpacked, may be of this format."""
+        return bool(self._load(self.detector)(head, path))
+
+    def read(self, path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+        """Return an iterator over what the file holds."""
+        records: Iterator[Record] = self._load(self.reader)(path, options, bad)
+        return records
+
+    def _load(self, function: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(import_module(self.module, __package__), function)
+        return found
 
 
 # Where two formats share a suffix the first that fits is taken: the general one stands last.
 _FORMATS = (
-    Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), langsmith),
-    Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), langfuse),
-    Format("otlp", (".jsonl", ".ndjson", ".json"), otlp),
-    Format("csv", (".csv", ".tsv"), delimited),
-    Format("graphml", (".graphml",), graphml),
-    Format("langgraph", (".db", ".sqlite", ".sqlite3"), langgraph),
-    Format("store", (".db", ".sqlite", ".sqlite3"), store),
-    Format("parquet", (".parquet", ".pq"), parquet),
-    Format("xes", (".xes",), xes),
-    Format("nodelink", (".json",), nodelink),
-    Format("messages", (".json", ".jsonl", ".ndjson"), messages),
-    Format("jsonl", (".jsonl", ".ndjson"), jsonl),
+    Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), ".spans.langsmith"),
+    Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".spans.langfuse"),
+    Format("otlp", (".jsonl", ".ndjson", ".json"), ".spans.otlp"),
+    Format("csv", (".csv", ".tsv"), ".tables.delimited"),
+    Format("graphml", (".graphml",), ".graphs", "looks_like_graphml", "read_graphml"),
+    Format("langgraph", (".db", ".sqlite", ".sqlite3"), ".langgraph"),
+    Format("store", (".db", ".sqlite", ".sqlite3"), ".store"),
+    Format("parquet", (".parquet", ".pq"), ".tables.parquet"),
+    Format("xes", (".xes",), ".tables.xes"),
+    Format("nodelink", (".json",), ".graphs", "looks_like_node_link", "read_node_link"),
+    Format("messages", (".json", ".jsonl", ".ndjson"), ".messages"),
+    Format("jsonl", (".jsonl", ".ndjson"), ".tables.json_files"),
 )
 
 FORMATS = tuple(sorted(format_.name for format_ in _FORMATS))
@@ -90,7 +87,7 @@ def detect_format(path: Path) -> Format:
     last = next((s.lower() for s in reversed(path.suffixes) if s.lower() != ".gz"), "")
     named = [format_ for format_ in _FORMATS if last in format_.suffixes]
     for format_ in (*named, *_FORMATS):
-        if format_.reader.looks_like(head, path):
+        if format_.looks_like(head, path):
             return format_
     if named:
         return named[-1]  # it will say what is wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.readers._checkpoints import has_checkpoints
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["looks_like", "read", "read_url", "show_url"]
+__all__ = ["looks_like", "read", "show_url", "store_url"]
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -47,6 +49,26 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
         cause = safe_text(str(error), 200)
         raise ReadError(f"the store {bad.name} cannot be read: {cause}") from error
+
+
+def store_url(source: str | os.PathLike[str]) -> str | URL | None:
+    """Return the URL of the store that `source` is, None where it is something else.
+
+    Examples
+    --------
+    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
+    ('sqlite:///runs.db', None)
+    """
+    url: str | URL = str(source)
+    if "://" not in str(source):
+        try:
+            with Path(source).open("rb") as file:
+                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                    return None
+        except OSError:
+            return None  # the reader will say what is wrong with it
+        url = URL.create("sqlite", database=str(source))
+    return None if has_checkpoints(url) else url
 
 
 def show_url(url: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from detailed_balance.analyzers.counts import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.readers.records._event_log import adapt_to_event_log
-from detailed_balance.readers.records.base import ReadOptions
+from detailed_balance.readers.records.base import ReadOptions, adapt_to_event_log
 from detailed_balance.readers.records.columns import FieldNames, unknown_field_message
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._engines import FILE, ROW, find_parquet, open_table

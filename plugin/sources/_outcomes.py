@@ -12,8 +12,9 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.readers import Source
+from detailed_balance.readers.store import store_url
 from detailed_balance.sources.runs import read_trajectories
-from detailed_balance.sources.source import is_runs, store_url
+from detailed_balance.sources.source import is_runs
 
 __all__ = ["MAX_READ", "count_stored", "find_runs", "list_allowed_moves"]
 

@@ -17,7 +17,7 @@ from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.readers import Source, read_transitions
-from detailed_balance.sources.source import store_url
+from detailed_balance.readers.store import store_url
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler

@@ -27,16 +27,14 @@ from detailed_balance.callbacks.transition import (
     matches_context,
 )
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
-from detailed_balance.readers.checkpoints import has_checkpoints
-from detailed_balance.readers.store import show_url
+from detailed_balance.readers.store import show_url, store_url
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context", "store_url"]
+__all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
 
-_SQLITE_MAGIC = b"SQLite format 3\0"
 _TRAJECTORIES_COUNTED = 1_000_000
 _CONTEXTS_SHOWN = 8
 
@@ -220,26 +218,6 @@ def _take_tables(
     _check_labels(counts, context, ())
     runs = counts.attempts[counts.index(START)] if START in counts.states else 0
     return counts, SourceInfo(description, make_context(context), int(runs) or None)
-
-
-def store_url(source: str | os.PathLike[str]) -> str | URL | None:
-    """Return the URL of the store that `source` is, None where it is something else.
-
-    Examples
-    --------
-    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
-    ('sqlite:///runs.db', None)
-    """
-    url: str | URL = str(source)
-    if "://" not in str(source):
-        try:
-            with Path(source).open("rb") as file:
-                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
-                    return None
-        except OSError:
-            return None  # the reader will say what is wrong with it
-        url = URL.create("sqlite", database=str(source))
-    return None if has_checkpoints(url) else url
 
 
 def _describe(source: str | os.PathLike[str]) -> str:

@@ -14,15 +14,7 @@ from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._engines import MEMORY_LIMIT, open_table
 from detailed_balance.sources._ibis import Table, count_events, count_in_order, count_moves
 
-__all__ = [
-    "Edge",
-    "StepTally",
-    "count_table",
-    "settle_steps",
-    "tally_moves",
-    "tally_steps",
-    "to_counts",
-]
+__all__ = ["Edge", "count_table", "settle_steps", "tally_moves", "tally_steps", "to_counts"]
 
 Edge: TypeAlias = tuple[str, str | None, int]
 """Source, target (None: an escape) and count."""

@@ -14,10 +14,8 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.readers.records._step import Step
 from detailed_balance.readers.records.base import BadLines
-
-__all__ = ["sort_steps"]
+from detailed_balance.readers.records.values import Step
 
 _BATCH = 10_000
 _SETTINGS = """

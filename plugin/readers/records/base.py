@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,9 @@ from detailed_balance.readers.records.values import BadRecordError, state_keys
 from detailed_balance.render.formatting import safe_text
 
 __all__ = [
+    "ACTIVITY",
+    "CASE",
+    "TIMESTAMP",
     "BadLines",
     "Progress",
     "ReadOptions",
@@ -29,6 +32,7 @@ __all__ = [
     "SkippedLine",
     "StateOf",
     "TransitionReader",
+    "adapt_to_event_log",
     "open_trace",
     "peek_text",
     "read_lines",
@@ -258,3 +262,30 @@ def _without_mark(line: bytes, path: Path) -> bytes:
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ReadError(f"{path} is written in UTF-16; save it as UTF-8")
     return line.removeprefix(codecs.BOM_UTF8)
+
+
+CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
+
+
+def adapt_to_event_log(columns: Collection[str], options: ReadOptions) -> ReadOptions:
+    """Return options for the columns of an event log, where the table is one.
+
+    Case, activity and timestamp become trajectory, state and time, as far as no other name was
+    given for them. Any other table keeps its options.
+
+    Examples
+    --------
+    >>> options = adapt_to_event_log([CASE, ACTIVITY], ReadOptions(FieldNames()))
+    >>> options.fields.state, options.fields.trajectory
+    ('concept:name', 'case:concept:name')
+    """
+    usual, fields = FieldNames(), options.fields
+    if CASE not in columns or fields.source in columns or fields.target in columns:
+        return options
+    if fields.trajectory == usual.trajectory:
+        fields = replace(fields, trajectory=CASE)
+    if fields.state is None and options.states is None:
+        fields = replace(fields, state=ACTIVITY)
+    if fields.time == usual.time and TIMESTAMP in columns:
+        fields = replace(fields, time=TIMESTAMP)
+    return replace(options, fields=fields)

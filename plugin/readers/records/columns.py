@@ -10,9 +10,9 @@ from typing import Any
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Transition
-from detailed_balance.readers.records._step import Step
 from detailed_balance.readers.records.values import (
     BadRecordError,
+    Step,
     parse_count,
     parse_integer,
     parse_labels,

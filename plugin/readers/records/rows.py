@@ -10,10 +10,10 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.columns import unknown_field_message
-from detailed_balance.readers.records.steps import Step, walk
-from detailed_balance.readers.records.values import BadRecordError
+from detailed_balance.readers.records.steps import walk
+from detailed_balance.readers.records.values import BadRecordError, Step
 
-__all__ = ["FieldWatch", "LineRecord", "read_records", "read_steps"]
+__all__ = ["FieldWatch", "LineRecord", "read_records"]
 
 LineRecord: TypeAlias = tuple[int | str, Mapping[str, Any]]
 """A record, and its line or whatever else names its place."""

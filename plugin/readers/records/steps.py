@@ -12,10 +12,10 @@ from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 from detailed_balance.callbacks.transition import Context, Transition
 from detailed_balance.readers.records._external_sort import sort_steps
-from detailed_balance.readers.records._step import Step
 from detailed_balance.readers.records.base import BadLines
+from detailed_balance.readers.records.values import Step
 
-__all__ = ["Step", "walk", "walk_sorted"]
+__all__ = ["walk", "walk_sorted"]
 
 
 def walk(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:

@@ -1,9 +1,10 @@
-"""From the values of a record to what a `Transition` or a `Step` holds."""
+"""From the values of a record to what a `Transition` or a `Step` holds; and `Step` itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
@@ -14,6 +15,7 @@ from detailed_balance.render.formatting import safe_text
 
 __all__ = [
     "BadRecordError",
+    "Step",
     "parse_count",
     "parse_integer",
     "parse_labels",
@@ -192,3 +194,37 @@ def state_keys(value: Any) -> tuple[str, ...]:
     if not all(isinstance(key, str) and key for key in keys):
         raise BadRecordError(f"the state function must give texts; it gave {_show(value)}")
     return tuple(map(_without_surrogates, keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one trajectory.
+
+    Parameters
+    ----------
+    trajectory : str or None
+        The agent run; None where the trace is one run without a name.
+    state : str or None
+        The state reached; None for an attempt that reached none. START and END are taken for what
+        they are.
+    step : int or None
+        Its number; steps of one number happened side by side.
+    time : float or None
+        Seconds since 1970 (UTC); orders the steps that have no number.
+    context : Context
+        Labels such as model, prompt or version, sorted by name.
+    event : str or None
+        An id of its own; the same one again in the same trajectory is a duplicate.
+
+    Examples
+    --------
+    >>> Step("thread-1", "search", step=3).state
+    'search'
+    """
+
+    trajectory: str | None
+    state: str | None
+    step: int | None = None
+    time: float | None = None
+    context: Context = ()
+    event: str | None = None

@@ -11,8 +11,6 @@ from uuid import UUID
 from detailed_balance.analyzers.counts import START
 from detailed_balance.readers.spans.span import Span
 
-__all__ = ["STEP_TAG", "Nodes", "Place", "find_namespace", "name_node"]
-
 _LONGEST_NAMESPACE = 2_000
 STEP_TAG = "graph:step:"
 """What the tag of a node's own run begins with."""

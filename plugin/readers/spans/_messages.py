@@ -17,8 +17,6 @@ from langgraph.types import Command
 
 from detailed_balance.readers.spans.span import parse_json
 
-__all__ = ["find_messages", "revive"]
-
 _DEEPEST = 20  # levels of JSON that are looked through
 _SAYS = {"content", "parts", "tool_calls"}
 _TYPES: dict[str, type[BaseMessage]] = {

@@ -12,8 +12,6 @@ from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.span import Span
 
-__all__ = ["find_value", "read_spans"]
-
 
 def read_spans(
     records: Iterable[LineRecord],

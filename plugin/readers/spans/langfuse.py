@@ -27,11 +27,15 @@ from detailed_balance.readers.spans.span import (
     parse_object,
     parse_tags,
 )
-from detailed_balance.readers.tables import parquet
 from detailed_balance.readers.tables.delimited import read_rows
 from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.readers.tables.parquet import (
+    looks_like as is_parquet,
+    read_columns,
+    read_table,
+)
 
-__all__ = ["looks_like", "read", "to_span"]
+__all__ = ["looks_like", "read"]
 
 _KINDS = {"generation": "model", "tool": "tool", "retriever": "retriever"}
 _CAPITAL = re.compile(r"([A-Z])")
@@ -40,8 +44,8 @@ _COLUMNS = FieldNames(state="id")
 
 def looks_like(head: bytes, path: Path) -> bool:
     """Say whether a file begins with an observation, or is a table of them."""
-    if parquet.looks_like(head, path):
-        return {"parent_observation_id", "trace_id"} <= parquet.read_columns(path)
+    if is_parquet(head, path):
+        return {"parent_observation_id", "trace_id"} <= read_columns(path)
     camel = b"parentObservationId" in head and b"traceId" in head
     return camel or (b"parent_observation_id" in head and b"trace_id" in head)
 
@@ -50,8 +54,8 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of observations, plain or gzip."""
     head = peek_text(path, 100).removeprefix(BOM_UTF8).lstrip()
     records: Iterator[LineRecord]
-    if parquet.looks_like(head, path):
-        records = parquet.read_table(path, options, bad)
+    if is_parquet(head, path):
+        records = read_table(path, options, bad)
     elif head[:1] in (b"{", b"["):
         records = _unfold(read_objects(path, options, bad))
     else:

@@ -20,25 +20,29 @@ from detailed_balance.readers.spans.span import (
     parse_tags,
     unwrap,
 )
-from detailed_balance.readers.tables import parquet
 from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.readers.tables.parquet import (
+    looks_like as is_parquet,
+    read_columns,
+    read_table,
+)
 
-__all__ = ["looks_like", "read", "to_span"]
+__all__ = ["looks_like", "read"]
 
 _KINDS = {"llm": "model", "tool": "tool", "retriever": "retriever"}
 
 
 def looks_like(head: bytes, path: Path) -> bool:
     """Say whether a file begins with a run, or is a table of runs."""
-    if parquet.looks_like(head, path):
-        return {"run_type", "trace_id", "start_time"} <= parquet.read_columns(path)
+    if is_parquet(head, path):
+        return {"run_type", "trace_id", "start_time"} <= read_columns(path)
     return b'"run_type"' in head and (b'"trace_id"' in head or b'"dotted_order"' in head)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of runs, plain or gzip."""
-    is_table = parquet.looks_like(peek_text(path, 4), path)
-    records = (parquet.read_table if is_table else read_objects)(path, options, bad)
+    is_table = is_parquet(peek_text(path, 4), path)
+    records = (read_table if is_table else read_objects)(path, options, bad)
     return read_spans(records, to_span, options, bad)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._otlp_json import plain_span, unfold
 from detailed_balance.readers.spans._read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import Meaning
 from detailed_balance.readers.spans.span import (
@@ -22,7 +22,7 @@ from detailed_balance.readers.spans.span import (
 )
 from detailed_balance.readers.tables.json_files import read_objects
 
-__all__ = ["looks_like", "read", "to_span"]
+__all__ = ["looks_like", "read"]
 
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
@@ -107,3 +107,114 @@ def _read_error(record: Mapping[str, Any], meaning: Meaning) -> str | None:
     # What only looks like an error to Python is none to most exporters.
     told = raised or parse_error(meaning.find("langfuse.observation.status_message")) or ""
     return told if is_control_flow(told) else None
+
+
+_CAPITAL = re.compile(r"([A-Z])")
+_FIELDS = (
+    "traceId",
+    "spanId",
+    "parentSpanId",
+    "name",
+    "startTimeUnixNano",
+    "endTimeUnixNano",
+    "status",
+)
+_DEEPEST = 50
+
+
+def unfold(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each span of a document with the attributes of its resource.
+
+    Examples
+    --------
+    >>> list(unfold({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "a"}]}]}]}))
+    [({'name': 'a'}, None)]
+    """
+    for group in _items(document, "resourceSpans"):
+        resource = _get(_get(group, "resource"), "attributes")
+        names = ("scopeSpans", "instrumentationLibrarySpans")
+        for scope in (scope for name in names for scope in _items(group, name)):
+            for span in _items(scope, "spans"):
+                yield span, resource
+
+
+def _items(value: Any, name: str) -> list[Any]:
+    """Return what stands in a list; what stands in its place is passed on, to be complained of."""
+    if not isinstance(value, dict):
+        return [value]
+    found = _get(value, name)
+    return found if isinstance(found, list) else [] if found is None else [found]
+
+
+def plain_span(span: Any, resource: Any) -> dict[str, Any]:
+    """Return a span with plain values: its fields, and its attributes, as fields and by themselves.
+
+    Raises
+    ------
+    BadRecordError
+        Where it is no object.
+
+    Examples
+    --------
+    >>> attribute = {"key": "tool.name", "value": {"stringValue": "find"}}
+    >>> plain_span({"spanId": "1", "attributes": [attribute]}, None)["tool.name"]
+    'find'
+    """
+    if not isinstance(span, dict):
+        raise BadRecordError("a span is a JSON object; this is another value")
+    attributes = _read_attributes(_get(span, "attributes"))
+    return {
+        **attributes,
+        **{name: _get(span, name) for name in _FIELDS},
+        "events": [_read_event(event) for event in _list(_get(span, "events"))],
+        "attributes": attributes,
+        "resource": _read_attributes(resource),
+    }
+
+
+def _read_event(event: Any) -> dict[str, Any]:
+    return {"name": _get(event, "name"), **_read_attributes(_get(event, "attributes"))}
+
+
+def _read_attributes(listed: Any, depth: int = _DEEPEST) -> dict[str, Any]:
+    found = {}
+    for attribute in _list(listed):
+        key = _get(attribute, "key")
+        if isinstance(key, str):
+            found[key] = _read_value(_get(attribute, "value"), depth)
+    return found
+
+
+def _read_value(value: Any, depth: int) -> Any:
+    """Return what an ``AnyValue`` of OTLP holds; below 50 levels nothing."""
+    if not isinstance(value, dict) or not value or not depth:
+        return None
+    kind, held = next(iter(value.items()))
+    match kind.replace("_", "").lower():
+        case "arrayvalue":
+            return [_read_value(part, depth - 1) for part in _list(_get(held, "values"))]
+        case "kvlistvalue":
+            return _read_attributes(_get(held, "values"), depth - 1)
+        case "intvalue":
+            return _read_integer(held)
+        case _:
+            return held if isinstance(held, str | float | int) else None
+
+
+def _read_integer(value: Any) -> Any:
+    """Return a whole number, which OTLP writes as a text; what is none stays as it is."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return value if isinstance(value, str) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _get(value: Any, name: str) -> Any:
+    """Return a field by its name in OTLP JSON, or by the one that protobuf gives it."""
+    if not isinstance(value, Mapping):
+        return None
+    return value[name] if name in value else value.get(_CAPITAL.sub(r"_\1", name).lower())

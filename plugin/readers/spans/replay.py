@@ -28,10 +28,19 @@ from detailed_balance.readers.spans._graph_nodes import (
     find_namespace,
     name_node,
 )
-from detailed_balance.readers.spans._replay_events import send_end, send_start
-from detailed_balance.readers.spans._span_states import RECORD, NamedStates
-from detailed_balance.readers.spans._span_tree import Turn, order_moments
-from detailed_balance.readers.spans._trace_assembly import Row, Trace, sort_spans
+from detailed_balance.readers.spans._replay_events import (
+    RECORD,
+    NamedStates,
+    send_end,
+    send_start,
+)
+from detailed_balance.readers.spans._trace_assembly import (
+    Row,
+    Trace,
+    Turn,
+    order_moments,
+    sort_spans,
+)
 from detailed_balance.readers.spans.span import Span
 from detailed_balance.render.formatting import safe_text
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers.records._event_log import adapt_to_event_log
 from detailed_balance.readers.records.base import (
     BadLines,
     ReadOptions,
     Record,
+    adapt_to_event_log,
     peek_text,
     read_lines,
 )

@@ -11,21 +11,53 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
     BadLines,
     ReadOptions,
+    Record,
     open_trace,
     peek_text,
     read_lines,
 )
+from detailed_balance.readers.records.rows import read_records
+from detailed_balance.render.formatting import safe_text
 
-__all__ = ["read_objects", "what_is_wrong"]
+__all__ = [
+    "first_keys",
+    "load_document",
+    "looks_like",
+    "read",
+    "read_json_lines",
+    "read_objects",
+]
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 28  # characters of one object that is not one line; it is held in memory whole
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _LONGEST_WORD = 20  # a number or a word that a chunk may cut
 _DECODER = json.JSONDecoder()
+
+
+def looks_like(head: bytes, path: Path) -> bool:
+    """Say whether a file begins with an object."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the transitions of a JSON Lines file, plain or gzip."""
+    return read_records(read_json_lines(path, options, bad), options, bad)
+
+
+def read_json_lines(
+    path: Path, options: ReadOptions, bad: BadLines
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the object of each line, with its number."""
+    for number, value in _read_lines(path, options, bad):
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            bad.report(number, "one JSON object a line is needed; this is another value")
 
 
 def read_objects(
@@ -36,7 +68,7 @@ def read_objects(
     Whether each is one line is told by the first one. There a broken line spoils itself alone; in
     a list, or where objects span lines, nothing after it can be read.
     """
-    values = _values_of_lines if _is_lines(peek_text(path, _CHUNK)) else _values
+    values = _read_lines if _is_lines(peek_text(path, _CHUNK)) else _values
     for place, value in values(path, options, bad):
         if isinstance(value, dict):
             yield place, value
@@ -44,7 +76,39 @@ def read_objects(
             bad.report(place, "a JSON object is needed; this is another value")
 
 
-def what_is_wrong(error: ValueError | RecursionError) -> str:
+def load_document(path: Path) -> Any:
+    """Return the JSON document of a file, plain or gzip; it is held in memory whole.
+
+    Raises
+    ------
+    ReadError
+        Where it is damaged.
+    """
+    try:
+        with open_trace(path) as (stream, _):
+            return json.loads(stream.read().decode("utf-8-sig"))
+    except (EOFError, OSError, zlib.error) as error:
+        raise ReadError(f"{path} is damaged ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ReadError(f"{path} is no valid JSON: {safe_text(str(error), 120)}") from error
+
+
+def first_keys(head: bytes) -> frozenset[str]:
+    r"""Return the keys of the object in the first line of a file; none where there is none.
+
+    Examples
+    --------
+    >>> sorted(first_keys(b'{"messages": [], "id": 1}\n{"mess'))
+    ['id', 'messages']
+    """
+    try:
+        found = json.loads(head.partition(b"\n")[0].decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(found) if isinstance(found, dict) else frozenset()
+
+
+def _explain(error: ValueError | RecursionError) -> str:
     """Say what is wrong with a JSON text, and where."""
     if isinstance(error, json.JSONDecodeError):
         return f"no valid JSON: {error.msg} at character {error.colno}"
@@ -58,16 +122,14 @@ def _is_lines(head: bytes) -> bool:
     return bool(line_end) and first[:1] != b"[" and first.rstrip()[-1:] not in b"{[,"
 
 
-def _values_of_lines(
-    path: Path, options: ReadOptions, bad: BadLines
-) -> Iterator[tuple[int | str, Any]]:
+def _read_lines(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tuple[int, Any]]:
     for number, line in read_lines(path, options, bad):
         if line.isspace():
             continue
         try:
             value = json.loads(line.decode("utf-8"))
         except (ValueError, RecursionError) as error:
-            bad.report(number, what_is_wrong(error))
+            bad.report(number, _explain(error))
         else:
             yield number, value
 
@@ -90,7 +152,7 @@ def _values(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tuple[i
             rest = len(text) - place
             more = _take(chunks, rest) if _may_go_on(error, text) and rest < _LARGEST else ""
             if not more:
-                reason = f"{what_is_wrong(error)}; nothing after here is read"
+                reason = f"{_explain(error)}; nothing after here is read"
                 bad.report(f"object {number + 1}", reason)
                 return
             text, place = text[place:] + more, 0
@@ -126,6 +188,6 @@ def _chunks(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[str]:
                 if options.progress:
                     options.progress(raw.tell(), total)
         except UnicodeDecodeError as error:
-            bad.report("the text", f"{what_is_wrong(error)}; nothing after here is read")
+            bad.report("the text", f"{_explain(error)}; nothing after here is read")
         except (EOFError, OSError, zlib.error) as error:
             bad.report("the file", f"it is damaged, nothing after here is read ({error})")

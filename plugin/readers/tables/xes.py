@@ -10,13 +10,16 @@ from typing import Any
 from xml.parsers import expat
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers.records._event_log import (
+from detailed_balance.readers.records.base import (
     ACTIVITY,
     CASE,
     TIMESTAMP,
+    BadLines,
+    ReadOptions,
+    Record,
     adapt_to_event_log,
+    open_trace,
 )
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, open_trace
 from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.render.formatting import safe_text
 

@@ -14,7 +14,8 @@ from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.records import _external_sort as sorting
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.records.steps import Step, walk
+from detailed_balance.readers.records.steps import walk
+from detailed_balance.readers.records.values import Step
 
 
 def follow(*steps):

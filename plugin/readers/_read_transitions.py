@@ -1,0 +1,176 @@
+"""`read_transitions`, which opens a trace of any format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import networkx as nx
+
+from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.readers import langgraph, store
+from detailed_balance.readers._checkpoints import has_checkpoints
+from detailed_balance.readers.graphs import read_graph
+from detailed_balance.readers.records.base import (
+    BadLines,
+    Progress,
+    ReadOptions,
+    Record,
+    StateOf,
+    TransitionReader,
+)
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.registry import FORMATS, detect_format, find_format
+
+Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any]"
+"""What can be read: a path, the URL of a store, or a directed networkx graph."""
+
+
+def read_transitions(
+    source: Source,
+    *,
+    format: str | None = None,  # noqa: A002 - the word that users look for
+    states: StateOf | None = None,
+    state_field: str | None = None,
+    source_field: str = "source",
+    target_field: str = "target",
+    trajectory_field: str = "trajectory",
+    context_fields: Sequence[str] = (),
+    step_field: str = "step",
+    time_field: str = "time",
+    count_field: str = "count",
+    event_field: str | None = None,
+    success_field: str | None = None,
+    delimiter: str | None = None,
+    boundaries: tuple[str, str] | None = None,
+    skip_bad_lines: bool = False,
+    progress: Progress | None = None,
+) -> TransitionReader:
+    """Read the transitions of a trace, one by one, in bounded memory.
+
+    Parameters
+    ----------
+    source : str, path or networkx graph
+        A file of a format below, a database by its URL (a store, or the checkpoints of a LangGraph
+        agent), or a directed networkx graph.
+    format : str, optional
+        One of `FORMATS`; by default the file tells by its name and by how it begins. Whether it is
+        gzip is told by its first bytes.
+    states : callable, optional
+        Names the state of one record of the trace, a dict: a text, several texts for what
+        happened side by side, or None for a record that is no state. Of runs, observations and
+        spans also a state function of the handler, such as `NodeStates`.
+    state_field : str, optional
+        Instead of it: the field that holds the state, or a text with fields in braces such as
+        ``"{node}:{tool}"``. Given one of the two, the records of a table are steps of
+        trajectories, each with one state, not moves; START and END are added. An empty field is
+        an escape.
+    source_field, target_field : str
+        The fields with the states. Numbers become text. A target that is null, or an empty cell,
+        is an escape.
+    trajectory_field, step_field, time_field, count_field : str
+        Fields that may be absent, unless they are named here. Times are seconds since 1970 or ISO
+        8601 dates, taken for UTC where they name no zone.
+    context_fields : sequence of str
+        Fields that become context labels. In JSON Lines the texts and numbers of an object
+        ``context`` do as well.
+    event_field : str, optional
+        A field with an id of the step; the same one again in a trajectory is a duplicate.
+    success_field : str, optional
+        A field that says what became of the run: whether it did its work, by true, 1 or "success",
+        or by false, 0 or "failure"; or how it stopped, by "ended", "failed" or another `Outcome`.
+        The last one of a run counts.
+    delimiter : str, optional
+        Between the columns of CSV; by default the header tells which of ``, ; | tab`` it is.
+    boundaries : (str, str), optional
+        The names that stand for START and END in this trace, such as ``("start", "end")``.
+    skip_bad_lines : bool
+        Pass over broken lines, and keep account of them in `TransitionReader.skipped`.
+    progress : callable, optional
+        Called with (bytes read, bytes there are) from time to time; only for files.
+
+    Returns
+    -------
+    TransitionReader
+        To be iterated over once; the fields of a store are what they are, so that the options
+        about fields do not touch it.
+
+    Raises
+    ------
+    InvalidInputError
+        Where an option has a value that is not allowed.
+    ReadError
+        Where the source is missing, empty or of no known format, lacks a field, or has a broken
+        line. What concerns its content is raised while it is read.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> walked = nx.DiGraph()
+    >>> walked.add_edge("begin", "plan", count=3)
+    >>> list(read_transitions(walked, boundaries=("begin", "done")))[0].source
+    '__start__'
+    """
+    _check_options(format, delimiter, boundaries)
+    fields = FieldNames(
+        source=source_field,
+        target=target_field,
+        trajectory=trajectory_field,
+        step=step_field,
+        time=time_field,
+        count=count_field,
+        context=(context_fields,) if isinstance(context_fields, str) else tuple(context_fields),
+        state=state_field,
+        event=event_field,
+        success=success_field,
+        boundaries=dict(zip(boundaries or (), (START, END), strict=False)),
+    )
+    options = ReadOptions(fields, delimiter, progress, states)
+    records, bad = _open(source, format, options, skip_bad_lines)
+    return TransitionReader(records, bad)
+
+
+def _open(
+    source: Source, format_: str | None, options: ReadOptions, skip: bool
+) -> tuple[Iterator[Record], BadLines]:
+    if isinstance(source, nx.Graph):
+        bad = BadLines("the graph", skip=skip)
+        return read_graph(source, options, bad), bad
+    if isinstance(source, str) and "://" in source:
+        bad = BadLines(store.show_url(source), skip=skip)
+        holds_checkpoints = format_ == "langgraph" or (format_ is None and has_checkpoints(source))
+        reader = langgraph if holds_checkpoints else store
+        return reader.read_url(source, options, bad), bad
+    path = _existing_file(source)
+    bad = BadLines(str(path), skip=skip)
+    found = find_format(format_) if format_ else detect_format(path)
+    return found.read(path, options, bad), bad
+
+
+def _check_options(
+    format_: str | None, delimiter: str | None, boundaries: tuple[str, str] | None
+) -> None:
+    if format_ is not None and format_ not in FORMATS:
+        raise InvalidInputError(f"format must be one of {', '.join(FORMATS)}; got {format_!r}")
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise InvalidInputError(f"delimiter must be one character, no quote; got {delimiter!r}")
+    if boundaries is not None and (isinstance(boundaries, str) or len(set(boundaries)) != 2):
+        raise InvalidInputError(
+            f"boundaries must be two different names, of START and of END; got {boundaries!r}"
+        )
+
+
+def _existing_file(source: object) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidInputError(
+            f"source must be a path, a URL or a networkx graph; got {type(source).__name__}"
+        )
+    path = Path(source)
+    if path.is_dir():
+        raise ReadError(f"{path} is a directory; name one file in it")
+    if not path.exists():
+        raise ReadError(f"there is no file {path}")
+    return path
