@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import networkx as nx
 
-from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.readers import langgraph, store
 from detailed_balance.readers._checkpoints import has_checkpoints

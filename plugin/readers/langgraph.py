@@ -19,12 +19,11 @@ from typing import Any
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks import Ending
+from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
-from detailed_balance.callbacks.transition import Context, Transition
+from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers._checkpoints import (
     OPAQUE,
     Checkpoint,

@@ -11,7 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.readers._checkpoints import has_checkpoints
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.render.formatting import safe_text

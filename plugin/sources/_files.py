@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.analyzers.counts import END, START, TransitionCounts
+from detailed_balance.analyzers import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.readers.records.base import ReadOptions, adapt_to_event_log
 from detailed_balance.readers.records.columns import FieldNames, unknown_field_message

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.render.formatting import safe_text
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from detailed_balance.analyzers import Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.runs.trajectory import Trajectory
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.readers import Source
 from detailed_balance.readers.store import store_url

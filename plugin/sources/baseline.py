@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.monitor.analysis.base import Baseline
 

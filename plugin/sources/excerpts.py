@@ -15,7 +15,7 @@ from detailed_balance.callbacks.transition import ContextLike
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from detailed_balance.callbacks.store.store import TransitionStore
+    from detailed_balance.callbacks import TransitionStore
 
 __all__ = ["Walk", "find_walks"]
 

@@ -14,9 +14,8 @@ from typing import Any, cast
 from sqlalchemy import URL, Column, Double, Integer, MetaData, Table, Text, insert, select, update
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks import Transition, TransitionStore
 from detailed_balance.callbacks.store.engine import open_engine
-from detailed_balance.callbacks.store.store import TransitionStore
-from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import Source, TransitionReader, read_transitions
 from detailed_balance.readers.records.base import Record
 from detailed_balance.render.formatting import safe_text

@@ -11,17 +11,14 @@ from itertools import repeat
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
-from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import Ending, TransitionStore
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.readers.store import store_url
 
 if TYPE_CHECKING:
-    from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
-    from detailed_balance.callbacks.transition import Transition
+    from detailed_balance.callbacks import Transition, TransitionCallbackHandler
 
 __all__ = ["Moment", "moment_of", "read_trajectories"]
 

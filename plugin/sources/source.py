@@ -14,12 +14,10 @@ import networkx as nx
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from detailed_balance.analyzers import START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.comparison.run_statistics import count_runs
-from detailed_balance.analyzers.counts import START, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
-from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.counts import BOUNDARIES, END, START, TransitionCounts
+from detailed_balance.analyzers import END, START, TransitionCounts
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._engines import MEMORY_LIMIT, open_table

@@ -10,8 +10,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records.base import BadLines

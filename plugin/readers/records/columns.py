@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.transition import Transition
+from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.readers.records.values import (
     BadRecordError,
     Step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.counts import START
+from detailed_balance.analyzers import START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record

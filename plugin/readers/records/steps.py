@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from detailed_balance.analyzers.counts import END, START
-from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks import Ending
+from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
-from detailed_balance.callbacks.transition import Context, Transition
+from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
 from detailed_balance.readers.records.values import Step

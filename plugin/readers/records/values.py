@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from numbers import Real
 from typing import Any
 
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.render.formatting import safe_text
 

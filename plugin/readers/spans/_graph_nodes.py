@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from detailed_balance.analyzers.counts import START
+from detailed_balance.analyzers import START
 from detailed_balance.readers.spans.span import Span
 
 _LONGEST_NAMESPACE = 2_000

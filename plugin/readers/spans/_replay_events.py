@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, GraphRecursionError, ParentCommand
 from langgraph.types import Command
 
-from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+from detailed_balance.callbacks import TransitionCallbackHandler
 from detailed_balance.callbacks.states import (
     ActionStates,
     ModelCallStates,

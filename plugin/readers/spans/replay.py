@@ -13,10 +13,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from detailed_balance.analyzers.counts import BOUNDARIES, START
-from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+from detailed_balance.analyzers import START
+from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionGraph
 from detailed_balance.callbacks.recorder.langgraph_events import read_kind
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
@@ -45,7 +44,7 @@ from detailed_balance.readers.spans.span import Span
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
-    from detailed_balance.callbacks.store.store import TransitionStore
+    from detailed_balance.callbacks import TransitionStore
 
 __all__ = ["reads_messages", "replay"]
 
