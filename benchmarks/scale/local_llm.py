@@ -17,8 +17,8 @@ from scipy.special import log_softmax
 
 from detailed_balance import TransitionGraph
 from examples.paper.smollm2 import PrefixTree, SmolLM2, SmolLM2Chat, exact_kernel, walk_words
+from examples.paper.smollm2.model import find_weights, read_on
 from examples.paper.smollm2.prompts import RELATED_WORD, fill_prompt
-from examples.paper.smollm2.smollm2 import find_weights, read_on
 
 WORDS = ("dog", "river", "king", "music", "bread", "snow", "wheel", "heart")
 LIKELY = 1e-4

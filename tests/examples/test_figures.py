@@ -31,8 +31,8 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.render.formatting import safe_text
 from examples.paper import figures
+from examples.paper.chains import claude_4, explore, heat_bath, search_formulas
 from examples.paper.experiments import figures as gallery
-from examples.paper.experiments.landscapes import claude_4, explore, heat_bath, search_formulas
 from examples.paper.figures.canvas import LOOKS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,9 +11,8 @@ from detailed_balance.analyzers import (
     fit_spread,
     majority_vote_kernel,
 )
-from examples.paper.control import run as controller
-from examples.paper.experiments import one_way, spread, temperature
-from examples.paper.experiments.landscapes import sample, smollm2
+from examples.paper.chains import sample, smollm2
+from examples.paper.experiments import control as controller, one_way, spread, temperature
 
 
 def two_states(heat, height=2.0):

@@ -7,8 +7,8 @@ import pytest
 
 from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
+from examples.paper.chains import smollm2
 from examples.paper.experiments import explicit
-from examples.paper.experiments.landscapes import smollm2
 from examples.paper.search import Limits, run_candidate
 
 

@@ -19,19 +19,19 @@ from detailed_balance.analyzers.errors import (
     ReadError,
 )
 from detailed_balance.callbacks import TransitionStore
+from examples.paper.agent.evaluation import recover_potential
 from examples.paper.agent.explore import ModelFailedError, explore
 from examples.paper.agent.plan import Plan, Recorded
-from examples.paper.agent.results import recover_potential
+from examples.paper.agent.simulated import REFUSAL
+from examples.paper.experiments.symbolic import main
+from examples.paper.symbolic.analysis import correlate_ranks, study_expressions
 from examples.paper.symbolic.datasets import MAX_ROWS, DataSet, make_decay, read_csv
 from examples.paper.symbolic.expressions import Expression, evaluate, parse_expression
 from examples.paper.symbolic.fitting import FitError, Fitter, fit_expression
 from examples.paper.symbolic.grammar import MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionError
+from examples.paper.symbolic.grammar_kernel import GrammarKernel, mutate, score_potential
 from examples.paper.symbolic.grammar_model import GrammarChatModel
-from examples.paper.symbolic.mutations import GrammarKernel, mutate, score_potential
-from examples.paper.symbolic.results import correlate_ranks, study_expressions
-from examples.paper.symbolic.run import main
 from examples.paper.symbolic.task import SymbolicTask
-from examples.paper.words.simulated import REFUSAL
 from tests.support.chains import data_file
 
 VARIABLES = {"x": np.array([-1.7, -0.4, 0.3, 1.1, 2.6]), "y": np.array([0.9, -2.2, 1.4, 0.2, 3.1])}

@@ -22,10 +22,10 @@ from detailed_balance.analyzers import TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Transition, TransitionStore
 from examples.paper.agent.agent import build_agent
+from examples.paper.agent.evaluation import recover_potential, summarize_balance
 from examples.paper.agent.explore import ModelFailedError, explore, read_journal
 from examples.paper.agent.plan import Plan
-from examples.paper.agent.results import recover_potential, summarize_balance
-from examples.paper.words import run as words
+from examples.paper.experiments import words
 from examples.paper.words.lexicon import LEXICON, LexiconChatModel, driven_lexicon
 from examples.paper.words.results import compare_published, count_false, count_found
 from examples.paper.words.tables import TableChatModel, WordTable

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from detailed_balance import Transition, TransitionStore, read_trajectories
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
 from detailed_balance.callbacks import Ending
-from examples.paper.experiments.landscapes import sample, smollm2
+from examples.paper.chains import sample, smollm2
 
 STATES = ("plan", "search", "draft", "check")
 JUNE_29, JUNE_30 = 1_751_155_200.0, 1_751_241_600.0  # of 2025

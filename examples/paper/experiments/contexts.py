@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, comparison in (drawn | ({"6 models": models} if models else {})).items():
         print(_conclude(name, comparison))
     if given.output is not None:
-        from examples.paper.experiments.context_pictures import draw_contexts
+        from examples.paper.figures.contexts import draw_contexts
 
         draw_contexts(given.output, warm | asked, drawn, models)
 
@@ -185,7 +185,7 @@ def _prompts(given: Namespace) -> tuple[tuple[str, ...], dict[str, NDArray[np.fl
     words, kept = load_prompt_kernels()
     if not given.measure:
         return words, kept
-    from examples.paper.smollm2.smollm2 import SmolLM2
+    from examples.paper.smollm2.model import SmolLM2
 
     found = measure_prompt_kernels(SmolLM2(), words, given.keep)
     worst = max(float(abs(found[name] - kept[name]).max()) for name in found)

@@ -40,8 +40,8 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
 from examples.paper.agent.console import choose_model, make_parser, show_table
-from examples.paper.experiments.landscapes import smollm2
-from examples.paper.experiments.minilm import MiniLM
+from examples.paper.chains import smollm2
+from examples.paper.minilm import MiniLM
 from examples.paper.search import search_potential
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from detailed_balance.analyzers import (
     score_directionality,
 )
 from examples.paper import figures
-from examples.paper.experiments.landscapes import (
+from examples.paper.chains import (
     claude_4,
     explore,
     heat_bath,

@@ -15,7 +15,7 @@ import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts, check_one_way
 from examples.paper.agent.console import make_parser, show_table
-from examples.paper.experiments.landscapes import sample, smollm2
+from examples.paper.chains import sample, smollm2
 from examples.paper.words.lexicon import LexiconChatModel
 from examples.paper.words.tables import WordTable
 

@@ -25,7 +25,7 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
 )
 from examples.paper.agent.console import make_parser, show_table
-from examples.paper.experiments.landscapes import smollm2
+from examples.paper.chains import smollm2
 
 __all__ = ["gaussian_pvalue", "main", "simulated_landscape", "two_way_ring", "vote_slope", "walk"]
 

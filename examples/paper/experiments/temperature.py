@@ -24,7 +24,7 @@ from detailed_balance.analyzers import (
     measure_action,
 )
 from examples.paper.agent.console import make_parser, show_table
-from examples.paper.experiments.landscapes import sample, smollm2
+from examples.paper.chains import sample, smollm2
 from examples.paper.words.lexicon import LexiconChatModel
 
 __all__ = ["main", "reheat"]

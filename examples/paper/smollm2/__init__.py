@@ -15,8 +15,8 @@ if TYPE_CHECKING:
         answer_log_probabilities,
         exact_kernel,
     )
+    from examples.paper.smollm2.model import SmolLM2
     from examples.paper.smollm2.prompts import RELATED_WORD, Spellings
-    from examples.paper.smollm2.smollm2 import SmolLM2
     from examples.paper.smollm2.tree import PrefixTree
     from examples.paper.smollm2.walks import walk_words
 
@@ -36,7 +36,7 @@ __all__ = [
 _HOMES = {
     "RELATED_WORD": "prompts",
     "PrefixTree": "tree",
-    "SmolLM2": "smollm2",
+    "SmolLM2": "model",
     "SmolLM2Chat": "chat",
     "Spellings": "prompts",
     "TokenModel": "kernel",

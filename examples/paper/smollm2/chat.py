@@ -23,8 +23,8 @@ from pydantic import Field, PrivateAttr
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.smollm2.batch import BatchReader
 from examples.paper.smollm2.generation import Answer, generate_answers
+from examples.paper.smollm2.model import SmolLM2
 from examples.paper.smollm2.prompts import Chat
-from examples.paper.smollm2.smollm2 import SmolLM2
 
 __all__ = ["SmolLM2Chat", "load_model", "to_chat"]
 

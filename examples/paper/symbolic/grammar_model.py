@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from langchain_core.messages import BaseMessage
 
-from examples.paper.symbolic.mutations import GrammarKernel
+from examples.paper.agent.simulated import REFUSAL, SimulatedChatModel
+from examples.paper.symbolic.grammar_kernel import GrammarKernel
 from examples.paper.symbolic.task import asked_expression
-from examples.paper.words.simulated import REFUSAL, SimulatedChatModel
 
 __all__ = ["GrammarChatModel"]
 

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from examples.paper.words.simulated import REFUSAL, WordChatModel
+from examples.paper.agent.simulated import REFUSAL, WordChatModel
 
 __all__ = ["DRIVEN_AFFINITY", "LEXICON", "LexiconChatModel", "driven_lexicon"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts, estimate_potential
-from examples.paper.agent.results import BalanceSummary
+from examples.paper.agent.evaluation import BalanceSummary
 from examples.paper.words.lexicon import LexiconChatModel
 from examples.paper.words.tables import WordTable
 

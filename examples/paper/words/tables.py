@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from detailed_balance.analyzers import Potential, TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper import DATA
-from examples.paper.words.simulated import REFUSAL, WordChatModel
+from examples.paper.agent.simulated import REFUSAL, WordChatModel
 
 __all__ = ["TableChatModel", "TableName", "WordTable"]
 

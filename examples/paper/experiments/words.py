@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from detailed_balance.analyzers import estimate_potential
 from examples.paper.agent.console import choose_model, make_parser, show_table
+from examples.paper.agent.evaluation import recover_potential, summarize_balance
 from examples.paper.agent.plan import Plan
 from examples.paper.agent.recording import (
     Recording,
@@ -29,7 +30,6 @@ from examples.paper.agent.recording import (
     record,
     write_json,
 )
-from examples.paper.agent.results import recover_potential, summarize_balance
 from examples.paper.words.lexicon import LexiconChatModel, driven_lexicon
 from examples.paper.words.results import compare_published, count_false, count_found
 from examples.paper.words.tables import TableChatModel, TableName, WordTable

@@ -22,7 +22,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.results import plain
-from examples.paper.agent.results import BalanceSummary, summarize_balance
+from examples.paper.agent.evaluation import BalanceSummary, summarize_balance
 from examples.paper.symbolic.fitting import Fit, Fitter
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.agent.console import choose_model, make_parser, show_table
+from examples.paper.agent.evaluation import recover_potential
 from examples.paper.agent.plan import Plan
 from examples.paper.agent.recording import (
     add_options,
@@ -26,17 +27,16 @@ from examples.paper.agent.recording import (
     record,
     write_json,
 )
-from examples.paper.agent.results import recover_potential
-from examples.paper.symbolic.datasets import DataSet, make_decay, read_csv
-from examples.paper.symbolic.fitting import Fitter
-from examples.paper.symbolic.grammar_model import GrammarChatModel
-from examples.paper.symbolic.mutations import GrammarKernel, score_potential
-from examples.paper.symbolic.results import (
+from examples.paper.symbolic.analysis import (
     PUBLISHED,
     RankCorrelation,
     SymbolicResults,
     study_expressions,
 )
+from examples.paper.symbolic.datasets import DataSet, make_decay, read_csv
+from examples.paper.symbolic.fitting import Fitter
+from examples.paper.symbolic.grammar_kernel import GrammarKernel, score_potential
+from examples.paper.symbolic.grammar_model import GrammarChatModel
 from examples.paper.symbolic.task import SymbolicTask
 
 __all__ = ["START", "main"]
