@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -54,12 +53,13 @@ def _watch(
         str | None,
         typer.Option(metavar="FILE", help="Append each event as JSON; - is the standard output."),
     ] = None,
-    webhook: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Post each event there.")
-    ] = None,
-    secret_env: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The variable that holds the secret to sign posts with."),
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            envvar="DETAILED_BALANCE_NOTIFY",
+            help="Send each event there, by an Apprise URL: slack://..., mailto://..., jsons://...",
+        ),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -79,7 +79,7 @@ def _watch(
     # What others read goes to the standard output alone; then the words go beside it.
     console = Console(stderr=jsonl == "-", highlight=False, markup=False, soft_wrap=True)
     live = console.is_interactive and not once
-    sinks = _make_sinks(jsonl, webhook or [], _read_secret(secret_env))
+    sinks = _make_sinks(jsonl, notify or [])
     if not live:
         sinks.append(_Printer(console))
     monitor = Monitor(
@@ -119,21 +119,12 @@ class _Printer:
         self._console.out(describe_event(event))
 
 
-def _make_sinks(jsonl: str | None, webhooks: list[str], secret: str | None) -> list[Sink]:
+def _make_sinks(jsonl: str | None, urls: list[str]) -> list[Sink]:
     from detailed_balance.monitor.sinks import JsonLinesSink
-    from detailed_balance.monitor.sinks.webhook import WebhookSink
+    from detailed_balance.monitor.sinks.notify import NotifySink
 
     sinks: list[Sink] = [] if jsonl is None else [JsonLinesSink(jsonl)]
-    return [*sinks, *(WebhookSink(url, secret=secret) for url in webhooks)]
-
-
-def _read_secret(name: str | None) -> str | None:
-    if name is None:
-        return None
-    secret = os.environ.get(name)
-    if not secret:
-        raise typer.BadParameter(f"the variable {name!r} is empty", param_hint="--secret-env")
-    return secret
+    return [*sinks, *map(NotifySink, urls)]
 
 
 def _report(monitor: Monitor, console: Console) -> int:
@@ -152,8 +143,8 @@ def _follow(monitor: Monitor, console: Console) -> None:
     """Wait; events are written as they come."""
     from detailed_balance.cli._screen import describe_status
 
-    while not monitor.status().analyses or monitor.status().analyses[0].ran is None:
-        threading.Event().wait(0.1)
+    while any(analysis.ran is None for analysis in monitor.status().analyses):
+        threading.Event().wait(0.1)  # until what is there has been read and looked at
     console.out(f"watching {monitor.status().source}: {describe_status(monitor.status())}")
     sys.stdout.flush()
     while True:

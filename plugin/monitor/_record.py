@@ -51,6 +51,14 @@ class Record:
         The level of the live tests.
     drift : DriftWatch or None
         Takes the finished runs.
+
+    Attributes
+    ----------
+    ready : bool
+        Whether all that was there has been read once, or could not be: before, nothing is to be
+        said of it.
+    trouble : str
+        Why the last reading failed; empty if it did not.
     """
 
     def __init__(
@@ -66,7 +74,8 @@ class Record:
         self._lag = 0.0
         self._lock = threading.RLock()
         self._reading = threading.Lock()
-        self.begun = False
+        self._begun = False
+        self.ready = False
         self.trouble = ""
 
     def read(self, stopped: threading.Event) -> None:
@@ -74,7 +83,7 @@ class Record:
         began = time.monotonic()
         with self._reading:
             try:
-                if not self.begun:
+                if not self._begun:
                     self._begin()
                 self._read_on(stopped)
                 self.trouble, self._updated = "", time.time()
@@ -82,6 +91,7 @@ class Record:
                 if not self.trouble:
                     warn("a monitor cannot read %s and will try again", self._feed.name)
                 self.trouble = safe_text(f"{type(error).__name__}: {error}", 200)
+        self.ready = True
         with self._lock:
             self._lag = time.monotonic() - began
             self._evidence.check(time.time(), self._tally.total)
@@ -96,7 +106,7 @@ class Record:
                 self._tally.start(counts)
             self._tally.fill_ring(self._ring)
             self._ring = []
-            self.begun = True
+            self._begun = True
 
     def _read_on(self, stopped: threading.Event) -> None:
         more = True

@@ -171,7 +171,7 @@ class Monitor:
 
     def _keep_analysing(self) -> None:
         while not self._stopped.wait(min(self._every, max(0.05, self._schedule.wait()))):
-            if self._record.begun or self._record.trouble:
+            if self._record.ready:
                 self._analyse(everything=False)
 
     def _read(self) -> None:

@@ -7,9 +7,7 @@ import os
 import random
 import shutil
 import sys
-import time
 from itertools import pairwise
-from types import SimpleNamespace
 
 from detailed_balance import Transition, TransitionStore, read_trajectories
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
@@ -196,21 +194,10 @@ def make_names(page):
         names["counts"] = sample(smollm2(), 50)
     if page == "docs/operations.md":
         names["store"] = TransitionStore("sqlite:///runs.db")
-    if page == "docs/monitor.md":
-        names |= signed_request()
     return names
-
-
-def signed_request():
-    """Return what the receiver of a web hook has in its hands."""
-    from detailed_balance.monitor.sinks.webhook import sign_body
-
-    body, secret = b"{}", "secret"
-    header = {"X-Detailed-Balance-Signature": sign_body(body, secret, int(time.time()))}
-    return {"body": body, "secret": secret, "request": SimpleNamespace(headers=header)}
 
 
 def environment():
     """Return the environment of the programs in the documentation."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "HOOK_SECRET": "secret", "COLUMNS": "80"}
+    return {**os.environ, "PATH": path, "CHAT_URL": "json://127.0.0.1:9/", "COLUMNS": "80"}

@@ -20,6 +20,8 @@ from detailed_balance.monitor import Event, Observation, View, default_analyzers
 from detailed_balance.sources.runs import read_trajectories
 from tests.support.walkers import Walker
 
+PATIENCE = 300  # seconds, on a machine with much to do
+
 
 def open_kinds(monitor: Monitor) -> set[str]:
     return {finding.kind for finding in monitor.status().open_findings}
@@ -369,13 +371,13 @@ def test_an_analysis_that_takes_long_is_run_less_often_and_does_not_stop_the_rea
 
         def check(self, view: View) -> Iterator[Observation]:
             started.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE)
             yield from ()
 
     graph = TransitionGraph()
     graph.record("a", "b")
     with Monitor(graph, analyzers=[Slow()], every=0.01) as monitor:
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         graph.record("b", "c")
         wait_until(lambda: monitor.status().transitions == 2)
         go_on.set()
@@ -384,8 +386,36 @@ def test_an_analysis_that_takes_long_is_run_less_often_and_does_not_stop_the_rea
         assert slow.every == max(0.01, 10 * slow.seconds)
 
 
+def test_nothing_is_said_of_a_source_before_all_that_was_there_has_been_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    ran = threading.Event()
+
+    class Seen:
+        name, every = "seen", 0.05
+
+        def check(self, view: View) -> Iterator[Observation]:
+            seen.append(view.total)
+            ran.set()
+            yield from ()
+
+    with TransitionStore("sqlite://") as store:
+        store.append(Walker(19).walk(300))
+        read_new = store.read_new
+
+        def read_slowly(*args: Any, **kwargs: Any) -> Any:
+            ran.wait(0.5)  # long enough for whatever does not wait for the first reading
+            return read_new(*args, **kwargs)
+
+        monkeypatch.setattr(store, "read_new", read_slowly)
+        with Monitor(store, analyzers=[Seen()], every=0.05):
+            assert ran.wait(PATIENCE)
+    assert seen[0] == 300
+
+
 def wait_until(claim: Any) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.005)

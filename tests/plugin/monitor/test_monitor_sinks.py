@@ -1,7 +1,8 @@
-"""Where a monitor tells of what it finds: log, file, webhook, Prometheus, OpenTelemetry."""
+"""Where a monitor reports what it finds: log, file, Apprise, Prometheus, OpenTelemetry."""
 
 import json
 import logging
+import sys
 import threading
 import time
 import urllib.error
@@ -10,15 +11,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
-from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.monitor import Event, Finding, JsonLinesSink, LoggingSink, Status
-from detailed_balance.monitor.sinks.prometheus import MetricsServer, prometheus_text
-from detailed_balance.monitor.sinks.webhook import WebhookSink, sign_body, verify_signature
+pytest.importorskip("apprise", reason="apprise is missing")
+pytest.importorskip("prometheus_client", reason="prometheus-client is missing")
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
+from detailed_balance.monitor import Analysis, Event, Finding, JsonLinesSink, LoggingSink, Status
+from detailed_balance.monitor.sinks.notify import NotifySink
+from detailed_balance.monitor.sinks.prometheus import MetricsServer, MonitorCollector
+
+PATIENCE = 60
+"""Seconds, on a machine with much to do."""
 
 HOSTILE = '"}\\\n# HELP x\r\n<script>\u202e\x00'
 FINDING = Finding("1f", "trap", "open", "warning", "a <-> b", ("\ud800", HOSTILE), 1.0, 2.0)
@@ -35,8 +47,12 @@ class Receiver(HTTPServer):
     def __init__(self, *codes: int, wait: threading.Event | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.codes, self.wait = list(codes), wait
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/hook"
+        self.asked = threading.Event()
+        self.requests: list[tuple[str, bytes]] = []
+        self.place = f"127.0.0.1:{self.server_address[1]}/hook"
+
+    def url(self, kind: str = "json") -> str:
+        return f"{kind}://{self.place}?cto={PATIENCE}&rto={PATIENCE}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -44,16 +60,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.set()
         if self.server.wait is not None:
-            self.server.wait.wait(10)
-        self.server.requests.append((self.path, dict(self.headers), body))
+            self.server.wait.wait(PATIENCE)
+        self.server.requests.append((self.path, body))
         codes = self.server.codes
         self.send_response(codes.pop(0) if len(codes) > 1 else codes[0])
-        self.send_header("Location", self.server.url + "/elsewhere")
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    do_GET = do_POST  # noqa: N815 - its name there
 
     def log_message(self, *args: object) -> None: ...
 
@@ -72,7 +86,7 @@ def receiver(*codes: int, wait: threading.Event | None = None) -> Iterator[Recei
 
 
 def wait_until(claim: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -104,91 +118,141 @@ def test_a_json_lines_file_holds_each_event_in_one_line_of_ascii(tmp_path: Path)
     assert Finding.from_dict(json.loads(lines[0])["finding"]).states == FINDING.states
 
 
-def test_a_webhook_that_fails_twice_gets_the_event_signed_and_once_accepted() -> None:
-    with receiver(500, 429, 204) as server:
-        sink = WebhookSink(server.url, secret="a secret", backoff=0.01)  # noqa: S106
+def test_a_json_webhook_gets_the_whole_event() -> None:
+    with receiver(204) as server:
+        sink = NotifySink(server.url())
         sink.emit(event())
         wait_until(lambda: sink.sent)
         sink.close()
-    assert (len(server.requests), sink.sent, sink.lost) == (3, 1, 0)
-    assert len({headers["X-Detailed-Balance-Event"] for _, headers, _ in server.requests}) == 1
-    for _, headers, body in server.requests:
-        assert json.loads(body) == event().to_dict()
-        assert verify_signature(body, headers["X-Detailed-Balance-Signature"], "a secret")
+    assert (len(server.requests), sink.sent, sink.undelivered) == (1, 1, 0)
+    ((path, body),) = server.requests
+    assert path == "/hook"
+    sent = json.loads(body)
+    assert (sent["title"], sent["type"]) == ("detailed-balance: trap raised", "warning")
+    assert json.loads(sent["message"]) == event().to_dict()
 
 
-def test_a_signature_tells_forgeries_and_replays() -> None:
-    header = sign_body(b"body", "secret", 1_000)
-    assert verify_signature(b"body", header, "secret", now=1_300)
-    assert not verify_signature(b"body", header, "secret", now=1_301)
-    assert not verify_signature(b"bodY", header, "secret", now=1_000)
-    assert not verify_signature(b"body", header, "Secret", now=1_000)
-    assert not verify_signature(b"body", header.replace("t=1000", "t=1001"), "secret", now=1_000)
-    for wrong in ("", "t=", "v1=", "t=x,v1=y", "t=1000", "t=\u0661,v1=é"):
-        assert not verify_signature(b"body", wrong, "secret", now=1_000)
-
-
-@pytest.mark.parametrize("code", [301, 302, 307, 308, 400, 404, 410])
-def test_a_webhook_follows_no_redirect_and_takes_a_refusal_for_final(code: int) -> None:
-    with receiver(code) as server:
-        sink = WebhookSink(server.url, backoff=0.01)
-        sink.emit(event())
-        wait_until(lambda: sink.lost)
+@pytest.mark.parametrize(
+    ("what", "severity", "kind"),
+    [
+        ("raised", "info", "info"),
+        ("updated", "alarm", "failure"),
+        ("resolved", "alarm", "success"),
+    ],
+)
+def test_any_other_service_gets_a_sentence_that_calls_nobody(
+    what: Any, severity: Any, kind: str
+) -> None:
+    sentence = "plan <-> <!channel> <@U1> @everyone"
+    with receiver(200) as server:
+        sink = NotifySink(server.url("form"))
+        sink.emit(Event(what, replace(FINDING, sentence=sentence, severity=severity), 1.0))
+        wait_until(lambda: sink.sent)
         sink.close()
-    assert [path for path, _, _ in server.requests] == ["/hook"]
+    ((_, body),) = server.requests
+    sent = parse_qs(body.decode())
+    assert sent["message"] == ["plan <-> \u2039!channel> \u2039\uff20U1> \uff20everyone"]
+    assert (sent["title"], sent["type"]) == ([f"detailed-balance: trap {what}"], [kind])
+
+
+@pytest.mark.parametrize("code", [400, 404, 410, 429, 500, 503])
+def test_an_event_that_is_refused_is_counted_and_logged_each_time(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiver(code) as server:
+        sink = NotifySink(server.url())
+        for number in range(2):
+            sink.emit(event(number))
+        wait_until(lambda: sink.undelivered == 2)
+        sink.close()
+    assert [path for path, _ in server.requests] == ["/hook", "/hook"]
     assert sink.sent == 0
+    assert caplog.text.count("an event was not delivered to json://127.0.0.1") == 2
 
 
-def test_a_webhook_without_a_receiver_gives_up_and_says_so_without_the_path(
+def test_a_service_that_is_away_is_named_without_its_secrets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with receiver(200) as server:
-        url = server.url
-    sink = WebhookSink(f"{url}/very-secret", attempts=3, backoff=0.01)
+        place = server.place
+    sink = NotifySink(f"json://user:pass-word@{place}/very-secret?+X-Key=token")
     sink.emit(event())
-    wait_until(lambda: sink.lost)
+    wait_until(lambda: sink.undelivered)
     sink.close()
-    assert "not posted to http://127.0.0.1" in caplog.text
-    assert "very-secret" not in caplog.text + repr(sink)
+    assert f"not delivered to json://{place.partition('/')[0]}: " in caplog.text
+    for secret in ("pass-word", "very-secret", "token"):
+        assert secret not in caplog.text + repr(sink)
 
 
-def test_a_slow_receiver_delays_nobody_and_the_oldest_events_are_lost() -> None:
+def test_a_slow_service_delays_nobody_and_the_oldest_events_are_given_up() -> None:
     go_on = threading.Event()
     with receiver(200, wait=go_on) as server:
-        sink = WebhookSink(server.url, capacity=3)
+        sink = NotifySink(server.url(), capacity=3)
         sink.emit(event(0))
-        wait_until(lambda: not sink._waiting)  # it is on its way
+        assert server.asked.wait(PATIENCE)  # it is on its way
         for number in range(1, 6):
             sink.emit(event(number))
         go_on.set()
         wait_until(lambda: sink.sent == 4)
         sink.close()
-    assert sink.lost == 2
-    ids = [json.loads(body)["finding"]["id"] for _, _, body in server.requests]
-    assert ids == ["0", "3", "4", "5"]
+    assert sink.undelivered == 2
+    events = [json.loads(json.loads(body)["message"]) for _, body in server.requests]
+    assert [sent["finding"]["id"] for sent in events] == ["0", "3", "4", "5"]
+
+
+def test_what_a_sink_has_no_time_left_for_is_undelivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    go_on = threading.Event()
+    with receiver(200, wait=go_on) as server:
+        sink = NotifySink(server.url())
+        for number in range(3):
+            sink.emit(event(number))
+        assert server.asked.wait(PATIENCE)
+        sink.close(timeout=0.01)
+        go_on.set()
+        sink.close()
+    assert (sink.sent, sink.undelivered) == (0, 3)
+    assert caplog.text.count("there was no time left") == 3
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        *("ftp://host/x", "file:///etc/passwd", "/hook", "http://", "https://user:pw@host/", ""),
-        *("http://[", "http://host:99999/", "javascript:alert(1)"),
+        *("ftp://host/x", "file:///etc/passwd", "/hook", "json://", "https://user:pw@host/", ""),
+        *("http://[", "https://example.com/pw", "javascript:alert(1)"),
     ],
 )
-def test_only_http_without_credentials_is_a_webhook(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="a webhook has a URL like") as caught:
-        WebhookSink(url)
+def test_only_what_apprise_knows_is_a_service(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="apprise knows no service of this URL") as caught:
+        NotifySink(url)
     assert "pw" not in str(caught.value)
 
 
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(DetailedBalanceError, match=r"detailed-balance\[notify\]"):
+        NotifySink("json://127.0.0.1")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "detailed_balance.monitor.sinks.prometheus")
+    with pytest.raises(DetailedBalanceError, match=r"detailed-balance\[prometheus\]"):
+        import_module("detailed_balance.monitor.sinks.prometheus")
+
+
+def text_of(status: Status) -> str:
+    registry = CollectorRegistry()
+    registry.register(MonitorCollector(lambda: status))
+    return generate_latest(registry).decode()
+
+
 def test_the_metrics_are_what_prometheus_reads() -> None:
-    parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is missing")
     trap = replace(FINDING, id="2", severity="alarm", kind="alarm")
     over = replace(FINDING, id="3", status="resolved")
-    text = prometheus_text(replace(STATUS, findings=(FINDING, trap, over)))
-    families = {f.name: f for f in parser.text_string_to_metric_families(text)}
+    text = text_of(replace(STATUS, findings=(FINDING, trap, over)))
+    families = {f.name: f for f in text_string_to_metric_families(text)}
     (sample,) = families["detailed_balance_transitions"].samples
-    assert (sample.value, sample.labels["source"]) == (9.0, "runs.db")
+    assert (sample.name, sample.value) == ("detailed_balance_transitions_total", 9.0)
+    assert sample.labels["source"] == "runs.db"
     assert "<script>" in sample.labels["context"]
     assert families["detailed_balance_log_e_value_threshold"].samples[0].value > 2.99
     opened = families["detailed_balance_open_findings"].samples
@@ -196,15 +260,29 @@ def test_the_metrics_are_what_prometheus_reads() -> None:
     assert len(opened) == 18
 
 
+def test_the_metrics_have_the_names_that_alerts_are_written_for() -> None:
+    done = Analysis("traps", 1.0, 0.25, 5.0)
+    text = text_of(replace(STATUS, analyses=(done,)))
+    names = ["transitions", "escapes", "trajectories", "lost"]
+    counters = {f"detailed_balance_{name}": "counter" for name in names}
+    names = ["states", "edges", "log_e_value", "log_e_value_threshold", "alarm", "traps"]
+    names += ["last_read_timestamp_seconds", "read_seconds", "open_findings", "analysis_seconds"]
+    gauges = {f"detailed_balance_{name}": "gauge" for name in names}
+    families = list(text_string_to_metric_families(text))
+    assert {family.name: family.type for family in families} == counters | gauges
+    (took,) = [s for f in families for s in f.samples if "analyzer" in s.labels]
+    assert (took.labels["analyzer"], took.value) == ("traps", 0.25)
+
+
 def test_label_values_are_escaped_as_the_format_asks() -> None:
-    text = prometheus_text(replace(STATUS, source='a"b\\c\nd', context=()))
-    assert '{source="a\\"b\\\\c\\nd",context=""} 9\n' in text
+    text = text_of(replace(STATUS, source='a"b\\c\nd', context=()))
+    assert '{context="",source="a\\"b\\\\c\\nd"} 9.0\n' in text
 
 
 def fetch(url: str, host: str | None = None) -> tuple[int, str]:
     request = urllib.request.Request(url, headers={} if host is None else {"Host": host})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, ""
@@ -213,11 +291,13 @@ def fetch(url: str, host: str | None = None) -> tuple[int, str]:
 def test_the_metrics_are_served_to_this_machine_under_its_own_names_alone() -> None:
     with MetricsServer(lambda: STATUS, 0) as server:
         root = f"http://127.0.0.1:{server.port}"
-        assert fetch(f"{root}/metrics") == (200, prometheus_text(STATUS))
+        assert fetch(f"{root}/metrics") == (200, text_of(STATUS))
         assert fetch(f"{root}/metrics", host=f"localhost:{server.port}")[0] == 200
         assert fetch(f"{root}/metrics", host="[::1]")[0] == 200
         assert fetch(f"{root}/metrics", host="evil.example")[0] == 403
         assert fetch(f"{root}/metrics", host="127.0.0.1.evil.example:80")[0] == 403
+        assert fetch(f"{root}/metrics", host="[::1")[0] == 403
+        assert fetch(f"{root}/metrics", host="127.0.0.1@evil.example")[0] == 403
         assert fetch(f"{root}/../etc/passwd")[0] == 404
         assert server._server.server_address[0] == "127.0.0.1"
 
