@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, bindparam, delete, func, not_, select, text, union
 from sqlalchemy.exc import OperationalError
 
-from detailed_balance.callbacks.store._inserts import NAMES_LOCK, insert_for
-from detailed_balance.callbacks.store._orders import order_of
+from detailed_balance.callbacks.store._cursor import order_of
+from detailed_balance.callbacks.store._outbox import insert_for
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,
+    NAMES_LOCK,
     NAMES_WRITER,
     SCHEMA_VERSION,
     STATES,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Table
     from sqlalchemy.engine import Connection
 
-    from detailed_balance.callbacks.store._orders import Order, Snapshot
+    from detailed_balance.callbacks.store._cursor import Order, Snapshot
 
 __all__ = ["forget_before"]
 

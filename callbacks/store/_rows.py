@@ -23,20 +23,6 @@ from detailed_balance.callbacks.transition import Context, Ending, Transition, m
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-__all__ = [
-    "Row",
-    "decode_context",
-    "decode_text",
-    "digest",
-    "encode_context",
-    "encode_text",
-    "ending_from_row",
-    "ending_to_row",
-    "from_row",
-    "names_of",
-    "to_row",
-]
-
 # No database keeps NUL or a lone surrogate in a text, so they become SUBSTITUTE (U+001A) and four
 # hexadecimal digits; so does SUBSTITUTE itself, which makes it reversible.
 _UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
@@ -102,14 +88,18 @@ class Row(NamedTuple):
     columns: dict[str, Any]
 
 
-def to_row(transition: Transition) -> Row:
-    """Return `transition` as it is written.
+def to_row(record: Transition | Ending) -> Row:
+    """Return a transition or an ending as it is written.
 
     Raises
     ------
     InvalidInputError
         Where a field has a value that no database could keep.
     """
+    return _ending_to_row(record) if isinstance(record, Ending) else _transition_to_row(record)
+
+
+def _transition_to_row(transition: Transition) -> Row:
     _check_transition(transition)
     labels = _encode_labels(transition.context)
     trajectory = _encode(transition.trajectory)
@@ -126,14 +116,7 @@ def to_row(transition: Transition) -> Row:
     return Row(TRANSITIONS, labels, trajectory, (source, target), columns)
 
 
-def ending_to_row(ending: Ending) -> Row:
-    """Return `ending` as it is written.
-
-    Raises
-    ------
-    InvalidInputError
-        Where a field has a value that no database could keep.
-    """
+def _ending_to_row(ending: Ending) -> Row:
     _check(ending, _ENDING_TYPES)
     if ending.outcome is not None and ending.outcome not in tuple(Outcome):
         raise InvalidInputError(

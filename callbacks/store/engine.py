@@ -12,8 +12,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.store._migrations import migrate, read_version, renumber_restored
-from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
+from detailed_balance.callbacks.store._schema import (
+    SCHEMA_VERSION,
+    migrate,
+    read_version,
+    renumber_restored,
+)
 
 __all__ = ["file_of", "find_file", "find_version", "is_in_memory", "open_engine", "reopen"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.isolation import renew_after_fork
-from detailed_balance.callbacks.store._inserts import RowInserter, to_row_of
-from detailed_balance.callbacks.store._outbox import Outbox
+from detailed_balance.callbacks.store._outbox import Outbox, RowInserter
 from detailed_balance.callbacks.store._queries import check_seconds
 from detailed_balance.callbacks.store._retention import forget_before
+from detailed_balance.callbacks.store._rows import to_row
 from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
 from detailed_balance.callbacks.store._spool import find_place
 from detailed_balance.callbacks.store._writer import BatchWriter
@@ -187,7 +187,7 @@ class TransitionStore(StoreReader):
         sqlalchemy.exc.SQLAlchemyError
             Where the database fails.
         """
-        rows = map(to_row_of, records)
+        rows = map(to_row, records)
         while batch := list(islice(rows, _BATCH)):
             self._follow_file()
             self._inserter.insert(batch)
@@ -264,7 +264,7 @@ class TransitionStore(StoreReader):
         kept, rows = [], []
         for record in records:
             try:
-                rows.append(to_row_of(record))
+                rows.append(to_row(record))
                 kept.append(record)
             except Exception as error:
                 self._writer.lose(1, repr(error))
@@ -276,9 +276,7 @@ class TransitionStore(StoreReader):
 
     def _write(self, batches: list[Batch]) -> None:
         """Write batches of one writer, unless they are written already."""
-        rows = [
-            (batch.sequence, batch.rows or [*map(to_row_of, batch.records)]) for batch in batches
-        ]
+        rows = [(batch.sequence, batch.rows or [*map(to_row, batch.records)]) for batch in batches]
         self._follow_file()
         self._inserter.insert_once(batches[0].writer, rows)
 
