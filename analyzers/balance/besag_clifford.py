@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import gammaln
 
-from detailed_balance.analyzers.balance._cycles import find_triangles, fundamental_cycles
+from detailed_balance.analyzers.balance.cycle_search import find_triangles, fundamental_cycles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

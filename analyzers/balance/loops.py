@@ -11,8 +11,12 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control, norm
 
-from detailed_balance.analyzers.balance._cycles import find_triangles, fundamental_cycles
-from detailed_balance.analyzers.balance._driven import search_driven_loops, split_moves
+from detailed_balance.analyzers.balance.cycle_search import (
+    find_triangles,
+    fundamental_cycles,
+    search_driven_loops,
+    split_moves,
+)
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.sparse import lookup

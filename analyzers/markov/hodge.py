@@ -12,7 +12,7 @@ from scipy.sparse.linalg import lsmr
 
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
-from detailed_balance.analyzers.balance._cycles import find_triangles
+from detailed_balance.analyzers.balance.cycle_search import find_triangles
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import (
     ConvergenceError,

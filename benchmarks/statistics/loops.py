@@ -18,8 +18,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from detailed_balance.analyzers import TransitionCounts
-from detailed_balance.analyzers.balance._cycles import find_triangles
-from detailed_balance.analyzers.balance._driven import search_driven_loops
+from detailed_balance.analyzers.balance.cycle_search import find_triangles, search_driven_loops
 from detailed_balance.analyzers.balance.loops import find_loops
 
 Matrix = csr_array[Any, tuple[int, int]]

@@ -5,8 +5,8 @@ from hypothesis import given
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import TransitionCounts
-from detailed_balance.analyzers.balance import _cycles as cycles
-from detailed_balance.analyzers.balance._cycles import find_triangles, fundamental_cycles
+from detailed_balance.analyzers.balance import cycle_search
+from detailed_balance.analyzers.balance.cycle_search import find_triangles, fundamental_cycles
 from detailed_balance.analyzers.balance.loops import find_loops
 from tests.support.chains import count_matrices
 
@@ -34,7 +34,7 @@ def test_triangles_found_in_small_batches_are_the_same(monkeypatch):
     rng = np.random.default_rng(0)
     totals = pair_totals(rng.integers(0, 5, (40, 40)) * (rng.random((40, 40)) < 0.3))
     whole = find_triangles(totals)
-    monkeypatch.setattr(cycles, "WEDGES_AT_ONCE", 7)
+    monkeypatch.setattr(cycle_search, "WEDGES_AT_ONCE", 7)
     assert find_triangles(totals) == whole
     assert len(whole) > 100
 

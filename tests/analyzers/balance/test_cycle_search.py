@@ -7,8 +7,11 @@ from hypothesis import given
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import TransitionCounts, check_balance
-from detailed_balance.analyzers.balance._cycles import fundamental_cycles
-from detailed_balance.analyzers.balance._driven import search_driven_loops, split_moves
+from detailed_balance.analyzers.balance.cycle_search import (
+    fundamental_cycles,
+    search_driven_loops,
+    split_moves,
+)
 from detailed_balance.analyzers.balance.loops import find_loops, loop_shares
 from detailed_balance.analyzers.errors import InsufficientDataError
 from tests.support.chains import count_matrices, reversible_kernel, walk_counts
