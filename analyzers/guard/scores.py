@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard._kernel_ratio import KernelRatio
-from detailed_balance.analyzers.guard._logistic import fit_ridge_logistic
 from detailed_balance.analyzers.repetition.habits import RunHabits
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
+
+_Move = tuple[str, str | None]
 
 _HABITS = 5  # the numbers of `OutcomeModel.habits`
 
@@ -45,6 +48,65 @@ class RunScore(Protocol):
     def start(self) -> RunState:
         """Begin a run."""
         ...
+
+
+@dataclass(frozen=True)
+class KernelRatio:
+    """log of the kernel of failed runs over that of successful ones, per move.
+
+    Each of the two kernels is shrunk to the pooled kernel, as if `prior` moves from each state had
+    gone as that says, and the pooled kernel in the same way to the pooled share of each target.
+    An escape is a target like any other; a move never seen says what its source says.
+
+    Parameters
+    ----------
+    moves : dict of (str, str or None) to float
+        The log ratio of each move that was seen, in nats.
+    unseen : dict of str to float
+        The log ratio of any other move, by its source; 0 from a source never seen.
+
+    Examples
+    --------
+    >>> failed, worked = [[("a", "b"), ("b", "a")]], [[("a", "c")]]
+    >>> ratio = KernelRatio.fit(failed, worked)
+    >>> ratio("a", "b") > 0 > ratio("a", "c"), ratio("z", "a")
+    (True, 0.0)
+    """
+
+    moves: Mapping[_Move, float]
+    unseen: Mapping[str, float]
+
+    @classmethod
+    def fit(
+        cls,
+        failed: Iterable[Iterable[_Move]],
+        worked: Iterable[Iterable[_Move]],
+        prior: float = 2.0,
+    ) -> KernelRatio:
+        """Count the moves of both kinds of runs; moves to END are left out."""
+        bad, good = Counter(_inner(failed)), Counter(_inner(worked))
+        both = bad + good
+        from_bad, from_good, from_both = (_by_end(moves, 0) for moves in (bad, good, both))
+        into, total = _by_end(both, 1), both.total()
+
+        def log_ratio(source: str, target: str | None) -> float:
+            share = into[target] / total
+            pooled = (both[source, target] + prior * share) / (from_both[source] + prior)
+            return math.log(
+                (bad[source, target] + prior * pooled) * (from_good[source] + prior)
+            ) - math.log((good[source, target] + prior * pooled) * (from_bad[source] + prior))
+
+        moves = {move: log_ratio(*move) for move in sorted(both, key=str)}
+        unseen = {
+            str(source): math.log((from_good[source] + prior) / (from_bad[source] + prior))
+            for source in sorted(from_both, key=str)
+        }
+        return cls(moves, unseen)
+
+    def __call__(self, source: str, target: str | None) -> float:
+        """Return the log ratio of one move."""
+        known = self.moves.get((source, target))
+        return self.unseen.get(source, 0.0) if known is None else known
 
 
 @dataclass(frozen=True)
@@ -144,7 +206,7 @@ class OutcomeScore:
         features = self._features_out_of_fold(runs, failed, states, seed)
         sizes = np.array([len(rows) for rows in features])
         shares = np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum()) * len(runs)
-        intercept, *weights = fit_ridge_logistic(
+        intercept, *weights = _fit_ridge_logistic(
             np.concatenate(features),
             np.repeat(failed, sizes),
             np.repeat(shares / sizes, sizes),
@@ -189,6 +251,53 @@ class OutcomeScore:
     def _kernel_ratio(self, runs: Sequence[Trajectory]) -> KernelRatio:
         failed = [run.moves for run in runs if not run.success]
         return KernelRatio.fit(failed, [run.moves for run in runs if run.success], self.prior)
+
+
+def _fit_ridge_logistic(
+    features: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    ridge: float,
+) -> NDArray[np.float64]:
+    """Fit the log odds of True: the intercept, and the weights of the (n, p) features.
+
+    The penalty is ridge / 2 times the squared weights of the features when each is standardised
+    (with `weights`); the intercept is free. A feature that does not vary gets the weight 0.
+    """
+    mean = np.average(features, axis=0, weights=weights)
+    spread = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
+    scale = np.where(spread > 1e-12, spread, np.inf)
+    design = np.column_stack([np.ones(len(features)), (features - mean) / scale])
+    penalty = np.full(design.shape[1], ridge)
+    penalty[0] = 0.0
+
+    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        odds = design @ point
+        value = weights @ (np.logaddexp(0.0, odds) - labels * odds) + penalty @ point**2 / 2
+        return float(value), design.T @ (weights * (expit(odds) - labels)) + penalty * point
+
+    def curvature(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        chance = expit(design @ point)
+        return (design.T * (weights * chance * (1 - chance))) @ design + np.diag(penalty)
+
+    start = np.zeros(design.shape[1])
+    settings = {"gtol": 1e-8}
+    found = minimize(
+        loss, start, jac=True, hess=curvature, method="trust-exact", options=settings
+    ).x
+    slopes = found[1:] / scale
+    return np.concatenate([[found[0] - slopes @ mean], slopes])
+
+
+def _inner(runs: Iterable[Iterable[_Move]]) -> Iterator[_Move]:
+    return (move for moves in runs for move in moves if move[1] != END)
+
+
+def _by_end(moves: Counter[_Move], end: int) -> Counter[str | None]:
+    sums: Counter[str | None] = Counter()
+    for move, count in moves.items():
+        sums[move[end]] += count
+    return sums
 
 
 def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from detailed_balance.analyzers import (
     Trajectory,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard._conformal import conformal_threshold
-from detailed_balance.analyzers.guard._kernel_ratio import KernelRatio
+from detailed_balance.analyzers.guard.guard import conformal_threshold
+from detailed_balance.analyzers.guard.scores import KernelRatio
 from detailed_balance.analyzers.repetition.habits import RunHabits
 from detailed_balance.readers import read_transitions
 from tests.support.chains import DATA
