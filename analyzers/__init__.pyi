@@ -104,7 +104,7 @@ from .repetition.classify import (
     RunRules as RunRules,
     classify_runs as classify_runs,
 )
-from .repetition.loop_places import LoopSeen as LoopSeen, locate_loops as locate_loops
+from .repetition.walk import LoopSeen as LoopSeen, locate_loops as locate_loops
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
 from .sequential.drift_martingale import DriftMartingale as DriftMartingale

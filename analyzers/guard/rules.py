@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.habits import RunHabits
+from detailed_balance.analyzers.repetition.walk import RunHabits
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.potential.estimate import Potential

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.repetition.habits import RunHabits
+from detailed_balance.analyzers.repetition.walk import RunHabits
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]

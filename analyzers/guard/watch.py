@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detailed_balance.analyzers.guard.scores import RunScore
-from detailed_balance.analyzers.repetition.habits import RunHabits
+from detailed_balance.analyzers.repetition.walk import RunHabits
 
 __all__ = ["RunWatch"]
 

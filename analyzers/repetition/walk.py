@@ -1,15 +1,30 @@
-"""`find_patterns`: what one run does over and over, and from which move on."""
+"""What a run does over and over: loops, stays and shuttles, move by move or all at once."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import median
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["LoopWalk", "RunPatterns", "Stretch", "find_patterns", "name_loop", "turn_loop"]
+__all__ = [
+    "LoopSeen",
+    "LoopWalk",
+    "RunHabits",
+    "RunPatterns",
+    "Stretch",
+    "find_patterns",
+    "locate_loops",
+    "name_loop",
+    "turn_loop",
+]
+
+_LONGEST_NAME = 60
+_LONGEST_LOOP = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +207,206 @@ def name_loop(loop: Sequence[str]) -> tuple[str, ...]:
 def turn_loop(loop: Sequence[str]) -> tuple[str, ...]:
     """Return the other way round a loop, from its least state on."""
     return name_loop(tuple(reversed(loop)))
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSeen:
+    """Where a loop was walked.
+
+    Parameters
+    ----------
+    loop : tuple of str
+        In the order walked.
+    runs, failed : int
+        How many runs walked it round, and how many of them failed.
+    rounds : int
+        How often, in all runs.
+    back : int
+        How often the other way round.
+    onset : float
+        The median of the moves before its first round, NaN where no run walked it.
+    examples : tuple of str
+        The runs that walked it most, at most 3.
+    """
+
+    loop: tuple[str, ...]
+    runs: int
+    failed: int
+    rounds: int
+    back: int
+    onset: float
+    examples: tuple[str, ...]
+
+
+def locate_loops(
+    runs: Iterable[Trajectory], loops: Iterable[Sequence[str]]
+) -> tuple[LoopSeen, ...]:
+    """Say of each loop in how many runs it was walked, how often, and from which move on.
+
+    Side trips are cut out: a run that leaves a loop and comes back to where it left goes on.
+
+    Examples
+    --------
+    >>> run = Trajectory(tuple(zip("xabcabxbca", "abcabxbcab")), "run-1")
+    >>> seen = locate_loops([run], [("b", "c", "a")])[0]
+    >>> seen.runs, seen.rounds, seen.back, seen.onset, seen.examples
+    (1, 2, 0, 1, ('run-1',))
+    """
+    wanted = [tuple(loop) for loop in loops]
+    names = [name_loop(loop) for loop in wanted]
+    walks: list[list[tuple[int, int, Trajectory]]] = [[] for _ in wanted]
+    back = [0] * len(wanted)
+    for run in runs if wanted else ():
+        made = {loop.states: loop for loop in find_patterns(run).loops}
+        for i, name in enumerate(names):
+            if (walked := made.get(name)) is not None:
+                walks[i].append((walked.rounds, walked.onset, run))
+            if (walked := made.get(turn_loop(name))) is not None:
+                back[i] += walked.rounds
+    return tuple(_loop_seen(*each) for each in zip(wanted, walks, back, strict=True))
+
+
+def _loop_seen(
+    loop: tuple[str, ...], walks: Sequence[tuple[int, int, Trajectory]], back: int
+) -> LoopSeen:
+    most = sorted(walks, key=lambda walk: -walk[0])
+    names = dict.fromkeys(run.name for _, _, run in most if run.name is not None)
+    return LoopSeen(
+        loop,
+        len(walks),
+        sum(run.success is False for _, _, run in walks),
+        sum(rounds for rounds, _, _ in walks),
+        back,
+        median(onset for _, onset, _ in walks) if walks else float("nan"),
+        tuple(names)[:3],
+    )
+
+
+def name_state(state: str) -> str:
+    r"""Write a state key in a sentence: keys come from language models, so they are hostile.
+
+    Examples
+    --------
+    >>> name_state("search"), name_state("line\nbreak")
+    ('search', "'line\\nbreak'")
+    """
+    name = state if state.isprintable() and state else repr(state)
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
+
+
+class RunHabits:
+    """The loops that a run has closed, how long it stays, and how few states it is among.
+
+    Loops are those of the loop-erased path: whenever the run comes back to a state that is on it,
+    the states since then are a loop, and are cut off. The move to END is the last of a run and
+    changes nothing; an escape is a step, after which the run stands where it stood. The cost of a
+    move does not grow with the length of the run, but for loops: each state is cut off once.
+
+    Attributes
+    ----------
+    steps : int
+        Moves so far, END not counted.
+    escapes : int
+        Moves without a target.
+    visited : dict of str to None
+        The states so far, in the order of their first visit.
+    dwell, longest_dwell : int
+        How many times in a row it is in the state where it is now; the most so far.
+    oscillation, longest_oscillation : int
+        How many of the last visits in a row were to at most two states; the most so far.
+    loops : Counter of tuple of str
+        How often each loop of two or more states was closed, by its states from the least on.
+
+    Examples
+    --------
+    >>> habits = RunHabits()
+    >>> for source, target in [("__start__", "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]:
+    ...     habits.update(source, target)
+    >>> habits.loops, habits.oscillation
+    (Counter({('a', 'b'): 2}), 5)
+    >>> habits.describe()
+    'it went a -> b -> a 2 times'
+    """
+
+    def __init__(self) -> None:
+        self.steps = self.escapes = 0
+        self.visited: dict[str, None] = {}
+        self.dwell = self.longest_dwell = 0
+        self.oscillation = self.longest_oscillation = 0
+        self.loops: Counter[tuple[str, ...]] = Counter()
+        self.most_closed: tuple[str, ...] = ()
+        self._state: str | None = None
+        self._other: str | None = None
+        self._longest_in: str | None = None
+        self._path: dict[str, None] = {}
+
+    @property
+    def closings(self) -> int:
+        """How often the loop that was closed most was closed."""
+        return self.loops[self.most_closed] if self.most_closed else 0
+
+    def update(self, source: str, target: str | None) -> None:
+        """Take one move."""
+        if target == END:
+            return
+        if self._state is None and source not in BOUNDARIES:
+            self._visit(source)  # a record that begins in the midst of a run
+        self.steps += 1
+        if target is None:
+            self.escapes += 1
+        else:
+            self._visit(target)
+
+    def _visit(self, state: str) -> None:
+        self.visited[state] = None
+        self._count_oscillation(state)
+        self.dwell = self.dwell + 1 if state == self._state else 1
+        if self.dwell > self.longest_dwell:
+            self.longest_dwell, self._longest_in = self.dwell, state
+        self._state = state
+        self._close_loop(state)
+
+    def _count_oscillation(self, state: str) -> None:
+        """Count the last visits that were to at most two states; call it before the dwell."""
+        if state == self._state or state == self._other or self._other is None:
+            self.oscillation += 1
+        else:
+            self.oscillation = self.dwell + 1
+        if state != self._state:
+            self._other = self._state
+        self.longest_oscillation = max(self.longest_oscillation, self.oscillation)
+
+    def _close_loop(self, state: str) -> None:
+        if state not in self._path:
+            self._path[state] = None
+            return
+        loop = [state]
+        while (last := next(reversed(self._path))) != state:
+            loop.append(last)
+            del self._path[last]
+        if len(loop) > 1:
+            self._count_loop([state, *reversed(loop[1:])])
+
+    def _count_loop(self, loop: list[str]) -> None:
+        least = loop.index(min(loop))
+        key = (*loop[least:], *loop[:least])
+        self.loops[key] += 1
+        if self.loops[key] > self.closings:
+            self.most_closed = key
+
+    def describe(self) -> str:
+        """Say in a part of a sentence what the run does most, by the visits that went into it."""
+        rounds = self.closings
+        if rounds > 1 and rounds * len(self.most_closed) >= self.longest_dwell:
+            return f"it went {self._write_loop()} {rounds} times"
+        if self.longest_dwell > 1 and self._longest_in is not None:
+            return f"it was in {name_state(self._longest_in)} {self.longest_dwell} times in a row"
+        return f"it has visited {len(self.visited)} states in {self.steps} steps"
+
+    def _write_loop(self) -> str:
+        loop = self.most_closed
+        first = next(state for state in self.visited if state in loop)  # where it came in
+        start = loop.index(first)
+        names = [name_state(state) for state in (*loop[start:], *loop[:start])]
+        middle = names if len(names) <= _LONGEST_LOOP else [*names[:_LONGEST_LOOP], "..."]
+        return " -> ".join([*middle, names[0]])

@@ -22,7 +22,7 @@ from detailed_balance.analyzers.repetition.classify import (
     RunRules,
     classify_runs,
 )
-from detailed_balance.analyzers.repetition.loop_places import LoopSeen, locate_loops
+from detailed_balance.analyzers.repetition.walk import LoopSeen, locate_loops
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 

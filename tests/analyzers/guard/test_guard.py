@@ -17,7 +17,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard.guard import conformal_threshold
 from detailed_balance.analyzers.guard.scores import KernelRatio
-from detailed_balance.analyzers.repetition.habits import RunHabits
+from detailed_balance.analyzers.repetition.walk import RunHabits
 from detailed_balance.readers import read_transitions
 from tests.support.chains import DATA
 

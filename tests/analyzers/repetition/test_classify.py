@@ -16,8 +16,12 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.forecast.step_limit import fewest_for_limit
-from detailed_balance.analyzers.repetition.habits import RunHabits
-from detailed_balance.analyzers.repetition.walk import find_patterns, name_loop, turn_loop
+from detailed_balance.analyzers.repetition.walk import (
+    RunHabits,
+    find_patterns,
+    name_loop,
+    turn_loop,
+)
 
 
 def run_of(states, name=None, **kwargs):
