@@ -107,6 +107,6 @@ from .repetition.classify import (
 from .repetition.walk import LoopSeen as LoopSeen, locate_loops as locate_loops
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
+from .sequential.conformal_betting import RunEvidence as RunEvidence
 from .sequential.drift_martingale import DriftMartingale as DriftMartingale
 from .sequential.loop_evidence import LoopEvidence as LoopEvidence, MergedEvidence as MergedEvidence
-from .sequential.run_evidence import RunEvidence as RunEvidence

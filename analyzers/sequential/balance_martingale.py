@@ -12,11 +12,11 @@ from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.sequential._betting_martingale import (
     AffinityBet,
+    LoopErasedPath,
     MoveCounts,
     kt_bet,
     log_mean_exp,
 )
-from detailed_balance.analyzers.sequential._loop_erasure import LoopErasedPath
 from detailed_balance.analyzers.sequential.loop_evidence import (
     LoopBook,
     LoopEvidence,

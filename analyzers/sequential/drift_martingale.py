@@ -11,7 +11,7 @@ import numpy as np
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
-from detailed_balance.analyzers.sequential.run_evidence import RunEvidence, ScoreTest
+from detailed_balance.analyzers.sequential.conformal_betting import RunEvidence, ScoreTest
 
 __all__ = ["DriftMartingale", "split_baseline"]
 

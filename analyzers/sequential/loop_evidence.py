@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from math import log
 
 from detailed_balance.analyzers.results import times
-from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp
-from detailed_balance.analyzers.sequential._loop_erasure import orient_loop
+from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp, orient_loop
 
 __all__ = [
     "LoopBook",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from detailed_balance.analyzers import BalanceMartingale
-from detailed_balance.analyzers.sequential._betting_martingale import AffinityBet
-from detailed_balance.analyzers.sequential._loop_erasure import LoopErasedPath
+from detailed_balance.analyzers.sequential._betting_martingale import AffinityBet, LoopErasedPath
 
 __all__ = ["FixedWeights", "KeptPath"]
 

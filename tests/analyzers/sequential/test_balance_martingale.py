@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, BalanceMartingale
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.sequential._loop_erasure import LoopErasedPath, orient_loop
+from detailed_balance.analyzers.sequential._betting_martingale import LoopErasedPath, orient_loop
 from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 
 unhurried = settings(deadline=None)  # a busy machine is no fault of the claim

@@ -12,12 +12,12 @@ from scipy.integrate import quad
 from detailed_balance import read_trajectories
 from detailed_balance.analyzers import DriftMartingale, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.sequential._conformal_betting import (
+from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
+from detailed_balance.analyzers.sequential.conformal_betting import (
     BETS,
     Bettor,
     RankedScores,
 )
-from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
 from detailed_balance.analyzers.sequential.drift_martingale import split_baseline
 from tests.support.chains import data_file
 
