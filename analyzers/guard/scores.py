@@ -271,20 +271,18 @@ def _fit_ridge_logistic(
     penalty = np.full(design.shape[1], ridge)
     penalty[0] = 0.0
 
-    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(point: Any) -> tuple[float, Any]:
         odds = design @ point
         value = weights @ (np.logaddexp(0.0, odds) - labels * odds) + penalty @ point**2 / 2
         return float(value), design.T @ (weights * (expit(odds) - labels)) + penalty * point
 
-    def curvature(point: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curvature(point: Any) -> Any:
         chance = expit(design @ point)
         return (design.T * (weights * chance * (1 - chance))) @ design + np.diag(penalty)
 
     start = np.zeros(design.shape[1])
-    settings = {"gtol": 1e-8}
-    found = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options=settings
-    ).x
+    settings: Any = {"jac": True, "hess": curvature, "method": "trust-exact"}
+    found = minimize(loss, start, options={"gtol": 1e-8}, **settings).x
     slopes = found[1:] / scale
     return np.concatenate([[found[0] - slopes @ mean], slopes])
 
