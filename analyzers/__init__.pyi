@@ -68,11 +68,6 @@ from .markov.stationary import (
     stationary_distribution as stationary_distribution,
 )
 from .markov.traps import Trap as Trap, TrapReport as TrapReport, find_traps as find_traps
-from .potential._texts import (
-    embedding_features as embedding_features,
-    frequency_features as frequency_features,
-    text_features as text_features,
-)
 from .potential.directionality import (
     Directionality as Directionality,
     score_directionality as score_directionality,
@@ -84,9 +79,12 @@ from .potential.explicit import (
 )
 from .potential.features import (
     FeatureTable as FeatureTable,
+    embedding_features as embedding_features,
     expression_features as expression_features,
+    frequency_features as frequency_features,
     make_features as make_features,
     ngrams as ngrams,
+    text_features as text_features,
 )
 from .potential.held_out_action import (
     MeasuredAction as MeasuredAction,

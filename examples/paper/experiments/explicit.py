@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.potential._texts import EmbeddingFeatures
+    from detailed_balance.analyzers.potential.features import EmbeddingFeatures
     from examples.paper.search import PotentialSearch
 
 __all__ = [
