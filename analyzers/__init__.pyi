@@ -48,7 +48,7 @@ from .guard.rules import StuckRules as StuckRules
 from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
 from .guard.watch import RunWatch as RunWatch
 from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
-from .markov._entropy_production import (
+from .markov.entropy_production import (
     EntropyProduction as EntropyProduction,
     entropy_production as entropy_production,
 )

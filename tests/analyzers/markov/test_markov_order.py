@@ -9,7 +9,7 @@ from scipy.stats import chi2, chi2_contingency, chisquare
 
 from detailed_balance.analyzers import END, START, Trajectory, markov_order_test
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.markov._euler_shuffle import Reshuffle
+from detailed_balance.analyzers.markov.order import EulerShuffle
 from detailed_balance.analyzers.runs.arrays import Paths
 from tests.support.walks import random_chain, walk_runs
 
@@ -84,7 +84,7 @@ def test_reshuffled_runs_are_all_equally_likely():
         if sorted(first + second) == target:
             possible.add((*first, *second))
     copies = 200 * len(possible)
-    steps = Reshuffle(paths).draw(copies, np.random.default_rng(0))
+    steps = EulerShuffle(paths).draw(copies, np.random.default_rng(0))
     seen = [[] for _ in range(copies)]
     for copy, here, after in zip(steps.run, steps.here, steps.after, strict=True):
         seen[copy].append((int(here), int(after)))
