@@ -48,14 +48,14 @@ from .guard.rules import StuckRules as StuckRules
 from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
 from .guard.watch import RunWatch as RunWatch
 from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
-from .markov.entropy_production import (
-    EntropyProduction as EntropyProduction,
-    entropy_production as entropy_production,
-)
 from .markov.basins import (
     Attractor as Attractor,
     AttractorReport as AttractorReport,
     find_attractors as find_attractors,
+)
+from .markov.entropy_production import (
+    EntropyProduction as EntropyProduction,
+    entropy_production as entropy_production,
 )
 from .markov.flux import NetFluxes as NetFluxes, net_fluxes as net_fluxes
 from .markov.hodge import (

@@ -18,8 +18,7 @@ from detailed_balance.analyzers.comparison._permutation import (
 )
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.potential.estimate import estimate_potential
-from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.trajectory import Trajectory

@@ -1,35 +1,327 @@
-"""`estimate_potential`: the potential of least action."""
+"""The potential of least action: `estimate_potential` and its result, `Potential`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import networkx as nx
 import numpy as np
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.special import ndtri
 
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.newton import minimize_action
-from detailed_balance.analyzers._solver.progress import Method, ProgressCallback
+from detailed_balance.analyzers._solver.progress import Method, ProgressCallback, Residuals
 from detailed_balance.analyzers.action import (
     Exponential,
     ViolationFunction,
     check_violation_function,
 )
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.counts import TransitionCounts, unknown_state_message
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
     InvalidInputError,
+    UnknownStateError,
 )
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
-from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.potential._standard_errors import Sandwich
+from detailed_balance.analyzers.results import Table, TableResult, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Potential", "estimate_potential"]
+
+EXACT_ERRORS = 2_000
+"""Up to so many standard errors are exact by default; more are sketched."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Potential(TableResult):
+    """The potential of least action: agents run from high V to low V.
+
+    Only differences mean anything, and only inside a strongly connected component (a set of
+    states that all reach each other) are they finite: between components the action has no
+    minimum, so there is an order and no number.
+
+    Parameters
+    ----------
+    states : tuple of str, length n
+        The states, without START and END and without `Kernel.dropped`.
+    values : (n,) array of float
+        V, in units of 1 / beta; the lowest state of each component is at 0.
+    components : (n,) array of int
+        The strongly connected component of each state.
+    residuals : Residuals
+        How exactly the minimum was met.
+    method : str
+        What the Newton steps were solved with: "pcg", "banded", "lu", "amg", "cuts" or
+        "layers"; or "osborne".
+    iterations, inner_iterations : int
+        Newton steps (or sweeps), and the conjugate gradient iterations inside them.
+    kernel : Kernel
+        The kernel that was used, with its settings.
+    violation : ViolationFunction
+        K.
+    tolerance : float
+        The largest change of beta * V that one more step may make.
+    """
+
+    states: tuple[str, ...]
+    values: NDArray[np.float64]
+    components: NDArray[np.int64]
+    residuals: Residuals
+    method: str
+    iterations: int
+    inner_iterations: int
+    kernel: Kernel
+    violation: ViolationFunction
+    tolerance: float
+    _sandwich: Sandwich | None = field(default=None, init=False, repr=False)
+
+    @property
+    def action(self) -> float:
+        """S[V] over the moves inside components; those between cost nothing at the infimum."""
+        edges = self.kernel.probabilities.tocoo()
+        inner = (edges.row != edges.col) & (edges.data > 0)
+        inner &= self.components[edges.row] == self.components[edges.col]
+        drop = self.values[edges.row[inner]] - self.values[edges.col[inner]]
+        return float(edges.data[inner] @ self.violation.value(drop))
+
+    @property
+    def normalized_action(self) -> float:
+        """S[V] / n (paper eq. 8)."""
+        return self.action / len(self.states)
+
+    @property
+    def residual(self) -> float:
+        """Sum |in - out| / sum (in + out) of the flow T |K'|, 0 at the minimum."""
+        return self.residuals.flow
+
+    def index(self, state: str) -> int:
+        """Return the place of `state`; raises `UnknownStateError` where there is none."""
+        try:
+            return self.states.index(state)
+        except ValueError:
+            hint = unknown_state_message(state, self.states)
+            if state in self.kernel.dropped:
+                hint = (
+                    f"state {state!r} was dropped: it has fewer than {self.kernel.min_attempts} "
+                    "attempts; record more, or lower min_attempts"
+                )
+            raise UnknownStateError(hint) from None
+
+    def difference(self, f: str, g: str) -> float:
+        """V(f) - V(g), in units of 1 / beta.
+
+        Finite inside a component; +inf where f leads to g and not back; -inf where g leads to f;
+        NaN where neither leads to the other.
+        """
+        return float(self.relative_to(g)[self.index(f)])
+
+    def relative_to(self, reference: str | None = None) -> NDArray[np.float64]:
+        """(n,) array: V minus V(reference), as `difference` gives it.
+
+        The default is the lowest state of the largest component.
+        """
+        g = self._ground() if reference is None else self.index(reference)
+        shifted = self.values - self.values[g]
+        result = np.full(len(self.states), np.nan)
+        result[_reached(self.kernel.probabilities, g)] = -np.inf
+        result[_reached(self.kernel.probabilities.T.tocsr(), g)] = np.inf
+        return np.where(self.components == self.components[g], shifted, result)
+
+    def standard_error(self, f: str, g: str) -> float:
+        """Return the standard error of V(f) - V(g), in units of 1 / beta.
+
+        NaN where the difference is not finite, or where all attempts from each state went one
+        way, so that the sample shows no spread. See `standard_errors`.
+        """
+        return float(self.standard_errors(g, [f])[0])
+
+    def standard_errors(
+        self,
+        reference: str | None = None,
+        states: Iterable[str] | None = None,
+        *,
+        accuracy: float | None = None,
+        seed: int = 0,
+    ) -> NDArray[np.float64]:
+        """Return the standard errors of V(state) - V(reference) for `states` (default: all).
+
+        The sandwich formula: with H the Hessian of the action and M the covariance of its
+        gradient, each row of the kernel being multinomial in its attempts,
+        Var = (e_f - e_g)' H+ M H+ (e_f - e_g). One sparse solve for each state; more than 2,000
+        states are sketched unless `accuracy` is 0.
+
+        Parameters
+        ----------
+        accuracy : float
+            The relative standard deviation of each sketched error, 0.05 costs 200 solves for any
+            number of states; 0 for exact errors.
+
+        Raises
+        ------
+        InsufficientDataError
+            For a kernel without attempts, one that is known exactly.
+        """
+        g = self._ground() if reference is None else self.index(reference)
+        asked = np.arange(len(self.states)) if states is None else self._indices(states)
+        if accuracy is None:
+            accuracy = 0.0 if len(asked) <= EXACT_ERRORS else 0.05
+        inside = self.components[asked] == self.components[g]
+        errors = np.full(len(asked), np.nan)
+        if accuracy > 0:
+            errors[inside] = self._errors().errors_to(g, accuracy, seed)[asked[inside]]
+        else:
+            errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
+        return errors
+
+    def covariance(self, states: Iterable[str], reference: str) -> NDArray[np.float64]:
+        """(m, m) array: the covariance of V(state) - V(reference) for m states of its component.
+
+        By the sandwich formula of `standard_errors`; memory is m times the moves.
+        """
+        return self._errors().covariance(self._indices(states), self.index(reference))
+
+    def influence(
+        self,
+        states: Iterable[str],
+        reference: str,
+        runs: csr_array[Any, tuple[int, int]],
+        width: int,
+    ) -> NDArray[np.float64]:
+        """(r, m) array: what each of r runs adds to V(state) - V(reference) for m states.
+
+        Column ``i * width + j`` of `runs`, (r, ...) counts, is the move from state i to j. The
+        squares, added up over runs, are the variance where only runs are independent.
+        """
+        return self._errors().run_influence(
+            self._indices(states), self.index(reference), runs, width
+        )
+
+    def pair_errors(
+        self, *, accuracy: float = 0.05, seed: int = 0
+    ) -> csr_array[Any, tuple[int, int]]:
+        """(n, n) csr_array: the standard error of V(f) - V(g) for each move inside a component.
+
+        All at once by a sketch; each has the relative standard deviation `accuracy`.
+        """
+        sandwich = self._errors()
+        found = sandwich.pair_errors(accuracy, seed)
+        errors = np.zeros(self.kernel.probabilities.nnz)
+        for places in sandwich.pairs.places:
+            errors[places[places >= 0]] = found[places >= 0]
+        rates = self.kernel.probabilities
+        return csr_array((errors, rates.indices, rates.indptr), shape=rates.shape)
+
+    def confidence_interval(
+        self,
+        f: str,
+        g: str,
+        *,
+        level: float = 0.95,
+        method: Literal["normal", "bootstrap"] = "normal",
+        replicates: int = 1_000,
+        seed: int = 0,
+    ) -> tuple[float, float]:
+        """Return an interval for V(f) - V(g); NaN where the difference is not finite.
+
+        "normal" takes the standard error; "bootstrap" draws each row of the kernel again and
+        takes one Newton step for each draw, which shows skewness where counts are small.
+        """
+        if not 0 < level < 1:
+            raise InvalidInputError(f"level={level!r}; a confidence level lies between 0 and 1")
+        if method not in {"normal", "bootstrap"}:
+            raise InvalidInputError(f"method={method!r}; allowed are 'normal' and 'bootstrap'")
+        here, there = self.index(f), self.index(g)
+        if self.components[here] != self.components[there]:
+            return float("nan"), float("nan")
+        tails = np.array([0.5 - level / 2, 0.5 + level / 2])
+        if method == "normal":
+            low, high = ndtri(tails) * self._errors().error(here, there)
+        else:
+            changes = self._errors().bootstrap(here, there, replicates, seed)
+            high, low = -np.quantile(changes, tails)
+        difference = self.values[here] - self.values[there]
+        return float(difference + low), float(difference + high)
+
+    def order(self) -> nx.DiGraph[int]:
+        """Return the partial order of the components: an edge leads downhill, from high to low.
+
+        Node i has ``members``, the tuple of its states.
+        """
+        order: nx.DiGraph[int] = nx.DiGraph()
+        ranking = np.argsort(self.components, kind="stable")
+        ends = np.cumsum(np.bincount(self.components))[:-1]
+        for component, members in enumerate(np.split(ranking, ends)):
+            order.add_node(component, members=tuple(self.states[i] for i in members))
+        edges = self.kernel.probabilities.tocoo()
+        order.add_edges_from(
+            {(int(f), int(g)) for f, g in self.components[np.stack(edges.coords, 1)] if f != g}
+        )
+        return order
+
+    def to_table(self, reference: str | None = None, *, errors: bool = True) -> Table:
+        """Return the columns state, potential, component, error and attempts, lowest first.
+
+        The errors of a million states take minutes; `errors` False leaves them out.
+        """
+        values = self.relative_to(reference)
+        place = np.argsort(values, kind="stable")
+        table = {
+            "state": [self.states[i] for i in place],
+            "potential": values[place].tolist(),
+            "component": self.components[place].tolist(),
+        }
+        if self.kernel.attempts is not None:
+            if errors:
+                table["error"] = self.standard_errors(reference)[place].tolist()
+            table["attempts"] = self.kernel.attempts[place].tolist()
+        return table
+
+    def to_dict(self, *, errors: bool = True) -> dict[str, Any]:
+        """Return everything in types that JSON has, settings included; `errors` as above."""
+        settings = {
+            "violation": self.violation,
+            "attempts": self.kernel.mode,
+            "min_attempts": self.kernel.min_attempts,
+            "tolerance": self.tolerance,
+        }
+        names = ("action", "normalized_action", "residuals", "method", "iterations")
+        result = {
+            "states": self.to_table(errors=errors),
+            "dropped": self.kernel.dropped,
+            **self._values(*names, "inner_iterations"),
+            "settings": settings,
+        }
+        return dict(plain(result))
+
+    def _indices(self, states: Iterable[str]) -> NDArray[np.int64]:
+        return np.array([self.index(state) for state in states], dtype=np.int64)
+
+    def _errors(self) -> Sandwich:
+        """Return the covariance, made once: what it is solved with serves all questions."""
+        if self.kernel.attempts is None:
+            raise InsufficientDataError(
+                "an exact kernel has no sampling error; estimate the potential from counts"
+            )
+        if self._sandwich is None:
+            pairs = Pairs.from_matrix(self.kernel.probabilities, self.components)
+            made = Sandwich(pairs, self.violation, self.values, self.kernel.attempts)
+            object.__setattr__(self, "_sandwich", made)
+        assert self._sandwich is not None  # noqa: S101 - for the type checkers
+        return self._sandwich
+
+    def _ground(self) -> int:
+        """Return the lowest state of the largest component."""
+        largest = np.argmax(np.bincount(self.components))
+        members = np.flatnonzero(self.components == largest)
+        return int(members[np.argmin(self.values[members])])
 
 
 def estimate_potential(
@@ -176,3 +468,8 @@ def _not_converged(potential: Potential, reason: str) -> str:
         f"({potential.tolerance / potential.violation.beta:.2g} wanted), decrement "
         f"{residuals.decrement:.2g} (1e-12 wanted). The last estimate is this error's `estimate`"
     )
+
+
+def _reached(matrix: Any, start: int) -> NDArray[Any]:
+    """Return the nodes that can be reached from `start`, itself included."""
+    return np.asarray(breadth_first_order(matrix, start, return_predecessors=False))

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scipy.special import erfcx
 from scipy.stats import shapiro
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.potential.potential import Potential
+from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:
