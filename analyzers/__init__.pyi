@@ -1,4 +1,3 @@
-from ._solver.progress import Progress as Progress
 from .action import (
     CustomViolation as CustomViolation,
     Exponential as Exponential,
@@ -34,6 +33,7 @@ from .comparison.runs import (
     QuestionTest as QuestionTest,
     compare_runs as compare_runs,
 )
+from .convergence import Progress as Progress
 from .counts import END as END, START as START, TransitionCounts as TransitionCounts
 from .forecast.forecast import (
     Curve as Curve,

@@ -18,14 +18,6 @@ from detailed_balance.analyzers._solver.flows import (
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
 from detailed_balance.analyzers._solver.multiscale import LayerSolver
 from detailed_balance.analyzers._solver.osborne import balance_by_sweeps
-from detailed_balance.analyzers._solver.progress import (
-    BALANCED,
-    Method,
-    Progress,
-    ProgressCallback,
-    Residuals,
-    Solution,
-)
 from detailed_balance.analyzers._solver.spanning_tree import (
     CUT_LIMIT,
     CutSolver,
@@ -33,6 +25,13 @@ from detailed_balance.analyzers._solver.spanning_tree import (
     is_wide,
 )
 from detailed_balance.analyzers.action import Exponential
+from detailed_balance.analyzers.convergence import (
+    BALANCED,
+    Method,
+    Progress,
+    ProgressCallback,
+    Residuals,
+)
 from detailed_balance.analyzers.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -76,6 +75,19 @@ def minimize_action(
     decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
     """
     return Minimizer(pairs, violation, method, tolerance, progress).run(initial, max_iterations)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """Where the solver stopped: (n,) values, lowest 0 in each component, and how it got there."""
+
+    values: NDArray[np.float64]
+    residuals: Residuals
+    method: str
+    iterations: int
+    inner_iterations: int
+    converged: bool
+    interrupted: bool
 
 
 @dataclass(slots=True, eq=False)

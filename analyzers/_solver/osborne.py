@@ -10,7 +10,7 @@ import numpy as np
 from pyamg.graph import vertex_coloring
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers._solver.progress import BALANCED
+from detailed_balance.analyzers.convergence import BALANCED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,12 +14,12 @@ from scipy.special import ndtri
 
 from detailed_balance.analyzers._solver.edges import Pairs
 from detailed_balance.analyzers._solver.newton import minimize_action
-from detailed_balance.analyzers._solver.progress import Method, ProgressCallback, Residuals
 from detailed_balance.analyzers.action import (
     Exponential,
     ViolationFunction,
     check_violation_function,
 )
+from detailed_balance.analyzers.convergence import Method, ProgressCallback, Residuals
 from detailed_balance.analyzers.counts import TransitionCounts, unknown_state_message
 from detailed_balance.analyzers.errors import (
     ConvergenceError,

@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detailed_balance.analyzers._solver.progress import BALANCED, Progress as SolverProgress
 from detailed_balance.analyzers.action import ViolationFunction
 from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.convergence import BALANCED, Progress as SolverProgress
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts

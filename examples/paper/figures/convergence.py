@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
-from detailed_balance.analyzers._solver.progress import BALANCED
+from detailed_balance.analyzers.convergence import BALANCED
 from detailed_balance.analyzers.errors import ConvergenceError
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import count_noun

@@ -1,16 +1,12 @@
-"""What a solver says: on the way, and in the end."""
+"""When a solver is done, and what it reports on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals", "Solution"]
+__all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals"]
 
 BALANCED = 1e-10
 """The largest share of the flow that may be out of balance at the end."""
@@ -53,16 +49,3 @@ class Progress:
 
 ProgressCallback: TypeAlias = Callable[[Progress], object]
 """Called after each step; it may raise StopIteration to end the solve where it is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Solution:
-    """Where the solver stopped: (n,) values, lowest 0 in each component, and how it got there."""
-
-    values: NDArray[np.float64]
-    residuals: Residuals
-    method: str
-    iterations: int
-    inner_iterations: int
-    converged: bool
-    interrupted: bool
