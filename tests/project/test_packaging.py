@@ -7,23 +7,51 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-FOLDERS = {folder: package for package, folder in SETTINGS["package-dir"].items()}
-NEEDED = ["LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml"]
+from tests.support.sources import MODULES, ROOT
+
+FOLDERS = {
+    "plugin": "detailed_balance",
+    "callbacks": "detailed_balance/callbacks",
+    "analyzers": "detailed_balance/analyzers",
+    "examples/demo": "detailed_balance/demo",
+}
+LINKS = {
+    "src/detailed_balance": "plugin",
+    "plugin/callbacks": "callbacks",
+    "plugin/analyzers": "analyzers",
+    "plugin/demo": "examples/demo",
+}
+NEEDED = ["LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "setup.py"]
+SOME = ["detailed_balance", "detailed_balance.readers", "detailed_balance.callbacks.graph"]
+SOME += ["detailed_balance.analyzers.counts"]
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def build(tree: Path, *kinds: str) -> None:
     """Build into `tree`/dist, with what the environment has and no network."""
-    command = [sys.executable, "-m", "build", "--no-isolation", *kinds, str(tree)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(sys.executable, "-m", "build", "--no-isolation", *kinds, tree)
+
+
+def built(tree: Path, kind: str) -> Path:
+    (file,) = (tree / "dist").glob(f"*.{kind}")
+    return file
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    (top,) = folder.iterdir()
+    return top
 
 
 @pytest.fixture(scope="session")
@@ -31,26 +59,35 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources, with the wheel and the source archive built from it in dist."""
     copy = tmp_path_factory.mktemp("packaging") / "tree"
     unwanted = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, copy, ignore=unwanted)
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=unwanted)
     build(copy, "--sdist", "--wheel")
     return copy
 
 
 @pytest.fixture(scope="session")
 def wheel(tree: Path) -> Path:
-    (wheel,) = (tree / "dist").glob("*.whl")
-    return wheel
+    return built(tree, "whl")
 
 
 @pytest.fixture(scope="session")
 def archive(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked source archive."""
-    (packed,) = (tree / "dist").glob("*.tar.gz")
-    folder = tmp_path_factory.mktemp("archive")
-    with tarfile.open(packed) as tar:
-        tar.extractall(folder, filter="data")
-    (top,) = folder.iterdir()
-    return top
+    return unpack(built(tree, "tar.gz"), tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="session")
+def clone_without_links(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone as Git on Windows makes it, links as files of text; what it builds is in dist."""
+    origin, clone = (tmp_path_factory.mktemp("windows") / name for name in ("origin", "clone"))
+    shutil.copytree(
+        tree, origin, symlinks=True, ignore=shutil.ignore_patterns("build", "dist", "*.egg-info")
+    )
+    git = ["git", "-c", "core.symlinks=true", "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for arguments in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "all"]):
+        run(*git, *arguments, cwd=origin)
+    run("git", "-c", "core.symlinks=false", "clone", "-q", origin, clone)
+    build(clone, "--sdist", "--wheel")
+    return clone
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -61,32 +98,54 @@ def contents(wheel: Path) -> dict[str, bytes]:
 def sources(tree: Path) -> dict[str, bytes]:
     """Return every file of the source folders by its place in the import package."""
     return {
-        str(Path(*package.split("."), file.relative_to(tree / folder))): file.read_bytes()
+        f"{package}/{file.relative_to(tree / folder).as_posix()}": file.read_bytes()
         for folder, package in FOLDERS.items()
         for file in (tree / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
 
 
-def test_the_package_list_is_the_folders_on_disk() -> None:
+def places(path: str, cwd: Path, python: Path | str = sys.executable, *options: str) -> list[Path]:
+    """Return the files of some modules in a fresh interpreter that has `path`."""
+    code = f"import importlib\nfor n in {SOME}: print(importlib.import_module(n).__file__)"
+    env = {**os.environ, "PYTHONPATH": path}
+    files = [Path(line) for line in run(python, *options, "-c", code, env=env, cwd=cwd).split("\n")]
+    assert len(files) == len(SOME) + 1
+    return files[:-1]
+
+
+def test_the_three_floors_are_one_import_package_by_way_of_links() -> None:
+    found = {
+        link: (ROOT / link).resolve().relative_to(ROOT).as_posix()
+        for link in LINKS
+        if (ROOT / link).is_symlink()
+    }
+    assert found == LINKS
+    assert not any((ROOT / link).readlink().is_absolute() for link in LINKS)
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
     modules = [name for name in sources(ROOT) if name.endswith(".py")]
     # What stands on the path of another program is data, no package.
     folders = {str(Path(name).parent) for name in modules if "/bootstrap/" not in name}
-    assert sorted(SETTINGS["packages"]) == sorted(name.replace("/", ".") for name in folders)
-
-
-def test_the_three_floors_are_one_import_package() -> None:
-    assert FOLDERS["plugin"] == "detailed_balance"
-    assert FOLDERS["callbacks"] == "detailed_balance.callbacks"
-    assert FOLDERS["analyzers"] == "detailed_balance.analyzers"
-    assert FOLDERS.keys().isdisjoint({"tests", "benchmarks", "examples", "."})
+    packages = {str(Path(name).parent) for name in modules if name.endswith("/__init__.py")}
+    assert packages == folders
 
 
 def test_the_wheel_holds_every_source_file_and_nothing_else(tree: Path, wheel: Path) -> None:
     packed = {name: text for name, text in contents(wheel).items() if ".dist-info/" not in name}
     assert sorted(packed) == sorted(sources(tree))
     assert packed == sources(tree)
-    assert "detailed_balance/py.typed" in packed
+    assert {"detailed_balance/py.typed", "detailed_balance/__init__.pyi"} <= packed.keys()
+
+
+def test_the_wheel_holds_every_module_and_none_of_the_paper(wheel: Path) -> None:
+    packed = {
+        name for name in contents(wheel) if name.endswith(".py") and "/bootstrap/" not in name
+    }
+    modules = {name.removesuffix(".py").replace("/", ".") for name in packed}
+    assert {name.removesuffix(".__init__") for name in modules} == set(MODULES)
+    assert not [name for name in contents(wheel) if "paper" in name.split("/")]
 
 
 def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
@@ -102,35 +161,60 @@ def test_the_source_archive_has_what_a_reader_looks_for(archive: Path) -> None:
     assert [name for name in NEEDED if not (archive / name).is_file()] == []
 
 
+def test_the_source_archive_holds_no_link(tree: Path) -> None:
+    with tarfile.open(built(tree, "tar.gz")) as tar:
+        members = tar.getmembers()
+    assert [member.name for member in members if not (member.isfile() or member.isdir())] == []
+
+
 def test_the_source_archive_builds_the_same_wheel(archive: Path, wheel: Path) -> None:
     build(archive, "--wheel")
-    (rebuilt,) = (archive / "dist").glob("*.whl")
+    rebuilt = built(archive, "whl")
     assert rebuilt.name == wheel.name
     assert contents(rebuilt) == contents(wheel)
 
 
+def test_a_clone_without_links_builds_the_same_wheel(
+    clone_without_links: Path, wheel: Path
+) -> None:
+    assert not any((clone_without_links / link).is_symlink() for link in LINKS)
+    assert contents(built(clone_without_links, "whl")) == contents(wheel)
+
+
+def test_the_source_archive_of_a_clone_without_links_builds_the_same_wheel(
+    clone_without_links: Path, wheel: Path, tmp_path: Path
+) -> None:
+    archive = unpack(built(clone_without_links, "tar.gz"), tmp_path)
+    build(archive, "--wheel")
+    assert contents(built(archive, "whl")) == contents(wheel)
+
+
+def test_an_editable_installation_of_a_clone_without_links_leads_to_its_sources(
+    clone_without_links: Path, tmp_path: Path
+) -> None:
+    # The environment has the command and nothing else; the path brings what it is built with and
+    # what it depends on.
+    python = tmp_path / "env" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")
+    path = sysconfig.get_path("purelib")
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    run(
+        *(python, "-m", "pip", "install", *options, "-e", clone_without_links),
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    files = places(path, tmp_path, python)
+    assert all(file.resolve().is_relative_to(clone_without_links) for file in files)
+
+
 def test_an_installed_wheel_is_imported_from_where_it_is(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"
-    options = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(target)]
-    install = [sys.executable, "-m", "pip", "install", *options, str(wheel)]
-    subprocess.run(install, check=True)
-    names = ["detailed_balance", "detailed_balance.readers", "detailed_balance.callbacks.graph"]
-    names += ["detailed_balance.analyzers.counts"]
-    code = f"import importlib\nfor n in {names}: print(importlib.import_module(n).__file__)"
-    # -S leaves out site-packages and with it the finder of the editable installation; the path
+    options = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--target", target]
+    run(sys.executable, "-m", "pip", "install", *options, wheel)
+    # -S leaves out site-packages and with it the path of the editable installation; the path
     # brings the dependencies back.
     path = os.pathsep.join([str(target), sysconfig.get_path("purelib")])
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    files = done.stdout.split()
-    assert len(files) == len(names)
-    assert all(Path(file).is_relative_to(target) for file in files)
+    files = places(path, tmp_path, sys.executable, "-S")
+    assert all(file.is_relative_to(target) for file in files)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +224,11 @@ def test_an_installed_wheel_is_imported_from_where_it_is(wheel: Path, tmp_path: 
         ("detailed_balance.readers", "plugin/readers/__init__.py"),
         ("detailed_balance.callbacks.graph", "callbacks/graph.py"),
         ("detailed_balance.analyzers.counts", "analyzers/counts.py"),
+        ("detailed_balance.demo", "examples/demo/__init__.py"),
     ],
 )
 def test_the_editable_installation_leads_to_the_sources(module: str, file: str) -> None:
     spec = importlib.util.find_spec(module)
     assert spec is not None
-    assert spec.origin == str(ROOT / file)
+    assert spec.origin is not None
+    assert Path(spec.origin).resolve() == ROOT / file
