@@ -12,6 +12,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks._subscription import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.transition import Context
+from detailed_balance.monitor._feeds import Batch, Feed
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
@@ -21,7 +22,6 @@ from detailed_balance.monitor.analysis._registry import Ledger, Observation
 from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.monitor.analysis.restarting_tests import Evidence
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.monitor.feeds import Batch, Feed
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["Record"]

@@ -13,6 +13,7 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.transition import ContextLike, make_context
+from detailed_balance.monitor._feeds import open_feed
 from detailed_balance.monitor._record import Record
 from detailed_balance.monitor._schedule import Entry, Schedule
 from detailed_balance.monitor._state_file import load_state, save_state
@@ -20,7 +21,6 @@ from detailed_balance.monitor.analysis._drift_test import DriftWatch
 from detailed_balance.monitor.analysis.base import Analyzer, View
 from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.monitor.feeds import open_feed
 from detailed_balance.monitor.sinks import Sink, Sinks
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources.baseline import read_baseline

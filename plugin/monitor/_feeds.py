@@ -1,0 +1,365 @@
+"""Where a monitor reads: a store, a live graph or a file that grows, each as increments."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks import Ending, TransitionGraph
+from detailed_balance.callbacks._subscription import Move
+from detailed_balance.callbacks.transition import Context, ContextLike, matches_context
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.values import BadRecordError
+from detailed_balance.render import safe_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from detailed_balance.callbacks import TransitionStore
+
+MOST_BYTES = 16_000_000
+"""So much of a file is read at a time; a longer line is not taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What came since the last time.
+
+    Parameters
+    ----------
+    moves : sequence of Move
+        Source, target, trajectory, context and count, in the order recorded for each trajectory.
+    endings : sequence of Ending
+        How runs stopped.
+    cursor : str or None
+        How far this is in the record, for the next process; None where that means nothing there.
+    more : bool
+        Whether there is more to read right now.
+    times : sequence of float or None
+        When each move was made, where the source tells.
+    """
+
+    moves: Sequence[Move]
+    endings: Sequence[Ending] = ()
+    cursor: str | None = None
+    more: bool = False
+    times: Sequence[float | None] = ()
+
+
+class Feed(Protocol):
+    """What a monitor reads from.
+
+    Attributes
+    ----------
+    name : str
+        What it is, safe to print.
+    """
+
+    name: str
+
+    def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
+        """Return the counts of what lies before the moves to come.
+
+        These begin at the cursor, or without one with the last `recent` moves. None says that
+        there is nothing before the cursor: it is of another record.
+        """
+        ...
+
+    def read(self) -> Batch:
+        """Return what came since."""
+        ...
+
+    def losses(self) -> Mapping[str, int]:
+        """Return how many moves were lost, by the reason."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the source."""
+        ...
+
+
+class GraphFeed:
+    """The moves of a live graph, from this process.
+
+    Parameters
+    ----------
+    graph : TransitionGraph
+        What to follow.
+    context : mapping, optional
+        The labels that a move must carry.
+    recorder : object
+        What records into it, a `TransitionCallbackHandler` or the graph itself; asked for losses.
+    """
+
+    def __init__(self, graph: TransitionGraph, context: ContextLike, recorder: object) -> None:
+        self.name = type(recorder).__name__
+        self._graph, self._recorder, self._context = graph, recorder, context
+        self._wanted: dict[Context, bool] = {}
+        self._subscription = graph.subscribe(context=context)
+
+    def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
+        """Return the counts up to now."""
+        return self._subscription.before
+
+    def read(self) -> Batch:
+        """Return the moves since."""
+        moves = self._subscription.take()
+        if self._context is None:
+            return Batch(moves)
+        return Batch([move for move in moves if self._is_wanted(move[3])])
+
+    def losses(self) -> Mapping[str, int]:
+        """Return what was not recorded, and what came too fast to be read."""
+        store = getattr(self._recorder, "store", None)
+        return {
+            "errors in the recorder": getattr(self._recorder, "faults", 0),
+            "not written to the store": getattr(store, "lost", 0),
+            "recorded faster than they were read": self._subscription.lost,
+        }
+
+    def close(self) -> None:
+        """Get no more moves."""
+        self._subscription.close()
+
+    def _is_wanted(self, labels: Context) -> bool:
+        if labels not in self._wanted:
+            self._wanted[labels] = matches_context(labels, self._context)
+        return self._wanted[labels]
+
+
+class StoreFeed:
+    """The moves of a store, which is only read.
+
+    Parameters
+    ----------
+    store : TransitionStore
+        What to follow.
+    context : mapping, optional
+        The labels that a move must carry.
+    name : str
+        What to call it, safe to print.
+    """
+
+    def __init__(self, store: TransitionStore, context: ContextLike, name: str) -> None:
+        self.name = name
+        self._store, self._context = store, context
+        self._cursor: str | None = None
+
+    def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
+        """Count, in the database, what lies before the moves to come."""
+        if cursor is None:
+            cursor = self._store.mark(behind=recent)
+        elif not self._knows(cursor):
+            return None
+        self._cursor = cursor
+        return self._store.counts(context=self._context, before=cursor)
+
+    def read(self) -> Batch:
+        """Return the moves since."""
+        found = self._store.read_new(self._cursor, context=self._context)
+        self._cursor = found.cursor
+        moves = [(m.source, m.target, m.trajectory, m.context, m.count) for m in found.transitions]
+        times = [move.time for move in found.transitions]
+        return Batch(moves, found.endings, found.cursor, found.more, times)
+
+    def _knows(self, cursor: str) -> bool:
+        """Say whether the cursor is of this store, and not of one that was there before."""
+        try:
+            self._store.read_new(cursor, limit=1)
+        except InvalidInputError:
+            return False
+        return True
+
+    def losses(self) -> Mapping[str, int]:
+        """Return what this process could not write."""
+        return {"not written to the store": self._store.lost}
+
+    def close(self) -> None:
+        """Leave the store to whoever opened it."""
+
+
+class OpenedFeed(StoreFeed):
+    """The moves of the store at a URL; a file that was made anew there is read from its beginning.
+
+    Raises
+    ------
+    ReadError
+        Where there is no store.
+    """
+
+    def __init__(self, url: str | URL, context: ContextLike) -> None:
+        from sqlalchemy import make_url
+
+        from detailed_balance.callbacks.store.engine import find_file
+        from detailed_balance.readers.store import show_url
+
+        shown = show_url(url) if isinstance(url, str) else str(url.database)
+        self._url, self._away = make_url(url), False
+        self._find = partial(find_file, self._url)
+        super().__init__(self._open(), context, safe_text(shown, 120))
+
+    def read(self) -> Batch:
+        """Return the moves since."""
+        found = self._find()
+        if self._away or found != self._file:
+            self._away, same = True, found == self._file
+            self._store.close()
+            self._store = self._open()
+            self._away, self._cursor = False, self._cursor if same else None
+        return super().read()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._store.close()
+
+    def _open(self) -> TransitionStore:
+        from detailed_balance.callbacks import TransitionStore
+
+        store = TransitionStore(self._url, create=False)
+        self._file = self._find()
+        return store
+
+
+class FileFeed:
+    """Read the lines that are complete; one without its end is left for the next time.
+
+    A file that was replaced or has become shorter is read from its beginning. Lines that are no
+    transition are passed over and counted as lost.
+
+    Parameters
+    ----------
+    path : str
+        The file, plain JSON Lines with the fields that `read_transitions` takes by default.
+    context : mapping, optional
+        The labels that a move must carry.
+
+    Raises
+    ------
+    ReadError
+        Where it cannot be opened.
+    """
+
+    def __init__(self, path: str, context: ContextLike) -> None:
+        self.name = safe_text(path, 120)
+        self._path, self._context = Path(path), context
+        self._fields = FieldNames()
+        self._offset = self._bad = 0
+        self._file_id = self._find()
+
+    def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
+        """Return the counts up to the cursor; without one all lines are moves to come."""
+        if cursor is None:
+            self._offset = 0
+            return TransitionCounts.from_edges([])
+        end, file_id = _decode(cursor)
+        if file_id != self._find() or self._path.stat().st_size < end:
+            return None
+        with self._path.open("rb") as file:
+            moves = list(self._parse(file.read(end)))
+        self._offset = end
+        return TransitionCounts.from_edges((f, g, n) for f, g, _, _, n in moves)
+
+    def read(self) -> Batch:
+        """Return the moves of the lines that are new."""
+        found = self._find()
+        if found != self._file_id or self._path.stat().st_size < self._offset:
+            self._file_id, self._offset = found, 0
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            block = file.read(MOST_BYTES)
+        whole = block.rfind(b"\n") + 1
+        if not whole and len(block) == MOST_BYTES:
+            whole = len(block)  # a line without end
+        self._offset += whole
+        more = len(block) == MOST_BYTES
+        return Batch(list(self._parse(block[:whole])), (), self._encode(), more)
+
+    def losses(self) -> Mapping[str, int]:
+        """Return how many lines were no transitions."""
+        return {"lines that are no transition": self._bad}
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _parse(self, block: bytes) -> Iterator[Move]:
+        for line in block.splitlines():
+            if not line.strip():
+                continue
+            try:
+                move = self._fields.to_transition(_to_object(line))
+            except (BadRecordError, ValueError, RecursionError):
+                self._bad += 1
+                continue
+            if move.count and matches_context(move.context, self._context):
+                yield move.source, move.target, move.trajectory, move.context, move.count
+
+    def _find(self) -> str:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise ReadError(f"{self.name} cannot be read: {error.strerror}") from None
+        return f"{found.st_dev}:{found.st_ino}"
+
+    def _encode(self) -> str:
+        return json.dumps([self._offset, self._file_id])
+
+
+def _decode(cursor: str) -> tuple[int, str]:
+    try:
+        end, file_id = json.loads(cursor)
+        return int(end), str(file_id)
+    except (TypeError, ValueError):
+        raise ReadError(f"{cursor!r} is no place in a file") from None
+
+
+def _to_object(line: bytes) -> dict[str, object]:
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("no object")
+    return record
+
+
+def open_feed(source: Any, context: ContextLike) -> Feed:
+    """Return the feed of a source.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the source is of no kind that grows.
+    ReadError
+        Where it cannot be read.
+    """
+    graph = source if isinstance(source, TransitionGraph) else getattr(source, "graph", None)
+    if isinstance(graph, TransitionGraph):
+        return GraphFeed(graph, context, source)
+    from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
+    from detailed_balance.readers.store import store_url
+
+    if isinstance(source, TransitionStore):
+        return StoreFeed(source, context, type(source).__name__)
+    if isinstance(source, str | os.PathLike):
+        url = store_url(source)
+        if url is not None:
+            return OpenedFeed(url, context)
+        return _open_file(os.fspath(source), context)
+    raise InvalidInputError(
+        f"a {type(source).__name__} cannot be watched; allowed are a TransitionCallbackHandler, a "
+        "TransitionGraph, a TransitionStore, its path or URL, and a JSON Lines file"
+    )
+
+
+def _open_file(path: str, context: ContextLike) -> Feed:
+    if not path.endswith((".jsonl", ".ndjson")):
+        there = "" if os.path.exists(path) else "there is no file "
+        raise ReadError(
+            f"{there}{safe_text(path)}: what can be watched is a store (a file or a URL) and a "
+            "JSON Lines file (.jsonl) that grows"
+        )
+    return FileFeed(path, context)
