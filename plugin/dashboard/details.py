@@ -17,7 +17,7 @@ from detailed_balance.dashboard.snapshot import Snapshot
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
-    from detailed_balance.sources.excerpts import Walk
+    from detailed_balance.callbacks.store.excerpts import Excerpt
 
 __all__ = [
     "LONGEST_LOOP",
@@ -145,7 +145,7 @@ def _count(counts: TransitionCounts, source: str, target: str) -> int:
         return 0
 
 
-def show_walks(walks: Sequence[Walk]) -> list[dict[str, Any]]:
+def show_walks(walks: Sequence[Excerpt]) -> list[dict[str, Any]]:
     """Return example stretches of runs as paths; where a stretch has a gap, it begins anew."""
     shown = []
     for walk in walks:

@@ -12,13 +12,12 @@ from sqlalchemy import URL, event
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
+from detailed_balance.callbacks.store.excerpts import Excerpt, find_excerpts
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.store import show_url, store_url
 from detailed_balance.render.formatting import safe_text
-from detailed_balance.sources.excerpts import Walk, find_walks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -101,11 +100,11 @@ class Records:
         context: Context,
         since: float | None = None,
         until: float | None = None,
-    ) -> tuple[Walk, ...]:
+    ) -> tuple[Excerpt, ...]:
         """Return example runs that made all these moves; a live graph keeps none."""
         if not isinstance(self.watched, TransitionStore):
             return ()
-        return find_walks(self.watched, moves, context=context or None, since=since, until=until)
+        return find_excerpts(self.watched, moves, context=context or None, since=since, until=until)
 
     def close(self) -> None:
         """Disconnect from a store that was opened here."""

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 import detailed_balance.dashboard
 from detailed_balance import Transition, TransitionCounts, TransitionGraph, TransitionStore
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
+from detailed_balance.callbacks.store.excerpts import find_excerpts
 from detailed_balance.dashboard import build_app
 from detailed_balance.dashboard.api import STREAMS
 from detailed_balance.dashboard.ids import label_name, loop_id, parse_context, state_id
@@ -24,7 +25,6 @@ from detailed_balance.dashboard.records import Records
 from detailed_balance.dashboard.snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
 from detailed_balance.render.formatting import guard_cell
-from detailed_balance.sources.excerpts import find_walks
 from tests.support.dashboards import HOSTILE, FakeMonitor, fake, finding, path_store
 
 LOOP = "abcabcabcacb"
@@ -174,10 +174,10 @@ def test_an_unknown_finding_state_or_page_says_so():
 
 def test_examples_are_the_runs_that_made_all_the_moves_last():
     store = path_store("abca", "abab", "xbcax")
-    walks = find_walks(store, [("b", "c"), ("c", "a")])
+    walks = find_excerpts(store, [("b", "c"), ("c", "a")])
     assert [walk.trajectory for walk in walks] == ["run 2", "run 0"]
     assert walks[0].moves == (("x", "b"), ("b", "c"), ("c", "a"), ("a", "x"))
-    assert find_walks(store, []) == ()
+    assert find_excerpts(store, []) == ()
 
 
 def test_two_contexts_are_compared_state_by_state():

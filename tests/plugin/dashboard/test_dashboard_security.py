@@ -12,10 +12,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from detailed_balance import Transition, TransitionStore
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.store.excerpts import find_excerpts
 from detailed_balance.dashboard import build_app, make_server
 from detailed_balance.dashboard.records import open_store
 from detailed_balance.dashboard.security import HEADERS
-from detailed_balance.sources.excerpts import find_walks
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
 from tests.support.dashboards import fake, path_store
 
@@ -247,7 +247,7 @@ def test_postgresql_refuses_to_be_written_to(postgres_url):  # noqa: F811 - the 
         with pytest.raises(SQLAlchemyError, match="read-only"):
             store.append([Transition("b", "a")])
         assert store.counts().total == 1
-        assert find_walks(store, [("a", "b")])[0].moves == (("a", "b"),)
+        assert find_excerpts(store, [("a", "b")])[0].moves == (("a", "b"),)
 
 
 def test_a_port_that_is_taken_is_said_plainly():

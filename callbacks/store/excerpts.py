@@ -1,4 +1,4 @@
-"""Stretches of recorded runs that walk certain moves: examples to look at."""
+"""Stretches of recorded runs that hold certain moves, as examples."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from detailed_balance.callbacks.transition import ContextLike
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from detailed_balance.callbacks import TransitionStore
+    from detailed_balance.callbacks.store.store import TransitionStore
 
-__all__ = ["Walk", "find_walks"]
+__all__ = ["Excerpt", "find_excerpts"]
 
-ROWS_LOOKED_AT = 200_000
+_SEARCHED = 200_000
 """Of the moves recorded last; so an example costs no more on a large store than on a small one."""
 
 _BEFORE, _AFTER = 4, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Excerpt:
     """A stretch of one run.
 
     Parameters
@@ -47,7 +47,7 @@ class Walk:
     time: float | None
 
 
-def find_walks(
+def find_excerpts(
     store: TransitionStore,
     moves: Collection[tuple[str, str]],
     *,
@@ -55,7 +55,7 @@ def find_walks(
     since: float | None = None,
     until: float | None = None,
     limit: int = 3,
-) -> tuple[Walk, ...]:
+) -> tuple[Excerpt, ...]:
     """Return stretches of the runs that made all of `moves` last, latest first.
 
     Only the 200,000 transitions recorded last are looked at.
@@ -66,8 +66,8 @@ def find_walks(
     >>> with TransitionStore("sqlite://") as store:
     ...     path = ["plan", "search", "read", "plan", "answer"]
     ...     store.append([Transition(*move, "run") for move in zip(path, path[1:])])
-    ...     walk, = find_walks(store, [("search", "read"), ("read", "plan")])
-    >>> walk.trajectory, walk.hits, len(walk.moves)
+    ...     excerpt, = find_excerpts(store, [("search", "read"), ("read", "plan")])
+    >>> excerpt.trajectory, excerpt.hits, len(excerpt.moves)
     ('run', 2, 4)
     """
     if not moves:
@@ -81,29 +81,29 @@ def find_walks(
     ]
     hits = (
         select(table.trajectory_id, func.min(table.id), func.count(), func.max(table.time))
-        .where(*chosen, table.id > last - ROWS_LOOKED_AT, table.trajectory_id.is_not(None))
+        .where(*chosen, table.id > last - _SEARCHED, table.trajectory_id.is_not(None))
         .where(or_(*made))
         .group_by(table.trajectory_id)
         .having(func.count(table.source_id.distinct()) == len({source for source, _ in moves}))
         .order_by(func.max(table.id).desc())
         .limit(limit)
     )
-    return tuple(_read_walk(store, *row) for row in store._fetch(hits))
+    return tuple(_read_excerpt(store, *row) for row in store._fetch(hits))
 
 
 def _number(state: str) -> int:
     return digest(encode_text(state))
 
 
-def _read_walk(
+def _read_excerpt(
     store: TransitionStore, trajectory: int, first: int, hits: int, time: float | None
-) -> Walk:
+) -> Excerpt:
     place = TRANSITIONS.c.id
     before = _read_moves(store, trajectory, place < first, place.desc(), _BEFORE)[::-1]
     after = _read_moves(store, trajectory, place >= first, place, _AFTER)
     names = TRAJECTORIES.c
     (name,) = store._fetch(select(names.name).where(names.id == trajectory))[0]
-    return Walk(decode_text(name), (*before, *after), hits, time)
+    return Excerpt(decode_text(name), (*before, *after), hits, time)
 
 
 def _read_moves(
