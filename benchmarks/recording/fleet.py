@@ -19,8 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import Transition
 
 Record = Callable[[Transition], object]

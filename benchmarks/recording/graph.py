@@ -22,8 +22,7 @@ from typing import Any
 
 import networkx as nx
 
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import Transition
 
 Pair = tuple[str, str]

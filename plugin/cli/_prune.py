@@ -26,7 +26,7 @@ def prune(
     ],
 ) -> None:
     """Delete what was recorded long ago; agents may record meanwhile."""
-    from detailed_balance.callbacks.store.store import TransitionStore  # loads SQLAlchemy
+    from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
     from detailed_balance.readers.store import store_url
 
     moment = time.time() - parse_age(older_than)

@@ -9,7 +9,7 @@ from typing import Any
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks._subscription import Move
+from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.monitor._feeds import Batch, Feed

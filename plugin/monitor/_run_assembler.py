@@ -9,7 +9,7 @@ from dataclasses import replace
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
 from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks._subscription import Move
+from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.transition import Context
 
 __all__ = ["RunAssembler"]

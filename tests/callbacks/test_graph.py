@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks import TransitionGraph
 
 STATES = st.sampled_from(["a", "b", "c", "d", "with space", "", "\x00", "\ud800", "__end__"])
 EDGES = st.lists(st.tuples(STATES, st.none() | STATES, st.integers(1, 9)), max_size=30)

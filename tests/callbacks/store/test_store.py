@@ -18,7 +18,7 @@ from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.transition import Transition, make_context
 
 POSTGRES = os.environ.get(
@@ -245,7 +245,7 @@ def test_a_closed_store_says_so_and_counts_what_comes_as_lost(tmp_path):
 def test_what_is_in_line_at_the_end_of_the_process_is_written(tmp_path):
     code = """
         import sys
-        from detailed_balance.callbacks.store.store import TransitionStore
+        from detailed_balance.callbacks import TransitionStore
         from detailed_balance.callbacks.transition import Transition
         store = TransitionStore(sys.argv[1])
         for step in range(1000):
@@ -259,7 +259,7 @@ def test_what_is_in_line_at_the_end_of_the_process_is_written(tmp_path):
 def test_processes_that_create_and_write_one_file_together_lose_nothing(tmp_path):
     code = """
         import sys
-        from detailed_balance.callbacks.store.store import TransitionStore
+        from detailed_balance.callbacks import TransitionStore
         from detailed_balance.callbacks.transition import Transition
         url, name = sys.argv[1:]
         with TransitionStore(url) as store:
@@ -282,7 +282,7 @@ def test_processes_that_create_and_write_one_file_together_lose_nothing(tmp_path
 def test_a_forked_process_records_its_own_and_nothing_twice(tmp_path):
     code = """
         import os, sys
-        from detailed_balance.callbacks.store.store import TransitionStore
+        from detailed_balance.callbacks import TransitionStore
         from detailed_balance.callbacks.transition import Transition
         store = TransitionStore(sys.argv[1])
         for step in range(500):

@@ -9,7 +9,7 @@ import sqlalchemy
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.transition import Ending, Transition
 from tests.callbacks.store.test_store import RUNS, assert_counts, file_url, postgres_url, store  # noqa: F401 - fixtures
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from tests.callbacks.recorder.test_harmless_store import Line
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 
@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("DETAILED_BALANCE_TEST_KILLS", "10"))
 # `record` with "sync" has acknowledged.
 NURSERY = textwrap.dedent("""
     import itertools, os, signal, sys
-    from detailed_balance.callbacks.store.store import TransitionStore
+    from detailed_balance.callbacks import TransitionStore
     from detailed_balance.callbacks.transition import Transition
 
     def say(text):

@@ -8,8 +8,8 @@ import sqlalchemy
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._rows import digest
-from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import Ending, Transition
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 

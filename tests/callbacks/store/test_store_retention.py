@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._schema import CONTEXTS, STATES, TRAJECTORIES
-from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import Ending, Transition
 from tests.callbacks.store.test_store import RUNS, file_url, postgres_url, store  # noqa: F401 - fixtures
 from tests.plugin.test_cli import run

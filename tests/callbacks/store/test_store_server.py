@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.transition import Transition
 from tests.callbacks.recorder.test_harmless_store import limited_files
 from tests.callbacks.store.test_store import file_url

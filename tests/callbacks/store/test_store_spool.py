@@ -9,9 +9,9 @@ from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._outbox import Outbox
 from detailed_balance.callbacks.store._spool import Batch, Spool, find_place
-from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import Ending, Transition, make_context
 from tests.callbacks.store.test_store import RUNS, TEXT, TRANSITIONS, file_url
 

@@ -20,8 +20,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     ReadError,
 )
-from detailed_balance.callbacks.graph import TransitionGraph
-from detailed_balance.callbacks.store.store import TransitionStore
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 

@@ -15,7 +15,7 @@ from detailed_balance import analyze, read_trajectories
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.graph import TransitionGraph
+from detailed_balance.callbacks import TransitionGraph
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 

@@ -24,9 +24,8 @@ from langgraph.types import CachePolicy, Command, RetryPolicy, Send, interrupt
 from detailed_balance import read_trajectories
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks import TransitionCallbackHandler
+from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
 from detailed_balance.callbacks.states import NodeStates
-from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers._checkpoints import OPAQUE, unpack

@@ -17,9 +17,8 @@ from detailed_balance import read_trajectories
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks import Ending, TransitionCallbackHandler
+from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
 from detailed_balance.callbacks.states import NodeStates, PromptStates, ToolStates
-from detailed_balance.callbacks.store.store import TransitionStore
 from detailed_balance.readers import read_transitions
 from tests.support.tracers import SHAPES, to_observation, to_otlp
 
