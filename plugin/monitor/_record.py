@@ -17,10 +17,8 @@ from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
 from detailed_balance.monitor._window_counts import Tally
-from detailed_balance.monitor.analysis._drift_test import DriftWatch
-from detailed_balance.monitor.analysis._registry import Ledger, Observation
-from detailed_balance.monitor.analysis.findings import Event
-from detailed_balance.monitor.analysis.restarting_tests import Evidence
+from detailed_balance.monitor.analysis.findings import Event, Ledger, Observation
+from detailed_balance.monitor.analysis.restarting_tests import DriftWatch, Evidence
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render.formatting import safe_text
 

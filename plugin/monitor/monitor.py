@@ -17,9 +17,10 @@ from detailed_balance.monitor._feeds import open_feed
 from detailed_balance.monitor._record import Record
 from detailed_balance.monitor._schedule import Entry, Schedule
 from detailed_balance.monitor._state_file import load_state, save_state
-from detailed_balance.monitor.analysis._drift_test import DriftWatch
+from detailed_balance.monitor.analysis import default_analyzers
 from detailed_balance.monitor.analysis.base import Analyzer, View
 from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.restarting_tests import DriftWatch
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
 from detailed_balance.render.formatting import safe_text
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.potential.estimate import Potential
 
-__all__ = ["Monitor", "default_analyzers"]
+__all__ = ["Monitor"]
 
 SAVED_EVERY = 30.0
 """Seconds between two states written, at most; each event is written at once."""
@@ -245,30 +246,3 @@ class Monitor:
                 f"{self._path} does not fit this monitor: {error}; name another file, or delete it "
                 "to begin anew"
             ) from None
-
-
-def default_analyzers() -> list[Analyzer]:
-    """Return new instances of the built-in analyzers, in the order in which they run.
-
-    Examples
-    --------
-    >>> [analyzer.name for analyzer in default_analyzers()]
-    ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
-    """
-    from detailed_balance.monitor.analysis.balance_alarm import AlarmAnalyzer
-    from detailed_balance.monitor.analysis.cardinality import StateAnalyzer
-    from detailed_balance.monitor.analysis.data_loss import LossAnalyzer
-    from detailed_balance.monitor.analysis.drift import DriftAnalyzer
-    from detailed_balance.monitor.analysis.potential import PotentialAnalyzer
-    from detailed_balance.monitor.analysis.traps import TrapAnalyzer
-    from detailed_balance.monitor.analysis.violations import ViolationAnalyzer
-
-    return [
-        PotentialAnalyzer(),
-        ViolationAnalyzer(),
-        TrapAnalyzer(),
-        DriftAnalyzer(),
-        StateAnalyzer(),
-        LossAnalyzer(),
-        AlarmAnalyzer(),
-    ]

@@ -1,1 +1,37 @@
 """What a monitor looks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detailed_balance.monitor.analysis.base import Analyzer
+
+__all__ = ["default_analyzers"]
+
+
+def default_analyzers() -> list[Analyzer]:
+    """Return new instances of the built-in analyzers, in the order in which they run.
+
+    Examples
+    --------
+    >>> [analyzer.name for analyzer in default_analyzers()]
+    ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
+    """
+    from detailed_balance.monitor.analysis.balance_alarm import AlarmAnalyzer
+    from detailed_balance.monitor.analysis.cardinality import StateAnalyzer
+    from detailed_balance.monitor.analysis.data_loss import LossAnalyzer
+    from detailed_balance.monitor.analysis.drift import DriftAnalyzer
+    from detailed_balance.monitor.analysis.potential import PotentialAnalyzer
+    from detailed_balance.monitor.analysis.traps import TrapAnalyzer
+    from detailed_balance.monitor.analysis.violations import ViolationAnalyzer
+
+    return [
+        PotentialAnalyzer(),
+        ViolationAnalyzer(),
+        TrapAnalyzer(),
+        DriftAnalyzer(),
+        StateAnalyzer(),
+        LossAnalyzer(),
+        AlarmAnalyzer(),
+    ]

@@ -9,15 +9,28 @@ from typing import Any, Protocol
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.runs.trajectory import Trajectory
-from detailed_balance.monitor.analysis._drift_test import DriftWatch
-from detailed_balance.monitor.analysis._registry import Ledger, Observation
-from detailed_balance.monitor.analysis.findings import Finding
-from detailed_balance.monitor.analysis.restarting_tests import Evidence
+from detailed_balance.monitor.analysis.findings import Finding, Ledger, Observation
+from detailed_balance.monitor.analysis.restarting_tests import DriftWatch, Evidence
 
-__all__ = ["AlphaSpending", "Analyzer", "Baseline", "View"]
+__all__ = [
+    "EXPECTED",
+    "FADED",
+    "FEWEST",
+    "AlphaSpending",
+    "Analyzer",
+    "Baseline",
+    "View",
+    "has_faded",
+]
 
 FEWEST = 100
 """A record with fewer moves is not looked at."""
+
+EXPECTED = 10
+"""The window must be long enough to hold so many occurrences at the rate seen before."""
+
+FADED = 0.25
+"""It has faded where it is seen less than this share of what is expected."""
 
 
 class Analyzer(Protocol):
@@ -158,3 +171,20 @@ class AlphaSpending:
     def restore(self, state: Sequence[int]) -> None:
         """Go on from what `to_list` gave."""
         self.number, self.seen, self._held = (int(number) for number in state)
+
+
+def has_faded(rate: float, seen: int, moves: int) -> bool:
+    """Say whether what was found `rate` times per move is seen far less in a window of `moves`.
+
+    Under a Poisson law of mean 10, 2 or fewer have probability 0.3%: so seldom does something
+    that goes on as before count as faded.
+
+    Examples
+    --------
+    >>> has_faded(0.1, seen=1, moves=200), has_faded(0.1, seen=18, moves=200)
+    (True, False)
+    >>> has_faded(0.01, seen=0, moves=200)  # too few moves to tell
+    False
+    """
+    expected = rate * moves
+    return expected >= EXPECTED and seen < FADED * expected

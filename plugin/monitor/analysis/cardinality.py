@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from detailed_balance.callbacks.states.cardinality import find_mistake
-from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import View
+from detailed_balance.monitor.analysis.findings import Observation
 
 __all__ = ["StateAnalyzer"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import View
+from detailed_balance.monitor.analysis.findings import Observation
 
 __all__ = ["LossAnalyzer"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import AlphaSpending, View
+from detailed_balance.monitor.analysis.findings import Observation
 from detailed_balance.render.formatting import format_pvalue, shorten_states
 
 __all__ = ["DriftAnalyzer"]

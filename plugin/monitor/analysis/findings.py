@@ -1,17 +1,17 @@
-"""`Finding`, something that a monitor found, and `Event`, what became of it."""
+"""`Finding`, something that a monitor found, its `Event`s, and what gives it its identity."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.results import Result, plain
 
-__all__ = ["Event", "Finding", "Kind", "Severity", "finding_id"]
+__all__ = ["Event", "Finding", "Kind", "Ledger", "Observation", "Severity", "finding_id"]
 
 Kind: TypeAlias = Literal["violation", "alarm", "trap", "drift", "states", "loss"]
 """What a finding is about; see docs/monitor.md."""
@@ -20,6 +20,9 @@ Severity: TypeAlias = Literal["info", "warning", "alarm"]
 """How much it should worry: known and expected, worth a look, look now."""
 
 _ID_BYTES = 8
+
+RESOLVED_KEPT = 100
+"""So many findings that are over are remembered."""
 
 
 def finding_id(kind: str, about: Sequence[str]) -> str:
@@ -121,6 +124,139 @@ class Event(Result):
 
     def _content(self) -> dict[str, Any]:
         return self._values("what", "time", "finding")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an analyzer sees now; of what it does not mention, nothing changes.
+
+    Parameters
+    ----------
+    kind : Kind
+        What it is about.
+    about : tuple of str
+        What makes it the same finding when it is seen again, such as the states of a loop.
+    sentence : str
+        What is seen, in one sentence that is safe to print.
+    severity : Severity
+        How much it should worry.
+    states : tuple of str
+        The state keys concerned, as recorded.
+    details : mapping
+        The numbers.
+    news : str
+        Whoever is told of findings is told again where this, or the severity, has changed.
+    gone : bool
+        Whether it is seen to be over.
+    """
+
+    kind: Kind
+    about: tuple[str, ...]
+    sentence: str = ""
+    severity: Severity = "warning"
+    states: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    news: str = ""
+    gone: bool = False
+
+    @property
+    def id(self) -> str:
+        """The identity of the finding."""
+        return finding_id(self.kind, self.about)
+
+
+class Ledger:
+    """The findings, by their identity.
+
+    Examples
+    --------
+    >>> ledger, seen = Ledger(), Observation("trap", ("a", "b"), "a <-> b holds the agent")
+    >>> [event.what for event in ledger.take([seen], now=1.0)]
+    ['raised']
+    >>> ledger.take([seen], now=2.0)
+    []
+    >>> [event.what for event in ledger.take([Observation("trap", ("a", "b"), gone=True)], now=3.0)]
+    ['resolved']
+    """
+
+    def __init__(self) -> None:
+        self._findings: dict[str, Finding] = {}
+        self._news: dict[str, str] = {}
+
+    def __getitem__(self, key: str) -> Finding:
+        return self._findings[key]
+
+    def get(self, key: str) -> Finding | None:
+        """Return the finding of an identity, None where there is none."""
+        return self._findings.get(key)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the open ones first, of each the newest first."""
+        return tuple(sorted(self._findings.values(), key=lambda f: (not f.is_open, -f.raised)))
+
+    def take(self, observations: Iterable[Observation], *, now: float) -> list[Event]:
+        """Return what the observations change that one would want to know."""
+        found = [self._take(observation, now) for observation in observations]
+        self._forget()
+        return [event for event in found if event is not None]
+
+    def _take(self, seen: Observation, now: float) -> Event | None:
+        known = self._findings.get(seen.id)
+        is_open = known is not None and known.is_open
+        if seen.gone:
+            if known is None or not is_open:
+                return None
+            over = replace(known, status="resolved", updated=now, resolved=now)
+            over = replace(over, sentence=seen.sentence or known.sentence)
+            over = replace(over, details={**known.details, **plain(dict(seen.details))})
+            self._findings[seen.id] = over
+            return Event("resolved", over, now)
+        raised = known.raised if known is not None and is_open else now
+        finding = Finding(
+            seen.id,
+            seen.kind,
+            "open",
+            seen.severity,
+            seen.sentence,
+            seen.states,
+            raised,
+            now,
+            details=plain(dict(seen.details)),
+        )
+        told, self._news[seen.id] = self._news.get(seen.id), seen.news
+        self._findings[seen.id] = finding
+        if not is_open:
+            return Event("raised", finding, now)
+        changed = told != seen.news or (known is not None and known.severity != seen.severity)
+        return Event("updated", finding, now) if changed else None
+
+    def _forget(self) -> None:
+        over = [finding for finding in self.findings() if not finding.is_open]
+        for finding in sorted(over, key=lambda f: -(f.resolved or 0.0))[RESOLVED_KEPT:]:
+            del self._findings[finding.id]
+            self._news.pop(finding.id, None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state in types that JSON has."""
+        return {"findings": [f.to_dict() for f in self.findings()], "news": dict(self._news)}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Ledger:
+        """Restore what `to_dict` gave.
+
+        Raises
+        ------
+        InvalidInputError
+            Where it is something else.
+        """
+        ledger = cls()
+        try:
+            found = [Finding.from_dict(finding) for finding in state["findings"]]
+            ledger._news = {str(key): str(news) for key, news in state["news"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(f"these are no findings: {error!r}") from None
+        ledger._findings = {finding.id: finding for finding in found}
+        return ledger
 
 
 def _check(found: Finding) -> None:

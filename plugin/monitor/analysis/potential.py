@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.monitor.analysis._registry import Observation
 from detailed_balance.monitor.analysis.base import View
+from detailed_balance.monitor.analysis.findings import Observation
 
 __all__ = ["PotentialAnalyzer"]
 

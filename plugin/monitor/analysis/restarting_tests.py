@@ -1,19 +1,23 @@
-"""`Evidence`, the live test of detailed balance, and the one that tells when an alarm is over."""
+"""The live tests of a monitor, and for each the second one that says when an alarm is over."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from typing import Any, TypeAlias
 
+from detailed_balance.analyzers import (
+    BalanceMartingale,
+    DriftMartingale,
+    LoopEvidence,
+    Trajectory,
+)
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.sequential.balance_martingale import BalanceMartingale
-from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 from detailed_balance.analyzers.sequential.thinned_series import ThinnedSeries
 
-__all__ = ["Evidence", "Step"]
+__all__ = ["DriftWatch", "Evidence"]
 
 Step: TypeAlias = tuple[str, str, str | None]
 """Trajectory, source and target (None for an escape)."""
@@ -23,6 +27,9 @@ POINTS = 1_000
 
 LEAST_QUIET = 100
 """A test is quiet only after so many transitions, however fast the alarm came."""
+
+LEAST_QUIET_RUNS = 20
+"""A test is quiet only after so many runs, however fast the alarm came."""
 
 _SHOWN = 5
 
@@ -166,6 +173,97 @@ class Evidence:
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"this is no state of the evidence: {error}") from None
         return evidence
+
+
+class DriftWatch:
+    """Compare finished runs with a baseline, as `Evidence` tests detailed balance.
+
+    Where the test alarms, a second one begins; it takes over where it has stayed under its line
+    for twice as many runs as the alarm took to build up.
+
+    Parameters
+    ----------
+    baseline : sequence of Trajectory
+        Usual runs, at least 20.
+    alpha : float
+        The level of each test.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where there are fewer.
+
+    Examples
+    --------
+    >>> usual = Trajectory((("__start__", "plan"), ("plan", "search"), ("search", "__end__")))
+    >>> watch = DriftWatch([usual] * 40, alpha=0.05)
+    >>> watch.update(usual)
+    >>> watch.alarm
+    False
+    """
+
+    def __init__(self, baseline: Sequence[Trajectory], alpha: float) -> None:
+        self._baseline, self._alpha = tuple(baseline), alpha
+        self.main = DriftMartingale(self._baseline, alpha)
+        self.second: DriftMartingale | None = None
+        self._lowest = (0.0, 0)  # the least evidence, and after how many runs
+        self.took = 0
+        self._lock = threading.RLock()
+
+    def update(self, run: Trajectory) -> None:
+        """Take the next finished run."""
+        with self._lock:
+            self.main.update(run)
+            self._lowest = min(self._lowest, (self.main.log_e_value, self.main.runs))
+            if self.second is not None:
+                self.second.update(run)
+            if self.second is None and self.main.alarm:
+                self.took = self.main.runs - self._lowest[1]
+            if self.main.alarm and (self.second is None or self.second.alarm):
+                self.second = DriftMartingale(self._baseline, self._alpha)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the test has reached its line, and was not taken over since."""
+        return self.main.alarm
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the second test was under its line for as long as it takes."""
+        with self._lock:
+            second, needed = self.second, max(LEAST_QUIET_RUNS, 2 * self.took)
+            return second is not None and not second.alarm and second.runs >= needed
+
+    def take_over(self) -> None:
+        """Let the second test take the place of the first."""
+        with self._lock:
+            if self.second is not None:
+                self.main, self.second = self.second, None
+            self._lowest, self.took = (self.main.log_e_value, self.main.runs), 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole state, but for the baseline, in types that JSON has."""
+        with self._lock:
+            second = None if self.second is None else self.second.to_dict()
+            numbers = [*self._lowest, self.took]
+            return {"main": self.main.to_dict(), "second": second, "numbers": numbers}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave.
+
+        Raises
+        ------
+        InvalidInputError
+            Where it is something else.
+        """
+        try:
+            main, second = DriftMartingale.from_dict(state["main"]), state["second"]
+            lowest, runs, took = state["numbers"]
+            self._lowest, self.took = (float(lowest), int(runs)), int(took)
+            self.second = None if second is None else DriftMartingale.from_dict(second)
+            self.main = main
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"this is no state of a drift test: {error}") from None
 
 
 def _build_up(test: BalanceMartingale) -> int:

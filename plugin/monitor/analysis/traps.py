@@ -9,10 +9,8 @@ from typing import Any
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.markov.traps import Trap, find_traps
 from detailed_balance.analyzers.results import plain
-from detailed_balance.monitor.analysis._presence import EXPECTED, FADED, has_faded
-from detailed_balance.monitor.analysis._registry import Observation
-from detailed_balance.monitor.analysis.base import FEWEST, View
-from detailed_balance.monitor.analysis.findings import Finding
+from detailed_balance.monitor.analysis.base import EXPECTED, FADED, FEWEST, View, has_faded
+from detailed_balance.monitor.analysis.findings import Finding, Observation
 from detailed_balance.render.formatting import shorten_states
 
 __all__ = ["TrapAnalyzer"]

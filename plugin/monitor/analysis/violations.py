@@ -12,10 +12,8 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
-from detailed_balance.monitor.analysis._presence import has_faded
-from detailed_balance.monitor.analysis._registry import Observation
-from detailed_balance.monitor.analysis.base import AlphaSpending, View
-from detailed_balance.monitor.analysis.findings import Finding, Severity
+from detailed_balance.monitor.analysis.base import AlphaSpending, View, has_faded
+from detailed_balance.monitor.analysis.findings import Finding, Observation, Severity
 from detailed_balance.render.formatting import shorten_states
 
 __all__ = [

@@ -14,9 +14,8 @@ from detailed_balance.callbacks.states.cardinality import OTHER
 from detailed_balance.monitor import Finding, Observation
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._window_counts import Tally
-from detailed_balance.monitor.analysis._registry import Ledger
 from detailed_balance.monitor.analysis.base import AlphaSpending
-from detailed_balance.monitor.analysis.findings import finding_id
+from detailed_balance.monitor.analysis.findings import Ledger, finding_id
 from detailed_balance.monitor.analysis.restarting_tests import Evidence
 from tests.support.walkers import Walker
 
