@@ -27,20 +27,20 @@ from .comparison.potentials import (
     PotentialComparison as PotentialComparison,
     compare_potentials as compare_potentials,
 )
-from .comparison.runs import (
+from .comparison.result import (
     Change as Change,
     Differences as Differences,
     QuestionTest as QuestionTest,
-    compare_runs as compare_runs,
 )
+from .comparison.runs import compare_runs as compare_runs
 from .convergence import Progress as Progress
 from .counts import END as END, START as START, TransitionCounts as TransitionCounts
-from .forecast.forecast import (
+from .forecast.forecast import forecast_outcome as forecast_outcome
+from .forecast.result import (
     Curve as Curve,
     FitCheck as FitCheck,
     Forecast as Forecast,
     Prospect as Prospect,
-    forecast_outcome as forecast_outcome,
 )
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
 from .guard.guard import RunGuard as RunGuard

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import false_discovery_control, fisher_exact
 
-from detailed_balance.analyzers.comparison.kernels import compare_kernels
-from detailed_balance.analyzers.comparison.potentials import compare_potentials
-from detailed_balance.analyzers.comparison.run_statistics import (
-    FEWEST_RUNS,
+from detailed_balance.analyzers.comparison._run_statistics import (
     MOST_MOVES,
     MOST_SOLVED,
     MOST_STATES,
-    Question,
 )
-from detailed_balance.analyzers.comparison.runs import Change, Differences, QuestionTest
+from detailed_balance.analyzers.comparison.kernels import compare_kernels
+from detailed_balance.analyzers.comparison.potentials import compare_potentials
+from detailed_balance.analyzers.comparison.result import (
+    FEWEST_RUNS,
+    Change,
+    Differences,
+    Question,
+    QuestionTest,
+)
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 

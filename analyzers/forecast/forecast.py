@@ -16,14 +16,8 @@ from detailed_balance.analyzers.forecast._absorbing_chain import (
     posterior_draws,
     resampled_draws,
 )
-from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck, check_fit
-from detailed_balance.analyzers.forecast.result import (
-    Curve,
-    Forecast,
-    Intervals,
-    Prospect,
-    draw_answers,
-)
+from detailed_balance.analyzers.forecast.goodness_of_fit import check_fit
+from detailed_balance.analyzers.forecast.result import Forecast, Intervals, draw_answers
 from detailed_balance.analyzers.runs.arrays import Paths
 
 if TYPE_CHECKING:
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["Cost", "Curve", "FitCheck", "Forecast", "Prospect", "forecast_outcome"]
+__all__ = ["forecast_outcome"]
 
 Cost: TypeAlias = (
     "Mapping[str, float] | Mapping[tuple[str, str], float] | Callable[[str, str], float]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,74 +9,14 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
-from detailed_balance.analyzers.markov.order import MarkovOrderTest, order_test
-from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.forecast.result import FitCheck
+from detailed_balance.analyzers.markov.order import order_test
 from detailed_balance.analyzers.runs.arrays import Paths, Steps, gather, patient, walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FitCheck", "check_fit", "cumulative_incidence"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FitCheck(Result):
-    """What speaks against the chain behind a forecast.
-
-    Parameters
-    ----------
-    order : MarkovOrderTest or None
-        Whether the state before tells of the next move or of the end; None where too little was
-        recorded to say.
-    distance : float
-        Kolmogorov and Smirnov's: the largest difference, over all steps, between the share of runs
-        that the chain says have ended well (or badly) by then and the share that had.
-    pvalue : float
-        Share of sets of runs simulated from the chain, each with a chain fitted to it, that lie
-        as far off. (The textbook law of the distance knows neither of fitting nor of steps.)
-    runs : int
-        The runs that the law was held against.
-    held_out : bool
-        Whether these are other runs than those that were fitted.
-    alpha : float
-        The forecast is trusted where neither p-value is below half of this.
-    """
-
-    order: MarkovOrderTest | None
-    distance: float
-    pvalue: float
-    runs: int
-    held_out: bool
-    alpha: float
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the forecast must not be believed, in words; empty where nothing speaks against."""
-        found = []
-        if self.order is not None and self.order.pvalue <= self.alpha / 2:
-            found.append(self.order.describe())
-        if self.pvalue <= self.alpha / 2:
-            kind = "held-out" if self.held_out else "recorded"
-            found.append(
-                f"{kind} runs end at other times than the chain says: the shares differ by up to "
-                f"{self.distance:.0%} (p = {self.pvalue:.3g})"
-            )
-        return tuple(found)
-
-    @property
-    def trusted(self) -> bool:
-        """Whether nothing was found against the forecast; with few runs little can be found."""
-        return not self.reasons
-
-    def describe(self) -> str:
-        """Say in one sentence whether to believe the forecast."""
-        if self.trusted:
-            return f"nothing found in {self.runs} runs speaks against this forecast"
-        return f"do not believe this forecast: {'; '.join(self.reasons)}"
-
-    def _content(self) -> dict[str, Any]:
-        names = ("distance", "pvalue", "runs", "held_out", "alpha", "trusted", "reasons")
-        return self._values(*names, "order")
+__all__ = ["check_fit", "cumulative_incidence"]
 
 
 def check_fit(

@@ -11,12 +11,13 @@ import numpy as np
 from detailed_balance.analyzers.counts import END, START, unknown_state_message
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, Answers, Draw
-from detailed_balance.analyzers.forecast.goodness_of_fit import FitCheck
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.markov.order import MarkovOrderTest
 
 __all__ = ["Curve", "Forecast", "Intervals", "Prospect", "draw_answers"]
 
@@ -107,6 +108,66 @@ class Curve(TableResult):
             "going_low": self.going_interval[:, 0].tolist(),
             "going_high": self.going_interval[:, 1].tolist(),
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitCheck(Result):
+    """What speaks against the chain behind a forecast.
+
+    Parameters
+    ----------
+    order : MarkovOrderTest or None
+        Whether the state before tells of the next move or of the end; None where too little was
+        recorded to say.
+    distance : float
+        Kolmogorov and Smirnov's: the largest difference, over all steps, between the share of runs
+        that the chain says have ended well (or badly) by then and the share that had.
+    pvalue : float
+        Share of sets of runs simulated from the chain, each with a chain fitted to it, that lie
+        as far off. (The textbook law of the distance knows neither of fitting nor of steps.)
+    runs : int
+        The runs that the law was held against.
+    held_out : bool
+        Whether these are other runs than those that were fitted.
+    alpha : float
+        The forecast is trusted where neither p-value is below half of this.
+    """
+
+    order: MarkovOrderTest | None
+    distance: float
+    pvalue: float
+    runs: int
+    held_out: bool
+    alpha: float
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the forecast must not be believed, in words; empty where nothing speaks against."""
+        found = []
+        if self.order is not None and self.order.pvalue <= self.alpha / 2:
+            found.append(self.order.describe())
+        if self.pvalue <= self.alpha / 2:
+            kind = "held-out" if self.held_out else "recorded"
+            found.append(
+                f"{kind} runs end at other times than the chain says: the shares differ by up to "
+                f"{self.distance:.0%} (p = {self.pvalue:.3g})"
+            )
+        return tuple(found)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing was found against the forecast; with few runs little can be found."""
+        return not self.reasons
+
+    def describe(self) -> str:
+        """Say in one sentence whether to believe the forecast."""
+        if self.trusted:
+            return f"nothing found in {self.runs} runs speaks against this forecast"
+        return f"do not believe this forecast: {'; '.join(self.reasons)}"
+
+    def _content(self) -> dict[str, Any]:
+        names = ("distance", "pvalue", "runs", "held_out", "alpha", "trusted", "reasons")
+        return self._values(*names, "order")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

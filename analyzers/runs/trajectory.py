@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 
-__all__ = ["Outcome", "Trajectory"]
+__all__ = ["Outcome", "Trajectory", "count_transitions"]
 
 
 class Outcome(StrEnum):
@@ -95,3 +97,15 @@ class Trajectory:
     def __len__(self) -> int:
         """Return the number of moves."""
         return len(self.moves)
+
+
+def count_transitions(runs: Iterable[Trajectory]) -> TransitionCounts:
+    """Return the counts of runs, START, END and escapes included.
+
+    Examples
+    --------
+    >>> count_transitions([Trajectory((("a", "b"), ("b", None)))]).attempts.tolist()
+    [1, 1]
+    """
+    moves = Counter(move for run in runs for move in run.moves)
+    return TransitionCounts.from_edges((*move, count) for move, count in moves.items())

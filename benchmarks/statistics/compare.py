@@ -23,7 +23,8 @@ from detailed_balance.analyzers import (
     compare_kernels,
     compare_runs,
 )
-from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS, count_runs
+from detailed_balance.analyzers.comparison.result import QUESTIONS
+from detailed_balance.analyzers.runs.trajectory import count_transitions
 
 ALPHA = 0.05
 
@@ -50,7 +51,7 @@ def null(folder: Path, splits: int = 200) -> None:
             order = rng.permutation(len(runs))
             halves = [[runs[i] for i in part] for part in np.array_split(order, 2)]
             found += compare_runs(*halves, alpha=ALPHA, replicates=999, seed=seed).rejected
-            sides = [count_runs(half) for half in halves]
+            sides = [count_transitions(half) for half in halves]
             moves += compare_kernels(*sides, replicates=99, seed=seed).rejected
         cells = f"{found / splits:.1%} | {moves / splits:.1%} | {bound:.1%}"
         print(f"| {name(path)} | {len(runs)} | {cells} |", flush=True)
@@ -83,7 +84,7 @@ def speed() -> None:
             walk.append(min(int(np.searchsorted(kernel[walk[-1]], u)), 29))
         moves = tuple((names[f], names[g]) for f, g in pairwise(walk))
         runs.append(Trajectory(moves, success=bool(rng.random() < 0.5)))
-    counts: TransitionCounts = count_runs(runs)
+    counts: TransitionCounts = count_transitions(runs)
     began = time.perf_counter()
     compare_runs(runs[:200], runs[200:])
     took = time.perf_counter() - began

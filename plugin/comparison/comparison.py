@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.runs import Change, Differences
+from detailed_balance.analyzers.comparison.result import Change, Differences
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import name_loop
 from detailed_balance.analyzers.results import Result

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
-from detailed_balance.analyzers.comparison.runs import Change, QuestionTest
+from detailed_balance.analyzers.comparison.result import QUESTIONS, Change, QuestionTest
 from detailed_balance.analyzers.forecast.result import Prospect
 from detailed_balance.analyzers.repetition.walk import name_loop
 from detailed_balance.render.formatting import (

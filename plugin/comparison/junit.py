@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers.comparison.run_statistics import QUESTIONS
-from detailed_balance.analyzers.comparison.runs import QuestionTest
+from detailed_balance.analyzers.comparison.result import QUESTIONS, QuestionTest
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from detailed_balance.analyzers.comparison.run_statistics import count_runs
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.forecast.forecast import Forecast, forecast_outcome
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.forecast.forecast import forecast_outcome
+from detailed_balance.analyzers.forecast.result import Forecast
+from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.report.report import Report, analyze
 from detailed_balance.sources._outcomes import find_runs
@@ -108,7 +108,7 @@ def load_side(
             "stores and files with times, of at most 500,000 transitions"
         )
     if runs:
-        counts = count_runs(runs)
+        counts = count_transitions(runs)
         info = replace(info, trajectories=len(runs))
     elif windowed:
         raise InsufficientDataError(f"no run of {info.description} began in the time asked for")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from scipy.stats import norm
 
 from detailed_balance.analyzers.balance.power import POWER
-from detailed_balance.analyzers.comparison.run_statistics import Question
-from detailed_balance.analyzers.comparison.runs import Change
+from detailed_balance.analyzers.comparison.result import Change, Question
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 from detailed_balance.report.verdict import Outcome, Verdict

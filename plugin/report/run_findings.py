@@ -10,8 +10,8 @@ from math import isfinite, nan
 from typing import Any, Literal
 
 from detailed_balance.analyzers.balance.check import BalanceReport
-from detailed_balance.analyzers.comparison.run_statistics import FEWEST_RUNS, Question
-from detailed_balance.analyzers.comparison.runs import Differences, compare_runs
+from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Differences, Question
+from detailed_balance.analyzers.comparison.runs import compare_runs
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast.step_limit import StepLimit, suggest_step_limit
 from detailed_balance.analyzers.markov.traps import TrapReport

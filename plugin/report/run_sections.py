@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from detailed_balance.analyzers.comparison.run_statistics import REPEAT
-from detailed_balance.analyzers.comparison.runs import Change
+from detailed_balance.analyzers.comparison.result import REPEAT, Change
 from detailed_balance.analyzers.repetition.classify import RunRow
 from detailed_balance.render.formatting import (
     count_noun,

@@ -15,8 +15,8 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import START, Outcome, Trajectory, TransitionCounts
-from detailed_balance.analyzers.comparison.run_statistics import count_runs
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import (
     Context,
@@ -163,7 +163,7 @@ def _count_runs(
     runs: Sequence[Trajectory], context: ContextLike
 ) -> tuple[TransitionCounts, SourceInfo]:
     chosen = [run for run in runs if matches_context(run.context, context)]
-    counts = count_runs(chosen)
+    counts = count_transitions(chosen)
     _check_labels(counts, context, dict.fromkeys(run.context for run in runs))
     outcomes = Counter(run.outcome for run in chosen if run.outcome is not None)
     info = SourceInfo("a list of Trajectory", make_context(context), len(chosen))

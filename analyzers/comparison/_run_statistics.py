@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, REPEAT, Question
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.markov.traps import find_traps
 from detailed_balance.analyzers.potential.estimate import estimate_potential
 from detailed_balance.analyzers.repetition.classify import RunRules, repeating_kind
 from detailed_balance.analyzers.repetition.walk import RunPatterns, find_patterns
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["QUESTIONS", "REPEAT", "Question", "Traits", "collect_traits", "count_runs"]
-
-Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "length"]
-"""What is asked about two sets of runs; see `QUESTIONS`."""
-
-QUESTIONS: Mapping[Question, str] = {
-    "moves": "does each state lead to the same states as often",
-    "potential": "do the states lie as high",
-    "loops": "are the same loops walked as often",
-    "stays": "do runs stay in the same places as long",
-    "success": "do as many runs succeed",
-    "length": "do runs take as many steps, at the same cost",
-}
-"""The questions, in words."""
-
-FEWEST_RUNS = 5
-"""What fewer runs show is not tested; that does not depend on whose runs they are."""
-
 MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
 """Of more moves, loops and states, those that most runs show are tested."""
-
-REPEAT = "runs that repeat themselves"
-"""The share of runs that are stuck, oscillate or are driven, by the rules of `classify_runs`."""
 
 MOST_SOLVED = 5_000
 """With more states, the potential is not asked about: its errors would take minutes."""
@@ -95,7 +75,9 @@ def collect_traits(
     if "potential" in wanted:
         found.append(_potential(runs))
     if not wanted.isdisjoint({"loops", "stays"}):
-        traps = [trap.states for trap in find_traps(count_runs(runs), min_visits=min_visits).traps]
+        traps = [
+            trap.states for trap in find_traps(count_transitions(runs), min_visits=min_visits).traps
+        ]
         patterns = [find_patterns(run, traps) for run in runs]
         found += [_loops(patterns), _stays(patterns, traps, min_visits)]
     if "success" in wanted:
@@ -103,18 +85,6 @@ def collect_traits(
     if "length" in wanted:
         found.append(_length(runs))
     return [kept for t in found if t.question in wanted and (kept := _varying(t)).names]
-
-
-def count_runs(runs: Iterable[Trajectory]) -> TransitionCounts:
-    """Return the counts of runs, START, END and escapes included.
-
-    Examples
-    --------
-    >>> count_runs([Trajectory((("a", "b"), ("b", None)))]).attempts.tolist()
-    [1, 1]
-    """
-    moves = Counter(move for run in runs for move in run.moves)
-    return TransitionCounts.from_edges((*move, count) for move, count in moves.items())
 
 
 def _moves(runs: Sequence[Trajectory]) -> Traits:
@@ -181,7 +151,7 @@ def _length(runs: Sequence[Trajectory]) -> Traits:
 def _potential(runs: Sequence[Trajectory]) -> Traits:
     """Return what each run adds to V of the states of the largest component, less their mean."""
     none = Traits("potential", (), *(np.zeros((len(runs), 0)) for _ in range(3)))
-    counts = count_runs(runs)
+    counts = count_transitions(runs)
     if len(counts) > MOST_SOLVED:
         return none
     try:

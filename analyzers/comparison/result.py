@@ -1,0 +1,181 @@
+"""What a comparison of runs or counts found: tests, and the changes inside each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from detailed_balance.analyzers.results import Table, TableResult
+
+__all__ = [
+    "FEWEST_RUNS",
+    "QUESTIONS",
+    "REPEAT",
+    "Change",
+    "Differences",
+    "Question",
+    "QuestionTest",
+]
+
+Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "length"]
+"""What is asked about two sets of runs; see `QUESTIONS`."""
+
+QUESTIONS: Mapping[Question, str] = {
+    "moves": "does each state lead to the same states as often",
+    "potential": "do the states lie as high",
+    "loops": "are the same loops walked as often",
+    "stays": "do runs stay in the same places as long",
+    "success": "do as many runs succeed",
+    "length": "do runs take as many steps, at the same cost",
+}
+"""The questions, in words."""
+
+FEWEST_RUNS = 5
+"""What fewer runs show is not tested; that does not depend on whose runs they are."""
+
+REPEAT = "runs that repeat themselves"
+"""The share of runs that are stuck, oscillate or are driven, by the rules of `classify_runs`."""
+
+ChangeUnit: TypeAlias = Literal["runs", "moves"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One trait of two sets of runs, and whether it changed.
+
+    Parameters
+    ----------
+    question : str
+        One of `QUESTIONS`.
+    what : tuple of (str or None)
+        A move (source, target; None is an escape), a state, a loop, a trap, or the name of a
+        number.
+    before, after : float
+        Its value in the first and in the second set: a probability, V less its mean in units of
+        1 / beta, rounds or visits for each run, a share of runs, moves; NaN where unknown.
+    error : float
+        Standard error of `after` less `before`, by runs.
+    runs : (int, int)
+        The runs of each set that show it; for a move, that were in its source; (0, 0) where
+        there are none to count.
+    pvalue, adjusted : float
+        The second controls the false discovery rate inside the question.
+    changed : bool
+        Whether the question as a whole was answered no, and `adjusted` is at most alpha.
+    """
+
+    question: Question
+    what: tuple[str | None, ...]
+    before: float
+    after: float
+    error: float
+    runs: tuple[int, int]
+    pvalue: float
+    adjusted: float
+    changed: bool
+
+    @property
+    def difference(self) -> float:
+        """`after` less `before`."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionTest:
+    """One question about two sets of runs.
+
+    Parameters
+    ----------
+    question : str
+        One of `QUESTIONS`.
+    pvalue, adjusted : float
+        Of "nothing changed"; the second is adjusted for the number of questions.
+    changes : tuple of Change
+        What was looked at, the smallest p-value first.
+    changed : bool
+        Whether `adjusted` is at most alpha.
+    """
+
+    question: Question
+    pvalue: float
+    adjusted: float
+    changes: tuple[Change, ...]
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Differences(TableResult):
+    """What differs between two sets of runs.
+
+    Parameters
+    ----------
+    questions : tuple of QuestionTest
+        Those that could be asked.
+    runs : (int, int)
+        How many runs each set has; (0, 0) where only their counts are known.
+    unit : {"runs", "moves"}
+        What was taken for independent.
+    alpha : float
+        The probability that anything is called changed where nothing is, at most; and the false
+        discovery rate of the changes inside a question.
+    replicates, seed : int
+        Of the permutations.
+    """
+
+    questions: tuple[QuestionTest, ...]
+    runs: tuple[int, int]
+    unit: ChangeUnit
+    alpha: float
+    replicates: int
+    seed: int
+
+    @property
+    def pvalue(self) -> float:
+        """Of "nothing changed", over all questions."""
+        return min((test.adjusted for test in self.questions), default=1.0)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether something changed; False is no proof that nothing did."""
+        return self.pvalue <= self.alpha
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What changed, question by question."""
+        return tuple(c for test in self.questions for c in test.changes if c.changed)
+
+    def ask(self, question: Question) -> QuestionTest | None:
+        """Return one question, None where it could not be asked."""
+        return next((test for test in self.questions if test.question == question), None)
+
+    def describe(self) -> str:
+        """Say in one sentence what is promised."""
+        tested = sum(len(test.changes) for test in self.questions)
+        if not tested:
+            return "nothing varies from run to run in enough of them to be tested"
+        return (
+            f"{len(self.questions)} questions were asked about {tested} things. If nothing had "
+            f"changed, one of them would be answered with a change in at most {self.alpha:.0%} of "
+            f"such comparisons; of what a list calls changed, at most {self.alpha:.0%} is "
+            "expected to be chance"
+        )
+
+    def to_table(self) -> Table:
+        """Return one row for everything that was looked at."""
+        rows = [change for test in self.questions for change in test.changes]
+        names = ("question", "what", "before", "after", "difference", "error", "runs")
+        columns = (*names, "pvalue", "adjusted", "changed")
+        return {name: [getattr(row, name) for row in rows] for name in columns}
+
+    def _content(self) -> dict[str, Any]:
+        tests = {
+            t.question: {"pvalue": t.pvalue, "adjusted": t.adjusted, "changed": t.changed}
+            for t in self.questions
+        }
+        return {
+            **self._values("pvalue", "rejected", "runs"),
+            "questions": tests,
+            "tested": self.to_table(),
+            "settings": self._values("unit", "alpha", "replicates", "seed"),
+        }
