@@ -9,7 +9,7 @@ from detailed_balance.analyzers.comparison.runs import compare_runs
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.comparison.comparison import Comparison
-from detailed_balance.comparison.sides import load_side
+from detailed_balance.comparison._sides import load_side
 from detailed_balance.sources.runs import Moment
 from detailed_balance.sources.source import Progress
 
@@ -90,7 +90,7 @@ def compare(
     >>> old = [Trajectory((("plan", "search"), ("search", "answer")), success=True)] * 25
     >>> new = [Trajectory((("plan", "search"), ("search", "plan")) * 3, success=False)] * 25
     >>> comparison = compare(old, new)
-    >>> comparison.verdict.headline, comparison.failures()
+    >>> comparison._verdict.headline, comparison.failures()
     ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
 ('drift', 'trap'))
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from detailed_balance.comparison.document import (
+from detailed_balance.comparison._sections import (
     change_sections,
     forecast_section,
     loop_section,
@@ -28,7 +28,7 @@ SHOWN = 40
 
 def render_comparison(comparison: Comparison) -> str:
     """Return a whole page; every text in it is escaped."""
-    return render_document(comparison.verdict.headline, _parts(comparison), wide=True)
+    return render_document(comparison._verdict.headline, _parts(comparison), wide=True)
 
 
 def render_fragment(comparison: Comparison) -> str:
@@ -37,7 +37,7 @@ def render_fragment(comparison: Comparison) -> str:
 
 
 def _head(comparison: Comparison) -> Iterator[str]:
-    yield from render_verdict(comparison.verdict)
+    yield from render_verdict(comparison._verdict)
     yield render_section(side_section(comparison))
     yield render_section(question_section(comparison))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detailed_balance.comparison.document import (
+from detailed_balance.comparison._sections import (
     change_sections,
     forecast_section,
     loop_section,
@@ -30,7 +30,7 @@ SHOWN = 8
 
 def render_text(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield the parts of a comparison, the verdict first."""
-    yield from render_verdict(comparison.verdict)
+    yield from render_verdict(comparison._verdict)
     yield from render_section(side_section(comparison))
     yield from render_section(question_section(comparison))
     changed = {test.question for test in comparison.differences.questions if test.changed}

@@ -15,8 +15,8 @@ from detailed_balance.analyzers.comparison.result import Change, Differences
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import name_loop
 from detailed_balance.analyzers.results import Result
-from detailed_balance.comparison.sides import Side
-from detailed_balance.report.verdict import Verdict
+from detailed_balance.comparison._sides import Side
+from detailed_balance.report._verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -49,7 +49,7 @@ class Comparison(Result):
     @property
     def verdict(self) -> Verdict:
         """The answer in words."""
-        from detailed_balance.comparison.verdict import judge_comparison
+        from detailed_balance.comparison._verdict import judge_comparison
 
         return judge_comparison(self)
 
@@ -138,7 +138,7 @@ class Comparison(Result):
         conditions : collection of str
             As for `failures`; the tests of the others are left out.
         """
-        from detailed_balance.comparison.junit import render_junit
+        from detailed_balance.comparison._junit import render_junit
 
         Path(path).write_bytes(render_junit(self, conditions))
 

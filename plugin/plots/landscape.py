@@ -37,7 +37,7 @@ from detailed_balance.plots.style import (
     put_title,
 )
 from detailed_balance.render.formatting import count_noun, join_states, shorten_states
-from detailed_balance.report.verdict import expected_violations
+from detailed_balance.report._verdict import expected_violations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from detailed_balance.plots.style import (
     put_title,
 )
 from detailed_balance.render.formatting import count_noun, safe_text
-from detailed_balance.report.run_findings import ChosenRun, RunFindings
+from detailed_balance.report._run_findings import ChosenRun, RunFindings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

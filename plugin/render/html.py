@@ -17,7 +17,7 @@ from detailed_balance.report.sections import Section
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from detailed_balance.report.verdict import Verdict
+    from detailed_balance.report._verdict import Verdict
 
 __all__ = ["render_document", "render_figure", "render_section", "render_verdict"]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
 
     from detailed_balance.report.report import Report
-    from detailed_balance.report.verdict import Verdict
+    from detailed_balance.report._verdict import Verdict
 
 __all__ = ["print_plainly", "render_report", "render_section", "render_verdict"]
 

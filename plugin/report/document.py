@@ -31,7 +31,7 @@ from detailed_balance.report.sections import (
 
 if TYPE_CHECKING:
     from detailed_balance.report.report import Report
-    from detailed_balance.report.run_findings import RunFindings
+    from detailed_balance.report._run_findings import RunFindings
 
 __all__ = ["render_fragment", "render_landscape", "render_page"]
 

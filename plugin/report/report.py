@@ -26,9 +26,9 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.render.terminal import print_plainly, render_report
-from detailed_balance.report.run_findings import RunFindings, study_runs
+from detailed_balance.report._run_findings import RunFindings, study_runs
 from detailed_balance.report.sections import CHEAP_ERRORS
-from detailed_balance.report.verdict import Verdict, findings, judge
+from detailed_balance.report._verdict import Verdict, findings, judge
 from detailed_balance.sources._outcomes import find_runs, list_allowed_moves
 from detailed_balance.sources.source import Progress, SourceInfo, load_counts
 

@@ -14,7 +14,7 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report.run_findings import RunFindings
+from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report.sections import OUTCOMES, Section
 
 __all__ = [

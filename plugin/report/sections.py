@@ -25,7 +25,7 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report.verdict import expected_violations, findings
+from detailed_balance.report._verdict import expected_violations, findings
 from detailed_balance.sources.source import SourceInfo, show_context
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from detailed_balance.report.sections import Section
 
 if TYPE_CHECKING:
     from detailed_balance.comparison.comparison import Comparison
-    from detailed_balance.comparison.sides import Side
+    from detailed_balance.comparison._sides import Side
 
 __all__ = [
     "change_sections",

@@ -12,7 +12,7 @@ from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.comparison.result import Change, Question
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
-from detailed_balance.report.verdict import Outcome, Verdict
+from detailed_balance.report._verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from detailed_balance.comparison.comparison import Comparison
