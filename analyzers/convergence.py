@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 from typing import Literal, TypeAlias
 
 __all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals"]
@@ -45,6 +46,13 @@ class Progress:
     """Conjugate gradient iterations so far."""
     residuals: Residuals
     """At the current estimate."""
+
+    @property
+    def percent(self) -> int:
+        """How many of the digits are there to which the flow is to balance, in percent."""
+        if not 0 < self.residuals.flow < 1:
+            return 100 if self.residuals.flow == 0 else 0
+        return min(100, round(100 * log(self.residuals.flow) / log(BALANCED)))
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], object]

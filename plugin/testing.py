@@ -50,7 +50,7 @@ def assert_same_landscape(
     ...     print(str(error).splitlines()[0])
     B differs from A in moves, potential, loops, stays and length of its runs
     """
-    from detailed_balance.comparison._compare import compare  # loads scipy
+    from detailed_balance.comparison import compare  # loads scipy
 
     comparison = compare(baseline, agent_runs, alpha=alpha, **options)
     if comparison.changed:

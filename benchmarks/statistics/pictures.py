@@ -31,7 +31,7 @@ from detailed_balance.analyzers import (
     markov_order_test,
     reversibility_test,
 )
-from detailed_balance.plots.distances import plot_distances
+from detailed_balance.plots import plot_distances
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 Kernel = dict[str, dict[str, float]]

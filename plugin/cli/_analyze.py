@@ -24,7 +24,7 @@ from detailed_balance.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from detailed_balance.report.report import Report
+    from detailed_balance.report import Report
 
 CONDITIONS = ("violation", "suspect", "trap")
 """What `--fail-on` takes."""
@@ -121,8 +121,8 @@ def _analyze(
 
 
 def _run(source: str, *, violation: _Violation, beta: float, **settings: Any) -> Report:
-    from detailed_balance.analyzers.action import Exponential, Softplus
-    from detailed_balance.report.report import analyze  # loads scipy
+    from detailed_balance.analyzers import Exponential, Softplus
+    from detailed_balance.report import analyze  # loads scipy
 
     kind = Exponential if violation is _Violation.exponential else Softplus
     return analyze(source, violation=kind(beta), **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,12 +19,6 @@ from detailed_balance.cli._shared import (
     show,
     takes_reader_options,
 )
-
-if TYPE_CHECKING:
-    from detailed_balance.comparison.comparison import Condition
-
-CONDITIONS: tuple[Condition, ...] = ("drift", "violation", "trap")
-"""What `--fail-on` takes; a copy of `comparison.result.CONDITIONS`, which would load scipy."""
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +73,7 @@ def _compare(
     reading: dict[str, Any],
 ) -> None:
     """Say what a change did: two sources, or two labels or times of one, side by side."""
-    from detailed_balance.comparison._compare import compare  # loads scipy
+    from detailed_balance.comparison import CONDITIONS, compare  # loads scipy
 
     conditions = parse_conditions(fail_on or [], CONDITIONS)
     with late_progress() as progress:

@@ -46,7 +46,7 @@ def _export(
     reading: dict[str, Any],
 ) -> None:
     """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
-    from detailed_balance.export._export import export  # loads scipy
+    from detailed_balance.export import export  # loads scipy
 
     options = {"source_format": source_format, "context": parse_context(context or []), **reading}
     with late_progress() as progress:

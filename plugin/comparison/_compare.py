@@ -8,12 +8,10 @@ from detailed_balance.analyzers.comparison.counts import compare_counts
 from detailed_balance.analyzers.comparison.runs import compare_runs
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.transition import ContextLike
-from detailed_balance.comparison.comparison import Comparison
 from detailed_balance.comparison._sides import load_side
+from detailed_balance.comparison.comparison import Comparison
 from detailed_balance.sources.runs import Moment
 from detailed_balance.sources.source import Progress
-
-__all__ = ["compare"]
 
 
 def compare(
@@ -90,7 +88,7 @@ def compare(
     >>> old = [Trajectory((("plan", "search"), ("search", "answer")), success=True)] * 25
     >>> new = [Trajectory((("plan", "search"), ("search", "plan")) * 3, success=False)] * 25
     >>> comparison = compare(old, new)
-    >>> comparison._verdict.headline, comparison.failures()
+    >>> comparison.verdict.headline, comparison.failures()
     ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
 ('drift', 'trap'))
     """
@@ -100,7 +98,7 @@ def compare(
             "both sides are the same: give a second source, or tell the sides apart by context_a= "
             "and context_b=, or by since_a=, until_a=, since_b= and until_b="
         )
-    tell = progress or (lambda stage, done, total: None)
+    report = progress or (lambda stage, done, total: None)
     fields = {"success_field": success_field, "cost_field": cost_field}
     settings = {"alpha": alpha, "min_visits": min_visits}
     sides = []
@@ -108,9 +106,9 @@ def compare(
         ("A", a, context_a, windows[0]),
         ("B", a if b is None else b, context_b, windows[1]),
     ):
-        tell(f"Reading {name}", 0, 0)
+        report(f"Reading {name}", 0, 0)
         sides.append(load_side(name, source, context, window, fields, reader_options, settings))
-    tell("Comparing", 0, 0)
+    report("Comparing", 0, 0)
     before, after = sides
     if before.runs is not None and after.runs is not None:
         found = compare_runs(

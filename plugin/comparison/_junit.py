@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers.comparison.result import QUESTIONS, QuestionTest
+from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.comparison.result import (
+    QUESTIONS,
+    Change,
+    Differences,
+    QuestionTest,
+)
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
-
-if TYPE_CHECKING:
-    from detailed_balance.comparison.comparison import Comparison, Condition
-
-__all__ = ["render_junit"]
 
 _SUITE = "detailed-balance"
 
@@ -28,10 +28,15 @@ class _Case:
     skipped: str = ""
 
 
-def render_junit(comparison: Comparison, conditions: Collection[Condition]) -> bytes:
+def render_junit(
+    found: Differences,
+    walked_more: Sequence[Violation],
+    longer_stays: Sequence[Change],
+    conditions: Collection[str],
+) -> bytes:
     """Return the tests of some conditions as XML in UTF-8; all texts are safe to print."""
-    comparison.failures(conditions)  # refuses unknown ones
-    cases = [case for case in _cases(comparison) if case.condition in conditions]
+    cases = [*_drift_cases(found), _violation_case(walked_more), _trap_case(longer_stays)]
+    cases = [case for case in cases if case.condition in conditions]
     numbers = {
         "tests": str(len(cases)),
         "failures": str(sum(bool(case.failure) for case in cases)),
@@ -48,22 +53,27 @@ def render_junit(comparison: Comparison, conditions: Collection[Condition]) -> b
     return text + b"\n"
 
 
-def _cases(comparison: Comparison) -> Iterator[_Case]:
+def _drift_cases(found: Differences) -> Iterator[_Case]:
     for question, words in QUESTIONS.items():
-        test = comparison.differences.ask(question)
+        test = found.ask(question)
         if test is None:
             skipped = "it could not be asked: too little data, or nothing that varies"
             yield _Case("drift", words, skipped=skipped)
         else:
             yield _Case("drift", words, *_failure(test))
-    new = comparison.new_violations
-    loops = tuple(join_states((*violation.loop, violation.loop[0])) for violation in new)
-    driven = f"{count_noun(len(new), 'driven loop')} walked more than before" if new else ""
-    yield _Case("violation", "no driven loop is walked more than before", driven, loops)
-    stays = comparison.longer_stays
-    longer = f"{count_noun(len(stays), 'stay')} longer than before" if stays else ""
-    name = "runs stay nowhere longer than before"
-    yield _Case("trap", name, longer, tuple(map(show_change, stays)))
+
+
+def _violation_case(walked_more: Sequence[Violation]) -> _Case:
+    loops = tuple(join_states((*violation.loop, violation.loop[0])) for violation in walked_more)
+    count = count_noun(len(loops), "driven loop")
+    failure = f"{count} walked more than before" if loops else ""
+    return _Case("violation", "no driven loop is walked more than before", failure, loops)
+
+
+def _trap_case(longer_stays: Sequence[Change]) -> _Case:
+    stays = tuple(map(show_change, longer_stays))
+    failure = f"{count_noun(len(stays), 'stay')} longer than before" if stays else ""
+    return _Case("trap", "runs stay nowhere longer than before", failure, stays)
 
 
 def _failure(test: QuestionTest) -> tuple[str, tuple[str, ...]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.result import QUESTIONS, Change, QuestionTest
+from detailed_balance.analyzers.comparison.result import (
+    QUESTIONS,
+    Change,
+    Differences,
+    QuestionTest,
+)
 from detailed_balance.analyzers.forecast.result import Prospect
 from detailed_balance.analyzers.repetition.walk import name_loop
+from detailed_balance.comparison._sides import Side
+from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -17,21 +23,6 @@ from detailed_balance.render.formatting import (
     shorten_states,
 )
 from detailed_balance.report.run_sections import change_rows
-from detailed_balance.report.sections import Section
-
-if TYPE_CHECKING:
-    from detailed_balance.comparison.comparison import Comparison
-    from detailed_balance.comparison._sides import Side
-
-__all__ = [
-    "change_sections",
-    "forecast_section",
-    "loop_section",
-    "question_section",
-    "settings_section",
-    "side_section",
-    "trap_section",
-]
 
 UNCHANGED_SHOWN = 3
 """Of a question without a change, so many things are shown."""
@@ -46,9 +37,9 @@ _TITLES = {
 }
 
 
-def side_section(comparison: Comparison) -> Section:
+def side_section(a: Side, b: Side) -> Section:
     """Return what A and B are, and what each says by itself."""
-    rows = [_side_rows(side) for side in (comparison.a, comparison.b)]
+    rows = [_side_rows(side) for side in (a, b)]
     table = tuple((name, rows[0][name], rows[1][name]) for name in rows[0])
     return Section("A is before, B is after", ("", "A", "B"), table, "", ("A", "B"))
 
@@ -65,9 +56,8 @@ def _side_rows(side: Side) -> dict[str, str]:
     }
 
 
-def question_section(comparison: Comparison) -> Section:
+def question_section(found: Differences) -> Section:
     """Return the questions and their answers."""
-    found = comparison.differences
     rows = tuple(
         (
             QUESTIONS[test.question],
@@ -85,9 +75,9 @@ def question_section(comparison: Comparison) -> Section:
     return Section("What was asked", columns, rows, note, ("answer",))
 
 
-def change_sections(comparison: Comparison, *, limit: int) -> Iterator[Section]:
+def change_sections(found: Differences, *, limit: int) -> Iterator[Section]:
     """Yield what changed, question by question, or else the smallest p-values."""
-    for test in comparison.differences.questions:
+    for test in found.questions:
         yield _change_section(test, limit)
 
 
@@ -105,11 +95,13 @@ def _change_section(test: QuestionTest, limit: int) -> Section:
     return Section(title, columns, change_rows(shown), note)
 
 
-def loop_section(comparison: Comparison, *, limit: int) -> Section | None:
+def loop_section(
+    a: Side, b: Side, walked_more: Sequence[Violation], *, limit: int
+) -> Section | None:
     """Return the loops that drive A or B; None where there are none."""
-    driven = [_by_name(side) for side in (comparison.a, comparison.b)]
+    driven = [_by_name(side) for side in (a, b)]
     names = sorted({**driven[0], **driven[1]}, key=lambda name: (name in driven[0], name))
-    new = {name_loop(violation.loop) for violation in comparison.new_violations}
+    new = {name_loop(violation.loop) for violation in walked_more}
     if not names:
         return None
     rows = tuple(
@@ -142,12 +134,9 @@ def _what_became(before: bool, after: bool, walked_more: bool) -> str:
     return f"{found}, walked more" if walked_more else found
 
 
-def trap_section(comparison: Comparison, *, limit: int) -> Section | None:
+def trap_section(a: Side, b: Side, *, limit: int) -> Section | None:
     """Return the traps of A and B; None where there are none."""
-    held = [
-        {trap.states: trap for trap in side.report.traps.traps}
-        for side in (comparison.a, comparison.b)
-    ]
+    held = [{trap.states: trap for trap in side.report.traps.traps} for side in (a, b)]
     names = sorted({**held[0], **held[1]})
     if not names:
         return None
@@ -162,9 +151,9 @@ def trap_section(comparison: Comparison, *, limit: int) -> Section | None:
     return Section("Traps of each side", ("trap", "A", "B"), rows, note)
 
 
-def forecast_section(comparison: Comparison) -> Section | None:
+def forecast_section(a: Side, b: Side) -> Section | None:
     """Return what is to be expected of a run before its first move; None where not known."""
-    forecasts = [side.forecast for side in (comparison.a, comparison.b)]
+    forecasts = [a.forecast, b.forecast]
     if all(forecast is None for forecast in forecasts):
         return None
     prospects = [None if forecast is None else forecast.after() for forecast in forecasts]
@@ -197,9 +186,9 @@ def _steps(prospect: Prospect | None) -> str:
     return f"{format_number(prospect.steps)} ({low} to {high})"
 
 
-def settings_section(comparison: Comparison) -> Section:
+def settings_section(found: Differences, a: Side) -> Section:
     """Return how it was computed: every setting."""
-    found, balance = comparison.differences, comparison.a.report.balance
+    balance = a.report.balance
     if found.unit == "runs":
         how = f"{found.replicates:,} permutations of whole runs (seed {found.seed})"
         family = "rank of the smallest p-value of all questions (Westfall and Young)"
@@ -211,7 +200,7 @@ def settings_section(comparison: Comparison) -> Section:
         ("over questions", family),
         ("inside a question", "false discovery rate (Benjamini and Hochberg)"),
         ("alpha", f"{found.alpha:g}"),
-        ("traps", f"{comparison.a.report.traps.min_visits:g} visits or more to each state"),
+        ("traps", f"{a.report.traps.min_visits:g} visits or more to each state"),
         ("loops of a side", f"alpha {balance.alpha:g}, correction {balance.correction}"),
     )
     return Section("How it was computed", ("", ""), rows, "Every setting.", ("",))

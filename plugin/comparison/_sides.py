@@ -12,12 +12,10 @@ from detailed_balance.analyzers.forecast.forecast import forecast_outcome
 from detailed_balance.analyzers.forecast.result import Forecast
 from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
 from detailed_balance.callbacks.transition import ContextLike
-from detailed_balance.report.report import Report, analyze
+from detailed_balance.report import Report, analyze
 from detailed_balance.sources._outcomes import find_runs
 from detailed_balance.sources.runs import Moment, moment_of
 from detailed_balance.sources.source import SourceInfo, is_runs, load_counts, show_context
-
-__all__ = ["Side", "load_side"]
 
 _REPLICATES = 200
 

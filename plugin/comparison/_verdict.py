@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
-from typing import TYPE_CHECKING
 
 from scipy.stats import norm
 
 from detailed_balance.analyzers.balance.power import POWER
-from detailed_balance.analyzers.comparison.result import Change, Question
+from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.comparison.result import Change, Differences, Question
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
-from detailed_balance.report._verdict import Outcome, Verdict
-
-if TYPE_CHECKING:
-    from detailed_balance.comparison.comparison import Comparison
-
-__all__ = ["ANSWERS", "judge_comparison"]
 
 ANSWERS: dict[Question, str] = {
     "moves": "moves",
@@ -33,22 +27,32 @@ ENOUGH = 20
 """With fewer runs on a side, that nothing was seen means little."""
 
 
-def judge_comparison(comparison: Comparison) -> Verdict:
-    """Put into words what a comparison found."""
-    outcome, headline = _headline(comparison)
+def judge_comparison(
+    found: Differences, walked_more: Sequence[Violation], warnings: Sequence[str]
+) -> Verdict:
+    """Put into words what a comparison found.
+
+    Parameters
+    ----------
+    found : Differences
+        What was tested.
+    walked_more : sequence of Violation
+        The loops that drive B, and that its runs walk more than those of A.
+    warnings : sequence of str
+        Sentences to add.
+    """
+    outcome, headline = _headline(found)
     sentences = [
-        *_about_changes(comparison),
-        *_about_findings(comparison),
-        *_about_power(comparison),
-        _about_promise(comparison),
-        *comparison.a.report.warnings,
-        *comparison.b.report.warnings,
+        *_about_changes(found),
+        *_about_violations(walked_more),
+        *_about_power(found),
+        _about_promise(found),
+        *warnings,
     ]
     return Verdict(outcome, headline, tuple(dict.fromkeys(sentences)))
 
 
-def _headline(comparison: Comparison) -> tuple[Outcome, str]:
-    found = comparison.differences
+def _headline(found: Differences) -> tuple[VerdictOutcome, str]:
     if found.rejected:
         changed = [ANSWERS[test.question] for test in found.questions if test.changed]
         return "finding", f"B differs from A in {_join(changed)} of its runs"
@@ -61,8 +65,8 @@ def _join(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _about_changes(comparison: Comparison) -> Iterator[str]:
-    for test in comparison.differences.questions:
+def _about_changes(found: Differences) -> Iterator[str]:
+    for test in found.questions:
         if not test.changed:
             continue
         listed = [change for change in test.changes if change.changed]
@@ -74,22 +78,22 @@ def _about_changes(comparison: Comparison) -> Iterator[str]:
             yield f"{about}: changed as a whole, and nothing single stands out."
 
 
-def _about_findings(comparison: Comparison) -> Iterator[str]:
-    if new := comparison.new_violations:
-        loops = "; ".join(join_states((*v.loop, v.loop[0])) for v in new[:2])
-        yield f"Driven in B, and walked more than in A: {count_noun(len(new), 'loop')} ({loops})."
+def _about_violations(walked_more: Sequence[Violation]) -> Iterator[str]:
+    if walked_more:
+        loops = "; ".join(join_states((*v.loop, v.loop[0])) for v in walked_more[:2])
+        count = count_noun(len(walked_more), "loop")
+        yield f"Driven in B, and walked more than in A: {count} ({loops})."
 
 
-def _about_power(comparison: Comparison) -> Iterator[str]:
+def _about_power(found: Differences) -> Iterator[str]:
     """Say what size of a change of the success rate would have been seen by itself."""
-    success = comparison.differences.ask("success")
-    if comparison.changed or success is None:
+    success = found.ask("success")
+    if found.rejected or success is None:
         return
     change: Change = success.changes[0]
     pooled = (change.before + change.after) / 2
     error = sqrt(pooled * (1 - pooled) * sum(1 / max(n, 1) for n in change.runs))
     # Each question is held to about alpha over their number.
-    found = comparison.differences
     factor = norm.isf(found.alpha / 2 / len(found.questions)) + norm.ppf(POWER)
     yield (
         f"A change of the success rate by {min(100 * factor * error, 100):.0f} points would have "
@@ -97,8 +101,7 @@ def _about_power(comparison: Comparison) -> Iterator[str]:
     )
 
 
-def _about_promise(comparison: Comparison) -> str:
-    found = comparison.differences
+def _about_promise(found: Differences) -> str:
     promise = found.describe()
     promise = promise[0].upper() + promise[1:]
     if found.unit == "runs":

@@ -1,4 +1,4 @@
-"""`Comparison`, what a change did; printing it shows it, and so does a notebook."""
+"""`Comparison`, what a change did: in a terminal, on a page, in a notebook, as JSON or JUnit."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.result import Change, Differences
+from detailed_balance.analyzers import Change, Differences, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import name_loop
 from detailed_balance.analyzers.results import Result
+from detailed_balance.comparison._junit import render_junit
+from detailed_balance.comparison._sections import (
+    change_sections,
+    forecast_section,
+    loop_section,
+    question_section,
+    settings_section,
+    side_section,
+    trap_section,
+)
 from detailed_balance.comparison._sides import Side
-from detailed_balance.report._verdict import Verdict
+from detailed_balance.comparison._verdict import judge_comparison
+from detailed_balance.render import html, terminal
+from detailed_balance.render.document import Section, Verdict
+from detailed_balance.report.report import render_landscape
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -28,6 +41,8 @@ Condition: TypeAlias = Literal["drift", "violation", "trap"]
 
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 """All of them."""
+
+_SHOWN, _PRINTED = 40, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +64,8 @@ class Comparison(Result):
     @property
     def verdict(self) -> Verdict:
         """The answer in words."""
-        from detailed_balance.comparison._verdict import judge_comparison
-
-        return judge_comparison(self)
+        warnings = (*self.a.report.warnings, *self.b.report.warnings)
+        return judge_comparison(self.differences, self.new_violations, warnings)
 
     @property
     def changed(self) -> bool:
@@ -122,9 +136,8 @@ class Comparison(Result):
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page, with both landscapes side by side."""
-        from detailed_balance.comparison._html import render_comparison  # loads matplotlib
-
-        Path(path).write_text(render_comparison(self), encoding="utf-8")
+        page = html.render_page(self.verdict.headline, _page_parts(self), wide=True)
+        Path(path).write_text(page, encoding="utf-8")
 
     def to_junit(
         self, path: str | os.PathLike[str], conditions: Collection[Condition] = CONDITIONS
@@ -138,23 +151,64 @@ class Comparison(Result):
         conditions : collection of str
             As for `failures`; the tests of the others are left out.
         """
-        from detailed_balance.comparison._junit import render_junit
-
-        Path(path).write_bytes(render_junit(self, conditions))
+        self.failures(conditions)  # refuses unknown ones
+        tests = render_junit(self.differences, self.new_violations, self.longer_stays, conditions)
+        Path(path).write_bytes(tests)
 
     def __str__(self) -> str:
-        from detailed_balance.render.terminal import print_plainly
-
-        return print_plainly(self)
+        return terminal.print_plainly(self)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        from detailed_balance.comparison._terminal import render_text
-
-        yield from render_text(self)
+        yield from _print_parts(self)
 
     def _repr_html_(self) -> str:
-        from detailed_balance.comparison._html import render_fragment  # loads matplotlib
+        return "\n".join([*_first_parts(self), *_landscapes(self)])
 
-        return render_fragment(self)
+
+def _print_parts(comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield what a terminal shows, the verdict first."""
+    a, b, found = comparison.a, comparison.b, comparison.differences
+    yield from terminal.render_verdict(comparison.verdict)
+    yield from terminal.render_section(side_section(a, b))
+    yield from terminal.render_section(question_section(found))
+    changes = change_sections(found, limit=_PRINTED)
+    for test, section in zip(found.questions, changes, strict=True):
+        if test.changed or test.question in ("success", "length"):
+            yield from terminal.render_section(section)
+    for section in _last_sections(comparison, _PRINTED):
+        yield from terminal.render_section(section)
+    yield from terminal.render_settings(settings_section(found, a))
+
+
+def _page_parts(comparison: Comparison) -> Iterator[str]:
+    yield from _first_parts(comparison)
+    yield from _landscapes(comparison)
+    yield from map(html.render_section, change_sections(comparison.differences, limit=_SHOWN))
+    yield from map(html.render_section, _last_sections(comparison, _SHOWN))
+    yield html.render_section(settings_section(comparison.differences, comparison.a))
+
+
+def _first_parts(comparison: Comparison) -> Iterator[str]:
+    yield from html.render_verdict(comparison.verdict)
+    yield html.render_section(side_section(comparison.a, comparison.b))
+    yield html.render_section(question_section(comparison.differences))
+
+
+def _landscapes(comparison: Comparison) -> Iterator[str]:
+    yield '<h2>Both landscapes</h2>\n<div class="side">'
+    for side in (comparison.a, comparison.b):
+        label = f"{side.name}: {side.label}"
+        yield f"<div>\n<p>{escape(label)}</p>\n{render_landscape(side.report)}\n</div>"
+    yield "</div>"
+
+
+def _last_sections(comparison: Comparison, limit: int) -> list[Section]:
+    a, b = comparison.a, comparison.b
+    sections = [
+        loop_section(a, b, comparison.new_violations, limit=limit),
+        trap_section(a, b, limit=limit),
+        forecast_section(a, b),
+    ]
+    return [section for section in sections if section is not None]

@@ -1,7 +1,7 @@
 """Results as files that other programs open: Parquet, CSV, GraphML, JSON."""
 
-from __future__ import annotations
+import lazy_loader
 
-from detailed_balance.export._export import FORMATS, PARTS, export
-
-__all__ = ["FORMATS", "PARTS", "export"]
+# Loaded when first asked for, so that the command line starts without scipy. The names are listed
+# once, in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

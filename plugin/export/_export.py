@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
-from detailed_balance.export.tables import counts_table, potential_table, violations_table
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
-from detailed_balance.report.report import Report, analyze
+from detailed_balance.export.tables import counts_table, potential_table, violations_table
+from detailed_balance.report import Report, analyze
 from detailed_balance.sources.source import SourceInfo, load_counts
 
 __all__ = ["FORMATS", "PARTS", "Format", "Part", "export"]

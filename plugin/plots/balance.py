@@ -1,7 +1,7 @@
-"""Pictures of a report: the landscape, the pairs, the loops.
+"""Pictures of a report: the pairs and the loops.
 
 They are `matplotlib.figure.Figure` objects made without pyplot, so that nothing global changes and
-no window opens: ``plot_landscape(report).savefig("landscape.png")`` writes one, and a notebook
+no window opens: ``plot_pairs(report).savefig("pairs.png")`` writes one, and a notebook
 shows it. State keys are never read as mathematics, whatever dollar signs they hold.
 """
 
@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.sparse import lookup
-from detailed_balance.plots.landscape import plot_landscape
 from detailed_balance.plots.style import (
     DRIVEN,
     FAINT,
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from detailed_balance.report.report import Report
+    from detailed_balance.plots._report import PlottedReport
 
-__all__ = ["plot_landscape", "plot_loops", "plot_pairs"]
+__all__ = ["plot_loops", "plot_pairs"]
 
 SIZE = (5.2, 4.9)
 """Of the pictures of pairs and loops, in inches."""
@@ -44,7 +43,7 @@ POINTS_SHOWN = 400
 
 
 @in_house_style
-def plot_pairs(report: Report) -> Figure:
+def plot_pairs(report: PlottedReport) -> Figure:
     """Draw the log ratio of the rates of each pair against what the potential predicts.
 
     Under detailed balance all points lie on the diagonal (paper Fig. 4). Pairs beyond the
@@ -74,7 +73,7 @@ def plot_pairs(report: Report) -> Figure:
 
 
 @in_house_style
-def plot_loops(report: Report) -> Figure:
+def plot_loops(report: PlottedReport) -> Figure:
     """Draw the rates multiplied up along each loop, one way round against the other.
 
     Under detailed balance all points lie on the diagonal (paper Fig. 3); driven loops are
@@ -184,7 +183,7 @@ def _pairs_detail(balance: BalanceReport) -> str:
     return f"{fit}{count_noun(count, 'pair')} walked both ways{left_out}"
 
 
-def _log_products(report: Report, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Return, for each way round, the sums of log rates of the first loops and their errors.
 
     Small counts get 1/2 added, as in the test itself.

@@ -37,13 +37,12 @@ from detailed_balance.plots.style import (
     put_title,
 )
 from detailed_balance.render.formatting import count_noun, join_states, shorten_states
-from detailed_balance.report._verdict import expected_violations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from detailed_balance.report.report import Report
+    from detailed_balance.plots._report import PlottedReport
 
 __all__ = ["plot_landscape"]
 
@@ -56,7 +55,7 @@ _SAG = 0.35  # an arrow bends by this at most, in inches
 
 @in_house_style
 def plot_landscape(
-    source: Report | Potential,
+    source: PlottedReport | Potential,
     counts: TransitionCounts | None = None,
     *,
     max_states: int = 40,
@@ -100,7 +99,7 @@ def plot_landscape(
         potential = source
     else:
         potential, counts, traps = source.potential, source.counts, source.traps.traps
-        violations = source.findings or expected_violations(source.balance)
+        violations = source.findings or source.balance.violations
     if counts is None:
         raise InvalidInputError("a potential alone knows no moves: give its counts as well")
     loops, traps = _without_common_steps(violations), traps[:TRAPS_SHOWN]

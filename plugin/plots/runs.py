@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,12 @@ from detailed_balance.plots.style import (
     put_title,
 )
 from detailed_balance.render.formatting import count_noun, safe_text
-from detailed_balance.report._run_findings import ChosenRun, RunFindings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from detailed_balance.render.document import ChosenRun
 
 __all__ = ["plot_runs"]
 
@@ -35,8 +37,8 @@ _COLOURS = {"oscillating": TRAPPED, "stuck": TRAPPED, "driven": DRIVEN, "limit":
 
 
 @in_house_style
-def plot_runs(findings: RunFindings) -> Figure:
-    """Draw the potential at each move of the chosen runs, one below the other.
+def plot_runs(runs: Sequence[ChosenRun]) -> Figure:
+    """Draw the potential at each move of some runs, one below the other.
 
     From the onset on, where a run begins to repeat itself, the line is coloured.
 
@@ -46,9 +48,8 @@ def plot_runs(findings: RunFindings) -> Figure:
     >>> from detailed_balance.analyzers import Trajectory
     >>> moves = (("a", "b"), ("b", "c"), ("c", "a"), ("a", "c")) * 9
     >>> runs = [Trajectory(moves, f"run-{i}", success=i > 3) for i in range(9)]
-    >>> figure = plot_runs(analyze(runs).runs)
+    >>> figure = plot_runs(analyze(runs).runs.chosen)
     """
-    runs = findings.chosen
     figure = Figure(figsize=(WIDTH, 0.75 + HEIGHT * len(runs)), layout="constrained")
     if not runs:
         return figure

@@ -10,16 +10,12 @@ from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-from detailed_balance.report.sections import Section
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from detailed_balance.report._verdict import Verdict
+    from detailed_balance.render.document import Section, Verdict
 
-__all__ = ["render_document", "render_figure", "render_section", "render_verdict"]
+__all__ = ["render_figure", "render_page", "render_section", "render_verdict"]
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -85,7 +81,7 @@ footer { margin-top: 2.5rem; color: var(--faint); font-size: .85rem; }
 }"""
 
 
-def render_document(title: str, body: Iterable[str], *, wide: bool = False) -> str:
+def render_page(title: str, body: Iterable[str], *, wide: bool = False) -> str:
     """Return a whole page: no script, nothing fetched; the title is escaped, the body is not.
 
     A wide one has room for two pictures side by side.
@@ -138,6 +134,8 @@ def render_figure(figure: Figure, alt: str, caption: str) -> str:
 
 def _svg(figure: Figure) -> bytes:
     """Draw with text as text: small, and the browser finds glyphs for every script."""
+    import matplotlib  # where there is a figure, it is loaded
+
     file = io.BytesIO()
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "detailed-balance"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():

@@ -25,8 +25,7 @@ from detailed_balance.analyzers.repetition.classify import (
 from detailed_balance.analyzers.repetition.walk import LoopSeen, locate_loops
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.trajectory import Trajectory
-
-__all__ = ["ChosenRun", "RunFindings", "study_runs"]
+from detailed_balance.render.document import ChosenRun
 
 DRAWN = 3
 """So many runs that matter are drawn, with one that succeeded."""
@@ -38,26 +37,6 @@ LOOPS_LOCATED = 50
 """So many violations are looked for in the runs, findings first."""
 
 _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenRun:
-    """A run to be drawn.
-
-    Parameters
-    ----------
-    row : RunRow
-        What it did.
-    levels : tuple of float
-        The potential after each move, against the lowest state of the largest component; NaN
-        where it has no finite value.
-    places : tuple of (str, float)
-        The states that it visits most, with their potential.
-    """
-
-    row: RunRow
-    levels: tuple[float, ...]
-    places: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, isfinite, isnan
-from typing import Literal, TypeAlias
 
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.markov.traps import TrapReport
 from detailed_balance.analyzers.repetition.classify import REPEATING, RunReport
 from detailed_balance.analyzers.results import times
+from detailed_balance.render.document import Verdict, VerdictOutcome
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -20,37 +20,10 @@ from detailed_balance.render.formatting import (
     shorten_states,
 )
 
-__all__ = ["Outcome", "Verdict", "expected_violations", "findings", "judge"]
-
-Outcome: TypeAlias = Literal["finding", "clear", "unknown"]
-"""A finding to look at; nothing found where it would have shown; or too little to tell."""
-
 ENOUGH = 1.0
 """Data that would not show an affinity of so many nats are too little for a verdict."""
 
 _TRAPS_TOLD = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a report says, in words.
-
-    Parameters
-    ----------
-    outcome : {"finding", "clear", "unknown"}
-        Whether something was found.
-    headline : str
-        The answer in one line.
-    sentences : tuple of str
-        What it rests on, and what to do. State keys in them are made safe to print.
-    """
-
-    outcome: Outcome
-    headline: str
-    sentences: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "\n".join((self.headline, *self.sentences))
 
 
 def findings(balance: BalanceReport) -> tuple[Violation, ...]:
@@ -103,7 +76,7 @@ def judge(
 
 def _headline(
     balance: BalanceReport, traps: TrapReport, runs: RunReport | None
-) -> tuple[Outcome, str]:
+) -> tuple[VerdictOutcome, str]:
     broken = findings(balance)
     stuck = count_noun(len(traps), "trap")
     if broken:

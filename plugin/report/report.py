@@ -1,43 +1,60 @@
-"""`analyze`: from whatever holds transitions to a report."""
+"""`Report`, what `analyze` found: in a terminal, on a page, in a notebook, as JSON."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detailed_balance.analyzers.action import ViolationFunction
-from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
-from detailed_balance.analyzers.balance.loops import Correction
-from detailed_balance.analyzers.balance.pairs import Errors
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.convergence import BALANCED, Progress as SolverProgress
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
-from detailed_balance.analyzers.kernel import Attempts
-from detailed_balance.analyzers.markov.traps import TrapReport, find_traps
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance import plots
+from detailed_balance.analyzers import (
+    BalanceReport,
+    Potential,
+    TransitionCounts,
+    TrapReport,
+    Violation,
+)
 from detailed_balance.analyzers.results import Result
-from detailed_balance.analyzers.runs.trajectory import Trajectory
-from detailed_balance.callbacks.transition import ContextLike
-from detailed_balance.render.terminal import print_plainly, render_report
-from detailed_balance.report._run_findings import RunFindings, study_runs
-from detailed_balance.report.sections import CHEAP_ERRORS
-from detailed_balance.report._verdict import Verdict, findings, judge
-from detailed_balance.sources._outcomes import find_runs, list_allowed_moves
-from detailed_balance.sources.source import Progress, SourceInfo, load_counts
+from detailed_balance.render import html, terminal
+from detailed_balance.render.document import Section, Verdict
+from detailed_balance.report._run_findings import RunFindings
+from detailed_balance.report._verdict import findings, judge
+from detailed_balance.report.run_sections import (
+    contrast_section,
+    kind_section,
+    limit_section,
+    loop_place_section,
+    run_section,
+)
+from detailed_balance.report.sections import (
+    CHEAP_ERRORS,
+    data_section,
+    loop_sections,
+    settings_section,
+    state_section,
+    trap_section,
+)
+from detailed_balance.sources.source import SourceInfo
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-__all__ = ["Report", "analyze"]
+__all__ = ["Report", "render_landscape"]
 
-_ESTIMATING = "Estimating the potential"
+_LOOPS_SHOWN = 50
+_STATES_SHOWN = 200
+_TRAPS_SHOWN = 50
+_CHANGES_SHOWN = 20
+# In a terminal:
+_LOOPS_PRINTED = 10
+_STATES_PRINTED = 15
+_TRAPS_PRINTED = 10
+_RUNS_PRINTED = 8
+_CHANGES_PRINTED = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,192 +128,137 @@ class Report(Result):
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page, with pictures."""
-        from detailed_balance.report.document import render_page  # loads matplotlib
-
-        Path(path).write_text(render_page(self), encoding="utf-8")
+        page = html.render_page(self.verdict.headline, _page_parts(self))
+        Path(path).write_text(page, encoding="utf-8")
 
     def __str__(self) -> str:
-        return print_plainly(self)
+        return terminal.print_plainly(self)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        yield from render_report(self)
+        yield from _print_parts(self)
 
     def _repr_html_(self) -> str:
-        from detailed_balance.report.document import render_fragment  # loads matplotlib
-
-        return render_fragment(self)
+        return "\n".join(_notebook_parts(self))
 
 
-def analyze(
-    source: object,
-    *,
-    alpha: float = 0.05,
-    violation: ViolationFunction | None = None,
-    attempts: Attempts = "observed",
-    min_attempts: int = 2,
-    baseline: object = None,
-    context: ContextLike = None,
-    errors: Errors = "multinomial",
-    correction: Correction = "bh",
-    trajectories: Iterable[Trajectory] | None = None,
-    agent: object = None,
-    min_visits: float = 10.0,
-    runs: int = 50,
-    success_field: str | None = None,
-    cost_field: str | None = None,
-    progress: Progress | None = None,
-    **reader_options: Any,
-) -> Report:
-    """Find where an agent wants to go, what drives it in circles, and where it is stuck.
+def _print_parts(report: Report) -> Iterator[RenderableType]:
+    """Yield what a terminal shows, the verdict first.
 
-    Parameters
-    ----------
-    source : object
-        A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
-        a list of `Trajectory`, the URL of a store, the path of a file, or a directed networkx
-        graph.
-    alpha : float
-        The false discovery rate of the loops that are called driven.
-    violation : ViolationFunction
-        K, `Exponential()` by default.
-    attempts, min_attempts
-        As for `estimate_kernel`; an array follows the states without START and END.
-    baseline : object
-        Runs that were as they should be, from any kind of source and taken whole; they tell
-        habitual loops from suspect ones.
-    context : mapping, optional
-        Keep only the transitions of `source` that carry all these labels.
-    errors, correction
-        As for `check_balance`.
-    trajectories : iterable of Trajectory
-        Runs with their success, which tell habitual loops from suspect ones; by default those
-        of a store or a file, unless it holds more than 500,000 transitions.
-    agent : object
-        The compiled graph of the agent; a loop is then structural only where the graph leaves no
-        other exit from any of its states.
-    min_visits : float
-        As for `find_traps`, and for runs that are stuck (`RunRules`).
-    runs : int
-        How many of the runs that matter to list; 0 to look at no single run.
-    success_field, cost_field : str, optional
-        Of a file: as for `read_trajectories`.
-    progress : callable, optional
-        Called with the stage of the work, how much of it is done and how much there is (0 where
-        that is not known). Ctrl-C while the potential is estimated ends only that: the report
-        goes on from the estimate so far, with a warning.
-    **reader_options
-        As for `read_transitions`, for `source` and `baseline` alike.
-
-    Returns
-    -------
-    Report
-        The answers, first in words.
-
-    Raises
-    ------
-    InsufficientDataError
-        Where there are no transitions, or fewer than two states.
-    InvalidInputError
-        Where an argument has a value that is not allowed.
-    ReadError
-        Where a file or a store cannot be read.
-
-    Examples
-    --------
-    >>> edges = [("plan", "search", 90), ("search", "critic", 90), ("critic", "plan", 90)]
-    >>> edges += [(target, source, 10) for source, target, _ in edges]
-    >>> report = analyze(TransitionCounts.from_edges(edges))
-    >>> report.verdict.headline
-    'Detailed balance is broken: 1 driven loop'
+    State keys stand in `rich.text.Text` objects, which are never read as markup.
     """
-    allowed = list_allowed_moves(agent)
-    tell = progress or (lambda stage, done, total: None)
-    counts, info = load_counts(source, context=context, progress=progress, **reader_options)
-    good, good_info = None, None
-    if baseline is not None:
-        good, good_info = load_counts(baseline, progress=progress, **reader_options)
-        good = good.without_boundaries()
-    if not counts.without_boundaries().total:
-        raise InsufficientDataError(_nothing_recorded(counts, info))
-    tell(_ESTIMATING, 0, 0)
-    potential, warnings = _estimate(counts, violation, attempts, min_attempts, tell)
-    tell("Testing loops", 0, 0)
-    fields = {"success_field": success_field, "cost_field": cost_field}
-    in_runs = counts.total if info.trajectories else None
-    found, skipped = (
-        find_runs(source, in_runs, context, fields=fields, **reader_options)
-        if trajectories is None
-        else (list(trajectories), ())
+    yield from terminal.render_verdict(report.verdict)
+    for section in _printed_sections(report):
+        if section is not None:
+            yield from terminal.render_section(section)
+    yield from terminal.render_settings(_settings(report))
+
+
+def _printed_sections(report: Report) -> Iterator[Section | None]:
+    runs = report.runs
+    if runs is not None:
+        yield kind_section(runs)
+        yield run_section(runs, limit=_RUNS_PRINTED, narrow=True)
+    yield from _loop_sections(report, _LOOPS_PRINTED)
+    if runs is not None:
+        yield loop_place_section(runs, limit=_LOOPS_PRINTED, narrow=True)
+    yield state_section(report.potential, limit=_STATES_PRINTED, width=36)
+    yield trap_section(report.traps, limit=_TRAPS_PRINTED)
+    if runs is not None:
+        yield contrast_section(runs, limit=_CHANGES_PRINTED)
+        yield limit_section(runs)
+    yield _data(report)
+
+
+def _notebook_parts(report: Report) -> Iterator[str]:
+    """Yield what a notebook shows: the verdict, the landscape, runs, loops and states."""
+    yield from html.render_verdict(report.verdict)
+    yield render_landscape(report)
+    if report.runs is not None:
+        yield from _tables(kind_section(report.runs))
+    yield from _tables(*_loop_sections(report, 10), state_section(report.potential, limit=15))
+
+
+def _page_parts(report: Report) -> Iterator[str]:
+    runs = report.runs
+    yield from html.render_verdict(report.verdict)
+    if runs is not None:
+        yield from _tables(kind_section(runs), run_section(runs))
+    yield f"<h2>The landscape</h2>\n{render_landscape(report)}"
+    yield from _tables(*_loop_sections(report, _LOOPS_SHOWN))
+    if runs is not None:
+        yield from _tables(loop_place_section(runs, limit=_LOOPS_SHOWN))
+    yield "<h2>The evidence, pair by pair and loop by loop</h2>"
+    yield f'<div class="side">\n{_draw_pairs(report)}\n{_draw_loops(report)}\n</div>'
+    yield from _tables(
+        _data(report),
+        state_section(report.potential, limit=_STATES_SHOWN),
+        trap_section(report.traps, limit=_TRAPS_SHOWN),
     )
-    balance = _check(
-        counts,
-        potential,
-        alpha=alpha,
-        errors=errors,
-        correction=correction,
-        baseline=good,
-        trajectories=found,
-        graph=allowed,
+    if runs is not None:
+        if runs.chosen:
+            yield f"<h2>The potential along runs</h2>\n{_draw_runs(runs)}"
+        yield from _tables(contrast_section(runs, limit=_CHANGES_SHOWN), limit_section(runs))
+    yield from _tables(_settings(report))
+
+
+def _tables(*sections: Section | None) -> Iterator[str]:
+    return (html.render_section(section) for section in sections if section is not None)
+
+
+def _loop_sections(report: Report, limit: int) -> Iterator[Section]:
+    return loop_sections(report.balance, compared=report.baseline is not None, limit=limit)
+
+
+def _data(report: Report) -> Section:
+    return data_section(report.counts, report.potential, report.balance, report.source)
+
+
+def _settings(report: Report) -> Section:
+    return settings_section(
+        report.potential, report.balance, report.traps, report.baseline, report.runs
     )
-    if balance.violations:
-        warnings = (*warnings, *skipped)
-    tell("Looking for traps", 0, 0)
-    traps = find_traps(counts, min_visits=min_visits)
-    studied = None
-    if runs and found:
-        tell("Studying the runs", 0, 0)
-        studied = study_runs(found, potential, balance, traps, keep=runs)
-    return Report(counts, potential, balance, traps, info, good_info, warnings, studied)
 
 
-def _estimate(
-    counts: TransitionCounts,
-    violation: ViolationFunction | None,
-    attempts: Attempts,
-    min_attempts: int,
-    tell: Progress,
-) -> tuple[Potential, tuple[str, ...]]:
-    def tell_step(step: SolverProgress) -> None:
-        tell(_ESTIMATING, _percent_done(step.residuals.flow), 100)
-
-    try:
-        potential = estimate_potential(
-            counts,
-            violation=violation,
-            attempts=attempts,
-            min_attempts=min_attempts,
-            progress=tell_step,
-        )
-    except ConvergenceError as error:
-        left, why = error.estimate.residuals.flow, "the solve was interrupted, " * error.interrupted
-        warning = f"Take V with care: {why}its minimum was not reached (flow residual {left:.0e})."
-        return error.estimate, (warning,)
-    return potential, ()
+def render_landscape(report: Report) -> str:
+    """Return the picture of a landscape with its caption."""
+    n = len(report.potential.states)
+    return html.render_figure(
+        plots.plot_landscape(report),
+        f"Levels of {n} states by their potential, arrows for the moves between them. "
+        f"{report.verdict.headline}.",
+        "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
+        "they were walked. A driven loop is coloured, in the direction in which it is walked more "
+        "often than detailed balance allows; a trap has a green border.",
+    )
 
 
-def _percent_done(imbalance: float) -> int:
-    """Return how far the digits of the flow's balance have come, of those that are wanted."""
-    if not 0 < imbalance < 1:
-        return 100 if imbalance == 0 else 0
-    return min(100, round(100 * math.log(imbalance) / math.log(BALANCED)))
+def _draw_pairs(report: Report) -> str:
+    return html.render_figure(
+        plots.plot_pairs(report),
+        f"Log ratios of rates against drops of the potential for {len(report.balance.pairs)} "
+        "pairs of states; under detailed balance they lie on the diagonal.",
+        "Each point is a pair of states that was walked both ways. The log ratio of its two rates "
+        "is the drop of the potential, where detailed balance holds (bars: one standard error).",
+    )
 
 
-def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> BalanceReport:
-    try:
-        return check_balance(counts, potential, **settings)
-    except InsufficientDataError as error:
-        if error.partial is None:
-            raise
-        without_loops: BalanceReport = error.partial  # the verdict says so
-        return without_loops
+def _draw_loops(report: Report) -> str:
+    return html.render_figure(
+        plots.plot_loops(report),
+        f"Sums of log rates of {len(report.balance.loops)} loops, one way round against the "
+        "other; under detailed balance they lie on the diagonal.",
+        "Each point is a loop. Its rates multiplied up are the same both ways round, where "
+        "detailed balance holds (bars: one standard error).",
+    )
 
 
-def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:
-    escapes = int(counts.escapes.sum())
-    seen = f"only {escapes:,} escapes" if escapes else "nothing at all"
-    return (
-        f"{info.description} holds no transition between states ({seen}). Attach the handler to "
-        "the run as {'callbacks': [handler]}, or choose another state function"
+def _draw_runs(runs: RunFindings) -> str:
+    return html.render_figure(
+        plots.plot_runs(runs.chosen),
+        f"The potential at each move of {len(runs.chosen)} runs.",
+        "Of the runs that matter the worst of each sort, and one of median length that succeeded. "
+        "The colour changes where a run begins to repeat itself. A run that gets somewhere goes "
+        "down.",
     )

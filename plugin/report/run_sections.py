@@ -6,6 +6,7 @@ from math import isnan
 
 from detailed_balance.analyzers.comparison.result import REPEAT, Change
 from detailed_balance.analyzers.repetition.classify import RunRow
+from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -15,7 +16,7 @@ from detailed_balance.render.formatting import (
     shorten_states,
 )
 from detailed_balance.report._run_findings import RunFindings
-from detailed_balance.report.sections import OUTCOMES, Section
+from detailed_balance.report.sections import OUTCOMES
 
 __all__ = [
     "change_rows",
@@ -25,7 +26,6 @@ __all__ = [
     "loop_place_section",
     "run_section",
     "show_change",
-    "show_trait",
 ]
 
 _JUDGED = {True: "yes", False: "no", None: "-"}
@@ -164,7 +164,7 @@ def change_rows(changes: list[Change] | tuple[Change, ...]) -> tuple[tuple[str, 
     """Return what was compared, its two values, the difference with its error, and adjusted p."""
     return tuple(
         (
-            show_trait(change),
+            _show_trait(change),
             _show_value(change, change.before),
             _show_value(change, change.after),
             _show_difference(change),
@@ -174,7 +174,7 @@ def change_rows(changes: list[Change] | tuple[Change, ...]) -> tuple[tuple[str, 
     )
 
 
-def show_trait(change: Change) -> str:
+def _show_trait(change: Change) -> str:
     """Return what was compared, safe to print."""
     names = ["(escape)" if name is None else name for name in change.what]
     if change.question == "loops":
@@ -189,9 +189,9 @@ def show_trait(change: Change) -> str:
 def show_change(change: Change) -> str:
     """Return what changed from what to what, in a part of a sentence that is safe to print."""
     if isnan(change.difference):
-        return f"{show_trait(change)} (comparable in one of them only)"
+        return f"{_show_trait(change)} (comparable in one of them only)"
     before, after = (_show_value(change, value) for value in (change.before, change.after))
-    return f"{show_trait(change)}: {before} in A, {after} in B ({_show_difference(change)})"
+    return f"{_show_trait(change)}: {before} in A, {after} in B ({_show_difference(change)})"
 
 
 def _is_share(change: Change) -> bool:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import isfinite, isnan
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from detailed_balance.analyzers.balance.check import BalanceReport
 from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.counts import START
+from detailed_balance.analyzers.counts import START, TransitionCounts
 from detailed_balance.analyzers.markov.traps import TrapReport
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
 from detailed_balance.analyzers.repetition.classify import KINDS
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.render.document import Row, Section
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -25,24 +24,19 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
+from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report._verdict import expected_violations, findings
 from detailed_balance.sources.source import SourceInfo, show_context
-
-if TYPE_CHECKING:
-    from detailed_balance.report.report import Report
 
 __all__ = [
     "CHEAP_ERRORS",
     "OUTCOMES",
-    "Section",
     "data_section",
     "loop_sections",
     "settings_section",
     "state_section",
     "trap_section",
 ]
-
-Row: TypeAlias = tuple[str, ...]
 
 CHEAP_ERRORS = 20_000
 """Up to so many states a standard error takes milliseconds, beyond them perhaps seconds."""
@@ -61,31 +55,6 @@ _KINDS_NOTE = (
 
 
 _NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A table with its title.
-
-    Parameters
-    ----------
-    title : str
-        What it shows.
-    columns : tuple of str
-        Their names; all but the first and those in `words` hold numbers.
-    rows : tuple of tuple of str
-        The cells, made safe to print.
-    note : str
-        What to know in order to read it, and what was left out.
-    words : tuple of str
-        The columns, besides the first, that hold words.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    note: str = ""
-    words: tuple[str, ...] = ()
 
 
 def loop_sections(balance: BalanceReport, *, compared: bool, limit: int) -> Iterator[Section]:
@@ -232,9 +201,10 @@ OUTCOMES = {
 """How runs stopped, in words."""
 
 
-def data_section(report: Report) -> Section:
+def data_section(
+    counts: TransitionCounts, potential: Potential, balance: BalanceReport, source: SourceInfo
+) -> Section:
     """Return what was counted, and what was left out of it."""
-    counts, balance, source = report.counts, report.balance, report.source
     inner = counts.without_boundaries()
     loops_to_self = int(inner.counts.diagonal().sum())
     pairs, one_way = len(balance.pairs), len(balance.one_way_pairs)
@@ -248,14 +218,14 @@ def data_section(report: Report) -> Section:
         ("stopped", ", ".join(f"{n:,} {OUTCOMES[o]}" for o, n in source.outcomes.items())),
         ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
         ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
-        ("states", count_noun(len(inner), "state") + _dropped(report.potential)),
+        ("states", count_noun(len(inner), "state") + _dropped(potential)),
         ("linked pairs", f"{pairs + one_way:,}, of them {one_way:,} walked one way only"),
         ("loops tested", f"{len(balance.loops):,}{_untested(balance)}"),
         ("skipped", _skipped(source)),
         ("lost", f"{source.faults:,} transitions or fewer, by errors" if source.faults else ""),
     ]
-    told = tuple(row for row in rows if row[1])
-    return Section("Data", ("", ""), told, "What was counted, and what was left out.", ("",))
+    known = tuple(row for row in rows if row[1])
+    return Section("Data", ("", ""), known, "What was counted, and what was left out.", ("",))
 
 
 def _dropped(potential: Potential) -> str:
@@ -280,19 +250,23 @@ def _skipped(source: SourceInfo) -> str:
     return f"{count_noun(source.skipped_count, 'broken line')}: {first}{more}"
 
 
-def settings_section(report: Report) -> Section:
+def settings_section(
+    potential: Potential,
+    balance: BalanceReport,
+    traps: TrapReport,
+    baseline: SourceInfo | None,
+    runs: RunFindings | None,
+) -> Section:
     """Return how it was computed: every setting, and how exactly the minimum was met."""
-    potential, balance = report.potential, report.balance
     residuals = potential.residuals
-    baseline = "none" if report.baseline is None else report.baseline.description
     rows = (
         ("alpha", f"{balance.alpha:g} (false discovery rate of the loops)"),
         ("correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"),
         ("violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"),
         ("attempts", _show_attempts(potential)),
         ("errors", f"{balance.errors} (of the pairs' log ratios)"),
-        ("traps", f"{report.traps.min_visits:g} visits or more to each state"),
-        ("baseline", baseline),
+        ("traps", f"{traps.min_visits:g} visits or more to each state"),
+        ("baseline", "none" if baseline is None else baseline.description),
         (
             "solver",
             f"{potential.iterations} Newton steps, flow residual {residuals.flow:.0e}, "
@@ -301,14 +275,13 @@ def settings_section(report: Report) -> Section:
         ("action", f"{potential.normalized_action:.5g} for each state"),
     )
     note = "Every setting, and how exactly the minimum was met."
-    told = (*rows, *_run_settings(report))
-    return Section("How it was computed", ("", ""), told, note, ("",))
+    return Section("How it was computed", ("", ""), (*rows, *_run_settings(runs)), note, ("",))
 
 
-def _run_settings(report: Report) -> Iterator[Row]:
-    if report.runs is None:
+def _run_settings(runs: RunFindings | None) -> Iterator[Row]:
+    if runs is None:
         return
-    rules, contrast = report.runs.report.rules, report.runs.contrast
+    rules, contrast = runs.report.rules, runs.contrast
     yield "runs", "; ".join(f"{kind}: {rules.describe(kind)}" for kind in KINDS)
     if contrast is not None:
         yield (

@@ -325,7 +325,7 @@ def test_ctrl_c_ends_with_one_line(
 
     kept = tmp_path / "report.json"
     kept.write_text("of an earlier run")
-    monkeypatch.setattr("detailed_balance.report.report.find_traps", interrupt)
+    monkeypatch.setattr("detailed_balance.report._analyze.find_traps", interrupt)
     code, output = run("analyze", driven, "--json", kept)
     assert code == 130
     assert output.strip() == "interrupted"

@@ -9,7 +9,7 @@ from detailed_balance.analyzers import (
     compare_potentials,
 )
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots.distances import plot_distances
+from detailed_balance.plots import plot_distances
 
 HOSTILE = "\x1b[31m$\\frac{"
 

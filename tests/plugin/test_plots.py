@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from detailed_balance import Report, TransitionCounts, analyze
 from detailed_balance.analyzers import estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots.balance import plot_landscape, plot_loops, plot_pairs
+from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
 from detailed_balance.plots.layout import place_sideways, stack_bands
 from detailed_balance.plots.style import DRIVEN, LOOP_COLOURS, TRAPPED
 from detailed_balance.render.formatting import safe_text

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import detailed_balance.report.report
 from detailed_balance import (
     Report,
     Transition,
@@ -197,7 +196,7 @@ def test_a_potential_that_did_not_converge_is_reported_with_a_warning(
     def give_up(*args: Any, **kwargs: Any) -> None:
         raise ConvergenceError("no", estimate_potential(*args, **kwargs))
 
-    monkeypatch.setattr(detailed_balance.report.report, "estimate_potential", give_up)
+    monkeypatch.setattr("detailed_balance.report._analyze.estimate_potential", give_up)
     report = driven()
     assert report.verdict.headline == "Detailed balance is broken: 1 driven loop"
     assert "Take V with care: its minimum was not reached" in str(report.verdict)

@@ -13,7 +13,8 @@ from detailed_balance.analyzers import Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.cli import app
-from detailed_balance.plots.runs import POINTS_DRAWN, plot_runs
+from detailed_balance.plots import plot_runs
+from detailed_balance.plots.runs import POINTS_DRAWN
 from tests.plugin.test_report import HOSTILE, Page, check_harmless
 from tests.support.chains import data_file
 
@@ -156,7 +157,7 @@ def test_a_run_of_many_thousand_moves_is_drawn_by_few_points() -> None:
     walk = tuple(pairwise(rng.choice(list("abcd"), 20_000).tolist()))
     report = analyze([Trajectory(walk, "long", success=False), *runs_of(*PATHS)])
     assert report.runs is not None
-    figure = plot_runs(report.runs)
+    figure = plot_runs(report.runs.chosen)
     points = [len(line.get_xdata()) for ax in figure.axes for line in ax.get_lines()]
     assert max(points) <= POINTS_DRAWN
 

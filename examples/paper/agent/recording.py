@@ -22,7 +22,7 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.analyzers.results import plain
 from detailed_balance.callbacks import TransitionStore
-from detailed_balance.plots.balance import plot_landscape, plot_loops, plot_pairs
+from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
 from detailed_balance.render.formatting import rich_text, safe_text
 from examples.paper.agent.agent import Task
 from examples.paper.agent.explore import Tally, explore

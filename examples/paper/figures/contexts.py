@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from detailed_balance.analyzers import Kernel, PotentialComparison, estimate_potential
-from detailed_balance.plots.distances import plot_distances
+from detailed_balance.plots import plot_distances
 from detailed_balance.plots.style import FAINT, INK, PLAIN, in_house_style
 from detailed_balance.render.formatting import safe_text
 
