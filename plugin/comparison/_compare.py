@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from detailed_balance.analyzers.comparison.counts import compare_counts
-from detailed_balance.analyzers.comparison.runs import compare_runs
+from detailed_balance.analyzers import compare_counts, compare_runs
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.comparison._sides import load_side

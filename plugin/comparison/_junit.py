@@ -6,13 +6,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.result import (
-    QUESTIONS,
-    Change,
-    Differences,
-    QuestionTest,
-)
+from detailed_balance.analyzers import Change, Differences, QuestionTest, Violation
+from detailed_balance.analyzers.comparison.result import QUESTIONS
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 

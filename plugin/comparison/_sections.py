@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.result import (
-    QUESTIONS,
-    Change,
-    Differences,
-    QuestionTest,
-)
-from detailed_balance.analyzers.forecast.result import Prospect
+from detailed_balance.analyzers import Change, Differences, Prospect, QuestionTest, Violation
+from detailed_balance.analyzers.comparison.result import QUESTIONS
 from detailed_balance.analyzers.repetition.walk import name_loop
 from detailed_balance.comparison._sides import Side
 from detailed_balance.render.document import Section

@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.forecast.forecast import forecast_outcome
-from detailed_balance.analyzers.forecast.result import Forecast
-from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
+from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.report import Report, analyze
 from detailed_balance.sources._outcomes import find_runs

@@ -7,9 +7,10 @@ from math import sqrt
 
 from scipy.stats import norm
 
+from detailed_balance.analyzers import Change, Differences, Violation
 from detailed_balance.analyzers.balance.power import POWER
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.comparison.result import Change, Differences, Question
+from detailed_balance.analyzers.comparison.result import Question
+from detailed_balance.render.document import Verdict, VerdictOutcome
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 

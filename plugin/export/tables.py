@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.results import Table
 from detailed_balance.report.sections import CHEAP_ERRORS
 
 if TYPE_CHECKING:
-    from detailed_balance.analyzers.balance.check import BalanceReport
-    from detailed_balance.analyzers.potential.estimate import Potential
+    from detailed_balance.analyzers import BalanceReport, Potential
 
 __all__ = ["counts_table", "potential_table", "violations_table"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.analyzers.balance.check import BalanceReport
+from detailed_balance.analyzers import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.sparse import lookup
 from detailed_balance.plots.style import (

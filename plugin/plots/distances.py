@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.analyzers.comparison.kernels import KernelComparison
-from detailed_balance.analyzers.comparison.potentials import PotentialComparison
+from detailed_balance.analyzers import KernelComparison, PotentialComparison
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.plots.style import FAINT, INK, PAPER, in_house_style, put_text, put_title
 from detailed_balance.render.formatting import safe_text

@@ -12,11 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from detailed_balance.analyzers.balance.check import Violation
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import Potential, TransitionCounts, Trap, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.markov.traps import Trap
-from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.plots.layout import (
     FONT_SIZE,
     LABEL_HEIGHT,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.cells import cell_len
 
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers import Potential, TransitionCounts
 from detailed_balance.analyzers.potential.ordering import order_states
 from detailed_balance.render.formatting import safe_text
 

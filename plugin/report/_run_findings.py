@@ -9,22 +9,25 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Literal
 
-from detailed_balance.analyzers.balance.check import BalanceReport
-from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Differences, Question
-from detailed_balance.analyzers.comparison.runs import compare_runs
-from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.forecast.step_limit import StepLimit, suggest_step_limit
-from detailed_balance.analyzers.markov.traps import TrapReport
-from detailed_balance.analyzers.potential.estimate import Potential
-from detailed_balance.analyzers.repetition.classify import (
+from detailed_balance.analyzers import (
+    BalanceReport,
+    Differences,
+    LoopSeen,
+    Potential,
     RunReport,
     RunRow,
     RunRules,
+    StepLimit,
+    Trajectory,
+    TrapReport,
     classify_runs,
+    compare_runs,
+    locate_loops,
+    suggest_step_limit,
 )
-from detailed_balance.analyzers.repetition.walk import LoopSeen, locate_loops
+from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Question
+from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.results import Result
-from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.render.document import ChosenRun
 
 DRAWN = 3

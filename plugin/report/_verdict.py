@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, isfinite, isnan
 
-from detailed_balance.analyzers.balance.check import BalanceReport
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.markov.traps import TrapReport
-from detailed_balance.analyzers.repetition.classify import REPEATING, RunReport
+from detailed_balance.analyzers import BalanceReport, RunReport, TrapReport, Violation
+from detailed_balance.analyzers.repetition.classify import REPEATING
 from detailed_balance.analyzers.results import times
 from detailed_balance.render.document import Verdict, VerdictOutcome
 from detailed_balance.render.formatting import (

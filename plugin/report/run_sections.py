@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import isnan
 
-from detailed_balance.analyzers.comparison.result import REPEAT, Change
-from detailed_balance.analyzers.repetition.classify import RunRow
+from detailed_balance.analyzers import Change, RunRow
+from detailed_balance.analyzers.comparison.result import REPEAT
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
     count_noun,

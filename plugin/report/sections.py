@@ -7,14 +7,17 @@ from math import isfinite, isnan
 
 import numpy as np
 
-from detailed_balance.analyzers.balance.check import BalanceReport
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.counts import START, TransitionCounts
-from detailed_balance.analyzers.markov.traps import TrapReport
-from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers import (
+    START,
+    BalanceReport,
+    Outcome,
+    Potential,
+    TransitionCounts,
+    TrapReport,
+    Violation,
+)
 from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
 from detailed_balance.analyzers.repetition.classify import KINDS
-from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import Row, Section
 from detailed_balance.render.formatting import (
     count_noun,
