@@ -22,8 +22,6 @@ from detailed_balance.monitor.analysis.restarting_tests import DriftWatch, Evide
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["Record"]
-
 RECENT = 50_000
 """So many moves, at least, are read one by one at the start; those before are only counted."""
 

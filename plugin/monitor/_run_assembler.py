@@ -12,8 +12,6 @@ from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.transition import Context
 
-__all__ = ["RunAssembler"]
-
 MAX_OPEN = 10_000
 """Of more unfinished runs the one that moved longest ago is let go."""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from detailed_balance.monitor.analysis.base import Analyzer
 from detailed_balance.monitor.analysis.status import Analysis
 
-__all__ = ["Entry", "Schedule"]
-
 BUDGET = 0.1
 """An analyzer that takes long runs so seldom that it takes this share of the time."""
 

@@ -12,8 +12,6 @@ from typing import Any
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.monitor._window_counts import Edge
 
-__all__ = ["FORMAT", "load_state", "pack_moves", "save_state", "unpack_moves"]
-
 FORMAT = 1
 """The version of the file."""
 

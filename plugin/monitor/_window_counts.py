@@ -14,8 +14,6 @@ from detailed_balance.callbacks.states.cardinality import OTHER
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Edge", "Tally"]
-
 Edge: TypeAlias = tuple[str, str | None]
 """Source and target, None for an escape."""
 

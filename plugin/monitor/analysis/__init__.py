@@ -18,13 +18,13 @@ def default_analyzers() -> list[Analyzer]:
     >>> [analyzer.name for analyzer in default_analyzers()]
     ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
     """
-    from detailed_balance.monitor.analysis.balance_alarm import AlarmAnalyzer
-    from detailed_balance.monitor.analysis.cardinality import StateAnalyzer
-    from detailed_balance.monitor.analysis.data_loss import LossAnalyzer
-    from detailed_balance.monitor.analysis.drift import DriftAnalyzer
-    from detailed_balance.monitor.analysis.potential import PotentialAnalyzer
-    from detailed_balance.monitor.analysis.traps import TrapAnalyzer
-    from detailed_balance.monitor.analysis.violations import ViolationAnalyzer
+    from detailed_balance.monitor.analysis._balance_alarm import AlarmAnalyzer
+    from detailed_balance.monitor.analysis._cardinality import StateAnalyzer
+    from detailed_balance.monitor.analysis._data_loss import LossAnalyzer
+    from detailed_balance.monitor.analysis._drift import DriftAnalyzer
+    from detailed_balance.monitor.analysis._potential import PotentialAnalyzer
+    from detailed_balance.monitor.analysis._traps import TrapAnalyzer
+    from detailed_balance.monitor.analysis._violations import ViolationAnalyzer
 
     return [
         PotentialAnalyzer(),

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation
 
-__all__ = ["LossAnalyzer"]
-
 QUIET_SECONDS = 300.0
 """Losses are over where none was added for so long."""
 

@@ -14,8 +14,6 @@ from detailed_balance.monitor.analysis.base import AlphaSpending, View
 from detailed_balance.monitor.analysis.findings import Observation
 from detailed_balance.render.formatting import format_pvalue, shorten_states
 
-__all__ = ["DriftAnalyzer"]
-
 MOST_STATES = 100
 """The potential is compared on the states visited most, so many at most: it takes their cube."""
 

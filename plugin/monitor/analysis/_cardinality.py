@@ -10,8 +10,6 @@ from detailed_balance.callbacks.states.cardinality import find_mistake
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation
 
-__all__ = ["StateAnalyzer"]
-
 MOST_NEW = 0.1
 """Of the recent moves at most this share may reach a state never seen before."""
 

@@ -13,8 +13,6 @@ from detailed_balance.monitor.analysis.base import EXPECTED, FADED, FEWEST, View
 from detailed_balance.monitor.analysis.findings import Finding, Observation
 from detailed_balance.render.formatting import shorten_states
 
-__all__ = ["TrapAnalyzer"]
-
 
 class TrapAnalyzer:
     """Find sets of states that keep the agent in the window.

@@ -9,8 +9,6 @@ from detailed_balance.analyzers.potential.estimate import Potential, estimate_po
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation
 
-__all__ = ["PotentialAnalyzer"]
-
 
 class PotentialAnalyzer:
     """Estimate the potential of all that was recorded, from where it was; it finds nothing."""

@@ -16,14 +16,6 @@ from detailed_balance.monitor.analysis.base import AlphaSpending, View, has_fade
 from detailed_balance.monitor.analysis.findings import Finding, Observation, Severity
 from detailed_balance.render.formatting import shorten_states
 
-__all__ = [
-    "ViolationAnalyzer",
-    "count_walks",
-    "net_rounds",
-    "start_with_first",
-    "tell_outcomes",
-]
-
 SEVERITIES: Mapping[str, Severity] = {
     "structural": "info",
     "habitual": "info",
