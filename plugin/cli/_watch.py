@@ -69,7 +69,7 @@ def _watch(
         bool, typer.Option("--once", help="Look once and end; with 2 where there is an alarm.")
     ] = False,
 ) -> None:
-    """Follow a record that grows, and tell what drives the agent or holds it while it runs."""
+    """Follow a record that grows, and report what drives the agent or holds it while it runs."""
     from rich.console import Console
 
     from detailed_balance.monitor import Monitor

@@ -1,4 +1,4 @@
-"""Watch a running agent: `Monitor`, what it finds, and where it tells of it."""
+"""Follow a record that grows: `Monitor`, what it finds, and where it reports that."""
 
 import lazy_loader
 

@@ -43,7 +43,7 @@ class Batch:
     more : bool
         Whether there is more to read right now.
     times : sequence of float or None
-        When each move was made, where the source tells.
+        When each move was made, where the source knows.
     """
 
     moves: Sequence[Move]

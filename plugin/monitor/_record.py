@@ -16,9 +16,12 @@ from detailed_balance.monitor._feeds import Batch, Feed
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
-from detailed_balance.monitor._window_counts import Tally
-from detailed_balance.monitor.analysis.findings import Event, Ledger, Observation
-from detailed_balance.monitor.analysis.restarting_tests import DriftWatch, Evidence
+from detailed_balance.monitor._window_counts import WindowCounts
+from detailed_balance.monitor.analysis.findings import Event, FindingRegistry, Observation
+from detailed_balance.monitor.analysis.restarting_tests import (
+    RestartingBalanceTest,
+    RestartingDriftTest,
+)
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render.formatting import safe_text
 
@@ -45,8 +48,8 @@ class Record:
         How many moves are recent.
     alpha : float
         The level of the live tests.
-    drift : DriftWatch or None
-        Takes the finished runs.
+    drift : RestartingDriftTest or None
+        Gets the finished runs.
 
     Attributes
     ----------
@@ -58,13 +61,18 @@ class Record:
     """
 
     def __init__(
-        self, feed: Feed, context: Context, window: int, alpha: float, drift: DriftWatch | None
+        self,
+        feed: Feed,
+        context: Context,
+        window: int,
+        alpha: float,
+        drift: RestartingDriftTest | None,
     ) -> None:
         self._feed, self._context = feed, context
-        self._tally, self._evidence = Tally(window), Evidence(alpha)
-        self._drift, self._runs, self._ledger = drift, RunAssembler(), Ledger()
+        self._counter, self._evidence = WindowCounts(window), RestartingBalanceTest(alpha)
+        self._drift, self._runs, self._registry = drift, RunAssembler(), FindingRegistry()
         self._cursor: str | None = None
-        self._ring: list[tuple[str, str | None]] = []
+        self._window_moves: list[tuple[str, str | None]] = []
         self._names: set[str] = set()
         self._started = self._updated = time.time()
         self._lag = 0.0
@@ -75,7 +83,7 @@ class Record:
         self.trouble = ""
 
     def read(self, stopped: threading.Event) -> None:
-        """Read what is new; what goes wrong is told by `trouble`, and tried again the next time."""
+        """Read what is new; `trouble` says what went wrong, and the next time is another try."""
         began = time.monotonic()
         with self._reading:
             try:
@@ -90,18 +98,21 @@ class Record:
         self.ready = True
         with self._lock:
             self._lag = time.monotonic() - began
-            self._evidence.check(time.time(), self._tally.total)
+            self._evidence.check(time.time(), self._counter.total)
 
     def _begin(self) -> None:
-        counts = self._feed.start(self._cursor, max(self._tally.window, RECENT))
+        counts = self._feed.start(self._cursor, max(self._counter.window, RECENT))
         if counts is None:
             warn("%s is another record than the one before; begun anew", self._feed.name)
-            self._ring, counts = [], self._feed.start(None, max(self._tally.window, RECENT))
+            self._window_moves, counts = (
+                [],
+                self._feed.start(None, max(self._counter.window, RECENT)),
+            )
         with self._lock:
             if counts is not None:
-                self._tally.start(counts)
-            self._tally.fill_ring(self._ring)
-            self._ring = []
+                self._counter.start(counts)
+            self._counter.fill_window(self._window_moves)
+            self._window_moves = []
             self._begun = True
 
     def _read_on(self, stopped: threading.Event) -> None:
@@ -109,16 +120,16 @@ class Record:
         while more:
             batch = self._feed.read()
             with self._lock:
-                self._take(batch)
+                self._append(batch)
             more = batch.more and not (stopped.is_set() and threading.current_thread().daemon)
 
-    def _take(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         moves = batch.moves
         self._follow_evidence(batch)
-        self._tally.add([(f, g) for f, g, _, _, n in moves if n == 1])
-        self._tally.add_counted(((f, g), n) for f, g, _, _, n in moves if n > 1)
+        self._counter.add([(f, g) for f, g, _, _, n in moves if n == 1])
+        self._counter.add_counted(((f, g), n) for f, g, _, _, n in moves if n > 1)
         self._count_names(moves)
-        for run in self._runs.take(moves, batch.endings):
+        for run in self._runs.append(moves, batch.endings):
             if self._drift is not None:
                 self._drift.update(run)
         self._cursor = batch.cursor
@@ -126,7 +137,7 @@ class Record:
     def _follow_evidence(self, batch: Batch) -> None:
         """Feed the test, and record for the plot how it grew over what was recorded before."""
         every = list(batch.moves)
-        total, part = self._tally.total, max(1, len(every) // _POINTS)
+        total, part = self._counter.total, max(1, len(every) // _POINTS)
         for start in range(0, len(every), part):
             moves = every[start : start + part]
             self._evidence.update((t, f, g) for f, g, t, _, n in moves if t is not None and n == 1)
@@ -135,22 +146,22 @@ class Record:
                 self._evidence.record(batch.times[start + part - 1], total)
 
     def _count_names(self, moves: Sequence[Move]) -> None:
-        if not self._tally.runs and len(self._names) < _MOST_NAMES:
+        if not self._counter.runs and len(self._names) < _MOST_NAMES:
             self._names.update(move[2] for move in moves if move[2] is not None)
 
     def counts(self, *, recent: bool) -> TransitionCounts:
         """Return the counts of all, or of the window."""
         with self._lock:
-            return self._tally.counts(recent=recent)
+            return self._counter.counts(recent=recent)
 
     def view(self) -> dict[str, Any]:
         """Return what a `View` takes of it."""
         with self._lock:
             return {
-                "total": self._tally.total,
-                "recent_total": self._tally.recent,
+                "total": self._counter.total,
+                "recent_total": self._counter.recent,
                 "evidence": self._evidence,
-                "ledger": self._ledger,
+                "registry": self._registry,
                 "snapshot": self._snapshot,
                 "runs": tuple(self._runs.finished.values()),
                 "drift": self._drift,
@@ -160,25 +171,25 @@ class Record:
 
     def _snapshot(self) -> tuple[TransitionCounts, TransitionCounts]:
         with self._lock:
-            return self._tally.counts(), self._tally.counts(recent=True)
+            return self._counter.counts(), self._counter.counts(recent=True)
 
-    def take(self, observations: Sequence[Observation]) -> list[Event]:
+    def register(self, observations: Sequence[Observation]) -> list[Event]:
         """Return what observations change."""
         with self._lock:
-            return self._ledger.take(observations, now=time.time())
+            return self._registry.record(observations, now=time.time())
 
     def status(self, schedule: Schedule, results: Mapping[str, Any]) -> Status:
         """Return what is known now."""
         with self._lock:
-            tally, evidence, findings = self._tally, self._evidence, self._ledger.findings()
+            counter, evidence, findings = self._counter, self._evidence, self._registry.findings()
             return Status(
                 source=self._feed.name,
                 context=self._context,
-                transitions=tally.transitions,
-                escapes=tally.escapes,
-                states=tally.states,
-                edges=tally.edges,
-                trajectories=tally.runs or len(self._names),
+                transitions=counter.transitions,
+                escapes=counter.escapes,
+                states=counter.states,
+                edges=counter.edges,
+                trajectories=counter.runs or len(self._names),
                 started=self._started,
                 updated=self._updated,
                 lag=self._lag,
@@ -189,7 +200,7 @@ class Record:
                 evidence=evidence.points(),
                 findings=findings,
                 traps=results.get("traps", ()),
-                analyses=tuple(entry.told() for entry in schedule.entries),
+                analyses=tuple(entry.analysis() for entry in schedule.entries),
             )
 
     def close(self) -> None:
@@ -203,10 +214,10 @@ class Record:
                 "source": self._feed.name,
                 "context": [list(label) for label in self._context],
                 "cursor": self._cursor,
-                "window": pack_moves(self._tally.ring()),
+                "window": pack_moves(self._counter.window_moves()),
                 "evidence": self._evidence.to_dict(),
                 "drift": None if self._drift is None else self._drift.to_dict(),
-                "ledger": self._ledger.to_dict(),
+                "registry": self._registry.to_dict(),
             }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -223,10 +234,11 @@ class Record:
                 raise InvalidInputError(f"its {name} is {state[name]!r}, and not {value!r}")
         if not isinstance(state["cursor"], str | None):
             raise InvalidInputError(f"its cursor is {state['cursor']!r}")
-        evidence, ledger = Evidence.from_dict(state["evidence"]), Ledger.from_dict(state["ledger"])
+        evidence = RestartingBalanceTest.from_dict(state["evidence"])
+        registry = FindingRegistry.from_dict(state["registry"])
         if evidence.main.alpha != self._evidence.main.alpha:
             raise InvalidInputError(f"its alpha is {evidence.main.alpha!r}")
         if self._drift is not None and state["drift"] is not None:
             self._drift.restore(state["drift"])
-        self._ring = unpack_moves(state["window"])
-        self._cursor, self._evidence, self._ledger = state["cursor"], evidence, ledger
+        self._window_moves = unpack_moves(state["window"])
+        self._cursor, self._evidence, self._registry = state["cursor"], evidence, registry

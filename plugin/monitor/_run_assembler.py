@@ -25,7 +25,7 @@ KEPT = 1_000
 class RunAssembler:
     """Put moves together to runs, in bounded memory.
 
-    A run is finished when it reaches END, when its ending is told, or when its trajectory starts
+    A run is finished when it reaches END, when its ending comes, or when its trajectory starts
     again. One whose start was not seen is left out, where runs have starts.
 
     Attributes
@@ -38,7 +38,7 @@ class RunAssembler:
     --------
     >>> runs = RunAssembler()
     >>> moves = [("__start__", "plan", "run 1", (), 1), ("plan", "__end__", "run 1", (), 1)]
-    >>> [run.states for run in runs.take(moves, [])]
+    >>> [run.states for run in runs.append(moves, [])]
     [('plan',)]
     """
 
@@ -47,7 +47,7 @@ class RunAssembler:
         self._knows_starts = False
         self._open: OrderedDict[str, tuple[list[tuple[str, str | None]], Context]] = OrderedDict()
 
-    def take(self, moves: Iterable[Move], endings: Iterable[Ending]) -> list[Trajectory]:
+    def append(self, moves: Iterable[Move], endings: Iterable[Ending]) -> list[Trajectory]:
         """Return the runs that these moves and endings finish, in the order in which they do."""
         done: list[Trajectory] = []
         for source, target, trajectory, context, count in moves:
@@ -61,7 +61,7 @@ class RunAssembler:
             if target == END:
                 done += self._finish(trajectory, Outcome.ENDED)
         for ending in endings:
-            done += self._take_ending(ending)
+            done += self._append_ending(ending)
         return done
 
     def _has_moved(self, trajectory: str) -> bool:
@@ -78,7 +78,7 @@ class RunAssembler:
         if len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)
 
-    def _take_ending(self, ending: Ending) -> list[Trajectory]:
+    def _append_ending(self, ending: Ending) -> list[Trajectory]:
         if ending.trajectory is None:
             return []
         if ending.outcome not in (None, Outcome.INTERRUPTED) and ending.trajectory in self._open:
@@ -87,12 +87,12 @@ class RunAssembler:
         return []
 
     def _amend(self, ending: Ending) -> None:
-        """Write to the last run of a trajectory what became of it."""
+        """Add the outcome to the last run of a trajectory."""
         run = self.finished.get(ending.trajectory or "")
         if run is not None:
             outcome = ending.outcome or run.outcome
-            told = ending.success if ending.success is not None else run.success
-            self.finished[ending.trajectory or ""] = replace(run, outcome=outcome, success=told)
+            success = ending.success if ending.success is not None else run.success
+            self.finished[ending.trajectory or ""] = replace(run, outcome=outcome, success=success)
 
     def _finish(
         self,

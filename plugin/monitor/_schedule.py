@@ -28,13 +28,13 @@ class Entry:
         """Seconds between two runs: the period, or longer where the analysis takes long."""
         return max(self.analyzer.every, self.seconds / BUDGET)
 
-    def note(self, began: float, error: str) -> None:
-        """Note that it has run since `began`, by the monotonic clock."""
+    def record(self, began: float, error: str) -> None:
+        """Record that it has run since `began`, by the monotonic clock."""
         now = time.monotonic()
         self.ran, self.seconds, self.error = time.time(), now - began, error
         self.due = now + self.every
 
-    def told(self) -> Analysis:
+    def analysis(self) -> Analysis:
         """Return what a status says of it."""
         name = self.analyzer.name
         return Analysis(name, self.ran, self.seconds, self.every, self.error)

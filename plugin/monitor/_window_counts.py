@@ -1,4 +1,4 @@
-"""`Tally`, the counts that a monitor keeps: all that was recorded, and the last moves of it."""
+"""`WindowCounts`: the counts of all that was recorded, and of the last moves of it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ROOM = 1024
 """Edges that fit before the arrays grow for the first time; from then on they double."""
 
 
-class Tally:
-    """Count moves, all of them and the last `window`, at a cost that the old ones do not enter.
+class WindowCounts:
+    """Count moves, all of them and the last `window`, at a cost that does not grow with the record.
 
-    Each different move has a place in arrays that grow by doubling; the window is a ring of such
-    places. The matrices for the analyzers are made only when they are asked for.
+    Each different move has a place in arrays that grow by doubling; the window is a circular buffer
+    of such places. The matrices for the analyzers are made only when they are asked for.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class Tally:
 
     Examples
     --------
-    >>> tally = Tally(window=2)
-    >>> tally.add([("a", "b"), ("b", "a"), ("a", None)])
-    >>> tally.counts().attempts.tolist(), tally.counts(recent=True).attempts.tolist()
+    >>> counter = WindowCounts(window=2)
+    >>> counter.add([("a", "b"), ("b", "a"), ("a", None)])
+    >>> counter.counts().attempts.tolist(), counter.counts(recent=True).attempts.tolist()
     ([2, 1], [1, 1])
     """
 
@@ -59,8 +59,8 @@ class Tally:
         # One column for each edge: source, target (-1 for an escape).
         self._ends = np.zeros((2, _ROOM), dtype=np.int32)
         self._counts = np.zeros((2, _ROOM), dtype=np.int64)  # of all, and of the recent ones
-        self._ring = np.zeros(window, dtype=np.int32)
-        self._recent = 0  # how many places of the ring are taken
+        self._buffer = np.zeros(window, dtype=np.int32)
+        self._recent = 0  # how many places of the buffer are in use
         self._next = 0
 
     @property
@@ -118,14 +118,14 @@ class Tally:
         names = tuple(states[i] for i in touched.tolist())
         return TransitionCounts.from_arrays(names, place[source], place[target], counts)
 
-    def ring(self) -> list[Edge]:
+    def window_moves(self) -> list[Edge]:
         """Return the moves in the window, the oldest first."""
         order = np.arange(self._next - self._recent, self._next) % self.window
         edges = list(self._slots)
-        return [edges[slot] for slot in self._ring[order].tolist()]
+        return [edges[slot] for slot in self._buffer[order].tolist()]
 
-    def fill_ring(self, moves: Sequence[Edge]) -> None:
-        """Take moves that are counted already for the recent ones; unknown ones are left out."""
+    def fill_window(self, moves: Sequence[Edge]) -> None:
+        """Put moves in the window that are counted already; unknown ones are left out."""
         known = [self._slots[move] for move in moves if move in self._slots]
         self._slide(np.array(known[-self.window :], dtype=np.int32))
 
@@ -147,11 +147,11 @@ class Tally:
         return slots
 
     def _slide(self, slots: NDArray[np.int32]) -> None:
-        """Put moves, at most a window of them, in the ring in place of the oldest."""
+        """Put moves, at most a window of them, in the buffer in place of the oldest."""
         places = (self._next + np.arange(len(slots))) % self.window
         expired = places[max(0, self.window - self._recent) :]
-        np.subtract.at(self._counts[1], self._ring[expired], 1)
-        self._ring[places] = slots
+        np.subtract.at(self._counts[1], self._buffer[expired], 1)
+        self._buffer[places] = slots
         np.add.at(self._counts[1], slots, 1)
         self._recent = min(self.window, self._recent + len(slots))
         self._next = (self._next + len(slots)) % self.window

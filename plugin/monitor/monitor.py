@@ -1,4 +1,4 @@
-"""`Monitor`, which follows a record that grows and tells what happens in it."""
+"""`Monitor`, which follows a record that grows and reports what happens in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detailed_balance.monitor._state_file import load_state, save_state
 from detailed_balance.monitor.analysis import default_analyzers
 from detailed_balance.monitor.analysis.base import Analyzer, View
 from detailed_balance.monitor.analysis.findings import Event
-from detailed_balance.monitor.analysis.restarting_tests import DriftWatch
+from detailed_balance.monitor.analysis.restarting_tests import RestartingDriftTest
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
 from detailed_balance.render.formatting import safe_text
@@ -38,7 +38,7 @@ SAVED_EVERY = 30.0
 
 
 class Monitor:
-    """Follow a record that grows: count what is new, analyse it, and tell what was found.
+    """Follow a record that grows: count what is new, analyse it, and report what is found.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ class Monitor:
     every : float
         Seconds between two readings.
     sinks : iterable of callables or of objects with `emit`
-        Who is told of each `Event`.
+        What gets each `Event`.
     context : mapping, optional
         Only moves that carry all these labels.
     baseline : object, optional
-        Runs that were as they should be: a store, a file, or a list of `Trajectory`. It tells
-        work-flows from faults, and drift.
+        Runs that went well: a store, a file, or a list of `Trajectory`. It distinguishes
+        work-flows from faults, and shows drift.
     window : int
         How many moves are recent: findings come and go by them.
     alpha : float
@@ -126,7 +126,7 @@ class Monitor:
         return self
 
     def stop(self) -> None:
-        """End the threads, look a last time, write the state, close the sinks and the source."""
+        """End the threads, read and analyse once more, write the state, close sinks and source."""
         if self._stopped.is_set():
             return
         self._stopped.set()
@@ -177,13 +177,13 @@ class Monitor:
 
     def _read(self) -> None:
         self._record.read(self._stopped)
-        self._tell()
+        self._update_status()
 
     def _analyse(self, *, everything: bool) -> None:
         with self._analysing:
             for entry in self._schedule.due(everything=everything):
                 self._run(entry)
-            self._tell()
+            self._update_status()
             self._save(at_once=False)
 
     def _run(self, entry: Entry) -> None:
@@ -197,23 +197,27 @@ class Monitor:
                 results=self._results,
                 **self._record.view(),
             )
-            events = self._record.take(list(entry.analyzer.check(view)))
+            events = self._record.register(list(entry.analyzer.check(view)))
         except Exception as found:  # an analysis that fails must not end the others
             error = safe_text(f"{type(found).__name__}: {found}", 300)
             if error != entry.error:
                 warn("the analyzer %r of a monitor failed", entry.analyzer.name)
-        entry.note(began, error)
+        entry.record(began, error)
         if events:
-            self._tell()
+            self._update_status()
             self._sinks.emit(list(events))
             self._save(at_once=True)
 
-    def _tell(self) -> None:
+    def _update_status(self) -> None:
         self._status = self._record.status(self._schedule, self._results)
 
-    def _begin_drift(self) -> DriftWatch | None:
+    def _begin_drift(self) -> RestartingDriftTest | None:
         try:
-            return DriftWatch(self._baseline.runs, self._alpha) if self._baseline.runs else None
+            return (
+                RestartingDriftTest(self._baseline.runs, self._alpha)
+                if self._baseline.runs
+                else None
+            )
         except InsufficientDataError as error:
             warn("finished runs are not compared with the baseline: %s", error)
             return None

@@ -18,9 +18,9 @@ def default_analyzers() -> list[Analyzer]:
     >>> [analyzer.name for analyzer in default_analyzers()]
     ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
     """
-    from detailed_balance.monitor.analysis._balance_alarm import AlarmAnalyzer
-    from detailed_balance.monitor.analysis._cardinality import StateAnalyzer
-    from detailed_balance.monitor.analysis._data_loss import LossAnalyzer
+    from detailed_balance.monitor.analysis._balance_alarm import BalanceAlarmAnalyzer
+    from detailed_balance.monitor.analysis._cardinality import CardinalityAnalyzer
+    from detailed_balance.monitor.analysis._data_loss import DataLossAnalyzer
     from detailed_balance.monitor.analysis._drift import DriftAnalyzer
     from detailed_balance.monitor.analysis._potential import PotentialAnalyzer
     from detailed_balance.monitor.analysis._traps import TrapAnalyzer
@@ -31,7 +31,7 @@ def default_analyzers() -> list[Analyzer]:
         ViolationAnalyzer(),
         TrapAnalyzer(),
         DriftAnalyzer(),
-        StateAnalyzer(),
-        LossAnalyzer(),
-        AlarmAnalyzer(),
+        CardinalityAnalyzer(),
+        DataLossAnalyzer(),
+        BalanceAlarmAnalyzer(),
     ]

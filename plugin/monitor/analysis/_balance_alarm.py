@@ -15,12 +15,13 @@ from detailed_balance.render.formatting import shorten_states
 _EXPECTED = ("structural", "habitual")
 
 
-class AlarmAnalyzer:
-    """Raise the alarm where the e-value has reached its line, and resolve it by `Evidence`'s rule.
+class BalanceAlarmAnalyzer:
+    """Raise the alarm where the e-value has reached its line, and say when it is over.
 
-    It is resolved where the second test was quiet for long enough, and the window, looked at after
-    that test began, holds no violation that is neither structural nor habitual. Where all loops
-    that carry the evidence are one of these, it is no more than information.
+    It is over where the second test was quiet for long enough (see `RestartingBalanceTest`), and
+    the window, searched after that test began, holds no violation that is neither structural nor
+    habitual. Where all loops that carry the evidence are one of these, it is no more than
+    information.
     """
 
     name = "evidence"
@@ -64,8 +65,8 @@ class AlarmAnalyzer:
 
 
 def _driven(view: View) -> bool:
-    """Say whether a loop may be driven still, in an unexpected way: seen, or not yet looked for."""
-    if view.results.get("looked", view.total) < view.evidence.since:
+    """Say whether a loop may be driven still in an unexpected way: found, or not yet looked for."""
+    if view.results.get("checked", view.total) < view.evidence.since:
         return True
     return any(finding.severity != "info" for finding in view.open_findings("violation"))
 

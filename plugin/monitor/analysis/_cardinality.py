@@ -14,13 +14,13 @@ MOST_NEW = 0.1
 """Of the recent moves at most this share may reach a state never seen before."""
 
 FEWEST_NEW = 100
-"""Fewer new states than this are no explosion, however short the record is."""
+"""Fewer new states than this are no reason to worry, however short the record is."""
 
 VISITED_ONCE = 0.5
 """The share of states visited once from which on nothing can be measured of them."""
 
 
-class StateAnalyzer:
+class CardinalityAnalyzer:
     """Find out where states are named so finely that each is visited once.
 
     Nothing can be learnt of a state that does not come again. The usual mistake is an id, a time
@@ -31,7 +31,7 @@ class StateAnalyzer:
     every = 10.0
 
     def check(self, view: View) -> Iterator[Observation]:
-        """Yield the explosion, or its end."""
+        """Yield that there are too many, or no longer."""
         counts, recent = view.counts, view.recent
         visits = np.asarray(counts.counts.sum(axis=0)).ravel()
         once = visits <= 1

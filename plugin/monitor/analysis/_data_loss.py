@@ -11,8 +11,8 @@ QUIET_SECONDS = 300.0
 """Losses are over where none was added for so long."""
 
 
-class LossAnalyzer:
-    """Tell of losses while they grow, and of a source that cannot be read."""
+class DataLossAnalyzer:
+    """Report losses while they grow, and of a source that cannot be read."""
 
     name = "loss"
     every = 1.0
@@ -36,7 +36,7 @@ class LossAnalyzer:
                     (reason,),
                     f"moves are missing: {lost:,} {reason}",
                     details={"lost": lost},
-                    news=str(lost.bit_length()),  # told again where it has doubled
+                    news=str(lost.bit_length()),  # an event again where it has doubled
                 )
             elif lost and view.time - since >= QUIET_SECONDS:
                 yield Observation(

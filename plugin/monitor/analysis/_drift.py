@@ -93,7 +93,7 @@ def _check_runs(view: View) -> Iterator[Observation]:
 
 
 def _is_open(view: View, about: str) -> bool:
-    finding = view.ledger.get(Observation("drift", (about,)).id)
+    finding = view.registry.get(Observation("drift", (about,)).id)
     return finding is not None and finding.is_open
 
 

@@ -17,7 +17,7 @@ from detailed_balance.render.formatting import shorten_states
 class TrapAnalyzer:
     """Find sets of states that keep the agent in the window.
 
-    A trap is told by the lower end of its dwell interval, and seen again until the window holds
+    A trap is recognised by the lower end of its dwell interval, and is there until the window holds
     enough moves to say that the agent is kept there no more.
     """
 

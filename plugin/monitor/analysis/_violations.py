@@ -30,7 +30,7 @@ _WORRY = {"suspect": 0, "unclassified": 1, "habitual": 2, "structural": 2}
 class ViolationAnalyzer:
     """Find loops that the agent is driven round.
 
-    The whole record and the window are looked at in turn, each look at a level of its own (see
+    The whole record and the window are searched in turn, each time at a level of its own (see
     `AlphaSpending`), and each of the two at half of alpha. A loop that once was found to be over
     comes back by the window alone: the whole record forgets nothing.
     """
@@ -56,7 +56,7 @@ class ViolationAnalyzer:
             if _is_open(view, seen) or _is_new(violation, seen, scope, level, view):
                 yield seen
         if scope == "window":
-            view.results["looked"] = view.total
+            view.results["checked"] = view.total
             driven = {start_with_first(violation.loop) for violation in found}
             for finding in view.open_findings("violation"):
                 if finding.states not in driven and _is_over(finding.states, finding.details, view):
@@ -115,10 +115,10 @@ def _steps(loop: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(loop, (*loop[1:], loop[0]), strict=True))
 
 
-def tell_outcomes(runs: Sequence[Trajectory]) -> Sequence[Trajectory] | None:
+def runs_with_both_outcomes(runs: Sequence[Trajectory]) -> Sequence[Trajectory] | None:
     """Return the runs where some succeeded and some failed, so that they can be compared."""
-    told = {run.success for run in runs}
-    return runs if {True, False} <= told else None
+    outcomes = {run.success for run in runs}
+    return runs if {True, False} <= outcomes else None
 
 
 def _walked(counts: TransitionCounts, source: str, target: str) -> int:
@@ -134,7 +134,7 @@ def _find(counts: TransitionCounts, view: View) -> tuple[Violation, ...]:
             counts,
             alpha=view.alpha,
             baseline=view.baseline.counts,
-            trajectories=tell_outcomes(view.runs),
+            trajectories=runs_with_both_outcomes(view.runs),
         )
     except InsufficientDataError as error:
         if not isinstance(error.partial, BalanceReport):
@@ -162,7 +162,7 @@ def _name(violation: Violation) -> Observation:
 
 
 def _is_open(view: View, seen: Observation) -> bool:
-    known = view.ledger.get(seen.id)
+    known = view.registry.get(seen.id)
     return known is not None and known.is_open
 
 
@@ -171,7 +171,7 @@ def _is_new(violation: Violation, seen: Observation, scope: str, level: float, v
     if violation.pvalue > level:
         return False
     return scope == "window" or not (
-        view.ledger.get(seen.id) or _is_over(seen.states, seen.details, view)
+        view.registry.get(seen.id) or _is_over(seen.states, seen.details, view)
     )
 
 
@@ -185,7 +185,7 @@ def _observe(
     loop = start_with_first(violation.loop)
     about = replace(violation, loop=shorten_states(violation.loop))
     where = "the last" if scope == "window" else "all"
-    known = view.ledger.get(_name(violation).id)
+    known = view.registry.get(_name(violation).id)
     rate = net_rounds(counts, loop) / max(1, counts.total)
     before = known.details.get("rate", 0.0) if known is not None and known.is_open else 0.0
     details = {

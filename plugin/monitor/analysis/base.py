@@ -9,8 +9,11 @@ from typing import Any, Protocol
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.runs.trajectory import Trajectory
-from detailed_balance.monitor.analysis.findings import Finding, Ledger, Observation
-from detailed_balance.monitor.analysis.restarting_tests import DriftWatch, Evidence
+from detailed_balance.monitor.analysis.findings import Finding, FindingRegistry, Observation
+from detailed_balance.monitor.analysis.restarting_tests import (
+    RestartingBalanceTest,
+    RestartingDriftTest,
+)
 
 __all__ = [
     "EXPECTED",
@@ -80,15 +83,15 @@ class View:
         The level.
     total, recent_total : int
         Moves and escapes in all, and in the window.
-    evidence : Evidence
+    evidence : RestartingBalanceTest
         The live test.
-    ledger : Ledger
+    registry : FindingRegistry
         The findings so far.
     snapshot : callable
-        Gives the counts of all and of the window, of one moment.
+        Returns the counts of all and of the window, of one moment.
     runs : tuple of Trajectory
         The last finished runs.
-    drift : DriftWatch or None
+    drift : RestartingDriftTest or None
         The live test of the finished runs against those of the baseline.
     baseline : Baseline
         The usual behaviour.
@@ -104,11 +107,11 @@ class View:
     alpha: float
     total: int
     recent_total: int
-    evidence: Evidence
-    ledger: Ledger
+    evidence: RestartingBalanceTest
+    registry: FindingRegistry
     snapshot: Callable[[], tuple[TransitionCounts, TransitionCounts]]
     runs: Sequence[Trajectory] = ()
-    drift: DriftWatch | None = None
+    drift: RestartingDriftTest | None = None
     baseline: Baseline = field(default_factory=Baseline)
     losses: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
@@ -130,7 +133,7 @@ class View:
 
     def open_findings(self, kind: str) -> tuple[Finding, ...]:
         """Return the open findings of one kind."""
-        return tuple(f for f in self.ledger.findings() if f.is_open and f.kind == kind)
+        return tuple(f for f in self.registry.findings() if f.is_open and f.kind == kind)
 
 
 class AlphaSpending:
@@ -183,7 +186,7 @@ def has_faded(rate: float, seen: int, moves: int) -> bool:
     --------
     >>> has_faded(0.1, seen=1, moves=200), has_faded(0.1, seen=18, moves=200)
     (True, False)
-    >>> has_faded(0.01, seen=0, moves=200)  # too few moves to tell
+    >>> has_faded(0.01, seen=0, moves=200)  # too few moves to say
     False
     """
     expected = rate * moves

@@ -1,4 +1,4 @@
-"""`Finding`, something that a monitor found, its `Event`s, and what gives it its identity."""
+"""`Finding`, something that a monitor found, its events, and the registry of all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result, plain
 
-__all__ = ["Event", "Finding", "Kind", "Ledger", "Observation", "Severity", "finding_id"]
+__all__ = ["Event", "Finding", "FindingRegistry", "Kind", "Observation", "Severity", "finding_id"]
 
 Kind: TypeAlias = Literal["violation", "alarm", "trap", "drift", "states", "loss"]
 """What a finding is about; see docs/monitor.md."""
@@ -106,12 +106,12 @@ class Finding(Result):
 
 @dataclass(frozen=True, slots=True)
 class Event(Result):
-    """What became of a finding.
+    """What changed in a finding.
 
     Parameters
     ----------
     what : {"raised", "updated", "resolved"}
-        Raised is told once; updated only where something changed that one would want to know.
+        Raised comes once; updated only where something changed that one would want to know.
     finding : Finding
         As it is now.
     time : float
@@ -145,7 +145,7 @@ class Observation:
     details : mapping
         The numbers.
     news : str
-        Whoever is told of findings is told again where this, or the severity, has changed.
+        Where this, or the severity, has changed, an event says so.
     gone : bool
         Whether it is seen to be over.
     """
@@ -165,17 +165,17 @@ class Observation:
         return finding_id(self.kind, self.about)
 
 
-class Ledger:
-    """The findings, by their identity.
+class FindingRegistry:
+    """The findings by their identity: each is raised once, updated, resolved once.
 
     Examples
     --------
-    >>> ledger, seen = Ledger(), Observation("trap", ("a", "b"), "a <-> b holds the agent")
-    >>> [event.what for event in ledger.take([seen], now=1.0)]
+    >>> registry, seen = FindingRegistry(), Observation("trap", ("a", "b"), "a <-> b")
+    >>> [event.what for event in registry.record([seen], now=1.0)]
     ['raised']
-    >>> ledger.take([seen], now=2.0)
+    >>> registry.record([seen], now=2.0)
     []
-    >>> [event.what for event in ledger.take([Observation("trap", ("a", "b"), gone=True)], now=3.0)]
+    >>> [event.what for event in registry.record([replace(seen, gone=True)], now=3.0)]
     ['resolved']
     """
 
@@ -194,13 +194,13 @@ class Ledger:
         """Return the open ones first, of each the newest first."""
         return tuple(sorted(self._findings.values(), key=lambda f: (not f.is_open, -f.raised)))
 
-    def take(self, observations: Iterable[Observation], *, now: float) -> list[Event]:
+    def record(self, observations: Iterable[Observation], *, now: float) -> list[Event]:
         """Return what the observations change that one would want to know."""
-        found = [self._take(observation, now) for observation in observations]
+        found = [self._record(observation, now) for observation in observations]
         self._forget()
         return [event for event in found if event is not None]
 
-    def _take(self, seen: Observation, now: float) -> Event | None:
+    def _record(self, seen: Observation, now: float) -> Event | None:
         known = self._findings.get(seen.id)
         is_open = known is not None and known.is_open
         if seen.gone:
@@ -223,11 +223,11 @@ class Ledger:
             now,
             details=plain(dict(seen.details)),
         )
-        told, self._news[seen.id] = self._news.get(seen.id), seen.news
+        emitted, self._news[seen.id] = self._news.get(seen.id), seen.news
         self._findings[seen.id] = finding
         if not is_open:
             return Event("raised", finding, now)
-        changed = told != seen.news or (known is not None and known.severity != seen.severity)
+        changed = emitted != seen.news or (known is not None and known.severity != seen.severity)
         return Event("updated", finding, now) if changed else None
 
     def _forget(self) -> None:
@@ -241,7 +241,7 @@ class Ledger:
         return {"findings": [f.to_dict() for f in self.findings()], "news": dict(self._news)}
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Ledger:
+    def from_dict(cls, state: Mapping[str, Any]) -> FindingRegistry:
         """Restore what `to_dict` gave.
 
         Raises
@@ -249,14 +249,14 @@ class Ledger:
         InvalidInputError
             Where it is something else.
         """
-        ledger = cls()
+        registry = cls()
         try:
             found = [Finding.from_dict(finding) for finding in state["findings"]]
-            ledger._news = {str(key): str(news) for key, news in state["news"].items()}
+            registry._news = {str(key): str(news) for key, news in state["news"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(f"these are no findings: {error!r}") from None
-        ledger._findings = {finding.id: finding for finding in found}
-        return ledger
+        registry._findings = {finding.id: finding for finding in found}
+        return registry
 
 
 def _check(found: Finding) -> None:

@@ -17,7 +17,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.sequential.thinned_series import ThinnedSeries
 
-__all__ = ["DriftWatch", "Evidence"]
+__all__ = ["RestartingBalanceTest", "RestartingDriftTest"]
 
 Step: TypeAlias = tuple[str, str, str | None]
 """Trajectory, source and target (None for an escape)."""
@@ -34,7 +34,7 @@ LEAST_QUIET_RUNS = 20
 _SHOWN = 5
 
 
-class Evidence:
+class RestartingBalanceTest:
     """The live test of one agent, and how its alarm ends.
 
     The e-value of a `BalanceMartingale` is kept as evidence for ever, so an alarm could never end.
@@ -55,7 +55,7 @@ class Evidence:
 
     Examples
     --------
-    >>> evidence = Evidence(0.05)
+    >>> evidence = RestartingBalanceTest(0.05)
     >>> evidence.update([("run", *move) for move in ("ab", "bc", "ca")] * 10)
     >>> evidence.check(now=1.0, total=30)
     >>> evidence.alarm, evidence.quiet
@@ -70,7 +70,7 @@ class Evidence:
         self._lock = threading.RLock()
 
     def update(self, steps: Iterable[Step]) -> None:
-        """Take in moves, in order for each trajectory."""
+        """Add moves, in order for each trajectory."""
         with self._lock:
             for step in steps:
                 self.main.update(*step)
@@ -154,7 +154,7 @@ class Evidence:
             }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Evidence:
+    def from_dict(cls, state: Mapping[str, Any]) -> RestartingBalanceTest:
         """Go on from what `to_dict` gave.
 
         Raises
@@ -175,8 +175,8 @@ class Evidence:
         return evidence
 
 
-class DriftWatch:
-    """Compare finished runs with a baseline, as `Evidence` tests detailed balance.
+class RestartingDriftTest:
+    """Compare finished runs with a baseline, as `RestartingBalanceTest` tests detailed balance.
 
     Where the test alarms, a second one begins; it takes over where it has stayed under its line
     for twice as many runs as the alarm took to build up.
@@ -196,9 +196,9 @@ class DriftWatch:
     Examples
     --------
     >>> usual = Trajectory((("__start__", "plan"), ("plan", "search"), ("search", "__end__")))
-    >>> watch = DriftWatch([usual] * 40, alpha=0.05)
-    >>> watch.update(usual)
-    >>> watch.alarm
+    >>> test = RestartingDriftTest([usual] * 40, alpha=0.05)
+    >>> test.update(usual)
+    >>> test.alarm
     False
     """
 
@@ -211,7 +211,7 @@ class DriftWatch:
         self._lock = threading.RLock()
 
     def update(self, run: Trajectory) -> None:
-        """Take the next finished run."""
+        """Add the next finished run."""
         with self._lock:
             self.main.update(run)
             self._lowest = min(self._lowest, (self.main.log_e_value, self.main.runs))

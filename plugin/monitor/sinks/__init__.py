@@ -1,4 +1,4 @@
-"""Where a monitor tells of what it finds: the log, a JSON Lines file, any callable."""
+"""Where a monitor reports what it finds: the log, a JSON Lines file, any callable."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ class Sinks:
 
     Examples
     --------
-    >>> told = []
+    >>> events = []
     >>> from detailed_balance.monitor.analysis.findings import Finding
     >>> finding = Finding("1f", "trap", "open", "warning", "stuck", ("a",), 1.0, 1.0)
-    >>> Sinks([told.append]).emit([Event("raised", finding, 1.0)])
-    >>> told[0].what
+    >>> Sinks([events.append]).emit([Event("raised", finding, 1.0)])
+    >>> events[0].what
     'raised'
     """
 
@@ -108,7 +108,7 @@ class Sinks:
         self._broken: set[int] = set()
 
     def emit(self, events: list[Event]) -> None:
-        """Tell every sink of each event; the first error of a sink is logged."""
+        """Give each event to every sink; the first error of a sink is logged."""
         for event in events:
             for place, sink in enumerate(self._sinks):
                 try:

@@ -70,7 +70,7 @@ class OpenTelemetryMetrics:
         meter.create_observable_gauge(
             "detailed_balance.findings.open", [self._observe_findings], "{finding}", "Open findings"
         )
-        self._events = meter.create_counter("detailed_balance.events", "{event}", "Events told")
+        self._events = meter.create_counter("detailed_balance.events", "{event}", "Events emitted")
 
     def watch(self, status: Callable[[], Status]) -> None:
         """Give the numbers of one more monitor, by its `Monitor.status`."""

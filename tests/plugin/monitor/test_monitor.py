@@ -156,7 +156,7 @@ def test_a_state_with_one_wrong_value_is_refused(tmp_path: Path) -> None:
     monitor = Monitor(graph, state=state)
     monitor.stop()
     good = json.loads(state.read_text())
-    for name in ("evidence", "ledger", "window", "cursor"):
+    for name in ("evidence", "registry", "window", "cursor"):
         for wrong in (None, 5, [], {}, {"main": 1}, {"findings": 3}, {"states": [1], "moves": []}):
             if name == "cursor" and wrong is None:
                 continue

@@ -13,10 +13,10 @@ from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.states.cardinality import OTHER
 from detailed_balance.monitor import Finding, Observation
 from detailed_balance.monitor._run_assembler import RunAssembler
-from detailed_balance.monitor._window_counts import Tally
+from detailed_balance.monitor._window_counts import WindowCounts
 from detailed_balance.monitor.analysis.base import AlphaSpending
-from detailed_balance.monitor.analysis.findings import Ledger, finding_id
-from detailed_balance.monitor.analysis.restarting_tests import Evidence
+from detailed_balance.monitor.analysis.findings import FindingRegistry, finding_id
+from detailed_balance.monitor.analysis.restarting_tests import RestartingBalanceTest
 from tests.support.walkers import Walker
 
 
@@ -31,16 +31,16 @@ def as_edges(counts: TransitionCounts) -> dict[tuple[str, str | None], int]:
 
 def test_the_tally_counts_all_and_the_last_moves_whatever_the_increments() -> None:
     rng = random.Random(0)
-    tally, moves = Tally(window=37), []
+    counter, moves = WindowCounts(window=37), []
     for _ in range(40):
         new = [
             (rng.choice("abcdef"), rng.choice(["a", "b", None])) for _ in range(rng.randrange(60))
         ]
-        tally.add(new)
+        counter.add(new)
         moves += new
-        assert as_edges(tally.counts()) == as_edges(count(moves))
-        assert as_edges(tally.counts(recent=True)) == as_edges(count(moves[-37:]))
-        assert tally.ring() == moves[-37:]
+        assert as_edges(counter.counts()) == as_edges(count(moves))
+        assert as_edges(counter.counts(recent=True)) == as_edges(count(moves[-37:]))
+        assert counter.window_moves() == moves[-37:]
 
 
 def count(moves: list[tuple[str, str | None]]) -> TransitionCounts:
@@ -48,19 +48,19 @@ def count(moves: list[tuple[str, str | None]]) -> TransitionCounts:
 
 
 def test_the_window_is_the_same_after_a_restart() -> None:
-    tally = Tally(window=5)
-    tally.add([("a", "b"), ("b", None), ("b", "c")])
-    again = Tally(window=5)
-    again.start(tally.counts())
-    again.fill_ring(tally.ring())
+    counter = WindowCounts(window=5)
+    counter.add([("a", "b"), ("b", None), ("b", "c")])
+    again = WindowCounts(window=5)
+    again.start(counter.counts())
+    again.fill_window(counter.window_moves())
     for recent in (False, True):
-        assert as_edges(again.counts(recent=recent)) == as_edges(tally.counts(recent=recent))
+        assert as_edges(again.counts(recent=recent)) == as_edges(counter.counts(recent=recent))
 
 
 def test_states_beyond_the_limit_are_counted_as_one() -> None:
-    tally = Tally(window=10, max_states=3)
-    tally.add([("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "a")])
-    assert as_edges(tally.counts()) == {
+    counter = WindowCounts(window=10, max_states=3)
+    counter.add([("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "a")])
+    assert as_edges(counter.counts()) == {
         ("a", "b"): 1,
         ("b", "c"): 1,
         ("c", OTHER): 1,
@@ -70,9 +70,9 @@ def test_states_beyond_the_limit_are_counted_as_one() -> None:
 
 
 def test_a_finding_is_raised_once_updated_on_news_and_resolved_once() -> None:
-    ledger = Ledger()
+    registry = FindingRegistry()
     told = [
-        [event.what for event in ledger.take([seen], now=float(now))]
+        [event.what for event in registry.record([seen], now=float(now))]
         for now, seen in enumerate(
             [
                 Observation("trap", ("a",), "first"),
@@ -86,7 +86,7 @@ def test_a_finding_is_raised_once_updated_on_news_and_resolved_once() -> None:
         )
     ]
     assert told == [["raised"], [], ["updated"], ["updated"], ["resolved"], [], ["raised"]]
-    (finding,) = ledger.findings()
+    (finding,) = registry.findings()
     assert (finding.raised, finding.updated, finding.sentence) == (6.0, 6.0, "again")
 
 
@@ -95,22 +95,22 @@ def test_the_identity_of_a_finding_is_the_same_in_every_process() -> None:
 
 
 def test_resolved_findings_are_kept_in_bounds_and_open_ones_all() -> None:
-    ledger = Ledger()
+    registry = FindingRegistry()
     for i in range(300):
-        ledger.take([Observation("trap", (str(i),))], now=float(i))
+        registry.record([Observation("trap", (str(i),))], now=float(i))
         if i >= 50:
-            ledger.take([Observation("trap", (str(i),), gone=True)], now=float(i))
-    found = ledger.findings()
+            registry.record([Observation("trap", (str(i),), gone=True)], now=float(i))
+    found = registry.findings()
     assert [finding.is_open for finding in found] == [True] * 50 + [False] * 100
     assert min(finding.raised for finding in found[50:]) == 200.0
 
 
 def test_a_ledger_survives_json_with_any_state_key() -> None:
-    ledger = Ledger()
+    registry = FindingRegistry()
     keys = ("<script>", "\x1b[31m", "\ud800", "\x00", "\u202eevil")
-    ledger.take([Observation("violation", keys, "a sentence", states=keys)], now=1.0)
-    state = json.loads(json.dumps(ledger.to_dict()))
-    assert Ledger.from_dict(state).findings() == ledger.findings()
+    registry.record([Observation("violation", keys, "a sentence", states=keys)], now=1.0)
+    state = json.loads(json.dumps(registry.to_dict()))
+    assert FindingRegistry.from_dict(state).findings() == registry.findings()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_levels_of_all_looks_add_up_to_alpha() -> None:
 
 
 def test_the_evidence_is_that_of_the_martingale_fed_in_the_same_order() -> None:
-    evidence, alone = Evidence(0.05), BalanceMartingale(0.05)
+    evidence, alone = RestartingBalanceTest(0.05), BalanceMartingale(0.05)
     for _ in range(5):
         moves = [(m.trajectory, m.source, m.target) for m in Walker(1).walk(300, driven=True)]
         evidence.update(moves)
@@ -151,12 +151,12 @@ def test_the_evidence_is_that_of_the_martingale_fed_in_the_same_order() -> None:
     assert evidence.log_e_value == alone.log_e_value != 0.0
 
 
-def feed(evidence: Evidence, walker: Walker, steps: int, *, driven: bool) -> None:
+def feed(evidence: RestartingBalanceTest, walker: Walker, steps: int, *, driven: bool) -> None:
     evidence.update((m.trajectory, m.source, m.target) for m in walker.walk(steps, driven=driven))
 
 
 def test_a_second_test_is_quiet_only_when_the_agent_is_driven_no_more() -> None:
-    evidence, walker, total = Evidence(0.05), Walker(2), 0
+    evidence, walker, total = RestartingBalanceTest(0.05), Walker(2), 0
     quiet = []
     for driven in (False,) * 10 + (True,) * 40 + (False,) * 80:
         feed(evidence, walker, 50, driven=driven)
@@ -172,10 +172,10 @@ def test_a_second_test_is_quiet_only_when_the_agent_is_driven_no_more() -> None:
 
 
 def test_the_evidence_goes_on_after_a_restart_as_if_nothing_had_happened() -> None:
-    evidence, walker = Evidence(0.05), Walker(3)
+    evidence, walker = RestartingBalanceTest(0.05), Walker(3)
     feed(evidence, walker, 1_000, driven=True)
     evidence.check(1.0, 1_000)
-    again = Evidence.from_dict(json.loads(json.dumps(evidence.to_dict())))
+    again = RestartingBalanceTest.from_dict(json.loads(json.dumps(evidence.to_dict())))
     moves = list(walker.walk(500, driven=True))
     for one in (evidence, again):
         one.update((m.trajectory, m.source, m.target) for m in moves)
@@ -185,7 +185,7 @@ def test_the_evidence_goes_on_after_a_restart_as_if_nothing_had_happened() -> No
 
 
 def test_the_points_of_the_evidence_stay_in_bounds() -> None:
-    evidence = Evidence(0.05)
+    evidence = RestartingBalanceTest(0.05)
     for i in range(10_000):
         evidence.check(float(i), i)
     times = [time for time, _, _ in evidence.points()]
@@ -204,17 +204,17 @@ def test_runs_are_put_together_with_what_became_of_them() -> None:
         ("b", "__end__", "one", (), 1),
         ("x", "y", "its start was not seen", (), 1),
     ]
-    (one,) = runs.take(moves, [])
+    (one,) = runs.append(moves, [])
     assert (one.name, one.states, one.success) == ("one", ("a", "b"), True)
     ending = Ending("two", Outcome.FAILED, error="ValueError")
-    (two,) = runs.take([], [ending, Ending("one", success=False)])
+    (two,) = runs.append([], [ending, Ending("one", success=False)])
     assert (two.moves, two.success, two.error) == (
         (("__start__", "a"), ("a", None)),
         False,
         "ValueError",
     )
     assert runs.finished["one"].success is False
-    assert runs.take([], [Ending("its start was not seen", Outcome.ENDED)]) == []
+    assert runs.append([], [Ending("its start was not seen", Outcome.ENDED)]) == []
 
 
 def test_a_subscriber_hears_every_move_in_order_and_others_cost_nothing() -> None:
