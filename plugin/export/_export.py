@@ -8,14 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
+from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
-from detailed_balance.export.tables import counts_table, potential_table, violations_table
 from detailed_balance.report import Report, analyze
+from detailed_balance.report.sections import CHEAP_ERRORS
 from detailed_balance.sources.source import SourceInfo, load_counts
-
-__all__ = ["FORMATS", "PARTS", "Format", "Part", "export"]
 
 Part: TypeAlias = Literal["counts", "potential", "violations"]
 """What can be exported; ``"all"`` is all of them."""
@@ -135,15 +136,15 @@ def _make_tables(
     """Return the tables, the settings that they depend on, and where they come from."""
     if what == "counts" and not isinstance(source, Report):
         counts, info = load_counts(source, **options)
-        return {"counts": counts_table(counts)}, {}, info
+        return {"counts": _counts_table(counts)}, {}, info
     report = source if isinstance(source, Report) else analyze(source, **options)
     tables: dict[str, Table] = {}
     if what in ("counts", "all"):
-        tables["counts"] = counts_table(report.counts)
+        tables["counts"] = _counts_table(report.counts)
     if what in ("potential", "all"):
-        tables["potential"] = potential_table(report.potential, report.counts)
+        tables["potential"] = _potential_table(report.potential, report.counts)
     if what in ("violations", "all"):
-        tables["violations"] = violations_table(report.balance)
+        tables["violations"] = _violations_table(report.balance)
     return tables, _settings(report), report.source
 
 
@@ -157,4 +158,63 @@ def _settings(report: Report) -> dict[str, Any]:
         "alpha": balance.alpha,
         "errors": balance.errors,
         "correction": balance.correction,
+    }
+
+
+def _counts_table(counts: TransitionCounts) -> Table:
+    """Return the columns source, target (None: escapes) and count, START and END included.
+
+    Examples
+    --------
+    >>> _counts_table(TransitionCounts.from_edges([("a", "b", 3), ("a", None, 1)]))
+    {'source': ['a', 'a'], 'target': ['b', None], 'count': [3, 1]}
+    """
+    edges, states = counts.counts.tocoo(), counts.states
+    failed = np.flatnonzero(counts.escapes).tolist()
+    return {
+        "source": [states[i] for i in [*edges.row.tolist(), *failed]],
+        "target": [*(states[j] for j in edges.col.tolist()), *(None for _ in failed)],
+        "count": [*edges.data.tolist(), *counts.escapes[failed].tolist()],
+    }
+
+
+def _potential_table(potential: Potential, counts: TransitionCounts) -> Table:
+    """Return the columns state, potential, component, error, attempts and escapes.
+
+    The lowest state of each component is at 0, and nothing is to be read into differences between
+    components. The error is that of the difference to the lowest state of the largest component;
+    it is left out above 20,000 states, where it would take minutes.
+    """
+    places = np.lexsort((potential.values, potential.components))
+    states = [potential.states[i] for i in places.tolist()]
+    rows = [counts.index(state) for state in states]
+    table: dict[str, list[Any]] = {
+        "state": states,
+        "potential": potential.values[places].tolist(),
+        "component": potential.components[places].tolist(),
+    }
+    if len(states) <= CHEAP_ERRORS:
+        table["error"] = potential.standard_errors()[places].tolist()
+    table["attempts"] = counts.attempts[rows].tolist()
+    table["escapes"] = counts.escapes[rows].tolist()
+    return table
+
+
+def _violations_table(balance: BalanceReport) -> Table:
+    """Return the violations, one a row; a loop is a list of states."""
+    found = balance.violations
+    intervals = [violation.interval() for violation in found]
+    return {
+        "loop": [list(violation.loop) for violation in found],
+        "kind": [violation.kind for violation in found],
+        "affinity": [float(violation.affinity) for violation in found],
+        "error": [float(violation.error) for violation in found],
+        "low": [float(low) for low, _ in intervals],
+        "high": [float(high) for _, high in intervals],
+        "pvalue": [float(violation.pvalue) for violation in found],
+        "forward": [int(violation.counts[0]) for violation in found],
+        "backward": [int(violation.counts[1]) for violation in found],
+        "flux_share": [float(violation.flux_share) for violation in found],
+        "odds_ratio": [float(violation.odds_ratio) for violation in found],
+        "evidence": [violation.evidence for violation in found],
     }

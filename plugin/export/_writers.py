@@ -15,8 +15,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.render.formatting import escape_text, format_csv
 
-__all__ = ["write_csv", "write_graphml", "write_json", "write_parquet"]
-
 _TEXTS = {"source", "target", "state", "kind", "evidence"}
 _WHOLE = {"count", "component", "escapes", "forward", "backward"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from detailed_balance.analyzers import Change, RunRow
+from detailed_balance.analyzers import Change, Outcome, RunRow
 from detailed_balance.analyzers.comparison.result import REPEAT
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
@@ -16,9 +16,9 @@ from detailed_balance.render.formatting import (
     shorten_states,
 )
 from detailed_balance.report._run_findings import RunFindings
-from detailed_balance.report.sections import OUTCOMES
 
 __all__ = [
+    "OUTCOMES",
     "change_rows",
     "contrast_section",
     "kind_section",
@@ -27,6 +27,16 @@ __all__ = [
     "run_section",
     "show_change",
 ]
+
+OUTCOMES = {
+    Outcome.ENDED: "ended",
+    Outcome.INTERRUPTED: "interrupted",
+    Outcome.FAILED: "failed",
+    Outcome.RECURSION_LIMIT: "at the recursion limit",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.ABANDONED: "abandoned",
+}
+"""How runs stopped, in words."""
 
 _JUDGED = {True: "yes", False: "no", None: "-"}
 

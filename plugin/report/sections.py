@@ -10,7 +10,6 @@ import numpy as np
 from detailed_balance.analyzers import (
     START,
     BalanceReport,
-    Outcome,
     Potential,
     TransitionCounts,
     TrapReport,
@@ -29,11 +28,11 @@ from detailed_balance.render.formatting import (
 )
 from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report._verdict import expected_violations, findings
+from detailed_balance.report.run_sections import OUTCOMES
 from detailed_balance.sources.source import SourceInfo, show_context
 
 __all__ = [
     "CHEAP_ERRORS",
-    "OUTCOMES",
     "data_section",
     "loop_sections",
     "settings_section",
@@ -191,17 +190,6 @@ def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
     )
     columns = ("trap", "stay", "95% interval", "moves", "exits")
     return Section("Traps", columns, rows, _and_more(note, len(traps) - len(rows), "trap"))
-
-
-OUTCOMES = {
-    Outcome.ENDED: "ended",
-    Outcome.INTERRUPTED: "interrupted",
-    Outcome.FAILED: "failed",
-    Outcome.RECURSION_LIMIT: "at the recursion limit",
-    Outcome.CANCELLED: "cancelled",
-    Outcome.ABANDONED: "abandoned",
-}
-"""How runs stopped, in words."""
 
 
 def data_section(
