@@ -1,8 +1,8 @@
-"""Data for the figures: what was published, what was measured, and agents made up for the rest.
+"""The chains that the experiments are about: published, measured, or simulated.
 
 Of the paper's own data only the Claude-4 table is at hand. `claude_4` is that table, `smollm2` is
-measured. `explore`, `search_formulas` and `heat_bath` are simulated: nothing that they give is a
-number of the paper.
+measured. `two_way_ring`, `explore`, `search_formulas` and `heat_bath` are simulated: nothing that
+they give is a number of the paper.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ from collections.abc import Callable, Iterable
 from importlib.resources import files
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
 from examples.paper.words.tables import WordTable
 
-__all__ = ["claude_4", "explore", "heat_bath", "sample", "search_formulas", "smollm2"]
+__all__ = [
+    "claude_4",
+    "explore",
+    "heat_bath",
+    "load_smollm2",
+    "sample",
+    "search_formulas",
+    "smollm2",
+    "two_way_ring",
+]
 
 _SIGNS = "+-*/"
 _NEW = 0.12  # of the answers of an agent whose space is open
@@ -35,12 +45,36 @@ def claude_4() -> Potential:
 
 def smollm2(temperature: float = 0.7) -> Kernel:
     """Return the measured kernel of SmolLM2-135M-Instruct on 150 words, at 0.7 or 1.0."""
+    words, logs = load_smollm2()
+    return Kernel.from_matrix(np.exp(logs[temperature]), words)
+
+
+def load_smollm2() -> tuple[tuple[str, ...], dict[float, NDArray[np.float64]]]:
+    """Return the 150 words, and the measured log T, (150, 150) in nats, by temperature."""
     path = files("detailed_balance.demo") / "smollm2_chat.npz"
     with path.open("rb") as file, np.load(file, allow_pickle=False) as measured:
-        place = measured["temperatures"].tolist().index(temperature)
-        return Kernel.from_matrix(
-            np.exp(measured["logP"][place]), tuple(measured["words"].tolist())
-        )
+        logs = dict(zip(measured["temperatures"].tolist(), measured["logP"], strict=True))
+        return tuple(measured["words"].tolist()), logs
+
+
+def two_way_ring(temperature: float, states: int = 100, seed: int = 0) -> Kernel:
+    """Return a Metropolis walk round a ring: two ways from each state, V Gaussian of deviation 1.
+
+    So few ways that one of them may win a vote.
+
+    Examples
+    --------
+    >>> row = two_way_ring(2.0).probabilities.toarray()[0]
+    >>> int((row > 0).sum()), bool(0.45 <= row.max() <= 0.5)
+    (2, True)
+    """
+    values = np.random.default_rng(seed).normal(size=states)
+    matrix = np.zeros((states, states))
+    here = np.arange(states)
+    for there in (np.roll(here, 1), np.roll(here, -1)):
+        climb = np.maximum(values[there] - values[here], 0)
+        matrix[here, there] = 0.48 * np.exp(-climb / temperature)
+    return Kernel.from_matrix(matrix)
 
 
 def sample(kernel: Kernel, attempts: int, seed: int | np.random.Generator = 0) -> TransitionCounts:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from detailed_balance.analyzers import Kernel
-from examples.paper.experiments.contexts import main, measure_agreement, sample_counts
-from examples.paper.words.prompts import load_demo_kernels, load_prompt_kernels
+from examples.paper.chains import load_smollm2, sample
+from examples.paper.experiments.contexts import load_prompt_kernels, main, measure_agreement
 
 
 def test_scaled_potentials_are_explained_by_their_scale():
@@ -36,7 +36,7 @@ def test_equal_potentials_leave_nothing_for_a_scale():
 
 def test_sampled_counts_follow_the_kernel_and_keep_its_escapes():
     kernel = Kernel.from_matrix([[0.1, 0.2, 0.3], [0, 0.5, 0.5], [0.25, 0, 0]], ("a", "b", "c"))
-    counts = sample_counts(kernel, 40_000, np.random.default_rng(0))
+    counts = sample(kernel, 40_000, np.random.default_rng(0))
     assert counts.attempts.tolist() == [40_000] * 3
     shares = counts.counts.toarray() / 40_000
     np.testing.assert_allclose(shares, kernel.probabilities.toarray(), atol=0.01)
@@ -44,10 +44,10 @@ def test_sampled_counts_follow_the_kernel_and_keep_its_escapes():
 
 
 def test_the_kernel_kept_for_the_first_prompt_is_the_one_of_the_demo():
-    words, temperatures = load_demo_kernels()
+    words, temperatures = load_smollm2()
     some, prompts = load_prompt_kernels()
     places = [words.index(word) for word in some]
-    known = temperatures["T = 1"][np.ix_(places, places)]
+    known = temperatures[1.0][np.ix_(places, places)]
     np.testing.assert_allclose(prompts["related"], known, atol=1e-3)
     # and the others are others
     assert all(abs(logs - known).max() > 1 for name, logs in prompts.items() if name != "related")

@@ -21,14 +21,18 @@ from scipy.stats import chi2
 from detailed_balance.analyzers import TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Transition, TransitionStore
-from examples.paper.agent.agent import build_agent
 from examples.paper.agent.evaluation import recover_potential, summarize_balance
-from examples.paper.agent.explore import ModelFailedError, explore, read_journal
+from examples.paper.agent.explore import ModelFailedError, build_agent, explore, read_journal
 from examples.paper.agent.plan import Plan
 from examples.paper.experiments import words
-from examples.paper.words.lexicon import LEXICON, LexiconChatModel, driven_lexicon
-from examples.paper.words.results import compare_published, count_false, count_found
-from examples.paper.words.tables import TableChatModel, WordTable
+from examples.paper.words.lexicon import (
+    LEXICON,
+    LexiconChatModel,
+    count_false,
+    count_found,
+    driven_lexicon,
+)
+from examples.paper.words.tables import TableChatModel, WordTable, compare_published
 from examples.paper.words.task import WordTask, asked_word, letter_sum, read_vocabulary
 
 PROBES = int(os.environ.get("DETAILED_BALANCE_TEST_WORD_PROBES", "1000"))

@@ -1,1 +1,1 @@
-"""An agent that explores states by asking a model, and keeps what it found."""
+"""An agent that explores states by asking a chat model: its plan, its record and what that says."""

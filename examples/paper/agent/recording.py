@@ -24,8 +24,7 @@ from detailed_balance.analyzers.results import plain
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
 from detailed_balance.render.formatting import rich_text, safe_text
-from examples.paper.agent.agent import Task
-from examples.paper.agent.explore import Tally, explore
+from examples.paper.agent.explore import Tally, Task, explore
 from examples.paper.agent.plan import Plan
 
 __all__ = ["Recording", "add_options", "draw_run", "leave_with_message", "record", "write_json"]
@@ -146,11 +145,11 @@ def _bar(plan: Plan, prices: tuple[float, float] | None) -> Iterator[Callable[[i
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(safe_text(plan.name), total=plan.questions, tally="")
 
-        def tell(done: int, tally: Tally) -> None:
+        def show(done: int, tally: Tally) -> None:
             if not hidden:
                 bar.update(task, completed=done, tally=tally.describe(prices))
 
-        yield tell
+        yield show
 
 
 def draw_run(name: str, counts: TransitionCounts, folder: Path) -> None:

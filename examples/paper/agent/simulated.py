@@ -15,9 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
-from examples.paper.words.task import asked_word
-
-__all__ = ["REFUSAL", "SimulatedChatModel", "WordChatModel"]
+__all__ = ["REFUSAL", "SimulatedChatModel"]
 
 REFUSAL = "I cannot think of one."
 """An answer that is neither a single word nor an expression."""
@@ -77,10 +75,3 @@ class SimulatedChatModel(BaseChatModel):
         if self.delay:
             await asyncio.sleep(self.delay)
         return self._generate(messages)  # no work for another thread
-
-
-class WordChatModel(SimulatedChatModel):
-    """A simulated chat model that answers the question of a `WordTask`."""
-
-    def _read(self, messages: Sequence[BaseMessage]) -> str | None:
-        return asked_word(messages)

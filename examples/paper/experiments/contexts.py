@@ -2,41 +2,77 @@
 
 One model at two temperatures and under four prompts (its exact kernels, and counts sampled from
 them), and six models on the same airline tools. Runs without a model: the kernels of
-SmolLM2-135M-Instruct are kept beside this script, and `--measure` computes them anew.
+SmolLM2-135M-Instruct are kept in examples/paper/data, and --measure computes them anew.
 """
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detailed_balance import TransitionCounts, read_trajectories
+from detailed_balance import read_trajectories
 from detailed_balance.analyzers import (
     Kernel,
     PotentialComparison,
     compare_potentials,
     estimate_potential,
 )
+from detailed_balance.plots import plot_distances
+from examples.paper import DATA
 from examples.paper.agent.console import show_table
-from examples.paper.words.prompts import (
-    load_demo_kernels,
-    load_prompt_kernels,
-    measure_prompt_kernels,
-)
+from examples.paper.chains import sample, smollm2
+from examples.paper.figures.contexts import plot_against
+from examples.paper.smollm2 import RELATED_WORD, SmolLM2, TokenModel, answer_log_probabilities
+from examples.paper.smollm2.prompts import Chat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Agreement", "measure_agreement", "sample_counts"]
+__all__ = ["PROMPTS", "Agreement", "load_prompt_kernels", "main", "measure_agreement"]
 
 AIRLINE = Path("../shared/data/tau2_airline")
 """Where the runs of the six models are looked for by default."""
+
+
+def _with_examples(system: str, question: str, *examples: tuple[str, str]) -> Chat:
+    shown = [
+        message
+        for word, answer in examples
+        for message in (("user", question.replace("{word}", word)), ("assistant", answer))
+    ]
+    return (("system", system), *shown, ("user", question))
+
+
+PROMPTS: dict[str, Chat] = {
+    "related": RELATED_WORD,
+    "other examples": _with_examples(
+        "Reply with one word.",
+        "Give me one word related to '{word}'. Only the word.",
+        ("candle", "flame"),
+        ("teacher", "school"),
+    ),
+    "comes to mind": _with_examples(
+        "You play a game of words. Answer with a single word.",
+        "What is the first word that comes to mind when you hear '{word}'?",
+        ("hammer", "nail"),
+        ("pillow", "sleep"),
+    ),
+    "opposite": _with_examples(
+        "Reply with one word.",
+        "Give me one word that means the opposite of '{word}'. Only the word.",
+        ("hot", "cold"),
+        ("tall", "short"),
+    ),
+}
+"""Three ways to ask for a related word, and another task: its opposite."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,20 +133,39 @@ def measure_agreement(values: NDArray[np.float64]) -> Agreement:
     )
 
 
-def sample_counts(kernel: Kernel, attempts: int, rng: np.random.Generator) -> TransitionCounts:
-    """Draw `attempts` answers from every state of an exact kernel; the rest of a row escapes."""
-    rows = np.column_stack([kernel.probabilities.toarray(), kernel.escape])
-    drawn = rng.multinomial(attempts, rows / rows.sum(axis=1, keepdims=True))
-    sources, targets = np.nonzero(drawn)
-    ends = np.where(targets < len(rows), targets, -1)
-    return TransitionCounts.from_arrays(kernel.states, sources, ends, drawn[sources, targets])
+KEPT = "smollm2_prompts.npz"
+"""The file of the kernels, at temperature 1; ``smollm2_prompts.md`` says where they come from."""
+
+
+def load_prompt_kernels() -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
+    """Return the words, and log T of each prompt, (n, n) in nats, as they were kept."""
+    with np.load(DATA / KEPT, allow_pickle=False) as kept:
+        logs = kept["logP"].astype(np.float64)
+        return tuple(kept["words"].tolist()), dict(zip(kept["prompts"].tolist(), logs, strict=True))
+
+
+def measure_prompt_kernels(
+    model: TokenModel, words: tuple[str, ...], path: Path | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Compute log T of each prompt, and keep them in a file at `path`."""
+    found = {}
+    for name, prompt in PROMPTS.items():
+        show = partial(_show_progress, name)
+        (found[name],) = answer_log_probabilities(model, words, prompt=prompt, progress=show)
+    if path is not None:
+        logs = np.array(list(found.values()), dtype=np.float32)
+        np.savez_compressed(path, words=np.array(words), prompts=np.array(list(found)), logP=logs)
+    return found
+
+
+def _show_progress(name: str, done: int, total: int) -> None:
+    print(f"\r{name}: {done} of {total} words", end="\n" * (done == total), file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, and draw the pictures where asked to."""
     given = _parse(arguments)
-    words, temperatures = load_demo_kernels()
-    warm = {name: Kernel.from_matrix(np.exp(logs), words) for name, logs in temperatures.items()}
+    warm = {f"T = {temperature:g}": smollm2(temperature) for temperature in (0.7, 1.0)}
     few, prompts = _prompts(given)
     asked = {name: Kernel.from_matrix(np.exp(logs), few) for name, logs in prompts.items()}
     alike = {name: kernel for name, kernel in asked.items() if name != "opposite"}
@@ -125,9 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, comparison in (drawn | ({"6 models": models} if models else {})).items():
         print(_conclude(name, comparison))
     if given.output is not None:
-        from examples.paper.figures.contexts import draw_contexts
-
-        draw_contexts(given.output, warm | asked, drawn, models)
+        _draw_contexts(given.output, warm | asked, drawn, models)
 
 
 def _show_groups(
@@ -185,8 +238,6 @@ def _prompts(given: Namespace) -> tuple[tuple[str, ...], dict[str, NDArray[np.fl
     words, kept = load_prompt_kernels()
     if not given.measure:
         return words, kept
-    from examples.paper.smollm2.model import SmolLM2
-
     found = measure_prompt_kernels(SmolLM2(), words, given.keep)
     worst = max(float(abs(found[name] - kept[name]).max()) for name in found)
     print(f"measured anew: log T differs from what was kept by at most {worst:.2g} nats")
@@ -202,7 +253,7 @@ def _compare_drawn(
     kernels: Mapping[str, Kernel], attempts: int, rng: np.random.Generator
 ) -> PotentialComparison:
     return compare_potentials(
-        {name: sample_counts(kernel, attempts, rng) for name, kernel in kernels.items()}
+        {name: sample(kernel, attempts, rng) for name, kernel in kernels.items()}
     )
 
 
@@ -228,6 +279,27 @@ def _estimated_row(name: str, found: PotentialComparison) -> tuple[object, ...]:
 def _agreement(values: Sequence[NDArray[np.float64]] | NDArray[np.float64]) -> tuple[object, ...]:
     found = measure_agreement(np.asarray(values))
     return (found.correlation, found.same_order, found.shared, found.explained)
+
+
+def _draw_contexts(
+    folder: Path,
+    exact: Mapping[str, Kernel],
+    sampled: Mapping[str, PotentialComparison],
+    models: PotentialComparison | None,
+) -> None:
+    """Write the pictures into `folder`, and print their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        "contexts-temperatures.png": plot_against(sampled["2 T"], exact),
+        "contexts-prompts.png": plot_against(sampled["4 prompts"], exact),
+        "contexts-prompts-distances.png": plot_distances(sampled["4 prompts"]),
+    }
+    if models is not None:
+        found["contexts-models-distances.png"] = plot_distances(models)
+        found["contexts-models.png"] = plot_against(models)
+    for name, figure in found.items():
+        figure.savefig(folder / name, dpi=150)
+        print(folder / name)
 
 
 def _conclude(name: str, found: PotentialComparison) -> str:

@@ -1,6 +1,6 @@
 """Steer a simulated agent towards a wanted action, by its temperature and by votes.
 
-The agent is the word model of `lexicon.py`, and for votes a ring of states where each answer is
+The agent is the `LexiconChatModel`, and for votes a ring of states where each answer is
 one of two; their kernels are known exactly, which gives the true action of the setting that the
 controller ends with. The controller knows only what a
 recorder would: 20,000 transitions made beforehand, from which the potential is estimated, and the
@@ -23,8 +23,8 @@ from detailed_balance.analyzers import (
     measure_action,
 )
 from examples.paper.agent.console import make_parser, show_table
+from examples.paper.chains import two_way_ring
 from examples.paper.control.controller import ActionController
-from examples.paper.experiments.spread import two_way_ring
 from examples.paper.words.lexicon import LexiconChatModel
 
 __all__ = ["answers", "learn_potential", "main", "steer", "true_action"]

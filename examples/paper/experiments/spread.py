@@ -25,9 +25,9 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
 )
 from examples.paper.agent.console import make_parser, show_table
-from examples.paper.chains import smollm2
+from examples.paper.chains import smollm2, two_way_ring
 
-__all__ = ["gaussian_pvalue", "main", "simulated_landscape", "two_way_ring", "vote_slope", "walk"]
+__all__ = ["gaussian_pvalue", "main", "simulated_landscape", "vote_slope", "walk"]
 
 TABLE_IV = ((4.38, 0.129), (2.30, 0.245))
 """s and the action to expect, as published."""
@@ -52,26 +52,6 @@ def simulated_landscape(states: int, deviation: float, rng: np.random.Generator)
     rate = np.exp(-np.maximum(values[g] - values[f], 0)) / np.bincount(f).max()
     matrix = coo_array((rate, (f, g)), shape=(states, states)).tocsr()
     return Kernel(tuple(map(str, range(states))), matrix)
-
-
-def two_way_ring(temperature: float, states: int = 100, seed: int = 0) -> Kernel:
-    """Return a Metropolis walk round a ring: two ways from each state, V Gaussian of deviation 1.
-
-    So few ways that one of them may win a vote.
-
-    Examples
-    --------
-    >>> row = two_way_ring(2.0).probabilities.toarray()[0]
-    >>> int((row > 0).sum()), bool(0.45 <= row.max() <= 0.5)
-    (2, True)
-    """
-    values = np.random.default_rng(seed).normal(size=states)
-    matrix = np.zeros((states, states))
-    here = np.arange(states)
-    for there in (np.roll(here, 1), np.roll(here, -1)):
-        climb = np.maximum(values[there] - values[here], 0)
-        matrix[here, there] = 0.48 * np.exp(-climb / temperature)
-    return Kernel.from_matrix(matrix)
 
 
 def walk(kernel: Kernel, steps: int, rng: np.random.Generator) -> TransitionCounts:

@@ -30,9 +30,8 @@ from examples.paper.agent.recording import (
     record,
     write_json,
 )
-from examples.paper.words.lexicon import LexiconChatModel, driven_lexicon
-from examples.paper.words.results import compare_published, count_false, count_found
-from examples.paper.words.tables import TableChatModel, TableName, WordTable
+from examples.paper.words.lexicon import LexiconChatModel, count_false, count_found, driven_lexicon
+from examples.paper.words.tables import TableChatModel, TableName, WordTable, compare_published
 from examples.paper.words.task import WordTask, read_vocabulary
 
 __all__ = ["main"]

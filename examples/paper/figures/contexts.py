@@ -1,16 +1,14 @@
-"""The pictures of `contexts`: potentials against each other, and distances between contexts."""
+"""The potentials of contexts against each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from detailed_balance.analyzers import Kernel, PotentialComparison, estimate_potential
-from detailed_balance.plots import plot_distances
 from detailed_balance.plots.style import FAINT, INK, PLAIN, in_house_style
 from detailed_balance.render.formatting import safe_text
 
@@ -18,28 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["draw_contexts", "plot_against"]
-
-
-def draw_contexts(
-    folder: Path,
-    exact: Mapping[str, Kernel],
-    sampled: Mapping[str, PotentialComparison],
-    models: PotentialComparison | None,
-) -> None:
-    """Write the pictures into `folder`, and tell their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {
-        "contexts-temperatures.png": plot_against(sampled["2 T"], exact),
-        "contexts-prompts.png": plot_against(sampled["4 prompts"], exact),
-        "contexts-prompts-distances.png": plot_distances(sampled["4 prompts"]),
-    }
-    if models is not None:
-        found["contexts-models-distances.png"] = plot_distances(models)
-        found["contexts-models.png"] = plot_against(models)
-    for name, figure in found.items():
-        figure.savefig(folder / name, dpi=150)
-        print(folder / name)
+__all__ = ["plot_against"]
 
 
 @in_house_style

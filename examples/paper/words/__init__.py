@@ -1,1 +1,1 @@
-"""The paper's conditioned word agent."""
+"""The paper's conditioned word task, and chat models that answer it without a network."""

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from langchain_core.messages import BaseMessage
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from examples.paper.agent.simulated import REFUSAL, WordChatModel
+from examples.paper.agent.evaluation import BalanceSummary
+from examples.paper.agent.simulated import REFUSAL, SimulatedChatModel
+from examples.paper.words.task import asked_word
 
-__all__ = ["DRIVEN_AFFINITY", "LEXICON", "LexiconChatModel", "driven_lexicon"]
+__all__ = [
+    "DRIVEN_AFFINITY",
+    "LEXICON",
+    "LexiconChatModel",
+    "count_false",
+    "count_found",
+    "driven_lexicon",
+]
 
 _WORDS = """
 ANALYSIS APPLYING ARRIVALS ATTITUDE BEGINNINGS BOTANIST BOULEVARD BOUNDARY BROWSER BUZZY CARPENTER
@@ -35,7 +46,7 @@ _STEPS = (-9, -8, -1, 1, 8, 9)  # to the neighbours on a lattice of 8 by 8, row 
 _OTHER_SUM = "WORD"  # 60
 
 
-class LexiconChatModel(WordChatModel):
+class LexiconChatModel(SimulatedChatModel):
     """A chat model that steps between the words of `LEXICON` in detailed balance.
 
     The words stand in random order on a triangular lattice of 8 by 8 that is closed to a torus, so
@@ -168,6 +179,9 @@ class LexiconChatModel(WordChatModel):
                 )
             self._matrix[LEXICON.index(g), LEXICON.index(f)] *= np.exp(-affinity / len(steps))
 
+    def _read(self, messages: Sequence[BaseMessage]) -> str | None:
+        return asked_word(messages)
+
     def _answer(self, word: str, /) -> str:
         if word not in LEXICON:
             return REFUSAL
@@ -191,3 +205,25 @@ def driven_lexicon(seed: int = 0) -> LexiconChatModel:
     heights = {loop: [height[word] for word in loop] for loop in model.triangles()}
     flattest = min(heights, key=lambda loop: max(heights[loop]) - min(heights[loop]))
     return LexiconChatModel(seed=seed, driving={flattest: DRIVEN_AFFINITY})
+
+
+def count_found(balance: BalanceSummary, model: LexiconChatModel) -> int:
+    """Return how many of the loops that a model drives are among the violations."""
+    found = {frozenset(_steps(violation.loop)) for violation in balance.violations}
+    return sum(frozenset(_steps(loop)) in found for loop in model.driving)
+
+
+def count_false(balance: BalanceSummary, model: LexiconChatModel) -> int:
+    """Return how many of the violations have no affinity in a model that is known."""
+    rates = model.kernel().probabilities.toarray()
+    place = {word: i for i, word in enumerate(model.words)}
+    false = 0
+    for violation in balance.violations:
+        ways = np.array([(place[f], place[g]) for f, g in _steps(violation.loop)]).T
+        affinity = np.log(rates[ways[0], ways[1]]).sum() - np.log(rates[ways[1], ways[0]]).sum()
+        false += bool(np.isclose(affinity, 0, atol=1e-9))
+    return false
+
+
+def _steps(loop: tuple[str, ...]) -> list[tuple[str, str]]:
+    return list(zip(loop, (*loop[1:], loop[0]), strict=True))

@@ -1,24 +1,26 @@
-"""Tables of recorded transitions, and the chat model that answers by them."""
+"""Recorded transitions with published potentials, and a chat model that answers by them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from langchain_core.messages import BaseMessage
 from pydantic import PrivateAttr
 
 from detailed_balance.analyzers import Potential, TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper import DATA
-from examples.paper.agent.simulated import REFUSAL, WordChatModel
+from examples.paper.agent.simulated import REFUSAL, SimulatedChatModel
+from examples.paper.words.task import asked_word
 
-__all__ = ["TableChatModel", "TableName", "WordTable"]
+__all__ = ["TableChatModel", "TableName", "WordTable", "compare_published"]
 
 TableName: TypeAlias = Literal["claude_4", "gemini_2_5_flash"]
-"""The tables that are shipped."""
+"""The tables in the folder of data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,7 @@ class WordTable:
 
     @classmethod
     def load(cls, name: TableName) -> WordTable:
-        """Read a table that is shipped.
+        """Read a table of the folder of data.
 
         Raises
         ------
@@ -100,7 +102,33 @@ def _fill_up(counts: TransitionCounts, attempts: int) -> TransitionCounts:
     return TransitionCounts(counts.states, counts.counts, filled)
 
 
-class TableChatModel(WordChatModel):
+Row: TypeAlias = tuple[str, float, float, float, float]
+"""A word, its V from the table, from the recorded run with its error, and as published."""
+
+
+def compare_published(table: WordTable, recorded: TransitionCounts) -> list[Row]:
+    """Return V of each word: from the table itself, from a recorded run, and as published.
+
+    A word that the run has not found has the V and the error NaN.
+
+    Examples
+    --------
+    >>> table = WordTable.load("claude_4")
+    >>> compare_published(table, table.counts)[0]
+    ('ATTITUDE', 0.0, 0.0, 0.0, 0.0)
+    """
+    lowest = min(table.published, key=lambda word: table.published[word])
+    exact, run = table.potential(), estimate_potential(recorded)
+    rows = []
+    for word, published in table.published.items():
+        found = {word, lowest} <= set(run.states)
+        ours = run.difference(word, lowest) if found else np.nan
+        error = run.standard_error(word, lowest) if found else np.nan
+        rows.append((word, exact.difference(word, lowest), ours, error, published))
+    return rows
+
+
+class TableChatModel(SimulatedChatModel):
     """A chat model that answers as a table says another one did.
 
     Attributes
@@ -136,6 +164,9 @@ class TableChatModel(WordChatModel):
         """Read the table."""
         super().model_post_init(context)
         self._recorded = _answers(WordTable.load(self.table).counts)
+
+    def _read(self, messages: Sequence[BaseMessage]) -> str | None:
+        return asked_word(messages)
 
     def _answer(self, word: str, /) -> str:
         recorded = self._recorded.get(word, [REFUSAL])
