@@ -17,7 +17,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.search import (
     Limits,
     SandboxedFeatures,
-    _child_process as process,
     run_candidate,
     sandbox,
 )
@@ -235,7 +234,7 @@ def fake_program(monkeypatch, tmp_path, text):
     """Put another program in the place of ours: one that nothing has locked."""
     program = tmp_path / "program.py"
     program.write_text("import os, signal, sys, time\n" + text)
-    monkeypatch.setattr(process, "_PROGRAM", program)
+    monkeypatch.setattr(sandbox, "_PROGRAM", program)
 
 
 def test_a_process_that_ignores_signals_ends_with_all_that_it_started(monkeypatch, tmp_path):
@@ -248,9 +247,9 @@ if child:
 time.sleep(600)
 """
     fake_program(monkeypatch, tmp_path, text)
-    with process.Child({}, 1000) as child:
+    with sandbox.Child({}, 1000) as child:
         _, started = child.message(time.monotonic() + 60)
-        with pytest.raises(process.StoppedError, match="did not end in its time"):
+        with pytest.raises(sandbox.StoppedError, match="did not end in its time"):
             child.message(time.monotonic() + 0.1)
     wait_for_end(started)
 
@@ -271,8 +270,8 @@ def wait_for_end(number):
 def test_a_process_that_closes_its_channel_and_stays_is_ended(monkeypatch, tmp_path):
     fake_program(monkeypatch, tmp_path, "os.close(1)\ntime.sleep(600)\n")
     with (
-        process.Child({}, 1000) as child,
-        pytest.raises(process.StoppedError, match="did not end in its time"),
+        sandbox.Child({}, 1000) as child,
+        pytest.raises(sandbox.StoppedError, match="did not end in its time"),
     ):
         child.message(time.monotonic() + 0.5)
 

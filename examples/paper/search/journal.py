@@ -67,7 +67,7 @@ class Journal:
         return record
 
     def verdict(self, record: dict[str, Any]) -> None:
-        """Keep what became of a proposal."""
+        """Keep how a proposal was judged."""
         self._write({"kind": "verdict", **record})
 
     def _write(self, record: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from detailed_balance.analyzers.results import plain
-from examples.paper.search._child_process import Status
+from examples.paper.search.sandbox import Status
 
 __all__ = ["Islands", "Proposal", "Verdict"]
 
 Verdict: TypeAlias = Literal[Status, "unfit", "repeated", "no program", "no answer"]
-"""What became of a proposal.
+"""How a proposal was judged.
 
 As in `SandboxResult`; "unfit" is one whose features no potential could be fitted to, "repeated" one
 that had been proposed before, "no program" an answer without one, "no answer" a failed call.
@@ -22,7 +22,7 @@ that had been proposed before, "no program" an answer without one, "no answer" a
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One program of a search, and what became of it.
+    """One program of a search, and how it was judged.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Islands:
         self._seed, self._most = seed, most
 
     def add(self, proposal: Proposal) -> None:
-        """Take a proposal in where it belongs; one without a score is passed over."""
+        """Add a proposal where it belongs; one without a score is passed over."""
         if proposal.score is None:
             return
         places = range(len(self.members)) if proposal.island is None else [proposal.island]

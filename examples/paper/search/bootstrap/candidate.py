@@ -1,6 +1,6 @@
 """The other side of the sandbox: a program by itself that runs one candidate and nothing else.
 
-`examples.paper.search._child_process` starts it with `python -I -S -B`. It reads one JSON object
+`examples.paper.search.sandbox` starts it with `python -I -S -B`. It reads one JSON object
 from its standard input, gives up one right after the other, and only then looks at the candidate.
 To its standard output go lines of JSON: ["ready", whether the kernel filters its system calls],
 then ["row", {...}] for each state; ["refused", why], ["memory", why] or ["error", why] ends them
@@ -230,7 +230,7 @@ def work(request):
 
 
 def run():
-    """Say what became of the candidate."""
+    """Run the candidate, and say how it ended where that is no result."""
     request = json.loads(sys.stdin.buffer.read())
     try:
         work(request)
