@@ -22,8 +22,7 @@ from detailed_balance.callbacks import (
     TransitionCallbackHandler,
     TransitionGraph,
 )
-from examples.paper.control.controller import ActionController
-from examples.paper.control.middleware import ActionControlMiddleware, control_model
+from examples.paper.control import ActionController, ActionControlMiddleware, control_model
 from tests.support.agents import ScriptedModel
 from tests.support.chains import reversible_kernel, sample_counts
 

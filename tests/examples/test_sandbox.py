@@ -35,6 +35,11 @@ def body(*lines):
     return "def features(state):\n" + "".join(f"    {line}\n" for line in lines)
 
 
+def test_it_runs_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run_candidate(body("return {'a': 1}"), ["a"]).features == ({"a": 1.0},)
+
+
 def test_features_of_plain_programs_come_back():
     text = """
 from __future__ import annotations

@@ -146,7 +146,7 @@ class ActionController:
     def update(
         self, source: str, target: str | None, *, setting: float | None = None, count: int = 1
     ) -> None:
-        """Take in a transition that was made under the present setting.
+        """Count a transition that was made under the present setting.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -10,15 +11,14 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from detailed_balance.callbacks import TransitionGraph
-from detailed_balance.callbacks.isolation import Faults
 
-__all__ = ["ActionControlMiddleware", "Steering", "control_model"]
+__all__ = ["ActionControlMiddleware", "Controller", "control_model"]
 
-_FAULT = "the action controller failed: the model keeps its own setting"
+_logger = logging.getLogger(__name__)
 
 
-class Steering(Protocol):
-    """What steers: `ActionController`, or anything with these two."""
+class Controller(Protocol):
+    """What chooses the setting: `ActionController`, or anything with these two."""
 
     @property
     def setting(self) -> float:
@@ -26,29 +26,33 @@ class Steering(Protocol):
         ...
 
     def update(self, source: str, target: str | None, *, count: int) -> None:
-        """Take in a transition."""
+        """Count a transition."""
         ...
 
 
-class _Helm:
-    """Tell the controller what the graph recorded, and the model what the controller says."""
+class _ControlLoop:
+    """Give the controller what the graph recorded, and the model the setting of the controller."""
 
-    def __init__(self, controller: Steering, graph: TransitionGraph | None, parameter: str) -> None:
+    def __init__(
+        self, controller: Controller, graph: TransitionGraph | None, parameter: str
+    ) -> None:
         self._controller, self._parameter = controller, parameter
         self._moves = graph.subscribe() if graph is not None else None
         self._lock = threading.Lock()
-        self.faults = Faults()
+        self.faults = 0
 
     def options(self) -> dict[str, Any]:
         """Return what to call the model with; nothing where the controller fails."""
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 for source, target, _, _, count in self._moves.take() if self._moves else ():
                     self._controller.update(source, target, count=count)
                 return {self._parameter: self._controller.setting}
-        except Exception:
-            self.faults.note(_FAULT)
-            return {}
+            except Exception:
+                self.faults += 1
+                if self.faults == 1:
+                    _logger.exception("the action controller failed: the model keeps its setting")
+                return {}
 
 
 class ActionControlMiddleware(AgentMiddleware[Any, Any]):
@@ -60,7 +64,7 @@ class ActionControlMiddleware(AgentMiddleware[Any, Any]):
         The controller.
     graph : TransitionGraph, optional
         The live graph of the handler that records the agent: before each call the controller is
-        told the moves since the last. Without it, somebody else calls `ActionController.update`.
+        given the moves since the last. Without it, call `ActionController.update` yourself.
     parameter : str
         What the setting is called in ``model_settings``. The model must take it call by call, as
         those of OpenAI and Anthropic take ``temperature``; some reasoning models refuse it.
@@ -73,7 +77,7 @@ class ActionControlMiddleware(AgentMiddleware[Any, Any]):
 
     Examples
     --------
-    >>> from examples.paper.control.controller import ActionController
+    >>> from examples.paper.control import ActionController
     >>> control = ActionController(0.3, {"search": 1.0, "read": 0.0}, setting=(0.1, 1.0))
     >>> ActionControlMiddleware(control).faults
     0
@@ -81,18 +85,18 @@ class ActionControlMiddleware(AgentMiddleware[Any, Any]):
 
     def __init__(
         self,
-        controller: Steering,
+        controller: Controller,
         graph: TransitionGraph | None = None,
         *,
         parameter: str = "temperature",
     ) -> None:
         super().__init__()
-        self._helm = _Helm(controller, graph, parameter)
+        self._loop = _ControlLoop(controller, graph, parameter)
 
     @property
     def faults(self) -> int:
         """How often the controller failed."""
-        return self._helm.faults.count
+        return self._loop.faults
 
     def wrap_model_call(
         self,
@@ -111,12 +115,12 @@ class ActionControlMiddleware(AgentMiddleware[Any, Any]):
         return await handler(self._steer(request))
 
     def _steer(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        return request.override(model_settings={**request.model_settings, **self._helm.options()})
+        return request.override(model_settings={**request.model_settings, **self._loop.options()})
 
 
 def control_model(
     model: Runnable[Any, Any],
-    controller: Steering,
+    controller: Controller,
     graph: TransitionGraph | None = None,
     *,
     parameter: str = "temperature",
@@ -134,17 +138,17 @@ def control_model(
 
     Examples
     --------
-    >>> from examples.paper.control.controller import ActionController
+    >>> from examples.paper.control import ActionController
     >>> from langchain_core.runnables import RunnableLambda
     >>> control = ActionController(0.3, {"a": 1.0, "b": 0.0}, setting=(0.25, 1.0))
-    >>> told = RunnableLambda(lambda text, temperature: f"{text} at {temperature}")
-    >>> control_model(told, control).invoke("asked")
+    >>> model = RunnableLambda(lambda text, temperature: f"{text} at {temperature}")
+    >>> control_model(model, control).invoke("asked")
     'asked at 0.5'
     """
-    helm = _Helm(controller, graph, parameter)
+    loop = _ControlLoop(controller, graph, parameter)
 
     def choose(_: Any) -> Runnable[Any, Any]:
-        return model.bind(**helm.options())
+        return model.bind(**loop.options())
 
     async def achoose(_: Any) -> Runnable[Any, Any]:
         return choose(_)

@@ -24,7 +24,7 @@ from detailed_balance.analyzers import (
 )
 from examples.paper.agent.console import make_parser, show_table
 from examples.paper.chains import two_way_ring
-from examples.paper.control.controller import ActionController
+from examples.paper.control import ActionController
 from examples.paper.words.lexicon import LexiconChatModel
 
 __all__ = ["answers", "learn_potential", "main", "steer", "true_action"]
