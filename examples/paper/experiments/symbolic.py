@@ -35,8 +35,7 @@ from examples.paper.symbolic.analysis import (
 )
 from examples.paper.symbolic.datasets import DataSet, make_decay, read_csv
 from examples.paper.symbolic.fitting import Fitter
-from examples.paper.symbolic.grammar_kernel import GrammarKernel, score_potential
-from examples.paper.symbolic.grammar_model import GrammarChatModel
+from examples.paper.symbolic.grammar_model import GrammarChatModel, GrammarKernel, score_potential
 from examples.paper.symbolic.task import SymbolicTask
 
 __all__ = ["START", "main"]

