@@ -14,7 +14,7 @@ from detailed_balance.analyzers import (
     TransitionCounts,
     estimate_potential,
 )
-from detailed_balance.analyzers.balance._cycles import find_triangles
+from detailed_balance.analyzers.balance.cycle_search import find_triangles
 from detailed_balance.analyzers.balance.pairs import (
     Errors,
     PairTable,
