@@ -27,7 +27,7 @@ def prune(
 ) -> None:
     """Delete what was recorded long ago; agents may record meanwhile."""
     from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
-    from detailed_balance.readers.store import store_url
+    from detailed_balance.readers.databases import store_url
 
     moment = time.time() - parse_age(older_than)
     url = store_url(store)

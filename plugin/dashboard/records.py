@@ -16,7 +16,7 @@ from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.store.excerpts import Excerpt, find_excerpts
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers import read_transitions
-from detailed_balance.readers.store import show_url, store_url
+from detailed_balance.readers.databases import show_url, store_url
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:

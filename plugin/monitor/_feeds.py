@@ -198,7 +198,7 @@ class OpenedFeed(StoreFeed):
         from sqlalchemy import make_url
 
         from detailed_balance.callbacks.store.engine import find_file
-        from detailed_balance.readers.store import show_url
+        from detailed_balance.readers.databases import show_url
 
         shown = show_url(url) if isinstance(url, str) else str(url.database)
         self._url, self._away = make_url(url), False
@@ -340,7 +340,7 @@ def open_feed(source: Any, context: ContextLike) -> Feed:
     if isinstance(graph, TransitionGraph):
         return GraphFeed(graph, context, source)
     from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
-    from detailed_balance.readers.store import store_url
+    from detailed_balance.readers.databases import store_url
 
     if isinstance(source, TransitionStore):
         return StoreFeed(source, context, type(source).__name__)

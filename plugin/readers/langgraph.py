@@ -33,6 +33,7 @@ from detailed_balance.readers._checkpoints import (
     has_checkpoints,
     read_checkpoints,
 )
+from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import FieldWatch
 from detailed_balance.readers.records.values import BadRecordError, parse_labels
@@ -52,8 +53,7 @@ _ERROR_NAME = re.compile(r"\w+(?=\()")
 
 def looks_like(head: bytes, path: Path) -> bool:
     """Say whether a file is a SQLite database with the tables of a saver."""
-    magic = head.startswith(b"SQLite format 3\0")
-    return magic and has_checkpoints(URL.create("sqlite", database=str(path)))
+    return is_sqlite(head) and has_checkpoints(URL.create("sqlite", database=str(path)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import TransitionStore
-from detailed_balance.readers._checkpoints import has_checkpoints
+from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["looks_like", "read", "show_url", "store_url"]
-
-_SQLITE_MAGIC = b"SQLite format 3\0"
+__all__ = ["looks_like", "read"]
 
 
 def looks_like(head: bytes, path: Path) -> bool:
     """Say whether a file begins as a database of SQLite."""
-    return head.startswith(_SQLITE_MAGIC)
+    return is_sqlite(head)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -49,39 +46,3 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
         cause = safe_text(str(error), 200)
         raise ReadError(f"the store {bad.name} cannot be read: {cause}") from error
-
-
-def store_url(source: str | os.PathLike[str]) -> str | URL | None:
-    """Return the URL of the store that `source` is, None where it is something else.
-
-    Examples
-    --------
-    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
-    ('sqlite:///runs.db', None)
-    """
-    url: str | URL = str(source)
-    if "://" not in str(source):
-        try:
-            with Path(source).open("rb") as file:
-                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
-                    return None
-        except OSError:
-            return None  # the reader will say what is wrong with it
-        url = URL.create("sqlite", database=str(source))
-    return None if has_checkpoints(url) else url
-
-
-def show_url(url: str) -> str:
-    """Return `url` without its password.
-
-    Examples
-    --------
-    >>> show_url("postgresql://me:secret@host/runs")
-    'postgresql://me:***@host/runs'
-    """
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError as error:
-        raise ReadError(
-            "the URL of a store looks like sqlite:///runs.db or postgresql://user@host/name"
-        ) from error

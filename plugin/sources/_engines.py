@@ -14,7 +14,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.readers.store import show_url
+from detailed_balance.readers.databases import show_url
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._ibis import Table, load_ibis
 

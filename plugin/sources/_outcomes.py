@@ -12,7 +12,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.readers import Source
-from detailed_balance.readers.store import store_url
+from detailed_balance.readers.databases import store_url
 from detailed_balance.sources.runs import read_trajectories
 from detailed_balance.sources.source import is_runs
 

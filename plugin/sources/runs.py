@@ -15,7 +15,7 @@ from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending, TransitionStore
 from detailed_balance.readers import Source, read_transitions
-from detailed_balance.readers.store import store_url
+from detailed_balance.readers.databases import store_url
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import Transition, TransitionCallbackHandler

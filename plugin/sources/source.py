@@ -25,7 +25,7 @@ from detailed_balance.callbacks.transition import (
     matches_context,
 )
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
-from detailed_balance.readers.store import show_url, store_url
+from detailed_balance.readers.databases import show_url, store_url
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context"]

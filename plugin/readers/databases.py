@@ -1,0 +1,57 @@
+"""Databases as sources: which file is one, which holds a store, and how its URL is shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers._checkpoints import has_checkpoints
+
+__all__ = ["is_sqlite", "show_url", "store_url"]
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def is_sqlite(head: bytes) -> bool:
+    """Say whether a file that begins so is a database of SQLite."""
+    return head.startswith(_SQLITE_MAGIC)
+
+
+def store_url(source: str | os.PathLike[str]) -> str | URL | None:
+    """Return the URL of the store that `source` is, None where it is something else.
+
+    Examples
+    --------
+    >>> store_url("sqlite:///runs.db"), store_url("runs.jsonl")
+    ('sqlite:///runs.db', None)
+    """
+    url: str | URL = str(source)
+    if "://" not in str(source):
+        try:
+            with Path(source).open("rb") as file:
+                if not is_sqlite(file.read(len(_SQLITE_MAGIC))):
+                    return None
+        except OSError:
+            return None  # the reader will say what is wrong with it
+        url = URL.create("sqlite", database=str(source))
+    return None if has_checkpoints(url) else url
+
+
+def show_url(url: str) -> str:
+    """Return `url` without its password.
+
+    Examples
+    --------
+    >>> show_url("postgresql://me:secret@host/runs")
+    'postgresql://me:***@host/runs'
+    """
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError as error:
+        raise ReadError(
+            "the URL of a store looks like sqlite:///runs.db or postgresql://user@host/name"
+        ) from error
