@@ -12,8 +12,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.report import Report, analyze
-from detailed_balance.sources._outcomes import find_runs
-from detailed_balance.sources.runs import Moment, moment_of
+from detailed_balance.sources.runs import Moment, find_runs, moment_of
 from detailed_balance.sources.source import SourceInfo, is_runs, load_counts, show_context
 
 _REPLICATES = 200

@@ -23,8 +23,8 @@ from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
-from detailed_balance.sources._outcomes import find_runs, list_allowed_moves
-from detailed_balance.sources.source import Progress, SourceInfo, load_counts
+from detailed_balance.sources.runs import find_runs
+from detailed_balance.sources.source import Progress, SourceInfo, list_allowed_moves, load_counts
 
 _ESTIMATING = "Estimating the potential"
 

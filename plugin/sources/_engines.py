@@ -18,8 +18,6 @@ from detailed_balance.readers.databases import show_url
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._ibis import Table, load_ibis
 
-__all__ = ["FILE", "MEMORY_LIMIT", "ROW", "find_parquet", "open_table"]
-
 MEMORY_LIMIT = "2GB"
 """What DuckDB may take; with the program around it a process stays under 4 GB."""
 

@@ -11,8 +11,6 @@ from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["Table", "count_events", "count_in_order", "count_moves", "load_ibis"]
-
 Table: TypeAlias = Any
 """An Ibis table; what Ibis itself says of the types of columns is too little to be checked."""
 

@@ -54,8 +54,7 @@ def _load(source: Any, context: ContextLike) -> TransitionCounts:
 
 def _read_runs(source: Any, context: ContextLike) -> tuple[Trajectory, ...]:
     """Return the runs of a baseline; none where it does not tell runs, or holds too many moves."""
-    from detailed_balance.sources._outcomes import MAX_READ, count_stored
-    from detailed_balance.sources.runs import read_trajectories
+    from detailed_balance.sources.runs import MAX_READ, count_stored, read_trajectories
 
     if isinstance(source, TransitionCounts) or (count_stored(source) or 0) > MAX_READ:
         return ()

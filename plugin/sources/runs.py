@@ -9,21 +9,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 from math import inf, isfinite, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending, TransitionStore
+from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.readers.databases import store_url
+from detailed_balance.sources.source import is_runs
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import Transition, TransitionCallbackHandler
 
-__all__ = ["Moment", "moment_of", "read_trajectories"]
+__all__ = ["MAX_READ", "Moment", "count_stored", "find_runs", "moment_of", "read_trajectories"]
 
 Moment: TypeAlias = "float | str | datetime | None"
 """Seconds since 1970 (UTC), or a date and time."""
+
+MAX_READ = 500_000
+"""The runs of a source with more transitions are not read by themselves, for want of memory."""
 
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
 _NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
@@ -122,6 +128,81 @@ def moment_of(moment: Moment) -> float | None:
     if isinstance(moment, datetime):
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return moment
+
+
+def count_stored(source: object, **reader_options: Any) -> int | None:
+    """Return how many transitions the store of a source holds, None where it has no store.
+
+    Examples
+    --------
+    >>> with TransitionStore("sqlite://") as store:
+    ...     count_stored(store), count_stored("runs.jsonl")
+    (0, None)
+    """
+    if isinstance(source, str | os.PathLike):
+        url = None if reader_options else store_url(source)
+        if url is None:
+            return None
+        with TransitionStore(url, create=False) as opened:
+            return opened.counts().total
+    store = getattr(source, "store", source)
+    if not isinstance(store, TransitionStore):
+        return None
+    store.flush()
+    return store.counts().total
+
+
+def find_runs(
+    source: object,
+    transitions: int | None,
+    context: ContextLike,
+    *,
+    fields: Mapping[str, Any] | None = None,
+    **reader_options: Any,
+) -> tuple[list[Trajectory] | None, tuple[str, ...]]:
+    """Return the runs of a source that carry the labels, and what to say where they are too many.
+
+    Parameters
+    ----------
+    source : object
+        As for `load_counts`; stores and files know runs, counts and graphs do not.
+    transitions : int or None
+        How many a file holds; None where they belong to no run.
+    context : mapping or Context
+        The labels.
+    fields : mapping, optional
+        What else `read_trajectories` is to be asked for, such as ``success_field``.
+    **reader_options
+        As for `read_transitions`.
+
+    Examples
+    --------
+    >>> with TransitionStore("sqlite://") as store:
+    ...     find_runs(store, None, None)
+    ([], ())
+    """
+    fields = {name: value for name, value in (fields or {}).items() if value is not None}
+    if is_runs(source):
+        return [run for run in source if matches_context(run.context, context)], ()
+    stored = count_stored(source, **reader_options)
+    where, held = ("file", transitions) if stored is None else ("store", stored)
+    if held is None or (stored is None and not _is_readable(source)):
+        return None, ()
+    if held > MAX_READ:
+        return None, (
+            f"The outcomes of runs were not looked at: the {where} holds {held:,} transitions, and "
+            f"up to {MAX_READ:,} its runs are read by themselves. Give some of them as "
+            "trajectories=.",
+        )
+    runs = read_trajectories(cast("Source", source), **fields, **reader_options)
+    return [run for run in runs if matches_context(run.context, context)], ()
+
+
+def _is_readable(source: object) -> bool:
+    """Say whether a source is a file or a URL; a folder of tables has no reader."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    return "://" in str(source) or Path(source).is_file()
 
 
 def _refuse_fields(success_field: str | None, cost_field: str | None) -> None:

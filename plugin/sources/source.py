@@ -28,7 +28,7 @@ from detailed_balance.readers import SkippedLine, TransitionReader, read_transit
 from detailed_balance.readers.databases import show_url, store_url
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["Progress", "SourceInfo", "is_runs", "load_counts", "show_context"]
+__all__ = ["Progress", "SourceInfo", "is_runs", "list_allowed_moves", "load_counts", "show_context"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
@@ -197,7 +197,7 @@ def _count_tables(
     """Count Parquet by a database engine, where there is one that gives what the reader would."""
     if not _is_parquet(source):
         return None
-    from detailed_balance.sources._files import count_parquet  # loads Ibis
+    from detailed_balance.sources.tables import count_parquet  # loads Ibis
 
     if progress is not None:
         progress("Counting", 0, 0)
@@ -279,6 +279,45 @@ def _check_labels(
         f"no transition carries {show_context(make_context(context))}; the labels seen are "
         f"{'; '.join(seen) or 'none'}. Of a file, context_fields= (on the command line "
         "--context-field) names the fields that hold labels"
+    )
+
+
+def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:
+    """Return the edges that the graph of an agent allows, START and END included.
+
+    Parameters
+    ----------
+    agent : object
+        A compiled graph, or anything with ``get_graph()`` whose `edges` have a `source` and a
+        `target`; or what `check_balance` takes as `graph`. None stays None.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is of another kind.
+
+    Notes
+    -----
+    Only the nodes of the graph itself are named, which is what `ActionStates` makes of nodes that
+    did not only ask for tools. The tools that a model chose are no nodes, so a loop through them
+    is never found to be structural by the graph. A node that returns a ``Command`` must say in its
+    annotation where it may go, or these exits are missing here.
+
+    Examples
+    --------
+    >>> list_allowed_moves([("plan", "act"), ("act", "plan")])
+    [('plan', 'act'), ('act', 'plan')]
+    """
+    if agent is None:
+        return None
+    draw = getattr(agent, "get_graph", None)
+    if draw is not None:
+        return [(edge.source, edge.target) for edge in draw().edges]
+    if isinstance(agent, Iterable) and not isinstance(agent, str | bytes):
+        return agent
+    raise InvalidInputError(
+        f"agent={type(agent).__name__} object has no get_graph(); allowed are a compiled graph, "
+        "a mapping of states to the states they may lead to, and pairs of states"
     )
 
 

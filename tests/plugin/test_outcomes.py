@@ -7,11 +7,11 @@ from typing import Any, TypedDict
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-import detailed_balance.sources._outcomes
+import detailed_balance.sources.runs
 from detailed_balance import Report, Transition, TransitionStore, analyze, read_trajectories
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import TransitionCallbackHandler
-from detailed_balance.sources._outcomes import list_allowed_moves
+from detailed_balance.sources.source import list_allowed_moves
 
 
 def fill(store: TransitionStore, *groups: tuple[str, int, str, bool | None]) -> TransitionStore:
@@ -67,7 +67,7 @@ def test_successful_runs_that_walk_a_loop_make_it_habitual() -> None:
 
 
 def test_a_large_store_is_not_read_and_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detailed_balance.sources._outcomes, "MAX_READ", 100)
+    monkeypatch.setattr(detailed_balance.sources.runs, "MAX_READ", 100)
     with fill(TransitionStore("sqlite://"), *BAD_LOOP) as store:
         report = analyze(store)
         runs = read_trajectories(store)

@@ -21,7 +21,7 @@ pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 from detailed_balance.sources import count_events, count_table  # noqa: E402 - needs Ibis
-from detailed_balance.sources._files import count_parquet  # noqa: E402
+from detailed_balance.sources.tables import count_parquet  # noqa: E402
 
 HOSTILE = ["plan", "a|b", "é", "Z", "a", "=1+1", '"; DROP TABLE x; --', "search\n", "名前", "%s"]
 STEPS = {"trajectory": "run", "order": "at", "state": "tool"}
