@@ -1,19 +1,37 @@
-"""Read a baseline: its counts, and its runs where they are known and not too many."""
+"""`Baseline`, usual behaviour: its counts, and its runs where they are known and not too many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from detailed_balance.analyzers import Trajectory, TransitionCounts
-from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.analyzers.errors import DetailedBalanceError, InsufficientDataError
+from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks.transition import ContextLike, matches_context
-from detailed_balance.monitor.analysis.base import Baseline
+from detailed_balance.sources.runs import MAX_READ, count_stored, read_trajectories
+from detailed_balance.sources.source import load_counts
 
-__all__ = ["read_baseline"]
+__all__ = ["Baseline", "read_baseline"]
 
 MAX_RUNS = 2_000
 """So many runs, the last ones, are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What usual behaviour is.
+
+    Parameters
+    ----------
+    counts : TransitionCounts or None
+        Its moves, without START and END.
+    runs : tuple of Trajectory
+        Its finished runs, where they are known.
+    """
+
+    counts: TransitionCounts | None = None
+    runs: tuple[Trajectory, ...] = ()
 
 
 def read_baseline(source: Any, context: ContextLike) -> Baseline:
@@ -34,18 +52,11 @@ def read_baseline(source: Any, context: ContextLike) -> Baseline:
     if source is None:
         return Baseline()
     if isinstance(source, list | tuple) and all(isinstance(run, Trajectory) for run in source):
-        return Baseline(_count(source).without_boundaries(), tuple(source)[-MAX_RUNS:])
+        return Baseline(count_transitions(source).without_boundaries(), tuple(source)[-MAX_RUNS:])
     return Baseline(_load(source, context).without_boundaries(), _read_runs(source, context))
 
 
-def _count(runs: Iterable[Trajectory]) -> TransitionCounts:
-    return TransitionCounts.from_edges((f, g, 1) for run in runs for f, g in run.moves)
-
-
 def _load(source: Any, context: ContextLike) -> TransitionCounts:
-    from detailed_balance.analyzers.errors import InsufficientDataError
-    from detailed_balance.sources.source import load_counts
-
     try:
         return load_counts(source, context=context)[0]
     except InsufficientDataError:  # other labels, as where the version is one of them
@@ -54,8 +65,6 @@ def _load(source: Any, context: ContextLike) -> TransitionCounts:
 
 def _read_runs(source: Any, context: ContextLike) -> tuple[Trajectory, ...]:
     """Return the runs of a baseline; none where it does not tell runs, or holds too many moves."""
-    from detailed_balance.sources.runs import MAX_READ, count_stored, read_trajectories
-
     if isinstance(source, TransitionCounts) or (count_stored(source) or 0) > MAX_READ:
         return ()
     try:

@@ -14,6 +14,7 @@ from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
     RestartingDriftTest,
 )
+from detailed_balance.sources.baseline import Baseline
 
 __all__ = [
     "EXPECTED",
@@ -21,7 +22,6 @@ __all__ = [
     "FEWEST",
     "AlphaSpending",
     "Analyzer",
-    "Baseline",
     "View",
     "has_faded",
 ]
@@ -53,22 +53,6 @@ class Analyzer(Protocol):
     def check(self, view: View) -> Iterable[Observation]:
         """Return what is seen now."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What usual behaviour is.
-
-    Parameters
-    ----------
-    counts : TransitionCounts or None
-        Its moves, without START and END.
-    runs : tuple of Trajectory
-        Its finished runs, where they are known.
-    """
-
-    counts: TransitionCounts | None = None
-    runs: tuple[Trajectory, ...] = ()
 
 
 @dataclass(frozen=True)
