@@ -29,18 +29,18 @@ from .comparison.potentials import (
 )
 from .comparison.result import (
     Change as Change,
-    Differences as Differences,
-    QuestionTest as QuestionTest,
+    ComparisonTest as ComparisonTest,
+    RunComparison as RunComparison,
 )
 from .comparison.runs import compare_runs as compare_runs
 from .convergence import Progress as Progress
 from .counts import END as END, START as START, TransitionCounts as TransitionCounts
 from .forecast.forecast import forecast_outcome as forecast_outcome
 from .forecast.result import (
-    Curve as Curve,
+    CumulativeIncidence as CumulativeIncidence,
     FitCheck as FitCheck,
     Forecast as Forecast,
-    Prospect as Prospect,
+    StateForecast as StateForecast,
 )
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
 from .guard.guard import RunGuard as RunGuard
@@ -97,12 +97,12 @@ from .potential.spread import (
     fit_spread as fit_spread,
 )
 from .repetition.classify import (
-    RunReport as RunReport,
-    RunRow as RunRow,
-    RunRules as RunRules,
+    ClassifiedRun as ClassifiedRun,
+    RepetitionRules as RepetitionRules,
+    RunClassification as RunClassification,
     classify_runs as classify_runs,
 )
-from .repetition.walk import LoopSeen as LoopSeen, locate_loops as locate_loops
+from .repetition.walk import LoopOccurrences as LoopOccurrences, locate_loops as locate_loops
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
 from .sequential.conformal_betting import RunEvidence as RunEvidence

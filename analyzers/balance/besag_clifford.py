@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit
 
-__all__ = ["Done", "draw_orientations"]
+__all__ = ["Done", "sample_reversible_tables"]
 
 Done: TypeAlias = Callable[[int, int], object]
 """Called now and then with the work done and the work in all."""
@@ -28,7 +28,7 @@ REPORTS = 100
 """How often progress is told."""
 
 
-def draw_orientations(
+def sample_reversible_tables(
     fit: ReversibleFit,
     *,
     replicates: int,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from detailed_balance.analyzers.balance.besag_clifford import Done, draw_orientations
+from detailed_balance.analyzers.balance.besag_clifford import Done, sample_reversible_tables
 from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit, fit_reversible
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
@@ -213,7 +213,7 @@ def reversibility_test(
     pvalue = float(chi2.sf(statistic, freedom)) if freedom else float("nan")
     if drawn:
         rng = np.random.default_rng(seed)
-        tables = draw_orientations(
+        tables = sample_reversible_tables(
             fit, replicates=replicates, sweeps=sweeps, rng=rng, progress=progress
         )
         pvalue = (1 + sum(_as_extreme(fit, table) for table in tables)) / (replicates + 1)

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.kernel import Kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ReversibleFit", "fit_reversible", "strong_parts"]
+__all__ = ["ReversibleFit", "fit_reversible", "strong_components"]
 
 TOLERANCE = 1e-8
 """The largest change of a log odds that one more Newton step may make."""
@@ -127,7 +127,7 @@ def fit_reversible(counts: TransitionCounts) -> ReversibleFit:
     >>> fit.kernel().probabilities.toarray()[0].tolist()  # driven round: half of it each way
     [0.0, 0.5, 0.5]
     """
-    kept, components = strong_parts(counts)
+    kept, components = strong_components(counts)
     part = counts.restrict([counts.states[i] for i in kept])
     matrix = part.counts.astype(np.float64)
     matrix.sum_duplicates()
@@ -143,7 +143,7 @@ def fit_reversible(counts: TransitionCounts) -> ReversibleFit:
     return ReversibleFit(part, pairs, counted[0], counted[1], solution.values)
 
 
-def strong_parts(counts: TransitionCounts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def strong_components(counts: TransitionCounts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the states in components of two or more, and the component of every state.
 
     Components of the returned states are numbered from 0; those of other states mean nothing.

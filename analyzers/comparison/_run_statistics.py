@@ -15,8 +15,8 @@ from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.markov.traps import find_traps
 from detailed_balance.analyzers.potential.estimate import estimate_potential
-from detailed_balance.analyzers.repetition.classify import RunRules, repeating_kind
-from detailed_balance.analyzers.repetition.walk import RunPatterns, find_patterns
+from detailed_balance.analyzers.repetition.classify import RepetitionRules, repeating_kind
+from detailed_balance.analyzers.repetition.walk import RunRepetition, measure_repetition
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
 
@@ -29,12 +29,12 @@ MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
 MOST_SOLVED = 5_000
 """With more states, the potential is not asked about: its errors would take minutes."""
 
-STAY, SHUTTLE = "longest stay in one state", "changes back and forth between two states"
+STAY, OSCILLATION = "longest stay in one state", "changes back and forth between two states"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Traits:
-    """The m traits behind one question, of each of r runs.
+class RunStatistics:
+    """The m statistics behind one question, of each of r runs.
 
     Parameters
     ----------
@@ -42,34 +42,34 @@ class Traits:
         The question.
     names : tuple of tuple of (str or None), length m
         A move (source, target), a state, a loop, a trap, or the name of a number.
-    top, bottom : (r, m) arrays of float
-        A trait of a set of runs is the sum of `top` over the sum of `bottom`.
+    numerator, denominator : (r, m) arrays of float
+        A statistic of a set of runs is the sum of `numerator` over the sum of `denominator`.
     scores : (r, m) array of float
         What is tested, with the sum 0 over the runs: above 0 where a run has more of it.
     """
 
     question: Question
     names: tuple[tuple[str | None, ...], ...]
-    top: NDArray[np.float64]
-    bottom: NDArray[np.float64]
+    numerator: NDArray[np.float64]
+    denominator: NDArray[np.float64]
     scores: NDArray[np.float64]
 
 
-def collect_traits(
+def compute_run_statistics(
     runs: Sequence[Trajectory], questions: Iterable[Question], min_visits: float = 10.0
-) -> list[Traits]:
-    """Return the traits behind each question that the runs can answer.
+) -> list[RunStatistics]:
+    """Return the statistics behind each question that the runs can answer.
 
     They do not depend on which runs are to be compared with which.
 
     Examples
     --------
     >>> runs = [Trajectory((("a", "b"), ("b", "a")), success=i % 2 == 0) for i in range(10)]
-    >>> [traits.question for traits in collect_traits(runs, ["moves", "success"])]
+    >>> [statistics.question for statistics in compute_run_statistics(runs, ["moves", "success"])]
     ['success']
     """
     wanted = set(questions)
-    found: list[Traits] = []
+    found: list[RunStatistics] = []
     if "moves" in wanted:
         found.append(_moves(runs))
     if "potential" in wanted:
@@ -78,8 +78,8 @@ def collect_traits(
         traps = [
             trap.states for trap in find_traps(count_transitions(runs), min_visits=min_visits).traps
         ]
-        patterns = [find_patterns(run, traps) for run in runs]
-        found += [_loops(patterns), _stays(patterns, traps, min_visits)]
+        repetition = [measure_repetition(run, traps) for run in runs]
+        found += [_loops(repetition), _stays(repetition, traps, min_visits)]
     if "success" in wanted:
         found.append(_success(runs))
     if "length" in wanted:
@@ -87,7 +87,7 @@ def collect_traits(
     return [kept for t in found if t.question in wanted and (kept := _varying(t)).names]
 
 
-def _moves(runs: Sequence[Trajectory]) -> Traits:
+def _moves(runs: Sequence[Trajectory]) -> RunStatistics:
     counts = [Counter(run.moves) for run in runs]
     shown = Counter(move for count in counts for move in count)
     exits = Counter(source for source, _ in shown)
@@ -97,13 +97,13 @@ def _moves(runs: Sequence[Trajectory]) -> Traits:
     for count, total in zip(counts, left, strict=True):
         for (source, _), n in count.items():
             total[source] += n
-    top = _table([[count[move] for move in names] for count in counts], len(names))
-    bottom = _table([[total[source] for source, _ in names] for total in left], len(names))
-    return Traits("moves", names, top, bottom, _residuals(top, bottom))
+    numerator = _table([[count[move] for move in names] for count in counts], len(names))
+    denominator = _table([[total[source] for source, _ in names] for total in left], len(names))
+    return RunStatistics("moves", names, numerator, denominator, _residuals(numerator, denominator))
 
 
-def _loops(patterns: Sequence[RunPatterns]) -> Traits:
-    rounds = [{loop.states: loop.rounds for loop in found.loops} for found in patterns]
+def _loops(repetition: Sequence[RunRepetition]) -> RunStatistics:
+    rounds = [{loop.states: loop.rounds for loop in found.loops} for found in repetition]
     shown = Counter(loop for found in rounds for loop in found)
     common = [loop for loop, n in shown.most_common(MOST_LOOPS) if n >= FEWEST_RUNS]
     values = _table([[found.get(loop, 0) for loop in common] for found in rounds], len(common))
@@ -111,46 +111,50 @@ def _loops(patterns: Sequence[RunPatterns]) -> Traits:
 
 
 def _stays(
-    patterns: Sequence[RunPatterns], traps: Sequence[tuple[str, ...]], min_visits: float
-) -> Traits:
-    rules = RunRules(visits=min_visits)
-    repeats = [[float(repeating_kind(found, rules) is not None)] for found in patterns]
+    repetition: Sequence[RunRepetition], traps: Sequence[tuple[str, ...]], min_visits: float
+) -> RunStatistics:
+    rules = RepetitionRules(visits=min_visits)
+    repeats = [[float(repeating_kind(found, rules) is not None)] for found in repetition]
     values = [
-        [p.stay.visits, p.shuttle.switches, *(stretch.visits for stretch in p.trapped)]
-        for p in patterns
+        [p.stay.visits, p.oscillation.switches, *(stretch.visits for stretch in p.trapped)]
+        for p in repetition
     ]
-    ranked = _ranked("stays", ((STAY,), (SHUTTLE,), *traps), _table(values, 2 + len(traps)))
+    ranked = _ranked("stays", ((STAY,), (OSCILLATION,), *traps), _table(values, 2 + len(traps)))
     share = np.array(repeats)
-    return Traits(
+    return RunStatistics(
         "stays",
         ((REPEAT,), *ranked.names),
-        np.hstack([share, ranked.top]),
-        np.hstack([np.ones_like(share), ranked.bottom]),
+        np.hstack([share, ranked.numerator]),
+        np.hstack([np.ones_like(share), ranked.denominator]),
         np.hstack([share - share.mean(), ranked.scores]),
     )
 
 
-def _success(runs: Sequence[Trajectory]) -> Traits:
+def _success(runs: Sequence[Trajectory]) -> RunStatistics:
     known = [run.success for run in runs]
-    top = np.array([[float(bool(success))] for success in known])
-    bottom = np.array([[float(success is not None)] for success in known])
-    return Traits("success", (("success",),), top, bottom, _residuals(top, bottom))
+    numerator = np.array([[float(bool(success))] for success in known])
+    denominator = np.array([[float(success is not None)] for success in known])
+    return RunStatistics(
+        "success", (("success",),), numerator, denominator, _residuals(numerator, denominator)
+    )
 
 
-def _length(runs: Sequence[Trajectory]) -> Traits:
+def _length(runs: Sequence[Trajectory]) -> RunStatistics:
     """Return moves and costs as they are: a few endless runs are what makes a change dear."""
     names, columns = [("steps",)], [[float(len(run)) for run in runs]]
     if all(run.costs for run in runs):
         names.append(("cost",))
         columns.append([sum(run.costs) for run in runs])
-    top = np.array(columns).T
-    bottom = np.ones_like(top)
-    return Traits("length", tuple(names), top, bottom, _residuals(top, bottom))
+    numerator = np.array(columns).T
+    denominator = np.ones_like(numerator)
+    return RunStatistics(
+        "length", tuple(names), numerator, denominator, _residuals(numerator, denominator)
+    )
 
 
-def _potential(runs: Sequence[Trajectory]) -> Traits:
+def _potential(runs: Sequence[Trajectory]) -> RunStatistics:
     """Return what each run adds to V of the states of the largest component, less their mean."""
-    none = Traits("potential", (), *(np.zeros((len(runs), 0)) for _ in range(3)))
+    none = RunStatistics("potential", (), *(np.zeros((len(runs), 0)) for _ in range(3)))
     counts = count_transitions(runs)
     if len(counts) > MOST_SOLVED:
         return none
@@ -172,33 +176,42 @@ def _potential(runs: Sequence[Trajectory]) -> Traits:
     scores = added - added.mean(axis=1, keepdims=True)
     nothing = np.zeros_like(scores)
     each = tuple((name,) for name in names)
-    return Traits("potential", each, nothing, nothing, scores - scores.mean(axis=0))
+    return RunStatistics("potential", each, nothing, nothing, scores - scores.mean(axis=0))
 
 
 def _table(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
-def _residuals(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+def _residuals(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return what each run has over its share, by the share of all."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.nan_to_num(top - bottom * (top.sum(axis=0) / bottom.sum(axis=0))))
+        return np.asarray(
+            np.nan_to_num(
+                numerator - denominator * (numerator.sum(axis=0) / denominator.sum(axis=0))
+            )
+        )
 
 
 def _ranked(
     question: Question, names: tuple[tuple[str, ...], ...], values: NDArray[np.float64]
-) -> Traits:
+) -> RunStatistics:
     """Return numbers of runs, tested by their ranks, so that one endless run does not decide."""
     ranks = rankdata(values, axis=0) if values.size else values
     scores = ranks - ranks.mean(axis=0) if len(ranks) else ranks
-    return Traits(question, names, values, np.ones_like(values), scores)
+    return RunStatistics(question, names, values, np.ones_like(values), scores)
 
 
-def _varying(traits: Traits) -> Traits:
+def _varying(statistics: RunStatistics) -> RunStatistics:
     """Leave out what is the same in all runs."""
-    kept = np.flatnonzero(np.abs(traits.scores).max(axis=0, initial=0.0) > 1e-9)
-    return Traits(
-        traits.question,
-        tuple(traits.names[i] for i in kept),
-        *(part[:, kept] for part in (traits.top, traits.bottom, traits.scores)),
+    kept = np.flatnonzero(np.abs(statistics.scores).max(axis=0, initial=0.0) > 1e-9)
+    return RunStatistics(
+        statistics.question,
+        tuple(statistics.names[i] for i in kept),
+        *(
+            part[:, kept]
+            for part in (statistics.numerator, statistics.denominator, statistics.scores)
+        ),
     )

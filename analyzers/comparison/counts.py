@@ -22,9 +22,9 @@ from detailed_balance.analyzers.comparison.potentials import compare_potentials
 from detailed_balance.analyzers.comparison.result import (
     FEWEST_RUNS,
     Change,
-    Differences,
+    ComparisonTest,
     Question,
-    QuestionTest,
+    RunComparison,
 )
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
@@ -42,7 +42,7 @@ _REPLICATES = 999
 
 def compare_counts(
     before: TransitionCounts, after: TransitionCounts, *, alpha: float = 0.05, seed: int = 0
-) -> Differences:
+) -> RunComparison:
     """Test whether two tables of counts differ, each move taken for independent of the others.
 
     Only the moves (`compare_kernels` by exits, each one by Fisher's exact test) and the potential
@@ -55,7 +55,7 @@ def compare_counts(
     before, after : TransitionCounts
         START, END and escapes may be in them.
     alpha : float
-        See `Differences`.
+        See `RunComparison`.
     seed : int
         Of the permutations.
 
@@ -82,10 +82,10 @@ def compare_counts(
         )
     adjusted = _holm([pvalue for pvalue, _ in found.values()])
     tests = tuple(
-        QuestionTest(question, pvalue, level, _judge(changes, level, alpha), level <= alpha)
+        ComparisonTest(question, pvalue, level, _judge(changes, level, alpha), level <= alpha)
         for (question, (pvalue, changes)), level in zip(found.items(), adjusted, strict=True)
     )
-    return Differences(tests, (0, 0), "moves", alpha, _REPLICATES, seed)
+    return RunComparison(tests, (0, 0), "moves", alpha, _REPLICATES, seed)
 
 
 def _holm(pvalues: Sequence[float]) -> list[float]:

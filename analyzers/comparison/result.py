@@ -13,9 +13,9 @@ __all__ = [
     "QUESTIONS",
     "REPEAT",
     "Change",
-    "Differences",
+    "ComparisonTest",
     "Question",
-    "QuestionTest",
+    "RunComparison",
 ]
 
 Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "length"]
@@ -42,7 +42,7 @@ ChangeUnit: TypeAlias = Literal["runs", "moves"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One trait of two sets of runs, and whether it changed.
+    """One statistic of two sets of runs, and whether it changed.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionTest:
-    """One question about two sets of runs.
+class ComparisonTest:
+    """The test of one question about two sets of runs.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ class QuestionTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Differences(TableResult):
+class RunComparison(TableResult):
     """What differs between two sets of runs.
 
     Parameters
     ----------
-    questions : tuple of QuestionTest
-        Those that could be asked.
+    tests : tuple of ComparisonTest
+        One for each question that could be asked.
     runs : (int, int)
         How many runs each set has; (0, 0) where only their counts are known.
     unit : {"runs", "moves"}
@@ -123,7 +123,7 @@ class Differences(TableResult):
         Of the permutations.
     """
 
-    questions: tuple[QuestionTest, ...]
+    tests: tuple[ComparisonTest, ...]
     runs: tuple[int, int]
     unit: ChangeUnit
     alpha: float
@@ -133,7 +133,7 @@ class Differences(TableResult):
     @property
     def pvalue(self) -> float:
         """Of "nothing changed", over all questions."""
-        return min((test.adjusted for test in self.questions), default=1.0)
+        return min((test.adjusted for test in self.tests), default=1.0)
 
     @property
     def rejected(self) -> bool:
@@ -143,19 +143,19 @@ class Differences(TableResult):
     @property
     def changes(self) -> tuple[Change, ...]:
         """What changed, question by question."""
-        return tuple(c for test in self.questions for c in test.changes if c.changed)
+        return tuple(c for test in self.tests for c in test.changes if c.changed)
 
-    def ask(self, question: Question) -> QuestionTest | None:
-        """Return one question, None where it could not be asked."""
-        return next((test for test in self.questions if test.question == question), None)
+    def test(self, question: Question) -> ComparisonTest | None:
+        """Return the test of one question, None where it could not be asked."""
+        return next((test for test in self.tests if test.question == question), None)
 
     def describe(self) -> str:
         """Say in one sentence what is promised."""
-        tested = sum(len(test.changes) for test in self.questions)
+        tested = sum(len(test.changes) for test in self.tests)
         if not tested:
             return "nothing varies from run to run in enough of them to be tested"
         return (
-            f"{len(self.questions)} questions were asked about {tested} things. If nothing had "
+            f"{len(self.tests)} questions were asked about {tested} things. If nothing had "
             f"changed, one of them would be answered with a change in at most {self.alpha:.0%} of "
             f"such comparisons; of what a list calls changed, at most {self.alpha:.0%} is "
             "expected to be chance"
@@ -163,19 +163,19 @@ class Differences(TableResult):
 
     def to_table(self) -> Table:
         """Return one row for everything that was looked at."""
-        rows = [change for test in self.questions for change in test.changes]
+        rows = [change for test in self.tests for change in test.changes]
         names = ("question", "what", "before", "after", "difference", "error", "runs")
         columns = (*names, "pvalue", "adjusted", "changed")
         return {name: [getattr(row, name) for row in rows] for name in columns}
 
     def _content(self) -> dict[str, Any]:
-        tests = {
+        questions = {
             t.question: {"pvalue": t.pvalue, "adjusted": t.adjusted, "changed": t.changed}
-            for t in self.questions
+            for t in self.tests
         }
         return {
             **self._values("pvalue", "rejected", "runs"),
-            "questions": tests,
+            "questions": questions,
             "tested": self.to_table(),
             "settings": self._values("unit", "alpha", "replicates", "seed"),
         }

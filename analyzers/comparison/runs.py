@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from detailed_balance.analyzers.comparison._run_statistics import Traits, collect_traits
+from detailed_balance.analyzers.comparison._run_statistics import (
+    RunStatistics,
+    compute_run_statistics,
+)
 from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
 from detailed_balance.analyzers.comparison.result import (
     QUESTIONS,
     Change,
-    Differences,
+    ComparisonTest,
     Question,
-    QuestionTest,
+    RunComparison,
 )
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
@@ -45,16 +48,16 @@ def compare_runs(
     alpha: float = 0.05,
     replicates: int | None = None,
     seed: int = 0,
-) -> Differences:
+) -> RunComparison:
     """Test whether two sets of runs differ, in what, and by how much.
 
     Null hypothesis: the runs of both sets are exchangeable. Nothing is assumed about a run inside.
-    Each trait gives every run a score (`run_traits`), its statistic is the sum of the scores of
-    the second set over their spread, and a question's statistic the sum of the squares of those.
+    Every run has a score for each thing that is asked about. What is tested is the sum of the
+    scores of the second set over their spread, and for a question the sum of the squares of those.
     Whole runs are permuted between the sets: the p-value of a question is the rank of its
     statistic, and the smallest p-value of all questions has its own rank, so that all together
     keep alpha exactly, whatever their dependence (Westfall and Young). Where a question as a whole
-    shows a change, its traits are listed at a false discovery rate of alpha.
+    shows a change, what changed is listed at a false discovery rate of alpha.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ def compare_runs(
     min_visits : float
         Of traps, as for `find_traps`.
     alpha : float
-        See `Differences`.
+        See `RunComparison`.
     replicates : int, optional
         How many permutations; 9,999 by default, and fewer for more than 20,000 runs.
     seed : int
@@ -93,20 +96,20 @@ def compare_runs(
     sides = [list(before), list(after)]
     asked = _check(sides, questions, alpha)
     runs = [*sides[0], *sides[1]]
-    families = collect_traits(runs, asked, min_visits)
+    families = compute_run_statistics(runs, asked, min_visits)
     label = np.repeat([False, True], [len(side) for side in sides])
     if replicates is None:
         replicates = max(999, min(9_999, _MOST_DRAWN // len(runs)))
     if not families:
-        return Differences((), (len(sides[0]), len(sides[1])), "runs", alpha, replicates, seed)
+        return RunComparison((), (len(sides[0]), len(sides[1])), "runs", alpha, replicates, seed)
     omnibus, each = _permute([family.scores for family in families], label, replicates, seed)
     shifts = _shifts(sides, families)
     tests = []
     for family, (pvalue, adjusted), found in zip(families, omnibus, each, strict=True):
         changes = _changes(family, label, found, shifts, alpha if adjusted <= alpha else -1.0)
-        tests.append(QuestionTest(family.question, pvalue, adjusted, changes, adjusted <= alpha))
+        tests.append(ComparisonTest(family.question, pvalue, adjusted, changes, adjusted <= alpha))
     sizes = (len(sides[0]), len(sides[1]))
-    return Differences(tuple(tests), sizes, "runs", alpha, replicates, seed)
+    return RunComparison(tuple(tests), sizes, "runs", alpha, replicates, seed)
 
 
 def _check(
@@ -126,7 +129,7 @@ def _check(
 def _permute(
     scores: Sequence[NDArray[np.float64]], label: NDArray[np.bool_], replicates: int, seed: int
 ) -> tuple[list[tuple[float, float]], list[NDArray[np.float64]]]:
-    """Return (p, adjusted p) of each question, and the (m,) p-values of its traits."""
+    """Return (p, adjusted p) of each question, and the (m,) p-values of its statistics."""
     unit = [part / np.sqrt((part**2).sum(axis=0)) for part in scores]
     found = [np.abs(label @ part) for part in unit]
     beyond = [np.ones(part.shape[1]) for part in unit]
@@ -162,7 +165,7 @@ def _rank_pvalues(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shifts(
-    sides: Sequence[Sequence[Trajectory]], families: Sequence[Traits]
+    sides: Sequence[Sequence[Trajectory]], families: Sequence[RunStatistics]
 ) -> PotentialComparison | None:
     """Return the potentials of both sides on the states asked about, where they can be compared."""
     names = [name for f in families if f.question == "potential" for (name,) in f.names]
@@ -175,7 +178,7 @@ def _shifts(
 
 
 def _changes(
-    family: Traits,
+    family: RunStatistics,
     label: NDArray[np.bool_],
     pvalues: NDArray[np.float64],
     shifts: PotentialComparison | None,
@@ -194,23 +197,23 @@ def _changes(
     return tuple(found)
 
 
-def _effects(family: Traits, label: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _effects(family: RunStatistics, label: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(5, m) array: before, after, the error of their difference, and the runs that tell."""
     means, variances, runs = [], [], []
     for side in (~label, label):
-        top, bottom = family.top[side], family.bottom[side]
+        numerator, denominator = family.numerator[side], family.denominator[side]
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = top.sum(axis=0) / bottom.sum(axis=0)
-            n = (bottom > 0).sum(axis=0)
-            rest = ((top - bottom * mean) ** 2).sum(axis=0)
-            variances.append(rest / bottom.sum(axis=0) ** 2 * n / (n - 1))
+            mean = numerator.sum(axis=0) / denominator.sum(axis=0)
+            n = (denominator > 0).sum(axis=0)
+            rest = ((numerator - denominator * mean) ** 2).sum(axis=0)
+            variances.append(rest / denominator.sum(axis=0) ** 2 * n / (n - 1))
         means.append(mean)
-        shown = bottom if family.question in ("moves", "success", "length") else top
+        shown = denominator if family.question in ("moves", "success", "length") else numerator
         runs.append((shown > 0).sum(axis=0))
     return np.array([*means, np.sqrt(variances[0] + variances[1]), *runs])
 
 
-def _shifted(family: Traits, shifts: PotentialComparison | None) -> NDArray[np.float64]:
+def _shifted(family: RunStatistics, shifts: PotentialComparison | None) -> NDArray[np.float64]:
     values = np.full((5, len(family.names)), np.nan)
     values[3:] = 0
     if shifts is not None:

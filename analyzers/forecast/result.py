@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.markov.order import MarkovOrderTest
 
-__all__ = ["Curve", "Forecast", "Intervals", "Prospect", "draw_answers"]
+__all__ = ["CumulativeIncidence", "Forecast", "Intervals", "StateForecast", "draw_answers"]
 
 Intervals: TypeAlias = Literal["dirichlet", "bootstrap"]
 """Where intervals come from: a posterior of each row, or runs drawn again."""
@@ -31,7 +31,7 @@ Where: TypeAlias = "str | Sequence[str] | Trajectory | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class StateForecast:
     """What is to be expected of a run.
 
     Parameters
@@ -74,7 +74,7 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve(TableResult):
+class CumulativeIncidence(TableResult):
     """The law of the time to the end; all arrays have one row for each step, from 0.
 
     Parameters
@@ -213,7 +213,7 @@ class Forecast(TableResult):
     _draw: Draw
     _start: NDArray[np.float64]
 
-    def after(self, where: Where = None) -> Prospect:
+    def after(self, where: Where = None) -> StateForecast:
         """Return the prospects of a run that is at a state, or has gone a path.
 
         A chain of order 1 knows the last state of a path only. The default is a run before its
@@ -223,7 +223,7 @@ class Forecast(TableResult):
         found = self.estimate.at(row)
         success, _, _, steps, cost = zip(self.low.at(row), self.high.at(row), strict=True)
         begun = row < len(self.states)
-        return Prospect(
+        return StateForecast(
             self.states[row] if begun else None,
             int(self.moves[row]) if begun else 0,
             *found[:4],
@@ -233,7 +233,7 @@ class Forecast(TableResult):
             cost if self.has_cost else None,
         )
 
-    def curve(self, where: Where = None, *, steps: int | None = None) -> Curve:
+    def curve(self, where: Where = None, *, steps: int | None = None) -> CumulativeIncidence:
         """Return the shares of runs that have ended well, and are still going, by each step.
 
         Parameters
@@ -262,7 +262,9 @@ class Forecast(TableResult):
                 (1 - shares.sum(axis=2), 1 - law.sum(axis=1)),
             ]
         ]
-        return Curve(law[:, 0], law[:, 1], *(np.stack(band, axis=1) for band in bands))
+        return CumulativeIncidence(
+            law[:, 0], law[:, 1], *(np.stack(band, axis=1) for band in bands)
+        )
 
     def describe(self) -> str:
         """Say in a few sentences what is to be expected, and whether to believe it."""

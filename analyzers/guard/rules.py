@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.walk import RunHabits
+from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.potential.estimate import Potential
@@ -111,7 +111,7 @@ class _RuleState:
 
     def __init__(self, rules: StuckRules) -> None:
         self._rules = rules
-        self._habits = RunHabits()
+        self._habits = RepetitionTracker()
         self._levels = rules.levels
         self._lowest = float("inf")
         self._stall = 0

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.repetition.walk import RunHabits
+from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
@@ -308,7 +308,7 @@ def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> N
 
 
 def _visited(run: Trajectory) -> set[str]:
-    habits = RunHabits()
+    habits = RepetitionTracker()
     for move in run.moves:
         habits.update(*move)
     return set(habits.visited)
@@ -328,7 +328,7 @@ class _Evidence:
     """What a run has done so far, as the numbers of `OutcomeModel.habits`."""
 
     def __init__(self, ratio: KernelRatio) -> None:
-        self.habits = RunHabits()
+        self.habits = RepetitionTracker()
         self._ratio = ratio
         self._sum = 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detailed_balance.analyzers.guard.scores import RunScore
-from detailed_balance.analyzers.repetition.walk import RunHabits
+from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 
 __all__ = ["RunWatch"]
 
@@ -30,7 +30,7 @@ class RunWatch:
         self.stopped_at: int | None = None
         self._state = score.start()
         self._promise = promise
-        self._habits = RunHabits()
+        self._habits = RepetitionTracker()
         self._sentence = ""
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from detailed_balance.analyzers._solver.edges import Pairs
-from detailed_balance.analyzers.balance.reversible_mle import strong_parts
+from detailed_balance.analyzers.balance.reversible_mle import strong_components
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.markov.stationary import (
@@ -166,7 +166,7 @@ def pair_moves(source: Source) -> PairMoves:
     """Take the strongly connected parts of counts, or the only closed class of a kernel."""
     if isinstance(source, TransitionCounts):
         counts = source.without_boundaries()
-        kept, components = strong_parts(counts)
+        kept, components = strong_components(counts)
         states, matrix = counts.states, csr_array(counts.counts.astype(np.float64))
     else:
         states, matrix = move_kernel(source)

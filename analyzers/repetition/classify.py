@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.walk import (
-    RunPatterns,
-    find_patterns,
-    turn_loop,
+    RunRepetition,
+    measure_repetition,
+    reversed_loop,
 )
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "REPEATING",
+    "ClassifiedRun",
     "KindSummary",
+    "RepetitionRules",
+    "RunClassification",
     "RunKind",
-    "RunReport",
-    "RunRow",
-    "RunRules",
     "classify_runs",
     "repeating_kind",
 ]
@@ -55,7 +55,7 @@ _ALARMING: tuple[RunKind, ...] = (*REPEATING, "limit")
 
 
 @dataclass(frozen=True, slots=True)
-class RunRules:
+class RepetitionRules:
     """When a run counts as what.
 
     Parameters
@@ -87,7 +87,7 @@ class RunRules:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
+class ClassifiedRun:
     """One run.
 
     Parameters
@@ -161,39 +161,40 @@ class KindSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport(TableResult):
+class RunClassification(TableResult):
     """What the runs of a record did.
 
     Parameters
     ----------
     kinds : tuple of KindSummary
         In the order of `KINDS`, without those that no run is of.
-    rows : tuple of RunRow
+    rows : tuple of ClassifiedRun
         The runs that matter, worst first: those that repeat themselves or were stopped at the
         limit, then those that failed; inside, by the moves after the onset.
     left_out : int
         How many more of them there are.
-    typical : RunRow or None
+    typical : ClassifiedRun or None
         Of the runs that succeeded, one of median length.
     runs, succeeded, failed : int
         How many there are.
-    rules : RunRules
+    rules : RepetitionRules
         The rules.
     """
 
     kinds: tuple[KindSummary, ...]
-    rows: tuple[RunRow, ...]
+    rows: tuple[ClassifiedRun, ...]
     left_out: int
-    typical: RunRow | None
+    typical: ClassifiedRun | None
     runs: int
     succeeded: int
     failed: int
-    rules: RunRules
+    rules: RepetitionRules
 
     def to_table(self) -> Table:
         """Return the runs that matter as columns."""
         return {
-            name: [getattr(row, name) for row in self.rows] for name in RunRow.__dataclass_fields__
+            name: [getattr(row, name) for row in self.rows]
+            for name in ClassifiedRun.__dataclass_fields__
         }
 
     def _content(self) -> dict[str, Any]:
@@ -208,9 +209,9 @@ def classify_runs(
     *,
     potential: Potential | None = None,
     traps: Iterable[Sequence[str]] = (),
-    rules: RunRules | None = None,
+    rules: RepetitionRules | None = None,
     keep: int = 50,
-) -> RunReport:
+) -> RunClassification:
     """Say of each run what it did, from which move on, and what came after.
 
     Parameters
@@ -221,7 +222,7 @@ def classify_runs(
         Tells runs that progress.
     traps : iterable of sequence of str
         Sets of states that hold runs (`find_traps`).
-    rules : RunRules, optional
+    rules : RepetitionRules, optional
         When a run counts as what.
     keep : int
         How many rows at most; of them at most 10 of runs that only failed.
@@ -234,11 +235,12 @@ def classify_runs(
     >>> row.kind, row.states, row.times, row.onset, row.after
     ('oscillating', ('a', 'b'), 20, 2, 20)
     """
-    rules = rules or RunRules()
+    rules = rules or RepetitionRules()
     traps = [tuple(trap) for trap in traps]
     levels = {} if potential is None else _levels(potential)
     found = [
-        _classify(i, run, find_patterns(run, traps), levels, rules) for i, run in enumerate(runs)
+        _classify(i, run, measure_repetition(run, traps), levels, rules)
+        for i, run in enumerate(runs)
     ]
     successes: dict[RunKind, list[int]] = {kind: [] for kind in REPEATING}
     for each in found:
@@ -252,7 +254,7 @@ def classify_runs(
     calm = sum(row.kind not in _ALARMING for row in matter)
     shown = matter[: min(len(matter) - calm + CALM_KEPT, keep)]
     good = sorted((row for row in rows if row.success), key=lambda row: row.steps)
-    return RunReport(
+    return RunClassification(
         tuple(_summarise(kind, [row for row in rows if row.kind == kind]) for kind in _seen(rows)),
         tuple(shown),
         len(matter) - len(shown),
@@ -268,10 +270,10 @@ def classify_runs(
 class _Found:
     """A run, and how often it did what each repeating kind is about."""
 
-    row: RunRow
+    row: ClassifiedRun
     times: Mapping[RunKind, int]
 
-    def with_alike(self, successes: Mapping[RunKind, Sequence[int]]) -> RunRow:
+    def with_alike(self, successes: Mapping[RunKind, Sequence[int]]) -> ClassifiedRun:
         if self.row.kind not in successes:
             return self.row
         values = successes[self.row.kind]
@@ -284,15 +286,19 @@ def _levels(potential: Potential) -> dict[str, float]:
 
 
 def _classify(
-    place: int, run: Trajectory, patterns: RunPatterns, levels: Mapping[str, float], rules: RunRules
+    place: int,
+    run: Trajectory,
+    repetition: RunRepetition,
+    levels: Mapping[str, float],
+    rules: RepetitionRules,
 ) -> _Found:
-    signs = _signs(patterns)
-    repeats = repeating_kind(patterns, rules)
+    signs = _signs(repetition)
+    repeats = repeating_kind(repetition, rules)
     kind = _calm(run, levels) if repeats is None else repeats
     sign = _Sign() if repeats is None else signs[repeats]
     onset = None if repeats is None else sign.onset
     costs = run.costs
-    row = RunRow(
+    row = ClassifiedRun(
         place,
         run.name,
         kind,
@@ -310,16 +316,16 @@ def _classify(
     return _Found(row, {name: found.times for name, found in signs.items()})
 
 
-def repeating_kind(patterns: RunPatterns, rules: RunRules) -> RunKind | None:
+def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind | None:
     """Return what kind of repetition a run shows, None where it shows none.
 
     Examples
     --------
-    >>> stays = find_patterns(Trajectory((("a", "a"),) * 12))
-    >>> repeating_kind(stays, RunRules()), repeating_kind(stays, RunRules(visits=20))
+    >>> stays = measure_repetition(Trajectory((("a", "a"),) * 12))
+    >>> repeating_kind(stays, RepetitionRules()), repeating_kind(stays, RepetitionRules(visits=20))
     ('stuck', None)
     """
-    signs = _signs(patterns)
+    signs = _signs(repetition)
     limits: dict[RunKind, float] = dict.fromkeys(REPEATING, rules.visits)
     limits["driven"] = rules.rounds
     holding: list[RunKind] = [kind for kind in REPEATING if signs[kind].times >= limits[kind]]
@@ -336,20 +342,22 @@ class _Sign:
     visits: int = 0
 
 
-def _signs(patterns: RunPatterns) -> dict[RunKind, _Sign]:
-    shuttle, stay = patterns.shuttle, patterns.stay
+def _signs(repetition: RunRepetition) -> dict[RunKind, _Sign]:
+    oscillation, stay = repetition.oscillation, repetition.stay
     stuck = _Sign(stay.states, stay.onset, stay.visits, stay.visits)
-    for part in patterns.trapped:
+    for part in repetition.trapped:
         if (times := part.visits // len(part.states)) > stuck.times:
             stuck = _Sign(part.states, part.onset, times, part.visits)
-    rounds = {loop.states: loop.rounds for loop in patterns.loops}
+    rounds = {loop.states: loop.rounds for loop in repetition.loops}
     driven = _Sign()
-    for loop in patterns.loops:
-        more = loop.rounds - rounds.get(turn_loop(loop.states), 0)
+    for loop in repetition.loops:
+        more = loop.rounds - rounds.get(reversed_loop(loop.states), 0)
         if len(loop.states) > 2 and more > driven.times:
             driven = _Sign(loop.states, loop.onset, more, more * len(loop.states))
     return {
-        "oscillating": _Sign(shuttle.states, shuttle.onset, shuttle.switches, shuttle.visits),
+        "oscillating": _Sign(
+            oscillation.states, oscillation.onset, oscillation.switches, oscillation.visits
+        ),
         "stuck": stuck,
         "driven": driven,
     }
@@ -365,20 +373,20 @@ def _calm(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
     return "progressing" if levels[states[-1]] <= levels[states[0]] else "other"
 
 
-def _matters(row: RunRow) -> bool:
+def _matters(row: ClassifiedRun) -> bool:
     return row.kind in _ALARMING or row.success is False
 
 
-def _badness(row: RunRow) -> tuple[bool, bool, int, int]:
+def _badness(row: ClassifiedRun) -> tuple[bool, bool, int, int]:
     return row.kind not in _ALARMING, row.success is True, -(row.after or 0), -row.steps
 
 
-def _seen(rows: Sequence[RunRow]) -> list[RunKind]:
+def _seen(rows: Sequence[ClassifiedRun]) -> list[RunKind]:
     there = {row.kind for row in rows}
     return [kind for kind in KINDS if kind in there]
 
 
-def _summarise(kind: RunKind, rows: Sequence[RunRow]) -> KindSummary:
+def _summarise(kind: RunKind, rows: Sequence[ClassifiedRun]) -> KindSummary:
     costs = [row.cost_after for row in rows if row.cost_after is not None]
     return KindSummary(
         kind,

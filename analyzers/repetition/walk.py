@@ -1,4 +1,4 @@
-"""What a run does over and over: loops, stays and shuttles, move by move or all at once."""
+"""What a run does over and over: loops, stays and oscillations, move by move or all at once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from detailed_balance.analyzers.counts import BOUNDARIES, END
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = [
-    "LoopSeen",
+    "LoopOccurrences",
     "LoopWalk",
-    "RunHabits",
-    "RunPatterns",
+    "RepetitionTracker",
+    "RunRepetition",
     "Stretch",
-    "find_patterns",
+    "canonical_loop",
     "locate_loops",
-    "name_loop",
-    "turn_loop",
+    "measure_repetition",
+    "reversed_loop",
 ]
 
 _LONGEST_NAME = 60
@@ -69,14 +69,14 @@ class LoopWalk:
 
 
 @dataclass(frozen=True, slots=True)
-class RunPatterns:
+class RunRepetition:
     """What a run does over and over.
 
     Parameters
     ----------
     stay : Stretch
         Its longest stay in one state.
-    shuttle : Stretch
+    oscillation : Stretch
         Its stretch among two states with the most changes between them.
     trapped : tuple of Stretch
         For each trap that was asked for, the longest stretch in it.
@@ -85,7 +85,7 @@ class RunPatterns:
     """
 
     stay: Stretch
-    shuttle: Stretch
+    oscillation: Stretch
     trapped: tuple[Stretch, ...]
     loops: tuple[LoopWalk, ...]
 
@@ -99,7 +99,7 @@ class _Block:
     visits: int
 
 
-def find_patterns(run: Trajectory, traps: Iterable[Sequence[str]] = ()) -> RunPatterns:
+def measure_repetition(run: Trajectory, traps: Iterable[Sequence[str]] = ()) -> RunRepetition:
     """Find what a run does over and over; the cost grows with its length alone.
 
     Parameters
@@ -112,17 +112,17 @@ def find_patterns(run: Trajectory, traps: Iterable[Sequence[str]] = ()) -> RunPa
     Examples
     --------
     >>> run = Trajectory(tuple(zip(("__start__", *"xababa"), "xababac")))
-    >>> found = find_patterns(run)
-    >>> found.shuttle
+    >>> found = measure_repetition(run)
+    >>> found.oscillation
     Stretch(states=('a', 'b'), onset=2, visits=5, switches=4)
     >>> found.loops
     (LoopWalk(states=('a', 'b'), onset=2, rounds=2),)
     """
     blocks = list(_blocks(run))
     longest = max(blocks, key=lambda block: block.visits, default=None)
-    return RunPatterns(
+    return RunRepetition(
         Stretch() if longest is None else _stretch([longest]),
-        _stretch(_longest_shuttle(blocks)),
+        _stretch(_longest_oscillation(blocks)),
         tuple(_longest_in(blocks, frozenset(trap)) for trap in traps),
         tuple(_close_loops(blocks)),
     )
@@ -153,7 +153,7 @@ def _stretch(blocks: Sequence[_Block]) -> Stretch:
     return Stretch(states, blocks[0].onset, visits, len(blocks) - 1)
 
 
-def _longest_shuttle(blocks: Sequence[_Block]) -> Sequence[_Block]:
+def _longest_oscillation(blocks: Sequence[_Block]) -> Sequence[_Block]:
     """Return the longest part among two states, empty where there is no change at all."""
     first, best = 0, (0, 0)
     for i in range(2, len(blocks) + 1):
@@ -184,7 +184,7 @@ def _close_loops(blocks: Sequence[_Block]) -> Iterator[LoopWalk]:
             while (last := next(reversed(path))) != block.state:
                 loop.append(last)
                 del path[last]
-            name = name_loop([block.state, *reversed(loop[1:])])
+            name = canonical_loop([block.state, *reversed(loop[1:])])
             begun, rounds = found.get(name, (onset, 0))
             found[name] = (begun, rounds + 1)
         path[block.state] = block.onset
@@ -192,25 +192,25 @@ def _close_loops(blocks: Sequence[_Block]) -> Iterator[LoopWalk]:
         yield LoopWalk(name, onset, rounds)
 
 
-def name_loop(loop: Sequence[str]) -> tuple[str, ...]:
+def canonical_loop(loop: Sequence[str]) -> tuple[str, ...]:
     """Return a loop from its least state on, in the order walked.
 
     Examples
     --------
-    >>> name_loop(["c", "a", "b"]), turn_loop(["c", "a", "b"])
+    >>> canonical_loop(["c", "a", "b"]), reversed_loop(["c", "a", "b"])
     (('a', 'b', 'c'), ('a', 'c', 'b'))
     """
     least = loop.index(min(loop))
     return (*loop[least:], *loop[:least])
 
 
-def turn_loop(loop: Sequence[str]) -> tuple[str, ...]:
+def reversed_loop(loop: Sequence[str]) -> tuple[str, ...]:
     """Return the other way round a loop, from its least state on."""
-    return name_loop(tuple(reversed(loop)))
+    return canonical_loop(tuple(reversed(loop)))
 
 
 @dataclass(frozen=True, slots=True)
-class LoopSeen:
+class LoopOccurrences:
     """Where a loop was walked.
 
     Parameters
@@ -240,7 +240,7 @@ class LoopSeen:
 
 def locate_loops(
     runs: Iterable[Trajectory], loops: Iterable[Sequence[str]]
-) -> tuple[LoopSeen, ...]:
+) -> tuple[LoopOccurrences, ...]:
     """Say of each loop in how many runs it was walked, how often, and from which move on.
 
     Side trips are cut out: a run that leaves a loop and comes back to where it left goes on.
@@ -253,25 +253,25 @@ def locate_loops(
     (1, 2, 0, 1, ('run-1',))
     """
     wanted = [tuple(loop) for loop in loops]
-    names = [name_loop(loop) for loop in wanted]
+    names = [canonical_loop(loop) for loop in wanted]
     walks: list[list[tuple[int, int, Trajectory]]] = [[] for _ in wanted]
     back = [0] * len(wanted)
     for run in runs if wanted else ():
-        made = {loop.states: loop for loop in find_patterns(run).loops}
+        made = {loop.states: loop for loop in measure_repetition(run).loops}
         for i, name in enumerate(names):
             if (walked := made.get(name)) is not None:
                 walks[i].append((walked.rounds, walked.onset, run))
-            if (walked := made.get(turn_loop(name))) is not None:
+            if (walked := made.get(reversed_loop(name))) is not None:
                 back[i] += walked.rounds
     return tuple(_loop_seen(*each) for each in zip(wanted, walks, back, strict=True))
 
 
 def _loop_seen(
     loop: tuple[str, ...], walks: Sequence[tuple[int, int, Trajectory]], back: int
-) -> LoopSeen:
+) -> LoopOccurrences:
     most = sorted(walks, key=lambda walk: -walk[0])
     names = dict.fromkeys(run.name for _, _, run in most if run.name is not None)
-    return LoopSeen(
+    return LoopOccurrences(
         loop,
         len(walks),
         sum(run.success is False for _, _, run in walks),
@@ -294,7 +294,7 @@ def name_state(state: str) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
 
 
-class RunHabits:
+class RepetitionTracker:
     """The loops that a run has closed, how long it stays, and how few states it is among.
 
     Loops are those of the loop-erased path: whenever the run comes back to a state that is on it,
@@ -319,7 +319,7 @@ class RunHabits:
 
     Examples
     --------
-    >>> habits = RunHabits()
+    >>> habits = RepetitionTracker()
     >>> for source, target in [("__start__", "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]:
     ...     habits.update(source, target)
     >>> habits.loops, habits.oscillation

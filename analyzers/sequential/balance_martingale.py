@@ -18,9 +18,9 @@ from detailed_balance.analyzers.sequential._betting_martingale import (
     log_mean_exp,
 )
 from detailed_balance.analyzers.sequential.loop_evidence import (
-    LoopBook,
     LoopEvidence,
-    LoopRow,
+    LoopRecord,
+    LoopRegistry,
     MergedEvidence,
     merge_evidence,
     sort_evidence,
@@ -136,7 +136,7 @@ class BalanceMartingale:
         self._log_kt = 0.0
         self._affinity = AffinityBet()
         self._moves = MoveCounts(max_moves)
-        self._book = LoopBook(max_classes)
+        self._book = LoopRegistry(max_classes)
         self._paths: dict[str, LoopErasedPath] = {}
         self._history = ThinnedSeries[tuple[int, float]](HISTORY)
         self._history.append((0, 0.0))
@@ -287,7 +287,7 @@ class BalanceMartingale:
         for source, target, count in state["moves"]:
             self._moves.put(source, target, _tally(count))
         for loop, named, other, log_evidence, share in state["classes"]:
-            row = LoopRow(_tally(named), _tally(other), float(log_evidence), float(share))
+            row = LoopRecord(_tally(named), _tally(other), float(log_evidence), float(share))
             self._book.rows[tuple(loop)] = row
         self._book.closed = bool(state["classes_closed"])
         for name, walk in state["paths"]:

@@ -75,7 +75,7 @@ class RankedScores:
         return pvalue
 
 
-class Bettor:
+class ConformalMartingale:
     """A gambler whose capital E stays small, at all times, while p-values are uniform.
 
     The capital starts at 1 and is put, bit by bit, on a few densities of the p-value; what stays
@@ -92,7 +92,7 @@ class Bettor:
 
     Examples
     --------
-    >>> bettor = Bettor()
+    >>> bettor = ConformalMartingale()
     >>> gains = [bettor.bet(0.05) for _ in range(10)]
     >>> round(bettor.log_e_value, 2)
     9.68
@@ -190,7 +190,7 @@ class ScoreTest:
         The median of the calibration runs.
     ranks : RankedScores
         The scores so far.
-    bettor : Bettor
+    bettor : ConformalMartingale
         The gambler.
     evidence : tuple of RunEvidence
         The runs that added most, at most 10, the most first.
@@ -207,13 +207,13 @@ class ScoreTest:
     score: str
     usual: float
     ranks: RankedScores
-    bettor: Bettor
+    bettor: ConformalMartingale
     evidence: tuple[RunEvidence, ...] = ()
 
     @classmethod
     def start(cls, score: str, values: Sequence[float], max_runs: int) -> ScoreTest:
         """Begin with the scores of the calibration runs."""
-        return cls(score, median(values), RankedScores(values, max_runs), Bettor())
+        return cls(score, median(values), RankedScores(values, max_runs), ConformalMartingale())
 
     def update(
         self,
@@ -247,7 +247,7 @@ class ScoreTest:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ScoreTest:
         """Take what `to_dict` returned."""
-        ranks, bettor = RankedScores(**state["ranks"]), Bettor(**state["bettor"])
+        ranks, bettor = RankedScores(**state["ranks"]), ConformalMartingale(**state["bettor"])
         evidence = tuple(_read_evidence(found) for found in state["evidence"])
         return cls(state["score"], state["usual"], ranks, bettor, evidence)
 

@@ -1,4 +1,4 @@
-"""What a live test knows of its loops: `LoopBook`, `LoopEvidence`, and several tests at once."""
+"""The loops that a running test has seen, the evidence of each, and of several tests together."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from detailed_balance.analyzers.results import times
 from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp, orient_loop
 
 __all__ = [
-    "LoopBook",
     "LoopEvidence",
-    "LoopRow",
+    "LoopRecord",
+    "LoopRegistry",
     "MergedEvidence",
     "merge_evidence",
     "sort_evidence",
@@ -95,15 +95,15 @@ class MergedEvidence:
 
 
 @dataclass(slots=True)
-class LoopRow:
+class LoopRecord:
     """The tally of one loop: walked as named, the other way, its log evidence, its share.
 
     Examples
     --------
-    >>> row = LoopRow()
+    >>> row = LoopRecord()
     >>> row.add(named=False, won=0.0, share=0.1)
     >>> row
-    LoopRow(named=0, other=1, log_evidence=0.0, share=0.1)
+    LoopRecord(named=0, other=1, log_evidence=0.0, share=0.1)
     """
 
     named: int = 0
@@ -119,7 +119,7 @@ class LoopRow:
         self.share += share
 
 
-class LoopBook:
+class LoopRegistry:
     """The tallies of the loops seen, at most `limit` of them.
 
     At the limit the loops walked once are forgotten, whose log evidence is 0. Where this frees
@@ -132,7 +132,7 @@ class LoopBook:
 
     Examples
     --------
-    >>> book = LoopBook(limit=10)
+    >>> book = LoopRegistry(limit=10)
     >>> row, named, lost = book.find(["c", "b", "a"])
     >>> row.add(named, won=0.0, share=0.0)
     >>> book.to_list(), lost
@@ -142,9 +142,9 @@ class LoopBook:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.closed = False
-        self.rows: dict[tuple[str, ...], LoopRow] = {}
+        self.rows: dict[tuple[str, ...], LoopRecord] = {}
 
-    def find(self, loop: Sequence[str]) -> tuple[LoopRow, bool, int]:
+    def find(self, loop: Sequence[str]) -> tuple[LoopRecord, bool, int]:
         """Return the row of a loop, whether it was walked as named, and how many loops were lost.
 
         A loop that finds no room gets a row that is not kept.
@@ -152,7 +152,7 @@ class LoopBook:
         name, named = orient_loop(loop)
         row, lost = self.rows.get(name), 0
         if row is None:
-            row = LoopRow()
+            row = LoopRecord()
             short = len(loop) <= LONGEST_CLASS
             lost = self._make_room() if short else 0
             if short and len(self.rows) < self.limit:

@@ -66,7 +66,7 @@ def power(folder: Path) -> None:
         found = compare_runs(runs[one], runs[other], alpha=ALPHA)
         cells = []
         for question in QUESTIONS:
-            test = found.ask(question)
+            test = found.test(question)
             listed = 0 if test is None else sum(change.changed for change in test.changes)
             cells.append("-" if test is None else f"{test.adjusted:.2g} ({listed})")
         print(f"| {one} | {other} | {found.pvalue:.2g} | {' | '.join(cells)} |", flush=True)

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from detailed_balance.analyzers import Change, Differences, QuestionTest, Violation
+from detailed_balance.analyzers import Change, ComparisonTest, RunComparison, Violation
 from detailed_balance.analyzers.comparison.result import QUESTIONS
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
@@ -24,7 +24,7 @@ class _Case:
 
 
 def render_junit(
-    found: Differences,
+    found: RunComparison,
     walked_more: Sequence[Violation],
     longer_stays: Sequence[Change],
     conditions: Collection[str],
@@ -48,9 +48,9 @@ def render_junit(
     return text + b"\n"
 
 
-def _drift_cases(found: Differences) -> Iterator[_Case]:
+def _drift_cases(found: RunComparison) -> Iterator[_Case]:
     for question, words in QUESTIONS.items():
-        test = found.ask(question)
+        test = found.test(question)
         if test is None:
             skipped = "it could not be asked: too little data, or nothing that varies"
             yield _Case("drift", words, skipped=skipped)
@@ -71,7 +71,7 @@ def _trap_case(longer_stays: Sequence[Change]) -> _Case:
     return _Case("trap", "runs stay nowhere longer than before", failure, stays)
 
 
-def _failure(test: QuestionTest) -> tuple[str, tuple[str, ...]]:
+def _failure(test: ComparisonTest) -> tuple[str, tuple[str, ...]]:
     if not test.changed:
         return "", ()
     changed = [change for change in test.changes if change.changed]

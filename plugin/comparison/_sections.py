@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from detailed_balance.analyzers import Change, Differences, Prospect, QuestionTest, Violation
+from detailed_balance.analyzers import (
+    Change,
+    ComparisonTest,
+    RunComparison,
+    StateForecast,
+    Violation,
+)
 from detailed_balance.analyzers.comparison.result import QUESTIONS
-from detailed_balance.analyzers.repetition.walk import name_loop
+from detailed_balance.analyzers.repetition.walk import canonical_loop
 from detailed_balance.comparison._sides import Side
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
@@ -50,7 +56,7 @@ def _side_rows(side: Side) -> dict[str, str]:
     }
 
 
-def question_section(found: Differences) -> Section:
+def question_section(found: RunComparison) -> Section:
     """Return the questions and their answers."""
     rows = tuple(
         (
@@ -60,22 +66,22 @@ def question_section(found: Differences) -> Section:
             f"{len(test.changes):,}",
             f"{sum(change.changed for change in test.changes):,}",
         )
-        for test in found.questions
+        for test in found.tests
     )
     note = f"{found.describe()}."
-    if missing := [name for name in QUESTIONS if found.ask(name) is None]:
+    if missing := [name for name in QUESTIONS if found.test(name) is None]:
         note += f" Not asked, for want of data or of anything that varies: {', '.join(missing)}."
     columns = ("question", "answer", "adj. p", "looked at", "changed")
     return Section("What was asked", columns, rows, note, ("answer",))
 
 
-def change_sections(found: Differences, *, limit: int) -> Iterator[Section]:
+def change_sections(found: RunComparison, *, limit: int) -> Iterator[Section]:
     """Yield what changed, question by question, or else the smallest p-values."""
-    for test in found.questions:
+    for test in found.tests:
         yield _change_section(test, limit)
 
 
-def _change_section(test: QuestionTest, limit: int) -> Section:
+def _change_section(test: ComparisonTest, limit: int) -> Section:
     changed = [change for change in test.changes if change.changed]
     shown: list[Change] = changed[:limit] or list(test.changes[:UNCHANGED_SHOWN])
     title = _TITLES[test.question]
@@ -95,7 +101,7 @@ def loop_section(
     """Return the loops that drive A or B; None where there are none."""
     driven = [_by_name(side) for side in (a, b)]
     names = sorted({**driven[0], **driven[1]}, key=lambda name: (name in driven[0], name))
-    new = {name_loop(violation.loop) for violation in walked_more}
+    new = {canonical_loop(violation.loop) for violation in walked_more}
     if not names:
         return None
     rows = tuple(
@@ -116,7 +122,9 @@ def loop_section(
 
 
 def _by_name(side: Side) -> dict[tuple[str, ...], Violation]:
-    return {name_loop(violation.loop): violation for violation in side.report.balance.violations}
+    return {
+        canonical_loop(violation.loop): violation for violation in side.report.balance.violations
+    }
 
 
 def _affinity(violation: Violation | None) -> str:
@@ -166,21 +174,21 @@ def forecast_section(a: Side, b: Side) -> Section | None:
     return Section("Forecast before the first move", ("", "A", "B"), rows, note, ("A", "B"))
 
 
-def _success(prospect: Prospect | None) -> str:
+def _success(prospect: StateForecast | None) -> str:
     if prospect is None:
         return "-"
     low, high = prospect.success_interval
     return f"{prospect.success:.0%} ({low:.0%} to {high:.0%})"
 
 
-def _steps(prospect: Prospect | None) -> str:
+def _steps(prospect: StateForecast | None) -> str:
     if prospect is None:
         return "-"
     low, high = map(format_number, prospect.steps_interval)
     return f"{format_number(prospect.steps)} ({low} to {high})"
 
 
-def settings_section(found: Differences, a: Side) -> Section:
+def settings_section(found: RunComparison, a: Side) -> Section:
     """Return how it was computed: every setting."""
     balance = a.report.balance
     if found.unit == "runs":

@@ -7,7 +7,7 @@ from math import sqrt
 
 from scipy.stats import norm
 
-from detailed_balance.analyzers import Change, Differences, Violation
+from detailed_balance.analyzers import Change, RunComparison, Violation
 from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.comparison.result import Question
 from detailed_balance.render.document import Verdict, VerdictOutcome
@@ -29,13 +29,13 @@ ENOUGH = 20
 
 
 def judge_comparison(
-    found: Differences, walked_more: Sequence[Violation], warnings: Sequence[str]
+    found: RunComparison, walked_more: Sequence[Violation], warnings: Sequence[str]
 ) -> Verdict:
     """Put into words what a comparison found.
 
     Parameters
     ----------
-    found : Differences
+    found : RunComparison
         What was tested.
     walked_more : sequence of Violation
         The loops that drive B, and that its runs walk more than those of A.
@@ -53,9 +53,9 @@ def judge_comparison(
     return Verdict(outcome, headline, tuple(dict.fromkeys(sentences)))
 
 
-def _headline(found: Differences) -> tuple[VerdictOutcome, str]:
+def _headline(found: RunComparison) -> tuple[VerdictOutcome, str]:
     if found.rejected:
-        changed = [ANSWERS[test.question] for test in found.questions if test.changed]
+        changed = [ANSWERS[test.question] for test in found.tests if test.changed]
         return "finding", f"B differs from A in {_join(changed)} of its runs"
     if found.unit == "runs" and min(found.runs) < ENOUGH:
         return "unknown", "Not enough runs to tell B from A"
@@ -66,8 +66,8 @@ def _join(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _about_changes(found: Differences) -> Iterator[str]:
-    for test in found.questions:
+def _about_changes(found: RunComparison) -> Iterator[str]:
+    for test in found.tests:
         if not test.changed:
             continue
         listed = [change for change in test.changes if change.changed]
@@ -86,23 +86,23 @@ def _about_violations(walked_more: Sequence[Violation]) -> Iterator[str]:
         yield f"Driven in B, and walked more than in A: {count} ({loops})."
 
 
-def _about_power(found: Differences) -> Iterator[str]:
+def _about_power(found: RunComparison) -> Iterator[str]:
     """Say what size of a change of the success rate would have been seen by itself."""
-    success = found.ask("success")
+    success = found.test("success")
     if found.rejected or success is None:
         return
     change: Change = success.changes[0]
     pooled = (change.before + change.after) / 2
     error = sqrt(pooled * (1 - pooled) * sum(1 / max(n, 1) for n in change.runs))
     # Each question is held to about alpha over their number.
-    factor = norm.isf(found.alpha / 2 / len(found.questions)) + norm.ppf(POWER)
+    factor = norm.isf(found.alpha / 2 / len(found.tests)) + norm.ppf(POWER)
     yield (
         f"A change of the success rate by {min(100 * factor * error, 100):.0f} points would have "
         f"been found with {POWER:.0%} probability."
     )
 
 
-def _about_promise(found: Differences) -> str:
+def _about_promise(found: RunComparison) -> str:
     promise = found.describe()
     promise = promise[0].upper() + promise[1:]
     if found.unit == "runs":

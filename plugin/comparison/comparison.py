@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from detailed_balance.analyzers import Change, Differences, Violation
+from detailed_balance.analyzers import Change, RunComparison, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.walk import name_loop
+from detailed_balance.analyzers.repetition.walk import canonical_loop
 from detailed_balance.analyzers.results import Result
 from detailed_balance.comparison._junit import render_junit
 from detailed_balance.comparison._sections import (
@@ -53,13 +53,13 @@ class Comparison(Result):
     ----------
     a, b : Side
         The two sides, each with its own report.
-    differences : Differences
+    differences : RunComparison
         What was tested, with one promise for all of it.
     """
 
     a: Side
     b: Side
-    differences: Differences
+    differences: RunComparison
 
     @property
     def verdict(self) -> Verdict:
@@ -76,12 +76,12 @@ class Comparison(Result):
     def new_violations(self) -> tuple[Violation, ...]:
         """The loops that drive B, and that its runs are seen to walk more than those of A."""
         more = {
-            name_loop([str(state) for state in change.what])
+            canonical_loop([str(state) for state in change.what])
             for change in self.differences.changes
             if change.question == "loops" and change.difference > 0
         }
         driven = self.b.report.balance.violations
-        return tuple(v for v in driven if name_loop(v.loop) in more)
+        return tuple(v for v in driven if canonical_loop(v.loop) in more)
 
     @property
     def longer_stays(self) -> tuple[Change, ...]:
@@ -174,7 +174,7 @@ def _print_parts(comparison: Comparison) -> Iterator[RenderableType]:
     yield from terminal.render_section(side_section(a, b))
     yield from terminal.render_section(question_section(found))
     changes = change_sections(found, limit=_PRINTED)
-    for test, section in zip(found.questions, changes, strict=True):
+    for test, section in zip(found.tests, changes, strict=True):
         if test.changed or test.question in ("success", "length"):
             yield from terminal.render_section(section)
     for section in _last_sections(comparison, _PRINTED):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from detailed_balance.analyzers import RunRow
+    from detailed_balance.analyzers import ClassifiedRun
 
 __all__ = ["ChosenRun", "Row", "Section", "Verdict", "VerdictOutcome"]
 
@@ -70,7 +70,7 @@ class ChosenRun:
 
     Parameters
     ----------
-    row : RunRow
+    row : ClassifiedRun
         What it did.
     levels : tuple of float
         The potential after each move, against the lowest state of the largest component; NaN
@@ -79,6 +79,6 @@ class ChosenRun:
         The states that it visits most, with their potential.
     """
 
-    row: RunRow
+    row: ClassifiedRun
     levels: tuple[float, ...]
     places: tuple[tuple[str, float], ...]

@@ -77,7 +77,7 @@ def analyze(
         The compiled graph of the agent; a loop is then structural only where the graph leaves no
         other exit from any of its states.
     min_visits : float
-        As for `find_traps`, and for runs that are stuck (`RunRules`).
+        As for `find_traps`, and for runs that are stuck (`RepetitionRules`).
     runs : int
         How many of the runs that matter to list; 0 to look at no single run.
     success_field, cost_field : str, optional

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from detailed_balance.analyzers import (
     BalanceReport,
-    Differences,
-    LoopSeen,
+    ClassifiedRun,
+    LoopOccurrences,
     Potential,
-    RunReport,
-    RunRow,
-    RunRules,
+    RepetitionRules,
+    RunClassification,
+    RunComparison,
     StepLimit,
     Trajectory,
     TrapReport,
@@ -48,9 +48,9 @@ class RunFindings(Result):
 
     Parameters
     ----------
-    report : RunReport
+    report : RunClassification
         What each of them did.
-    loops : tuple of LoopSeen
+    loops : tuple of LoopOccurrences
         Where the driven loops were walked.
     limit : StepLimit or None
         How many steps to allow; None where no run is known to have succeeded.
@@ -58,16 +58,16 @@ class RunFindings(Result):
         What it counts.
     chosen : tuple of ChosenRun
         Runs to be drawn.
-    contrast : Differences or None
+    contrast : RunComparison or None
         Runs that succeeded against those that failed; None where one kind has fewer than 5.
     """
 
-    report: RunReport
-    loops: tuple[LoopSeen, ...]
+    report: RunClassification
+    loops: tuple[LoopOccurrences, ...]
     limit: StepLimit | None
     limit_unit: Literal["supersteps", "moves"]
     chosen: tuple[ChosenRun, ...]
-    contrast: Differences | None
+    contrast: RunComparison | None
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -90,7 +90,7 @@ def study_runs(
     runs = [run for run in runs if len(run)]
     if not runs:
         return None
-    rules = RunRules(visits=traps.min_visits)
+    rules = RepetitionRules(visits=traps.min_visits)
     sets = [trap.states for trap in traps.traps]
     report = classify_runs(runs, potential=potential, traps=sets, rules=rules, keep=keep)
     worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "habitual"))
@@ -118,16 +118,16 @@ def _suggest_limit(
 
 
 def _contrast(
-    good: Sequence[Trajectory], bad: Sequence[Trajectory], alpha: float, rules: RunRules
-) -> Differences | None:
+    good: Sequence[Trajectory], bad: Sequence[Trajectory], alpha: float, rules: RepetitionRules
+) -> RunComparison | None:
     if min(len(good), len(bad)) < FEWEST_RUNS:
         return None
     found = compare_runs(good, bad, questions=_CONTRASTED, min_visits=rules.visits, alpha=alpha)
-    return found if found.questions else None
+    return found if found.tests else None
 
 
 def _choose(
-    runs: Sequence[Trajectory], report: RunReport, potential: Potential
+    runs: Sequence[Trajectory], report: RunClassification, potential: Potential
 ) -> tuple[ChosenRun, ...]:
     levels = dict(zip(potential.states, potential.relative_to().tolist(), strict=True))
     first = {(row.kind, row.states): row for row in reversed(report.rows)}  # of each sort
@@ -137,7 +137,7 @@ def _choose(
     return tuple(_trace(row, runs[row.place], levels) for row in rows)
 
 
-def _trace(row: RunRow, run: Trajectory, levels: Mapping[str, float]) -> ChosenRun:
+def _trace(row: ClassifiedRun, run: Trajectory, levels: Mapping[str, float]) -> ChosenRun:
     here, drawn = "", []
     for source, target in run.moves:
         here = source if target is None else target

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, isfinite, isnan
 
-from detailed_balance.analyzers import BalanceReport, RunReport, TrapReport, Violation
+from detailed_balance.analyzers import BalanceReport, RunClassification, TrapReport, Violation
 from detailed_balance.analyzers.repetition.classify import REPEATING
 from detailed_balance.analyzers.results import times
 from detailed_balance.render.document import Verdict, VerdictOutcome
@@ -41,7 +41,7 @@ def judge(
     *,
     transitions: int,
     compared: bool = False,
-    runs: RunReport | None = None,
+    runs: RunClassification | None = None,
     warnings: Sequence[str] = (),
 ) -> Verdict:
     """Put into words what was found.
@@ -54,7 +54,7 @@ def judge(
         How many there were, to say how many more are needed.
     compared : bool
         Whether there was a baseline.
-    runs : RunReport, optional
+    runs : RunClassification, optional
         What single runs did.
     warnings : sequence of str
         Sentences to add.
@@ -73,7 +73,7 @@ def judge(
 
 
 def _headline(
-    balance: BalanceReport, traps: TrapReport, runs: RunReport | None
+    balance: BalanceReport, traps: TrapReport, runs: RunClassification | None
 ) -> tuple[VerdictOutcome, str]:
     broken = findings(balance)
     stuck = count_noun(len(traps), "trap")
@@ -96,7 +96,7 @@ def _headline(
     return "clear", "No violation of detailed balance and no trap found"
 
 
-def _not_advancing(runs: RunReport) -> str:
+def _not_advancing(runs: RunClassification) -> str:
     """Say how many runs go back and forth or stay, unless all of them succeeded."""
     kinds = [kind for kind in runs.kinds if kind.kind in ("oscillating", "stuck")]
     if all(kind.succeeded == kind.runs for kind in kinds):
@@ -176,7 +176,7 @@ def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
         yield f"A trap is no violation of detailed balance; {other}."
 
 
-def _about_runs(report: RunReport | None) -> Iterator[str]:
+def _about_runs(report: RunClassification | None) -> Iterator[str]:
     if report is None:
         return
     repeating = [kind for kind in report.kinds if kind.kind in REPEATING]

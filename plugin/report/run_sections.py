@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from detailed_balance.analyzers import Change, Outcome, RunRow
+from detailed_balance.analyzers import Change, ClassifiedRun, Outcome
 from detailed_balance.analyzers.comparison.result import REPEAT
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
@@ -91,7 +91,7 @@ def run_section(
     return Section("The runs that matter", tuple(table[0]), rows, note, words)
 
 
-def _run_cells(row: RunRow) -> dict[str, str]:
+def _run_cells(row: ClassifiedRun) -> dict[str, str]:
     return {
         "run": "-" if row.name is None else safe_text(row.name, 40),
         "kind": row.kind,
@@ -106,7 +106,7 @@ def _run_cells(row: RunRow) -> dict[str, str]:
     }
 
 
-def _where(row: RunRow) -> str:
+def _where(row: ClassifiedRun) -> str:
     if not row.states:
         return "-"
     names = shorten_states(row.states, 40 if len(row.states) < 3 else 24)
@@ -154,7 +154,7 @@ def contrast_section(runs: RunFindings, *, limit: int) -> Section | None:
         return None
     changed = sorted(found.changes, key=lambda change: change.pvalue)
     shown = changed or sorted(
-        (c for test in found.questions for c in test.changes), key=lambda change: change.pvalue
+        (c for test in found.tests for c in test.changes), key=lambda change: change.pvalue
     )
     rows = change_rows(shown[: limit if changed else min(limit, 5)])
     good, bad = found.runs

@@ -108,8 +108,8 @@ def test_failed_runs_are_held_against_successful_ones(report: Report) -> None:
     contrast = report.runs.contrast
     assert contrast is not None
     assert contrast.runs == (60, 14)
-    assert "success" not in {test.question for test in contrast.questions}
-    assert contrast.ask("length") is not None
+    assert "success" not in {test.question for test in contrast.tests}
+    assert contrast.test("length") is not None
 
 
 def test_the_terminal_text_fits_80_columns(report: Report) -> None:

@@ -8,7 +8,7 @@ from scipy.special import gammaln
 from scipy.stats import chi2
 
 from detailed_balance.analyzers import END, START, TransitionCounts, reversibility_test
-from detailed_balance.analyzers.balance.besag_clifford import draw_orientations
+from detailed_balance.analyzers.balance.besag_clifford import sample_reversible_tables
 from detailed_balance.analyzers.balance.reversible_mle import fit_reversible
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from tests.support.chains import count_matrices, reversible_kernel, walk_counts
@@ -163,7 +163,7 @@ def test_replicates_keep_the_totals_of_pairs_and_the_exits_of_states():
     counts = TransitionCounts.from_dense(linked_counts(np.random.default_rng(6), 9, 3))
     fit = fit_reversible(counts)
     rng = np.random.default_rng(0)
-    (tables,) = draw_orientations(fit, replicates=30, sweeps=5, rng=rng)
+    (tables,) = sample_reversible_tables(fit, replicates=30, sweeps=5, rng=rng)
     assert tables.shape == (len(fit.pairs), 30)
     assert len(np.unique(tables, axis=1).T) > 20
     for table in tables.T:

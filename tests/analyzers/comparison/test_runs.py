@@ -13,7 +13,7 @@ from detailed_balance.analyzers import (
     compare_potentials,
     compare_runs,
 )
-from detailed_balance.analyzers.comparison._run_statistics import collect_traits
+from detailed_balance.analyzers.comparison._run_statistics import compute_run_statistics
 from detailed_balance.analyzers.comparison.result import QUESTIONS, REPEAT
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import count_transitions
@@ -39,7 +39,7 @@ def two_kernels(seed, runs):
 
 def test_success_has_the_pvalue_of_fisher():
     found = compare_runs(runs_with(30, 40), runs_with(18, 40), replicates=19_999)
-    (change,) = found.ask("success").changes
+    (change,) = found.test("success").changes
     exact = fisher_exact([[30, 10], [18, 22]]).pvalue
     assert change.pvalue == pytest.approx(exact, abs=0.003)
     assert (change.before, change.after, change.runs) == (0.75, 0.45, (40, 40))
@@ -53,7 +53,7 @@ def test_length_is_tested_as_its_mean():
         [Trajectory((("a", "a"),) * int(n)) for n in rng.poisson(mean, 60)] for mean in (8, 9.2)
     ]
     found = compare_runs(*sides, questions=["length"], replicates=19_999)
-    (change,) = found.ask("length").changes
+    (change,) = found.test("length").changes
     exact = ttest_ind(*[[len(run) for run in side] for side in sides]).pvalue
     assert change.pvalue == pytest.approx(exact, abs=0.01)
 
@@ -74,14 +74,14 @@ def test_a_move_is_told_with_its_shares():
 
 def test_scores_sum_to_zero_whoever_the_runs_are_of():
     runs = walk_runs(np.random.default_rng(5), *random_chain(np.random.default_rng(5), 5), 40)
-    for traits in collect_traits(runs, QUESTIONS):
-        assert np.abs(traits.scores.sum(axis=0)).max() < 1e-6 * np.abs(traits.scores).max()
-        assert traits.scores.shape == (40, len(traits.names))
+    for statistics in compute_run_statistics(runs, QUESTIONS):
+        assert np.abs(statistics.scores.sum(axis=0)).max() < 1e-6 * np.abs(statistics.scores).max()
+        assert statistics.scores.shape == (40, len(statistics.names))
 
 
 def test_lists_are_adjusted_inside_their_question():
     found = compare_runs(*two_kernels(1, 60))
-    for test in found.questions:
+    for test in found.tests:
         pvalues = [change.pvalue for change in test.changes]
         expected = false_discovery_control(pvalues)
         np.testing.assert_allclose([change.adjusted for change in test.changes], expected)
@@ -92,8 +92,8 @@ def test_lists_are_adjusted_inside_their_question():
 def test_swapping_the_sides_turns_the_differences_round():
     one, two = two_kernels(3, 40)
     there, back = compare_runs(one, two), compare_runs(two, one)
-    for test in there.questions:
-        other = {change.what: change for change in back.ask(test.question).changes}
+    for test in there.tests:
+        other = {change.what: change for change in back.test(test.question).changes}
         for change in test.changes:
             assert other[change.what].difference == pytest.approx(
                 -change.difference, abs=1e-6, nan_ok=True
@@ -107,7 +107,7 @@ def test_runs_that_get_stuck_are_seen():
     found = compare_runs(calm, calm[:48] + stuck, questions=["stays", "length"])
     share = next(c for c in found.changes if c.what == (REPEAT,))
     assert (share.before, share.after) == (0.0, 0.2)
-    assert found.ask("length").changed
+    assert found.test("length").changed
 
 
 def test_costs_are_compared_where_all_runs_have_them():
@@ -166,15 +166,13 @@ def test_real_models_are_told_apart_and_halves_of_one_are_not():
 
 def test_runs_that_are_all_alike_are_not_told_apart():
     found = compare_runs(runs_with(30, 30), runs_with(30, 30))
-    assert (found.questions, found.pvalue, found.rejected) == ((), 1.0, False)
+    assert (found.tests, found.pvalue, found.rejected) == ((), 1.0, False)
 
 
 def test_everything_is_told_as_a_table_and_as_json():
     found = compare_runs(*two_kernels(1, 30))
     table = found.to_table()
-    assert {len(column) for column in table.values()} == {
-        sum(len(t.changes) for t in found.questions)
-    }
+    assert {len(column) for column in table.values()} == {sum(len(t.changes) for t in found.tests)}
     assert found.to_dict()["settings"]["replicates"] == 9_999
 
 
@@ -206,11 +204,11 @@ def test_counts_are_compared_by_the_known_tests():
     one = TransitionCounts.from_dense(rng.poisson(60, (4, 4)))
     two = TransitionCounts.from_dense(rng.poisson([60, 60, 20, 90], (4, 4)))
     found = compare_counts(one, two)
-    pvalues = {test.question: test.pvalue for test in found.questions}
+    pvalues = {test.question: test.pvalue for test in found.tests}
     assert pvalues["potential"] == pytest.approx(compare_potentials(one, two).pvalue)
     assert pvalues["moves"] == pytest.approx(compare_kernels(one, two).total_pvalue)
     assert (found.unit, found.rejected) == ("moves", True)
-    move = next(c for c in found.ask("moves").changes if c.what == ("0", "3"))
+    move = next(c for c in found.test("moves").changes if c.what == ("0", "3"))
     table = [[c.counts[0, 3], c.attempts[0] - c.counts[0, 3]] for c in (one, two)]
     assert move.pvalue == pytest.approx(fisher_exact(table).pvalue)
 

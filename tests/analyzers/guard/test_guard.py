@@ -17,7 +17,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard.guard import conformal_threshold
 from detailed_balance.analyzers.guard.scores import KernelRatio
-from detailed_balance.analyzers.repetition.walk import RunHabits
+from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.readers import read_transitions
 from tests.support.chains import DATA
 
@@ -217,7 +217,7 @@ def test_the_streamed_risk_is_the_model_written_out():
         for j in range(i + 1, len(states) + 1)
         if len(set(states[i:j])) <= 2
     )
-    habits = RunHabits()
+    habits = RepetitionTracker()
     for move in run.moves:
         habits.update(*move)
     values = [math.log1p(len(run)), sum(model.ratio(*move) for move in run.moves), 0.0]
@@ -320,7 +320,7 @@ def test_rules_that_cannot_be_are_refused(limits):
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40))
 def test_habits_agree_with_their_definitions(states):
-    habits = RunHabits()
+    habits = RepetitionTracker()
     loops, path = Counter(), []
     for source, target in run_of(*states).moves:
         habits.update(source, target)

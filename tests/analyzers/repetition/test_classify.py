@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers import (
     Outcome,
-    RunRules,
+    RepetitionRules,
     Trajectory,
     TransitionCounts,
     classify_runs,
@@ -17,10 +17,10 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.forecast.step_limit import fewest_for_limit
 from detailed_balance.analyzers.repetition.walk import (
-    RunHabits,
-    find_patterns,
-    name_loop,
-    turn_loop,
+    RepetitionTracker,
+    canonical_loop,
+    measure_repetition,
+    reversed_loop,
 )
 
 
@@ -42,13 +42,13 @@ def the_row(states, **kwargs):
 
 
 def test_a_stay_counts_visits_and_failed_attempts():
-    stay = find_patterns(run_of("xaa!ab")).stay
+    stay = measure_repetition(run_of("xaa!ab")).stay
     assert (stay.states, stay.onset, stay.visits) == (("a",), 2, 4)
 
 
 def test_the_last_block_of_one_stretch_may_begin_the_next():
-    found = find_patterns(run_of("abacac"))
-    assert (found.shuttle.states, found.shuttle.onset, found.shuttle.switches) == (
+    found = measure_repetition(run_of("abacac"))
+    assert (found.oscillation.states, found.oscillation.onset, found.oscillation.switches) == (
         ("a", "c"),
         3,
         3,
@@ -56,29 +56,29 @@ def test_the_last_block_of_one_stretch_may_begin_the_next():
 
 
 def test_a_stretch_in_a_trap_ends_where_it_is_left():
-    (trapped,) = find_patterns(run_of("xabcxabcabcx"), [("a", "b", "c")]).trapped
+    (trapped,) = measure_repetition(run_of("xabcxabcabcx"), [("a", "b", "c")]).trapped
     assert (trapped.onset, trapped.visits) == (6, 6)
 
 
 def test_an_empty_run_shows_nothing():
-    found = find_patterns(Trajectory(()))
-    assert (found.stay.visits, found.shuttle.switches, found.loops) == (0, 0, ())
+    found = measure_repetition(Trajectory(()))
+    assert (found.stay.visits, found.oscillation.switches, found.loops) == (0, 0, ())
 
 
 @given(st.text("abcd", max_size=40))
 def test_loops_are_those_of_the_habits_of_a_guard(states):
-    run, habits = run_of(states), RunHabits()
+    run, habits = run_of(states), RepetitionTracker()
     for move in run.moves:
         habits.update(*move)
-    found = find_patterns(run)
+    found = measure_repetition(run)
     assert {loop.states: loop.rounds for loop in found.loops} == dict(habits.loops)
     assert found.stay.visits == habits.longest_dwell
 
 
 def test_the_onset_of_a_loop_is_where_its_first_round_began():
-    (loop,) = find_patterns(run_of("xyabcabc")).loops
+    (loop,) = measure_repetition(run_of("xyabcabc")).loops
     assert (loop.states, loop.onset, loop.rounds) == (("a", "b", "c"), 3, 1)
-    assert turn_loop(name_loop("cab")) == ("a", "c", "b")
+    assert reversed_loop(canonical_loop("cab")) == ("a", "c", "b")
 
 
 # Kinds.
@@ -101,7 +101,7 @@ def test_each_kind_has_its_rule(states, kind, where, times, onset):
 
 
 def test_a_loop_walked_both_ways_alike_drives_nothing():
-    assert the_row("x" + "abcacb" * 9, rules=RunRules(rounds=5)).kind != "driven"
+    assert the_row("x" + "abcacb" * 9, rules=RepetitionRules(rounds=5)).kind != "driven"
 
 
 def test_of_several_kinds_the_one_with_the_most_visits_is_told():
@@ -158,7 +158,7 @@ def test_costs_after_the_onset_are_added_up():
 
 def test_rules_that_make_no_sense_are_refused():
     with pytest.raises(InvalidInputError, match="visits=1"):
-        RunRules(visits=1)
+        RepetitionRules(visits=1)
 
 
 # Loops.

@@ -15,7 +15,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
 from detailed_balance.analyzers.sequential.conformal_betting import (
     BETS,
-    Bettor,
+    ConformalMartingale,
     RankedScores,
 )
 from detailed_balance.analyzers.sequential.drift_martingale import split_baseline
@@ -69,7 +69,7 @@ def pvalues_with_ties_unbroken(rng):
 
 
 def ever_alarms(pvalues):
-    bettor, highest = Bettor(), 0.0
+    bettor, highest = ConformalMartingale(), 0.0
     for pvalue in pvalues:
         bettor.bet(pvalue)
         highest = max(highest, bettor.log_e_value)
@@ -162,11 +162,11 @@ def test_forgetting_the_oldest_would_not_keep_them_independent():
 
 
 def test_a_bet_is_fair():
-    bettor = Bettor()
+    bettor = ConformalMartingale()
     bettor.bet(0.01)
 
     def capital(pvalue):
-        after = Bettor(**bettor.to_dict())
+        after = ConformalMartingale(**bettor.to_dict())
         after.bet(pvalue)
         return np.exp(after.log_e_value)
 
@@ -176,7 +176,7 @@ def test_a_bet_is_fair():
 
 def test_the_capital_is_that_of_gamblers_who_start_at_every_time():
     pvalues = np.random.default_rng(12).random(6)
-    bettor = Bettor()
+    bettor = ConformalMartingale()
     gains = [bettor.bet(p) for p in pvalues]
     capital = 1 / 7  # never put in
     for start in range(1, 7):
@@ -187,7 +187,7 @@ def test_the_capital_is_that_of_gamblers_who_start_at_every_time():
 
 
 def test_pvalues_at_the_very_edge_are_taken():
-    bettor = Bettor()
+    bettor = ConformalMartingale()
     assert all(np.isfinite(bettor.bet(pvalue)) for pvalue in (0.0, 1.0))
 
 
