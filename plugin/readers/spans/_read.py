@@ -10,7 +10,7 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans.span import Span
+from detailed_balance.readers.spans._span import Span
 
 
 def read_spans(
@@ -26,7 +26,7 @@ def read_spans(
     ReadError
         Where there is no record at all.
     """
-    from detailed_balance.readers.spans.replay import reads_messages, replay  # loads langchain
+    from detailed_balance.readers.spans._replay import reads_messages, replay  # loads langchain
 
     spans = _make_spans(records, to_span, options, bad)
     if not reads_messages(options):

@@ -11,8 +11,8 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans.semantic_conventions import Meaning
-from detailed_balance.readers.spans.span import (
+from detailed_balance.readers.spans._semantic_conventions import Meaning
+from detailed_balance.readers.spans._span import (
     Span,
     error_type,
     is_control_flow,

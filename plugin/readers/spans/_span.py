@@ -15,21 +15,6 @@ from typing import Any
 from detailed_balance.readers.records.values import BadRecordError, parse_text
 from detailed_balance.render.formatting import safe_text
 
-__all__ = [
-    "Span",
-    "error_type",
-    "is_control_flow",
-    "parse_error",
-    "parse_id",
-    "parse_json",
-    "parse_metadata",
-    "parse_name",
-    "parse_nanoseconds",
-    "parse_object",
-    "parse_tags",
-    "unwrap",
-]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS_BOUND = 2**63  # what a column of a database holds
 _LONGEST_NAME = 10_000  # characters: a state key is a short text

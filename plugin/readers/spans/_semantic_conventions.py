@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detailed_balance.readers.spans.span import (
+from detailed_balance.readers.spans._span import (
     parse_json,
     parse_metadata,
     parse_name,
@@ -19,8 +19,6 @@ from detailed_balance.readers.spans.span import (
     parse_tags,
     unwrap,
 )
-
-__all__ = ["Meaning"]
 
 _KIND = (
     "openinference.span.kind",

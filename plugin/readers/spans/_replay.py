@@ -33,6 +33,7 @@ from detailed_balance.readers.spans._replay_events import (
     send_end,
     send_start,
 )
+from detailed_balance.readers.spans._span import Span
 from detailed_balance.readers.spans._trace_assembly import (
     Row,
     Trace,
@@ -40,13 +41,10 @@ from detailed_balance.readers.spans._trace_assembly import (
     order_moments,
     sort_spans,
 )
-from detailed_balance.readers.spans.span import Span
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import TransitionStore
-
-__all__ = ["reads_messages", "replay"]
 
 
 def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterator[Record]:
