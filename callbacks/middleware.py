@@ -42,7 +42,7 @@ class StopEvent:
         The risk now.
     threshold : float
         What the risk exceeded.
-    habit : str
+    repetition : str
         What the run does over and over, as a part of a sentence.
     why : str
         Why it is to be stopped, in one sentence.
@@ -57,7 +57,7 @@ class StopEvent:
     step: int
     risk: float
     threshold: float
-    habit: str
+    repetition: str
     why: str
 
 
@@ -196,7 +196,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
             if answer == "end":
                 return AIMessage(f"Run guard: {event.why}.")
             if answer == "message":
-                note = f"This run is likely to fail: so far {event.habit}. Do something else."
+                note = f"This run is likely to fail: so far {event.repetition}. Do something else."
                 return request.override(messages=[*request.messages, HumanMessage(note)])
         except Exception:
             self._faults.note(_FAULT)
@@ -222,7 +222,7 @@ def _event(watch: RunWatch, trajectory: str) -> StopEvent:
         watch.stopped_at or 0,
         watch.risk or 0.0,
         watch.threshold or 0.0,
-        watch.habit,
+        watch.repetition,
         watch.describe(),
     )
 

@@ -111,14 +111,14 @@ class _RuleState:
 
     def __init__(self, rules: StuckRules) -> None:
         self._rules = rules
-        self._habits = RepetitionTracker()
+        self._repetition = RepetitionTracker()
         self._levels = rules.levels
         self._lowest = float("inf")
         self._stall = 0
 
     def update(self, source: str, target: str | None) -> float:
         """Take one move, and return the largest share of a limit that is used up."""
-        self._habits.update(source, target)
+        self._repetition.update(source, target)
         if target != END:
             self._count_stall(target)
         return max(self._shares())[0]
@@ -134,8 +134,8 @@ class _RuleState:
         self._lowest = min(self._lowest, value)
 
     def _shares(self) -> list[tuple[float, str, int]]:
-        habits = self._habits
-        counts = (habits.dwell, habits.oscillation, habits.closings, self._stall)
+        repetition = self._repetition
+        counts = (repetition.dwell, repetition.oscillation, repetition.closings, self._stall)
         limits = [(name, getattr(self._rules, name)) for name in _LIMITS]
         return [
             (count / limit, name, count)

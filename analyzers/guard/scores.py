@@ -22,7 +22,7 @@ __all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
 
 _Move = tuple[str, str | None]
 
-_HABITS = 5  # the numbers of `OutcomeModel.habits`
+_FEATURES = 5  # how many have a weight in `OutcomeModel.weights`
 
 
 class RunState(Protocol):
@@ -119,8 +119,8 @@ class OutcomeModel:
         The log ratio of the kernels of failed and successful runs.
     intercept : float
         Log odds where all else is 0.
-    habits : tuple of float
-        Weights of log(1 + steps), the summed log ratio, and log(1 + count) of the escapes, of the
+    weights : tuple of float
+        Those of log(1 + steps), the summed log ratio, and log(1 + count) of the escapes, of the
         closings of the loop closed most, and of the longest oscillation.
     states : dict of str to float
         The weight of having visited each state; 0 for others.
@@ -128,7 +128,7 @@ class OutcomeModel:
 
     ratio: KernelRatio
     intercept: float
-    habits: tuple[float, ...]
+    weights: tuple[float, ...]
     states: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class OutcomeModel:
             "moves": [[*move, value] for move, value in self.ratio.moves.items()],
             "unseen": dict(self.ratio.unseen),
             "intercept": self.intercept,
-            "habits": list(self.habits),
+            "weights": list(self.weights),
             "states": dict(self.states),
         }
 
@@ -146,7 +146,7 @@ class OutcomeModel:
         """Return the model that `to_dict` has written."""
         moves = {(source, target): value for source, target, value in data["moves"]}
         ratio = KernelRatio(moves, data["unseen"])
-        return cls(ratio, data["intercept"], tuple(data["habits"]), data["states"])
+        return cls(ratio, data["intercept"], tuple(data["weights"]), data["states"])
 
 
 @dataclass(frozen=True)
@@ -206,15 +206,16 @@ class OutcomeScore:
         features = self._features_out_of_fold(runs, failed, states, seed)
         sizes = np.array([len(rows) for rows in features])
         shares = np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum()) * len(runs)
-        intercept, *weights = _fit_ridge_logistic(
+        intercept, *fitted = _fit_ridge_logistic(
             np.concatenate(features),
             np.repeat(failed, sizes),
             np.repeat(shares / sizes, sizes),
             self.ridge,
         ).tolist()
-        habits, visits = tuple(weights[:_HABITS]), weights[_HABITS:]
-        by_state = dict(zip(states, visits, strict=True))
-        model = OutcomeModel(self._kernel_ratio(runs), intercept, habits, by_state)
+        by_state = dict(zip(states, fitted[_FEATURES:], strict=True))
+        model = OutcomeModel(
+            self._kernel_ratio(runs), intercept, tuple(fitted[:_FEATURES]), by_state
+        )
         return replace(self, model=model)
 
     def start(self) -> RunState:
@@ -308,10 +309,10 @@ def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> N
 
 
 def _visited(run: Trajectory) -> set[str]:
-    habits = RepetitionTracker()
+    repetition = RepetitionTracker()
     for move in run.moves:
-        habits.update(*move)
-    return set(habits.visited)
+        repetition.update(*move)
+    return set(repetition.visited)
 
 
 def _features(run: Trajectory, ratio: KernelRatio, states: Sequence[str]) -> NDArray[np.float64]:
@@ -319,26 +320,26 @@ def _features(run: Trajectory, ratio: KernelRatio, states: Sequence[str]) -> NDA
     rows, evidence = [], _Evidence(ratio)
     for move in run.moves:
         evidence.update(*move)
-        visited = evidence.habits.visited
+        visited = evidence.repetition.visited
         rows.append([*evidence.values(), *(float(state in visited) for state in states)])
     return np.array(rows)
 
 
 class _Evidence:
-    """What a run has done so far, as the numbers of `OutcomeModel.habits`."""
+    """What a run has done so far, as the numbers that `OutcomeModel.weights` weigh."""
 
     def __init__(self, ratio: KernelRatio) -> None:
-        self.habits = RepetitionTracker()
+        self.repetition = RepetitionTracker()
         self._ratio = ratio
         self._sum = 0.0
 
     def update(self, source: str, target: str | None) -> None:
-        self.habits.update(source, target)
+        self.repetition.update(source, target)
         if target != END:
             self._sum += self._ratio(source, target)
 
     def values(self) -> tuple[float, ...]:
-        seen = self.habits
+        seen = self.repetition
         counts = (seen.escapes, seen.closings, seen.longest_oscillation)
         return (math.log1p(seen.steps), self._sum, *map(math.log1p, counts))
 
@@ -353,9 +354,9 @@ class _OutcomeState:
 
     def update(self, source: str, target: str | None) -> float:
         """Take one move, and return the log odds of failure."""
-        visited = self._evidence.habits.visited
+        visited = self._evidence.repetition.visited
         new = [end for end in dict.fromkeys((source, target)) if end and end not in visited]
         self._evidence.update(source, target)
         self._visits += sum(self._model.states.get(end, 0.0) for end in new if end in visited)
-        habits = zip(self._model.habits, self._evidence.values(), strict=True)
-        return self._model.intercept + self._visits + sum(w * value for w, value in habits)
+        terms = zip(self._model.weights, self._evidence.values(), strict=True)
+        return self._model.intercept + self._visits + sum(w * value for w, value in terms)

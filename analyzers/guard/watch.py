@@ -30,7 +30,7 @@ class RunWatch:
         self.stopped_at: int | None = None
         self._state = score.start()
         self._promise = promise
-        self._habits = RepetitionTracker()
+        self._repetition = RepetitionTracker()
         self._sentence = ""
 
     @property
@@ -39,13 +39,13 @@ class RunWatch:
         return self.stopped_at is not None
 
     @property
-    def habit(self) -> str:
+    def repetition(self) -> str:
         """What it does over and over, as a part of a sentence."""
-        return self._habits.describe()
+        return self._repetition.describe()
 
     def update(self, source: str, target: str | None) -> float:
         """Take one move, and return the risk of the run so far."""
-        self._habits.update(source, target)
+        self._repetition.update(source, target)
         self.steps += 1
         self.risk = float(self._state.update(source, target))
         if not self.stopped and self.threshold is not None and self.risk > self.threshold:
@@ -65,7 +65,7 @@ class RunWatch:
             risk = f"risk {self.risk:.3g}, and no threshold"
         else:
             risk = f"risk {self.risk:.3g} {side} the threshold {self.threshold:.3g}"
-        return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.habit}"
+        return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.repetition}"
 
     def _rule(self) -> str:
         """Return the reason that the score gives, and that a declared threshold is no promise."""

@@ -319,12 +319,12 @@ class RepetitionTracker:
 
     Examples
     --------
-    >>> habits = RepetitionTracker()
+    >>> tracker = RepetitionTracker()
     >>> for source, target in [("__start__", "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]:
-    ...     habits.update(source, target)
-    >>> habits.loops, habits.oscillation
+    ...     tracker.update(source, target)
+    >>> tracker.loops, tracker.oscillation
     (Counter({('a', 'b'): 2}), 5)
-    >>> habits.describe()
+    >>> tracker.describe()
     'it went a -> b -> a 2 times'
     """
 
@@ -388,8 +388,7 @@ class RepetitionTracker:
             self._count_loop([state, *reversed(loop[1:])])
 
     def _count_loop(self, loop: list[str]) -> None:
-        least = loop.index(min(loop))
-        key = (*loop[least:], *loop[:least])
+        key = canonical_loop(loop)
         self.loops[key] += 1
         if self.loops[key] > self.closings:
             self.most_closed = key

@@ -112,7 +112,7 @@ async def test_a_callable_is_given_the_event_once_and_chooses(mode):
     (event,) = events
     assert (event.trajectory, event.step, event.threshold) == ("T", 7, 1.0)
     assert event.risk == 1.5
-    assert event.habit == "it went search -> read -> search 3 times"
+    assert event.repetition == "it went search -> read -> search 3 times"
     assert len(model.asked) == 7
     with pytest.raises(AttributeError):
         event.step = 8

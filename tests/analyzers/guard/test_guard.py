@@ -217,12 +217,12 @@ def test_the_streamed_risk_is_the_model_written_out():
         for j in range(i + 1, len(states) + 1)
         if len(set(states[i:j])) <= 2
     )
-    habits = RepetitionTracker()
+    repetition = RepetitionTracker()
     for move in run.moves:
-        habits.update(*move)
+        repetition.update(*move)
     values = [math.log1p(len(run)), sum(model.ratio(*move) for move in run.moves), 0.0]
-    values += [math.log1p(habits.closings), math.log1p(longest)]
-    expected = model.intercept + np.dot(model.habits, values)
+    values += [math.log1p(repetition.closings), math.log1p(longest)]
+    expected = model.intercept + np.dot(model.weights, values)
     expected += sum(model.states[state] for state in set(states))
     assert GUARD.watch(run.moves).risk == pytest.approx(expected)
 
@@ -319,11 +319,11 @@ def test_rules_that_cannot_be_are_refused(limits):
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40))
-def test_habits_agree_with_their_definitions(states):
-    habits = RepetitionTracker()
+def test_repetitions_agree_with_their_definitions(states):
+    repetition = RepetitionTracker()
     loops, path = Counter(), []
     for source, target in run_of(*states).moves:
-        habits.update(source, target)
+        repetition.update(source, target)
         if target in path:
             loop = path[path.index(target) :]
             path = path[: path.index(target) + 1]
@@ -333,10 +333,10 @@ def test_habits_agree_with_their_definitions(states):
         else:
             path.append(target)
     suffixes = [states[i:] for i in range(len(states))]
-    assert habits.loops == loops
-    assert habits.closings == max(loops.values(), default=0)
-    assert habits.oscillation == max(len(s) for s in suffixes if len(set(s)) <= 2)
-    assert habits.dwell == max(len(s) for s in suffixes if len(set(s)) == 1)
+    assert repetition.loops == loops
+    assert repetition.closings == max(loops.values(), default=0)
+    assert repetition.oscillation == max(len(s) for s in suffixes if len(set(s)) <= 2)
+    assert repetition.dwell == max(len(s) for s in suffixes if len(set(s)) == 1)
 
 
 def test_the_kernel_ratio_is_the_hand_worked_one():

@@ -66,13 +66,13 @@ def test_an_empty_run_shows_nothing():
 
 
 @given(st.text("abcd", max_size=40))
-def test_loops_are_those_of_the_habits_of_a_guard(states):
-    run, habits = run_of(states), RepetitionTracker()
+def test_loops_are_those_that_a_guard_counts(states):
+    run, repetition = run_of(states), RepetitionTracker()
     for move in run.moves:
-        habits.update(*move)
+        repetition.update(*move)
     found = measure_repetition(run)
-    assert {loop.states: loop.rounds for loop in found.loops} == dict(habits.loops)
-    assert found.stay.visits == habits.longest_dwell
+    assert {loop.states: loop.rounds for loop in found.loops} == dict(repetition.loops)
+    assert found.stay.visits == repetition.longest_dwell
 
 
 def test_the_onset_of_a_loop_is_where_its_first_round_began():
