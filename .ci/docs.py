@@ -2,8 +2,8 @@
 
 The pages of docs/ and the changelog are copied into build/docs. Their links to other files of the
 project become links to a page that shows the file. The reference is written from `docs/api.toml`
-and what each module lists in `__all__`. Then Zensical builds the site in its strict mode, in which
-a link or an anchor that leads nowhere is an error.
+and the public names of each module. Then Zensical builds the site in its strict mode, in which a
+link or an anchor that leads nowhere is an error.
 """
 
 import ast
@@ -13,12 +13,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from structure import PACKAGE, find_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 STAGE = ROOT / "build" / "docs"
+MODULES = find_modules(ROOT)
 CALM = re.compile(r"|Build started|No issues found|Build finished in .*")
 FETCHED = re.compile(
     r"""<(?:script|img|iframe|source|video|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^"'\s>]+"""
@@ -102,12 +105,13 @@ def reference_page(page: str, entry: dict, known: dict[tuple[str, str], str]) ->
     """Yield the blocks of one page: each group with its names, and what other pages describe."""
     yield f"# {entry['title']}"
     groups: dict[str, list[str]] = {title: [] for title in entry.get("groups", {})}
-    homes = {home: title for title, stems in entry.get("groups", {}).items() for home in stems}
+    places = {place: title for title, listed in entry.get("groups", {}).items() for place in listed}
+    check_places(page, places)
     for module in entry["modules"]:
         yield f"`{module}`: {summary(module)}"
         for name, home in public_names(module):
             path = f"{module}.{name}"
-            title = homes.get(home.rpartition(".")[2], "Further names")
+            title = group_of(home, places)
             groups.setdefault(title, [])
             if (home, name) not in known:
                 groups[title].append(f"::: {path}")
@@ -120,27 +124,55 @@ def reference_page(page: str, entry: dict, known: dict[tuple[str, str], str]) ->
             yield from blocks
 
 
-def source(module: str) -> ast.Module:
-    """Return the syntax tree of a module, found through the links in `src`."""
-    path = ROOT.joinpath("src", *module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(file.read_text(encoding="utf-8"))
+def check_places(page: str, places: Iterable[str]) -> None:
+    """Refuse a group of what is not there.
+
+    Raises
+    ------
+    SystemExit
+        Where a group names neither a module nor a folder of the package.
+    """
+    lost = [place for place in places if f"{PACKAGE}.{place}" not in MODULES]
+    if lost:
+        raise SystemExit(f"[{page}.groups] of docs/api.toml names no modules by {lost}")
+
+
+def group_of(home: str, places: dict[str, str]) -> str:
+    """Return the group of a module, or of the nearest folder around it that has one."""
+    place = home.removeprefix(f"{PACKAGE}.")
+    while place and place not in places:
+        place = place.rpartition(".")[0]
+    return places.get(place, "Further names")
 
 
 def summary(module: str) -> str:
     """Return the first paragraph of a module's docstring."""
-    return " ".join((ast.get_docstring(source(module)) or "").split("\n\n")[0].split())
+    text = ast.get_docstring(parse(MODULES[module]))
+    return " ".join((text or "").split("\n\n")[0].split())
 
 
 def public_names(module: str) -> Iterator[tuple[str, str]]:
-    """Yield each name in `__all__` of a module, with the module that it comes from."""
-    tree = source(module)
-    listed = next(ast.literal_eval(node.value) for node in tree.body if lists_names(node))
-    found = {alias.name: node.module for node in ast.walk(tree) for alias in imported(node)}
+    """Yield each public name of a module, with the module that defines it.
+
+    They are in `__all__`, or in the stub beside a module that loads them when first asked for.
+    """
+    path = MODULES[module]
+    stub = path.with_suffix(".pyi")
+    if stub.exists():
+        found = {a.name: f"{module}.{n.module}" for n, a in imported(parse(stub)) if n.level}
+        listed = list(found)
+    else:
+        tree = parse(path)
+        found = {a.name: str(n.module) for n, a in imported(tree) if n.module in MODULES}
+        listed = next((ast.literal_eval(node.value) for node in tree.body if lists_names(node)), [])
     for name in listed:
         home = found.get(name, module)
-        if name != "__version__":
-            yield name, home if home == module else dict(public_names(home)).get(name, home)
+        yield name, home if home == module else dict(public_names(home)).get(name, home)
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def lists_names(node: ast.stmt) -> bool:
@@ -149,10 +181,11 @@ def lists_names(node: ast.stmt) -> bool:
     return any(isinstance(name, ast.Name) and name.id == "__all__" for name in targets)
 
 
-def imported(node: ast.AST) -> list[ast.alias]:
-    """Return what a statement takes from a module of ours."""
-    ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("detailed_balance")
-    return node.names if ours else []
+def imported(tree: ast.Module) -> Iterator[tuple[ast.ImportFrom, ast.alias]]:
+    """Yield what a module imports by name, with the statement that does it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node, alias) for alias in node.names)
 
 
 def settings() -> str:
