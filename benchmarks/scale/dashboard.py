@@ -27,7 +27,7 @@ import numpy as np
 
 from detailed_balance import Transition, TransitionStore
 from detailed_balance.dashboard import make_server
-from detailed_balance.dashboard.ids import state_id
+from detailed_balance.dashboard._ids import state_id
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-__all__ = ["follow", "format_event"]
-
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy closes the line."""
 

@@ -24,11 +24,11 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard.api import Desk
-from detailed_balance.dashboard.ids import visible
-from detailed_balance.dashboard.monitors import MakeMonitor, Watchers
-from detailed_balance.dashboard.records import Records
-from detailed_balance.dashboard.security import Guard, check_token
+from detailed_balance.dashboard._api import Desk
+from detailed_balance.dashboard._ids import visible
+from detailed_balance.dashboard._monitors import MakeMonitor, Watchers
+from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._security import Guard, check_token
 
 __all__ = ["build_app"]
 

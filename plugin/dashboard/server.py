@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.dashboard._security import check_address
 from detailed_balance.dashboard.app import build_app
-from detailed_balance.dashboard.security import check_address
 
 __all__ = ["DashboardServer", "make_server", "serve"]
 

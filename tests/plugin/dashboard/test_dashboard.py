@@ -17,12 +17,12 @@ from detailed_balance import Transition, TransitionCounts, TransitionGraph, Tran
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.callbacks.store.excerpts import find_excerpts
 from detailed_balance.dashboard import build_app
-from detailed_balance.dashboard.api import STREAMS
-from detailed_balance.dashboard.ids import label_name, loop_id, parse_context, state_id
-from detailed_balance.dashboard.landscape import EDGES_SHOWN, draw_landscape
-from detailed_balance.dashboard.monitors import BusyError, Watchers
-from detailed_balance.dashboard.records import Records
-from detailed_balance.dashboard.snapshot import take_snapshot
+from detailed_balance.dashboard._api import STREAMS
+from detailed_balance.dashboard._ids import label_name, loop_id, parse_context, state_id
+from detailed_balance.dashboard._landscape import EDGES_SHOWN, draw_landscape
+from detailed_balance.dashboard._monitors import BusyError, Watchers
+from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
 from detailed_balance.render.formatting import guard_cell
 from tests.support.dashboards import HOSTILE, FakeMonitor, fake, finding, path_store

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from detailed_balance import Transition, TransitionGraph, TransitionStore
-from detailed_balance.dashboard.ids import loop_id, state_id
+from detailed_balance.dashboard._ids import loop_id, state_id
 from tests.plugin.dashboard.test_dashboard import hostile_monitor, hostile_store, random_counts
 from tests.support.dashboards import HOSTILE, fake, finding, path_store, served
 

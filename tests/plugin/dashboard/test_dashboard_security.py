@@ -14,8 +14,8 @@ from detailed_balance import Transition, TransitionStore
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.store.excerpts import find_excerpts
 from detailed_balance.dashboard import build_app, make_server
-from detailed_balance.dashboard.records import open_store
-from detailed_balance.dashboard.security import HEADERS
+from detailed_balance.dashboard._records import open_store
+from detailed_balance.dashboard._security import HEADERS
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
 from tests.support.dashboards import fake, path_store
 

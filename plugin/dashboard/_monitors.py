@@ -12,11 +12,9 @@ from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard.records import Records
-from detailed_balance.dashboard.snapshot import Snapshot, take_snapshot
+from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._snapshot import Snapshot, take_snapshot
 from detailed_balance.monitor.analysis.status import Status
-
-__all__ = ["BusyError", "MakeMonitor", "Watch", "Watched", "Watchers"]
 
 MOST_WATCHES = 8
 """Choices of labels that are watched at the same time; the one asked for longest ago makes room."""

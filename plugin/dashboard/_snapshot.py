@@ -15,12 +15,10 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
-from detailed_balance.dashboard.ids import state_id
+from detailed_balance.dashboard._ids import state_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["Snapshot", "take_snapshot"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

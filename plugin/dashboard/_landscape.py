@@ -11,15 +11,13 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import plain
-from detailed_balance.dashboard.ids import state_id, steps
-from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.dashboard._ids import state_id, steps
+from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands
 from detailed_balance.render.formatting import count_noun, safe_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-__all__ = ["EDGES_SHOWN", "MOST_STATES", "draw_landscape"]
 
 MOST_STATES = 400
 """Never are more states drawn, whatever is asked for."""
@@ -80,7 +78,7 @@ def draw_landscape(
     Examples
     --------
     >>> from detailed_balance import TransitionCounts
-    >>> from detailed_balance.dashboard.snapshot import take_snapshot
+    >>> from detailed_balance.dashboard._snapshot import take_snapshot
     >>> edges = [("a", "b", 9), ("b", "a", 3), ("b", "c", 4), ("c", "b", 2)]
     >>> drawn = draw_landscape(take_snapshot(TransitionCounts.from_edges(edges)), {}, top=2)
     >>> [(node["label"], node["group"]) for node in drawn["nodes"]]

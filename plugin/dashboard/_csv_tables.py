@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render.formatting import guard_cell
-
-__all__ = ["TABLES", "write_csv"]
 
 _ROWS_AT_ONCE = 500
 

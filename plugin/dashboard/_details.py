@@ -12,21 +12,12 @@ from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.results import plain
-from detailed_balance.dashboard.ids import loop_id, show_state, steps
-from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.dashboard._ids import loop_id, show_state, steps
+from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks.store.excerpts import Excerpt
-
-__all__ = [
-    "LONGEST_LOOP",
-    "list_states",
-    "parse_loop",
-    "show_loop",
-    "show_state_page",
-    "show_walks",
-]
 
 LONGEST_LOOP = 64
 """Of a loop that a URL asks for."""

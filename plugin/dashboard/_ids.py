@@ -14,17 +14,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.render.formatting import safe_text
 
-__all__ = [
-    "LABEL",
-    "label_name",
-    "loop_id",
-    "parse_context",
-    "show_state",
-    "state_id",
-    "steps",
-    "visible",
-]
-
 LABEL = 48
 """Columns of a state on the page."""
 

@@ -11,10 +11,8 @@ from detailed_balance.analyzers.comparison.potentials import compare_potentials
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.results import plain
-from detailed_balance.dashboard.ids import show_state
-from detailed_balance.dashboard.snapshot import Snapshot
-
-__all__ = ["compare_snapshots"]
+from detailed_balance.dashboard._ids import show_state
+from detailed_balance.dashboard._snapshot import Snapshot
 
 STATES_COMPARED = 200
 """The states with the most moves in both together; tests of more take too long to wait for."""
@@ -32,7 +30,7 @@ def compare_snapshots(a: Snapshot, b: Snapshot) -> dict[str, Any]:
     Examples
     --------
     >>> from detailed_balance import TransitionCounts
-    >>> from detailed_balance.dashboard.snapshot import take_snapshot
+    >>> from detailed_balance.dashboard._snapshot import take_snapshot
     >>> a = take_snapshot(TransitionCounts.from_edges([("x", "y", 80), ("y", "x", 80)]))
     >>> compare_snapshots(a, a)["potentials"]["differ"]
     False

@@ -15,20 +15,19 @@ from starlette.routing import Route
 
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard._sse import follow
-from detailed_balance.dashboard.comparison import compare_snapshots
-from detailed_balance.dashboard.csv_tables import TABLES, write_csv
-from detailed_balance.dashboard.details import (
+from detailed_balance.dashboard._comparison import compare_snapshots
+from detailed_balance.dashboard._csv_tables import TABLES, write_csv
+from detailed_balance.dashboard._details import (
     list_states,
     parse_loop,
     show_loop,
     show_state_page,
     show_walks,
 )
-from detailed_balance.dashboard.ids import loop_id, parse_context, steps
-from detailed_balance.dashboard.landscape import MOST_STATES, draw_landscape
-from detailed_balance.dashboard.monitors import BusyError, Watch, Watchers
-from detailed_balance.dashboard.overview import (
+from detailed_balance.dashboard._ids import loop_id, parse_context, steps
+from detailed_balance.dashboard._landscape import MOST_STATES, draw_landscape
+from detailed_balance.dashboard._monitors import BusyError, Watch, Watchers
+from detailed_balance.dashboard._overview import (
     Range,
     is_loop,
     label_choices,
@@ -36,11 +35,10 @@ from detailed_balance.dashboard.overview import (
     show_finding,
     show_overview,
 )
-from detailed_balance.dashboard.records import Records
-from detailed_balance.dashboard.snapshot import Snapshot
+from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._snapshot import Snapshot
+from detailed_balance.dashboard._sse import follow
 from detailed_balance.monitor.analysis.findings import Finding
-
-__all__ = ["Desk"]
 
 STREAMS = 64
 """Pages that may stay open at the same time."""

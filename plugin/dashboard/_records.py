@@ -22,8 +22,6 @@ from detailed_balance.render.formatting import safe_text
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Records", "open_store"]
-
 _CONTEXTS_KEPT = 5.0
 
 
