@@ -1,8 +1,11 @@
-"""`Desk`, which answers what the page asks for."""
+"""`DashboardApi`, which answers what the page asks for."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -15,9 +18,9 @@ from starlette.routing import Route
 
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard._comparison import compare_snapshots
-from detailed_balance.dashboard._csv_tables import TABLES, write_csv
+from detailed_balance.dashboard._csv_tables import TABLES
 from detailed_balance.dashboard._details import (
+    compare_snapshots,
     list_states,
     parse_loop,
     show_loop,
@@ -26,7 +29,7 @@ from detailed_balance.dashboard._details import (
 )
 from detailed_balance.dashboard._ids import loop_id, parse_context, steps
 from detailed_balance.dashboard._landscape import MOST_STATES, draw_landscape
-from detailed_balance.dashboard._monitors import BusyError, Watch, Watchers
+from detailed_balance.dashboard._monitors import BusyError, ContextMonitor, MonitorPool
 from detailed_balance.dashboard._overview import (
     Range,
     is_loop,
@@ -37,41 +40,44 @@ from detailed_balance.dashboard._overview import (
 )
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot
-from detailed_balance.dashboard._sse import follow
 from detailed_balance.monitor.analysis.findings import Finding
+from detailed_balance.render.formatting import format_csv
 
 STREAMS = 64
 """Pages that may stay open at the same time."""
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment is sent, so that no proxy closes the line."""
 
 _LOOPS_DRAWN, _TRAPPED_DRAWN = 8, 50
 _REFRESH, _SHORTEST_WAIT = 10.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What a request asks of: the moves with these labels, in this range of time."""
+class _Selection:
+    """What a request asks about: the moves with these labels, in this range of time."""
 
     context: Context
     within: Range
-    watch: Watch
+    watched: ContextMonitor
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        return self.watch.monitor.status().findings
+        return self.watched.monitor.status().findings
 
 
 @dataclass
-class Desk:
+class DashboardApi:
     """Answer the requests for data.
 
     Parameters
     ----------
     records : Records
         What is read.
-    watchers : Watchers
-        Who watches it.
+    monitors : MonitorPool
+        The monitors of it.
     every : float
-        Seconds between two looks for what is new.
+        Seconds between two readings.
 
     Attributes
     ----------
@@ -80,7 +86,7 @@ class Desk:
     """
 
     records: Records
-    watchers: Watchers
+    monitors: MonitorPool
     every: float
     ending: bool = field(default=False, init=False)
     _streams: int = field(default=0, init=False)
@@ -104,8 +110,8 @@ class Desk:
         ]
 
     def close(self) -> None:
-        """Stop watching, and let go of the source."""
-        self.watchers.close()
+        """Stop the monitors, and let go of the source."""
+        self.monitors.close()
         self.records.close()
 
     def _contexts(self, request: Request) -> Any:
@@ -116,7 +122,7 @@ class Desk:
         }
 
     def _overview(self, request: Request) -> Any:
-        return self._look(self._read(request))
+        return self._show_overview(self._read(request))
 
     def _landscape(self, request: Request) -> Any:
         asked = self._read(request)
@@ -131,7 +137,7 @@ class Desk:
             drawn,
             wanted=trapped[:_TRAPPED_DRAWN],
             top=_number(request, "top", 200, 2, MOST_STATES),
-            places=None if ranged else asked.watch.places,
+            places=None if ranged else asked.watched.places,
         )
 
     def _states(self, request: Request) -> Any:
@@ -177,24 +183,24 @@ class Desk:
     def _compare(self, request: Request) -> Any:
         known, within = self.records.contexts(), _range(request)
         a, b = (parse_context(request.query_params.getlist(name), known) for name in ("a", "b"))
-        return compare_snapshots(*(self.watchers.count(context, *within) for context in (a, b)))
+        return compare_snapshots(*(self.monitors.count(context, *within) for context in (a, b)))
 
     async def _events(self, request: Request) -> Response:
-        """Tell of every change, for as long as the page is open."""
+        """Send every change, for as long as the page is open."""
         if self._streams >= STREAMS:
             raise BusyError(f"{STREAMS} pages are open already; close one")
         asked = await run_in_threadpool(self._read, request)
 
-        def look() -> tuple[Any, Any]:
-            # Asked for anew each time: a watch that nobody asks for is given up.
-            now = _Question(asked.context, asked.within, self.watchers.watch(asked.context))
-            return _mark(now), self._look(now)
+        def read() -> tuple[Any, Any]:
+            # Asked for anew each time: a monitor that nobody asks for is stopped.
+            now = _Selection(asked.context, asked.within, self.monitors.get(asked.context))
+            return _fingerprint(now), self._show_overview(now)
 
         async def stream() -> AsyncIterator[str]:
             self._streams += 1
             try:
                 every = max(self.every, _SHORTEST_WAIT)
-                async for part in follow(look, lambda: self.ending, every=every):
+                async for part in follow(read, lambda: self.ending, every=every):
                     yield part
             finally:
                 self._streams -= 1
@@ -210,30 +216,68 @@ class Desk:
         asked = await run_in_threadpool(self._read, request)
         snapshot = await run_in_threadpool(self._snapshot, asked)
         columns, rows = TABLES[name]
-        parts = write_csv(columns, rows(snapshot, asked.watch.monitor.status()))
+        parts = format_csv(columns, rows(snapshot, asked.watched.monitor.status()))
         headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
         return StreamingResponse(parts, media_type="text/csv; charset=utf-8", headers=headers)
 
-    def _read(self, request: Request) -> _Question:
+    def _read(self, request: Request) -> _Selection:
         given = request.query_params.getlist("context")
         context = parse_context(given, self.records.contexts() if given else ())
-        return _Question(context, _range(request), self.watchers.watch(context))
+        return _Selection(context, _range(request), self.monitors.get(context))
 
-    def _snapshot(self, asked: _Question) -> Snapshot:
-        return self.watchers.snapshot(asked.context, *asked.within)
+    def _snapshot(self, asked: _Selection) -> Snapshot:
+        return self.monitors.snapshot(asked.context, *asked.within)
 
-    def _look(self, asked: _Question) -> Any:
+    def _show_overview(self, asked: _Selection) -> Any:
         counts = None if asked.within == (None, None) else self._snapshot(asked).counts
-        status = asked.watch.monitor.status()
+        status = asked.watched.monitor.status()
         return show_overview(status, self.records.description, asked.within, counts)
 
-    def _walks(self, asked: _Question, moves: list[tuple[str, str]]) -> Any:
+    def _walks(self, asked: _Selection, moves: list[tuple[str, str]]) -> Any:
         return show_walks(self.records.walks(moves, asked.context, *asked.within))
 
 
-def _mark(asked: _Question) -> Any:
-    """Return what changes where a page would want to know; the rest is told every 10 s."""
-    status = asked.watch.monitor.status()
+def format_event(name: str, data: Any) -> str:
+    r"""Return one event in the format of the HTML standard, section 9.2.
+
+    Examples
+    --------
+    >>> format_event("status", {"lost": 0})
+    'event: status\ndata: {"lost": 0}\n\n'
+    """
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"  # JSON without a line end
+
+
+async def follow(
+    read: Callable[[], tuple[Any, Any]], is_over: Callable[[], bool], *, every: float = 1.0
+) -> AsyncIterator[str]:
+    """Yield a server-sent event whenever what `read` returns has changed.
+
+    Parameters
+    ----------
+    read : callable
+        Returns a fingerprint that changes with the data, and the data to send; it may block.
+    is_over : callable
+        Whether to end.
+    every : float
+        Seconds between two readings.
+    """
+    last, sent = object(), time.monotonic()
+    yield "retry: 2000\n\n"
+    while not is_over():
+        fingerprint, data = await run_in_threadpool(read)
+        if fingerprint != last:
+            last, sent = fingerprint, time.monotonic()
+            yield format_event("status", data)
+        elif time.monotonic() - sent > HEARTBEAT:
+            sent = time.monotonic()
+            yield ": still here\n\n"
+        await asyncio.sleep(every)
+
+
+def _fingerprint(asked: _Selection) -> Any:
+    """Return what changes where a page would want to know; the rest is sent every 10 s."""
+    status = asked.watched.monitor.status()
     findings = [(f.id, f.status, f.severity, f.sentence) for f in status.findings]
     numbers = status.transitions, status.escapes, status.lost, len(status.traps)
     return numbers, findings, int(status.updated / _REFRESH)

@@ -1,10 +1,8 @@
-"""Tables as CSV that a spreadsheet does not run and that loses nothing."""
+"""The tables that can be exported: their columns and rows."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,23 +10,6 @@ import numpy as np
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.render.formatting import guard_cell
-
-_ROWS_AT_ONCE = 500
-
-
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Yield a table as CSV, some hundred rows at a time; numbers stay numbers."""
-    file = io.StringIO()
-    writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(columns)
-    for number, row in enumerate(rows, 1):
-        writer.writerow([guard_cell(cell) if isinstance(cell, str) else cell for cell in row])
-        if number % _ROWS_AT_ONCE == 0:
-            yield file.getvalue()
-            file.seek(0)
-            file.truncate()
-    yield file.getvalue()
 
 
 def states_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
@@ -41,7 +22,7 @@ def states_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
             for i in order.ranking.tolist()
         ]
     known = {state for state, *_ in ranked}
-    ranked += [(s, "", "") for s in counts.states if s not in known and s not in BOUNDARIES]
+    ranked += [(s, None, None) for s in counts.states if s not in known and s not in BOUNDARIES]
     escapes = counts.escapes
     for state, value, component in ranked:
         i = counts.index(state)
@@ -61,7 +42,7 @@ def moves_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
 def findings_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
     """Yield the findings."""
     for f in status.findings:
-        times = [f.raised, f.updated, "" if f.resolved is None else f.resolved]
+        times = [f.raised, f.updated, f.resolved]
         yield [f.id, f.kind, f.status, f.severity, f.sentence, " | ".join(f.states), *times]
 
 

@@ -1,4 +1,4 @@
-"""What the page shows of one state, and of one loop."""
+"""What the page shows of one state, of one loop, and of two contexts side by side."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detailed_balance.analyzers import compare_kernels, compare_potentials
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.errors import (
+    ConvergenceError,
+    InsufficientDataError,
+    InvalidInputError,
+    UnknownStateError,
+)
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import loop_id, show_state, steps
 from detailed_balance.dashboard._snapshot import Snapshot
@@ -26,6 +32,12 @@ MOVES_SHOWN = 25
 """Of each direction, the most frequent ones."""
 
 _WHOLE_KEY = 4_000
+
+STATES_COMPARED = 200
+"""The states with the most moves in both together; tests of more take too long to wait for."""
+
+ROWS_SHOWN = 60
+_REPLICATES = 199
 
 
 def list_states(snapshot: Snapshot, limit: int) -> list[dict[str, Any]]:
@@ -55,7 +67,7 @@ def _potentials(snapshot: Snapshot) -> dict[str, tuple[Any, int]]:
 
 
 def show_state_page(snapshot: Snapshot, state: str) -> dict[str, Any]:
-    """Return all there is to say of one state."""
+    """Return everything about one state."""
     counts = snapshot.counts
     i = counts.index(state)
     row, column = counts.counts[[i], :].toarray()[0], counts.counts[:, [i]].toarray()[:, 0]
@@ -156,3 +168,92 @@ def show_walks(walks: Sequence[Excerpt]) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def compare_snapshots(a: Snapshot, b: Snapshot) -> dict[str, Any]:
+    """Return what two contexts have in common and where they differ, as rows of tables.
+
+    Counts are compared, so that each move is taken to be independent of the others: where runs
+    are of several kinds, differences are found that whole runs would not show.
+
+    Examples
+    --------
+    >>> from detailed_balance import TransitionCounts
+    >>> from detailed_balance.dashboard._snapshot import take_snapshot
+    >>> a = take_snapshot(TransitionCounts.from_edges([("x", "y", 80), ("y", "x", 80)]))
+    >>> compare_snapshots(a, a)["potentials"]["differ"]
+    False
+    """
+    states = _busiest(a, b)
+    pair = [_restrict(snapshot.counts, states) for snapshot in (a, b)]
+    return {
+        "states": len(states),
+        "left_out": len((a.ids | b.ids).keys()) - len(states),
+        "kernels": _compare(_kernel_rows, *pair),
+        "potentials": _compare(_potential_rows, *pair),
+    }
+
+
+def _busiest(a: Snapshot, b: Snapshot) -> list[str]:
+    flows: dict[str, int] = {}
+    for snapshot in (a, b):
+        for state, flow in zip(snapshot.counts.states, snapshot.flows.tolist(), strict=True):
+            if state not in BOUNDARIES:
+                flows[state] = flows.get(state, 0) + flow
+    return sorted(flows, key=lambda state: -flows[state])[:STATES_COMPARED]
+
+
+def _restrict(counts: TransitionCounts, states: list[str]) -> TransitionCounts:
+    there = set(counts.states)
+    return counts.restrict([state for state in states if state in there])
+
+
+def _compare(compare: Any, a: TransitionCounts, b: TransitionCounts) -> dict[str, Any]:
+    try:
+        return dict(plain(compare(a, b)))
+    except (InsufficientDataError, ConvergenceError) as error:
+        return {"error": str(error)}
+
+
+def _kernel_rows(a: TransitionCounts, b: TransitionCounts) -> dict[str, Any]:
+    found = compare_kernels(a, b, replicates=_REPLICATES)
+    place = np.lexsort((-found.statistic, found.pvalue))[:ROWS_SHOWN]
+    rows = [
+        {
+            **show_state(found.states[i]),
+            "moves": found.moves[:, i],
+            "adjusted": found.adjusted[i],
+            "change": found.change[i],
+            "target": show_state(found.target[i]),
+        }
+        for i in place
+    ]
+    return {
+        "differ": found.rejected,
+        "pvalue": found.total_pvalue,
+        "different": len(found.different),
+        "tested": len(found.states),
+        "rows": rows,
+    }
+
+
+def _potential_rows(a: TransitionCounts, b: TransitionCounts) -> dict[str, Any]:
+    found = compare_potentials(a, b)
+    place = np.argsort(found.state_pvalue, kind="stable")[:ROWS_SHOWN]
+    rows = [
+        {
+            **show_state(found.states[i]),
+            "values": found.values[:, i],
+            "errors": found.errors[:, i],
+            "shift": found.shift[i],
+            "adjusted": found.state_adjusted[i],
+        }
+        for i in place
+    ]
+    return {
+        "differ": found.rejected,
+        "pvalue": found.pvalue,
+        "different": len(found.moved),
+        "tested": len(found.states),
+        "rows": rows,
+    }

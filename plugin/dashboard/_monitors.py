@@ -1,4 +1,4 @@
-"""`Watchers`: one monitor for each choice of labels, a bounded number of them."""
+"""`MonitorPool`: one monitor for each choice of labels, a bounded number of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot, take_snapshot
 from detailed_balance.monitor.analysis.status import Status
 
-MOST_WATCHES = 8
+MOST_MONITORS = 8
 """Choices of labels that are watched at the same time; the one asked for longest ago makes room."""
 
 MOST_RANGES = 8
@@ -30,7 +30,7 @@ class BusyError(DetailedBalanceError):
     """More is asked for at the same time than is kept ready."""
 
 
-class Watched(Protocol):
+class MonitorLike(Protocol):
     """What the dashboard asks of a monitor."""
 
     def status(self) -> Status:
@@ -54,20 +54,20 @@ class Watched(Protocol):
         ...
 
 
-MakeMonitor: TypeAlias = Callable[[Any, Context], Watched]
+MakeMonitor: TypeAlias = Callable[[Any, Context], MonitorLike]
 """Makes the monitor of a source and a context."""
 
 
-class Watch:
+class ContextMonitor:
     """One monitor, and what was last made of its counts.
 
     Parameters
     ----------
-    monitor : Watched
+    monitor : MonitorLike
         It is started here.
     """
 
-    def __init__(self, monitor: Watched) -> None:
+    def __init__(self, monitor: MonitorLike) -> None:
         self.monitor = monitor
         self.asked = time.monotonic()
         self.places: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Watch:
             return self._made[1]
 
 
-class Watchers:
+class MonitorPool:
     """Keep the monitors that pages look at, and the ranges of time that they ask for.
 
     Parameters
@@ -98,16 +98,16 @@ class Watchers:
     """
 
     def __init__(
-        self, records: Records, make_monitor: MakeMonitor, *, most: int = MOST_WATCHES
+        self, records: Records, make_monitor: MakeMonitor, *, most: int = MOST_MONITORS
     ) -> None:
         self.records = records
         self._make, self._most = make_monitor, most
-        self._watches: OrderedDict[Context, Watch] = OrderedDict()
+        self._monitors: OrderedDict[Context, ContextMonitor] = OrderedDict()
         self._ranges: OrderedDict[tuple[Any, ...], tuple[float, Snapshot]] = OrderedDict()
         self._lock, self._range_lock = Lock(), Lock()
 
-    def watch(self, context: Context) -> Watch:
-        """Return the watch over the moves with these labels.
+    def get(self, context: Context) -> ContextMonitor:
+        """Return the monitor of the moves with these labels, started where there is none.
 
         Raises
         ------
@@ -115,31 +115,32 @@ class Watchers:
             Where as many others as there may be are in use.
         """
         with self._lock:
-            found = self._watches.get(context)
+            found = self._monitors.get(context)
             if found is None:
                 self._make_room()
-                found = self._watches[context] = Watch(self._make(self.records.watched, context))
-            self._watches.move_to_end(context)
+                monitor = self._make(self.records.watched, context)
+                found = self._monitors[context] = ContextMonitor(monitor)
+            self._monitors.move_to_end(context)
             found.asked = time.monotonic()
             return found
 
     def _make_room(self) -> None:
-        if len(self._watches) < self._most:
+        if len(self._monitors) < self._most:
             return
-        oldest = next(iter(self._watches))
-        if time.monotonic() - self._watches[oldest].asked < _IN_USE:
+        oldest = next(iter(self._monitors))
+        if time.monotonic() - self._monitors[oldest].asked < _IN_USE:
             raise BusyError(
                 f"{self._most} choices of labels are being watched already; close one of the pages"
             )
-        monitor = self._watches.pop(oldest).monitor
-        Thread(target=monitor.stop, daemon=True).start()  # it looks a last time, which may be long
+        monitor = self._monitors.pop(oldest).monitor
+        Thread(target=monitor.stop, daemon=True).start()  # it reads a last time, which may be long
 
     def snapshot(
         self, context: Context, since: float | None = None, until: float | None = None
     ) -> Snapshot:
         """Return counts and potential now, or of a range of time, which may be 15 s old."""
         if since is None and until is None:
-            return self.watch(context).snapshot()
+            return self.get(context).snapshot()
         return self.count(context, since, until)
 
     def count(
@@ -160,7 +161,7 @@ class Watchers:
     def close(self) -> None:
         """Stop all monitors."""
         with self._lock:
-            watches = list(self._watches.values())
-            self._watches.clear()
-        for watch in watches:
-            watch.monitor.stop()
+            monitors = list(self._monitors.values())
+            self._monitors.clear()
+        for found in monitors:
+            found.monitor.stop()

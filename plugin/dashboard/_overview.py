@@ -62,7 +62,7 @@ def show_overview(
 ) -> dict[str, Any]:
     """Return the numbers, the evidence over time, the findings and the traps.
 
-    Of a range of time, `counts` has its moves; runs are not told apart in it.
+    Of a range of time, `counts` has its moves; runs are not distinguished in it.
     """
     points = [p for p in status.evidence if _is_within(p[0], p[0], within)]
     # At the end of a range the evidence was what it was then.
@@ -119,14 +119,14 @@ def is_loop(finding: Finding) -> bool:
 
 
 def show_finding(finding: Finding) -> dict[str, Any]:
-    """Return all there is to say of one finding."""
-    told = {name: _show_detail(value) for name, value in finding.details.items()}
-    details = [
+    """Return everything about one finding."""
+    details = {name: _show_detail(value) for name, value in finding.details.items()}
+    rows = [
         {"name": safe_text(str(name), 40).replace("_", " "), "value": value}
-        for name, value in told.items()
+        for name, value in details.items()
         if value
     ]
-    return {**_in_short(finding, 200), "details": details}
+    return {**_in_short(finding, 200), "details": rows}
 
 
 def _in_short(finding: Finding, most: int = STATES_SHOWN) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Records:
             text = str(source)
             self.description = safe_text(show_url(text) if "://" in text else text, 120)
         else:
-            self.watched = _take(source)
+            self.watched = _find_recorded(source)
         self._contexts: tuple[float, tuple[Context, ...]] = (0.0, ())
         self._lock = Lock()
 
@@ -150,7 +150,7 @@ def _open(source: str | os.PathLike[str]) -> TransitionStore:
     return store
 
 
-def _take(source: object) -> TransitionStore | TransitionGraph:
+def _find_recorded(source: object) -> TransitionStore | TransitionGraph:
     if isinstance(source, TransitionStore | TransitionGraph):
         return source
     for part in (getattr(source, "store", None), getattr(source, "graph", None)):

@@ -24,9 +24,9 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.dashboard._api import Desk
+from detailed_balance.dashboard._api import DashboardApi
 from detailed_balance.dashboard._ids import visible
-from detailed_balance.dashboard._monitors import MakeMonitor, Watchers
+from detailed_balance.dashboard._monitors import MakeMonitor, MonitorPool
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._security import Guard, check_token
 
@@ -62,7 +62,7 @@ def build_app(
     hosts : collection of str
         Host names, besides addresses and localhost, under which it is reached.
     every : float
-        Seconds between two looks at the source.
+        Seconds between two readings of the source.
     make_monitor : callable, optional
         Makes the monitor of a source and a context; a `Monitor` by default.
     **settings
@@ -85,19 +85,19 @@ def build_app(
     if token is not None:
         check_token(token)
     records = Records(source)
-    watchers = Watchers(records, make_monitor or _monitor_maker(every, settings))
-    desk = Desk(records, watchers, every)
+    monitors = MonitorPool(records, make_monitor or _monitor_maker(every, settings))
+    api = DashboardApi(records, monitors, every)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            await run_in_threadpool(watchers.watch, ())  # so that the first page finds it read
+            await run_in_threadpool(monitors.get, ())  # so that the first page finds it read
             yield
         finally:
-            await run_in_threadpool(desk.close)
+            await run_in_threadpool(api.close)
 
     app = Starlette(
-        routes=[*_page_routes(), *desk.routes()],
+        routes=[*_page_routes(), *api.routes()],
         middleware=[
             Middleware(Guard, token=token, hosts=frozenset(hosts)),
             Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5),
@@ -109,7 +109,7 @@ def build_app(
         },
         lifespan=lifespan,
     )
-    app.state.desk = desk
+    app.state.api = api
     return app
 
 

@@ -49,7 +49,7 @@ class DashboardServer(uvicorn.Server):
 
     def _hang_up(self) -> None:
         app: Any = self.config.app
-        app.state.desk.ending = True
+        app.state.api.ending = True
 
 
 def make_server(

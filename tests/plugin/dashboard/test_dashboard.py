@@ -20,7 +20,7 @@ from detailed_balance.dashboard import build_app
 from detailed_balance.dashboard._api import STREAMS
 from detailed_balance.dashboard._ids import label_name, loop_id, parse_context, state_id
 from detailed_balance.dashboard._landscape import EDGES_SHOWN, draw_landscape
-from detailed_balance.dashboard._monitors import BusyError, Watchers
+from detailed_balance.dashboard._monitors import BusyError, MonitorPool
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
@@ -422,18 +422,18 @@ def test_as_many_contexts_as_there_may_be_are_watched():
         return made[-1]
 
     with Records(TransitionGraph()) as records:
-        watchers = Watchers(records, make, most=2)
-        first = watchers.watch((("m", "1"),))
-        watchers.watch((("m", "2"),))
-        assert watchers.watch((("m", "1"),)) is first
+        monitors = MonitorPool(records, make, most=2)
+        first = monitors.get((("m", "1"),))
+        monitors.get((("m", "2"),))
+        assert monitors.get((("m", "1"),)) is first
         with pytest.raises(BusyError, match="2 choices"):
-            watchers.watch((("m", "3"),))
-        for watch in (first, watchers.watch((("m", "2"),))):
+            monitors.get((("m", "3"),))
+        for watch in (first, monitors.get((("m", "2"),))):
             watch.asked -= 60  # nobody has looked for a minute
-        watchers.watch((("m", "3"),))
+        monitors.get((("m", "3"),))
         made[0].ended.wait(10)
         assert [monitor.ended.is_set() for monitor in made] == [True, False, False]
-        watchers.close()
+        monitors.close()
         assert all(monitor.ended.is_set() for monitor in made)
 
 
@@ -441,14 +441,14 @@ def test_a_page_that_stays_open_is_told_of_what_is_new():
     graph = TransitionGraph()
     graph.record("a", "b")
     app = build_app(graph, make_monitor=fake(), every=0.5)
-    desk = app.routes[-1].endpoint.__self__
+    api = app.routes[-1].endpoint.__self__
     events = iter_events(app)
     assert next(events)["transitions"] == 1
-    assert desk._streams == 1
+    assert api._streams == 1
     graph.record("b", "a")
     assert next(events)["transitions"] == 2
     events.close()
-    desk._streams = STREAMS
+    api._streams = STREAMS
     answer = TestClient(app, base_url="http://127.0.0.1").get("/api/events")
     assert answer.status_code == 503
 
@@ -503,6 +503,7 @@ def test_a_dashboard_serves_what_a_monitor_can_watch():
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
+    monkeypatch.delitem(vars(detailed_balance.dashboard), "build_app", raising=False)  # loaded once
     for name in list(sys.modules):
         if name.startswith("detailed_balance.dashboard."):
             monkeypatch.delitem(sys.modules, name)
