@@ -7,6 +7,7 @@ they give is a number of the paper.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 
@@ -14,10 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers import Kernel, Potential, TransitionCounts, estimate_potential
+from detailed_balance import TransitionGraph, read_transitions
+from detailed_balance.analyzers import (
+    Kernel,
+    Potential,
+    TransitionCounts,
+    estimate_kernel,
+    estimate_potential,
+)
 from examples.paper.words.tables import WordTable
 
 __all__ = [
+    "add_kernel_options",
+    "choose_kernel",
     "claude_4",
     "explore",
     "heat_bath",
@@ -162,6 +172,25 @@ def heat_bath(
         np.fill_diagonal(rates, 0.0)
         found[temperature] = estimate_potential(Kernel.from_matrix(rates))
     return found
+
+
+def add_kernel_options(parser: ArgumentParser) -> None:
+    """Give a parser the options of `choose_kernel`."""
+    add = parser.add_argument
+    add("--temperature", type=float, default=0.7, choices=(0.7, 1.0), help="of SmolLM2")
+    add("--walk", nargs="+", metavar="FILE", help="recorded moves, for the kernel of another chain")
+    add("--least", type=int, default=10, help="attempts of a word of a walk (default: 10)")
+
+
+def choose_kernel(options: Namespace) -> Kernel:
+    """Return the kernel of recorded walks, of the states with so many attempts; else `smollm2`."""
+    if not options.walk:
+        return smollm2(options.temperature)
+    graph = TransitionGraph()
+    for path in options.walk:
+        for move in read_transitions(path):
+            graph.record(move.source, move.target)
+    return estimate_kernel(graph.snapshot().without_boundaries(), min_attempts=options.least)
 
 
 def _answer(kernel: Kernel, rng: np.random.Generator) -> Callable[[str], str | None]:

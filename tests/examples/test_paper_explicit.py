@@ -8,7 +8,7 @@ import pytest
 from detailed_balance.analyzers import Kernel
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.chains import smollm2
-from examples.paper.experiments import explicit
+from examples.paper.experiments import explicit, search
 from examples.paper.search import Limits, run_candidate
 
 
@@ -64,12 +64,14 @@ def test_a_feature_that_makes_the_potential_predicts_words_never_seen():
 
 def test_the_stand_in_offers_programs_that_run_and_one_that_is_refused():
     found = [
-        run_candidate(text, ["dog", "rain"], Limits(wall_seconds=30)) for text in explicit.PROGRAMS
+        run_candidate(text, ["dog", "rain"], Limits(wall_seconds=30)) for text in search.PROGRAMS
     ]
     assert [done.status for done in found] == ["ok", "ok", "ok", "refused", "ok"]
 
 
-def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, tmp_path, capsys):
+@pytest.fixture
+def walk(tmp_path):
+    """A file of moves drawn from a planted kernel."""
     kernel, rng, walk = planted(30), np.random.default_rng(2), tmp_path / "walk.jsonl"
     rows = kernel.probabilities.toarray()
     np.fill_diagonal(rows, 1 - rows.sum(axis=1))
@@ -79,7 +81,11 @@ def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, tm
         for k, j in enumerate(rng.choice(len(row), 60, p=row))
     ]
     walk.write_text("\n".join(map(json.dumps, lines)))
-    explicit.main(["--walk", str(walk), "--least", "5", "--rounds", "1"])
+    return walk
+
+
+def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, walk, capsys):
+    explicit.main(["--walk", str(walk), "--least", "5"])
     printed = capsys.readouterr().out
     assert "left out: frequency: wordfreq is missing" in printed
     assert "left out: embeddings: a package is missing" in printed
@@ -88,3 +94,10 @@ def test_the_experiment_runs_on_a_walk_and_says_what_is_left_out(no_packages, tm
     letters = next(line for line in printed.splitlines() if line.startswith("letters and pairs"))
     down, up, _ = map(float, letters.split()[3:])
     assert down > 2 * up  # the letters make this potential
+
+
+def test_the_search_runs_on_a_walk_and_shows_the_best_program(walk, capsys):
+    search.main(["--walk", str(walk), "--least", "5", "--rounds", "1"])
+    printed = capsys.readouterr().out
+    assert "best: number" in printed
+    assert "def features(state" in printed

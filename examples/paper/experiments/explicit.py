@@ -5,29 +5,23 @@ word (SmolLM2-135M-Instruct, measured exactly; see examples/demo/ORIGIN.md). The
 V = theta . phi is fitted without the moves of a fifth of the words, and judged on these, five times
 over. The paper did so for its symbolic agent, with features that a language model had written; its
 figures stand beside ours for orientation, they are those of another chain.
-
-Then a search for feature functions, with a chat model (--model) or with a stand-in that offers a
-few programs written by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
-from langchain_core.language_models import FakeListChatModel
 from scipy.sparse import diags_array
 
-from detailed_balance import TransitionGraph, read_transitions
 from detailed_balance.analyzers import (
     Directionality,
     ExplicitPotential,
     Kernel,
     embedding_features,
-    estimate_kernel,
     estimate_potential,
     fit_explicit_potential,
     frequency_features,
@@ -39,93 +33,33 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
-from examples.paper.agent.console import choose_model, make_parser, show_table
-from examples.paper.chains import smollm2
+from examples.paper.agent.console import make_parser, show_table
+from examples.paper.chains import add_kernel_options, choose_kernel
 from examples.paper.minilm import MiniLM
-from examples.paper.search import search_potential
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.potential.features import EmbeddingFeatures
-    from examples.paper.search import PotentialSearch
 
 __all__ = [
-    "PROGRAMS",
     "PUBLISHED",
     "collect_families",
     "fit_families",
     "judge_new_states",
-    "load_walk",
     "main",
     "random_shares",
     "show_actions",
     "show_directions",
     "show_new_states",
     "show_path",
-    "show_search",
 ]
 
 PUBLISHED = (69.56, 25.83, 4.62)
 """Percent of the transitions above 0.05 that went down, up and stayed, in supplement E."""
 
-PROGRAMS = (
-    '''
-def features(state: str) -> dict[str, float]:
-    """Which letters there are."""
-    return {letter: state.count(letter) for letter in set(state)}
-''',
-    '''
-import re
-
-def features(state: str) -> dict[str, float]:
-    """The sound of a word: vowels, its beginning and its end."""
-    vowels = len(re.findall("[aeiou]+", state))
-    return {"syllables": vowels, "begins " + state[:1]: 1, "ends " + state[-2:]: 1}
-''',
-    '''
-def features(state: str) -> dict[str, float]:
-    """Pairs of letters, ends included."""
-    padded = "^" + state + "$"
-    return {padded[i:i + 2]: 1 for i in range(len(padded) - 1)}
-''',
-    '''
-import os
-
-def features(state: str) -> dict[str, float]:
-    """One that the sandbox refuses."""
-    return {"files": len(os.listdir("/"))}
-''',
-    '''
-GROUPS = {
-    "animal": "dog cat horse cow bird fish lion mouse wolf snake",
-    "nature": "tree flower grass leaf root forest mountain river lake sea ocean beach island",
-    "sky": "sky sun moon star cloud rain snow wind storm day night morning",
-    "person": "man woman child baby mother father brother sister family friend king queen",
-    "mind": "love heart mind dream sleep life death god peace story music song art",
-}
-GROUP = {word: group for group, words in GROUPS.items() for word in words.split()}
-
-def features(state: str) -> dict[str, float]:
-    """What a word is about, and its ending."""
-    return {GROUP.get(state, "thing"): 1, "ends " + state[-1:]: 1, "length": len(state)}
-''',
-)
-"""What the stand-in offers, in turn; the groups were written without a look at the kernel."""
-
 _THRESHOLD = 0.05
 _RANDOM = 1000
 _HALVES = 3
-
-
-def load_walk(paths: Iterable[str], least: int) -> Kernel:
-    """Return the kernel of recorded walks, of the words with so many attempts."""
-    graph = TransitionGraph()
-    for path in paths:
-        for move in read_transitions(path):
-            graph.record(move.source, move.target)
-    return estimate_kernel(graph.snapshot().without_boundaries(), min_attempts=least)
 
 
 def collect_families(words: Sequence[str]) -> tuple[dict[str, list[FeatureFunction]], list[str]]:
@@ -141,14 +75,15 @@ def collect_families(words: Sequence[str]) -> tuple[dict[str, list[FeatureFuncti
     families["text"] = [text_features]
     families["letters and pairs"] = [ngrams(2)]
     try:
-        families["embeddings"] = [_remembered(embedding_features(MiniLM()), words)]
+        families["embeddings"] = [_embedded(words)]
     except InvalidInputError as error:
         missing.append(f"embeddings: {error}")
     return families, missing
 
 
-def _remembered(features: EmbeddingFeatures, words: Sequence[str]) -> FeatureFunction:
+def _embedded(words: Sequence[str]) -> FeatureFunction:
     """Compute the features once for all the fits."""
+    features = embedding_features(MiniLM())
     rows = dict(zip(words, features.for_states(words), strict=True))
     return lambda word: rows[word]
 
@@ -277,27 +212,12 @@ def show_path(kernel: Kernel, fit: ExplicitPotential) -> None:
     show_table("L1 path, all features", ["penalty", "used", "held out", "all moves"], rows)
 
 
-def show_search(search: PotentialSearch) -> None:
-    """Print what became of each program, and the best."""
-    rows = [
-        (p.number, p.status, "" if p.score is None else f"{p.score:.3f}", p.reason[:32])
-        for p in search.history
-    ]
-    show_table("Search", ["program", "verdict", "held out", "reason"], rows)
-    print(search)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, compare, search, and print the tables."""
-    parser = make_parser(__doc__, model="a few programs written by hand, in turn")
-    parser.add_argument("--temperature", type=float, default=0.7, choices=(0.7, 1.0))
-    parser.add_argument("--walk", nargs="+", metavar="FILE", help="recorded moves, for the kernel")
-    parser.add_argument("--least", type=int, default=10, help="attempts of a word of a walk")
-    parser.add_argument("--rounds", type=int, default=3, help="of the search, on 2 islands")
-    parser.add_argument("--log", help="where the search is kept, to go on from")
+    """Fit, compare, and print the tables."""
+    parser = make_parser("explicit", __doc__)
+    add_kernel_options(parser)
     chosen = parser.parse_args(arguments)
-    model = choose_model(chosen.model, _stand_in)
-    kernel = load_walk(chosen.walk, chosen.least) if chosen.walk else smollm2(chosen.temperature)
+    kernel = choose_kernel(chosen)
     families, missing = collect_families(kernel.states)
     for reason in missing:
         print(f"left out: {reason}")
@@ -307,12 +227,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_new_states(kernel, families, chosen.seed)
     show_table("The heaviest features of all", ["feature", "theta"], _heaviest(fits["all"]))
     show_path(kernel, fits["all"])
-    options = {"islands": 2, "rounds": chosen.rounds, "seed": chosen.seed, "log": chosen.log}
-    show_search(search_potential(kernel, model, **options))
-
-
-def _stand_in() -> BaseChatModel:
-    return FakeListChatModel(responses=[f"```python{program}```" for program in PROGRAMS])
 
 
 def _heaviest(fit: ExplicitPotential, count: int = 10) -> list[tuple[str, float]]:
@@ -326,7 +240,3 @@ def _shares(score: Directionality) -> list[str]:
 
 def _percent(value: float) -> str:
     return f"{value:.2f}"
-
-
-if __name__ == "__main__":
-    main()

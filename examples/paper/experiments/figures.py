@@ -190,7 +190,11 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw what was asked for."""
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        prog="python -m examples.paper figures",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)}")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to write")
     given = parser.parse_args(arguments)
@@ -200,7 +204,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.names or FIGURES:
         write_figure(FIGURES[name](), given.output / name)
         print(given.output / f"{name}.png")
-
-
-if __name__ == "__main__":
-    main()

@@ -54,7 +54,7 @@ def sampled_counts(attempts: int, seed: int) -> dict[str, TransitionCounts]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = make_parser(__doc__)
+    parser = make_parser("one_way", __doc__)
     parser.add_argument("--attempts", type=int, default=200, help="from each state (default: 200)")
     chosen = parser.parse_args(arguments)
     show_claude()
@@ -70,7 +70,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ["counts", "linked", "one way", "(25) fails", "p < 5%", "violations"],
         rows,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -172,12 +172,8 @@ def _short(potential: Potential) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    chosen = make_parser(__doc__).parse_args(arguments)
+    chosen = make_parser("spread", __doc__).parse_args(arguments)
     show_table_iv()
     print()
     show_spreads(chosen.seed)
     show_votes()
-
-
-if __name__ == "__main__":
-    main()

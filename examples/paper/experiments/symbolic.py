@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = make_parser(__doc__, model="a grammar whose potential is known")
+    parser = make_parser("symbolic", __doc__, model="a grammar whose potential is known")
     add_options(parser, state="an expression", probes="10000")
     parser.set_defaults(probes=10_000)
     add = parser.add_argument
@@ -136,7 +136,3 @@ def _direction_rows(results: SymbolicResults) -> list[tuple[str, ...]]:
                 rows.append((name + kind, *(f"{share:.2%}" for share in score.shares)))
     published = (f"{PUBLISHED[way]:.2%}" for way in ("down", "up", "flat"))
     return [*rows, ("published", *published)]
-
-
-if __name__ == "__main__":
-    main()

@@ -147,7 +147,7 @@ def show_reheating() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    parser = make_parser(__doc__)
+    parser = make_parser("temperature", __doc__)
     parser.add_argument("--attempts", type=int, default=400, help="from each state (default: 400)")
     chosen = parser.parse_args(arguments)
     rng, many = np.random.default_rng(chosen.seed), chosen.attempts
@@ -155,7 +155,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     temperatures = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0)
     show_temperatures("Lexicon model", lexicon_kernel, temperatures, many, rng)
     show_reheating()
-
-
-if __name__ == "__main__":
-    main()

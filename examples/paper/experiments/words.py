@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = make_parser(__doc__, model="the four that need no network")
+    parser = make_parser("words", __doc__, model="the four that need no network")
     probes = "20000 to claude and to --model, 10000 to lexicon and driven, 4000 to gemini"
     add_options(parser, state="a word", probes=probes)
     add = parser.add_argument
@@ -137,6 +137,3 @@ _OFFLINE: dict[str, Callable[[Namespace], _Result]] = {
     "lexicon": partial(_find_known, "lexicon", lambda seed: LexiconChatModel(seed=seed)),
     "driven": partial(_find_known, "driven", driven_lexicon),
 }
-
-if __name__ == "__main__":
-    main()
