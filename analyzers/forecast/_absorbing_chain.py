@@ -14,20 +14,18 @@ from scipy.sparse.linalg import splu
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AbsorbingChain", "Answers", "Draw", "fit_chain", "posterior_draws", "resampled_draws"]
-
 DENSE_LIMIT = 300
 """Up to so many states a dense matrix is solved faster than a sparse one."""
 
 ROUNDING = 1e-12
 """A probability below this may be rounding."""
 
-Draw: TypeAlias = "Callable[[np.random.Generator], AbsorbingChain]"
-"""Makes another chain that the record allows."""
+ChainSampler: TypeAlias = "Callable[[np.random.Generator], AbsorbingChain]"
+"""Draws another chain that the record allows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class Absorption:
     """What becomes of a run, from each state; (n,) arrays of float.
 
     Parameters
@@ -47,7 +45,7 @@ class Answers:
     cost: NDArray[np.float64]
 
     def at(self, row: int) -> tuple[float, float, float, float, float]:
-        """Return the five answers of one state."""
+        """Return the five numbers of one state."""
         fields = (self.success, self.failure, self.unknown, self.steps, self.cost)
         one, two, three, four, five = (float(field[row]) for field in fields)
         return one, two, three, four, five
@@ -77,7 +75,7 @@ class AbsorbingChain:
     stuck: NDArray[np.bool_]
     cost: NDArray[np.float64]
 
-    def answers(self) -> Answers:
+    def absorption(self) -> Absorption:
         """Solve for everything at once: one factor, one step of Sherman and Morrison."""
         n = len(self.stuck)
         ends = self.moves[:, n:] if isinstance(self.moves, np.ndarray) else _ends(self.moves)
@@ -90,9 +88,9 @@ class AbsorbingChain:
             x = x + np.outer(y, (onward @ x) / (1 - onward @ y))
         lost = x[:, 2] > ROUNDING
         steps, cost = np.where(lost[:, None], np.inf, x[:, 3:]).T
-        return Answers(x[:, 0], x[:, 1], np.where(lost, x[:, 2], 0.0), steps, cost)
+        return Absorption(x[:, 0], x[:, 1], np.where(lost, x[:, 2], 0.0), steps, cost)
 
-    def law(self, start: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+    def cumulative_incidence(self, start: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
         """(horizon + 1, 2) array: the chance to have ended well, and badly, by each step."""
         n, now = len(self.stuck), start
         reached = np.zeros((horizon + 1, 2))
@@ -118,9 +116,9 @@ def fit_chain(counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64]
     return AbsorbingChain(moves, np.zeros(n), np.zeros(n + 2), stuck, spent)
 
 
-def posterior_draws(
+def posterior_sampler(
     counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64], prior: float
-) -> Draw:
+) -> ChainSampler:
     """Draw chains from a Dirichlet posterior of each row.
 
     The prior of a row is worth `prior` moves, spread as the moves of all rows are. The split of a
@@ -152,9 +150,9 @@ def posterior_draws(
     return draw
 
 
-def resampled_draws(
+def bootstrap_sampler(
     run_counts: csr_array[Any, tuple[int, int]], n: int, cost: NDArray[np.float64]
-) -> Draw:
+) -> ChainSampler:
     """Draw chains from runs drawn again with replacement.
 
     Parameters

@@ -12,12 +12,12 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.counts import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.forecast._absorbing_chain import (
+    bootstrap_sampler,
     fit_chain,
-    posterior_draws,
-    resampled_draws,
+    posterior_sampler,
 )
-from detailed_balance.analyzers.forecast.goodness_of_fit import check_fit
-from detailed_balance.analyzers.forecast.result import Forecast, Intervals, draw_answers
+from detailed_balance.analyzers.forecast._goodness_of_fit import check_fit
+from detailed_balance.analyzers.forecast.result import Forecast, Intervals, absorption_intervals
 from detailed_balance.analyzers.runs.arrays import Paths
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def forecast_outcome(
     Returns
     -------
     Forecast
-        Ask `Forecast.fit` before you believe it.
+        Look at `Forecast.fit` before you rely on it.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def forecast_outcome(
     >>> edges += [("search", "plan", 1)]
     >>> counts = TransitionCounts.from_edges(edges)
     >>> forecast = forecast_outcome(counts, success=["answer"], failure=["give up"])
-    >>> prospect = forecast.after("plan")  # success = 3/4 (1/2 + 1/2 success)
-    >>> round(prospect.success, 4), round(prospect.steps, 4)
+    >>> at_plan = forecast.after("plan")  # success = 3/4 (1/2 + 1/2 success)
+    >>> round(at_plan.success, 4), round(at_plan.steps, 4)
     (0.6, 2.8)
     """
     _check(intervals, level, replicates, prior)
@@ -123,9 +123,9 @@ def forecast_outcome(
     each = _costs(cost, record)
     chain = fit_chain(record.counts, each)
     if intervals == "dirichlet":
-        draw = posterior_draws(record.counts, each, prior)
+        sampler = posterior_sampler(record.counts, each, prior)
     else:
-        draw = resampled_draws(record.run_counts(), len(record.states), each)
+        sampler = bootstrap_sampler(record.run_counts(), len(record.states), each)
     fit = None
     if record.paths is not None and fit_replicates:
         other = None if held_out is None else Paths.from_runs(held_out, judged=True)
@@ -135,7 +135,9 @@ def forecast_outcome(
     return Forecast(
         record.states,
         record.counts.sum(axis=1).astype(np.int64),
-        *draw_answers(chain, record.start, draw, replicates=replicates, level=level, seed=seed),
+        *absorption_intervals(
+            chain, record.start, sampler, replicates=replicates, level=level, seed=seed
+        ),
         *record.endings,
         fit,
         cost is not None,
@@ -145,7 +147,7 @@ def forecast_outcome(
         prior,
         seed,
         chain,
-        draw,
+        sampler,
         record.start,
     )
 

@@ -1,4 +1,4 @@
-"""`Forecast` and what it is asked for: the prospects of a run, and the curve of its end."""
+"""Results of a forecast: from each state, over time, and how well the chain fits the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import END, START, unknown_state_message
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
-from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, Answers, Draw
+from detailed_balance.analyzers.forecast._absorbing_chain import (
+    AbsorbingChain,
+    Absorption,
+    ChainSampler,
+)
 from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.markov.order import MarkovOrderTest
 
-__all__ = ["CumulativeIncidence", "Forecast", "Intervals", "StateForecast", "draw_answers"]
+__all__ = ["CumulativeIncidence", "Forecast", "Intervals", "StateForecast", "absorption_intervals"]
 
 Intervals: TypeAlias = Literal["dirichlet", "bootstrap"]
 """Where intervals come from: a posterior of each row, or runs drawn again."""
@@ -75,7 +79,7 @@ class StateForecast:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CumulativeIncidence(TableResult):
-    """The law of the time to the end; all arrays have one row for each step, from 0.
+    """The distribution of the time to the end; arrays have one row for each step, from 0.
 
     Parameters
     ----------
@@ -180,7 +184,7 @@ class Forecast(TableResult):
         START included where runs have it.
     moves : (n,) array of int
         Moves recorded from each.
-    estimate, low, high : Answers
+    estimate, low, high : Absorption
         Rows of n + 1: the states, and last a run before its first move (NaN where it is not known
         how runs begin).
     succeeded, failed, open : int
@@ -196,9 +200,9 @@ class Forecast(TableResult):
 
     states: tuple[str, ...]
     moves: NDArray[np.int64]
-    estimate: Answers
-    low: Answers
-    high: Answers
+    estimate: Absorption
+    low: Absorption
+    high: Absorption
     succeeded: int
     failed: int
     open: int
@@ -210,11 +214,11 @@ class Forecast(TableResult):
     prior: float
     seed: int
     _chain: AbsorbingChain
-    _draw: Draw
+    _sampler: ChainSampler
     _start: NDArray[np.float64]
 
     def after(self, where: Where = None) -> StateForecast:
-        """Return the prospects of a run that is at a state, or has gone a path.
+        """Forecast a run that is at a state, or has gone a path.
 
         A chain of order 1 knows the last state of a path only. The default is a run before its
         first move.
@@ -246,24 +250,26 @@ class Forecast(TableResult):
         row = self._row(where)
         start = self._start if row == len(self.states) else np.eye(1, len(self.states), row)[0]
         if steps is None:
-            law = self._chain.law(start, LONGEST_CURVE)
-            over = law.sum(axis=1) > 1 - 0.01
-            law = law[: int(np.argmax(over)) + 1] if over.any() else law
+            ended = self._chain.cumulative_incidence(start, LONGEST_CURVE)
+            over = ended.sum(axis=1) > 1 - 0.01
+            ended = ended[: int(np.argmax(over)) + 1] if over.any() else ended
         else:
-            law = self._chain.law(start, steps)
-        rng, horizon = np.random.default_rng(self.seed), len(law) - 1
-        drawn = [self._draw(rng).law(start, horizon) for _ in range(self.replicates)]
+            ended = self._chain.cumulative_incidence(start, steps)
+        rng, horizon = np.random.default_rng(self.seed), len(ended) - 1
+        drawn = [
+            self._sampler(rng).cumulative_incidence(start, horizon) for _ in range(self.replicates)
+        ]
         shares = np.array(drawn).reshape(-1, horizon + 1, 2)
         bands = [
             _band(sample, found, self.level)
             for sample, found in [
-                (shares[..., 0], law[:, 0]),
-                (shares[..., 1], law[:, 1]),
-                (1 - shares.sum(axis=2), 1 - law.sum(axis=1)),
+                (shares[..., 0], ended[:, 0]),
+                (shares[..., 1], ended[:, 1]),
+                (1 - shares.sum(axis=2), 1 - ended.sum(axis=1)),
             ]
         ]
         return CumulativeIncidence(
-            law[:, 0], law[:, 1], *(np.stack(band, axis=1) for band in bands)
+            ended[:, 0], ended[:, 1], *(np.stack(band, axis=1) for band in bands)
         )
 
     def describe(self) -> str:
@@ -309,33 +315,33 @@ class Forecast(TableResult):
         return self.states.index(where)
 
 
-def draw_answers(
+def absorption_intervals(
     chain: AbsorbingChain,
     start: NDArray[np.float64],
-    draw: Draw,
+    sampler: ChainSampler,
     *,
     replicates: int,
     level: float,
     seed: int,
-) -> tuple[Answers, Answers, Answers]:
-    """Return the answers of a chain with those of a run before its first move, low and high."""
+) -> tuple[Absorption, Absorption, Absorption]:
+    """Return what a chain says of each state and of a new run, and the ends of the intervals."""
     rng = np.random.default_rng(seed)
     found = _with_start(chain, start, np.zeros_like(chain.stuck))
     drawn = []
     for _ in range(replicates):
-        other = draw(rng)
+        other = sampler(rng)
         drawn.append(_with_start(other, start, other.stuck & ~chain.stuck))
     sample = np.array(drawn).reshape(-1, *found.shape)
     low, high = _band(sample, found, level)
-    return Answers(*found), Answers(*low), Answers(*high)
+    return Absorption(*found), Absorption(*low), Absorption(*high)
 
 
 def _with_start(
     chain: AbsorbingChain, start: NDArray[np.float64], missing: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """(5, n + 1) array: the answers, NaN for states that a resample does not hold."""
-    answers = chain.answers()
-    table = np.stack([getattr(answers, field.name) for field in fields(answers)])
+    """(5, n + 1) array: the absorption, NaN for states that a resample does not hold."""
+    found = chain.absorption()
+    table = np.stack([getattr(found, field.name) for field in fields(found)])
     begun = np.flatnonzero(start)
     whole = table[:, begun] @ start[begun] if len(begun) else np.full(len(table), np.nan)
     table[:, missing] = np.nan

@@ -1,8 +1,8 @@
-"""Runs as arrays of moves, and walks on the chain they make: what forecasts and order tests use."""
+"""Runs as arrays of moves: what forecasts, comparisons and tests of the order compute on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,7 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Paths", "Steps", "count_moves", "gather", "patient", "succeeded", "walk"]
-
-PATIENCE = 20
-"""A simulated run that does not end is given up at so many times the longest recorded one."""
-
-
-def succeeded(run: Trajectory) -> bool | None:
-    """Return whether a run did its work: as it was judged, or else as its outcome says.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Outcome
-    >>> succeeded(Trajectory((), outcome=Outcome.ENDED)), succeeded(Trajectory(()))
-    (True, None)
-    """
-    return run.success if run.success is not None or run.outcome is None else run.outcome.success
+__all__ = ["Paths", "Steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +129,10 @@ class Paths:
 
     def counts(self) -> csr_array[Any, tuple[int, int]]:
         """(n, n + n_ends) csr_array: the moves between states, and to each end."""
-        n = len(self.states)
-        return count_moves(self.steps.here, self.steps.after, n, self.n_ends)
+        n, places = len(self.states), (self.steps.here, self.steps.after)
+        counts = csr_array((np.ones(len(places[0])), places), shape=(n, n + self.n_ends))
+        counts.sort_indices()
+        return counts
 
     def run_counts(self) -> csr_array[Any, tuple[int, int]]:
         """(n_runs, n * (n + n_ends)) csr_array: the same of each run, flattened."""
@@ -164,63 +151,10 @@ class Paths:
             self.end[last],
         )
 
-    def limits(self) -> NDArray[np.int64]:
-        """(s,) array: how long a simulated copy of each stretch may be."""
-        return patient(self.length, self.end)
-
-
-def patient(length: NDArray[Any], end: NDArray[Any]) -> NDArray[np.int64]:
-    """(s,) array: how long copies may be; an open run goes on for as many moves as it had."""
-    return np.where(end >= 0, PATIENCE * int(length.max()), length)
-
-
-def count_moves(
-    here: NDArray[Any], after: NDArray[Any], n: int, n_ends: int
-) -> csr_array[Any, tuple[int, int]]:
-    """(n, n + n_ends) csr_array of float, indices sorted: how often each move was made."""
-    counts = csr_array((np.ones(len(here)), (here, after)), shape=(n, n + n_ends))
-    counts.sort_indices()
-    return counts
-
-
-def walk(
-    counts: csr_array[Any, tuple[int, int]],
-    first: NDArray[Any],
-    limits: NDArray[Any],
-    rng: np.random.Generator,
-) -> Iterator[Steps]:
-    """Walk the chain of (n, n + e) counts: from `first` to an end or for `limits` moves.
-
-    Yields one step of all walkers that are still going; a state that was never left holds them.
-    """
-    n = counts.shape[0]
-    total = np.concatenate([[0.0], np.cumsum(counts.data)])
-    low, high = total[counts.indptr[:-1]], total[counts.indptr[1:]]
-    walker, here = np.arange(len(first)), np.asarray(first)
-    before, step = np.full(len(first), -1), 0
-    while True:
-        going = (here < n) & (limits[walker] > step)
-        going[going] = high[here[going]] > low[here[going]]
-        walker, before, here = walker[going], before[going], here[going]
-        if not len(walker):
-            return
-        drawn = low[here] + rng.random(len(here)) * (high[here] - low[here])
-        # Rounding may reach the next row.
-        entry = np.minimum(np.searchsorted(total, drawn, "right"), counts.indptr[here + 1]) - 1
-        after = counts.indices[entry].astype(np.int64)
-        yield Steps(walker, before, here, after)
-        before, here, step = here, after, step + 1
-
-
-def gather(steps: Sequence[Steps]) -> Steps:
-    """Lay the steps of a walk end to end."""
-    fields = ("run", "before", "here", "after")
-    return Steps(*(np.concatenate([getattr(step, name) for step in steps]) for name in fields))
-
 
 def _moves(run: Trajectory, judged: bool) -> Iterator[tuple[str, str, int]]:
     """Yield source, target and end of each move; the end is -1 between states."""
-    success = succeeded(run)
+    success = _succeeded(run)
     here = None
     for source, target in run.moves:
         if target == END:
@@ -231,3 +165,15 @@ def _moves(run: Trajectory, judged: bool) -> Iterator[tuple[str, str, int]]:
         yield source, here, -1
     if judged and success is not None and here is not None:
         yield here, END, 0 if success else 1
+
+
+def _succeeded(run: Trajectory) -> bool | None:
+    """Return whether a run did its work: as it was judged, or else as its outcome says.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Outcome
+    >>> _succeeded(Trajectory((), outcome=Outcome.ENDED)), _succeeded(Trajectory(()))
+    (True, None)
+    """
+    return run.success if run.success is not None or run.outcome is None else run.outcome.success

@@ -19,7 +19,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
-from detailed_balance.analyzers.forecast.goodness_of_fit import cumulative_incidence
+from detailed_balance.analyzers.forecast._goodness_of_fit import cumulative_incidence
 from tests.support.walks import absorption, random_chain, walk_runs
 
 QUICK = {"replicates": 0, "fit_replicates": 0}

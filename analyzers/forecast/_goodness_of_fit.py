@@ -1,7 +1,8 @@
-"""Whether a forecast may be believed: the order of the chain, and when its runs end."""
+"""Whether a forecast is reliable: the order of the chain, and when its runs end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
 from detailed_balance.analyzers.forecast.result import FitCheck
 from detailed_balance.analyzers.markov.order import order_test
-from detailed_balance.analyzers.runs.arrays import Paths, Steps, gather, patient, walk
+from detailed_balance.analyzers.runs.arrays import Paths, Steps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_fit", "cumulative_incidence"]
+MAX_LENGTH = 20
+"""A simulated run that does not end is given up at so many times the longest recorded one."""
 
 
 def check_fit(
@@ -72,8 +74,8 @@ def _distance(
     if not len(ended):
         return 0.0
     horizon, n = int(ended.max()), len(chain.stuck)
-    law = chain.law(np.bincount(first, minlength=n) / len(first), horizon)
-    return float(np.abs(cumulative_incidence(length, end, horizon) - law).max())
+    expected = chain.cumulative_incidence(np.bincount(first, minlength=n) / len(first), horizon)
+    return float(np.abs(cumulative_incidence(length, end, horizon) - expected).max())
 
 
 def _simulate_distances(
@@ -85,14 +87,14 @@ def _simulate_distances(
     """Return the (copies,) distances in runs simulated from the chain, which is fitted anew."""
     first, length, end = paths.whole_runs()
     counts, width = paths.counts(), len(paths.states) + 2
-    firsts, limits = np.tile(first, copies), np.tile(patient(length, end), copies)
+    firsts, limits = np.tile(first, copies), np.tile(_longest(length, end), copies)
     steps, *runs = _simulate(counts, firsts, limits, rng)
     keys = steps.here * width + steps.after
     shape = (copies, len(paths.states) * width)
     drawn = csr_array((np.ones(len(keys)), (steps.run // len(first), keys)), shape=shape)
     if held_out is not None:
         firsts = rng.choice(first, size=copies * len(held_out[0]))
-        _, *runs = _simulate(counts, firsts, np.tile(patient(*held_out), copies), rng)
+        _, *runs = _simulate(counts, firsts, np.tile(_longest(*held_out), copies), rng)
     lengths, ends = (values.reshape(copies, -1) for values in runs)
     found = np.empty(copies)
     for i in range(copies):
@@ -112,8 +114,48 @@ def _simulate(
 ) -> tuple[Steps, NDArray[np.int64], NDArray[np.int64]]:
     """Return the steps, and the moves and the end of each simulated run."""
     n = counts.shape[0]
-    steps = gather(list(walk(counts, first, limits, rng)))
+    steps = _concatenate(list(_walk(counts, first, limits, rng)))
     end = np.full(len(first), -1)
     final = steps.after >= n
     end[steps.run[final]] = steps.after[final] - n
     return steps, np.bincount(steps.run, minlength=len(first)), end
+
+
+def _longest(length: NDArray[Any], end: NDArray[Any]) -> NDArray[np.int64]:
+    """(s,) array: how long copies may be; an open run goes on for as many moves as it had."""
+    return np.where(end >= 0, MAX_LENGTH * int(length.max()), length)
+
+
+def _walk(
+    counts: csr_array[Any, tuple[int, int]],
+    first: NDArray[Any],
+    limits: NDArray[Any],
+    rng: np.random.Generator,
+) -> Iterator[Steps]:
+    """Walk the chain of (n, n + e) counts: from `first` to an end or for `limits` moves.
+
+    Yields one step of all walkers that are still going; a state that was never left holds them.
+    """
+    n = counts.shape[0]
+    total = np.concatenate([[0.0], np.cumsum(counts.data)])
+    low, high = total[counts.indptr[:-1]], total[counts.indptr[1:]]
+    walker, here = np.arange(len(first)), np.asarray(first)
+    before, step = np.full(len(first), -1), 0
+    while True:
+        going = (here < n) & (limits[walker] > step)
+        going[going] = high[here[going]] > low[here[going]]
+        walker, before, here = walker[going], before[going], here[going]
+        if not len(walker):
+            return
+        drawn = low[here] + rng.random(len(here)) * (high[here] - low[here])
+        # Rounding may reach the next row.
+        entry = np.minimum(np.searchsorted(total, drawn, "right"), counts.indptr[here + 1]) - 1
+        after = counts.indices[entry].astype(np.int64)
+        yield Steps(walker, before, here, after)
+        before, here, step = here, after, step + 1
+
+
+def _concatenate(steps: Sequence[Steps]) -> Steps:
+    """Lay the steps of a walk end to end."""
+    fields = ("run", "before", "here", "after")
+    return Steps(*(np.concatenate([getattr(step, name) for step in steps]) for name in fields))
