@@ -29,8 +29,8 @@ def _demo(
     from detailed_balance.demo import run_demo  # loads LangGraph
 
     with late_progress() as progress:
-        told = None if progress is None else partial(progress, "Running the agent")
-        report = run_demo(output, steps=steps, threads=threads, progress=told)
+        running = None if progress is None else partial(progress, "Running the agent")
+        report = run_demo(output, steps=steps, threads=threads, progress=running)
     show(report)
     typer.echo(f"\nEverything is in {output}{os.sep}", err=True)
     if open_:

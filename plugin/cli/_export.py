@@ -36,10 +36,10 @@ def _export(
     what: Annotated[str, typer.Option(help="counts, potential, violations, or all.")] = "all",
     format: Annotated[  # noqa: A002 - the name of the option
         str | None,
-        typer.Option(help="parquet, csv, graphml or json, if the name of OUT does not tell."),
+        typer.Option(help="parquet, csv, graphml or json, if the name of OUT does not say."),
     ] = None,
     source_format: Annotated[
-        str | None, typer.Option(help="The format of SOURCE, if it does not tell.")
+        str | None, typer.Option(help="The format of SOURCE, if its name does not say.")
     ] = None,
     context: ContextLabels = None,
     *,

@@ -29,7 +29,7 @@ def _import(
     *,
     reading: dict[str, Any],
 ) -> None:
-    """Read a trace into a store, with what became of its runs; never the same one twice."""
+    """Read a trace into a store, with the outcomes of its runs; never the same one twice."""
     from detailed_balance.sources.imports import import_trace  # loads SQLAlchemy
 
     with late_progress() as progress:

@@ -33,7 +33,7 @@ def _serve(
         typer.Option(metavar="NAME", help="A host name under which it is reached."),
     ] = None,
     baseline: Baseline = None,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,
     window: Window = 10_000,
     alpha: AlarmLevel = 0.05,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from detailed_balance.sources.source import Progress
 
 ERROR, FOUND, INTERRUPTED = 1, 2, 130
-"""The exit codes of any error, of `--fail-on` where it finds what it looks for, of Ctrl-C."""
+"""Exit codes: of an error, of `--fail-on` where a condition holds, of Ctrl-C."""
 
 _SECONDS_WITHOUT_BAR = 1.0
 
@@ -32,7 +32,7 @@ ContextLabels: TypeAlias = Annotated[
 
 Baseline: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Runs that went well; tell work-flows from faults."),
+    typer.Option(metavar="SOURCE", help="Runs that went well; they show which loops are no fault."),
 ]
 """``--baseline``."""
 
@@ -65,7 +65,7 @@ AlarmLevel: TypeAlias = Annotated[
 def reader_options(
     *,
     format: Annotated[  # noqa: A002 - the name of the option
-        str | None, typer.Option(help="The format, if the file does not tell.")
+        str | None, typer.Option(help="The format, if the file name does not say.")
     ] = None,
     state_field: Annotated[
         str | None, typer.Option(help="Field of a step's state, or a text like {node}:{tool}.")
@@ -201,7 +201,7 @@ def late_progress() -> Iterator[Progress | None]:
         return
     bars = Bars(console=console, transient=True)
 
-    def tell(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         task = next((task for task in bars.tasks if task.description == stage), None)
         if task is None:
             for earlier in bars.task_ids:
@@ -213,7 +213,7 @@ def late_progress() -> Iterator[Progress | None]:
     timer.daemon = True
     timer.start()
     try:
-        yield tell
+        yield report
     finally:
         timer.cancel()
         timer.join()

@@ -39,7 +39,7 @@ def compare(
     places, whether as many succeed, and whether they take as many steps. Where both sides know
     their runs, whole runs are permuted (`compare_runs`), and the probability that anything is
     called changed where nothing is, is at most `alpha`. Else only the first two can be asked, and
-    each move is taken for independent (`compare_counts`).
+    each move counts as independent (`compare_counts`).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def compare(
     windows = ((since_a, until_a), (since_b, until_b))
     if b is None and context_a == context_b and windows[0] == windows[1]:
         raise InvalidInputError(
-            "both sides are the same: give a second source, or tell the sides apart by context_a= "
+            "both sides are the same: give a second source, or distinguish the sides by context_a= "
             "and context_b=, or by since_a=, until_a=, since_b= and until_b="
         )
     report = progress or (lambda stage, done, total: None)

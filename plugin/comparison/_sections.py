@@ -25,7 +25,7 @@ from detailed_balance.render.formatting import (
 from detailed_balance.report.run_sections import change_rows
 
 UNCHANGED_SHOWN = 3
-"""Of a question without a change, so many things are shown."""
+"""How many things are shown of a question without a change."""
 
 _TITLES = {
     "moves": "Moves: the share of what each state leads to",
@@ -70,7 +70,7 @@ def question_section(found: RunComparison) -> Section:
     )
     note = f"{found.describe()}."
     if missing := [name for name in QUESTIONS if found.test(name) is None]:
-        note += f" Not asked, for want of data or of anything that varies: {', '.join(missing)}."
+        note += f" Not asked, as data are too few or nothing varies: {', '.join(missing)}."
     columns = ("question", "answer", "adj. p", "looked at", "changed")
     return Section("What was asked", columns, rows, note, ("answer",))
 
@@ -108,7 +108,7 @@ def loop_section(
         (
             join_states(name),
             *(_affinity(found.get(name)) for found in driven),
-            _what_became(name in driven[0], name in driven[1], name in new),
+            _where_found(name in driven[0], name in driven[1], name in new),
         )
         for name in names[:limit]
     )
@@ -131,7 +131,7 @@ def _affinity(violation: Violation | None) -> str:
     return "-" if violation is None else f"{violation.affinity:.2f} ± {violation.error:.2f}"
 
 
-def _what_became(before: bool, after: bool, walked_more: bool) -> str:
+def _where_found(before: bool, after: bool, walked_more: bool) -> str:
     found = "in both" if before and after else "in A alone" if before else "in B alone"
     return f"{found}, walked more" if walked_more else found
 
@@ -165,7 +165,7 @@ def forecast_section(a: Side, b: Side) -> Section | None:
     rows = (
         ("success", *(_success(prospect) for prospect in prospects)),
         ("moves to the end", *(_steps(prospect) for prospect in prospects)),
-        ("to be believed", *trust),
+        ("reliable", *trust),
     )
     note = (
         "By a chain of order 1, with 95% intervals; the last row is its check of fit. What was "

@@ -27,7 +27,7 @@ class Side:
     name : str
         "A" or "B".
     label : str
-        What tells it from the other, safe to print.
+        What distinguishes it from the other, safe to print.
     report : Report
         What `analyze` says of it alone, without its single runs.
     runs : tuple of Trajectory or None

@@ -25,7 +25,7 @@ ANSWERS: dict[Question, str] = {
 """What each question is about, in words."""
 
 ENOUGH = 20
-"""With fewer runs on a side, that nothing was seen means little."""
+"""With fewer runs on a side than this, a difference may well go unseen."""
 
 
 def judge_comparison(

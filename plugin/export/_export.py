@@ -22,7 +22,7 @@ Part: TypeAlias = Literal["counts", "potential", "violations"]
 """What can be exported; ``"all"`` is all of them."""
 
 Format: TypeAlias = Literal["parquet", "csv", "graphml", "json"]
-"""Into what."""
+"""The formats of files."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 """The values of `Part`."""
@@ -62,7 +62,7 @@ def export(
     what : {"counts", "potential", "violations", "all"}
         Which part.
     format : {"parquet", "csv", "graphml", "json"}, optional
-        By default the name of the file tells.
+        By default by the name of the file.
     source_format : str, optional
         The `format` of `read_transitions`, which says what the source is.
     **options

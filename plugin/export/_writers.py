@@ -1,4 +1,4 @@
-"""Tables and graphs into files, with whatever a model wrote in the names of states."""
+"""Tables and graphs into files; the names of states may hold anything that a model wrote."""
 
 from __future__ import annotations
 

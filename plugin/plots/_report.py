@@ -1,4 +1,4 @@
-"""What a picture of a report needs to know of it."""
+"""The part of a report that the pictures need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PlottedReport(Protocol):
-    """A `Report`, as far as it is drawn."""
+    """A `Report`, as far as pictures need it."""
 
     @property
     def counts(self) -> TransitionCounts:

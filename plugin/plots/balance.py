@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["plot_loops", "plot_pairs"]
 
 SIZE = (5.2, 4.9)
-"""Of the pictures of pairs and loops, in inches."""
+"""The size of the pictures of pairs and loops, in inches."""
 
 PAIRS_NAMED = 3
 POINTS_SHOWN = 400
-"""Of more pairs or loops, the best known and the strongest ones are drawn."""
+"""At most so many points are drawn: the pairs with the smallest errors, the strongest loops."""
 
 
 @in_house_style
@@ -59,7 +59,7 @@ def plot_pairs(report: PlottedReport) -> Figure:
     balance, pairs = report.balance, report.balance.pairs
     figure, ax = _frame("potential drop β ΔV", "log ratio of the two rates (nats)")
     if not len(pairs):
-        return _say_nothing(figure, ax, "No pair of states was walked both ways")
+        return _draw_empty(figure, ax, "No pair of states was walked both ways")
     drawn = np.argsort(pairs.error, kind="stable")[:POINTS_SHOWN]
     x, y, error = pairs.predicted[drawn], pairs.log_ratio[drawn], pairs.error[drawn]
     use = pairs.resolved[drawn]
@@ -74,10 +74,10 @@ def plot_pairs(report: PlottedReport) -> Figure:
 
 @in_house_style
 def plot_loops(report: PlottedReport) -> Figure:
-    """Draw the rates multiplied up along each loop, one way round against the other.
+    """Draw the product of the rates along each loop, in one direction against the other.
 
     Under detailed balance all points lie on the diagonal (paper Fig. 3); driven loops are
-    coloured. Which way round is which does not depend on the data. Of more than 400 loops the
+    coloured. Which direction is which does not depend on the data. Of more than 400 loops the
     strongest are drawn.
 
     Examples
@@ -92,7 +92,7 @@ def plot_loops(report: PlottedReport) -> Figure:
         "one way round: sum of log rates (nats)", "the other way: sum of log rates (nats)"
     )
     if not len(balance.loops):
-        return _say_nothing(figure, ax, "No loop of three or more states could be tested")
+        return _draw_empty(figure, ax, "No loop of three or more states could be tested")
     shown = min(len(balance.loops), POINTS_SHOWN)
     (x, x_error), (y, y_error) = _log_products(report, shown)
     driven = balance.loops.adjusted[:shown] <= balance.alpha
@@ -116,7 +116,7 @@ def _frame(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def _say_nothing(figure: Figure, ax: Axes, why: str) -> Figure:
+def _draw_empty(figure: Figure, ax: Axes, why: str) -> Figure:
     ax.set(xticks=[], yticks=[])
     put_text(ax, 0.5, 0.5, why, ha="center", color=FAINT, transform=ax.transAxes)
     return figure
@@ -184,7 +184,7 @@ def _pairs_detail(balance: BalanceReport) -> str:
 
 
 def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Return, for each way round, the sums of log rates of the first loops and their errors.
+    """Return, for each direction, the sums of log rates of the first loops and their errors.
 
     Small counts get 1/2 added, as in the test itself.
     """
@@ -198,12 +198,12 @@ def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any],
     target = np.array([state for loop in members for state in (*loop[1:], loop[0])])
     small = np.minimum(loops.forward, loops.backward)[:shown] < SMALL_COUNT
     half = np.repeat(np.where(small, 0.5, 0.0), lengths)
-    ways = []
+    directions = []
     for f, g in ((source, target), (target, source)):
         n = lookup(counts.counts, f, g) + half
         rates = np.add.reduceat(np.log(n / attempts[f]), starts)
-        ways.append((rates, np.sqrt(np.add.reduceat(1 / n, starts))))
-    return ways
+        directions.append((rates, np.sqrt(np.add.reduceat(1 / n, starts))))
+    return directions
 
 
 def _by_name(loop: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The distances between contexts, as a heat map; made as the pictures of `plots` are."""
+"""The distances between contexts, as a heat map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_distances"]
 
 MOST_NUMBERED = 12
-"""With more contexts the cells hold no numbers."""
+"""With more contexts than this the cells hold no numbers."""
 
 NAME_WIDTH = 24
 

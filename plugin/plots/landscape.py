@@ -107,7 +107,7 @@ def plot_landscape(
 
 
 def _without_common_steps(violations: Sequence[Violation]) -> list[Violation]:
-    """Return the strongest violations, as many as can be told apart by colour."""
+    """Return the strongest violations, as many as there are colours."""
     chosen: list[Violation] = []
     taken: set[tuple[str, str]] = set()
     for violation in violations:

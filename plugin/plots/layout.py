@@ -1,4 +1,4 @@
-"""Where the states of a landscape stand: height by potential, sideways so that labels are free."""
+"""Where the states of a landscape are drawn: height by potential, sideways without overlaps."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 WIDTH = 9.0
-"""Of a landscape, in inches."""
+"""The width of a landscape, in inches."""
 
 FONT_SIZE = 7.5
-"""Of the labels, in points."""
+"""The size of the labels, in points."""
 
 LABEL_HEIGHT = 0.19
-"""Of a label with its border, in inches."""
+"""The height of a label with its border, in inches."""
 
 LEVEL_LINE = 0.09
 """How far a level reaches beyond each side of its label, in inches."""
 
 BAND_GAP = 0.55
-"""Between two bands, in inches."""
+"""The gap between two bands, in inches."""
 
 ROOM = 0.05
-"""Kept free around each label, in inches."""
+"""The room that stays free around each label, in inches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The potential along single runs; made as the pictures of `plots` are."""
+"""The potential along single runs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["plot_runs"]
 
 WIDTH, HEIGHT = 7.6, 1.7
-"""Of a picture, and of each run in it, in inches."""
+"""The width of a picture and the height of each run in it, in inches."""
 
 POINTS_DRAWN = 1_000
-"""A longer run is drawn by the lowest and highest point of each part."""
+"""Of a longer run the lowest and the highest point of each part are drawn."""
 
 _COLOURS = {"oscillating": TRAPPED, "stuck": TRAPPED, "driven": DRIVEN, "limit": DRIVEN}
 
@@ -91,7 +91,7 @@ def _thin(
 
 
 def _name_levels(ax: Axes, run: ChosenRun) -> None:
-    """Name the levels of the busiest states, as many as stand clear of each other."""
+    """Name the levels of the most visited states, as far as the names do not overlap."""
     finite = [level for level in run.levels if level == level]
     gap = 0.13 * max(max(finite, default=0) - min(finite, default=0), 1e-9)
     taken: list[float] = []

@@ -27,27 +27,27 @@ __all__ = [
     "put_title",
 ]
 
-# Okabe and Ito's colours, which stay apart for colour-blind eyes.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 PLAIN = "#0072B2"
-"""Of what shows nothing."""
+"""The colour of what is not significant."""
 
 DRIVEN = "#D55E00"
-"""Of what is driven."""
+"""The colour of driven loops and runs."""
 
 TRAPPED = "#009E73"
-"""Of traps."""
+"""The colour of traps."""
 
 LOOP_COLOURS = (DRIVEN, PLAIN, "#CC79A7")
-"""Of loops that are told apart."""
+"""The colours of loops that are drawn in one picture."""
 
 INK = "#222222"
-"""Of text and levels."""
+"""The colour of text and levels."""
 
 FAINT = "#8C8C8C"
-"""Of axes, of moves, and of what is said by the way."""
+"""The colour of axes, moves and details."""
 
 PAPER = "#FFFFFF"
-"""Of the background."""
+"""The colour of the background."""
 
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": FAINT,
@@ -79,14 +79,14 @@ def in_house_style(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 def put_text(ax: Axes, x: float, y: float, text: str, **options: Any) -> Text:
-    """Write `text` as it stands."""
+    """Write `text`, without reading it as mathematics."""
     return ax.text(x, y, text, **{"parse_math": False, "usetex": False, **options})
 
 
 def put_note(
     ax: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], **options: Any
 ) -> None:
-    """Write `text` as it stands, beside a place and over what is drawn there."""
+    """Write `text` beside a point, over what is drawn there, without reading it as mathematics."""
     halo = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
     style: dict[str, Any] = {"fontsize": 7, "va": "center", "zorder": 5, "bbox": halo}
     style |= {"textcoords": "offset points", "parse_math": False, **options}

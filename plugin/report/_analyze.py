@@ -1,4 +1,4 @@
-"""`analyze`: from whatever holds transitions to a report."""
+"""`analyze`: from any source of transitions to a report."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def analyze(
     attempts, min_attempts
         As for `estimate_kernel`; an array follows the states without START and END.
     baseline : object
-        Runs that were as they should be, from any kind of source and taken whole; they tell
+        Runs that were as they should be, from any kind of source and taken whole; they distinguish
         habitual loops from suspect ones.
     context : mapping, optional
         Keep only the transitions of `source` that carry all these labels.
     errors, correction
         As for `check_balance`.
     trajectories : iterable of Trajectory
-        Runs with their success, which tell habitual loops from suspect ones; by default those
+        Runs with their success, which distinguish habitual from suspect loops; by default those
         of a store or a file, unless it holds more than 500,000 transitions.
     agent : object
         The compiled graph of the agent; a loop is then structural only where the graph leaves no
@@ -79,7 +79,7 @@ def analyze(
     min_visits : float
         As for `find_traps`, and for runs that are stuck (`RepetitionRules`).
     runs : int
-        How many of the runs that matter to list; 0 to look at no single run.
+        How many of the runs that matter to list; 0 to study no single run.
     success_field, cost_field : str, optional
         Of a file: as for `read_trajectories`.
     progress : callable, optional

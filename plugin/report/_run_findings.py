@@ -31,13 +31,13 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.render.document import ChosenRun
 
 DRAWN = 3
-"""So many runs that matter are drawn, with one that succeeded."""
+"""How many of the runs that matter are drawn, besides one that succeeded."""
 
 NAMED = 6
-"""So many of its states are named in the picture of a run, at most."""
+"""How many states are named in the picture of a run, at most."""
 
 LOOPS_LOCATED = 50
-"""So many violations are looked for in the runs, findings first."""
+"""How many violations are searched for in the runs, findings first."""
 
 _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
 
@@ -109,9 +109,9 @@ def study_runs(
 def _suggest_limit(
     good: Sequence[Trajectory],
 ) -> tuple[StepLimit | None, Literal["supersteps", "moves"]]:
-    told = [run.limit_steps for run in good if run.limit_steps is not None]
-    if good and len(told) == len(good):
-        return suggest_step_limit(told), "supersteps"
+    known = [run.limit_steps for run in good if run.limit_steps is not None]
+    if good and len(known) == len(good):
+        return suggest_step_limit(known), "supersteps"
     with suppress(InsufficientDataError):
         return suggest_step_limit([len(run) for run in good]), "moves"
     return None, "moves"

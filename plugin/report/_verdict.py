@@ -19,9 +19,9 @@ from detailed_balance.render.formatting import (
 )
 
 ENOUGH = 1.0
-"""Data that would not show an affinity of so many nats are too little for a verdict."""
+"""The affinity, in nats, that the data must be able to show for a verdict."""
 
-_TRAPS_TOLD = 3
+_TRAPS_NAMED = 3
 
 
 def findings(balance: BalanceReport) -> tuple[Violation, ...]:
@@ -166,11 +166,11 @@ def _about_expected(balance: BalanceReport) -> Iterator[str]:
 
 
 def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
-    for trap in traps.traps[:_TRAPS_TOLD]:
+    for trap in traps.traps[:_TRAPS_NAMED]:
         safe = replace(trap, states=shorten_states(trap.states))
         yield f"Trap: {safe.describe()}."
-    if len(traps) > _TRAPS_TOLD:
-        yield f"And {count_noun(len(traps) - _TRAPS_TOLD, 'more trap')}."
+    if len(traps) > _TRAPS_NAMED:
+        yield f"And {count_noun(len(traps) - _TRAPS_NAMED, 'more trap')}."
     if len(traps) and not balance.violations:
         other = "no violation was found" if len(balance.loops) else "that could not be tested"
         yield f"A trap is no violation of detailed balance; {other}."

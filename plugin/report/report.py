@@ -76,9 +76,9 @@ class Report(Result):
     baseline : SourceInfo or None
         What they were compared with.
     warnings : tuple of str
-        What the reader must know before believing the numbers.
+        What the reader must know before relying on the numbers.
     runs : RunFindings or None
-        What single runs did; None where the source tells none, or holds too many.
+        What single runs did; None where the source has none, or too many.
     """
 
     counts: TransitionCounts

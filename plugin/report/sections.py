@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 CHEAP_ERRORS = 20_000
-"""Up to so many states a standard error takes milliseconds, beyond them perhaps seconds."""
+"""The number of states up to which a standard error takes milliseconds; beyond it, seconds."""
 
 _COSTLY_ERRORS_SHOWN = 15
 _INSIGNIFICANT_SHOWN = 5
