@@ -212,7 +212,7 @@ OPAQUE = object()
 """Stands for a value that is not read, because only code could read it."""
 
 _PLAIN = {0, 1, 2, 4, 5}
-"""Extension types of a triple (module, class, what it is made from): only the last is taken."""
+"""Extension types of a triple (module, class, what it is made from): only the last is read."""
 
 _SNAPSHOT = 7
 

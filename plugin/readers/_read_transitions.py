@@ -58,8 +58,8 @@ def read_transitions(
         A file of a format below, a database by its URL (a store, or the checkpoints of a LangGraph
         agent), or a directed networkx graph.
     format : str, optional
-        One of `FORMATS`; by default the file tells by its name and by how it begins. Whether it is
-        gzip is told by its first bytes.
+        One of `FORMATS`; by default it is found by the name of the file and by how it begins.
+        Gzip is found by its first bytes.
     states : callable, optional
         Names the state of one record of the trace, a dict: a text, several texts for what
         happened side by side, or None for a record that is no state. Of runs, observations and
@@ -74,18 +74,17 @@ def read_transitions(
         is an escape.
     trajectory_field, step_field, time_field, count_field : str
         Fields that may be absent, unless they are named here. Times are seconds since 1970 or ISO
-        8601 dates, taken for UTC where they name no zone.
+        8601 dates, in UTC where they name no zone.
     context_fields : sequence of str
         Fields that become context labels. In JSON Lines the texts and numbers of an object
         ``context`` do as well.
     event_field : str, optional
         A field with an id of the step; the same one again in a trajectory is a duplicate.
     success_field : str, optional
-        A field that says what became of the run: whether it did its work, by true, 1 or "success",
-        or by false, 0 or "failure"; or how it stopped, by "ended", "failed" or another `Outcome`.
-        The last one of a run counts.
+        A field with the success of the run (true, 1 or "success", or false, 0 or "failure") or its
+        outcome ("ended", "failed" or another `Outcome`). The last one of a run counts.
     delimiter : str, optional
-        Between the columns of CSV; by default the header tells which of ``, ; | tab`` it is.
+        Between the columns of CSV; by default one of ``, ; | tab``, as the header has it.
     boundaries : (str, str), optional
         The names that stand for START and END in this trace, such as ``("start", "end")``.
     skip_bad_lines : bool

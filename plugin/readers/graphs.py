@@ -56,7 +56,7 @@ def _read_escapes(
             bad.report(f"node {node!r}", str(error))
             continue
         if count:
-            bad.taken += 1
+            bad.accepted += 1
             yield Transition(options.fields.rename(state), None, count=count)
 
 

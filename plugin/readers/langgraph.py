@@ -1,7 +1,7 @@
 """The checkpoints of LangGraph agents: the nodes that ran, by the writes that they left.
 
 Nothing of the agent is needed, no class is imported and nothing is written; see `docs/readers.md`
-for what a checkpoint cannot tell.
+for what a checkpoint does not hold.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from detailed_balance.readers._checkpoints import (
 )
 from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.rows import FieldWatch
+from detailed_balance.readers.records.rows import FieldCheck
 from detailed_balance.readers.records.values import BadRecordError, parse_labels
 from detailed_balance.render.formatting import safe_text
 
@@ -68,19 +68,19 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
             total = count(connection)
             for item in _by_trajectory(read_checkpoints(connection), options, bad):
                 yield item
-                if options.progress and (bad.taken + bad.count) % 1_000 == 0:
-                    options.progress(bad.taken + bad.count, total)
+                if options.progress and (bad.accepted + bad.count) % 1_000 == 0:
+                    options.progress(bad.accepted + bad.count, total)
             if options.progress:
                 options.progress(total, total)
     except (SQLAlchemyError, ValueError, TypeError) as error:  # columns of another kind
         cause = safe_text(str(getattr(error, "orig", error)), 200)
         raise ReadError(f"the checkpoints of {bad.name} cannot be read: {cause}") from error
-    if not bad.taken and not bad.count:
+    if not bad.accepted and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no checkpoints")
 
 
 def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
-    """Name the state of a task as `ActionStates` does, as far as its writes tell what it did.
+    """Name the state of a task as `ActionStates` does, as far as its writes show what it did.
 
     Examples
     --------
@@ -101,11 +101,11 @@ def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
 def _by_trajectory(
     items: Iterable[Checkpoint | tuple[str, str, str]], options: ReadOptions, bad: BadLines
 ) -> Iterator[Record]:
-    watch = FieldWatch(options.fields.expected_labels())
+    check = FieldCheck(options.fields.expected_labels())
     for (thread, namespace), group in groupby(items, _place):
         name = f"{thread}/{namespace}" if namespace else thread
-        yield from _Thread(name, options, bad, watch).follow(group)
-    watch.complain(bad)
+        yield from _Thread(name, options, bad, check).follow(group)
+    check.report(bad)
 
 
 def _place(item: Checkpoint | tuple[str, str, str]) -> tuple[str, str]:
@@ -145,7 +145,7 @@ class _Thread:
     trajectory: str
     options: ReadOptions
     bad: BadLines
-    watch: FieldWatch
+    check: FieldCheck
     known: OrderedDict[str, _Reached] = field(default_factory=OrderedDict)
     last: _Reached | None = None
 
@@ -179,7 +179,7 @@ class _Thread:
                 state = target
         reached = self._run(checkpoint, values, labels, state, parent)
         moves += [self._move(reached, None, reached.time) for _ in reached.errors if state]
-        self.bad.taken += 1
+        self.bad.accepted += 1
         self._remember(checkpoint.key[2], reached)
         yield from moves
 
@@ -215,7 +215,7 @@ class _Thread:
             errors += task.errors
             if task.is_step:
                 record = {**labels, **shared, "step": step + 1, **task.record()}
-                self.watch.see(record)
+                self.check.record(record)
                 keys.update(self.options.name_states(record, name_task))
         record = {**labels, **shared, "step": step + 1}
         return _Reached(

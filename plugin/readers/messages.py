@@ -10,8 +10,8 @@ from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.rows import FieldWatch
-from detailed_balance.readers.records.steps import walk_sorted
+from detailed_balance.readers.records.rows import FieldCheck
+from detailed_balance.readers.records.steps import connect_sorted_steps
 from detailed_balance.readers.records.values import (
     BadRecordError,
     Step,
@@ -29,7 +29,7 @@ from detailed_balance.readers.tables.json_files import (
 __all__ = ["looks_like", "read"]
 
 _LISTS = ("messages", "traj")
-_TOLD_BY = (b'"simulations"', b'"agent_info"', b'"traj"', b'"messages"', b'"role"')
+_WORDS = (b'"simulations"', b'"agent_info"', b'"traj"', b'"messages"', b'"role"')
 _WHOLE = 1 - 1e-6  # the reward from which on the benchmarks call a run solved
 _OUTCOMES = {
     "user_stop": Outcome.ENDED,
@@ -47,7 +47,7 @@ def looks_like(head: bytes, path: Path) -> bool:
     if first := first_keys(head):
         return not first.isdisjoint({*_LISTS, "simulations"})
     start = head.lstrip()[:1]
-    return start in (b"[", b"{") and any(word in head for word in _TOLD_BY)
+    return start in (b"[", b"{") and any(word in head for word in _WORDS)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -57,8 +57,8 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         runs: Iterable[_Run] = read_json_lines(path, options, bad)
     else:
         runs = _runs(load_document(path), bad.name)
-    yield from walk_sorted(_steps(runs, options, bad), bad)
-    if not bad.taken and not bad.count:
+    yield from connect_sorted_steps(_steps(runs, options, bad), bad)
+    if not bad.accepted and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no messages")
 
 
@@ -125,7 +125,7 @@ def _part(record: Any, name: str) -> dict[str, Any]:
 
 
 def _steps(runs: Iterable[_Run], options: ReadOptions, bad: BadLines) -> Iterator[Step | Ending]:
-    watch = FieldWatch(options.fields.expected_labels())
+    check = FieldCheck(options.fields.expected_labels())
     for number, (line, run) in enumerate(runs, 1):
         try:
             field = _find_list(run)
@@ -137,9 +137,9 @@ def _steps(runs: Iterable[_Run], options: ReadOptions, bad: BadLines) -> Iterato
         except BadRecordError as error:
             bad.report(line, str(error))
             continue
-        yield from _follow(run[field], shared, trajectory, options, bad, watch, str(line))
+        yield from _follow(run[field], shared, trajectory, options, bad, check, str(line))
         yield ending
-    watch.complain(bad)
+    check.report(bad)
 
 
 def _find_list(run: Any) -> str:
@@ -180,7 +180,7 @@ def _follow(
     trajectory: str,
     options: ReadOptions,
     bad: BadLines,
-    watch: FieldWatch,
+    check: FieldCheck,
     line: str,
 ) -> Iterator[Step]:
     number = 0
@@ -189,14 +189,14 @@ def _follow(
             if not isinstance(message, dict):
                 raise BadRecordError("a message is an object; this is another value")
             record = {**run, **message}
-            watch.see(record)
+            check.record(record)
             state = options.name_state(record, name_message)
             time = parse_time(message.get("timestamp"), "timestamp")
             context = parse_labels(record, options.fields.context)
         except BadRecordError as error:
             bad.report(f"{line}, message {place}", str(error))
             continue
-        bad.taken += 1
+        bad.accepted += 1
         if state is not None:
             number += 1
             yield Step(trajectory, state, number, time, context)

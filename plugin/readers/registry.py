@@ -50,7 +50,7 @@ class Format:
         return found
 
 
-# Where two formats share a suffix the first that fits is taken: the general one stands last.
+# Where two formats share a suffix the first that fits is used: the general one stands last.
 _FORMATS = (
     Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), ".spans.langsmith"),
     Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".spans.langfuse"),
@@ -81,7 +81,7 @@ def detect_format(path: Path) -> Format:
     Raises
     ------
     ReadError
-        Where neither tells it.
+        Where neither says it.
     """
     head = peek_text(path)
     last = next((s.lower() for s in reversed(path.suffixes) if s.lower() != ".gz"), "")

@@ -35,7 +35,7 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     try:
         with TransitionStore(url, create=False) as store:
             for move in store.read():
-                bad.taken += 1
+                bad.accepted += 1
                 target = None if move.target is None else rename(move.target)
                 yield replace(move, source=rename(move.source), target=target)
             yield from store.endings()

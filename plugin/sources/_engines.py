@@ -19,7 +19,7 @@ from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._ibis import Table, load_ibis
 
 MEMORY_LIMIT = "2GB"
-"""What DuckDB may take; with the program around it a process stays under 4 GB."""
+"""The memory that DuckDB may use; with the program around it a process stays under 4 GB."""
 
 FILE, ROW = "filename", "file_row_number"
 """The columns with which DuckDB says where a row of Parquet stands."""
@@ -112,7 +112,7 @@ def _duckdb(
     database: str = ":memory:",
     **options: Any,
 ) -> Iterator[Any]:
-    """Connect to DuckDB, which puts on the disk what does not fit into the memory it may take."""
+    """Connect to DuckDB, which puts on the disk what does not fit into the memory it may use."""
     ibis = load_ibis()
     with tempfile.TemporaryDirectory(prefix="detailed-balance-", dir=temp_directory) as folder:
         try:

@@ -64,7 +64,7 @@ def _load(source: Any, context: ContextLike) -> TransitionCounts:
 
 
 def _read_runs(source: Any, context: ContextLike) -> tuple[Trajectory, ...]:
-    """Return the runs of a baseline; none where it does not tell runs, or holds too many moves."""
+    """Return the runs of a baseline; none where they are not known, or hold too many moves."""
     if isinstance(source, TransitionCounts) or (count_stored(source) or 0) > MAX_READ:
         return ()
     try:

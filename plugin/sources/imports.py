@@ -43,7 +43,7 @@ class ImportSummary:
     read, skipped, duplicates : int
         Records of the source, which together are all of them.
     reordered : int
-        Steps that stood in another place than their number or time tells.
+        Steps that stood in another place than their number or time says.
     already : bool
         Whether the same was imported before, so that nothing was written now.
 
@@ -70,7 +70,7 @@ def import_trace(
     progress: Progress | None = None,
     **options: Any,
 ) -> ImportSummary:
-    r"""Read a trace into a store, with what became of its runs.
+    r"""Read a trace into a store, with the outcomes of its runs.
 
     The trace is read twice: first to see that it can be read to its end and is not in the store
     yet, then to write it. So a trace with an error in it leaves the store as it was.
@@ -140,8 +140,8 @@ class _Trace:
     progress: Progress | None
 
     def open(self, stage: str) -> TransitionReader:
-        told = None if self.progress is None else partial(self.progress, stage)
-        return read_transitions(self.source, progress=told, **self.options)
+        report = None if self.progress is None else partial(self.progress, stage)
+        return read_transitions(self.source, progress=report, **self.options)
 
     def records(self, stage: str) -> Iterator[Record]:
         return self._rename(self.open(stage).records())

@@ -1,4 +1,4 @@
-"""`read_trajectories`, agent runs as wholes: their moves in order, and what became of them."""
+"""`read_trajectories`, agent runs as wholes: their moves in order, their outcomes and costs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Moment: TypeAlias = "float | str | datetime | None"
 """Seconds since 1970 (UTC), or a date and time."""
 
 MAX_READ = 500_000
-"""The runs of a source with more transitions are not read by themselves, for want of memory."""
+"""Of a source with more transitions the runs are read only when asked for: they fill the memory."""
 
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
 _NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
@@ -52,10 +52,10 @@ def read_trajectories(
     Parameters
     ----------
     source : TransitionStore, handler with a store, path, URL or networkx graph
-        What holds the transitions. A store also tells how each run stopped, and what was judged
+        What holds the transitions. A store also has the outcome of each run, and what was judged
         of it (`TransitionStore.judge`).
     success_field : str, optional
-        Of a file: the field that says what became of the run, as for `read_transitions`.
+        Of a file: the field with the success or the outcome of the run, as for `read_transitions`.
     cost_field : str, optional
         Of a file: the field that says what a move cost, in tokens or money; empty counts as 0.
     since, until : float, str or datetime, optional
@@ -259,7 +259,7 @@ def _from_store(store: TransitionStore) -> list[_Run]:
     runs = _split(store.read(), endings)
     # From the last run to the first: each takes the endings that came after it began.
     for run in reversed(runs):
-        run.take(endings[run.moves[0].trajectory])
+        run.pop_endings(endings[run.moves[0].trajectory])
     return runs
 
 
@@ -270,8 +270,8 @@ class _Run:
     moves: list[Transition] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
 
-    def take(self, endings: list[Ending]) -> None:
-        """Take the endings that are its own off a list."""
+    def pop_endings(self, endings: list[Ending]) -> None:
+        """Take its own endings off a list."""
         began = self.moves[0].time
         own = [e for e in endings if began is None or e.time is None or e.time >= began]
         endings[:] = [e for e in endings if e not in own]
@@ -286,7 +286,7 @@ class _Run:
         return began is not None and low <= began < high
 
     def end(self, cost_field: str | None = None) -> Trajectory:
-        """Return the run with what became of it."""
+        """Return the run with its outcome."""
         first, last = self.moves[0], self.moves[-1]
         stop = next((e for e in reversed(self.endings) if e.outcome is not None), None)
         judged = next((e.success for e in reversed(self.endings) if e.success is not None), None)

@@ -48,7 +48,7 @@ class SourceInfo:
     context : Context
         The labels that a transition had to carry.
     trajectories : int or None
-        Runs that were read, counted up to 1,000,000; None where the source does not tell.
+        Runs that were read, counted up to 1,000,000; None where the source does not say.
     skipped : tuple of SkippedLine
         The first 1,000 broken lines that were passed over.
     skipped_count : int
@@ -114,7 +114,7 @@ def load_counts(
     (1, 'TransitionGraph')
     """
     if isinstance(source, TransitionCounts):
-        return _take_counts(source, make_context(context))
+        return _from_counts(source, make_context(context))
     if is_runs(source):
         return _count_runs(source, context)
     if isinstance(source, TransitionStore):
@@ -135,7 +135,7 @@ def load_counts(
     )
 
 
-def _take_counts(counts: TransitionCounts, labels: Context) -> tuple[TransitionCounts, SourceInfo]:
+def _from_counts(counts: TransitionCounts, labels: Context) -> tuple[TransitionCounts, SourceInfo]:
     if labels:
         raise InvalidInputError(
             "TransitionCounts carry no labels that context= could choose by; choose when you "
@@ -182,9 +182,9 @@ def _count_readable(
     if url is not None:
         return _count_stored(url, context, _describe(source))
     if (counts := _count_tables(source, context, progress, options)) is not None:
-        return _take_tables(counts, context, _describe(source))
-    told = None if progress is None else partial(progress, "Reading")
-    reader = read_transitions(source, progress=told, **options)
+        return _from_tables(counts, context, _describe(source))
+    report = None if progress is None else partial(progress, "Reading")
+    reader = read_transitions(source, progress=report, **options)
     return _count_stream(reader, context, _describe(source))
 
 
@@ -210,7 +210,7 @@ def _is_parquet(source: str | os.PathLike[str]) -> bool:
     return path.suffix.lower() in (".parquet", ".pq") or path.is_dir()
 
 
-def _take_tables(
+def _from_tables(
     counts: TransitionCounts, context: ContextLike, description: str
 ) -> tuple[TransitionCounts, SourceInfo]:
     _check_labels(counts, context, ())

@@ -52,7 +52,7 @@ def count_table(
     source_column, target_column : str
         As its `source` and `target`.
     memory_limit : str
-        What DuckDB may take of memory; the rest of a sort goes to the disk.
+        The memory that DuckDB may use; the rest of a sort goes to the disk.
     temp_directory : path, optional
         Where to; by default the folder of the system for temporary files.
 
@@ -229,7 +229,7 @@ def count_parquet(
     -------
     TransitionCounts or None
         None where it is the reader's: the source is no Parquet, a package is missing, or the
-        table holds what the engine would take otherwise.
+        table holds what the engine would read differently.
 
     Raises
     ------
@@ -336,7 +336,7 @@ def _count_steps(
     first = _count_in_one_pass(table, context=context, **columns)
     timed = fields.time in table.columns
     if alone and not first.is_exact and (context or (timed and first.escapes and first.doubts)):
-        raise ReadError("labels inside of one step, and attempts told twice, are the reader's")
+        raise ReadError("labels inside of one step, and attempts recorded twice, are the reader's")
     return _recount_steps(first, table, columns, context)
 
 

@@ -124,20 +124,20 @@ class SkippedLine:
 
 
 class BadLines:
-    """Where readers report what is wrong, an error at once or noted; and their account.
+    """What a reader accepted, and what it skipped; or an error at the first bad record.
 
     Attributes
     ----------
     name : str
         The source, for messages.
     count : int
-        Records that were skipped. Every record of a trace is either taken or counted here.
-    taken : int
+        Records that were skipped. Every record of a trace is either accepted or counted here.
+    accepted : int
         Records that were understood, duplicates among them.
     duplicates : int
         How many of those said again what another had said, and were left out.
     reordered : int
-        Steps that stood in another place than their number or time tells.
+        Steps that stood in another place than their number or time says.
     first : list of SkippedLine
         What was wrong with the first 1,000 that were skipped.
     """
@@ -145,7 +145,7 @@ class BadLines:
     def __init__(self, name: str, *, skip: bool) -> None:
         self.name = name
         self.skip = skip
-        self.count = self.taken = self.duplicates = self.reordered = 0
+        self.count = self.accepted = self.duplicates = self.reordered = 0
         self.first: list[SkippedLine] = []
 
     def report(self, line: int | str, reason: str) -> None:
@@ -195,7 +195,7 @@ class TransitionReader:
     @property
     def read_count(self) -> int:
         """How many records were read up to now: lines, rows, messages, edges, as the format is."""
-        return self._bad.taken - self._bad.duplicates
+        return self._bad.accepted - self._bad.duplicates
 
     @property
     def skipped(self) -> tuple[SkippedLine, ...]:
@@ -214,7 +214,7 @@ class TransitionReader:
 
     @property
     def reordered_count(self) -> int:
-        """How many steps stood in another place than their number or time tells."""
+        """How many steps stood in another place than their number or time says."""
         return self._bad.reordered
 
 

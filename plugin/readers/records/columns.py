@@ -41,12 +41,12 @@ class FieldNames:
     context : tuple of str
         Fields whose values become context labels of the same names.
     state : str or None
-        The state that a record reached, where a trace tells steps, not moves: a field, or a text
+        The state that a record reached, where a trace has steps, not moves: a field, or a text
         with fields in braces such as ``{node}:{tool}``.
     event : str or None
         An id of the step.
     success : str or None
-        What became of the run; see `parse_outcome`.
+        The outcome or the success of the run; see `parse_outcome`.
     boundaries : mapping of str to str
         The names that stand for START and END in this trace.
 
@@ -85,7 +85,7 @@ class FieldNames:
         return expected | dict.fromkeys(self.context, "context_fields")
 
     def expected_labels(self) -> dict[str, str]:
-        """Return the fields that some record must have where the format itself tells the rest."""
+        """Return the fields that some record must have where the format itself defines the rest."""
         expected = dict.fromkeys(self.state_fields, "state_field")
         return expected | dict.fromkeys(self.context, "context_fields")
 

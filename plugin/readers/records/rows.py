@@ -10,10 +10,10 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.columns import unknown_field_message
-from detailed_balance.readers.records.steps import walk
+from detailed_balance.readers.records.steps import connect_steps
 from detailed_balance.readers.records.values import BadRecordError, Step
 
-__all__ = ["FieldWatch", "LineRecord", "read_records"]
+__all__ = ["FieldCheck", "LineRecord", "read_records"]
 
 LineRecord: TypeAlias = tuple[int | str, Mapping[str, Any]]
 """A record, and its line or whatever else names its place."""
@@ -32,7 +32,7 @@ def read_records(
         Where there is no record at all, or none has a field that was asked for.
     """
     if options.reads_steps:
-        return walk(read_steps(records, options, bad), bad)
+        return connect_steps(read_steps(records, options, bad), bad)
     return _read_moves(_checked(records, options, bad), options, bad)
 
 
@@ -40,7 +40,7 @@ def read_steps(
     records: Iterable[LineRecord], options: ReadOptions, bad: BadLines
 ) -> Iterator[Step | Ending]:
     """Yield the step of each record that has a state, and what it says of the end of its run."""
-    told = _Told()
+    new_endings = _EndingFilter()
     for line, record in _checked(records, options, bad):
         try:
             state = options.name_state(record)
@@ -49,17 +49,17 @@ def read_steps(
         except BadRecordError as error:
             bad.report(line, str(error))
             continue
-        bad.taken += 1
+        bad.accepted += 1
         if state is not None or options.states is None:
             yield step
-        if ending is not None and told.is_new(ending):
+        if ending is not None and new_endings.is_new(ending):
             yield ending
 
 
 def _read_moves(
     records: Iterable[LineRecord], options: ReadOptions, bad: BadLines
 ) -> Iterator[Record]:
-    told = _Told()
+    new_endings = _EndingFilter()
     for line, record in records:
         try:
             transition = options.fields.to_transition(record)
@@ -67,28 +67,28 @@ def _read_moves(
         except BadRecordError as error:
             bad.report(line, str(error))
             continue
-        bad.taken += 1
+        bad.accepted += 1
         if transition.count:
             yield transition
-        if ending is not None and told.is_new(ending, begins=transition.source == START):
+        if ending is not None and new_endings.is_new(ending, begins=transition.source == START):
             yield ending
 
 
 def _checked(
     records: Iterable[LineRecord], options: ReadOptions, bad: BadLines
 ) -> Iterator[LineRecord]:
-    """Yield the records, and complain at the end of fields that none of them had."""
-    watch = FieldWatch(options.fields.expected(steps=options.reads_steps))
+    """Yield the records, and report at the end the fields that none of them had."""
+    check = FieldCheck(options.fields.expected(steps=options.reads_steps))
     for line, record in records:
-        watch.see(record)
+        check.record(record)
         yield line, record
-    if watch.there is None and not bad.count:
+    if check.there is None and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no transitions")
-    watch.complain(bad)
+    check.report(bad)
 
 
-class FieldWatch:
-    """Looks out for fields that were asked for and that no record has: their name is a mistake.
+class FieldCheck:
+    """Finds fields that were asked for and that no record has: their name is a mistake.
 
     Parameters
     ----------
@@ -100,19 +100,19 @@ class FieldWatch:
         self._missing = expected
         self.there: tuple[str, ...] | None = None
 
-    def see(self, record: Mapping[str, Any]) -> None:
-        """Look at one record."""
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Cross off the fields that a record has."""
         self.there = self.there or tuple(record)
         if self._missing:
             self._missing = {n: option for n, option in self._missing.items() if n not in record}
 
-    def complain(self, bad: BadLines) -> None:
+    def report(self, bad: BadLines) -> None:
         """Raise `ReadError` where there were records, and a field is still missing."""
         for name, option in self._missing.items() if self.there is not None else ():
             raise ReadError(f"{bad.name}: {unknown_field_message(name, option, self.there or ())}")
 
 
-class _Told:
+class _EndingFilter:
     """Lets through an ending that is new to its run: often every record of a run repeats it."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""From steps, the states that a trace says one after another, to transitions with START and END."""
+"""From steps, the states of a trace one after another, to transitions with START and END."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
 from detailed_balance.readers.records.values import Step
 
-__all__ = ["walk", "walk_sorted"]
+__all__ = ["connect_sorted_steps", "connect_steps"]
 
 
-def walk(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
+def connect_steps(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
     """Turn the steps of any number of trajectories into transitions.
 
     Parameters
@@ -26,7 +26,7 @@ def walk(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition |
         In any order, trajectories interleaved; see `sort_steps`. It is used up before the first
         transition comes, and kept in a temporary file where it is large.
     bad : BadLines
-        Is told of duplicates, and of steps that stood in the wrong place.
+        Keeps account of duplicates, and of steps that stood in the wrong place.
 
     Yields
     ------
@@ -38,30 +38,32 @@ def walk(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition |
     -----
     Steps of one number are one state, their names joined by ``|``, as the nodes of a superstep
     are. A state that its step has already is a duplicate, and so is a step whose `event` its
-    trajectory has had. The end of what is known is END, unless the outcome tells that the run
-    stopped otherwise.
+    trajectory has had. A trajectory ends with END, unless its outcome says that the run stopped
+    otherwise.
 
     Examples
     --------
     >>> bad = BadLines("events.csv", skip=False)
-    >>> found = walk([Step("T", "b", 2), Step("T", "a", 1), Step("T", "b", 2)], bad)
+    >>> found = connect_steps([Step("T", "b", 2), Step("T", "a", 1), Step("T", "b", 2)], bad)
     >>> [(move.source, move.target) for move in found], bad.duplicates, bad.reordered
     ([('__start__', 'a'), ('a', 'b'), ('b', '__end__')], 1, 1)
     """
-    return walk_sorted(sort_steps(steps, bad), bad)
+    return connect_sorted_steps(sort_steps(steps, bad), bad)
 
 
-def walk_sorted(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
-    """Turn steps into transitions as `walk` does, of which each trajectory comes whole, in order.
+def connect_sorted_steps(
+    steps: Iterable[Step | Ending], bad: BadLines
+) -> Iterator[Transition | Ending]:
+    """Do the same with steps of which each trajectory comes whole, in order.
 
     Nothing is kept but the step that is open.
     """
     for trajectory, group in groupby(steps, lambda step: step.trajectory):
-        yield from _Walk(trajectory, bad).follow(group)
+        yield from _Run(trajectory, bad).follow(group)
 
 
 @dataclass(slots=True)
-class _Walk:
+class _Run:
     """The way through one trajectory."""
 
     trajectory: str | None
@@ -81,7 +83,7 @@ class _Walk:
             elif self._is_duplicate(step):
                 self.bad.duplicates += 1
             else:
-                yield from self._take(step)
+                yield from self._add(step)
         yield from self._close()
         if self.source != START and last.outcome in (None, Outcome.ENDED):
             place = None if self.step is None else self.step + 1
@@ -97,11 +99,11 @@ class _Walk:
                 return True
         same = step.step is not None and step.step == self.step
         if step.state is None:
-            # Attempts that failed at one step are retries; at one moment, one attempt told twice.
+            # Attempts that failed at one step are retries; at one moment, one recorded twice.
             return same and step.time is not None and step.time == self.time
         return same and step.state in self.names
 
-    def _take(self, step: Step) -> Iterator[Transition]:
+    def _add(self, step: Step) -> Iterator[Transition]:
         """Open a step, or add to the one that is open."""
         if step.step is None or step.step != self.step:
             yield from self._close()

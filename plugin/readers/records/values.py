@@ -58,7 +58,7 @@ def parse_labels(record: Mapping[str, Any], names: tuple[str, ...]) -> Context:
     """Return the labels that `record` carries in the fields `names` and in `context`.
 
     Of a field `context` that holds a mapping, the texts and numbers become labels; nested values
-    are taken for something else, as every other field of the record.
+    are no labels.
     """
     nested = record.get("context")
     labels = {} if nested is None else _plain_values(nested)
@@ -144,7 +144,7 @@ def _to_seconds(value: Any) -> float:
             return float(value)
         except ValueError:
             moment = datetime.fromisoformat(value)
-    # A moment without a time zone is taken for UTC, so that a result does not depend on where
+    # A moment without a time zone is in UTC, so that a result does not depend on where
     # the trace is read.
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -159,10 +159,10 @@ def _show(value: Any) -> str:
 
 
 def parse_outcome(value: Any, name: str) -> tuple[Outcome | None, bool | None]:
-    """Return what a value says of the end of a run: how it stopped, and whether it did its work.
+    """Return what a value says of the end of a run: its outcome, and its success.
 
-    The success is told by true, 1 or "success", and by false, 0 or "failure"; the outcome by the
-    values of `Outcome`. An empty value says nothing.
+    Success is true, 1 or "success", or false, 0 or "failure"; an outcome is one of the values of
+    `Outcome`. An empty value says nothing.
 
     Examples
     --------
@@ -205,8 +205,7 @@ class Step:
     trajectory : str or None
         The agent run; None where the trace is one run without a name.
     state : str or None
-        The state reached; None for an attempt that reached none. START and END are taken for what
-        they are.
+        The state reached; None for an attempt that reached none. START and END keep their meaning.
     step : int or None
         Its number; steps of one number happened side by side.
     time : float or None

@@ -17,7 +17,7 @@ STEP_TAG = "graph:step:"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SpanPlace:
     """Where an open span stands.
 
     Parameters
@@ -38,7 +38,7 @@ class Place:
     node: tuple[Any, Any] = (None, None)
 
 
-def find_namespace(span: Span, above: Place | None) -> str:
+def find_namespace(span: Span, above: SpanPlace | None) -> str:
     """Return the namespace of a span; without one of its own it is that of what it is inside of.
 
     Examples
@@ -76,7 +76,7 @@ class _Superstep:
 
 
 @dataclass(slots=True)
-class Nodes:
+class GraphNodes:
     """Tells the nodes of one trace, and numbers the supersteps that are not numbered.
 
     Nodes of a graph that overlap in time, or say that they came after the same other node
@@ -85,10 +85,10 @@ class Nodes:
 
     _supersteps: dict[UUID, _Superstep] = field(default_factory=dict)
 
-    def is_node(self, span: Span, namespace: str, above: Place | None) -> bool:
+    def is_node(self, span: Span, namespace: str, above: SpanPlace | None) -> bool:
         """Say whether a span is a node's own, and not a part of it.
 
-        LangGraph tags the node's own run; a trace without tags tells it by its namespace.
+        LangGraph tags the node's own run; in a trace without tags it is known by its namespace.
         """
         metadata = span.metadata
         name = metadata.get("langgraph_node") or metadata.get("graph.node.id")

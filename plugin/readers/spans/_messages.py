@@ -17,7 +17,7 @@ from langgraph.types import Command
 
 from detailed_balance.readers.spans._span import parse_json
 
-_DEEPEST = 20  # levels of JSON that are looked through
+_DEEPEST = 20  # levels of JSON that are searched
 _SAYS = {"content", "parts", "tool_calls"}
 _TYPES: dict[str, type[BaseMessage]] = {
     "ai": AIMessage,
@@ -36,28 +36,30 @@ _TYPES: dict[str, type[BaseMessage]] = {
 }
 
 
-def revive(value: Any, depth: int = _DEEPEST) -> Any:
+def restore_messages(value: Any, depth: int = _DEEPEST) -> Any:
     """Return `value` with messages and commands in place of the JSON that stands for them.
 
     Nothing is imported and no class is looked up by a name in the JSON: only messages and
-    commands are made, and of those only what state functions look at.
+    commands are made, with the fields that state functions use.
 
     Examples
     --------
-    >>> revive({"messages": [{"type": "ai", "content": "done"}]})["messages"][0].content
+    >>> restore_messages({"messages": [{"type": "ai", "content": "done"}]})["messages"][0].content
     'done'
     """
     if depth == 0:
         return value
     if isinstance(value, list):
-        return [revive(part, depth - 1) for part in value]
+        return [restore_messages(part, depth - 1) for part in value]
     if not isinstance(value, dict):
         return value
     if message := _read_message(value):
         return message
     if {"update", "goto"} <= value.keys():
-        return Command(update=revive(value["update"], depth - 1), resume=value.get("resume"))
-    return {key: revive(part, depth - 1) for key, part in value.items()}
+        return Command(
+            update=restore_messages(value["update"], depth - 1), resume=value.get("resume")
+        )
+    return {key: restore_messages(part, depth - 1) for key, part in value.items()}
 
 
 def find_messages(value: Any, depth: int = _DEEPEST) -> Iterator[BaseMessage]:
@@ -118,7 +120,7 @@ def _tool_calls(body: Mapping[str, Any]) -> Iterator[ToolCall]:
     for call in calls:
         if isinstance(call, dict):
             function = call.get("function")
-            told = function if isinstance(function, dict) else call
-            arguments = parse_json(told.get("args", told.get("arguments")))
+            called = function if isinstance(function, dict) else call
+            arguments = parse_json(called.get("args", called.get("arguments")))
             arguments = arguments if isinstance(arguments, dict) else {}
-            yield ToolCall(name=str(told.get("name")), args=arguments, id=str(call.get("id")))
+            yield ToolCall(name=str(called.get("name")), args=arguments, id=str(call.get("id")))

@@ -62,7 +62,7 @@ def _make_spans(
         except (BadRecordError, RecursionError) as error:
             bad.report(place, str(error))
             continue
-        bad.taken += 1
+        bad.accepted += 1
         success = find_value(record, options.fields.success)
         if success is None and options.fields.success is not None:
             success = span.metadata.get(options.fields.success)
@@ -80,5 +80,5 @@ def _without_texts(span: Span) -> Span:
     elif isinstance(span.inputs, dict) and "resume" in span.inputs:
         inputs = {"resume": None, "goto": None}
     in_graph = bool(span.metadata.get("langgraph_node") or span.metadata.get("graph.node.id"))
-    is_told = in_graph if span.kind == "chain" else not in_graph
-    return replace(span, inputs=inputs, output=span.output if is_told else None)
+    is_kept = in_graph if span.kind == "chain" else not in_graph
+    return replace(span, inputs=inputs, output=span.output if is_kept else None)

@@ -22,8 +22,8 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError, parse_outcome
 from detailed_balance.readers.spans._graph_nodes import (
     STEP_TAG,
-    Nodes,
-    Place,
+    GraphNodes,
+    SpanPlace,
     find_namespace,
     name_node,
 )
@@ -35,10 +35,10 @@ from detailed_balance.readers.spans._replay_events import (
 )
 from detailed_balance.readers.spans._span import Span
 from detailed_balance.readers.spans._trace_assembly import (
-    Row,
+    SpanEvent,
+    SpanRow,
     Trace,
-    Turn,
-    order_moments,
+    order_events,
     sort_spans,
 )
 from detailed_balance.render.formatting import safe_text
@@ -58,7 +58,7 @@ def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterat
         Its states name the nodes; its context fields are labels besides model and graph: "agent",
         "tags", and keys of the metadata.
     bad : BadLines
-        Is told of spans that cannot be placed.
+        Keeps account of spans that cannot be placed.
 
     Examples
     --------
@@ -93,8 +93,8 @@ class _Open:
     """A span that has started."""
 
     span: Span
-    place: Place
-    speaks: bool
+    place: SpanPlace
+    may_be_state: bool
     """Whether it may be a state, so that its output matters."""
     graph: UUID | None = None
     """The run of a graph that is not in the trace, and ends with this one, its only node."""
@@ -130,28 +130,28 @@ class _Player:
 
     def play(self, trace: Trace) -> Iterator[Record]:
         """Play one trace from its start to its end."""
-        self._nodes, self._names = Nodes(), {}
+        self._nodes, self._names = GraphNodes(), {}
         self._open: dict[int, _Open] = {}
         self._graphs: dict[str, UUID] = {}
         self._roots: list[Span] = []
         self._contexts: dict[str, Context] = {}
         self._refused: set[str] = set()
         self._is_single = _count_tops(trace.rows) == 1
-        for turn in order_moments(trace.rows):
-            self._now = turn.time
-            span = self._end(turn) if turn.is_end else self._start(trace.load(turn.row), turn)
+        for event in order_events(trace.rows):
+            self._now = event.time
+            span = self._end(event) if event.is_end else self._start(trace.load(event.row), event)
             if span and (why := self._find_failure()):
                 self._refuse(span, why)
-            yield from self._take()
+            yield from self._pop_found()
         self._abandon()
-        yield from self._take()
+        yield from self._pop_found()
 
-    def _take(self) -> list[Record]:
+    def _pop_found(self) -> list[Record]:
         found, self._found = self._found, []
         return found
 
-    def _start(self, span: Span, turn: Turn) -> Span | None:
-        above = self._open.get(turn.parent.place) if turn.parent else None
+    def _start(self, span: Span, event: SpanEvent) -> Span | None:
+        above = self._open.get(event.parent.place) if event.parent else None
         around = above.place if above else None
         namespace = find_namespace(span, around)
         is_node = self._nodes.is_node(span, namespace, around)
@@ -168,20 +168,20 @@ class _Player:
             metadata |= self._nodes.describe(span, namespace, parent)
             tags.append(f"{STEP_TAG}{metadata['langgraph_step']}")
         send_start(self._handler, span, run, parent, metadata, tags, prompts=self._prompts)
-        place = Place(
+        place = SpanPlace(
             run,
             around.graph if around and not is_node else run,
             namespace,
             name_node(metadata) if is_node or around is None else around.node,
         )
-        speaks = span.kind != "chain" or is_node or read_kind((), metadata) == "task"
-        self._open[turn.row.place] = _Open(span, place, speaks, own_graph)
+        may_be_state = span.kind != "chain" or is_node or read_kind((), metadata) == "task"
+        self._open[event.row.place] = _Open(span, place, may_be_state, own_graph)
         return span
 
     def _find_parent(
-        self, span: Span, around: Place | None, is_node: bool
+        self, span: Span, around: SpanPlace | None, is_node: bool
     ) -> tuple[UUID | None, UUID | None]:
-        """Return the run that a span is told to be inside of, and whether it is its own graph.
+        """Return the run that a span is sent as being inside of, and whether it is its own graph.
 
         The nodes of LangGraph stand right under their graph; others may stand deeper. Nodes and
         steps whose graph is not in the trace are given one.
@@ -197,11 +197,11 @@ class _Player:
             self._handler.on_chain_start({}, {}, run_id=self._graphs[key])
         return self._graphs[key], self._graphs[key] if span.parent is None else None
 
-    def _end(self, turn: Turn) -> Span | None:
-        done = self._open.pop(turn.row.place, None)
+    def _end(self, event: SpanEvent) -> Span | None:
+        done = self._open.pop(event.row.place, None)
         if done is None:
             return None
-        send_end(self._handler, done.span, done.place.run, whole=done.speaks)
+        send_end(self._handler, done.span, done.place.run, whole=done.may_be_state)
         if done.graph:
             send_end(self._handler, replace(done.span, kind="chain"), done.graph, whole=False)
         return done.span
@@ -237,11 +237,11 @@ class _Player:
     def _refuse(self, span: Span, why: str) -> None:
         if span.id not in self._refused:
             self._refused.add(span.id)
-            self._bad.taken -= 1
+            self._bad.accepted -= 1
             self._bad.report(span.line, f"the span {safe_text(span.name, 60)!r}: {why}")
 
     def _name(self, trace: str, span: str, *, is_top: bool) -> UUID:
-        """Return the run of a span, and note what a trajectory is called that is named by it."""
+        """Return the run of a span, and keep the name of a trajectory that is named by it."""
         with suppress(ValueError):
             if any((run := UUID(span)).bytes):
                 return run
@@ -251,7 +251,7 @@ class _Player:
         return run
 
 
-def _count_tops(rows: Sequence[Row]) -> int:
+def _count_tops(rows: Sequence[SpanRow]) -> int:
     """Count the spans that nothing is above of."""
     known = {row.id for row in rows}
     return sum(row.parent not in known for row in rows)
@@ -270,7 +270,7 @@ def _read_metadata(span: Span, namespace: str) -> dict[str, Any]:
     return metadata
 
 
-def _find_fault(span: Span, is_node: bool, namespace: str, around: Place | None) -> str:
+def _find_fault(span: Span, is_node: bool, namespace: str, around: SpanPlace | None) -> str:
     """Say why a span cannot be played; "" where it can."""
     node = span.metadata.get("langgraph_node")
     if (span.kind == "tool" and span.name in BOUNDARIES) or (is_node and node in BOUNDARIES):

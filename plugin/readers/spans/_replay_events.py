@@ -1,4 +1,4 @@
-"""The events that a span was made of, sent to a callback handler once more, and its states."""
+"""The events of a span, sent to a callback handler once more, and the names of its states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from detailed_balance.callbacks.states import (
 from detailed_balance.callbacks.states.base import Combinable
 from detailed_balance.readers.records.base import ReadOptions
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._messages import find_messages, revive
+from detailed_balance.readers.spans._messages import find_messages, restore_messages
 from detailed_balance.readers.spans._span import Span, parse_json
 from detailed_balance.render.formatting import safe_text
 
@@ -50,7 +50,7 @@ def send_start(
     *,
     prompts: bool = False,
 ) -> None:
-    """Tell a handler that a span started; with what a model was asked only where `prompts`."""
+    """Send the start of a span to a handler; what a model was asked only where `prompts`."""
     event: dict[str, Any] = {
         "run_id": run,
         "parent_run_id": parent,
@@ -72,19 +72,19 @@ def send_start(
 def send_end(
     handler: TransitionCallbackHandler, span: Span, run: UUID, *, whole: bool = True
 ) -> None:
-    """Tell a handler that a span ended; with its output only where `whole`."""
+    """Send the end of a span to a handler; its output only where `whole`."""
     if span.error is not None:
         handler.on_chain_error(_make_error(span.error), run_id=run)
     elif span.kind == "model":
         reply = next(find_messages(span.output), None) or AIMessage("")
         handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=reply)]]), run_id=run)
     else:
-        output: Any = revive(span.output) if whole else None
+        output: Any = restore_messages(span.output) if whole else None
         handler.on_chain_end(output, run_id=run)
 
 
 def _read_input(value: Any) -> Any:
-    """Return what tells new input from none and from a command, by which a thread is resumed."""
+    """Return an input without what it holds: None, the command that resumes a thread, or any."""
     if value is None:
         return None
     return Command() if isinstance(value, dict) and {"resume", "goto"} <= value.keys() else {}

@@ -72,7 +72,7 @@ _LONGEST_LABEL = 1_000  # characters of an attribute that is kept as metadata
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class SpanAttributes:
     """Reads the attributes of one span.
 
     Parameters
@@ -84,7 +84,7 @@ class Meaning:
 
     Examples
     --------
-    >>> Meaning({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, "chat m").kind
+    >>> SpanAttributes({"gen_ai.operation.name": "chat"}, "chat m").kind
     'model'
     """
 

@@ -1,4 +1,4 @@
-"""`Span`, one run of a trace that tells what ran inside what; and how its values are read."""
+"""`Span`, one run of a trace, with the run around it; and how its values are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detailed_balance.render.formatting import safe_text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS_BOUND = 2**63  # what a column of a database holds
 _LONGEST_NAME = 10_000  # characters: a state key is a short text
-# A number of seconds, milliseconds, microseconds or nanoseconds since 1970 is told by its size;
+# The size of a number says whether it is seconds, milliseconds, microseconds or nanoseconds;
 # these bounds are years 1973 to 5138 in each unit.
 _UNITS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 _RAISED = re.compile(r"([A-Za-z_][\w.]*)\(")
@@ -150,7 +150,7 @@ def _to_nanoseconds(value: Any) -> int:
             value = int(text) if text.lstrip("-").isdecimal() else float(text)
         except ValueError:
             value = datetime.fromisoformat(text)
-    if isinstance(value, datetime):  # without a time zone it is taken for UTC
+    if isinstance(value, datetime):  # without a time zone it is in UTC
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
     factor = next((factor for bound, factor in _UNITS if abs(value) < bound), 1)
@@ -226,7 +226,7 @@ def _parse_path(value: Any) -> Sequence[Any]:
 
 
 def parse_error(value: Any) -> str | None:
-    """Return the type of an error by its text; "" where the text does not tell; None for none.
+    """Return the type of an error by its text; "" where the text has none; None for no error.
 
     Examples
     --------

@@ -36,7 +36,7 @@ _ORDERED = """
 """
 
 
-class Row(NamedTuple):
+class SpanRow(NamedTuple):
     """What has to be known of all spans of a trace at once."""
 
     place: int
@@ -49,8 +49,8 @@ class Row(NamedTuple):
 class Trace(NamedTuple):
     """All spans of one trace, by their start, and how to load one of them."""
 
-    rows: list[Row]
-    load: Callable[[Row], Span]
+    rows: list[SpanRow]
+    load: Callable[[SpanRow], Span]
 
 
 def sort_spans(spans: Iterable[Span], bad: BadLines) -> Iterator[Trace]:
@@ -63,7 +63,7 @@ def sort_spans(spans: Iterable[Span], bad: BadLines) -> Iterator[Trace]:
         file: about 64 MB stay in memory, and some 200 bytes for each span of the longest trace.
     bad : BadLines
         Its `duplicates` counts the spans that were there already. Of two with one id the one
-        whose end was seen is taken.
+        whose end was seen is kept.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def sort_spans(spans: Iterable[Span], bad: BadLines) -> Iterator[Trace]:
             while batch := list(islice(rows, _BATCH)):
                 database.executemany("INSERT INTO spans VALUES (NULL,?,?,?,?,?,?,?)", batch)
 
-            def load(row: Row) -> Span:
+            def load(row: SpanRow) -> Span:
                 (body,) = database.execute("SELECT body FROM spans WHERE place=?", row[:1])
                 return _from_body(body[0])
 
             for _, group in groupby(database.execute(_ORDERED), lambda found: found[0]):
-                yield Trace(_take_once((Row(*found[1:]) for found in group), bad), load)
+                yield Trace(_drop_duplicates((SpanRow(*found[1:]) for found in group), bad), load)
     except sqlite3.Error as error:
         raise ReadError(
             f"{bad.name} cannot be sorted in a temporary file ({error}); make room for it, or "
@@ -97,8 +97,8 @@ def sort_spans(spans: Iterable[Span], bad: BadLines) -> Iterator[Trace]:
         ) from error
 
 
-def _take_once(rows: Iterable[Row], bad: BadLines) -> list[Row]:
-    kept: dict[str, Row] = {}
+def _drop_duplicates(rows: Iterable[SpanRow], bad: BadLines) -> list[SpanRow]:
+    kept: dict[str, SpanRow] = {}
     for row in rows:
         before = kept.setdefault(row.id, row)
         if before is not row:
@@ -113,10 +113,10 @@ def _to_rows(spans: Iterable[Span], bad: BadLines) -> Iterator[tuple[Any, ...]]:
         try:
             body = json.dumps([getattr(span, name) for name in _FIELDS], default=str)
         except (RecursionError, ValueError) as error:
-            bad.taken -= 1
+            bad.accepted -= 1
             bad.report(span.line, f"it cannot be kept: {error}")
             continue
-        # Of what began in one moment, as far as the clock tells, LangGraph's steps tell the order.
+        # Spans that began at the same time by the clock are ordered by LangGraph's steps.
         step = span.metadata.get("langgraph_step")
         yield span.trace, span.id, span.parent, span.start, span.end, step, body
 
@@ -127,16 +127,16 @@ def _from_body(body: str) -> Span:
     return Span(**values)
 
 
-class Turn(NamedTuple):
+class SpanEvent(NamedTuple):
     """The start or the end of a span, inside of another or not."""
 
     time: int
-    row: Row
-    parent: Row | None
+    row: SpanRow
+    parent: SpanRow | None
     is_end: bool
 
 
-class _Moment(NamedTuple):
+class _SortKey(NamedTuple):
     """The start or the end of a span."""
 
     time: int
@@ -148,7 +148,7 @@ class _Moment(NamedTuple):
     is_end: bool
 
 
-def order_moments(rows: Sequence[Row]) -> Iterator[Turn]:
+def order_events(rows: Sequence[SpanRow]) -> Iterator[SpanEvent]:
     """Yield the starts and the ends of the spans of a trace in their order.
 
     The tree is believed before the clocks: nothing starts before what it is inside of, nor ends
@@ -157,13 +157,13 @@ def order_moments(rows: Sequence[Row]) -> Iterator[Turn]:
 
     Parameters
     ----------
-    rows : sequence of Row
+    rows : sequence of SpanRow
         Sorted by their start; no id twice.
 
     Examples
     --------
-    >>> inner, outer = Row(1, "in", "out", 5, 7), Row(2, "out", None, 6, 7)
-    >>> [(turn.row.id, turn.is_end) for turn in order_moments([inner, outer])]
+    >>> inner, outer = SpanRow(1, "in", "out", 5, 7), SpanRow(2, "out", None, 6, 7)
+    >>> [(event.row.id, event.is_end) for event in order_events([inner, outer])]
     [('out', False), ('in', False), ('in', True), ('out', True)]
     """
     places = {row.id: place for place, row in enumerate(rows)}
@@ -172,7 +172,7 @@ def order_moments(rows: Sequence[Row]) -> Iterator[Turn]:
     for place, parent in enumerate(parents):
         if parent is not None:
             children[parent].append(place)
-    walk = _Walk(rows, children)
+    walk = _TreeWalk(rows, children)
     for place, parent in enumerate(parents):
         if parent is None:
             walk.around(place)
@@ -182,7 +182,7 @@ def order_moments(rows: Sequence[Row]) -> Iterator[Turn]:
             walk.around(place)
     for time, _, _, span, is_end in sorted((*walk.starts.values(), *walk.ends)):
         parent = parents[span]
-        yield Turn(time, rows[span], None if parent is None else rows[parent], is_end)
+        yield SpanEvent(time, rows[span], None if parent is None else rows[parent], is_end)
 
 
 @dataclass(slots=True)
@@ -195,15 +195,15 @@ class _Open:
     """When the last thing inside of it happened."""
 
 
-class _Walk:
+class _TreeWalk:
     """A walk around the trees, which numbers each start and each end."""
 
-    def __init__(self, rows: Sequence[Row], children: Sequence[Sequence[int]]) -> None:
+    def __init__(self, rows: Sequence[SpanRow], children: Sequence[Sequence[int]]) -> None:
         self._rows = rows
         self._children = children
         self._open: list[_Open] = []
-        self.starts: dict[int, _Moment] = {}
-        self.ends: list[_Moment] = []
+        self.starts: dict[int, _SortKey] = {}
+        self.ends: list[_SortKey] = []
 
     def around(self, root: int) -> None:
         """Walk around the tree of `root`; without recursion, for a trace may be very deep."""
@@ -223,7 +223,7 @@ class _Walk:
         time = self._rows[span].start
         if self._open:
             time = max(time, self.starts[self._open[-1].span].time)
-        self.starts[span] = _Moment(time, 1, self._count(), span, False)
+        self.starts[span] = _SortKey(time, 1, self._count(), span, False)
         self._open.append(_Open(span, iter(self._children[span]), (time, 1)))
 
     def _end(self, done: _Open) -> None:
@@ -232,7 +232,7 @@ class _Walk:
         if stop is not None:
             if stop > self.starts[done.span].time:
                 done.last = max(done.last, (stop, 0))
-            self.ends.append(_Moment(*done.last, self._count(), done.span, True))
+            self.ends.append(_SortKey(*done.last, self._count(), done.span, True))
 
     def _count(self) -> int:
         return len(self.starts) + len(self.ends)

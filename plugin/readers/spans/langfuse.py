@@ -14,7 +14,7 @@ from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans._semantic_conventions import Meaning
+from detailed_balance.readers.spans._semantic_conventions import SpanAttributes
 from detailed_balance.readers.spans._span import (
     Span,
     is_control_flow,
@@ -128,11 +128,13 @@ def _find(record: Mapping[str, Any], name: str) -> Any:
 
 
 def _read_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
-    told = parse_object(_find(record, "metadata"))
+    given = parse_object(_find(record, "metadata"))
     # Exports write values that are no texts as JSON.
-    metadata = {k: parse_json(v) if str(v)[:1] in '"[{' else v for k, v in told.items()}
+    metadata = {k: parse_json(v) if str(v)[:1] in '"[{' else v for k, v in given.items()}
     attributes = metadata.pop("attributes", None)
-    metadata = Meaning(attributes).metadata | metadata if isinstance(attributes, dict) else metadata
+    metadata = (
+        SpanAttributes(attributes).metadata | metadata if isinstance(attributes, dict) else metadata
+    )
     if (session := _find(record, "sessionId")) is not None:
         metadata.setdefault("session.id", session)
     return parse_metadata(metadata)
@@ -140,8 +142,8 @@ def _read_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_error(record: Mapping[str, Any], output: Any) -> str | None:
     """Return the type of the error; Langfuse keeps only what it says, so often it is not known."""
-    told = parse_error(_find(record, "statusMessage")) or ""
-    if is_control_flow(told):
-        return told
+    named = parse_error(_find(record, "statusMessage")) or ""
+    if is_control_flow(named):
+        return named
     # A tool that answers with an error has answered.
-    return told if _find(record, "level") == "ERROR" and output is None else None
+    return named if _find(record, "level") == "ERROR" and output is None else None

@@ -102,5 +102,5 @@ def _read_value(run: Mapping[str, Any], field: str) -> Any:
 
 
 def _find_model(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
-    told = (metadata.get("ls_model_name"), parameters.get("model"), parameters.get("model_name"))
-    return parse_name(next((name for name in told if name), None), "model")
+    named = (metadata.get("ls_model_name"), parameters.get("model"), parameters.get("model_name"))
+    return parse_name(next((name for name in named if name), None), "model")

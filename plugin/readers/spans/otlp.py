@@ -11,7 +11,7 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans._semantic_conventions import Meaning
+from detailed_balance.readers.spans._semantic_conventions import SpanAttributes
 from detailed_balance.readers.spans._span import (
     Span,
     error_type,
@@ -48,8 +48,8 @@ def to_span(record: Mapping[str, Any]) -> Span:
     Examples
     --------
     >>> span = {"traceId": "5b8e", "spanId": "eee1", "startTimeUnixNano": "1", "name": "execute_tool find"}
-    >>> told = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
-    >>> found = to_span(span | {"attributes": told})
+    >>> attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
+    >>> found = to_span(span | {"attributes": attributes})
     >>> found.kind, found.name
     ('tool', 'find')
     """  # noqa: E501 - a doctest's code stands in one line
@@ -60,22 +60,22 @@ def to_span(record: Mapping[str, Any]) -> Span:
     start = parse_nanoseconds(record.get("startTimeUnixNano"), "startTimeUnixNano")
     if trace is None or own is None or start is None:
         raise BadRecordError("a span has the fields 'traceId', 'spanId' and 'startTimeUnixNano'")
-    meaning = Meaning(record["attributes"], record.get("name"))
+    attributes = SpanAttributes(record["attributes"], record.get("name"))
     return Span(
         trace=trace,
         id=own,
         parent=parse_id(record.get("parentSpanId"), "parentSpanId"),
-        kind=meaning.kind,
-        name=meaning.name,
+        kind=attributes.kind,
+        name=attributes.name,
         start=start,
         # A span is written when it has ended; an end of 0 says that it was not.
         end=parse_nanoseconds(record.get("endTimeUnixNano"), "endTimeUnixNano") or None,
-        metadata=meaning.metadata,
-        tags=meaning.tags,
-        inputs=meaning.inputs,
-        output=meaning.output,
-        error=_read_error(record, meaning),
-        model=meaning.model,
+        metadata=attributes.metadata,
+        tags=attributes.tags,
+        inputs=attributes.inputs,
+        output=attributes.output,
+        error=_read_error(record, attributes),
+        model=attributes.model,
     )
 
 
@@ -95,18 +95,18 @@ def _records(
             bad.report(place, "a document of OTLP has a list 'resourceSpans'; this one has none")
 
 
-def _read_error(record: Mapping[str, Any], meaning: Meaning) -> str | None:
-    """Return the type of the error: the exception that was recorded tells, or else the status."""
+def _read_error(record: Mapping[str, Any], attributes: SpanAttributes) -> str | None:
+    """Return the type of the error, by the exception that was recorded, else by the status."""
     recorded = (event.get("exception.type") for event in reversed(record.get("events") or ()))
     raised = error_type(next((kind for kind in recorded if kind), ""))
     status = record.get("status")
     status = status if isinstance(status, dict) else {}
     if status.get("code") in _FAILED:
-        named = error_type(meaning.find("error.type"))
+        named = error_type(attributes.find("error.type"))
         return raised or named or parse_error(status.get("message")) or ""
     # What only looks like an error to Python is none to most exporters.
-    told = raised or parse_error(meaning.find("langfuse.observation.status_message")) or ""
-    return told if is_control_flow(told) else None
+    named = raised or parse_error(attributes.find("langfuse.observation.status_message")) or ""
+    return named if is_control_flow(named) else None
 
 
 _CAPITAL = re.compile(r"([A-Z])")

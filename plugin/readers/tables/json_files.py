@@ -65,8 +65,8 @@ def read_objects(
 ) -> Iterator[tuple[int | str, dict[str, Any]]]:
     """Yield the JSON objects of a file, plain or gzip, each with its place.
 
-    Whether each is one line is told by the first one. There a broken line spoils itself alone; in
-    a list, or where objects span lines, nothing after it can be read.
+    The first object decides whether the file has one a line. Then a broken line costs only itself;
+    in a list, or where objects span lines, nothing after it can be read.
     """
     values = _read_lines if _is_lines(peek_text(path, _CHUNK)) else _values
     for place, value in values(path, options, bad):
@@ -150,7 +150,7 @@ def _values(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tuple[i
             value, place = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError) as error:
             rest = len(text) - place
-            more = _take(chunks, rest) if _may_go_on(error, text) and rest < _LARGEST else ""
+            more = _read_more(chunks, rest) if _may_go_on(error, text) and rest < _LARGEST else ""
             if not more:
                 reason = f"{_explain(error)}; nothing after here is read"
                 bad.report(f"object {number + 1}", reason)
@@ -168,13 +168,13 @@ def _may_go_on(error: ValueError | RecursionError, text: str) -> bool:
     return error.pos >= len(text) - _LONGEST_WORD or error.msg.startswith("Unterminated string")
 
 
-def _take(chunks: Iterator[str], size: int) -> str:
-    """Return as much more as there is already, so that each part is looked at a few times only."""
-    taken: list[str] = []
+def _read_more(chunks: Iterator[str], size: int) -> str:
+    """Return about `size` characters more, so that no part is parsed more than a few times."""
+    parts: list[str] = []
     while size > 0 and (chunk := next(chunks, "")):
-        taken.append(chunk)
+        parts.append(chunk)
         size -= len(chunk)
-    return "".join(taken)
+    return "".join(parts)
 
 
 def _chunks(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[str]:

@@ -42,7 +42,7 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
 
 
 def read_columns(path: Path) -> frozenset[str]:
-    """Return the names of the columns; none where it cannot be read, which reading it will tell."""
+    """Return the names of the columns; none where the file is broken, which `read` reports."""
     try:
         with _open(path) as file:
             return frozenset(file.schema_arrow.names)

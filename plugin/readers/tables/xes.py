@@ -51,15 +51,15 @@ def _events(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRec
         try:
             while chunk := stream.read(_CHUNK):
                 log.parser.Parse(chunk, False)
-                yield from log.take()
+                yield from log.pop_events()
                 if options.progress:
                     options.progress(raw.tell(), total)
             log.parser.Parse(b"", True)
         except (EOFError, OSError, zlib.error) as error:
-            yield from log.take()
+            yield from log.pop_events()
             bad.report(log.line, f"the file is damaged, nothing after here is read ({error})")
         except (expat.ExpatError, ValueError, LookupError) as error:  # no known encoding
-            yield from log.take()
+            yield from log.pop_events()
             if not log.seen_log:
                 raise ReadError(f"{bad.name} is no XES: {safe_text(str(error), 120)}") from error
             bad.report(
@@ -94,7 +94,7 @@ class _Log:
         """The line that is being parsed."""
         return self.parser.CurrentLineNumber
 
-    def take(self) -> list[LineRecord]:
+    def pop_events(self) -> list[LineRecord]:
         """Return the events that ended since the last time."""
         done, self._done = self._done, []
         return done
@@ -114,10 +114,10 @@ class _Log:
             self._event, self._line = {}, self.line
         elif name in _VALUES and place in ("trace", "event") and "key" in attributes:
             # Only what stands directly in a trace or an event: deeper ones are remarks on these.
-            self._note(place, attributes["key"], attributes.get("value", ""))
+            self._set(place, attributes["key"], attributes.get("value", ""))
         self._path.append(name)
 
-    def _note(self, place: str, key: str, value: str) -> None:
+    def _set(self, place: str, key: str, value: str) -> None:
         if place == "trace":
             self._trace[f"case:{key}"] = value
         else:

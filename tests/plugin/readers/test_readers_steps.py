@@ -14,14 +14,14 @@ from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.records import _external_sort as sorting
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.records.steps import walk
+from detailed_balance.readers.records.steps import connect_steps
 from detailed_balance.readers.records.values import Step
 
 
 def follow(*steps):
     """Return the moves of some steps, and their account."""
     bad = BadLines("test", skip=True)
-    moves = [record for record in walk(steps, bad) if isinstance(record, Transition)]
+    moves = [record for record in connect_steps(steps, bad) if isinstance(record, Transition)]
     return [(move.source, move.target) for move in moves], bad
 
 
@@ -92,7 +92,7 @@ def test_an_ending_comes_after_its_moves_with_what_is_known_of_them():
     bad = BadLines("test", skip=True)
     steps = [Ending("T", success=True), Step("T", "a", None, 7.0, (("model", "m"),))]
     steps.append(Ending("T", Outcome.FAILED, "ValueError"))
-    *_, last = walk(steps, bad)
+    *_, last = connect_steps(steps, bad)
     assert last == Ending("T", Outcome.FAILED, "ValueError", True, (("model", "m"),), 7.0)
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_on_the_disk_is_a_clear_error(monkeypatch):
 
 def test_a_consumer_that_stops_early_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
-    moves = walk((Step("T", str(i), i) for i in range(100)), BadLines("test", skip=True))
+    moves = connect_steps((Step("T", str(i), i) for i in range(100)), BadLines("test", skip=True))
     next(iter(moves))
     moves.close()
     assert list(tmp_path.iterdir()) == []
