@@ -13,7 +13,7 @@ BALANCED = 1e-10
 """The largest share of the flow that may be out of balance at the end."""
 
 Method: TypeAlias = Literal[
-    "auto", "newton", "pcg", "banded", "lu", "amg", "cuts", "layers", "osborne"
+    "auto", "newton", "pcg", "banded", "lu", "amg", "spanning_tree", "multiscale", "osborne"
 ]
 """How to solve; see `estimate_potential`."""
 
@@ -39,7 +39,7 @@ class Progress:
     """Where a long solve stands."""
 
     method: str
-    """What is at work: "pcg", "banded", "lu", "amg", "cuts", "layers" or "osborne"."""
+    """What is at work: "pcg", "banded", "lu", "amg", "spanning_tree", "multiscale" or "osborne"."""
     iterations: int
     """Newton steps or sweeps so far."""
     inner_iterations: int

@@ -1,4 +1,4 @@
-"""The linked pairs of states: what every solver of the least action works on."""
+"""The list of edges between states, which every solver of the least action works on."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from detailed_balance.analyzers.sparse import ranges
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "Pairs", "add_at"]
-
 BLOCK = 16_384
-"""Pairs are worked on by so many at a time: what is put down in between stays in the cache."""
+"""So many edges are worked on at a time: what is computed in between stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """The linked pairs i < j inside components, in row order: one triangle of a sparse matrix.
+class EdgeList:
+    """The edges i < j inside components, in row order: one triangle of a sparse matrix.
 
-    A triangle is half of the memory and half of the exponentials of the whole matrix; it is
-    found once, and weights can be exchanged without finding it again.
+    A triangle is half of the memory and half of the exponentials of the whole matrix.
 
     Parameters
     ----------
     starts : (n + 1,) array of int
-        Where the pairs of each first state begin, as `indptr` of a CSR matrix.
+        Where the edges of each first state begin, as `indptr` of a CSR matrix.
     first, second : (m,) array of int
-        The two states of each pair, first < second.
+        The two states of each edge, first < second.
     forward, backward : (m,) array of float
         The weights of first -> second and second -> first; 0 for a move never seen.
     components : (n,) array of int
         The component of each state, 0 to c - 1.
     places : (2, m) array of int
         Where both weights stand in the data of the matrix; -1 for a move never seen. (2, 0) for
-        pairs that were chosen.
+        edges that were chosen.
     scale : (c,) array of float
         What the weights of each component were multiplied by.
     """
@@ -58,7 +55,7 @@ class Pairs:
     @classmethod
     def from_matrix(
         cls, matrix: csr_array[Any, tuple[int, int]], components: NDArray[Any]
-    ) -> Pairs:
+    ) -> EdgeList:
         """Take the moves that stay inside a component; self-loops and zeros are left out."""
         if not matrix.has_canonical_format:
             raise ValueError("add duplicate entries up first (sum_duplicates)")
@@ -80,10 +77,10 @@ class Pairs:
         pattern = cls(
             union.indptr, first, union.indices, nothing, nothing, components, places, nothing
         )
-        return pattern.with_weights(matrix.data)
+        return pattern._with_weights(matrix.data)
 
-    def with_weights(self, data: NDArray[np.float64]) -> Pairs:
-        """Return the same pairs with the weights that `data` of the matrix holds now.
+    def _with_weights(self, data: NDArray[np.float64]) -> EdgeList:
+        """Return the same edges with the weights that `data` of the matrix holds now.
 
         Each component is scaled to a mean weight of 1 for each of its states. That moves no
         minimum, and lets components many orders of magnitude apart be solved together.
@@ -96,8 +93,8 @@ class Pairs:
         weights *= scale if len(scale) == 1 else self.spread(scale).take(self.first)
         return replace(self, forward=weights[0], backward=weights[1], scale=scale)
 
-    def some(self, which: NDArray[Any]) -> Pairs:
-        """Return these pairs alone, without `starts` and `places`."""
+    def some(self, which: NDArray[Any]) -> EdgeList:
+        """Return these edges alone, without `starts` and `places`."""
         return replace(
             self,
             starts=self.starts[:0],
@@ -129,7 +126,7 @@ class Pairs:
         return result
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the pairs by blocks: where they are, and both states, as numpy gathers best."""
+        """Yield the edges by blocks: where they are, and both states, as numpy gathers best."""
         for start in range(0, len(self), BLOCK):
             part = slice(start, start + BLOCK)
             first, second = self.first[part], self.second[part]
@@ -140,7 +137,7 @@ class Pairs:
         return csr_array((data, self.second, self.starts), shape=(self.n_states, self.n_states))
 
     def add_up(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) array: the sum of an (m,) quantity over the pairs of each state."""
+        """(n,) array: the sum of an (m,) quantity over the edges of each state."""
         matrix, one = self.upper(flow), np.ones(self.n_states)
         return np.asarray(matrix @ one + matrix.T @ one)
 
@@ -150,15 +147,15 @@ class Pairs:
         return np.asarray(matrix @ one - matrix.T @ one)
 
     def touching(self, states: NDArray[Any]) -> NDArray[Any]:
-        """Return which pairs the states are in, in order."""
-        if not self._by_second:  # made once: the places of the pairs, sorted by their second
+        """Return which edges the states are in, in order."""
+        if not self._by_second:  # made once: the places of the edges, sorted by their second
             self._by_second.append(self.upper(np.arange(len(self), dtype=np.float64)).tocsc())
         (by_second,) = self._by_second
         one, other = ranges(self.starts, states), ranges(by_second.indptr, states)
         return np.unique(np.concatenate([one, by_second.data[other].astype(np.int64)]))
 
-    def among(self, chosen: NDArray[np.bool_]) -> Pairs:
-        """Return the pairs of whole components, the (n,) `chosen` states renumbered."""
+    def among(self, chosen: NDArray[np.bool_]) -> EdgeList:
+        """Return the edges of whole components, the (n,) `chosen` states renumbered."""
         place = np.cumsum(chosen) - 1
         kept = chosen[self.first]
         first = place[self.first[kept]]
@@ -167,20 +164,20 @@ class Pairs:
         second = place[self.second[kept]]
         weights = self.forward[kept], self.backward[kept]
         nowhere = self.places[:, :0]
-        return Pairs(starts, first, second, *weights, components, nowhere, self.scale[:0])
+        return EdgeList(starts, first, second, *weights, components, nowhere, self.scale[:0])
 
     def _component_means(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (m,) quantity summed per component, over its states; 1 where empty."""
         sizes = np.bincount(self.components, minlength=1)
-        means = self.pair_sums(flow) / np.maximum(sizes, 1)
+        means = self.edge_sums(flow) / np.maximum(sizes, 1)
         return np.where(means > 0, means, 1.0)
 
     def component_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(c,) array: an (n,) quantity summed over the states of each component."""
         return self._by_component(np.add, values, 0.0)
 
-    def pair_sums(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(c,) array: an (m,) quantity summed over the pairs of each component."""
+    def edge_sums(self, flow: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(c,) array: an (m,) quantity summed over the edges of each component."""
         if self.n_components == 1:
             return np.array([flow.sum()])
         return self.component_sums(self.upper(flow) @ np.ones(self.n_states))

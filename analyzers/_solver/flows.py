@@ -1,4 +1,4 @@
-"""The flows of the action on pairs of states: what every solver iterates on."""
+"""The derivatives of the action: flows along edges, and what they add up to for each state."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from detailed_balance.analyzers.action import Exponential, Softplus
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
+    from detailed_balance.analyzers._solver.edges import EdgeList
     from detailed_balance.analyzers.action import ViolationFunction
-
-__all__ = ["Flows", "StateFlows", "balanced_drops", "pair_action", "pair_flows", "state_flows"]
 
 STEEPEST = 1_300.0
 """Drops are cut here, in units of 1 / beta: exp(-beta x / 2) overflows a little beyond."""
 
 NARROW = 200.0
 """Up to so wide a potential, in units of 1 / beta, one exponential for each state serves all of
-its pairs; beyond, rounding would show."""
+its edges; beyond, rounding would show."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,65 +41,65 @@ class Flows:
 class StateFlows:
     """The derivatives of the action at V, added up for each state."""
 
-    pull: NDArray[np.float64]
+    net_outflow: NDArray[np.float64]
     """(n,) array: the flow out of each state, less the flow into it."""
-    through: NDArray[np.float64]
+    total: NDArray[np.float64]
     """(c,) array: the flow out of all states of each component, and into them."""
     degree: NDArray[np.float64] | None
-    """(n,) array: the stiffness of the pairs of each state, where it comes with the rest."""
+    """(n,) array: the stiffness of the edges of each state, where it comes with the rest."""
     action: float | None
-    """sum of forward K(x) + backward K(-x), where it comes with the rest; see `pair_action`."""
+    """sum of forward K(x) + backward K(-x), where it comes with the rest; see `edge_action`."""
     stiffness: Callable[[], NDArray[np.float64]]
     """Return the (m,) weights of the Hessian."""
     net: Callable[[], NDArray[np.float64]]
     """Return the (m,) net flow from first to second."""
 
-    def imbalance(self, pairs: Pairs) -> NDArray[np.float64]:
+    def imbalance(self, edges: EdgeList) -> NDArray[np.float64]:
         """(c,) array: sum |in - out| / sum (in + out) of each component."""
-        sums = pairs.component_sums(np.abs(self.pull))
-        return np.asarray(sums / np.maximum(self.through, np.finfo(float).tiny))
+        sums = edges.component_sums(np.abs(self.net_outflow))
+        return np.asarray(sums / np.maximum(self.total, np.finfo(float).tiny))
 
 
-def balanced_drops(pairs: Pairs, beta: float) -> NDArray[np.float64]:
-    """(m,) array: the drops that balance each pair by itself.
+def balanced_drops(edges: EdgeList, beta: float) -> NDArray[np.float64]:
+    """(m,) array: the drops that balance each edge by itself.
 
-    A pair seen one way has none: it takes the drop of the V that balances each state by itself.
+    An edge seen one way has none: it takes the drop of the V that balances each state by itself.
     """
-    both = (pairs.forward > 0) & (pairs.backward > 0)
+    both = (edges.forward > 0) & (edges.backward > 0)
     if both.all():
-        return np.asarray((np.log(pairs.forward) - np.log(pairs.backward)) / beta)
-    one, there, back = np.ones(pairs.n_states), *map(pairs.upper, (pairs.forward, pairs.backward))
+        return np.asarray((np.log(edges.forward) - np.log(edges.backward)) / beta)
+    one, there, back = np.ones(edges.n_states), *map(edges.upper, (edges.forward, edges.backward))
     tiny = np.finfo(float).tiny
     out = np.log(np.maximum(there @ one + back.T @ one, tiny))
     into = np.log(np.maximum(back @ one + there.T @ one, tiny))
-    drops = pairs.drop((out - into) / beta)
-    drops[both] = (np.log(pairs.forward[both]) - np.log(pairs.backward[both])) / beta
+    drops = edges.drop((out - into) / beta)
+    drops[both] = (np.log(edges.forward[both]) - np.log(edges.backward[both])) / beta
     return drops
 
 
-def pair_flows(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> Flows:
+def edge_flows(violation: ViolationFunction, edges: EdgeList, drop: NDArray[np.float64]) -> Flows:
     """Evaluate everything that a Newton step needs, at (m,) drops x."""
-    flows, beta = _empty_flows(len(pairs)), violation.beta
-    for start in range(0, len(pairs), BLOCK):
+    flows, beta = _empty_flows(len(edges)), violation.beta
+    for start in range(0, len(edges), BLOCK):
         part = slice(start, start + BLOCK)
-        a, b, x = pairs.forward[part], pairs.backward[part], drop[part]
+        a, b, x = edges.forward[part], edges.backward[part], drop[part]
         if isinstance(violation, Exponential):
             fall = np.exp(np.clip(x * (-beta / 2), -STEEPEST / 2, STEEPEST / 2))
-            _put_exponential(flows, part, a, b, fall, beta)
+            _fill_exponential(flows, part, a, b, fall, beta)
         elif isinstance(violation, Softplus):
             fall = np.exp(np.clip(x * -beta, -STEEPEST / 2, STEEPEST / 2))
-            _put_softplus(flows, part, a, b, fall, beta)
+            _fill_softplus(flows, part, a, b, fall, beta)
         else:
-            _put_any(flows, part, a, b, x, violation)
+            _fill_any(flows, part, a, b, x, violation)
     return flows
 
 
-def pair_action(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.float64]) -> float:
+def edge_action(violation: ViolationFunction, edges: EdgeList, drop: NDArray[np.float64]) -> float:
     """Return sum of forward K(x) + backward K(-x) at (m,) drops x."""
     action, beta = 0.0, violation.beta
-    for start in range(0, len(pairs), BLOCK):
+    for start in range(0, len(edges), BLOCK):
         part = slice(start, start + BLOCK)
-        a, b, x = pairs.forward[part], pairs.backward[part], drop[part]
+        a, b, x = edges.forward[part], edges.backward[part], drop[part]
         if isinstance(violation, Softplus):
             # log(1 + exp(-|beta x|)) is common to both ways, which is all that costs.
             rise = -beta * x
@@ -115,74 +113,79 @@ def pair_action(violation: ViolationFunction, pairs: Pairs, drop: NDArray[np.flo
 
 def state_flows(
     violation: ViolationFunction,
-    pairs: Pairs,
+    edges: EdgeList,
     values: NDArray[np.float64],
     *,
     exactly: bool = False,
 ) -> StateFlows:
     """Evaluate the same at (n,) values V, added up for each state.
 
-    `exactly` takes to the last digit from one state of a pair what it brings to the other, so that
+    `exactly` takes to the last digit from one state of an edge what it brings to the other, so that
     of a whole cluster only what flows through its border is left, however little that is.
     """
     beta = violation.beta
     narrow = len(values) > 0 and np.ptp(values) * beta <= NARROW
     if narrow and isinstance(violation, Exponential) and not exactly:
-        return _exponential_flows(pairs, values, beta)
+        return _exponential_flows(edges, values, beta)
     if narrow and isinstance(violation, Exponential | Softplus):
-        flows = _narrow_flows(violation, pairs, values)
+        flows = _narrow_flows(violation, edges, values)
     else:
-        flows = pair_flows(violation, pairs, pairs.drop(values))
-    through = 2 * pairs.pair_sums(flows.total)
-    pull = pairs.outflow(flows.net)
-    return StateFlows(pull, through, None, None, lambda: flows.stiffness, lambda: flows.net)
+        flows = edge_flows(violation, edges, edges.drop(values))
+    total = 2 * edges.edge_sums(flows.total)
+    net_outflow = edges.outflow(flows.net)
+    return StateFlows(net_outflow, total, None, None, lambda: flows.stiffness, lambda: flows.net)
 
 
-def _exponential_flows(pairs: Pairs, values: NDArray[np.float64], beta: float) -> StateFlows:
-    # The flow of i -> j is a down[i] up[j]: products with the weights add it up, pair by pair
-    # nothing is put down, and a pair's own flows are there for those who ask.
+def _exponential_flows(edges: EdgeList, values: NDArray[np.float64], beta: float) -> StateFlows:
+    # The flow of i -> j is a down[i] up[j]: products with the weights add it up, without storing
+    # anything for each edge; the flows of single edges are computed when they are asked for.
     rate = beta / 2
     down = np.exp((values - values.mean()) * -rate)
     up = 1 / down
-    there, back = pairs.upper(pairs.forward), pairs.upper(pairs.backward)
+    there, back = edges.upper(edges.forward), edges.upper(edges.backward)
     out = down * (there @ up + back.T @ up)
     into = up * (there.T @ down + back @ down)
     action = float(out.sum())
-    pull = np.subtract(out, into)
+    net_outflow = np.subtract(out, into)
     out += into
-    for each in (pull, out):
+    for each in (net_outflow, out):
         each *= rate
 
     def weigh(add: np.ufunc, factor: float) -> NDArray[np.float64]:
-        result = np.empty(len(pairs))
-        for part, first, second in pairs.blocks():
+        result = np.empty(len(edges))
+        for part, first, second in edges.blocks():
             fall = down.take(first)
             fall *= up.take(second)
             fall *= factor
-            there = np.multiply(pairs.forward[part], fall, out=result[part])
-            add(there, np.divide(factor**2 * pairs.backward[part], fall, out=fall), out=there)
+            there = np.multiply(edges.forward[part], fall, out=result[part])
+            add(there, np.divide(factor**2 * edges.backward[part], fall, out=fall), out=there)
         return result
 
-    through = pairs.component_sums(out)
+    total = edges.component_sums(out)
     out *= rate
     return StateFlows(
-        pull, through, out, action, lambda: weigh(np.add, rate**2), lambda: weigh(np.subtract, rate)
+        net_outflow,
+        total,
+        out,
+        action,
+        lambda: weigh(np.add, rate**2),
+        lambda: weigh(np.subtract, rate),
     )
 
 
 def _narrow_flows(
-    violation: Exponential | Softplus, pairs: Pairs, values: NDArray[np.float64]
+    violation: Exponential | Softplus, edges: EdgeList, values: NDArray[np.float64]
 ) -> Flows:
-    # One exponential for each state serves all of its pairs.
+    # One exponential for each state serves all of its edges.
     exponential, beta = isinstance(violation, Exponential), violation.beta
-    put, rate = (_put_exponential, beta / 2) if exponential else (_put_softplus, beta)
-    flows = _empty_flows(len(pairs))
+    put, rate = (_fill_exponential, beta / 2) if exponential else (_fill_softplus, beta)
+    flows = _empty_flows(len(edges))
     down = np.exp((values - values.mean()) * -rate)
     up = 1 / down
-    for part, first, second in pairs.blocks():
+    for part, first, second in edges.blocks():
         fall = down.take(first)
         fall *= up.take(second)
-        put(flows, part, pairs.forward[part], pairs.backward[part], fall, beta)
+        put(flows, part, edges.forward[part], edges.backward[part], fall, beta)
     return flows
 
 
@@ -190,7 +193,7 @@ def _empty_flows(m: int) -> Flows:
     return Flows(*np.empty((3, m)))
 
 
-def _put_exponential(
+def _fill_exponential(
     flows: Flows,
     part: slice,
     a: NDArray[np.float64],
@@ -198,7 +201,7 @@ def _put_exponential(
     fall: NDArray[np.float64],
     beta: float,
 ) -> None:
-    # One exponential for each pair gives all: K' and K'' differ by a constant.
+    # One exponential for each edge gives all: K' and K'' differ by a constant.
     back = b / fall
     there = np.multiply(a, fall, out=fall)
     net, total = flows.net[part], flows.total[part]
@@ -209,7 +212,7 @@ def _put_exponential(
     np.multiply(total, beta / 2, out=flows.stiffness[part])
 
 
-def _put_softplus(
+def _fill_softplus(
     flows: Flows,
     part: slice,
     a: NDArray[np.float64],
@@ -234,7 +237,7 @@ def _put_softplus(
     np.subtract(there, back, out=net)
 
 
-def _put_any(
+def _fill_any(
     flows: Flows,
     part: slice,
     a: NDArray[np.float64],

@@ -11,18 +11,16 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
-
-__all__ = ["DiagonalSolver", "IncompleteSolver", "dot"]
+    from detailed_balance.analyzers._solver.edges import EdgeList
 
 PIVOT_SWEEPS = 2
-"""So often the pivots are gone through; each sweep makes those right that lie one move deeper."""
+"""So many sweeps over the pivots; each makes those right that lie one edge deeper."""
 
 LEAST_PIVOT = 0.05
 """A pivot is at least this share of the diagonal: the last one of a Laplacian is 0."""
 
 
-class IncompleteSolver:
+class IncompleteCholeskySolver:
     """Solve H x = b for a Laplacian H by conjugate gradients.
 
     The preconditioner is (P + L) P^-1 (P + L'), with the lower triangle L of H as it is and pivots
@@ -33,20 +31,20 @@ class IncompleteSolver:
 
     Parameters
     ----------
-    pairs : Pairs
+    edges : EdgeList
         The pattern.
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-        n, m = pairs.n_states, len(pairs)
+    def __init__(self, edges: EdgeList) -> None:
+        self.edges = edges
+        n, m = edges.n_states, len(edges)
         self._make_room()
         self._below: NDArray[np.int64] | None = None
-        starts = (pairs.starts + np.arange(n + 1)).astype(np.int32)
+        starts = (edges.starts + np.arange(n + 1)).astype(np.int32)
         off = np.ones(n + m, dtype=bool)
         off[starts[:-1]] = False
         ends = np.empty(n + m, dtype=np.int32)
-        ends[starts[:-1]], ends[off] = np.arange(n), pairs.second
+        ends[starts[:-1]], ends[off] = np.arange(n), edges.second
         numbers = csr_array((np.arange(n + m), ends, starts), shape=(n, n)).T.tocsr()
         self._place = numbers.data
         self._upper = csr_array((np.empty(n + m), ends, starts), shape=(n, n))
@@ -55,17 +53,17 @@ class IncompleteSolver:
 
     def _make_room(self) -> None:
         """Set aside what every step writes to: fresh memory would cost as much as the work."""
-        self.steps, self.left = 0, np.zeros(self.pairs.n_states)
+        self.steps, self.residual = 0, np.zeros(self.edges.n_states)
         self._share: NDArray[np.float64] | None = None
-        self._room = np.empty((7, self.pairs.n_states))
+        self._room = np.empty((7, self.edges.n_states))
 
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
-        """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
+        """Take new (m,) weights, and their (n,) sums over the edges of each state."""
         if self._share is None:
             self._share = self._found_pivots(stiffness, degree) / degree
         self._pivots = degree * self._share
         self._bend = degree - 2 * self._pivots
-        for part, first, _ in self.pairs.blocks():
+        for part, first, _ in self.edges.blocks():
             # Each row of the upper triangle begins with its diagonal.
             place = first + np.arange(part.start + 1, part.start + 1 + len(first))
             self._upper.data[place] = -stiffness[part]
@@ -75,8 +73,8 @@ class IncompleteSolver:
     def change(
         self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
     ) -> None:
-        """Take new weights of the pairs `which`, and the (n,) sums as they all are now."""
-        place = which + self.pairs.first[which] + 1  # behind the diagonals of this row and above
+        """Take new weights of the edges `which`, and the (n,) sums as they all are now."""
+        place = which + self.edges.first[which] + 1  # behind the diagonals of this row and above
         if self._below is None:
             self._below = np.empty(len(self._place), dtype=np.int64)
             self._below[self._place] = np.arange(len(self._place))
@@ -88,17 +86,17 @@ class IncompleteSolver:
     ) -> tuple[NDArray[np.float64], bool]:
         """Return x, and whether it is right up to `rtol` after at most `limit` steps.
 
-        What is left, b - H x, is kept as `left`; the sum of it is to be `most` at most, too.
+        The residual b - H x is kept as `residual`; its 1-norm is at most `most`, too.
         """
         u, z, p, y, *spare = self._room
-        self._forward(b, u)  # what is left is (P + L) u; x is (P + L')^-1 y
+        self._forward(b, u)  # the residual is (P + L) u; x is (P + L')^-1 y
         p[:], y[:] = 0.0, 0.0
         before, goal, self.steps = 1.0, -1.0, 0
         while True:
             np.multiply(self._pivots, u, out=z)
             size = dot(u, z)
             goal = rtol**2 * size if goal < 0 else goal
-            done = not size > goal and not self._is_more_left(u, z, most)
+            done = not size > goal and not self._residual_is_above(u, z, most)
             if done or self.steps == limit:
                 break
             p *= size / before
@@ -112,7 +110,7 @@ class IncompleteSolver:
             u -= q
             before, self.steps = size, self.steps + 1
         if not done:
-            self._keep_left(u)
+            self._keep_residual(u)
         x = np.empty_like(b)
         self._backward(y, x)
         return x, done
@@ -121,7 +119,7 @@ class IncompleteSolver:
         self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """(n,) array: P such that P + L P^-1 L' has the diagonal of H, as nearly as may be."""
-        squares, found = self.pairs.upper(stiffness**2).T, degree
+        squares, found = self.edges.upper(stiffness**2).T, degree
         least = np.maximum(LEAST_PIVOT * degree, np.finfo(float).tiny)
         for _ in range(PIVOT_SWEEPS):
             found = np.maximum(degree - squares @ (1 / found), least)
@@ -145,37 +143,39 @@ class IncompleteSolver:
         upper = self._upper
         gauss_seidel(upper.indptr, upper.indices, upper.data, x, b, len(x) - 1, -1, -1)
 
-    def _is_more_left(self, u: NDArray[np.float64], z: NDArray[np.float64], most: float) -> bool:
-        """Say whether the sum of what is left, (P + L) u, is more than `most`; z is P u."""
+    def _residual_is_above(
+        self, u: NDArray[np.float64], z: NDArray[np.float64], most: float
+    ) -> bool:
+        """Return whether the 1-norm of the residual (P + L) u is more than `most`; z is P u."""
         if np.abs(z).sum() > most:  # cheaper, and about as much
             return True
-        self._keep_left(u)
-        return bool(np.abs(self.left).sum() > most)
+        self._keep_residual(u)
+        return bool(np.abs(self.residual).sum() > most)
 
-    def _keep_left(self, u: NDArray[np.float64]) -> None:
-        self.left = np.asarray(self._lower @ u)
+    def _keep_residual(self, u: NDArray[np.float64]) -> None:
+        self.residual = np.asarray(self._lower @ u)
 
 
-class DiagonalSolver(IncompleteSolver):
+class DiagonalSolver(IncompleteCholeskySolver):
     """The same with nothing but the diagonal, which is at hand and costs nothing to divide by.
 
     On graphs that mix fast it needs about twice the steps, each at less than half of the cost.
     """
 
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
+    def __init__(self, edges: EdgeList) -> None:
+        self.edges = edges
         self._make_room()
 
     def refresh(self, stiffness: NDArray[np.float64], degree: NDArray[np.float64]) -> None:
-        """Take new (m,) weights, and their (n,) sums over the pairs of each state."""
+        """Take new (m,) weights, and their (n,) sums over the edges of each state."""
         self._pivots, self._stiffness = degree, stiffness
-        self._upper = self.pairs.upper(stiffness)
+        self._upper = self.edges.upper(stiffness)
         self._transposed = self._upper.T
 
     def change(
         self, which: NDArray[Any], stiffness: NDArray[np.float64], degree: NDArray[np.float64]
     ) -> None:
-        """Take new weights of the pairs `which`, and the (n,) sums as they all are now."""
+        """Take new weights of the edges `which`, and the (n,) sums as they all are now."""
         self._pivots = degree
         self._stiffness[which] = stiffness
 
@@ -191,8 +191,8 @@ class DiagonalSolver(IncompleteSolver):
 
     _backward = _forward
 
-    def _keep_left(self, u: NDArray[np.float64]) -> None:
-        self.left = u * self._pivots
+    def _keep_residual(self, u: NDArray[np.float64]) -> None:
+        self.residual = u * self._pivots
 
 
 def dot(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -14,19 +14,17 @@ from scipy.sparse.linalg import splu
 
 from detailed_balance.analyzers._solver.incomplete_cholesky import (
     DiagonalSolver,
-    IncompleteSolver,
+    IncompleteCholeskySolver,
     dot,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
-
-__all__ = ["LaplacianSolver"]
+    from detailed_balance.analyzers._solver.edges import EdgeList
 
 DENSE_LIMIT = 64
-"""Up to so many states a factorisation costs less than asking what would be better."""
+"""Up to so many states a factorisation is cheap enough to be used at once."""
 
 DIRECT_LIMIT = 2_000
 """Up to so many states a factorisation follows stalled iterations, whatever its fill."""
@@ -36,14 +34,14 @@ LOOP_LIMIT = 500
 the size of the graph: up to so many loops the fill of a factorisation is small."""
 
 FEW, MANY = 2, 16
-"""With more pairs for each state the diagonal is tried as a preconditioner: the first in graphs of
+"""With more edges for each state the diagonal is tried as a preconditioner: the first in graphs of
 up to `CACHED` states, where a factorisation saves less than it costs; the second in any."""
 
 CACHED = 30_000
 """Vectors of so many states stay in the cache, and more but cheaper iterations are quicker."""
 
 PACE = 3
-"""It is kept while so many iterations, or fewer, make what is left e times smaller."""
+"""It is kept while so many iterations, or fewer, make the residual e times smaller."""
 
 SMALL = 200
 """Components up to so many states are factored: iterating, the slowest would hold up the rest."""
@@ -64,14 +62,14 @@ class LaplacianSolver:
     """Solve H x = b for a Laplacian H whose pattern stays and whose weights change.
 
     Every method is a conjugate gradient iteration that ends on its true residual, kept as
-    `left`; they differ in the preconditioner. "auto" begins with an incomplete factorisation
-    ("pcg", see `IncompleteSolver`) and, where that stalls, goes on with what suits the graph:
-    "banded" (rings, paths, strips), "lu" (small graphs and those that are almost trees), or
-    multigrid ("amg").
+    `residual`; they differ in the preconditioner. "auto" begins with an incomplete factorisation
+    ("pcg", see `IncompleteCholeskySolver`) and, where that stalls, goes on with what suits the
+    graph: "banded" (rings, paths, strips), "lu" (small graphs and those that are almost trees),
+    or multigrid ("amg").
 
     Parameters
     ----------
-    pairs : Pairs
+    edges : EdgeList
         The pattern.
     method : {"auto", "pcg", "banded", "lu", "amg"}
         What to precondition with.
@@ -80,58 +78,60 @@ class LaplacianSolver:
     """
 
     def __init__(
-        self, pairs: Pairs, method: str = "auto", *, patience: int = PLAIN_ITERATIONS
+        self, edges: EdgeList, method: str = "auto", *, patience: int = PLAIN_ITERATIONS
     ) -> None:
-        self.pairs, self._patience = pairs, patience
+        self.edges, self._patience = edges, patience
         self.iterations = 0
-        self.left = np.zeros(pairs.n_states)
+        self.residual = np.zeros(edges.n_states)
         self.method = method
         if method == "auto":
-            self.method = "lu" if pairs.n_states <= DENSE_LIMIT else "pcg"
+            self.method = "lu" if edges.n_states <= DENSE_LIMIT else "pcg"
         self._may_change = method == "auto"
         self._order: NDArray[Any] | None = None
         self._precondition: Apply | None = None
-        self._incomplete: IncompleteSolver | None = None
+        self._incomplete: IncompleteCholeskySolver | None = None
         self._fresh = False
         self._most = np.inf
         self._divide_small_from_large()
 
     def _divide_small_from_large(self) -> None:
         """Let small components be solved apart; where there is nothing else, directly."""
-        pairs = self.pairs
-        sizes = np.bincount(pairs.components, minlength=1)
-        small = (sizes <= (SMALL if len(sizes) > 1 else 0))[pairs.components]
-        small &= (sizes > 1)[pairs.components]
+        edges = self.edges
+        sizes = np.bincount(edges.components, minlength=1)
+        small = (sizes <= (SMALL if len(sizes) > 1 else 0))[edges.components]
+        small &= (sizes > 1)[edges.components]
         self._small, self._inner = np.flatnonzero(small), None
-        if (small | (sizes == 1)[pairs.components]).all():
-            if self.method == "pcg" and self._may_change and len(pairs):
+        if (small | (sizes == 1)[edges.components]).all():
+            if self.method == "pcg" and self._may_change and len(edges):
                 self.method = self._direct_method()
         elif len(self._small):
-            self._inner = LaplacianSolver(pairs.among(small))
-            self._inner_pairs = np.flatnonzero(small[pairs.first])
+            self._inner = LaplacianSolver(edges.among(small))
+            self._inner_edges = np.flatnonzero(small[edges.first])
 
     def refresh(
         self, stiffness: NDArray[np.float64], degree: NDArray[np.float64] | None = None
     ) -> None:
         """Take new (m,) weights; they may change by many orders of magnitude.
 
-        `degree` is their sum over the pairs of each state, where it is known.
+        `degree` is their sum over the edges of each state, where it is known.
         """
-        degree = self.pairs.add_up(stiffness) if degree is None else degree
+        degree = self.edges.add_up(stiffness) if degree is None else degree
         self.degree = np.maximum(degree, np.finfo(float).tiny)
-        self._whole_degree = self.pairs.component_sums(self.degree)
+        self._whole_degree = self.edges.component_sums(self.degree)
         self.stiffness = stiffness
         self._scaled, self._fresh = False, False
         if self.method == "pcg":
             if self._incomplete is None:
-                plain = self._may_change and _suits_diagonal(self.pairs)
-                self._incomplete = (DiagonalSolver if plain else IncompleteSolver)(self.pairs)
+                plain = self._may_change and _suits_diagonal(self.edges)
+                self._incomplete = (DiagonalSolver if plain else IncompleteCholeskySolver)(
+                    self.edges
+                )
             self._incomplete.refresh(stiffness, self.degree)
         if self._inner is not None:
-            self._inner.refresh(stiffness[self._inner_pairs])
+            self._inner.refresh(stiffness[self._inner_edges])
 
     def change(self, which: NDArray[Any]) -> None:
-        """Take the new weights that `stiffness` has for a few pairs; `degree` is right already."""
+        """Take the new weights that `stiffness` has for a few edges; `degree` is right already."""
         if self._incomplete is not None and self._inner is None:
             self._incomplete.change(which, self.stiffness[which], self.degree)
         elif len(which):
@@ -143,11 +143,11 @@ class LaplacianSolver:
         """Return an x with H x = b up to `rtol`; b sums to 0 in each component.
 
         x is one of the solutions that differ by a constant in each component. With `in_sum` the
-        sum of what is left is at most that share of the sum of b, too: what is left of a b at few
-        states lies on many.
+        1-norm of the residual is at most that share of the 1-norm of b, too: a b at few states
+        leaves a residual at many.
         """
         if not b.any():
-            self.left = np.zeros_like(b)
+            self.residual = np.zeros_like(b)
             return np.zeros_like(b)
         b = self._consistent(b)
         self._most = rtol * float(np.abs(b).sum()) if in_sum else np.inf
@@ -157,7 +157,7 @@ class LaplacianSolver:
         x[small] = self._inner.solve(b[small], rtol)
         b[small] = 0.0
         x_large = self._solve_large(b, rtol)
-        self.left[small] = self._inner.left
+        self.residual[small] = self._inner.residual
         return x + x_large
 
     def _solve_large(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ class LaplacianSolver:
                 x, done = self._iterate_plainly(b, rtol, 5 + int(PACE * np.log(1 / rtol)))
                 if done:
                     return x
-                self._incomplete = IncompleteSolver(self.pairs)
+                self._incomplete = IncompleteCholeskySolver(self.edges)
                 self._incomplete.refresh(self.stiffness, self.degree)
             limit = self._patience if self._may_change else 100 * self._patience
             x, done = self._iterate_plainly(b, rtol, limit)
@@ -183,17 +183,17 @@ class LaplacianSolver:
         assert self._incomplete is not None  # noqa: S101 - for the type checkers
         x, done = self._incomplete.solve(b, rtol, limit, self._most)
         self.iterations += self._incomplete.steps
-        self.left = self._incomplete.left
+        self.residual = self._incomplete.residual
         return x, done
 
     def _scale_to_one(self) -> None:
         """Scale H to a diagonal of 1: so weights many orders of magnitude apart lose no digits."""
         self._root = np.sqrt(self.degree)
-        self._scale, off = 1 / self._root, np.empty(len(self.pairs))
-        for part, first, second in self.pairs.blocks():
+        self._scale, off = 1 / self._root, np.empty(len(self.edges))
+        for part, first, second in self.edges.blocks():
             np.multiply(self._scale.take(first), self._scale.take(second), out=off[part])
             off[part] *= self.stiffness[part]
-        self._upper = self.pairs.upper(off)
+        self._upper = self.edges.upper(off)
         self._lower, self._scaled = self._upper.T, True
 
     def _solve_strongly(self, b: NDArray[np.float64], rtol: float) -> NDArray[np.float64]:
@@ -216,9 +216,9 @@ class LaplacianSolver:
 
     def _consistent(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take out what rounding left of the sums, or no x would solve it."""
-        pairs = self.pairs
-        excess = pairs.component_sums(b) / self._whole_degree
-        return np.asarray(b - self.degree * pairs.spread(excess))
+        edges = self.edges
+        excess = edges.component_sums(b) / self._whole_degree
+        return np.asarray(b - self.degree * edges.spread(excess))
 
     def _iterate(
         self, b: NDArray[np.float64], rtol: float, precondition: Apply, limit: int
@@ -244,22 +244,22 @@ class LaplacianSolver:
             r -= q
             before, steps = size, steps + 1
         self.iterations += steps
-        self.left = r / self._scale
+        self.residual = r / self._scale
         return x, done
 
     # What to do where the incomplete factorisation is not enough.
 
     def _better_method(self) -> str:
-        pairs, n = self.pairs, self.pairs.n_states
-        loops = len(pairs) - n + pairs.n_components
+        edges, n = self.edges, self.edges.n_states
+        loops = len(edges) - n + edges.n_components
         direct = self._direct_method()
         return direct if direct == "banded" or n <= DIRECT_LIMIT or loops <= LOOP_LIMIT else "amg"
 
     def _direct_method(self) -> str:
-        pairs, n = self.pairs, self.pairs.n_states
-        self._order = _narrow_order(pairs)
-        width = _bandwidth(pairs, self._order)
-        return "banded" if n * width**2 <= 200 * (len(pairs) + n) else "lu"
+        edges, n = self.edges, self.edges.n_states
+        self._order = _narrow_order(edges)
+        width = _bandwidth(edges, self._order)
+        return "banded" if n * width**2 <= 200 * (len(edges) + n) else "lu"
 
     def _make_preconditioner(self) -> Apply:
         makers = {"banded": self._banded, "lu": self._lu, "amg": self._multigrid}
@@ -277,16 +277,16 @@ class LaplacianSolver:
 
         That makes the matrix definite, and as b sums to 0 nothing flows there.
         """
-        diagonal = np.ones(self.pairs.n_states)
-        diagonal[_strongest(self.degree, self.pairs.components)] += 1.0
+        diagonal = np.ones(self.edges.n_states)
+        diagonal[_strongest(self.degree, self.edges.components)] += 1.0
         return diagonal
 
     def _banded(self) -> Apply:
-        pairs, n = self.pairs, self.pairs.n_states
-        order = self._order if self._order is not None else _narrow_order(pairs)
+        edges, n = self.edges, self.edges.n_states
+        order = self._order if self._order is not None else _narrow_order(edges)
         place = np.empty(n, dtype=np.int64)
         place[order] = np.arange(n)
-        one, other = place[pairs.first], place[pairs.second]
+        one, other = place[edges.first], place[edges.second]
         distance = np.abs(one - other)
         band = np.zeros((int(distance.max(initial=0)) + 1, n), order="F")
         band[0] = self._grounded()[order]
@@ -320,8 +320,8 @@ class LaplacianSolver:
         return lambda r: np.asarray(cycle @ r)
 
 
-def _suits_diagonal(pairs: Pairs) -> bool:
-    return len(pairs) > (FEW if pairs.n_states <= CACHED else MANY) * pairs.n_states
+def _suits_diagonal(edges: EdgeList) -> bool:
+    return len(edges) > (FEW if edges.n_states <= CACHED else MANY) * edges.n_states
 
 
 def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray[Any]:
@@ -334,13 +334,13 @@ def _strongest(degree: NDArray[np.float64], components: NDArray[Any]) -> NDArray
     return strongest
 
 
-def _narrow_order(pairs: Pairs) -> NDArray[Any]:
-    n = pairs.n_states
-    upper = csr_array((np.ones(len(pairs), np.int8), pairs.second, pairs.starts), shape=(n, n))
+def _narrow_order(edges: EdgeList) -> NDArray[Any]:
+    n = edges.n_states
+    upper = csr_array((np.ones(len(edges), np.int8), edges.second, edges.starts), shape=(n, n))
     return np.asarray(reverse_cuthill_mckee(csr_array(upper + upper.T), symmetric_mode=True))
 
 
-def _bandwidth(pairs: Pairs, order: NDArray[Any]) -> int:
+def _bandwidth(edges: EdgeList, order: NDArray[Any]) -> int:
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return int(np.abs(place[pairs.first] - place[pairs.second]).max(initial=0))
+    return int(np.abs(place[edges.first] - place[edges.second]).max(initial=0))

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.edges import EdgeList
 from detailed_balance.analyzers._solver.flows import (
     StateFlows,
     balanced_drops,
-    pair_action,
-    pair_flows,
+    edge_action,
+    edge_flows,
     state_flows,
 )
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
-from detailed_balance.analyzers._solver.multiscale import LayerSolver
+from detailed_balance.analyzers._solver.multiscale import MultiscaleSolver
 from detailed_balance.analyzers._solver.osborne import balance_by_sweeps
 from detailed_balance.analyzers._solver.spanning_tree import (
-    CUT_LIMIT,
-    CutSolver,
-    add_up_tree,
+    TREE_LIMIT,
+    SpanningTreeSolver,
     is_wide,
+    potential_on_tree,
 )
 from detailed_balance.analyzers.action import Exponential
 from detailed_balance.analyzers.convergence import (
@@ -40,26 +40,27 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.action import ViolationFunction
 
 ROUNDING = 1e-15
-"""A cold solve ends here, or where what is out of balance could move V no more across the weakest
-pair: a bottleneck, where a tiny flow moves V far, is seen only so."""
+"""A solve from nothing ends where this share of the flow is out of balance, or where the imbalance
+could not move V any further across the weakest edge: in a bottleneck a tiny flow moves V far."""
 
 MARGIN = 0.5
-"""A warm solve goes on to this share of what may be out of balance: the rest is for rounding."""
+"""A solve from a given V goes on to this share of `BALANCED`; the rest is left for rounding."""
 
 SHORT, SHORTER = 0.01, 2e-5
-"""Of a warm step as short as this, and of a cold one, in units of 1 / beta, it is known what it
-leaves, where it was solved for to the end."""
+"""Steps as short as this, in units of 1 / beta, tell what error they leave, if their linear system
+was solved to the end: the first from a given V, the second from nothing."""
 
 FAR, FEW, ROUNDS = (5e-5, 2e-4, 1e-3), 5e-3, 17
-"""States that would move by more than the first of these, in units of 1 / beta, for which they are
-only this share, are relaxed, so many times at most."""
+"""States that are far from balance are balanced one by one, in so many rounds at most: those that
+would move by more than one of `FAR`, in units of 1 / beta, the first for which they are at most a
+share `FEW` of all."""
 
 PATIENCE = 50
-"""Where so many steps bring the minimum no nearer, rounding is all that is left."""
+"""After so many steps that bring the minimum no nearer, only rounding is left."""
 
 
 def minimize_action(
-    pairs: Pairs,
+    edges: EdgeList,
     violation: ViolationFunction,
     *,
     method: Method = "auto",
@@ -70,11 +71,11 @@ def minimize_action(
 ) -> Solution:
     """Minimise S[V] by damped inexact Newton steps, all components at once.
 
-    Begins at the (n,) V `initial`, where one is given.
-    Stops when a full step would move no difference by more than ``tolerance / beta``, the squared
-    decrement is at most 1e-12 of the action, and the flow is balanced to 1e-10.
+    Begins at the (n,) V `initial`, where one is given. Stops when a full step would move no
+    difference by more than ``tolerance / beta``, the squared decrement is at most 1e-12 of the
+    action, and the flow is balanced to 1e-10.
     """
-    return Minimizer(pairs, violation, method, tolerance, progress).run(initial, max_iterations)
+    return Minimizer(edges, violation, method, tolerance, progress).run(initial, max_iterations)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,28 +110,28 @@ class Minimizer:
 
     def __init__(
         self,
-        pairs: Pairs,
+        edges: EdgeList,
         violation: ViolationFunction,
         method: Method,
         tolerance: float,
         progress: ProgressCallback | None,
     ) -> None:
-        self.pairs, self.violation = pairs, violation
+        self.edges, self.violation = edges, violation
         self.tolerance = tolerance / violation.beta
-        self.progress, self.asked = progress, method
-        self.linear = _linear_solver(pairs, method)
+        self.progress, self.method = progress, method
+        self.linear = _linear_solver(edges, method)
         self.iterations, self.sweeps, self.interrupted = 0, 0, False
-        self.values = np.zeros(pairs.n_states)
+        self.values = np.zeros(edges.n_states)
         self.residuals = Residuals(np.inf, np.inf, np.inf)
         self.nearest, self.lowest, self.stalls = np.inf, np.inf, 0
-        # What the action is at least, and by how much the next step would lower it, were it
-        # straight.
+        # A lower bound of the action, and by how much the next step would lower it if the action
+        # were linear.
         self.action, self.energy = 0.0, 0.0
-        # Since the weights were taken: how V moved, how much energy that took, and what of it the
-        # flows are known to hold.
+        # Since the weights were set: the change of V, the root of its energy, and the energy that
+        # the current flows include.
         self.drift = np.empty(0)
-        self.strain, self.seen = np.zeros(pairs.n_states), np.zeros(pairs.n_states)
-        self.warm, self.exact, self.foretold = False, False, np.inf
+        self.strain, self.seen = np.zeros(edges.n_states), np.zeros(edges.n_states)
+        self.warm, self.exact, self.predicted_error = False, False, np.inf
 
     def run(self, initial: NDArray[np.float64] | None, max_iterations: int) -> Solution:
         """Begin at an (n,) V, where one is given, and step until it is over."""
@@ -143,19 +144,20 @@ class Minimizer:
         return self.solution()
 
     def start(self, initial: NDArray[np.float64] | None) -> None:
-        """Go to where the Newton steps begin, and look at the first."""
+        """Go to where the Newton steps begin, and find the first."""
         if initial is not None:
             initial = initial.astype(np.float64)
-        if self.asked == "osborne":
+        if self.method == "osborne":
             self.values = self.values if initial is None else initial
             self._sweep()
             point = self._at(self.values)
-            self.action, self.foretold = self._action(point), 0.0  # the sweeps went to the end
-            self._look(point)
+            self.action = self._action(point)
+            self.predicted_error = 0.0  # the sweeps went to the end
+            self._find_step(point)
         elif initial is not None:
             self._start_near(self._at(initial))
         else:
-            self._look(self._guess())
+            self._find_step(self._initial_guess())
 
     def is_over(self, max_iterations: int) -> bool:
         """Return whether the minimum is reached, or will not be."""
@@ -169,7 +171,7 @@ class Minimizer:
         return self.exact and self.residuals.are_small(self.tolerance)
 
     def advance(self) -> None:
-        """Take the step, and look at the next."""
+        """Take the step, and find the next."""
         point = self._after_step()
         self.iterations += 1
         self.drift += point.values - self.values
@@ -178,14 +180,14 @@ class Minimizer:
             self.values, self.residuals = point.values, known
             self.step = np.zeros_like(point.values)
         else:
-            self._look(point)
+            self._find_step(point)
 
     def solution(self) -> Solution:
         """Return the estimate as it is now."""
         converged = self.has_converged
         # The last step told how far the minimum is; now it is also taken.
         values = self.values + self.step if converged else self.values
-        values = values - self.pairs.spread(self.pairs.lowest(values))
+        values = values - self.edges.spread(self.edges.lowest(values))
         return Solution(
             values,
             self.residuals,
@@ -196,33 +198,34 @@ class Minimizer:
             self.interrupted and not converged,
         )
 
-    def _look(self, point: Point, changed: NDArray[Any] | None = None) -> None:
-        """Solve for the next Newton step, and say how far it is to the minimum.
+    def _find_step(self, point: Point, changed: NDArray[Any] | None = None) -> None:
+        """Solve for the next Newton step, and measure how far it is to the minimum.
 
-        `changed` lists the pairs whose weights are not those of the last look, where they are few.
+        `changed` lists the edges whose weights changed since the last step, where they are few.
         """
         self.point, self.values = point, point.values
         if not len(self.drift):
-            self._take_weights(point)
-        pull, self.precision = self._demand()
+            self._set_weights(point)
+        net_outflow, self.precision = self._right_hand_side()
         if changed is not None and isinstance(self.linear, LaplacianSolver):
             self.linear.change(changed)
-        elif self._weights_are_off():
-            self._take_weights(point)
-        self.step = self._solve(pull, self.precision)
-        self.linear.left += point.flows.pull - pull
+        elif self._weights_are_stale():
+            self._set_weights(point)
+        self.step = self._solve(net_outflow, self.precision)
+        self.linear.residual += point.flows.net_outflow - net_outflow
         self.residuals = self._measure()
         self._count_stalls()
         self._report(self.residuals)
 
-    def _weights_are_off(self) -> bool:
-        """Return whether the weights are less right than the next step is to be."""
-        return self.violation.beta * self.pairs.largest_move(self.drift) > self.precision
+    def _weights_are_stale(self) -> bool:
+        """Return whether the weights are less exact than the next step is to be."""
+        return self.violation.beta * self.edges.largest_move(self.drift) > self.precision
 
-    def _take_weights(self, point: Point) -> None:
+    def _set_weights(self, point: Point) -> None:
         stiffness = point.flows.stiffness()
-        if self.asked == "auto" and isinstance(self.linear, LaplacianSolver) and is_wide(stiffness):
-            self.linear = _wide_solver(self.pairs)
+        plain = isinstance(self.linear, LaplacianSolver)
+        if plain and self.method == "auto" and is_wide(stiffness):
+            self.linear = _wide_solver(self.edges)
         if isinstance(self.linear, LaplacianSolver):
             self.linear.refresh(stiffness, point.flows.degree)
         else:
@@ -230,54 +233,54 @@ class Minimizer:
         self.drift = np.zeros_like(point.values)
         self.strain[:], self.seen[:] = 0.0, 0.0
 
-    def _demand(self) -> tuple[NDArray[np.float64], float]:
-        """Return the pull that the next step is to undo, and how exactly."""
+    def _right_hand_side(self) -> tuple[NDArray[np.float64], float]:
+        """Return the net outflow that the next step is to undo, and how exactly."""
         point, flows = self.point, self.point.flows
-        near = self.foretold <= SHORTER / self.violation.beta
+        near = self.predicted_error <= SHORTER / self.violation.beta
         self.exact = self.warm or near or not isinstance(self.linear, LaplacianSolver)
         if not self.warm:
-            return flows.pull, _precision(point.worst, self._floor(), exact=self.exact)
+            return flows.net_outflow, _precision(point.worst, self._floor(), exact=self.exact)
         # Components that are balanced stay as they are, and the rest goes by all of the rest.
-        settled = self.pairs.spread(point.imbalance <= MARGIN * BALANCED)
-        pull = np.where(settled, 0.0, flows.pull)
-        imbalance = np.abs(pull).sum() / max(flows.through.sum(), np.finfo(float).tiny)
-        return pull, _precision(float(imbalance), MARGIN * BALANCED)
+        settled = self.edges.spread(point.imbalance <= MARGIN * BALANCED)
+        net_outflow = np.where(settled, 0.0, flows.net_outflow)
+        imbalance = np.abs(net_outflow).sum() / max(flows.total.sum(), np.finfo(float).tiny)
+        return net_outflow, _precision(float(imbalance), MARGIN * BALANCED)
 
     def _floor(self) -> float:
         """Return what share of the flow may be out of balance in the end."""
         if not (self.exact and isinstance(self.linear, LaplacianSolver)):
             return ROUNDING
         weakest = float(self.linear.stiffness.min(initial=np.inf))
-        through = max(float(self.point.flows.through.sum()), np.finfo(float).tiny)
-        return min(ROUNDING, weakest * self.tolerance / through)
+        total = max(float(self.point.flows.total.sum()), np.finfo(float).tiny)
+        return min(ROUNDING, weakest * self.tolerance / total)
 
-    def _solve(self, pull: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
+    def _solve(self, net_outflow: NDArray[np.float64], precision: float) -> NDArray[np.float64]:
         if isinstance(self.linear, LaplacianSolver):
-            return self.linear.solve(pull, precision, in_sum=self.exact)
+            return self.linear.solve(net_outflow, precision, in_sum=self.exact)
         # Far from the minimum steps are cut short anyway, and need be right to a tenth only. The
-        # imbalance does not say how far it is: weak pairs hardly show in it.
+        # imbalance does not say how far it is: weak edges hardly show in it.
         away = min(self.violation.beta * self.residuals.step, 1.0)
         return self.linear.solve_flow(self.point.flows.net(), float(np.clip(away**2, 1e-7, 0.1)))
 
     def _measure(self) -> Residuals:
-        """Say how far the minimum is; where the step is short, how far it is behind the step.
+        """Return how far the minimum is; where the step is short, how far it is behind the step.
 
         The third derivative of K is at most beta times the second: of a step d, in units of
-        1 / beta, a share of about d / 2 remains, and of D where V moved so far before, since the
-        weights were taken, beside what its linear solve left; and it puts about half of beta times
-        its energy, pull @ step, out of balance.
+        1 / beta, a share of about d / 2 remains, and a share D where V moved by D since the weights
+        were set, beside what its linear solve left; and it puts about half of beta times its
+        energy, net_outflow @ step, out of balance.
         """
         point, flows, beta = self.point, self.point.flows, self.violation.beta
-        energy = np.maximum(flows.pull * self.step, 0.0)
+        energy = np.maximum(flows.net_outflow * self.step, 0.0)
         self.energy = float(energy.sum())
         decrement = self.energy / self.action if self.action > 0 else 0.0
-        self.strain += np.sqrt(energy)  # of all steps since the weights were taken
-        here = Residuals(point.worst, self.pairs.largest_move(self.step), decrement)
+        self.strain += np.sqrt(energy)  # of all steps since the weights were set
+        here = Residuals(point.worst, self.edges.largest_move(self.step), decrement)
         # Beyond 1e100 it is lost, and squares would overflow.
         d, before = (
-            np.minimum(np.abs(self.pairs.centred(x)), 1e100) for x in (self.step, self.drift)
+            np.minimum(np.abs(self.edges.centred(x)), 1e100) for x in (self.step, self.drift)
         )
-        self.foretold = (
+        self.predicted_error = (
             beta * float((d * (d / 2 + before)).max(initial=0.0)) + self.precision * here.step
         )
         short = (SHORT if self.warm else SHORTER) / beta
@@ -285,19 +288,19 @@ class Minimizer:
             short = self.tolerance
         if not self.exact or here.step > short:
             return here
-        behind = np.abs(self.linear.left) + beta / 2 * (self.strain**2 - self.seen)
-        after = replace(flows, pull=behind).imbalance(self.pairs)
+        behind = np.abs(self.linear.residual) + beta / 2 * (self.strain**2 - self.seen)
+        after = replace(flows, net_outflow=behind).imbalance(self.edges)
         flow = min(here.flow, float(after.max(initial=0.0)))
-        share = self.foretold / max(here.step, np.finfo(float).tiny)
-        return Residuals(flow, self.foretold, share**2 * decrement)
+        share = self.predicted_error / max(here.step, np.finfo(float).tiny)
+        return Residuals(flow, self.predicted_error, share**2 * decrement)
 
     def _after_step(self) -> Point:
         """Take the step, shortened until the action falls enough (Armijo)."""
-        if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak pairs
+        if not isinstance(self.linear, LaplacianSolver):  # the action is blind to weak edges
             there = self._at(self.values + self._safe_length() * self.step)
             self.action = self._action(there)
             return there
-        near = self.violation.beta * self.pairs.largest_move(self.step) <= 1
+        near = self.violation.beta * self.edges.largest_move(self.step) <= 1
         if near and self.energy <= self.action / 2:
             # So short a step lowers the action, by its convexity by no more than its energy.
             self.action -= self.energy
@@ -316,7 +319,7 @@ class Minimizer:
         known = point.flows.action
         if known is not None:
             return known
-        return pair_action(self.violation, self.pairs, self.pairs.drop(point.values))
+        return edge_action(self.violation, self.edges, self.edges.drop(point.values))
 
     def _safe_length(self) -> float:
         """Return a share of the step that lowers the action, whatever the weights.
@@ -325,70 +328,70 @@ class Minimizer:
         such a share, d being the largest change of beta times a drop (Sun and Tran-Dinh,
         generalized self-concordant functions, 2019).
         """
-        d = self.violation.beta * float(np.abs(self.pairs.drop(self.step)).max(initial=0.0))
+        d = self.violation.beta * float(np.abs(self.edges.drop(self.step)).max(initial=0.0))
         return float(np.log1p(d) / d) if d > 0 else 1.0
 
-    def _guess(self) -> Point:
-        """Expand each pair about the drop that balances it alone, and solve that once.
+    def _initial_guess(self) -> Point:
+        """Expand each edge about the drop that balances it alone, and solve that once.
 
         One linear solve finds a V of any spread where the chain is nearly reversible; where the
-        weights are too wide for it, the strongest pairs speak for all. V = 0 is better where that
-        costs less.
+        weights are too wide for it, the drops along the strongest spanning tree are taken as they
+        are. V = 0 is taken where its action is lower.
         """
-        pairs = self.pairs
-        balanced = balanced_drops(pairs, self.violation.beta)
-        flows = pair_flows(self.violation, pairs, balanced)
+        edges = self.edges
+        balanced = balanced_drops(edges, self.violation.beta)
+        flows = edge_flows(self.violation, edges, balanced)
         wide = is_wide(flows.stiffness)
-        if wide and self.asked == "auto":
-            self.linear = _wide_solver(pairs)
-        if wide and not isinstance(self.linear, CutSolver):
-            guess = add_up_tree(pairs, flows.stiffness, balanced)
+        if wide and self.method == "auto":
+            self.linear = _wide_solver(edges)
+        if wide and not isinstance(self.linear, SpanningTreeSolver):
+            guess = potential_on_tree(edges, flows.stiffness, balanced)
         else:
             self.linear.refresh(flows.stiffness)
             net = flows.net
             net += np.multiply(balanced, flows.stiffness, out=balanced)
             guess = (
-                self.linear.solve(pairs.outflow(net), 1e-2)
+                self.linear.solve(edges.outflow(net), 1e-2)
                 if isinstance(self.linear, LaplacianSolver)
                 else self.linear.solve_flow(net, 1e-2)
             )
         flat = float(self.violation.value(np.zeros(1))[0])
-        flat *= float(pairs.forward.sum() + pairs.backward.sum())
+        flat *= float(edges.forward.sum() + edges.backward.sum())
         point = self._at(guess)
         self.action = self._action(point)
         if self.action <= flat:
             return point
         self.action = flat
-        return self._at(np.zeros(pairs.n_states))
+        return self._at(np.zeros(edges.n_states))
 
     def _start_near(self, point: Point) -> None:
-        """Begin near the minimum; states that are far from balance are seen to first."""
+        """Begin near the minimum; the states that are far from balance are balanced first."""
         self.warm, self.action = True, self._action(point)
-        self._take_weights(point)
+        self._set_weights(point)
         if not isinstance(self.linear, LaplacianSolver):  # sums over states would lose digits
-            self._look(point)
+            self._find_step(point)
             return
         changed = [np.empty(0, dtype=np.int64)]
         for _ in range(ROUNDS):
             changed.append(self._relax(point, self.linear))
             if not len(changed[-1]):
                 break
-        point.imbalance = point.flows.imbalance(self.pairs)
-        self._look(point, np.unique(np.concatenate(changed)))
+        point.imbalance = point.flows.imbalance(self.edges)
+        self._find_step(point, np.unique(np.concatenate(changed)))
 
     def _relax(self, point: Point, linear: LaplacianSolver) -> NDArray[Any]:
-        """Balance states by themselves where only a few are far from it; return their pairs.
+        """Balance states by themselves where only a few are far from it; return their edges.
 
-        What is not linear about a change is near to it; Newton's steps need not see it.
+        The part of a change that is not linear stays near it, so Newton steps are spared for it.
         """
         beta = self.violation.beta
-        step = point.flows.pull / linear.degree
+        step = point.flows.net_outflow / linear.degree
         size, most = np.abs(step), max(FEW * len(step), 1)
         found = (np.flatnonzero(size > far / beta) for far in FAR)
         far = next((states for states in found if len(states) <= most), np.arange(0))
         values = point.values.copy()
         values[far] += 0.7 / beta * np.sign(step[far]) * np.log1p(beta * size[far])
-        which = self.pairs.touching(far)
+        which = self.edges.touching(far)
         self._move(point, linear, which, values)
         return which
 
@@ -399,18 +402,18 @@ class Minimizer:
         which: NDArray[Any],
         values: NDArray[np.float64],
     ) -> None:
-        """Go to new values, in place; all that they change is in the pairs `which`."""
-        pairs, flows = self.pairs.some(which), point.flows
-        drops = pairs.drop(point.values), pairs.drop(values)
-        before, after = (pair_flows(self.violation, pairs, drop) for drop in drops)
+        """Go to new values, in place; all that they change is in the edges `which`."""
+        edges, flows = self.edges.some(which), point.flows
+        drops = edges.drop(point.values), edges.drop(values)
+        before, after = (edge_flows(self.violation, edges, drop) for drop in drops)
         net, stiffness = after.net - before.net, after.stiffness - linear.stiffness[which]
         total = 2 * (after.total - before.total)
-        np.add.at(flows.through, pairs.components[pairs.first], total)
-        self.action += pair_action(self.violation, pairs, drops[1])
-        self.action -= pair_action(self.violation, pairs, drops[0])
+        np.add.at(flows.total, edges.components[edges.first], total)
+        self.action += edge_action(self.violation, edges, drops[1])
+        self.action -= edge_action(self.violation, edges, drops[0])
         point.values = values
-        for ends, sign in ((pairs.first, 1.0), (pairs.second, -1.0)):
-            np.add.at(flows.pull, ends, sign * net)
+        for ends, sign in ((edges.first, 1.0), (edges.second, -1.0)):
+            np.add.at(flows.net_outflow, ends, sign * net)
             np.add.at(linear.degree, ends, stiffness)
         linear.stiffness[which] = after.stiffness
 
@@ -418,7 +421,7 @@ class Minimizer:
         if not isinstance(self.violation, Exponential):
             raise InvalidInputError("method='osborne' balances flows of Exponential() only")
         for self.values, imbalance in balance_by_sweeps(  # noqa: B020 - kept where it is left
-            self.pairs, self.violation.beta, self.values
+            self.edges, self.violation.beta, self.values
         ):
             self.sweeps += 1
             self._report(Residuals(imbalance, np.inf, np.inf))
@@ -440,22 +443,24 @@ class Minimizer:
 
     def _at(self, values: NDArray[np.float64]) -> Point:
         self.seen = self.strain**2
-        # Where this may be the last look, V is to be as exact as it can be.
-        last = not self.warm and self.violation.beta * self.foretold <= SHORT
-        flows = state_flows(self.violation, self.pairs, values, exactly=last)
-        return Point(values, flows, flows.imbalance(self.pairs))
+        # Where this may be the last step, V is to be as exact as it can be.
+        last = not self.warm and self.violation.beta * self.predicted_error <= SHORT
+        flows = state_flows(self.violation, self.edges, values, exactly=last)
+        return Point(values, flows, flows.imbalance(self.edges))
 
 
-def _wide_solver(pairs: Pairs) -> CutSolver | LayerSolver:
-    return CutSolver(pairs) if pairs.n_states <= CUT_LIMIT else LayerSolver(pairs)
+def _wide_solver(edges: EdgeList) -> SpanningTreeSolver | MultiscaleSolver:
+    return SpanningTreeSolver(edges) if edges.n_states <= TREE_LIMIT else MultiscaleSolver(edges)
 
 
-def _linear_solver(pairs: Pairs, method: Method) -> LaplacianSolver | CutSolver | LayerSolver:
-    if method == "cuts":
-        return CutSolver(pairs)
-    if method == "layers":
-        return LayerSolver(pairs)
-    return LaplacianSolver(pairs, "auto" if method in {"newton", "osborne"} else method)
+def _linear_solver(
+    edges: EdgeList, method: Method
+) -> LaplacianSolver | SpanningTreeSolver | MultiscaleSolver:
+    if method == "spanning_tree":
+        return SpanningTreeSolver(edges)
+    if method == "multiscale":
+        return MultiscaleSolver(edges)
+    return LaplacianSolver(edges, "auto" if method in {"newton", "osborne"} else method)
 
 
 def _precision(imbalance: float, floor: float, *, exact: bool = False) -> float:

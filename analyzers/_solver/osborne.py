@@ -15,9 +15,7 @@ from detailed_balance.analyzers.convergence import BALANCED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
-
-__all__ = ["PATIENCE", "WIDEST", "balance_by_sweeps"]
+    from detailed_balance.analyzers._solver.edges import EdgeList
 
 PATIENCE = 50
 """In so many sweeps the imbalance must fall tenfold, or Newton's method takes over."""
@@ -27,7 +25,7 @@ WIDEST = 300.0
 
 
 def balance_by_sweeps(
-    pairs: Pairs, beta: float, values: NDArray[np.float64]
+    edges: EdgeList, beta: float, values: NDArray[np.float64]
 ) -> Iterator[tuple[NDArray[np.float64], float]]:
     """Yield V and its imbalance after each sweep, until balanced, stalled or too wide.
 
@@ -35,7 +33,7 @@ def balance_by_sweeps(
     products: with u = exp(beta V / 2), state f is balanced by
     u_f^2 = sum_g T(g<-f) u_g / sum_g T(f<-g) / u_g.
     """
-    colours = _colours(pairs)
+    colours = _colours(edges)
     up = np.exp(np.clip(beta * values / 2, -WIDEST, WIDEST))
     history: list[float] = []
     while np.all(np.isfinite(up)) and not _is_over(history):
@@ -50,13 +48,13 @@ _Rates: TypeAlias = "csr_array[Any, tuple[int, int]]"
 Colour: TypeAlias = "tuple[NDArray[Any], _Rates, _Rates]"
 
 
-def _colours(pairs: Pairs) -> list[Colour]:
+def _colours(edges: EdgeList) -> list[Colour]:
     """Return the states of each colour, with what leaves them and what enters them."""
-    n, shape = pairs.n_states, (pairs.n_states, pairs.n_states)
-    forward = csr_array((pairs.forward, pairs.second, pairs.starts), shape=shape)
-    backward = csr_array((pairs.backward, pairs.second, pairs.starts), shape=shape)
+    n, shape = edges.n_states, (edges.n_states, edges.n_states)
+    forward = csr_array((edges.forward, edges.second, edges.starts), shape=shape)
+    backward = csr_array((edges.backward, edges.second, edges.starts), shape=shape)
     leaving, entering = csr_array(forward + backward.T), csr_array(backward + forward.T)
-    linked = np.bincount(pairs.first, minlength=n) + np.bincount(pairs.second, minlength=n) > 0
+    linked = np.bincount(edges.first, minlength=n) + np.bincount(edges.second, minlength=n) > 0
     colour = np.where(linked, vertex_coloring(csr_array(leaving + entering), "JP"), -1)
     order = np.argsort(colour, kind="stable")
     bounds = np.searchsorted(colour[order], np.arange(colour.max(initial=-1) + 2))

@@ -12,19 +12,17 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
+    from detailed_balance.analyzers._solver.edges import EdgeList
 
-__all__ = ["CUT_LIMIT", "CutSolver", "add_up_tree", "is_wide"]
-
-CUT_LIMIT = 5_000
-"""Up to so many states wide weights are solved by cuts; the matrix of cuts is dense."""
+TREE_LIMIT = 5_000
+"""Up to so many states wide weights are solved on the spanning tree; its matrix is dense."""
 
 WIDE = 1e-9
-"""Where the weakest pair has less than this share of the strongest, sums over states lose it."""
+"""Where the weakest edge has less than this share of the strongest, sums over states lose it."""
 
 
 def is_wide(stiffness: NDArray[np.float64]) -> bool:
-    """Return whether rounding in strong pairs would drown weak ones.
+    """Return whether rounding in strong edges would drown weak ones.
 
     Between two clusters tied by weak links only, the balance of V rests on those links; summed
     up state by state, they vanish beside the rounding of the flows inside the clusters.
@@ -32,17 +30,17 @@ def is_wide(stiffness: NDArray[np.float64]) -> bool:
     return bool(stiffness.min(initial=np.inf) < WIDE * stiffness.max(initial=0.0))
 
 
-def add_up_tree(
-    pairs: Pairs, stiffness: NDArray[np.float64], drop: NDArray[np.float64]
+def potential_on_tree(
+    edges: EdgeList, stiffness: NDArray[np.float64], drop: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(n,) array: the V that has the (m,) drops exactly on the strongest spanning trees."""
-    n = pairs.n_states
-    parent = _parents(pairs, stiffness)
+    n = edges.n_states
+    parent = _parents(edges, stiffness)
     shape = (n, n)
-    matrix = csr_array((drop, pairs.second, pairs.starts), shape=shape)
+    matrix = csr_array((drop, edges.second, edges.starts), shape=shape)
     below = np.flatnonzero(parent < n)
     values = np.zeros(n + 1)
-    # Stored once per pair: one of the two directions is there, the other reads as 0.
+    # Stored once per edge: one of the two directions is there, the other reads as 0.
     values[below] = matrix[below, parent[below]] - matrix[parent[below], below]
     up = np.append(parent, n)
     while (up < n).any():  # each pass doubles the way towards the root that is added up
@@ -50,25 +48,25 @@ def add_up_tree(
     return values[:n]
 
 
-class CutSolver:
+class SpanningTreeSolver:
     """Newton steps in the drops along the strongest spanning tree, in place of V.
 
     The derivative of the action by such a drop is the net flow through the cut that the tree
-    edge spans. All other pairs across the cut are weaker than that edge, so it is a sum without
-    cancellation, whatever goes on inside the two sides.
+    edge defines. All other edges across the cut are weaker than that edge, so the sum loses no
+    digits to flows inside the two sides.
     """
 
-    method = "cuts"
+    method = "spanning_tree"
     iterations = 0
 
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-        self.left = np.zeros(pairs.n_states)
+    def __init__(self, edges: EdgeList) -> None:
+        self.edges = edges
+        self.residual = np.zeros(edges.n_states)
 
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights of the Hessian, and the spanning tree that they give."""
-        paths = _root_paths(self.pairs, stiffness)
-        crossing = csr_array(paths[self.pairs.first] - paths[self.pairs.second])
+        paths = _root_paths(self.edges, stiffness)
+        crossing = csr_array(paths[self.edges.first] - paths[self.edges.second])
         hessian = (crossing.T @ diags_array(stiffness) @ crossing).toarray()
         # A state that is the root of its tree has no drop: a unit holds its place.
         diagonal = np.diag(hessian)
@@ -80,14 +78,14 @@ class CutSolver:
 
     def solve_flow(self, net: NDArray[np.float64], rtol: float = 0.0) -> NDArray[np.float64]:
         """(n,) array: the step of V that an (m,) net flow asks for; exact, whatever `rtol`."""
-        through = self._scale * (self._crossing.T @ net)
-        return np.asarray(self._paths @ (self._scale * cho_solve(self._factor, through)))
+        across = self._scale * (self._crossing.T @ net)
+        return np.asarray(self._paths @ (self._scale * cho_solve(self._factor, across)))
 
 
-def _root_paths(pairs: Pairs, stiffness: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
-    """(n, n) csr_array: row v has ones at v and its forebears, the root of its tree left out."""
-    n = pairs.n_states
-    parent = _parents(pairs, stiffness)
+def _root_paths(edges: EdgeList, stiffness: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
+    """(n, n) csr_array: row v has ones at v and its ancestors, the root of its tree left out."""
+    n = edges.n_states
+    parent = _parents(edges, stiffness)
     inner = np.flatnonzero(parent < n)
     up = csr_array((np.ones(len(inner)), (inner, parent[inner])), shape=(n, n))
     paths, stride = csr_array(eye_array(n) + up), csr_array(up @ up)
@@ -99,14 +97,14 @@ def _root_paths(pairs: Pairs, stiffness: NDArray[np.float64]) -> csr_array[Any, 
     return paths
 
 
-def _parents(pairs: Pairs, stiffness: NDArray[np.float64]) -> NDArray[Any]:
+def _parents(edges: EdgeList, stiffness: NDArray[np.float64]) -> NDArray[Any]:
     """(n,) array: each state's parent in the strongest spanning tree of its component, or n."""
-    n = pairs.n_states
-    roots = np.unique(pairs.components, return_index=True)[1]
+    n = edges.n_states
+    roots = np.unique(edges.components, return_index=True)[1]
     weakness = 1 + np.log(stiffness.max()) - np.log(np.maximum(stiffness, np.finfo(float).tiny))
     # One more state above all roots makes one tree of them all.
-    first = np.concatenate([pairs.first, roots])
-    second = np.concatenate([pairs.second, np.full(len(roots), n)])
+    first = np.concatenate([edges.first, roots])
+    second = np.concatenate([edges.second, np.full(len(roots), n)])
     weight = np.concatenate([weakness, np.ones(len(roots))])
     tree = minimum_spanning_tree(csr_array((weight, (first, second)), shape=(n + 1, n + 1)))
     return np.asarray(breadth_first_order(tree, n, directed=False)[1][:n])

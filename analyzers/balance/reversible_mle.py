@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit, xlogy
 
-from detailed_balance.analyzers._solver.edges import Pairs, add_at
+from detailed_balance.analyzers._solver.edges import EdgeList, add_at
 from detailed_balance.analyzers._solver.newton import minimize_action
 from detailed_balance.analyzers.action import Softplus
 from detailed_balance.analyzers.counts import TransitionCounts
@@ -34,7 +34,7 @@ class ReversibleFit:
     ----------
     counts : TransitionCounts
         What was fitted: states of strongly connected components of two or more, n of them.
-    pairs : Pairs
+    pairs : EdgeList
         The m linked pairs inside components.
     forward, backward : (m,) arrays of int
         How often each pair was walked, first -> second and back.
@@ -43,7 +43,7 @@ class ReversibleFit:
     """
 
     counts: TransitionCounts
-    pairs: Pairs
+    pairs: EdgeList
     forward: NDArray[np.int64]
     backward: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -131,7 +131,7 @@ def fit_reversible(counts: TransitionCounts) -> ReversibleFit:
     part = counts.restrict([counts.states[i] for i in kept])
     matrix = part.counts.astype(np.float64)
     matrix.sum_duplicates()
-    pairs = Pairs.from_matrix(matrix, components[kept])
+    pairs = EdgeList.from_matrix(matrix, components[kept])
     solution = minimize_action(pairs, Softplus(1.0), tolerance=TOLERANCE)
     if not solution.converged:
         raise ConvergenceError(

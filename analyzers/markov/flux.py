@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.edges import EdgeList
 from detailed_balance.analyzers.balance.reversible_mle import strong_components
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
@@ -135,7 +135,7 @@ class PairMoves:
     ----------
     states : tuple of str
         The n states.
-    pairs : Pairs
+    pairs : EdgeList
         The pairs.
     forward, backward : (m,) arrays of float
         Moves first -> second and back: counts, or probabilities.
@@ -146,7 +146,7 @@ class PairMoves:
     """
 
     states: tuple[str, ...]
-    pairs: Pairs
+    pairs: EdgeList
     forward: NDArray[np.float64]
     backward: NDArray[np.float64]
     stays: NDArray[np.float64]
@@ -179,7 +179,7 @@ def pair_moves(source: Source) -> PairMoves:
         )
     block = csr_array(matrix[kept, :][:, kept])
     block.sum_duplicates()
-    pairs = Pairs.from_matrix(block, components[kept])
+    pairs = EdgeList.from_matrix(block, components[kept])
     forward, backward = np.append(block.data, 0.0)[pairs.places]
     names = tuple(states[i] for i in kept)
     left_out = tuple(sorted(set(states) - set(names)))

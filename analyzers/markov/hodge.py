@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsmr
 
-from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.edges import EdgeList
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
 from detailed_balance.analyzers.balance.cycle_search import find_triangles
 from detailed_balance.analyzers.counts import TransitionCounts
@@ -221,21 +221,21 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
     )
 
 
-def _two_way_pairs(kernel: Any) -> tuple[Pairs, NDArray[np.float64], int]:
+def _two_way_pairs(kernel: Any) -> tuple[EdgeList, NDArray[np.float64], int]:
     """Return the pairs walked both ways, their (m,) log ratios, and how many were one-way."""
     n = kernel.shape[0]
-    all_pairs = Pairs.from_matrix(kernel, np.zeros(n, dtype=np.int64))
+    all_pairs = EdgeList.from_matrix(kernel, np.zeros(n, dtype=np.int64))
     there, back = np.append(kernel.data, 0.0)[all_pairs.places]
     kept = (there > 0) & (back > 0)
     places = (all_pairs.first[kept], all_pairs.second[kept])
     linked = csr_array((np.ones(kept.sum()), places), shape=(n, n))
     _, components = connected_components(linked, directed=False)
     both = csr_array(linked + linked.T)
-    pairs = Pairs.from_matrix(both, components.astype(np.int64))
+    pairs = EdgeList.from_matrix(both, components.astype(np.int64))
     return pairs, np.log(there[kept]) - np.log(back[kept]), int(np.count_nonzero(~kept))
 
 
-def _precision(source: Any, pairs: Pairs) -> NDArray[np.float64]:
+def _precision(source: Any, pairs: EdgeList) -> NDArray[np.float64]:
     """(m,) array: 1 / (1/n_fg + 1/n_gf); the rest of the variance shifts whole states."""
     counts = source.without_boundaries().counts.astype(np.float64)
     there = np.asarray(counts[pairs.first, pairs.second])
@@ -244,7 +244,7 @@ def _precision(source: Any, pairs: Pairs) -> NDArray[np.float64]:
 
 
 def _potential(
-    pairs: Pairs, ratio: NDArray[np.float64], weight: NDArray[np.float64]
+    pairs: EdgeList, ratio: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(n,) array: the V that minimises sum w (ratio - V(first) + V(second))^2."""
     solver = LaplacianSolver(pairs)
@@ -253,7 +253,7 @@ def _potential(
     return np.asarray(values - pairs.lowest(values)[pairs.components])
 
 
-def _rounds(pairs: Pairs) -> csr_array[Any, tuple[int, int]]:
+def _rounds(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
     """Return the (t, m) matrix that adds a flow up round each triangle."""
     n = pairs.n_states
     graph = csr_array((np.ones(len(pairs)), pairs.second, pairs.starts), shape=(n, n))

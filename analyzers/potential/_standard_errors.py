@@ -14,7 +14,7 @@ from detailed_balance.analyzers._solver.laplacian import DIRECT_LIMIT, Laplacian
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers._solver.edges import Pairs
+    from detailed_balance.analyzers._solver.edges import EdgeList
     from detailed_balance.analyzers.action import ViolationFunction
 
 __all__ = ["Sandwich", "sketch_size"]
@@ -38,7 +38,7 @@ class Sandwich:
 
     Parameters
     ----------
-    pairs : Pairs
+    pairs : EdgeList
         The pairs inside components.
     violation : ViolationFunction
         K.
@@ -50,7 +50,7 @@ class Sandwich:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: EdgeList,
         violation: ViolationFunction,
         values: NDArray[np.float64],
         attempts: NDArray[np.float64],

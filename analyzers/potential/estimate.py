@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.special import ndtri
 
-from detailed_balance.analyzers._solver.edges import Pairs
+from detailed_balance.analyzers._solver.edges import EdgeList
 from detailed_balance.analyzers._solver.newton import minimize_action
 from detailed_balance.analyzers.action import (
     Exponential,
@@ -59,8 +59,8 @@ class Potential(TableResult):
     residuals : Residuals
         How exactly the minimum was met.
     method : str
-        What the Newton steps were solved with: "pcg", "banded", "lu", "amg", "cuts" or
-        "layers"; or "osborne".
+        What the Newton steps were solved with: "pcg", "banded", "lu", "amg", "spanning_tree" or
+        "multiscale"; or "osborne".
     iterations, inner_iterations : int
         Newton steps (or sweeps), and the conjugate gradient iterations inside them.
     kernel : Kernel
@@ -311,7 +311,7 @@ class Potential(TableResult):
                 "an exact kernel has no sampling error; estimate the potential from counts"
             )
         if self._sandwich is None:
-            pairs = Pairs.from_matrix(self.kernel.probabilities, self.components)
+            pairs = EdgeList.from_matrix(self.kernel.probabilities, self.components)
             made = Sandwich(pairs, self.violation, self.values, self.kernel.attempts)
             object.__setattr__(self, "_sandwich", made)
         assert self._sandwich is not None  # noqa: S101 - for the type checkers
@@ -350,7 +350,8 @@ def estimate_potential(
         Where to start; states that it does not name start at 0.
     method : str
         "auto" chooses by the graph; "newton" leaves only the linear solver to choose; "pcg",
-        "banded", "lu", "amg", "cuts" and "layers" force that; "osborne" is for `Exponential` alone.
+        "banded", "lu", "amg", "spanning_tree" and "multiscale" force that; "osborne" is for
+        `Exponential` alone.
     tolerance : float
         Stop when another full Newton step would move no difference by more than this / beta.
     max_iterations : int
@@ -394,7 +395,7 @@ def estimate_potential(
         raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(Method))}")
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
-    pairs = Pairs.from_matrix(kernel.probabilities, labels.astype(np.int64))
+    pairs = EdgeList.from_matrix(kernel.probabilities, labels.astype(np.int64))
     solution = minimize_action(
         pairs,
         violation,

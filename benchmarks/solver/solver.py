@@ -27,8 +27,8 @@ from detailed_balance.analyzers import (
     TransitionCounts,
     estimate_potential,
 )
-from detailed_balance.analyzers._solver.edges import Pairs
-from detailed_balance.analyzers._solver.flows import pair_flows
+from detailed_balance.analyzers._solver.edges import EdgeList
+from detailed_balance.analyzers._solver.flows import edge_flows
 from detailed_balance.analyzers._solver.laplacian import LaplacianSolver
 from detailed_balance.analyzers._solver.newton import minimize_action
 
@@ -82,7 +82,7 @@ def one_graph(shape: str, n: int, repeats: int) -> dict[str, object]:
         ratios.append(took / unit)
         seconds.append(took)
     peak = memory("VmHWM")
-    solver, pairs = [], Pairs.from_matrix(kernel.probabilities, potential.components)
+    solver, pairs = [], EdgeList.from_matrix(kernel.probabilities, potential.components)
     for _ in range(repeats):
         first = product_seconds(kernel)
         took, _ = timed(lambda: minimize_action(pairs, Exponential()))
@@ -104,9 +104,9 @@ def one_graph(shape: str, n: int, repeats: int) -> dict[str, object]:
     }
 
 
-def error_left(pairs: Pairs, values: np.ndarray, method: str) -> float:
+def error_left(pairs: EdgeList, values: np.ndarray, method: str) -> float:
     """Return how far V is from a tighter solve: one more Newton step, solved to 1e-10."""
-    flows = pair_flows(Exponential(), pairs, pairs.drop(values))
+    flows = edge_flows(Exponential(), pairs, pairs.drop(values))
     solver = LaplacianSolver(pairs, method)
     solver.refresh(flows.stiffness)
     return pairs.largest_move(solver.solve(pairs.outflow(flows.net), 1e-10))
@@ -214,7 +214,7 @@ def show_methods(n: int = 20_000) -> None:
     print("graph | " + " | ".join(methods))
     for shape in ("random", "attachment", "ring", "grid"):
         kernel = SHAPES[shape](n, np.random.default_rng(1))
-        pairs = Pairs.from_matrix(kernel.probabilities, np.zeros(len(kernel.states), dtype=int))
+        pairs = EdgeList.from_matrix(kernel.probabilities, np.zeros(len(kernel.states), dtype=int))
         cells = []
         for method in methods:
             if method == "banded" and shape != "ring":

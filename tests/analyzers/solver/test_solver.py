@@ -11,11 +11,11 @@ from detailed_balance.analyzers import (
     estimate_potential,
 )
 from detailed_balance.analyzers._solver import newton as solver
-from detailed_balance.analyzers._solver.edges import Pairs
-from detailed_balance.analyzers._solver.flows import pair_action, pair_flows, state_flows
+from detailed_balance.analyzers._solver.edges import EdgeList
+from detailed_balance.analyzers._solver.flows import edge_action, edge_flows, state_flows
 from detailed_balance.analyzers._solver.incomplete_cholesky import (
     DiagonalSolver,
-    IncompleteSolver,
+    IncompleteCholeskySolver,
 )
 from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
 from detailed_balance.analyzers.potential._standard_errors import sketch_size
@@ -68,7 +68,7 @@ def difference(one, other):
 
 
 @pytest.mark.parametrize(
-    "method", ["newton", "pcg", "banded", "lu", "amg", "cuts", "layers", "osborne"]
+    "method", ["newton", "pcg", "banded", "lu", "amg", "spanning_tree", "multiscale", "osborne"]
 )
 def test_every_method_finds_the_same_potential(method):
     rng = np.random.default_rng(1)
@@ -119,16 +119,18 @@ def test_weights_over_200_orders_of_magnitude_keep_their_digits(n, orders, sprea
 )
 @pytest.mark.parametrize("orders", [12, 30, 200])
 @BOTH
-def test_layers_and_cuts_agree_where_weights_are_wide(monkeypatch, links, orders, violation):
+def test_spanning_tree_and_multiscale_agree_where_weights_are_wide(
+    monkeypatch, links, orders, violation
+):
     # With noise there is no closed form; the two methods share only the flows.
     rng = np.random.default_rng(orders)
     kernel, _ = noisy_kernel(400, links(400, rng), rng, spread=5, noise=0.5, orders=orders)
-    by_cuts = estimate_potential(kernel, violation=violation)
-    monkeypatch.setattr(solver, "CUT_LIMIT", 300)
-    by_layers = estimate_potential(kernel, violation=violation)
-    assert (by_cuts.method, by_layers.method) == ("cuts", "layers")
-    assert by_layers.residual <= 1e-10
-    assert difference(by_layers.values, by_cuts.values) < 1e-6
+    by_tree = estimate_potential(kernel, violation=violation)
+    monkeypatch.setattr(solver, "TREE_LIMIT", 300)
+    by_scales = estimate_potential(kernel, violation=violation)
+    assert (by_tree.method, by_scales.method) == ("spanning_tree", "multiscale")
+    assert by_scales.residual <= 1e-10
+    assert difference(by_scales.values, by_tree.values) < 1e-6
 
 
 @pytest.mark.filterwarnings("error")
@@ -174,11 +176,11 @@ def precise_potential(rates, softplus):
     raise AssertionError("the reference did not converge")
 
 
-@pytest.mark.parametrize("limit", [solver.CUT_LIMIT, 0], ids=["cuts", "layers"])
+@pytest.mark.parametrize("limit", [solver.TREE_LIMIT, 0], ids=["spanning_tree", "multiscale"])
 @pytest.mark.parametrize("seed", range(4))
 @BOTH
 def test_hard_small_chains_agree_with_500_digits(monkeypatch, seed, violation, limit):
-    monkeypatch.setattr(solver, "CUT_LIMIT", limit)
+    monkeypatch.setattr(solver, "TREE_LIMIT", limit)
     # One-way moves, noise, and weights over 60 orders of magnitude: no closed form.
     rng = np.random.default_rng(seed)
     rates = 10 ** rng.uniform(-60, -1, (5, 5)) * (rng.random((5, 5)) < 0.6)
@@ -306,11 +308,11 @@ def test_moves_seen_one_way_only_are_balanced_as_in_dense_algebra(degree, violat
     )
 
 
-@pytest.mark.parametrize("linear", [DiagonalSolver, IncompleteSolver])
-def test_an_incomplete_factorisation_knows_what_it_leaves(linear):
+@pytest.mark.parametrize("linear", [DiagonalSolver, IncompleteCholeskySolver])
+def test_an_incomplete_factorisation_knows_its_residual(linear):
     rng = np.random.default_rng(8)
     kernel, _ = noisy_kernel(300, random_pairs(300, rng), rng)
-    pairs = Pairs.from_matrix(kernel.probabilities, np.zeros(300, dtype=np.int64))
+    pairs = EdgeList.from_matrix(kernel.probabilities, np.zeros(300, dtype=np.int64))
     weights, b = rng.gamma(2.0, size=len(pairs)), rng.normal(size=300)
     linear, b = linear(pairs), b - b.mean()
     linear.refresh(weights, pairs.add_up(weights))
@@ -321,7 +323,7 @@ def test_an_incomplete_factorisation_knows_what_it_leaves(linear):
     assert done
     left = b - pairs.outflow(weights * pairs.drop(x))
     assert np.abs(left).max() < 1e-6
-    assert np.allclose(linear.left, left, atol=1e-12)
+    assert np.allclose(linear.residual, left, atol=1e-12)
 
 
 @pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt])
@@ -370,16 +372,16 @@ def test_sweeps_balance_the_exponential_action_only():
 def test_flows_are_the_derivatives_of_the_action(violation):
     rng = np.random.default_rng(9)
     kernel, _ = noisy_kernel(20, random_pairs(20, rng), rng)
-    pairs = Pairs.from_matrix(kernel.probabilities, np.zeros(20, dtype=int))
+    pairs = EdgeList.from_matrix(kernel.probabilities, np.zeros(20, dtype=int))
     x, e = rng.normal(size=len(pairs)), 1e-5
-    here = pair_flows(violation, pairs, x)
+    here = edge_flows(violation, pairs, x)
     expected = pairs.forward * violation.value(x) + pairs.backward * violation.value(-x)
-    assert pair_action(violation, pairs, x) == pytest.approx(expected.sum())
+    assert edge_action(violation, pairs, x) == pytest.approx(expected.sum())
     there = -pairs.forward * violation.derivative(x)
     back = -pairs.backward * violation.derivative(-x)
     assert np.allclose(here.net, there - back)
     assert np.allclose(here.total, there + back)
-    slope = pair_flows(violation, pairs, x - e).net - pair_flows(violation, pairs, x + e).net
+    slope = edge_flows(violation, pairs, x - e).net - edge_flows(violation, pairs, x + e).net
     assert np.allclose(here.stiffness, slope / (2 * e), rtol=1e-6)
 
 
@@ -388,10 +390,13 @@ def test_flows_are_the_derivatives_of_the_action(violation):
 def test_flows_of_states_are_those_of_the_textbook_at_any_drop(spread, violation):
     rng = np.random.default_rng(16)
     kernel, _ = noisy_kernel(20, random_pairs(20, rng), rng)
-    pairs, beta = Pairs.from_matrix(kernel.probabilities, np.zeros(20, dtype=int)), violation.beta
+    pairs, beta = (
+        EdgeList.from_matrix(kernel.probabilities, np.zeros(20, dtype=int)),
+        violation.beta,
+    )
     values = rng.uniform(0, spread, 20)
     found, x = state_flows(violation, pairs, values), pairs.drop(values)
-    total = pair_action(violation, pairs, x)
+    total = edge_action(violation, pairs, x)
     with mpmath.workdps(60):
         action, net = mpmath.mpf(0), []
         for a, b, drop in zip(
@@ -425,14 +430,14 @@ def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, exactly, violati
     mixed = rng.permutation(13)
     matrix = csr_array(matrix[mixed, :][:, mixed])
     matrix.sort_indices()
-    pairs = Pairs.from_matrix(matrix, np.repeat([0, 1, 2], sizes)[mixed])
+    pairs = EdgeList.from_matrix(matrix, np.repeat([0, 1, 2], sizes)[mixed])
     values = rng.uniform(0, spread, 13)
-    each = pair_flows(violation, pairs, pairs.drop(values))
+    each = edge_flows(violation, pairs, pairs.drop(values))
     found = state_flows(violation, pairs, values, exactly=exactly)
-    assert np.allclose(found.pull, pairs.outflow(each.net), rtol=1e-9)
+    assert np.allclose(found.net_outflow, pairs.outflow(each.net), rtol=1e-9)
     ends = np.zeros(3)
     np.add.at(ends, pairs.components[pairs.first], 2 * each.total)
-    assert np.allclose(found.through, ends, rtol=1e-12)
+    assert np.allclose(found.total, ends, rtol=1e-12)
     assert found.degree is None or np.allclose(found.degree, pairs.add_up(each.stiffness))
     wrong = np.zeros(3)
     np.add.at(wrong, pairs.components, np.abs(pairs.outflow(each.net)))
@@ -442,7 +447,7 @@ def test_flows_of_states_are_the_sums_of_those_of_pairs(spread, exactly, violati
 
 def test_sums_over_components_need_no_order_and_no_member():
     components = np.array([2, 0, 2, 0, 4])  # nothing is in 1 and 3
-    pairs = Pairs.from_matrix(csr_array((5, 5)), components)
+    pairs = EdgeList.from_matrix(csr_array((5, 5)), components)
     values = np.array([1.0, 5.0, 2.0, -7.0, 3.0])
     assert pairs.component_sums(values).tolist() == [-2.0, 0.0, 3.0, 0.0, 3.0]
     assert pairs.lowest(values).tolist() == [-7.0, np.inf, 1.0, np.inf, 3.0]
@@ -478,8 +483,8 @@ def test_a_record_that_grows_is_followed_from_the_last_potential(links, method, 
         counts += TransitionCounts.from_edges([*moves, (f, f"new {k}", 1), (f"new {k}", g, 3)])
         last = estimate_potential(counts, violation=violation, initial=last)
         assert last.residual <= 1e-10
-        listed = Pairs.from_matrix(last.kernel.probabilities, last.components)
-        flows = pair_flows(violation, listed, listed.drop(last.values))
+        listed = EdgeList.from_matrix(last.kernel.probabilities, last.components)
+        flows = edge_flows(violation, listed, listed.drop(last.values))
         assert np.abs(listed.outflow(flows.net)).sum() <= 1e-10 * 2 * flows.total.sum()
     cold = estimate_potential(counts, violation=violation)
     assert np.array_equal(last.components, cold.components)
@@ -493,7 +498,7 @@ def test_wide_counts_are_followed_from_the_last_potential():
     edges += [("d", "c", 4), ("d", "b", 2), ("c", "c", 10**12), ("d", "d", 10**12)]
     counts = TransitionCounts.from_edges(edges)
     last = estimate_potential(counts)
-    assert last.method == "cuts"
+    assert last.method == "spanning_tree"
     counts += TransitionCounts.from_edges([("a", "b", 5), ("d", "c", 5)])
     again = estimate_potential(counts, initial=last)
     assert difference(again.values, estimate_potential(counts).values) < 1e-6
