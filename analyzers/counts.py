@@ -15,7 +15,7 @@ from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateErr
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BOUNDARIES", "END", "START", "TransitionCounts"]
+__all__ = ["BOUNDARIES", "END", "START", "TransitionCounts", "unknown_state_message"]
 
 START = "__start__"
 """The source of the first transition of a trajectory (as in LangGraph)."""

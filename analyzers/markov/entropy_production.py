@@ -173,7 +173,9 @@ def entropy_production(
     counts = _count(runs) if runs else cast("Source", source)
     moves = pair_moves(counts)
     exact = not isinstance(counts, TransitionCounts)
-    value, two_way = _values(moves, moves.alone() if exact else _filled(*moves.alone()))
+    value, two_way = _values(
+        moves, moves.as_batch() if exact else _add_half_moves(*moves.as_batch())
+    )
     nan = float("nan")
     result = EntropyProduction(
         float(value[0]),
@@ -238,7 +240,7 @@ def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArra
     return produced.sum(axis=1), produced[:, ~moves.one_way].sum(axis=1)
 
 
-def _filled(
+def _add_half_moves(
     forward: NDArray[np.float64], backward: NDArray[np.float64], stays: NDArray[np.float64]
 ) -> Batch:
     """Add half a move each way to pairs not walked both ways, which keeps all states linked."""
@@ -255,7 +257,7 @@ def _replicate(
     values: list[NDArray[np.float64]] = []
     for done in range(0, replicates, at_once):
         batch = draw(min(at_once, replicates - done))
-        values.append(_values(moves, _filled(*batch))[0])
+        values.append(_values(moves, _add_half_moves(*batch))[0])
         if progress is not None:
             progress(min(done + at_once, replicates), replicates)
     return np.concatenate(values)
@@ -292,7 +294,7 @@ def _draw_runs(
 def _draw_rows(moves: PairMoves, rng: np.random.Generator) -> Callable[[int], Batch]:
     """Draw the moves of each state anew, as many as it made."""
     pairs, m = moves.pairs, len(moves.pairs)
-    forward, backward, stays = (part[0] for part in _filled(*moves.alone()))
+    forward, backward, stays = (part[0] for part in _add_half_moves(*moves.as_batch()))
     weights = np.concatenate([forward, backward, stays])
     owner = np.concatenate([pairs.first, pairs.second, np.arange(len(stays))])
     order = np.argsort(owner, kind="stable")

@@ -111,7 +111,7 @@ def net_fluxes(source: Source) -> NetFluxes:
     ('0', '1', 0.2667)
     """
     moves = pair_moves(source)
-    there, back = (flow[0] for flow in steady_flows(moves, *moves.alone()))
+    there, back = (flow[0] for flow in steady_flows(moves, *moves.as_batch()))
     flux = there - back
     order = np.argsort(-np.abs(flux), kind="stable")
     turned = (flux < 0)[order]
@@ -157,7 +157,7 @@ class PairMoves:
         """(m,) array: whether a pair was walked one way only."""
         return np.asarray(np.minimum(self.forward, self.backward) == 0)
 
-    def alone(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def as_batch(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return forward, backward and stays as a batch of one."""
         return self.forward[None], self.backward[None], self.stays[None]
 

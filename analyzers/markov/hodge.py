@@ -25,7 +25,7 @@ from detailed_balance.analyzers.results import Table, TableResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HodgeDecomposition", "Weights", "hodge_decomposition"]
+__all__ = ["HodgeDecomposition", "hodge_decomposition"]
 
 Weights: TypeAlias = Literal["auto", "uniform", "precision"]
 """What each pair counts; see `hodge_decomposition`."""
@@ -202,8 +202,8 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
     weight = _precision(source, pairs) if counted and named == "precision" else np.ones(len(pairs))
     potential = _potential(pairs, ratio, weight)
     gradient = pairs.drop(potential)
-    rounds = _rounds(pairs)
-    curl = _curl(rounds, ratio - gradient, weight)
+    triangles = _triangle_sums(pairs)
+    curl = _curl(triangles, ratio - gradient, weight)
     return HodgeDecomposition(
         states,
         potential,
@@ -215,7 +215,7 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
         curl,
         ratio - gradient - curl,
         weight,
-        np.abs(rounds @ ratio),
+        np.abs(triangles @ ratio),
         one_way,
         named,
     )
@@ -253,7 +253,7 @@ def _potential(
     return np.asarray(values - pairs.lowest(values)[pairs.components])
 
 
-def _rounds(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
+def _triangle_sums(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
     """Return the (t, m) matrix that adds a flow up round each triangle."""
     n = pairs.n_states
     graph = csr_array((np.ones(len(pairs)), pairs.second, pairs.starts), shape=(n, n))
@@ -267,16 +267,18 @@ def _rounds(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
 
 
 def _curl(
-    rounds: csr_array[Any, tuple[int, int]], rest: NDArray[np.float64], weight: NDArray[np.float64]
+    triangles: csr_array[Any, tuple[int, int]],
+    rest: NDArray[np.float64],
+    weight: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(m,) array: the part of `rest` of the form (sum of triangle strengths) / w, nearest to it.
 
     Such a flow is orthogonal to every gradient, since a gradient sums to 0 round a triangle.
     """
-    if not rounds.shape[0]:
+    if not triangles.shape[0]:
         return np.zeros_like(rest)
     root = np.sqrt(weight)
-    system = csr_array(diags_array(1 / root) @ rounds.T)
+    system = csr_array(diags_array(1 / root) @ triangles.T)
     found = lsmr(system, root * rest, atol=TOLERANCE, btol=TOLERANCE, conlim=0, maxiter=MAX_STEPS)
     curl = np.asarray((system @ found[0]) / root)
     if found[1] == 7:

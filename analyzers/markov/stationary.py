@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "DENSE_LIMIT",
     "Source",
     "StationaryDistribution",
     "irreducible_law",
@@ -33,9 +34,9 @@ Source: TypeAlias = "TransitionCounts | Kernel | ArrayLike"
 DENSE_LIMIT = 300
 """Up to so many states the elimination is dense, and keeps every digit of small entries."""
 
-SWEEPS = 500
-"""A law that has not settled after so many steps is slow to mix, as on rings and grids, and there
-the fill of a factorisation is small."""
+POWER_STEPS = 500
+"""A chain that takes more steps to settle mixes slowly, as rings and grids do; the fill of a
+factorisation is small there."""
 
 SETTLED = 1e-13
 """The largest relative change of any entry by one more step."""
@@ -154,15 +155,15 @@ def irreducible_law(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float
     """Return the (n,) stationary law of an irreducible kernel whose rows sum to 1."""
     if kernel.shape[0] <= DENSE_LIMIT:
         return np.asarray(stationary_vectors(kernel.toarray()[None])[0])
-    law = _sweep(kernel)
-    return law if law is not None else _factor(kernel)
+    law = _power_iteration(kernel)
+    return law if law is not None else _solve_directly(kernel)
 
 
-def _sweep(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64] | None:
-    """Let a law run, lazily so that it cannot oscillate; None where it takes too long."""
+def _power_iteration(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64] | None:
+    """Iterate the lazy chain, which cannot oscillate; None where that takes too long."""
     entering = csr_array(kernel.T)
     law = np.full(kernel.shape[0], 1 / kernel.shape[0])
-    for _ in range(SWEEPS):
+    for _ in range(POWER_STEPS):
         after = (law + entering @ law) / 2
         if np.all(np.abs(after - law) <= SETTLED * after):
             return np.asarray(after / after.sum())
@@ -170,7 +171,7 @@ def _sweep(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64] | Non
     return None
 
 
-def _factor(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
+def _solve_directly(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
     # One equation follows from the others: the weight of the most entered state is set to 1.
     n = kernel.shape[0]
     last = int(np.argmax(kernel.sum(axis=0)))

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers._solver.edges import EdgeList
     from detailed_balance.analyzers.action import ViolationFunction
 
-__all__ = ["Sandwich", "sketch_size"]
-
 
 def sketch_size(accuracy: float) -> int:
     """Return how many projections give each error to a relative standard deviation `accuracy`.
@@ -29,7 +27,7 @@ def sketch_size(accuracy: float) -> int:
     return max(1, int(np.ceil(0.5 / accuracy**2)))
 
 
-class Sandwich:
+class SandwichCovariance:
     """The covariance H+ M H+ of a potential, in ways that never form it.
 
     H is the Hessian of the action, M the covariance of its gradient: each row of the kernel is

@@ -28,7 +28,7 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
-from detailed_balance.analyzers.potential._standard_errors import Sandwich
+from detailed_balance.analyzers.potential._standard_errors import SandwichCovariance
 from detailed_balance.analyzers.results import Table, TableResult, plain
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Potential(TableResult):
     kernel: Kernel
     violation: ViolationFunction
     tolerance: float
-    _sandwich: Sandwich | None = field(default=None, init=False, repr=False)
+    _sandwich: SandwichCovariance | None = field(default=None, init=False, repr=False)
 
     @property
     def action(self) -> float:
@@ -304,7 +304,7 @@ class Potential(TableResult):
     def _indices(self, states: Iterable[str]) -> NDArray[np.int64]:
         return np.array([self.index(state) for state in states], dtype=np.int64)
 
-    def _errors(self) -> Sandwich:
+    def _errors(self) -> SandwichCovariance:
         """Return the covariance, made once: what it is solved with serves all questions."""
         if self.kernel.attempts is None:
             raise InsufficientDataError(
@@ -312,7 +312,7 @@ class Potential(TableResult):
             )
         if self._sandwich is None:
             pairs = EdgeList.from_matrix(self.kernel.probabilities, self.components)
-            made = Sandwich(pairs, self.violation, self.values, self.kernel.attempts)
+            made = SandwichCovariance(pairs, self.violation, self.values, self.kernel.attempts)
             object.__setattr__(self, "_sandwich", made)
         assert self._sandwich is not None  # noqa: S101 - for the type checkers
         return self._sandwich

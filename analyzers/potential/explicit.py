@@ -172,13 +172,13 @@ def fit_explicit_potential(
             "ask for fewer folds"
         )
     table = make_features(kernel.states, functions, min_states=min_states)
-    problem = ActionProblem.of(kernel, table.values, violation)
+    problem = ActionProblem.from_kernel(kernel, table.values, violation)
     path = problem.penalties(penalties) if penalty is None else np.array([float(penalty)])
     part = np.random.default_rng(seed).permutation(len(kernel.states)) % folds
     held_out, predicted = [], []
     for fold in range(folds):
-        fits = fit_path(problem.only(part != fold), path)
-        held_out.append([problem.only(part == fold).action(theta) for theta in fits])
+        fits = fit_path(problem.restrict(part != fold), path)
+        held_out.append([problem.restrict(part == fold).action(theta) for theta in fits])
         predicted.append(fits)
     actions = np.array(held_out)
     best = int(np.argmin(actions.mean(axis=0)))

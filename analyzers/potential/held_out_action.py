@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MeasuredAction", "measure_action", "potential_shape"]
 
-_DEEPEST = 20.0  # of what is tried; no temperature makes so much of a difference
+_DEEPEST = 20.0
+"""The largest scale that is tried; no temperature makes so much of a difference."""
 
 
 @dataclass(frozen=True, slots=True)

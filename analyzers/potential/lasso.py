@@ -56,7 +56,7 @@ class ActionProblem:
     violation: ViolationFunction
 
     @classmethod
-    def of(
+    def from_kernel(
         cls, kernel: Kernel, features: NDArray[np.float64], violation: ViolationFunction
     ) -> ActionProblem:
         """Take the moves of a kernel and the (n, p) features of its states."""
@@ -73,7 +73,7 @@ class ActionProblem:
         weights = edges.data[moves].astype(np.float64)
         return cls(features / scales, scales, source, target, weights, violation)
 
-    def only(self, states: NDArray[np.bool_]) -> ActionProblem:
+    def restrict(self, states: NDArray[np.bool_]) -> ActionProblem:
         """Return the moves from these states, of (n,) bool."""
         kept = states[self.sources]
         parts = (self.sources[kept], self.targets[kept], self.weights[kept])
@@ -88,18 +88,18 @@ class ActionProblem:
         drops = self._drops(scaled)
         if np.any(np.abs(drops) * self.violation.beta > _STEEPEST):
             return np.inf
-        free = self._free
+        free = self._action_at_zero
         return float(self.weights @ self.violation.value(drops)) / free if free else 1.0
 
-    def slopes(
+    def derivatives(
         self, scaled: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the gradient (p,) and the Hessian (p, p) of `value`."""
         drops, n = self._drops(scaled), len(self.features)
-        first = self.weights * self.violation.derivative(drops) / self._free
+        first = self.weights * self.violation.derivative(drops) / self._action_at_zero
         net = np.bincount(self.sources, first, n) - np.bincount(self.targets, first, n)
         # The Hessian in V is a graph Laplacian, and V is linear in theta.
-        second = self.weights * self.violation.second_derivative(drops) / self._free
+        second = self.weights * self.violation.second_derivative(drops) / self._action_at_zero
         links = csr_array((second, (self.sources, self.targets)), shape=(n, n))
         degree = np.bincount(self.sources, second, n) + np.bincount(self.targets, second, n)
         phi = self.features
@@ -113,11 +113,11 @@ class ActionProblem:
 
     def penalties(self, count: int) -> NDArray[np.float64]:
         """Return penalties from the least that leaves no feature down to a hundredth of it."""
-        largest = float(np.abs(self.slopes(np.zeros(len(self.scales)))[0]).max())
+        largest = float(np.abs(self.derivatives(np.zeros(len(self.scales)))[0]).max())
         return np.geomspace(largest, largest / 100, count)
 
     @property
-    def _free(self) -> float:
+    def _action_at_zero(self) -> float:
         """S(0)."""
         return float(self.weights.sum() * self.violation.value(np.zeros(1))[0])
 
@@ -157,14 +157,14 @@ def fit_path(problem: ActionProblem, penalties: NDArray[np.float64]) -> list[NDA
     --------
     >>> from detailed_balance.analyzers import Exponential
     >>> kernel = Kernel.from_matrix([[0.0, 0.1], [0.9, 0.0]])
-    >>> problem = ActionProblem.of(kernel, np.array([[0.0], [1.0]]), Exponential())
+    >>> problem = ActionProblem.from_kernel(kernel, np.array([[0.0], [1.0]]), Exponential())
     >>> fit_path(problem, np.array([1e-9]))[0].round(4).tolist()  # log 9
     [2.1972]
     """
     if not len(penalties) or not np.all(penalties > 0):
         raise InvalidInputError(f"a penalty is a number above 0; got {penalties.tolist()}")
     scaled = np.zeros(len(problem.scales))
-    free = float(np.abs(problem.slopes(scaled)[0]).max())
+    free = float(np.abs(problem.derivatives(scaled)[0]).max())
     found = []
     for penalty in penalties:
         scaled = _descend(problem, scaled, float(penalty), _ACCURACY * max(free, 1e-300))
@@ -176,7 +176,7 @@ def _descend(
     problem: ActionProblem, theta: NDArray[np.float64], penalty: float, accuracy: float
 ) -> NDArray[np.float64]:
     for _ in range(_MAX_STEPS):
-        gradient, hessian = problem.slopes(theta)
+        gradient, hessian = problem.derivatives(theta)
         missed = _violation(gradient, theta, penalty)
         if missed <= accuracy:
             return theta

@@ -52,8 +52,8 @@ def majority_vote_kernel(kernel: Kernel, votes: int, needed: int) -> Kernel:
     """
     if not 0 < votes / 2 <= needed <= votes:
         raise InvalidInputError(
-            f"needed={needed!r} of votes={votes!r}: needed must be at least half of the votes, "
-            "for else several states win at once, and no more than all of them"
+            f"needed={needed!r} of votes={votes!r}: needed must be at least half of the votes, or "
+            "several states could win at once, and at most all of them"
         )
     won = kernel.probabilities.copy()
     won.data = betainc(needed, votes - needed + 1, won.data.clip(0.0, 1.0))

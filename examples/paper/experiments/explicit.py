@@ -129,7 +129,9 @@ def judge_new_states(
             fit = fit_explicit_potential(_within(kernel, known), features, penalties=10, seed=seed)
             there = _within(kernel, new)
             table = make_features(there.states, features, names=fit.names)
-            actions.append(ActionProblem.of(there, table.values, fit.violation).action(fit.theta))
+            actions.append(
+                ActionProblem.from_kernel(there, table.values, fit.violation).action(fit.theta)
+            )
             with suppress(InsufficientDataError):  # no move within this half is probable
                 scores.append(score_directionality(there, table.values @ fit.theta))
     return actions, scores
@@ -197,7 +199,7 @@ def show_new_states(kernel: Kernel, families: dict[str, list[FeatureFunction]], 
 def show_path(kernel: Kernel, fit: ExplicitPotential) -> None:
     """Print how many features each penalty leaves, and what is gained in held-out moves."""
     table = make_features(kernel.states, fit.features, names=fit.names)
-    problem = ActionProblem.of(kernel, table.values, fit.violation)
+    problem = ActionProblem.from_kernel(kernel, table.values, fit.violation)
     thetas = fit_path(problem, fit.penalties)
     held_out = fit.held_out_actions.mean(axis=0)
     rows = [

@@ -174,7 +174,7 @@ def count_features(fit: ExplicitPotential, kernel: Kernel) -> NDArray[np.int64]:
         Where no feature differs between the ends of any move.
     """
     table = make_features(kernel.states, fit.features, names=fit.names)
-    problem = ActionProblem.of(kernel, table.values, fit.violation)
+    problem = ActionProblem.from_kernel(kernel, table.values, fit.violation)
     path = fit_path(problem, fit.penalties)
     return np.array([np.count_nonzero(theta) for theta in path], dtype=np.int64)
 

@@ -146,5 +146,5 @@ class Judge:
             return float("nan")
         fit = self._fit(self.open, features)
         table = make_features(self.kernel.states, features, names=fit.names)
-        problem = ActionProblem.of(self.kernel, table.values, self._violation)
-        return problem.only(self.reserved).action(fit.theta)
+        problem = ActionProblem.from_kernel(self.kernel, table.values, self._violation)
+        return problem.restrict(self.reserved).action(fit.theta)

@@ -61,7 +61,7 @@ def test_one_feature_for_each_state_gives_the_free_potential(violation):
     matrix = rng.uniform(0.01, 0.1, (8, 8))
     kernel = Kernel.from_matrix(matrix)
     free = estimate_potential(kernel, violation=violation)
-    problem = ActionProblem.of(kernel, np.eye(8), violation)
+    problem = ActionProblem.from_kernel(kernel, np.eye(8), violation)
     theta = fit_path(problem, np.array([1e-9]))[0]
     assert theta - theta.min() == pytest.approx(free.values, abs=1e-5)
 
@@ -73,13 +73,13 @@ def test_the_penalised_minimum_is_that_of_a_bounded_solver(seed, share):
     kernel = Kernel.from_matrix(rng.uniform(0, 0.1, (9, 9)) * rng.integers(0, 2, (9, 9)))
     if not np.any(kernel.probabilities.toarray() - np.diag(kernel.probabilities.diagonal())):
         return
-    problem = ActionProblem.of(kernel, rng.normal(size=(9, 4)), Exponential())
+    problem = ActionProblem.from_kernel(kernel, rng.normal(size=(9, 4)), Exponential())
     penalty = share * problem.penalties(1)[0]
     ours = fit_path(problem, np.array([penalty]))[0] * problem.scales
 
     def split(both):
         up, down = both[:4], both[4:]
-        slope = problem.slopes(up - down)[0]
+        slope = problem.derivatives(up - down)[0]
         value = problem.value(up - down) + penalty * both.sum()
         return value, np.concatenate([slope + penalty, penalty - slope])
 
@@ -98,15 +98,15 @@ def test_the_penalised_minimum_is_that_of_a_bounded_solver(seed, share):
 
 def test_the_slopes_are_those_of_the_action():
     rng = np.random.default_rng(2)
-    problem = ActionProblem.of(
+    problem = ActionProblem.from_kernel(
         Kernel.from_matrix(rng.uniform(0, 0.1, (6, 6))), rng.normal(size=(6, 3)), Softplus()
     )
     theta, step = rng.normal(size=3), 1e-6
-    gradient, hessian = problem.slopes(theta)
+    gradient, hessian = problem.derivatives(theta)
     for j, unit in enumerate(np.eye(3)):
         there, back = theta + step * unit, theta - step * unit
         slope = (problem.value(there) - problem.value(back)) / (2 * step)
-        bend = (problem.slopes(there)[0] - problem.slopes(back)[0]) / (2 * step)
+        bend = (problem.derivatives(there)[0] - problem.derivatives(back)[0]) / (2 * step)
         assert gradient[j] == pytest.approx(slope, rel=1e-6)
         assert hessian[j] == pytest.approx(bend, rel=1e-6, abs=1e-9)
 
@@ -130,7 +130,7 @@ def test_features_that_say_nothing_are_left_out():
 
 def test_the_largest_penalty_leaves_no_feature():
     kernel = reversible(np.arange(6.0), words(6))
-    problem = ActionProblem.of(kernel, np.arange(6.0)[:, None], Exponential())
+    problem = ActionProblem.from_kernel(kernel, np.arange(6.0)[:, None], Exponential())
     largest = problem.penalties(2)[0]
     none, some = fit_path(problem, np.array([largest, 0.9 * largest]))
     assert (none[0], some[0] > 0) == (0.0, True)
