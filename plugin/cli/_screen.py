@@ -12,8 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from detailed_balance.monitor.analysis.findings import Event, Finding
-from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.monitor import Event, Finding, Status
 from detailed_balance.render.formatting import count_noun
 from detailed_balance.sources.source import show_context
 

@@ -120,7 +120,7 @@ class _Printer:
 
 
 def _make_sinks(jsonl: str | None, urls: list[str]) -> list[Sink]:
-    from detailed_balance.monitor.sinks import JsonLinesSink
+    from detailed_balance.monitor import JsonLinesSink
     from detailed_balance.monitor.sinks.notify import NotifySink
 
     sinks: list[Sink] = [] if jsonl is None else [JsonLinesSink(jsonl)]

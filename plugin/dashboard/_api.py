@@ -40,7 +40,7 @@ from detailed_balance.dashboard._overview import (
 )
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot
-from detailed_balance.monitor.analysis.findings import Finding
+from detailed_balance.monitor import Finding
 from detailed_balance.render.formatting import format_csv
 
 STREAMS = 64

@@ -9,7 +9,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.dashboard._snapshot import Snapshot
-from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.monitor import Status
 
 
 def states_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers import compare_kernels, compare_potentials
+from detailed_balance.analyzers import TransitionCounts, compare_kernels, compare_potentials
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
@@ -20,7 +20,7 @@ from detailed_balance.analyzers.errors import (
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import loop_id, show_state, steps
 from detailed_balance.dashboard._snapshot import Snapshot
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks.store.excerpts import Excerpt

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.potential.estimate import Potential
+from detailed_balance.analyzers import Potential
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import state_id, steps
 from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands
-from detailed_balance.render.formatting import count_noun, safe_text
+from detailed_balance.render import safe_text
+from detailed_balance.render.formatting import count_noun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Any, Protocol, TypeAlias
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import Potential, TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot, take_snapshot
-from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.monitor import Status
 
 MOST_MONITORS = 8
 """Choices of labels that are watched at the same time; the one asked for longest ago makes room."""

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.results import plain
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.dashboard._ids import LABEL, label_name, loop_id, show_state, visible
-from detailed_balance.monitor.analysis.findings import Finding
-from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.monitor import Finding, Status
+from detailed_balance.render import safe_text
 
 Range: TypeAlias = tuple[float | None, float | None]
 """From when and until when, in seconds since 1970; None where it is open."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, event
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.store.excerpts import Excerpt, find_excerpts
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.databases import show_url, store_url
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render import safe_text
 
 if TYPE_CHECKING:
     from types import TracebackType

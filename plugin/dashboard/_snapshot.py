@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers import Potential, TransitionCounts, estimate_potential
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
     UnknownStateError,
 )
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.potential.ordering import StateOrder, order_states
 from detailed_balance.dashboard._ids import state_id
 

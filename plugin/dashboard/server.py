@@ -13,7 +13,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.dashboard._security import check_address
 from detailed_balance.dashboard.app import build_app
 
-__all__ = ["DashboardServer", "make_server", "serve"]
+__all__ = ["make_server", "serve"]
 
 
 class DashboardServer(uvicorn.Server):

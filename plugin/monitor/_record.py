@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
@@ -23,7 +23,7 @@ from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingDriftTest,
 )
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render import safe_text
 
 RECENT = 50_000
 """So many moves, at least, are read one by one at the start; those before are only counted."""

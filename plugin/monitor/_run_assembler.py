@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from detailed_balance.analyzers.counts import END, START
-from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
+from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.transition import Context

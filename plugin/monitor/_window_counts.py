@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import START, TransitionCounts
+from detailed_balance.analyzers import START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states.cardinality import OTHER
 

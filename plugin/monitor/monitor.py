@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.transition import ContextLike, make_context
@@ -23,13 +23,13 @@ from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.monitor.analysis.restarting_tests import RestartingDriftTest
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render import safe_text
 from detailed_balance.sources.baseline import read_baseline
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from detailed_balance.analyzers.potential.estimate import Potential
+    from detailed_balance.analyzers import Potential
 
 __all__ = ["Monitor"]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from detailed_balance.analyzers import LoopEvidence, Violation
 from detailed_balance.analyzers.balance.classification import compare_with_baseline, mark_structural
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 from detailed_balance.monitor.analysis._violations import count_walks
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation

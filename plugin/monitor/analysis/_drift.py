@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import PotentialComparison, TransitionCounts, compare_potentials
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.monitor.analysis.base import AlphaSpending, View
 from detailed_balance.monitor.analysis.findings import Observation

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from detailed_balance.analyzers import Potential, estimate_potential
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
-from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation
 

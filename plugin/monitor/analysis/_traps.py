@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from detailed_balance.analyzers.counts import END, TransitionCounts
-from detailed_balance.analyzers.markov.traps import Trap, find_traps
+from detailed_balance.analyzers import END, TransitionCounts, Trap, find_traps
 from detailed_balance.analyzers.results import plain
 from detailed_balance.monitor.analysis.base import EXPECTED, FADED, FEWEST, View, has_faded
 from detailed_balance.monitor.analysis.findings import Finding, Observation

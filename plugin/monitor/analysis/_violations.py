@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from detailed_balance.analyzers.balance.check import BalanceReport, check_balance
-from detailed_balance.analyzers.balance.violation import Violation
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers import (
+    BalanceReport,
+    Trajectory,
+    TransitionCounts,
+    Violation,
+    check_balance,
+)
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.results import plain
-from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.monitor.analysis.base import AlphaSpending, View, has_faded
 from detailed_balance.monitor.analysis.findings import Finding, Observation, Severity
 from detailed_balance.render.formatting import shorten_states

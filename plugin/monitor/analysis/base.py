@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers import Trajectory, TransitionCounts
 from detailed_balance.monitor.analysis.findings import Finding, FindingRegistry, Observation
 from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
     RestartingDriftTest,
 )
-from detailed_balance.sources.baseline import Baseline
+
+if TYPE_CHECKING:
+    from detailed_balance.sources.baseline import Baseline
 
 __all__ = [
     "EXPECTED",
@@ -73,12 +74,12 @@ class View:
         The findings so far.
     snapshot : callable
         Returns the counts of all and of the window, of one moment.
+    baseline : Baseline
+        The usual behaviour.
     runs : tuple of Trajectory
         The last finished runs.
     drift : RestartingDriftTest or None
         The live test of the finished runs against those of the baseline.
-    baseline : Baseline
-        The usual behaviour.
     losses : mapping of str to int
         Moves that are known to be missing, by the reason.
     trouble : str
@@ -94,9 +95,9 @@ class View:
     evidence: RestartingBalanceTest
     registry: FindingRegistry
     snapshot: Callable[[], tuple[TransitionCounts, TransitionCounts]]
+    baseline: Baseline
     runs: Sequence[Trajectory] = ()
     drift: RestartingDriftTest | None = None
-    baseline: Baseline = field(default_factory=Baseline)
     losses: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
     results: dict[str, Any] = field(default_factory=dict)

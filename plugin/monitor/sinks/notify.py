@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.monitor.analysis.findings import Event
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render import safe_text
 
 __all__ = ["NotifySink"]
 

@@ -11,7 +11,7 @@ from detailed_balance.analyzers.errors import DetailedBalanceError
 from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.monitor.analysis.status import Status
 
-__all__ = ["GEN_AI_NAMES", "OpenTelemetryMetrics"]
+__all__ = ["OpenTelemetryMetrics"]
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
 """The release of the semantic conventions that the ``gen_ai.*`` names are those of."""

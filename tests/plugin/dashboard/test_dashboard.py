@@ -24,7 +24,7 @@ from detailed_balance.dashboard._monitors import BusyError, MonitorPool
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
-from detailed_balance.render.formatting import guard_cell
+from detailed_balance.render import guard_cell
 from tests.support.dashboards import HOSTILE, FakeMonitor, fake, finding, path_store
 
 LOOP = "abcabcabcacb"

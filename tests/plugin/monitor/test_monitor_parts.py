@@ -6,9 +6,8 @@ import random
 import pytest
 
 from detailed_balance import TransitionCounts, TransitionGraph
-from detailed_balance.analyzers import BalanceMartingale
+from detailed_balance.analyzers import BalanceMartingale, Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.states.cardinality import OTHER
 from detailed_balance.monitor import Finding, Observation
