@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Literal, TypeAlias
 
-__all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals"]
+__all__ = ["BALANCED", "Method", "Progress", "ProgressCallback", "Residuals", "StepsCallback"]
 
 BALANCED = 1e-10
 """The largest share of the flow that may be out of balance at the end."""
@@ -57,3 +57,6 @@ class Progress:
 
 ProgressCallback: TypeAlias = Callable[[Progress], object]
 """Called after each step; it may raise StopIteration to end the solve where it is."""
+
+StepsCallback: TypeAlias = Callable[[int, int], object]
+"""Called now and then with the steps done and the steps in all."""

@@ -25,14 +25,14 @@ from detailed_balance.analyzers.balance.pairs import (
     pair_statistics,
 )
 from detailed_balance.analyzers.balance.power import POWER, needed_attempts
-from detailed_balance.analyzers.balance.violation import Kind, Violation
+from detailed_balance.analyzers.balance.violation import Violation
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult, plain
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["BalanceReport", "Kind", "Violation", "check_balance"]
+__all__ = ["BalanceReport", "check_balance"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

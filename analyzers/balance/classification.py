@@ -18,13 +18,7 @@ from detailed_balance.analyzers.sparse import lookup
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "AgentGraph",
-    "compare_with_baseline",
-    "compare_with_outcomes",
-    "count_rounds",
-    "mark_structural",
-]
+__all__ = ["AgentGraph", "compare_with_baseline", "compare_with_outcomes", "mark_structural"]
 
 AgentGraph: TypeAlias = Mapping[str, Collection[str]] | Iterable[tuple[str, str]]
 """The moves that an agent's graph allows: the targets of each state, or its edges."""
@@ -166,7 +160,7 @@ def compare_with_outcomes(
     cuts = [_even_cut(column) for column in rounds.T]
     often = rounds >= cuts
     tables = [_split_counts(~success, column) for column in often.T]
-    words = [_tell(table, cut) for table, cut in zip(tables, cuts, strict=True)]
+    words = [_describe(table, cut) for table, cut in zip(tables, cuts, strict=True)]
     in_good = [table[1][0] > 0 for table in tables]
     return _judge(found, tables, in_good, words, alpha, correction)
 
@@ -220,7 +214,7 @@ def _split_counts(failed: NDArray[np.bool_], often: NDArray[np.bool_]) -> _Table
     )
 
 
-def _tell(table: _Table, cut: int) -> dict[Kind, str]:
+def _describe(table: _Table, cut: int) -> dict[Kind, str]:
     (bad, bad_rest), (good, good_rest) = table
     often = "walked" if cut == 1 else f"walked {cut} times or more"
     words = (

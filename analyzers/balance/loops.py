@@ -24,13 +24,7 @@ from detailed_balance.analyzers.sparse import lookup
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "Correction",
-    "LoopTable",
-    "find_loops",
-    "lookup",
-    "loop_shares",
-]
+__all__ = ["SMALL_COUNT", "Correction", "LoopTable", "find_loops", "loop_shares"]
 
 Correction: TypeAlias = Literal["bh", "by"]
 """How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and Yekutieli,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Errors",
     "OneWayTable",
-    "PairStatistics",
     "PairTable",
     "attempts_like",
     "compare_pairs",

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2
 
-from detailed_balance.analyzers.balance.besag_clifford import Done, sample_reversible_tables
+from detailed_balance.analyzers.balance._besag_clifford import sample_reversible_tables
 from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit, fit_reversible
+from detailed_balance.analyzers.convergence import StepsCallback
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
@@ -19,7 +20,7 @@ from detailed_balance.analyzers.results import Table, TableResult, times
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PvalueMethod", "ReversibilityResult", "reversibility_test"]
+__all__ = ["ReversibilityResult", "reversibility_test"]
 
 PvalueMethod: TypeAlias = Literal["auto", "chi2", "bootstrap"]
 """Where the p-value comes from; see `reversibility_test`."""
@@ -141,7 +142,7 @@ def reversibility_test(
     replicates: int = 999,
     sweeps: int = 10,
     seed: int = 0,
-    progress: Done | None = None,
+    progress: StepsCallback | None = None,
 ) -> ReversibilityResult:
     """Test whether the recorded moves are those of a reversible Markov chain.
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Recorded", "Sample", "Unit", "collect", "distance_table", "named_contexts", "pairwise"]
-
 Recorded: TypeAlias = "TransitionCounts | Iterable[Trajectory]"
 """What was recorded in one context."""
 

@@ -26,7 +26,7 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Measured", "PotentialComparison", "compare_potentials"]
+__all__ = ["PotentialComparison", "compare_potentials"]
 
 Measured: TypeAlias = "Potential | TransitionCounts | Iterable[Trajectory]"
 """A context: its potential, or what to estimate it from."""

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.markov.order import MarkovOrderTest
 
-__all__ = ["CumulativeIncidence", "Forecast", "Intervals", "StateForecast", "absorption_intervals"]
+__all__ = [
+    "CumulativeIncidence",
+    "FitCheck",
+    "Forecast",
+    "Intervals",
+    "StateForecast",
+    "absorption_intervals",
+]
 
 Intervals: TypeAlias = Literal["dirichlet", "bootstrap"]
 """Where intervals come from: a posterior of each row, or runs drawn again."""

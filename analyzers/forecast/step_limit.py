@@ -12,7 +12,7 @@ from scipy.stats import binom
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.results import Result
 
-__all__ = ["StepLimit", "fewest_for_limit", "suggest_step_limit"]
+__all__ = ["StepLimit", "suggest_step_limit"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["OutcomeModel", "OutcomeScore", "RunScore", "RunState"]
+__all__ = ["OutcomeScore", "RunScore"]
 
 _Move = tuple[str, str | None]
 

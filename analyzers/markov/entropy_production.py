@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.balance.besag_clifford import Done
+from detailed_balance.analyzers.convergence import StepsCallback
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
@@ -114,7 +114,7 @@ def entropy_production(
     confidence: float = 0.95,
     replicates: int = 500,
     seed: int = 0,
-    progress: Done | None = None,
+    progress: StepsCallback | None = None,
 ) -> EntropyProduction:
     """Estimate the entropy production per step: sum of J log(flow there / flow back).
 
@@ -249,7 +249,7 @@ def _add_half_moves(
 
 
 def _replicate(
-    moves: PairMoves, draw: Callable[[int], Batch], replicates: int, progress: Done | None
+    moves: PairMoves, draw: Callable[[int], Batch], replicates: int, progress: StepsCallback | None
 ) -> NDArray[np.float64]:
     """(b,) array: the entropy production of each replicate."""
     size = len(moves.states) ** 2 if len(moves.states) <= DENSE_LIMIT else 2 * len(moves.pairs)

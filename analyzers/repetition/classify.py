@@ -24,10 +24,8 @@ __all__ = [
     "KINDS",
     "REPEATING",
     "ClassifiedRun",
-    "KindSummary",
     "RepetitionRules",
     "RunClassification",
-    "RunKind",
     "classify_runs",
     "repeating_kind",
 ]

@@ -13,10 +13,8 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = [
     "LoopOccurrences",
-    "LoopWalk",
     "RepetitionTracker",
     "RunRepetition",
-    "Stretch",
     "canonical_loop",
     "locate_loops",
     "measure_repetition",

@@ -11,8 +11,6 @@ from typing import Any
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["SCORES", "RunScorer", "SurprisingMove"]
-
 SCORES: Mapping[str, str] = {
     "surprise": "how unlikely its moves are, in nats per move",
     "states": "how far its use of states is from the usual one, in nats per move",

@@ -13,7 +13,7 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
 from detailed_balance.analyzers.sequential.conformal_betting import RunEvidence, ScoreTest
 
-__all__ = ["DriftMartingale", "split_baseline"]
+__all__ = ["DriftMartingale"]
 
 FEWEST = 10
 """Each half of the baseline needs so many runs."""

@@ -8,7 +8,7 @@ from scipy.special import gammaln
 from scipy.stats import chi2
 
 from detailed_balance.analyzers import END, START, TransitionCounts, reversibility_test
-from detailed_balance.analyzers.balance.besag_clifford import sample_reversible_tables
+from detailed_balance.analyzers.balance._besag_clifford import sample_reversible_tables
 from detailed_balance.analyzers.balance.reversible_mle import fit_reversible
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from tests.support.chains import count_matrices, reversible_kernel, walk_counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,17 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit
-
-__all__ = ["Done", "sample_reversible_tables"]
-
-Done: TypeAlias = Callable[[int, int], object]
-"""Called now and then with the work done and the work in all."""
+    from detailed_balance.analyzers.convergence import StepsCallback
 
 AT_ONCE = 50_000_000
 """How many counts of replicates are held in memory at a time."""
 
 REPORTS = 100
-"""How often progress is told."""
+"""How often progress is reported."""
 
 
 def sample_reversible_tables(
@@ -34,7 +30,7 @@ def sample_reversible_tables(
     replicates: int,
     sweeps: int,
     rng: np.random.Generator,
-    progress: Done | None = None,
+    progress: StepsCallback | None = None,
 ) -> Iterator[NDArray[np.int64]]:
     """Yield (m, b) arrays of forward counts, `replicates` columns in all.
 
@@ -57,10 +53,10 @@ def sample_reversible_tables(
     walk = _Walk(fit, steps, rng)
     at_once = max(1, min(replicates, AT_ONCE // max(1, len(fit.pairs))))
     blocks = [min(at_once, replicates - i) for i in range(0, replicates, at_once)]
-    tell = _teller(progress, steps * (1 + len(blocks)))
-    ancestor = walk.go(fit.forward[:, None].copy(), tell, back=True)
+    report = _reporter(progress, steps * (1 + len(blocks)))
+    ancestor = walk.go(fit.forward[:, None].copy(), report, back=True)
     for size in blocks:
-        yield walk.go(np.repeat(ancestor, size, axis=1), tell)
+        yield walk.go(np.repeat(ancestor, size, axis=1), report)
 
 
 class _Walk:
@@ -86,12 +82,12 @@ class _Walk:
         self.chosen = rng.integers(sizes[kind]) + (np.cumsum(sizes) - sizes)[kind]
 
     def go(
-        self, tables: NDArray[np.int64], tell: Callable[[], None], *, back: bool = False
+        self, tables: NDArray[np.int64], report: Callable[[], None], *, back: bool = False
     ) -> NDArray[np.int64]:
         """Take (m, b) tables all steps on, or back, in place."""
         for place in self.chosen[::-1] if back else self.chosen:
             self._push(tables, *self._edges(self.loops[place]))
-            tell()
+            report()
         return tables
 
     def _edges(self, loop: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -114,16 +110,16 @@ class _Walk:
         tables[edges] = np.where(self.rng.standard_exponential(replicates) > -gain, new, old)
 
 
-def _teller(progress: Done | None, total: int) -> Callable[[], None]:
-    """Return what counts a step, and tells of every hundredth part."""
+def _reporter(progress: StepsCallback | None, total: int) -> Callable[[], None]:
+    """Return what counts a step, and reports every hundredth part."""
     if progress is None:
         return lambda: None
     done, part = 0, max(1, total // REPORTS)
 
-    def tell() -> None:
+    def report() -> None:
         nonlocal done
         done += 1
         if done % part == 0 or done == total:
             progress(done, total)
 
-    return tell
+    return report
