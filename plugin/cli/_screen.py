@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detailed_balance.monitor import Event, Finding, Status
-from detailed_balance.render.formatting import count_noun
-from detailed_balance.sources.source import show_context
+from detailed_balance.render.formatting import count_noun, show_context
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

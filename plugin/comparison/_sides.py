@@ -11,9 +11,10 @@ from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.render.formatting import show_context
 from detailed_balance.report import Report, analyze
 from detailed_balance.sources.runs import Moment, find_runs, moment_of
-from detailed_balance.sources.source import SourceInfo, is_runs, load_counts, show_context
+from detailed_balance.sources.source import SourceInfo, is_runs, load_counts
 
 _REPLICATES = 200
 

@@ -32,6 +32,7 @@ __all__ = [
     "rich_text",
     "safe_text",
     "shorten_states",
+    "show_context",
     "unescape_text",
     "unguard_cell",
 ]
@@ -181,6 +182,17 @@ def join_states(states: Sequence[str], limit: int = 32) -> str:
     'plan → search → plan'
     """
     return " → ".join(shorten_states(states, limit))
+
+
+def show_context(context: Iterable[tuple[str, str]]) -> str:
+    """Return labels in one line that is safe to print.
+
+    Examples
+    --------
+    >>> show_context((("model", "gpt-4o"), ("version", "2")))
+    'model=gpt-4o, version=2'
+    """
+    return ", ".join(f"{safe_text(name, 40)}={safe_text(value, 60)}" for name, value in context)
 
 
 def format_number(value: float) -> str:

@@ -25,11 +25,12 @@ from detailed_balance.render.formatting import (
     join_states,
     safe_text,
     shorten_states,
+    show_context,
 )
 from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report._verdict import expected_violations, findings
 from detailed_balance.report.run_sections import OUTCOMES
-from detailed_balance.sources.source import SourceInfo, show_context
+from detailed_balance.sources.source import SourceInfo
 
 __all__ = [
     "CHEAP_ERRORS",

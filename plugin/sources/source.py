@@ -26,9 +26,9 @@ from detailed_balance.callbacks.transition import (
 )
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
 from detailed_balance.readers.databases import show_url, store_url
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import safe_text, show_context
 
-__all__ = ["Progress", "SourceInfo", "is_runs", "list_allowed_moves", "load_counts", "show_context"]
+__all__ = ["Progress", "SourceInfo", "is_runs", "list_allowed_moves", "load_counts"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
@@ -319,14 +319,3 @@ def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:
         f"agent={type(agent).__name__} object has no get_graph(); allowed are a compiled graph, "
         "a mapping of states to the states they may lead to, and pairs of states"
     )
-
-
-def show_context(context: Context) -> str:
-    """Return labels in one line that is safe to print.
-
-    Examples
-    --------
-    >>> show_context((("model", "gpt-4o"), ("version", "2")))
-    'model=gpt-4o, version=2'
-    """
-    return ", ".join(f"{safe_text(name, 40)}={safe_text(value, 60)}" for name, value in context)

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from detailed_balance.analyzers.errors import DetailedBalanceError
 from detailed_balance.monitor.analysis.findings import Kind, Severity
 from detailed_balance.monitor.analysis.status import Status
-from detailed_balance.sources.source import show_context
+from detailed_balance.render.formatting import show_context
 
 try:
     from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
