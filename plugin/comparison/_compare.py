@@ -97,7 +97,7 @@ def compare(
             "both sides are the same: give a second source, or distinguish the sides by context_a= "
             "and context_b=, or by since_a=, until_a=, since_b= and until_b="
         )
-    report = progress or (lambda stage, done, total: None)
+    announce = progress or (lambda stage, done, total: None)
     fields = {"success_field": success_field, "cost_field": cost_field}
     settings = {"alpha": alpha, "min_visits": min_visits}
     sides = []
@@ -105,9 +105,9 @@ def compare(
         ("A", a, context_a, windows[0]),
         ("B", a if b is None else b, context_b, windows[1]),
     ):
-        report(f"Reading {name}", 0, 0)
+        announce(f"Reading {name}", 0, 0)
         sides.append(load_side(name, source, context, window, fields, reader_options, settings))
-    report("Comparing", 0, 0)
+    announce("Comparing", 0, 0)
     before, after = sides
     if before.runs is not None and after.runs is not None:
         found = compare_runs(

@@ -112,7 +112,7 @@ def analyze(
     'Detailed balance is broken: 1 driven loop'
     """
     allowed = list_allowed_moves(agent)
-    report = progress or (lambda stage, done, total: None)
+    announce = progress or (lambda stage, done, total: None)
     counts, info = load_counts(source, context=context, progress=progress, **reader_options)
     good, good_info = None, None
     if baseline is not None:
@@ -120,9 +120,9 @@ def analyze(
         good = good.without_boundaries()
     if not counts.without_boundaries().total:
         raise InsufficientDataError(_nothing_recorded(counts, info))
-    report(_ESTIMATING, 0, 0)
-    potential, warnings = _estimate(counts, violation, attempts, min_attempts, report)
-    report("Testing loops", 0, 0)
+    announce(_ESTIMATING, 0, 0)
+    potential, warnings = _estimate(counts, violation, attempts, min_attempts, announce)
+    announce("Testing loops", 0, 0)
     fields = {"success_field": success_field, "cost_field": cost_field}
     in_runs = counts.total if info.trajectories else None
     found, skipped = (
@@ -142,11 +142,11 @@ def analyze(
     )
     if balance.violations:
         warnings = (*warnings, *skipped)
-    report("Looking for traps", 0, 0)
+    announce("Looking for traps", 0, 0)
     traps = find_traps(counts, min_visits=min_visits)
     studied = None
     if runs and found:
-        report("Studying the runs", 0, 0)
+        announce("Studying the runs", 0, 0)
         studied = study_runs(found, potential, balance, traps, keep=runs)
     return Report(counts, potential, balance, traps, info, good_info, warnings, studied)
 
@@ -156,10 +156,10 @@ def _estimate(
     violation: ViolationFunction | None,
     attempts: Attempts,
     min_attempts: int,
-    report: Progress,
+    announce: Progress,
 ) -> tuple[Potential, tuple[str, ...]]:
     def report_step(step: SolverProgress) -> None:
-        report(_ESTIMATING, step.percent, 100)
+        announce(_ESTIMATING, step.percent, 100)
 
     try:
         potential = estimate_potential(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from detailed_balance import Transition, TransitionStore
@@ -210,6 +212,14 @@ def test_fields_boundaries_and_labels_can_be_named(tmp_path: Path) -> None:
     assert "runs         9" in output
     assert "transitions  91," in output
     assert "begin" not in output
+
+
+@pytest.mark.parametrize("command", ["analyze", "compare", "export", "import"])
+def test_every_command_that_reads_a_trace_takes_the_same_options(command: str) -> None:
+    options = {option for each in get_command(app).commands[command].params for option in each.opts}
+    names = signature(shared.reader_options).parameters
+    assert len(names) > 10
+    assert {f"--{name.replace('_', '-')}" for name in names} <= options
 
 
 def test_bad_lines_are_skipped_only_when_asked(driven: Path) -> None:
