@@ -59,7 +59,7 @@ class NotifySink:
         self.sent = self.undelivered = 0
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
-        self._closing = self._left = False
+        self._sending = self._closing = self._closed = False
         self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
@@ -86,11 +86,10 @@ class NotifySink:
             return
         self._thread.join(timeout)
         with self._changed:
-            under_way = self._thread.is_alive() and not self._left
-            self._left = True
-            for _ in range(len(self._waiting) + under_way):
+            for _ in range(len(self._waiting) + self._sending):
                 self._lose("there was no time left")
             self._waiting.clear()
+            self._sending, self._closed = False, True
 
     def _run(self) -> None:
         while True:
@@ -98,11 +97,12 @@ class NotifySink:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
-                event = self._waiting.popleft()
+                event, self._sending = self._waiting.popleft(), True
             problem = self._deliver(event)
             with self._changed:
-                if self._left:
+                if self._closed:
                     return
+                self._sending = False
                 if problem:
                     self._lose(problem)
                 else:

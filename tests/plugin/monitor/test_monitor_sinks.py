@@ -29,7 +29,7 @@ from detailed_balance.monitor import Analysis, Event, Finding, JsonLinesSink, Lo
 from detailed_balance.monitor.sinks.notify import NotifySink
 from detailed_balance.monitor.sinks.prometheus import MetricsServer, MonitorCollector
 
-PATIENCE = 60
+PATIENCE = 300
 """Seconds, on a machine with much to do."""
 
 HOSTILE = '"}\\\n# HELP x\r\n<script>\u202e\x00'
