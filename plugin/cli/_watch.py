@@ -66,7 +66,7 @@ def _watch(
         typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on 127.0.0.1."),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once and end; with 2 where there is an alarm.")
+        bool, typer.Option("--once", help="Read once and end; with 2 where there is an alarm.")
     ] = False,
 ) -> None:
     """Follow a record that grows, and report what drives the agent or holds it while it runs."""

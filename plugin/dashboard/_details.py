@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.store.excerpts import Excerpt
 
 LONGEST_LOOP = 64
-"""Of a loop that a URL asks for."""
+"""The most states of a loop that a URL may ask for."""
 
 MOVES_SHOWN = 25
-"""Of each direction, the most frequent ones."""
+"""The most moves that are listed of each direction."""
 
 _WHOLE_KEY = 4_000
 
@@ -120,7 +120,7 @@ def parse_loop(snapshot: Snapshot, text: str) -> list[str]:
 
 
 def show_loop(snapshot: Snapshot, loop: Sequence[str]) -> dict[str, Any]:
-    """Return the counts along a loop, both ways round, and its affinity.
+    """Return the counts along a loop, in both directions, and its affinity.
 
     The affinity is the log of forward over backward counts multiplied up, in nats; half a move
     is added to each count where one of them is small (paper, eq. 7).

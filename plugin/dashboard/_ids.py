@@ -15,7 +15,7 @@ from detailed_balance.callbacks.transition import Context
 from detailed_balance.render import safe_text
 
 LABEL = 48
-"""Columns of a state on the page."""
+"""The width of a state's label on the page."""
 
 _DIGEST_BYTES = 8
 _MOST_LABELS = 16
@@ -71,7 +71,7 @@ def show_state(key: str | None) -> dict[str, str | None]:
 
 
 def visible(text: str) -> str:
-    r"""Return a sentence with what cannot be seen in it as escapes; the rest stays as it is.
+    r"""Return a sentence with its invisible characters as escapes; the rest stays as it is.
 
     Examples
     --------

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_STATES = 400
-"""Never are more states drawn, whatever is asked for."""
+"""The most states that are drawn, whatever is asked for."""
 
 EDGES_SHOWN = 600
-"""Arrows, the widest first; those of loops come before all others."""
+"""The most arrows that are drawn; those of loops come first, then the widest."""
 
 GROUPS_SHOWN = 24
-"""Components whose other states have a node of their own."""
+"""The most components whose other states get a node of their own."""
 
 _LABEL = 24
 _PLACES_KEPT = 10 * MOST_STATES
@@ -204,7 +204,7 @@ def _sideways(
     places: dict[str, float],
     width: float,
 ) -> NDArray[np.float64]:
-    """Return where the nodes stand sideways, those that stood somewhere before near to it."""
+    """Return where the nodes stand sideways, near to where they stood before."""
     widths = np.array([_NODE_PADDING + _CHAR_WIDTH * len(label) for label in labels])
     sizes = np.column_stack([widths, np.full(len(labels), _NODE_HEIGHT)])
     known = np.array([places.get(name, np.nan) for name in ids]) * width

@@ -26,7 +26,7 @@ _IN_USE = 30.0
 
 
 class BusyError(DetailedBalanceError):
-    """More is asked for at the same time than is kept ready."""
+    """More monitors, or open pages, are asked for than there may be at the same time."""
 
 
 class MonitorLike(Protocol):
@@ -58,7 +58,7 @@ MakeMonitor: TypeAlias = Callable[[Any, Context], MonitorLike]
 
 
 class ContextMonitor:
-    """One monitor, and what was last made of its counts.
+    """One monitor, and the last snapshot of its counts.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class MonitorPool:
     def count(
         self, context: Context, since: float | None = None, until: float | None = None
     ) -> Snapshot:
-        """Return counts and potential as the source counts them, without watching them."""
+        """Return counts and potential as the source counts them, without a monitor."""
         key = (context, since, until)
         with self._range_lock:
             made, found = self._ranges.pop(key, (0.0, None))

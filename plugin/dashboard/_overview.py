@@ -188,7 +188,7 @@ def _is_within(first: float, last: float, within: Range) -> bool:
 
 
 def _thin(points: Sequence[tuple[float, int, float]]) -> list[list[float]]:
-    """Return up to 400 points as columns; of the points left out none is the last."""
+    """Return up to 400 points as columns, the last one always among them."""
     stride = -(-len(points) // POINTS_SHOWN) if points else 1
     kept = points[::-stride][::-1]
     return [list(column) for column in zip(*kept, strict=True)] if kept else [[], [], []]

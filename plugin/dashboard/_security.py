@@ -31,7 +31,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
-"""On every answer, errors included."""
+"""Headers of every answer, errors included."""
 
 SHORTEST_TOKEN = 16
 
@@ -94,7 +94,7 @@ def check_address(host: str, token: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Let through what may ask, and put the headers on every answer; an ASGI application.
+    """Refuse what may not ask, and put the headers on every answer; an ASGI application.
 
     A page of another site that has its own name led to this address (DNS rebinding) still sends
     that name as Host. So Host must be an address, `localhost`, or one of `hosts`.
@@ -150,7 +150,7 @@ class Guard:
             await _say(500, "This failed; the server's log says why.")(scope, receive, send_guarded)
 
     def _refuse(self, scope: Scope) -> Response | None:
-        """Return the answer to what may not go on, None to what may."""
+        """Return the refusal of a request, None where it is allowed."""
         headers = Headers(scope=scope)
         if scope["method"] not in _METHODS:
             return _say(405, "This page is only read.", {"allow": ", ".join(_METHODS)})

@@ -29,7 +29,7 @@ RECENT = 50_000
 """So many moves, at least, are read one by one at the start; those before are only counted."""
 
 _POINTS = 100
-"""So often the evidence is noted within what is read at once."""
+"""So many points of the evidence are recorded within one batch."""
 
 _MOST_NAMES = 100_000
 """Trajectories are counted by name up to so many, where they have no START."""
@@ -54,8 +54,7 @@ class Record:
     Attributes
     ----------
     ready : bool
-        Whether all that was there has been read once, or could not be: before, nothing is to be
-        said of it.
+        Whether the first reading has ended; before, an analysis would see a part of the record.
     trouble : str
         Why the last reading failed; empty if it did not.
     """
