@@ -75,7 +75,9 @@ def fundamental_cycles(totals: _Matrix, *, limit: int = MAX_CYCLES) -> list[tupl
     Each edge outside the spanning tree of the most walked pairs closes one cycle; the `limit`
     most walked of these edges are taken.
     """
-    cost = csr_array((1.0 / totals.data, totals.indices, totals.indptr), shape=totals.shape)
+    # Before 1.17, scipy finds a spanning tree, or shortest paths, by 32-bit indices alone.
+    places = (totals.indices.astype(np.int32), totals.indptr.astype(np.int32))
+    cost = csr_array((1.0 / totals.data, *places), shape=totals.shape)
     tree = minimum_spanning_tree(cost)
     tree = (tree + tree.T).tocsr()
     parent, depth = _root_trees(tree)
@@ -196,7 +198,7 @@ def _close_loops(
 ) -> list[tuple[int, ...]]:
     """Close each of the first edges f -> g to its cheapest loop."""
     states, ends = np.unique(np.concatenate([f, g]), return_inverse=True)
-    tail, head = ends[: len(f)], ends[len(f) :]
+    tail, head = np.split(ends.astype(np.int32), [len(f)])  # 32 bits: see `fundamental_cycles`
     graph = csr_array((cost, (tail, head)), shape=(len(states), len(states)))
     starts = head[:MAX_STARTS]
     if not len(starts):

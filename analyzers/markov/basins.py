@@ -213,7 +213,8 @@ def _links(potential: Potential) -> csr_array[Any, tuple[int, int]]:
     i, j = edges.row[inner], edges.col[inner]
     height = 1 + np.maximum(potential.values[i], potential.values[j])
     n = len(potential.states)
-    links = csr_array((height, (i, j)), shape=(n, n))
+    # Before 1.17, scipy finds a spanning tree by 32-bit indices alone.
+    links = csr_array((height, (i.astype(np.int32), j.astype(np.int32))), shape=(n, n))
     return csr_array(links.maximum(links.T))
 
 
