@@ -152,10 +152,10 @@ def check_balance(
         How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and
         Yekutieli, which holds however the tests depend on one another, and finds less.
     baseline : TransitionCounts
-        Of runs that were as they should be; tells habitual loops from suspect ones.
+        Of runs that were as they should be; distinguishes habitual loops from suspect ones.
     trajectories : iterable of Trajectory
-        Runs, as examples; where there are successes and failures among them, they tell habitual
-        loops from suspect ones too. Read only where there is a violation.
+        Runs, as examples; where there are successes and failures among them, they
+        distinguish habitual loops from suspect ones too. Read only where there is a violation.
     graph : mapping of str to collection of str, or iterable of (str, str)
         The moves that the agent's graph allows. It decides which loops are structural, which
         otherwise the exits seen do.

@@ -117,7 +117,7 @@ def compare_with_baseline(
     alpha: float,
     correction: Correction,
 ) -> list[Violation]:
-    """Tell habitual loops from suspect ones by how often they are walked in a baseline."""
+    """Distinguish habitual loops from suspect ones by how often a baseline walks them."""
     walked = [_times_walked(baseline, violation.loop) for violation in found]
     tables = [
         ((v.counts[0], counts.total - v.counts[0]), (times, baseline.total - times))
@@ -146,10 +146,10 @@ def compare_with_outcomes(
     alpha: float,
     correction: Correction,
 ) -> list[Violation]:
-    """Tell habitual loops from suspect ones by whether failed runs walk them more.
+    """Distinguish habitual loops from suspect ones by whether failed runs walk them more.
 
     A run is one observation, however long: it walked the loop often, or not. "Often" is the number
-    of rounds that splits the runs most evenly, whatever became of them, so the choice does not
+    of rounds that splits the runs most evenly, whatever their outcome, so the choice does not
     bend the test.
     """
     judged, rounds, examples = _walk_runs(found, runs)
@@ -244,12 +244,12 @@ def _judge(
         found, tests, adjusted.tolist(), in_good, words, strict=True
     ):
         kind: Kind = "suspect" if p <= alpha else "habitual" if good else "unclassified"
-        speaks = _RANK[kind] > _RANK[v.kind] or not v.evidence
-        if speaks or np.isnan(v.odds_pvalue):
+        decides = _RANK[kind] > _RANK[v.kind] or not v.evidence
+        if decides or np.isnan(v.odds_pvalue):
             v = replace(v, odds_ratio=float(test.statistic), odds_pvalue=p)
-        result.append(replace(v, kind=kind, evidence=because[kind]) if speaks else v)
+        result.append(replace(v, kind=kind, evidence=because[kind]) if decides else v)
     return result
 
 
 _RANK: dict[Kind, int] = {"unclassified": 0, "habitual": 1, "suspect": 2, "structural": 3}
-"""Which comparison speaks where several were made: the one of higher rank."""
+"""Which comparison decides where several were made: the one of higher rank."""

@@ -1,4 +1,4 @@
-"""`reversibility_test`: is the recorded chain a reversible one? All loops asked at once."""
+"""Test whether the recorded chain is reversible: all loops at once."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ReversibilityResult(TableResult):
         return self.fit.stationary()
 
     def to_table(self) -> Table:
-        """Return the tested pairs, those that speak loudest against reversibility first.
+        """Return the tested pairs, the strongest evidence against reversibility first.
 
         The columns are source, target (the way walked more often than expected), forward,
         backward, expected (forward) and deviance, which add up to the statistic.

@@ -1,4 +1,4 @@
-"""`Violation`, a loop that the agent is driven round, and what speaks for its kind."""
+"""`Violation`: a loop that the agent is driven round, its kind and the evidence for it."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _success(runs: Sequence[Trajectory]) -> RunStatistics:
 
 
 def _length(runs: Sequence[Trajectory]) -> RunStatistics:
-    """Return moves and costs as they are: a few endless runs are what makes a change dear."""
+    """Return moves and costs as they are: a few endless runs make a change expensive."""
     names, columns = [("steps",)], [[float(len(run)) for run in runs]]
     if all(run.costs for run in runs):
         names.append(("cost",))

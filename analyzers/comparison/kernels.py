@@ -58,8 +58,8 @@ class KernelComparison(TableResult):
     total_statistic, total_pvalue : float
         Of the sum of G over the states: one kernel, or not.
     distances : (k, k) array of float
-        What a move tells of the context it was made in, in nats for each move of a pair of
-        contexts, less what it seems to tell where the kernel is one; 0 or more.
+        Mutual information of a move and the context it was made in, in nats for each move of a
+        pair of contexts, less what it seems to be where the kernel is one; 0 or more.
     distance_pvalues : (k, k) array of float
         Of each pair by itself, adjusted for the number of pairs.
     unit : {"runs", "exits"}

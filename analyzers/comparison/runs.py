@@ -198,7 +198,7 @@ def _changes(
 
 
 def _effects(family: RunStatistics, label: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(5, m) array: before, after, the error of their difference, and the runs that tell."""
+    """(5, m) array: before, after, the error of their difference, and the runs that count."""
     means, variances, runs = [], [], []
     for side in (~label, label):
         numerator, denominator = family.numerator[side], family.denominator[side]

@@ -123,13 +123,13 @@ class CumulativeIncidence(TableResult):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitCheck(Result):
-    """What speaks against the chain behind a forecast.
+    """Evidence against the chain behind a forecast.
 
     Parameters
     ----------
     order : MarkovOrderTest or None
-        Whether the state before tells of the next move or of the end; None where too little was
-        recorded to say.
+        Whether the state before helps to predict the next move or the end; None where too little
+        was recorded to say.
     distance : float
         Kolmogorov and Smirnov's: the largest difference, over all steps, between the share of runs
         that the chain says have ended well (or badly) by then and the share that had.
@@ -153,7 +153,7 @@ class FitCheck(Result):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the forecast must not be believed, in words; empty where nothing speaks against."""
+        """Why the forecast is not reliable, in words; empty where nothing was found against it."""
         found = []
         if self.order is not None and self.order.pvalue <= self.alpha / 2:
             found.append(self.order.describe())
@@ -171,7 +171,7 @@ class FitCheck(Result):
         return not self.reasons
 
     def describe(self) -> str:
-        """Say in one sentence whether to believe the forecast."""
+        """Say in one sentence whether the forecast is reliable."""
         if self.trusted:
             return f"nothing found in {self.runs} runs speaks against this forecast"
         return f"do not believe this forecast: {'; '.join(self.reasons)}"
@@ -198,7 +198,7 @@ class Forecast(TableResult):
         How the recorded runs ended; an open one counts with its moves, and with no end. From
         counts: the moves to each end, and 0.
     fit : FitCheck or None
-        What speaks against the forecast; None where it was made from counts alone.
+        Evidence against the forecast; None where it was made from counts alone.
     has_cost : bool
         Whether costs were given.
     intervals, level, replicates, prior, seed
@@ -280,7 +280,7 @@ class Forecast(TableResult):
         )
 
     def describe(self) -> str:
-        """Say in a few sentences what is to be expected, and whether to believe it."""
+        """Say in a few sentences what is to be expected, and whether that is reliable."""
         ended = f"{self.succeeded} runs succeeded, {self.failed} failed, {self.open} are open"
         warning = "" if self.fit is None else f"; {self.fit.describe()}"
         return f"{self.after().describe()}; {ended}{warning}"

@@ -28,7 +28,7 @@ class StepLimit(Result):
     asked : float
         The share that was asked for.
     confidence : float
-        How often such a limit keeps its word.
+        The probability that such a limit holds.
     runs : int
         The successful runs that it rests on.
     needed : int

@@ -63,7 +63,7 @@ class RunGuard:
     calibration : int
         Successful runs that the threshold came from.
     ignored : int
-        Runs left out of `fit` because nobody knows whether they succeeded.
+        Runs left out of `fit` because it is not known whether they succeeded.
     max_runs : int
         Runs followed at the same time.
 
@@ -183,7 +183,7 @@ class RunGuard:
         potential: Potential | Mapping[str, float] | None = None,
         max_runs: int = 10_000,
     ) -> RunGuard:
-        """Declare what stops a run, for want of outcomes; there is no promise.
+        """Declare what stops a run, without outcomes; there is no promise.
 
         The limits are those of `StuckRules`: one more than the limit stops the run.
 
@@ -229,7 +229,7 @@ class RunGuard:
         return watch
 
     def update(self, trajectory: str, source: str, target: str | None) -> float:
-        """Take one move of a run, and return its risk; a name not known begins a run."""
+        """Add one move of a run, and return its risk; a name not known begins a run."""
         with self._lock:
             watch = self._watches.get(trajectory)
             if watch is None:

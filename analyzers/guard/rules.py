@@ -117,7 +117,7 @@ class _RuleState:
         self._stall = 0
 
     def update(self, source: str, target: str | None) -> float:
-        """Take one move, and return the largest share of a limit that is used up."""
+        """Add one move, and return the largest share of a limit that is used up."""
         self._repetition.update(source, target)
         if target != END:
             self._count_stall(target)

@@ -29,7 +29,7 @@ class RunState(Protocol):
     """One run under a score. It may have ``reason() -> str`` too, a part of a sentence."""
 
     def update(self, source: str, target: str | None) -> float:
-        """Take one move, and return the risk of the run so far: the higher the worse."""
+        """Add one move, and return the risk of the run so far: the higher the worse."""
         ...
 
 
@@ -353,7 +353,7 @@ class _OutcomeState:
         self._visits = 0.0
 
     def update(self, source: str, target: str | None) -> float:
-        """Take one move, and return the log odds of failure."""
+        """Add one move, and return the log odds of failure."""
         visited = self._evidence.repetition.visited
         new = [end for end in dict.fromkeys((source, target)) if end and end not in visited]
         self._evidence.update(source, target)

@@ -44,7 +44,7 @@ class RunWatch:
         return self._repetition.describe()
 
     def update(self, source: str, target: str | None) -> float:
-        """Take one move, and return the risk of the run so far."""
+        """Add one move, and return the risk of the run so far."""
         self._repetition.update(source, target)
         self.steps += 1
         self.risk = float(self._state.update(source, target))

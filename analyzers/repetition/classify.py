@@ -290,18 +290,18 @@ def _classify(
     levels: Mapping[str, float],
     rules: RepetitionRules,
 ) -> _Found:
-    signs = _signs(repetition)
+    evidence = _evidence(repetition)
     repeats = repeating_kind(repetition, rules)
-    kind = _calm(run, levels) if repeats is None else repeats
-    sign = _Sign() if repeats is None else signs[repeats]
-    onset = None if repeats is None else sign.onset
+    kind = _calm_kind(run, levels) if repeats is None else repeats
+    strongest = _Evidence() if repeats is None else evidence[repeats]
+    onset = None if repeats is None else strongest.onset
     costs = run.costs
     row = ClassifiedRun(
         place,
         run.name,
         kind,
-        sign.states,
-        sign.times,
+        strongest.states,
+        strongest.times,
         onset,
         len(run),
         None if onset is None else len(run) - onset,
@@ -311,7 +311,7 @@ def _classify(
         run.outcome,
         0,
     )
-    return _Found(row, {name: found.times for name, found in signs.items()})
+    return _Found(row, {name: found.times for name, found in evidence.items()})
 
 
 def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind | None:
@@ -323,16 +323,16 @@ def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind
     >>> repeating_kind(stays, RepetitionRules()), repeating_kind(stays, RepetitionRules(visits=20))
     ('stuck', None)
     """
-    signs = _signs(repetition)
+    evidence = _evidence(repetition)
     limits: dict[RunKind, float] = dict.fromkeys(REPEATING, rules.visits)
     limits["driven"] = rules.rounds
-    holding: list[RunKind] = [kind for kind in REPEATING if signs[kind].times >= limits[kind]]
-    return max(holding, key=lambda k: signs[k].visits, default=None)
+    holding: list[RunKind] = [kind for kind in REPEATING if evidence[kind].times >= limits[kind]]
+    return max(holding, key=lambda k: evidence[k].visits, default=None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sign:
-    """How much speaks for a kind."""
+class _Evidence:
+    """The evidence for a kind."""
 
     states: tuple[str, ...] = ()
     onset: int = 0
@@ -340,20 +340,20 @@ class _Sign:
     visits: int = 0
 
 
-def _signs(repetition: RunRepetition) -> dict[RunKind, _Sign]:
+def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
     oscillation, stay = repetition.oscillation, repetition.stay
-    stuck = _Sign(stay.states, stay.onset, stay.visits, stay.visits)
+    stuck = _Evidence(stay.states, stay.onset, stay.visits, stay.visits)
     for part in repetition.trapped:
         if (times := part.visits // len(part.states)) > stuck.times:
-            stuck = _Sign(part.states, part.onset, times, part.visits)
+            stuck = _Evidence(part.states, part.onset, times, part.visits)
     rounds = {loop.states: loop.rounds for loop in repetition.loops}
-    driven = _Sign()
+    driven = _Evidence()
     for loop in repetition.loops:
         more = loop.rounds - rounds.get(reversed_loop(loop.states), 0)
         if len(loop.states) > 2 and more > driven.times:
-            driven = _Sign(loop.states, loop.onset, more, more * len(loop.states))
+            driven = _Evidence(loop.states, loop.onset, more, more * len(loop.states))
     return {
-        "oscillating": _Sign(
+        "oscillating": _Evidence(
             oscillation.states, oscillation.onset, oscillation.switches, oscillation.visits
         ),
         "stuck": stuck,
@@ -361,7 +361,7 @@ def _signs(repetition: RunRepetition) -> dict[RunKind, _Sign]:
     }
 
 
-def _calm(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
+def _calm_kind(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
     """Return the kind of a run that does not repeat itself."""
     if run.outcome is Outcome.RECURSION_LIMIT:
         return "limit"

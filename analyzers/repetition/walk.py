@@ -344,7 +344,7 @@ class RepetitionTracker:
         return self.loops[self.most_closed] if self.most_closed else 0
 
     def update(self, source: str, target: str | None) -> None:
-        """Take one move."""
+        """Add one move."""
         if target == END:
             return
         if self._state is None and source not in BOUNDARIES:

@@ -85,7 +85,7 @@ class Paths:
     ) -> Paths:
         """Take runs as they are, with END as the one end; or, `judged`, success and failure.
 
-        A judged run ends with one more move where it stopped without END; one that nobody judged
+        A judged run ends with one more move where it stopped without END; one that was not judged
         is open, and its move to END is left out. `states` gives their order, and what they are.
 
         Raises

@@ -41,13 +41,13 @@ class Outcome(StrEnum):
 
     @property
     def success(self) -> bool | None:
-        """Whether to take it for a success where nobody judged the run; None where it is open."""
+        """Whether it counts as a success where the run was not judged; None where it is open."""
         return None if self is Outcome.INTERRUPTED else self is Outcome.ENDED
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """The ordered moves of one agent run, and what became of it.
+    """The ordered moves of one agent run, and its outcome.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Trajectory:
     outcome : Outcome or None
         How it stopped; None where that is not known.
     success : bool or None
-        Whether it did its work: as somebody judged it, or else as its outcome says; None where
+        Whether it did its work: as it was judged, or else as its outcome says; None where
         neither is known.
     error : str or None
         The type of the error that a failed run raised.
@@ -68,7 +68,7 @@ class Trajectory:
     costs : tuple of float
         What each move cost (tokens, money), as many as there are moves; empty where not known.
     limit_steps : int or None
-        The least recursion limit that lets it through, where the record tells: LangGraph counts
+        The least recursion limit that lets it through, where the record says: LangGraph counts
         supersteps, of which a move may take several.
 
     Examples

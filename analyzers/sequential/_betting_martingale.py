@@ -65,7 +65,7 @@ class LoopErasedPath:
         self._begin(state)
 
     def step(self, state: str) -> list[str] | None:
-        """Take a step to another state; return the loop it completed, in the order walked.
+        """Go to another state; return the loop that this completed, in the order walked.
 
         The loop begins where it was closed. Afterwards `walked` is the walk that led up to it.
         """
@@ -198,7 +198,7 @@ class AffinityBet:
     Examples
     --------
     >>> bet = AffinityBet()
-    >>> bet.settle(affinity=2.0, variance=0.1, length=3)
+    >>> bet.update(affinity=2.0, variance=0.1, length=3)
     >>> round(bet.log_e_value, 3)  # at best log 2
     0.46
     """
@@ -206,8 +206,8 @@ class AffinityBet:
     def __init__(self) -> None:
         self.log_wealth = [0.0] * len(SPREADS)
 
-    def settle(self, affinity: float, variance: float, length: int) -> None:
-        """Take in a loop of `length` states, walked in the order that `affinity` speaks of."""
+    def update(self, affinity: float, variance: float, length: int) -> None:
+        """Add a loop of `length` states, walked in the order that `affinity` refers to."""
         for bettor, spread in enumerate(SPREADS):
             prior = spread * spread * length
             kept = prior / (prior + variance)

@@ -75,7 +75,7 @@ class RunScorer:
         self._total = triples.total() + _UNSEEN * (len(self._targets) + 1)
 
     def score(self, run: Trajectory) -> dict[str, float | None]:
-        """Return each of `SCORES`; None where the run does not tell, as an empty one may not."""
+        """Return each of `SCORES`; None where the run does not determine it."""
         known = None if run.success is None else float(not run.success)
         scores = dict.fromkeys(SCORES, None) | {"length": float(len(run)), "failure": known}
         if run.moves:
@@ -116,7 +116,7 @@ class RunScorer:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> RunScorer:
-        """Take what `to_dict` returned.
+        """Restore what `to_dict` returned.
 
         Raises
         ------

@@ -42,7 +42,7 @@ class BalanceMartingale:
     """Bet against detailed balance while an agent runs; a large wealth is the evidence.
 
     Under detailed balance a loop of states is walked either way round with the same probability.
-    Each time that a trajectory closes a loop of three states or more, a bet is settled on the way
+    Each time that a trajectory closes a loop of three states or more, there is a bet on the way
     round it was walked, at even odds: nobody can expect to win. If the e-value, the wealth of one
     who began with 1, ever reaches 1/alpha, then detailed balance is rejected; under detailed
     balance that happens with probability alpha at most, however often one looks, for ever.
@@ -136,7 +136,7 @@ class BalanceMartingale:
         self._log_kt = 0.0
         self._affinity = AffinityBet()
         self._moves = MoveCounts(max_moves)
-        self._book = LoopRegistry(max_classes)
+        self._loops = LoopRegistry(max_classes)
         self._paths: dict[str, LoopErasedPath] = {}
         self._history = ThinnedSeries[tuple[int, float]](HISTORY)
         self._history.append((0, 0.0))
@@ -147,7 +147,7 @@ class BalanceMartingale:
         self._waiting: deque[tuple[str, str, str | None]] = deque()
 
     def update(self, trajectory: str, source: str, target: str | None) -> None:
-        """Take in one move.
+        """Add one move.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class BalanceMartingale:
         first in this list, ask more of it: log(number of loops / alpha).
         """
         with self._lock:
-            rows = self._book.to_list()
+            rows = self._loops.to_list()
         return sort_evidence(LoopEvidence.from_counts(*row) for row in rows)
 
     @property
@@ -251,8 +251,8 @@ class BalanceMartingale:
                 "log_affinity": list(self._affinity.log_wealth),
                 "dropped": dict(self.dropped),
                 "moves": [list(move) for move in self._moves],
-                "classes": [[list(loop), *row] for loop, *row in self._book.to_list()],
-                "classes_closed": self._book.closed,
+                "classes": [[list(loop), *row] for loop, *row in self._loops.to_list()],
+                "classes_closed": self._loops.closed,
                 "paths": [[name, list(path.walk)] for name, path in self._paths.items()],
                 "history": self._history.to_dict(),
             }
@@ -285,11 +285,13 @@ class BalanceMartingale:
         wealth[:] = [float(state["log_affinity"][i]) for i in range(len(wealth))]
         self.dropped = {name: int(state["dropped"][name]) for name in self.dropped}
         for source, target, count in state["moves"]:
-            self._moves.put(source, target, _tally(count))
+            self._moves.put(source, target, _checked_count(count))
         for loop, named, other, log_evidence, share in state["classes"]:
-            row = LoopRecord(_tally(named), _tally(other), float(log_evidence), float(share))
-            self._book.rows[tuple(loop)] = row
-        self._book.closed = bool(state["classes_closed"])
+            row = LoopRecord(
+                _checked_count(named), _checked_count(other), float(log_evidence), float(share)
+            )
+            self._loops.rows[tuple(loop)] = row
+        self._loops.closed = bool(state["classes_closed"])
         for name, walk in state["paths"]:
             path = self._paths[name] = LoopErasedPath(walk[0])
             for step in walk[1:]:
@@ -339,10 +341,10 @@ class BalanceMartingale:
         self.dropped["moves"] += self._moves.add(walk)
 
     def _bet(self, loop: list[str]) -> None:
-        """Settle the bets on a loop; its own moves are not counted yet."""
+        """Update the bets by a loop; its own moves are not counted yet."""
         self.completed += 1
-        self._affinity.settle(*self._moves.affinity(loop), len(loop))
-        row, named, lost = self._book.find(loop)
+        self._affinity.update(*self._moves.affinity(loop), len(loop))
+        row, named, lost = self._loops.find(loop)
         self.dropped["classes"] += lost
         won = kt_bet(row.named, row.other) if named else kt_bet(row.other, row.named)
         self._log_kt += won
@@ -353,7 +355,7 @@ class BalanceMartingale:
         row.add(named, won, self.log_e_value - before)
 
 
-def _tally(count: Any) -> int:
+def _checked_count(count: Any) -> int:
     if type(count) is not int or count < 0:
         raise ValueError(f"a count is {count!r}")
     return count

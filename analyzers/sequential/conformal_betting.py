@@ -76,7 +76,7 @@ class RankedScores:
 
 
 class ConformalMartingale:
-    """A gambler whose capital E stays small, at all times, while p-values are uniform.
+    """A capital E that stays small, at all times, while p-values are uniform.
 
     The capital starts at 1 and is put, bit by bit, on a few densities of the p-value; what stays
     in reserve after n of them is 1 / (n + 1), so that a change after a long quiet time is still
@@ -92,9 +92,9 @@ class ConformalMartingale:
 
     Examples
     --------
-    >>> bettor = ConformalMartingale()
-    >>> gains = [bettor.bet(0.05) for _ in range(10)]
-    >>> round(bettor.log_e_value, 2)
+    >>> martingale = ConformalMartingale()
+    >>> gains = [martingale.update(0.05) for _ in range(10)]
+    >>> round(martingale.log_e_value, 2)
     9.68
     """
 
@@ -111,7 +111,7 @@ class ConformalMartingale:
         """The log of the capital E, in nats."""
         return self._log_e_value
 
-    def bet(self, pvalue: float) -> float:
+    def update(self, pvalue: float) -> float:
         """Bet on a p-value, and return what this added to the log of the capital, in nats."""
         before, p = self._log_e_value, min(max(pvalue, _EDGE), 1 - _EDGE)
         self.count += 1
@@ -126,7 +126,7 @@ class ConformalMartingale:
         return float(np.logaddexp(np.logaddexp.reduce(self.log_shares), reserve))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arguments that make this bettor again."""
+        """Return the arguments that restore this martingale."""
         return {"count": self.count, "log_shares": self.log_shares.tolist() if self.count else None}
 
 
@@ -180,7 +180,7 @@ class RunEvidence:
 
 @dataclass(slots=True)
 class ScoreTest:
-    """One score: its ranks, its gambler, and the runs that he gained most by.
+    """One score: its ranks, its martingale, and the runs that raised it most.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ class ScoreTest:
         The median of the calibration runs.
     ranks : RankedScores
         The scores so far.
-    bettor : ConformalMartingale
-        The gambler.
+    martingale : ConformalMartingale
+        The bets on its p-values.
     evidence : tuple of RunEvidence
         The runs that added most, at most 10, the most first.
 
@@ -207,7 +207,7 @@ class ScoreTest:
     score: str
     usual: float
     ranks: RankedScores
-    bettor: ConformalMartingale
+    martingale: ConformalMartingale
     evidence: tuple[RunEvidence, ...] = ()
 
     @classmethod
@@ -223,9 +223,9 @@ class ScoreTest:
         scorer: RunScorer,
         rng: np.random.Generator,
     ) -> float:
-        """Take the score of a new run, and return its p-value."""
+        """Add the score of a new run, and return its p-value."""
         pvalue = self.ranks.add(value, rng)
-        gain = self.bettor.bet(pvalue)
+        gain = self.martingale.update(pvalue)
         least = self.evidence[-1].gain if len(self.evidence) == _KEPT else 0.0
         if gain > least:
             moves = scorer.surprising_moves(run, _MOVES)
@@ -240,16 +240,19 @@ class ScoreTest:
             "score": self.score,
             "usual": self.usual,
             "ranks": {"values": list(self.ranks.values), "limit": self.ranks.limit},
-            "bettor": self.bettor.to_dict(),
+            "martingale": self.martingale.to_dict(),
             "evidence": [asdict(found) for found in self.evidence],
         }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ScoreTest:
-        """Take what `to_dict` returned."""
-        ranks, bettor = RankedScores(**state["ranks"]), ConformalMartingale(**state["bettor"])
+        """Restore what `to_dict` returned."""
+        ranks, martingale = (
+            RankedScores(**state["ranks"]),
+            ConformalMartingale(**state["martingale"]),
+        )
         evidence = tuple(_read_evidence(found) for found in state["evidence"])
-        return cls(state["score"], state["usual"], ranks, bettor, evidence)
+        return cls(state["score"], state["usual"], ranks, martingale, evidence)
 
 
 def _read_evidence(state: Mapping[str, Any]) -> RunEvidence:

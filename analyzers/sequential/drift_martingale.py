@@ -28,7 +28,7 @@ class DriftMartingale:
     Some of the baseline runs, drawn by chance, say what is usual (`RunScorer`). The rest, the
     calibration runs, and all new runs as they end are scored by that. The p-value of a new run is
     its rank among the calibration runs and the new runs before it, ties broken by chance, and E is
-    the capital of a gambler who bets on these p-values, one gambler for each score.
+    the capital of bets on these p-values, one capital for each score.
 
     The null hypothesis
         The calibration runs and the new runs are exchangeable: every order of them is as probable
@@ -62,7 +62,7 @@ class DriftMartingale:
     alpha : float
         Probability of a false alarm, over all time.
     scores : iterable of str, optional
-        Which of `SCORES` to use; by default those that enough of the calibration runs tell. Each
+        Which of `SCORES` to use; by default those that enough calibration runs determine. Each
         one costs: with K of them the capital of one must reach K / alpha.
     seed : int
         For the split of the baseline and for breaking ties; 0 or more.
@@ -73,7 +73,7 @@ class DriftMartingale:
     Raises
     ------
     InsufficientDataError
-        Where the baseline is too small, or hardly tells a score that was asked for.
+        Where the baseline is too small, or has too few runs with a score that was asked for.
     InvalidInputError
         Where another argument is not allowed.
 
@@ -111,19 +111,19 @@ class DriftMartingale:
         self.alarmed_at: int | None = None
         self._scorer = RunScorer(baseline[i] for i in fitted)
         found = [self._scorer.score(baseline[i]) for i in calibration]
-        told = {name: [v for s in found if (v := s[name]) is not None] for name in SCORES}
+        known = {name: [v for s in found if (v := s[name]) is not None] for name in SCORES}
         if chosen is None:
-            chosen = tuple(name for name in SCORES if len(told[name]) >= FEWEST)
+            chosen = tuple(name for name in SCORES if len(known[name]) >= FEWEST)
         for name in chosen:
-            _check_calibration(name, len(told[name]))
-        self._tests = {name: ScoreTest.start(name, told[name], max_runs) for name in chosen}
+            _check_calibration(name, len(known[name]))
+        self._tests = {name: ScoreTest.start(name, known[name], max_runs) for name in chosen}
         self._pvalues: dict[str, float | None] = dict.fromkeys(chosen)
 
     def update(self, run: Trajectory) -> None:
-        """Take the next finished run.
+        """Add the next finished run.
 
-        A score that the run does not tell, as one that nobody judged does not tell `failure`, is
-        not bet on this time.
+        A score that the run does not determine is not bet on this time; `failure`, for example,
+        where the run was not judged.
         """
         self.runs += 1
         # A stream of its own for each run: the seed and the number of runs are all its state.
@@ -139,7 +139,7 @@ class DriftMartingale:
     @property
     def log_e_value(self) -> float:
         """The log of E, in nats; there is an alarm when it reaches `threshold`."""
-        return self._leading.bettor.log_e_value - log(len(self._tests))
+        return self._leading.martingale.log_e_value - log(len(self._tests))
 
     @property
     def threshold(self) -> float:
@@ -153,13 +153,13 @@ class DriftMartingale:
 
     @property
     def pvalues(self) -> dict[str, float | None]:
-        """The p-value of the last run for each score; None for a score that it did not tell."""
+        """The p-value of the last run for each score; None for an unknown score."""
         return dict(self._pvalues)
 
     @property
     def log_e_values(self) -> dict[str, float]:
         """The log of the capital of each score, in nats; log K above its share in E."""
-        return {name: test.bettor.log_e_value for name, test in self._tests.items()}
+        return {name: test.martingale.log_e_value for name, test in self._tests.items()}
 
     @property
     def evidence(self) -> tuple[RunEvidence, ...]:
@@ -168,7 +168,7 @@ class DriftMartingale:
 
     @property
     def _leading(self) -> ScoreTest:
-        return max(self._tests.values(), key=lambda test: test.bettor.log_e_value)
+        return max(self._tests.values(), key=lambda test: test.martingale.log_e_value)
 
     def describe(self) -> str:
         """Say in one sentence what was found, and which run and move show it best."""
@@ -237,10 +237,10 @@ def split_baseline(count: int, seed: int) -> tuple[list[int], list[int]]:
     return sorted(order[: count // 2]), sorted(order[count // 2 :])
 
 
-def _check_calibration(score: str, told: int) -> None:
-    if told < FEWEST:
+def _check_calibration(score: str, known: int) -> None:
+    if known < FEWEST:
         raise InsufficientDataError(
-            f"{told} calibration runs tell {score!r}; at least {FEWEST} are needed. Judge more of "
+            f"{known} calibration runs tell {score!r}; at least {FEWEST} are needed. Judge more of "
             "the baseline runs, or leave this score out"
         )
 

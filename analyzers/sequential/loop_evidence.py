@@ -35,7 +35,7 @@ class LoopEvidence:
     log_evidence : float
         The log e-value of a bettor who bets on this loop alone, in nats.
     share : float
-        What its laps added to the log e-value of the test, in nats. It tells of weak pushes that
+        What its laps added to the log e-value of the test, in nats. It shows weak pushes that
         many loops share; the shares of all loops add up to the log e-value.
 
     Examples
@@ -96,7 +96,7 @@ class MergedEvidence:
 
 @dataclass(slots=True)
 class LoopRecord:
-    """The tally of one loop: walked as named, the other way, its log evidence, its share.
+    """Counts of one loop: walked as named, the other way, its log evidence, its share.
 
     Examples
     --------
@@ -120,10 +120,10 @@ class LoopRecord:
 
 
 class LoopRegistry:
-    """The tallies of the loops seen, at most `limit` of them.
+    """The counts of the loops seen, at most `limit` of them.
 
     At the limit the loops walked once are forgotten, whose log evidence is 0. Where this frees
-    less than a tenth, the book is closed to new loops.
+    less than a tenth, no new loops are remembered.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ class LoopRegistry:
 
     Examples
     --------
-    >>> book = LoopRegistry(limit=10)
-    >>> row, named, lost = book.find(["c", "b", "a"])
+    >>> registry = LoopRegistry(limit=10)
+    >>> row, named, lost = registry.find(["c", "b", "a"])
     >>> row.add(named, won=0.0, share=0.0)
-    >>> book.to_list(), lost
+    >>> registry.to_list(), lost
     ([(('a', 'b', 'c'), 0, 1, 0.0, 0.0)], 0)
     """
 

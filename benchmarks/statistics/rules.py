@@ -17,10 +17,10 @@ class _FixedBet(AffinityBet):
         self.log_wealth = [0.0] * len(self.weights)
         self._parts = [AffinityBet() for _ in self.weights]
 
-    def settle(self, affinity: float, variance: float, length: int) -> None:
+    def update(self, affinity: float, variance: float, length: int) -> None:
         for part, weight in zip(self._parts, self.weights, strict=True):
             # Without error nothing is drawn towards 0.
-            part.settle(weight * affinity, 0.0, length)
+            part.update(weight * affinity, 0.0, length)
         self.log_wealth = [part.log_wealth[0] for part in self._parts]
 
 

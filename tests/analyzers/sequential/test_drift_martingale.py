@@ -69,10 +69,10 @@ def pvalues_with_ties_unbroken(rng):
 
 
 def ever_alarms(pvalues):
-    bettor, highest = ConformalMartingale(), 0.0
+    martingale, highest = ConformalMartingale(), 0.0
     for pvalue in pvalues:
-        bettor.bet(pvalue)
-        highest = max(highest, bettor.log_e_value)
+        martingale.update(pvalue)
+        highest = max(highest, martingale.log_e_value)
     return highest >= -np.log(ALPHA)
 
 
@@ -162,33 +162,33 @@ def test_forgetting_the_oldest_would_not_keep_them_independent():
 
 
 def test_a_bet_is_fair():
-    bettor = ConformalMartingale()
-    bettor.bet(0.01)
+    martingale = ConformalMartingale()
+    martingale.update(0.01)
 
     def capital(pvalue):
-        after = ConformalMartingale(**bettor.to_dict())
-        after.bet(pvalue)
+        after = ConformalMartingale(**martingale.to_dict())
+        after.update(pvalue)
         return np.exp(after.log_e_value)
 
     mean = sum(quad(capital, *ends, limit=200)[0] for ends in ((0, 0.1), (0.1, 0.9), (0.9, 1)))
-    assert mean == pytest.approx(np.exp(bettor.log_e_value), rel=1e-5)
+    assert mean == pytest.approx(np.exp(martingale.log_e_value), rel=1e-5)
 
 
 def test_the_capital_is_that_of_gamblers_who_start_at_every_time():
     pvalues = np.random.default_rng(12).random(6)
-    bettor = ConformalMartingale()
-    gains = [bettor.bet(p) for p in pvalues]
+    martingale = ConformalMartingale()
+    gains = [martingale.update(p) for p in pvalues]
     capital = 1 / 7  # never put in
     for start in range(1, 7):
         products = [np.prod(stats.beta.pdf(pvalues[start - 1 :], a, b)) for a, b in BETS]
         capital += np.mean(products) / (start * (start + 1))
-    assert bettor.log_e_value == pytest.approx(np.log(capital), abs=1e-12)
-    assert sum(gains) == pytest.approx(bettor.log_e_value, abs=1e-12)
+    assert martingale.log_e_value == pytest.approx(np.log(capital), abs=1e-12)
+    assert sum(gains) == pytest.approx(martingale.log_e_value, abs=1e-12)
 
 
 def test_pvalues_at_the_very_edge_are_taken():
-    bettor = ConformalMartingale()
-    assert all(np.isfinite(bettor.bet(pvalue)) for pvalue in (0.0, 1.0))
+    martingale = ConformalMartingale()
+    assert all(np.isfinite(martingale.update(pvalue)) for pvalue in (0.0, 1.0))
 
 
 def test_the_probabilities_of_a_row_and_of_what_was_never_seen_add_up_to_one():
