@@ -10,14 +10,14 @@ import numpy as np
 from scipy.special import xlogy
 from scipy.stats import chi2, false_discovery_control, random_table
 
-from detailed_balance.analyzers.comparison._permutation import (
+from detailed_balance.analyzers.comparison._contexts import (
     Recorded,
     Sample,
     Unit,
-    collect,
+    collect_sample,
     distance_table,
     named_contexts,
-    pairwise,
+    pairwise_distances,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.results import Table, TableResult
@@ -185,7 +185,7 @@ def compare_kernels(
     """
     if replicates < 19:
         raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
-    sample = collect(named_contexts(a, b), unit)
+    sample = collect_sample(named_contexts(a, b), unit)
     test = _Test(sample, replicates, seed)
     if not len(test.tested):
         raise InsufficientDataError(
@@ -196,7 +196,7 @@ def compare_kernels(
         pair = _Test(sample.only((i, j)), replicates, seed)
         return pair.distance, pair.total_pvalue
 
-    distances, pvalues = pairwise(len(sample.names), measure)
+    distances, pvalues = pairwise_distances(len(sample.names), measure)
     return KernelComparison(
         sample.names,
         tuple(sample.states[i] for i in test.tested),

@@ -11,10 +11,10 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import chi2, f, false_discovery_control
 
-from detailed_balance.analyzers.comparison._permutation import (
+from detailed_balance.analyzers.comparison._contexts import (
     distance_table,
     named_contexts,
-    pairwise,
+    pairwise_distances,
 )
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
@@ -242,7 +242,7 @@ def compare_potentials(
         shuffle(contexts, pvalue, common) if replicates else pvalue,
         each,
         np.asarray(false_discovery_control(each)),
-        *pairwise(len(names), measure),
+        *pairwise_distances(len(names), measure),
         replicates,
         seed,
         alpha,

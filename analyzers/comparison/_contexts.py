@@ -117,7 +117,7 @@ class Sample:
         return np.stack(rows).astype(np.float64)
 
 
-def pairwise(
+def pairwise_distances(
     k: int, measure: Callable[[int, int], tuple[float, float]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the (k, k) distances of all pairs, and their p-values, adjusted for their number."""
@@ -131,7 +131,7 @@ def pairwise(
     return distances, pvalues
 
 
-def collect(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
+def collect_sample(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
     """Lay what was recorded in each context out for a comparison; `unit` None is the best it has.
 
     Raises
