@@ -4,7 +4,7 @@
 
 Three tables of steps are written into a temporary folder: one trajectory of many steps, many
 trajectories of one step, and as many steps of trajectories that interleave, in no order. Each is
-read in a process of its own, whose peak memory is told.
+read in a process of its own, whose peak memory is printed.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
 
 DuckDB writes the events, steps of runs of 20, into a temporary folder that is deleted at the end.
 Each measurement is a process of its own with the same 2 GB for DuckDB, and the best of its repeats
-is shown. Two times are told, since other programs disturb the first: of the clock, and of the
-processors. The plain SQL counts the moves between steps alone; `count_table` adds START and END and
-checks that every step has a place of its own. The line through the first two sizes is held against
-the others, and drawn on to 1e9 events.
+is shown. Two times are printed, that of the clock and that of the processors, since other programs
+disturb the first. The plain SQL counts the moves between steps alone; `count_table` adds START and
+END and checks that every step has a place of its own. The line through the first two sizes is
+compared with the others, and drawn on to 1e9 events.
 """
 
 from __future__ import annotations

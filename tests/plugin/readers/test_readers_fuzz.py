@@ -14,7 +14,7 @@ import networkx as nx
 import pytest
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.readers import read_transitions
+from detailed_balance.readers import FORMATS, read_transitions
 from tests.plugin.readers.test_readers_formats import TALK, XES
 
 MOVE = '{"source": "a", "target": "b", "trajectory": "T", "step": 1, "time": 2.5, "count": 3}\n'
@@ -109,6 +109,10 @@ def mutate(seed, noise):
 
 def give_up(*_):
     raise AssertionError(f"the reader hangs: more than {SECONDS} s")
+
+
+def test_every_format_is_mutated_here_or_with_the_spans():
+    assert set(FORMATS) - set(CASES) == {"langfuse", "langsmith", "otlp"}  # test_span_fuzz.py
 
 
 @pytest.mark.parametrize("case", CASES)
