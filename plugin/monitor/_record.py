@@ -103,10 +103,8 @@ class Record:
         counts = self._feed.start(self._cursor, max(self._counter.window, RECENT))
         if counts is None:
             warn("%s is another record than the one before; begun anew", self._feed.name)
-            self._window_moves, counts = (
-                [],
-                self._feed.start(None, max(self._counter.window, RECENT)),
-            )
+            self._window_moves = []
+            counts = self._feed.start(None, max(self._counter.window, RECENT))
         with self._lock:
             if counts is not None:
                 self._counter.start(counts)
@@ -173,7 +171,7 @@ class Record:
             return self._counter.counts(), self._counter.counts(recent=True)
 
     def register(self, observations: Sequence[Observation]) -> list[Event]:
-        """Return what observations change."""
+        """Record observations in the registry, and return the events that follow."""
         with self._lock:
             return self._registry.record(observations, now=time.time())
 

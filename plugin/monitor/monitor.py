@@ -212,12 +212,9 @@ class Monitor:
         self._status = self._record.status(self._schedule, self._results)
 
     def _begin_drift(self) -> RestartingDriftTest | None:
+        runs = self._baseline.runs
         try:
-            return (
-                RestartingDriftTest(self._baseline.runs, self._alpha)
-                if self._baseline.runs
-                else None
-            )
+            return RestartingDriftTest(runs, self._alpha) if runs else None
         except InsufficientDataError as error:
             warn("finished runs are not compared with the baseline: %s", error)
             return None
