@@ -195,7 +195,7 @@ def show_components(n: int = 100_000, rounds: int = 15) -> None:
 
 def show_wide() -> None:
     """Print what random graphs cost whose weights are wide, with noise."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from tests.analyzers.solver.test_solver import noisy_kernel, random_pairs
 
     print("states | orders of magnitude | s | method (steps, inner) | r1")
@@ -237,7 +237,7 @@ def show_rivals() -> None:
 
 def show_accuracy() -> None:
     """Print the error against 500 digits on small hard chains."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from tests.analyzers.solver.test_solver import precise_potential
 
     print("orders of magnitude | K | chains | largest error in V")
