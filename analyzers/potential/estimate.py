@@ -435,7 +435,7 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
         left = repr(kernel.states[0]) if kernel.states else "none"
         raise InsufficientDataError(
             f"a potential needs two states or more; there is {left}{dropped}. "
-            "Record more, or tell states apart more finely with another state function"
+            "Record more, or distinguish states more finely with another state function"
         )
     if not kernel.probabilities.has_canonical_format:
         tidy = kernel.probabilities.copy()

@@ -66,7 +66,7 @@ class ActionProblem:
         if not np.any(features[source] != features[target]):
             raise InsufficientDataError(
                 f"none of {features.shape[1]} features differs between the ends of any of "
-                f"{len(source)} moves; other features, or other states, may tell them apart"
+                f"{len(source)} moves; other features, or other states, may distinguish them"
             )
         spread = features.std(axis=0)
         scales = np.where(spread > 0, spread, 1.0)
