@@ -65,7 +65,7 @@ def test_the_program_runs_from_the_root():
 
 
 def test_what_cannot_be_done_is_said_without_a_traceback():
-    with pytest.raises(SystemExit, match="^error: --model 'nobody': "):
+    with pytest.raises(SystemExit, match=r"^error: --model 'nobody': "):
         main(["search", "--model", "nobody"])
 
 
