@@ -39,18 +39,18 @@ _Slot: TypeAlias = tuple[int, dict[str, Any], str]
 
 
 class Subscription:
-    """The moves of a `TransitionGraph` since somebody asked; see `TransitionGraph.subscribe`.
+    """The moves of a `TransitionGraph` since it was subscribed to; see `TransitionGraph.subscribe`.
 
     Parameters
     ----------
     before : TransitionCounts
-        What was counted before the first of them.
+        What was counted before the first move.
     capacity : int
-        How many are kept until they are taken.
+        How many moves are kept until `pop`; beyond it the oldest are lost.
     lock : RLock
-        That of the graph, under which it puts them.
+        The lock of the graph, which it holds when it appends.
     leave : callable
-        Called to get no more of them.
+        Called to end the subscription.
     """
 
     def __init__(
@@ -62,30 +62,30 @@ class Subscription:
     ) -> None:
         self.before = before
         self._moves: deque[Move] = deque(maxlen=capacity)
-        self._put = self._taken = 0
+        self._appended = self._popped = 0
         self._lock, self._leave = lock, leave
 
-    def put(self, move: Move) -> None:
+    def append(self, move: Move) -> None:
         """Keep a move; the graph, which calls this, holds its lock."""
         self._moves.append(move)
-        self._put += 1
+        self._appended += 1
 
-    def take(self) -> Sequence[Move]:
+    def pop(self) -> Sequence[Move]:
         """Return the moves that came since the last call."""
         fresh: deque[Move] = deque(maxlen=self._moves.maxlen)
         with self._lock:
             moves, self._moves = self._moves, fresh
-            self._taken += len(moves)
+            self._popped += len(moves)
         return moves
 
     @property
     def lost(self) -> int:
-        """How many moves were pushed out by later ones before anybody took them."""
+        """How many moves were pushed out by later ones before `pop`."""
         with self._lock:
-            return self._put - self._taken - len(self._moves)
+            return self._appended - self._popped - len(self._moves)
 
     def close(self) -> None:
-        """Get no more moves."""
+        """End the subscription."""
         self._leave(self)
 
     def __enter__(self) -> Subscription:
@@ -179,7 +179,7 @@ class TransitionGraph:
         target : str or None
             The state that was reached; None for an escape.
         trajectory : str, optional
-            Told to subscribers and not kept: the graph adds up all trajectories.
+            Passed on to subscribers and not kept: the graph adds up all trajectories.
         context : mapping or Context, optional
             The labels of the move.
         count : int
@@ -196,7 +196,7 @@ class TransitionGraph:
         with self._lock:
             self._add(key, count)
             for subscription in self._subscriptions:
-                subscription.put((source, target, trajectory, key[2], count))
+                subscription.append((source, target, trajectory, key[2], count))
 
     def subscribe(self, *, capacity: int = 100_000, context: ContextLike = None) -> Subscription:
         """Return what was counted up to now, and from here on every move in order.
@@ -204,7 +204,7 @@ class TransitionGraph:
         Parameters
         ----------
         capacity : int
-            How many moves are kept until somebody takes them; beyond it the oldest are lost.
+            How many moves are kept until they are popped; beyond it the oldest are lost.
         context : mapping or Context, optional
             For the counts; the moves are all that come.
 
@@ -214,7 +214,7 @@ class TransitionGraph:
         >>> graph.record("plan", "search")
         >>> with graph.subscribe() as subscription:
         ...     graph.record("search", "plan", trajectory="run 1")
-        ...     subscription.before.total, list(subscription.take())
+        ...     subscription.before.total, list(subscription.pop())
         (1, [('search', 'plan', 'run 1', (), 1)])
         """
         with self._lock:

@@ -25,14 +25,14 @@ __all__ = [
     "Tags",
     "ends",
     "harmless",
-    "notes",
+    "harmless_unary",
     "renew_after_fork",
     "starts",
     "warn",
 ]
 
-LOST = "recording failed: some transitions are lost, the agent goes on"
-"""The kind of an error that nothing else is known of."""
+_LOST = "recording failed: some transitions are lost, the agent goes on"
+"""The kind of an error of which nothing else is known."""
 
 Metadata: TypeAlias = Mapping[str, Any]
 """The metadata of a run; empty where there is none."""
@@ -91,19 +91,19 @@ class Faults:
 
     def __init__(self) -> None:
         self.count = 0
-        self._noted: set[str] = set()
+        self._logged: set[str] = set()
         self._after_fork()
         renew_after_fork(self)
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()  # re-entrant: logging may run the garbage collector
 
-    def note(self, message: str) -> None:
+    def record(self, message: str) -> None:
         """Count the exception that is being handled; `message` is its kind."""
         with self._lock:
             self.count += 1
-            first = message not in self._noted
-            self._noted.add(message)
+            first = message not in self._logged
+            self._logged.add(message)
         if first:
             warn(message)
 
@@ -115,14 +115,14 @@ class Faulty(Protocol):
 
 
 def harmless(method: _Method) -> _Method:
-    """Let a method of an object with `_faults` note its errors there and raise none."""
+    """Let a method of an object with `_faults` record its errors there and raise none."""
 
     @functools.wraps(method)
     def guarded(self: Faulty, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception:
-            self._faults.note(LOST)
+            self._faults.record(_LOST)
 
     return cast("_Method", guarded)
 
@@ -130,9 +130,9 @@ def harmless(method: _Method) -> _Method:
 def starts(
     method: Callable[[Any, Any, Any, int, int | None, Metadata, Tags, More], None],
 ) -> Callable[..., None]:
-    """Make a hook for starts of a method: it is told the run, the parent and the rest by place.
+    """Make a hook for starts of a method: it is given the run, the parent and the rest by place.
 
-    Errors are noted in `_faults`, and none is raised.
+    Errors are recorded in `_faults`, and none is raised.
     """
 
     @functools.wraps(method)
@@ -153,15 +153,15 @@ def starts(
             metadata, tags = metadata or _NOTHING, tags or ()
             method(self, serialized, given, run_id.int, parent_id, metadata, tags, more)
         except Exception:
-            self._faults.note(LOST)
+            self._faults.record(_LOST)
 
     return hook
 
 
 def ends(method: Callable[[Any, Any, int], None]) -> Callable[..., None]:
-    """Make a hook for ends of a method that is told what the run gave, and which run it was.
+    """Make a hook for ends of a method that is given what the run returned, and which run it was.
 
-    Errors are noted in `_faults`, and none is raised.
+    Errors are recorded in `_faults`, and none is raised.
     """
 
     @functools.wraps(method)
@@ -178,19 +178,19 @@ def ends(method: Callable[[Any, Any, int], None]) -> Callable[..., None]:
         try:
             method(self, given, run_id.int)
         except Exception:
-            self._faults.note(LOST)
+            self._faults.record(_LOST)
 
     return hook
 
 
-def notes(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Let a method of one argument note its errors in `_faults`, and raise none."""
+def harmless_unary(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Let a method of one argument record its errors in `_faults`, and raise none."""
 
     @functools.wraps(method)
     def guarded(self: Faulty, given: Any) -> None:
         try:
             method(self, given)
         except Exception:
-            self._faults.note(LOST)
+            self._faults.record(_LOST)
 
     return guarded

@@ -199,7 +199,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
                 note = f"This run is likely to fail: so far {event.repetition}. Do something else."
                 return request.override(messages=[*request.messages, HumanMessage(note)])
         except Exception:
-            self._faults.note(_FAULT)
+            self._faults.record(_FAULT)
         return request
 
     def _answer(self, run: tuple[str, str], event: StopEvent) -> str | None:
@@ -279,7 +279,7 @@ def stop_when(
                 warn("the run ends: %s", watch.describe())
             return watch.stopped
         except Exception:
-            faults.note(_FAULT)
+            faults.record(_FAULT)
             return False
 
     @functools.wraps(route)

@@ -13,8 +13,6 @@ from detailed_balance.callbacks.transition import Context
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-__all__ = ["Labels", "hash_prompt", "hash_template", "read_model"]
-
 _OWN_TAGS = ("graph:step:", "seq:step:", "map:key:")
 
 

@@ -9,24 +9,15 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.callbacks.recorder.trajectory_builder import Move, Path, Stop, join_names
+from detailed_balance.callbacks.recorder.trajectory_builder import (
+    Stop,
+    TrajectoryBuilder,
+    TrajectoryStep,
+    join_names,
+)
 from detailed_balance.callbacks.transition import Context
 
-__all__ = [
-    "UNKNOWN",
-    "Call",
-    "Chain",
-    "ModelCall",
-    "Record",
-    "Root",
-    "Run",
-    "StepRun",
-    "name_base",
-    "name_graph",
-    "name_trajectory",
-]
-
-Record: TypeAlias = Move | Stop
+Record: TypeAlias = TrajectoryStep | Stop
 """What becomes certain when a run starts or ends."""
 
 
@@ -60,8 +51,8 @@ class Root:
     """Its runs that have not ended."""
     chains: dict[int, Chain] = field(default_factory=dict)
     """Those of them that may be graphs."""
-    paths: dict[int, Path] = field(default_factory=dict)
-    """Its open paths, by the run of their graph."""
+    builders: dict[int, TrajectoryBuilder] = field(default_factory=dict)
+    """Its open trajectories, by the run of their graph."""
 
 
 @dataclass(slots=True)
@@ -73,33 +64,33 @@ class Run:
     template: str | None = field(default=None, kw_only=True)
     """A hash of the prompt template that was filled in last inside it."""
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
         """Return the moves that its end makes certain."""
         return ()
 
 
 @dataclass(slots=True)
 class StepRun(Run):
-    """A run that is a step of a path, and what has run inside it: the node of a graph.
+    """A run that is a step of a trajectory, and what has run inside it: the node of a graph.
 
     So are the task of a functional workflow, and a tool or a model where there is no graph.
     """
 
     metadata: Mapping[str, Any]
-    path: Path
+    builder: TrajectoryBuilder
     task: str
     name: str
     tools: list[str] = field(default_factory=list)
     called_model: bool = False
     has_steps: bool = False
-    """Whether steps of the same path ran inside it, which speak for it."""
+    """Whether steps of the same trajectory ran inside it, which then stand for it."""
     is_node: bool = True
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
-        """Hand the state keys of the node to its path."""
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
+        """Hand the state keys of the node to its trajectory."""
         if self.has_steps and outcome is not Outcome.INTERRUPTED:
             return ()
-        return self.path.end_task(self.task, outcome, names)
+        return self.builder.end_task(self.task, outcome, names)
 
 
 @dataclass(slots=True)
@@ -112,12 +103,12 @@ class ModelCall(Run):
     """The superstep of its graph."""
     context: Context
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Move]:
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
         """Return the transition; failed, or without a state key, it is an escape."""
         if outcome not in (Outcome.ENDED, Outcome.FAILED):
             return ()
         target = join_names(names) or None
-        return (Move(self.trajectory, self.source, target, self.place, self.context),)
+        return (TrajectoryStep(self.trajectory, self.source, target, self.place, self.context),)
 
 
 def name_base(metadata: Mapping[str, Any], run_id: int) -> str:

@@ -1,4 +1,4 @@
-"""The book of all runs that are going on: which belongs to which node, path and root."""
+"""`RunTracker`, which knows all runs that are going on, and what each of them belongs to."""
 
 from __future__ import annotations
 
@@ -24,17 +24,15 @@ from detailed_balance.callbacks.recorder._run_state import (
     name_graph,
     name_trajectory,
 )
-from detailed_balance.callbacks.recorder.trajectory_builder import Path, Stop
-
-__all__ = ["Runs"]
+from detailed_balance.callbacks.recorder.trajectory_builder import Stop, TrajectoryBuilder
 
 _NO_CALL, _NO_LABELS = Call(), Labels((), ())
 
 
-class Runs:
+class RunTracker:
     """Follow runs from start to end, and return the moves that become certain; thread-safe.
 
-    Runs are told apart by their id, so an event that comes twice counts once; the id is the
+    Runs are distinguished by their id, so an event that comes twice counts once; the id is the
     integer of a UUID, which is six times as fast a key. A run that is no root, node, tool or model
     (a router, a chain, the run of a subgraph) is part of its owner.
 
@@ -43,13 +41,13 @@ class Runs:
     labels : Labels
         Makes the contexts of the trajectories.
     plain : bool
-        Whether tools and models that run in no graph are steps of a path.
+        Whether tools and models that run in no graph are steps of a trajectory.
     on_evict : callable
-        Called when a root is taken for abandoned because there are too many.
+        Called when a root counts as abandoned because there are too many.
     max_roots : int
-        Roots followed at the same time; beyond it the oldest is taken for abandoned.
+        Roots followed at the same time; beyond it the oldest counts as abandoned.
     max_stopped : int
-        Paths kept for their resumption; beyond it the oldest is forgotten.
+        Trajectories kept for their resumption; beyond it the oldest is forgotten.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class Runs:
         self._on_evict = on_evict
         self._owners: dict[int, Run] = {}
         self._roots: OrderedDict[int, Root] = OrderedDict()
-        self._stopped: OrderedDict[str, Path] = OrderedDict()
+        self._stopped: OrderedDict[str, TrajectoryBuilder] = OrderedDict()
         self._evicted: list[Record] = []
         self._max_roots = max_roots
         self._max_stopped = max_stopped
@@ -96,7 +94,7 @@ class Runs:
                 root.chains[run_id] = chain
                 if root.id == run_id:
                     _, root.resumes = chain
-            return self._take_evicted() if self._evicted else ()
+            return self._pop_evicted() if self._evicted else ()
 
     def start_node(
         self,
@@ -112,11 +110,13 @@ class Runs:
             if owner is None or run_id in owners:
                 return ()  # the root was forgotten, or the event has come before
             root = owner.root
-            path = root.paths.get(graph_id) or self._open_path(owner, graph_id, metadata, tags)
+            builder = root.builders.get(graph_id) or self._open_builder(
+                owner, graph_id, metadata, tags
+            )
             task, name = metadata["langgraph_checkpoint_ns"], metadata["langgraph_node"]
-            owners[run_id] = StepRun(run_id, root, metadata, path, task, name)
+            owners[run_id] = StepRun(run_id, root, metadata, builder, task, name)
             root.open.add(run_id)
-            return path.start_task(task, metadata["langgraph_step"])
+            return builder.start_task(task, metadata["langgraph_step"])
 
     def start_task(
         self, run_id: int, parent_id: int, metadata: Mapping[str, Any]
@@ -129,9 +129,9 @@ class Runs:
             if run_id in self._owners:
                 return ()
             above.has_steps = True
-            name, path = metadata["langgraph_node"], above.path
-            self._add(run_id, StepRun(run_id, above.root, metadata, path, task, name))
-            return path.start_next(task, container=above.task)
+            name, builder = metadata["langgraph_node"], above.builder
+            self._add(run_id, StepRun(run_id, above.root, metadata, builder, task, name))
+            return builder.start_next(task, container=above.task)
 
     def start_tool(
         self, run_id: int, parent_id: int | None, name: str, call: Call = _NO_CALL
@@ -143,11 +143,11 @@ class Runs:
                 return ()
             if owner.id == owner.root.id and (step := self._plain_step(owner, run_id, name, call)):
                 step.tools.append(name)
-                return (*self._take_evicted(), *step.path.start_next(step.task))
+                return (*self._pop_evicted(), *step.builder.start_next(step.task))
             self._add(run_id, Run(run_id, owner.root))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.tools.append(name)
-            return self._take_evicted() if self._evicted else ()
+            return self._pop_evicted() if self._evicted else ()
 
     def start_model(
         self, run_id: int, parent_id: int | None, call: Call = _NO_CALL
@@ -162,12 +162,12 @@ class Runs:
             ):
                 step.called_model = True
                 self._label_model(step, call)
-                return (*self._take_evicted(), *step.path.start_next(step.task))
+                return (*self._pop_evicted(), *step.builder.start_next(step.task))
             self._add(run_id, Run(run_id, owner.root))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.called_model = True
                 self._label_model(owner, call)
-            return self._take_evicted() if self._evicted else ()
+            return self._pop_evicted() if self._evicted else ()
 
     def start_call(
         self, run_id: int, parent_id: int | None, source: str, call: Call = _NO_CALL
@@ -184,20 +184,20 @@ class Runs:
             context = self._labels.add(context, "prompt", owner.template or call.prompt)
             place = metadata.get("langgraph_step")
             self._add(run_id, ModelCall(run_id, root, trajectory, source, place, context))
-            return self._take_evicted() if self._evicted else ()
+            return self._pop_evicted() if self._evicted else ()
 
-    def see_template(self, parent_id: int, template: str) -> None:
-        """Note that a prompt template was filled in."""
+    def record_template(self, parent_id: int, template: str) -> None:
+        """Record that a prompt template was filled in."""
         with self._lock:
             if owner := self._owners.get(parent_id):
                 owner.template = template
 
     def interrupt(self, graph_id: int) -> None:
-        """Note that a graph stops between two supersteps and may be resumed."""
+        """Record that a graph stops between two supersteps and may be resumed."""
         with self._lock:
             owner = self._owners.get(graph_id)
-            if owner and graph_id in owner.root.paths:
-                owner.root.paths[graph_id].interrupted = True
+            if owner and graph_id in owner.root.builders:
+                owner.root.builders[graph_id].interrupted = True
 
     def end(
         self,
@@ -218,8 +218,8 @@ class Runs:
                 records = owner.end(outcome, names)
             else:
                 root.chains.pop(run_id, None)
-            if path := root.paths.pop(run_id, None):
-                records = (*records, *self._end_path(path, outcome, error))
+            if builder := root.builders.pop(run_id, None):
+                records = (*records, *self._end_trajectory(builder, outcome, error))
             if root.id == run_id:
                 records = (*records, *self._forget(root))
             return records
@@ -241,7 +241,7 @@ class Runs:
         root = self._roots[run_id] = Root(run_id, whole)
         return Run(run_id, root)
 
-    def _take_evicted(self) -> Sequence[Record]:
+    def _pop_evicted(self) -> Sequence[Record]:
         if not self._evicted:
             return ()
         evicted, self._evicted = self._evicted, []
@@ -256,74 +256,84 @@ class Runs:
         self._roots.pop(root.id, None)
         for run_id in root.open:
             self._owners.pop(run_id, None)
-        paths, root.paths = root.paths, {}
+        builders, root.builders = root.builders, {}
         return [
             record
-            for path in paths.values()
-            for record in self._end_path(path, Outcome.ABANDONED, None)
+            for builder in builders.values()
+            for record in self._end_trajectory(builder, Outcome.ABANDONED, None)
         ]
 
     def _plain_step(self, owner: Run, run_id: int, name: str, call: Call) -> StepRun | None:
-        """Return a tool or a model as a step of a path, where it runs in no graph."""
+        """Return a tool or a model as a step of a trajectory, where it runs in no graph."""
         root, metadata = owner.root, call.metadata
         if not (self._plain and root.whole and type(owner) is Run):
             return None
         if "langgraph_step" in metadata:  # what a conditional entry calls, to choose
             return None
-        path = root.paths.get(root.id) or self._open_path(owner, root.id, metadata, call.tags)
+        builder = root.builders.get(root.id) or self._open_builder(
+            owner, root.id, metadata, call.tags
+        )
         task = str(run_id)
-        step = StepRun(run_id, root, metadata, path, task, name, is_node=False)
+        step = StepRun(run_id, root, metadata, builder, task, name, is_node=False)
         step.template = owner.template
         self._add(run_id, step)
         return step
 
     def _label_model(self, step: StepRun, call: Call) -> None:
-        """Label the path by the model that it called last, and its prompt."""
-        context = self._labels.add(step.path.context, "model", call.model)
-        step.path.context = self._labels.add(context, "prompt", step.template or call.prompt)
+        """Label the trajectory by the model that it called last, and its prompt."""
+        context = self._labels.add(step.builder.context, "model", call.model)
+        step.builder.context = self._labels.add(context, "prompt", step.template or call.prompt)
 
-    def _open_path(
+    def _open_builder(
         self,
         owner: Run,
         graph_id: int,
         metadata: Mapping[str, Any],
         tags: Sequence[str] | None,
-    ) -> Path:
-        """Return a new path for a graph run, or the one that it goes on with."""
+    ) -> TrajectoryBuilder:
+        """Return a new builder for a graph run, or the one that it goes on with."""
         root, above = owner.root, owner if isinstance(owner, StepRun) else None
-        path = self._new_path(above, graph_id, metadata)
-        kept = self._stopped.pop(path.trajectory, None)
+        builder = self._new_builder(above, graph_id, metadata)
+        kept = self._stopped.pop(builder.trajectory, None)
         superstep = metadata.get("langgraph_step")
         resumes = root.resumes or root.chains.get(graph_id, UNKNOWN)[1]
         if kept and superstep is not None and (above or resumes) and kept.expects(superstep):
-            path = kept
-            path.interrupted = False
+            builder = kept
+            builder.interrupted = False
         else:
             # Only the first superstep is known to come from START: a later one goes on from a
             # checkpoint, or follows a cached node, which tells nothing.
-            if (superstep or 0) > 1 and (resumes or not (path.resumable or above)):
-                path.source = None
-            path.context = self._labels.of_graph(metadata, tags, name_graph(root.chains, graph_id))
-        root.paths[graph_id] = path
-        return path
+            if (superstep or 0) > 1 and (resumes or not (builder.resumable or above)):
+                builder.source = None
+            builder.context = self._labels.of_graph(
+                metadata, tags, name_graph(root.chains, graph_id)
+            )
+        root.builders[graph_id] = builder
+        return builder
 
-    def _new_path(self, above: StepRun | None, graph_id: int, metadata: Mapping[str, Any]) -> Path:
+    def _new_builder(
+        self, above: StepRun | None, graph_id: int, metadata: Mapping[str, Any]
+    ) -> TrajectoryBuilder:
         inside = above is not None and "|" in metadata.get("langgraph_checkpoint_ns", "")
-        base = above.path.base if above and inside else name_base(metadata, graph_id)
+        base = above.builder.base if above and inside else name_base(metadata, graph_id)
         trajectory = name_trajectory(base, metadata)
-        if above and trajectory == above.path.trajectory:  # a graph with a thread of its own
+        if above and trajectory == above.builder.trajectory:  # a graph with a thread of its own
             trajectory = f"{trajectory}/{UUID(int=graph_id)}"
-        return Path(trajectory, base, resumable=metadata.get("thread_id") not in (None, ""))
+        return TrajectoryBuilder(
+            trajectory, base, resumable=metadata.get("thread_id") not in (None, "")
+        )
 
-    def _end_path(self, path: Path, outcome: Outcome, error: str | None) -> Sequence[Record]:
-        if path.interrupted and outcome is Outcome.ENDED:
+    def _end_trajectory(
+        self, builder: TrajectoryBuilder, outcome: Outcome, error: str | None
+    ) -> Sequence[Record]:
+        if builder.interrupted and outcome is Outcome.ENDED:
             outcome = Outcome.INTERRUPTED
-        moves = path.finish() if outcome is Outcome.ENDED else path.stop()
-        if outcome is not Outcome.ENDED and path.resumable:
-            self._keep(path)
-        return (*moves, Stop(path.trajectory, outcome, error, path.context))
+        moves = builder.finish() if outcome is Outcome.ENDED else builder.stop()
+        if outcome is not Outcome.ENDED and builder.resumable:
+            self._keep(builder)
+        return (*moves, Stop(builder.trajectory, outcome, error, builder.context))
 
-    def _keep(self, path: Path) -> None:
-        self._stopped[path.trajectory] = path
+    def _keep(self, builder: TrajectoryBuilder) -> None:
+        self._stopped[builder.trajectory] = builder
         if len(self._stopped) > self._max_stopped:
             self._stopped.popitem(last=False)

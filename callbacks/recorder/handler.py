@@ -1,4 +1,4 @@
-"""`TransitionCallbackHandler`, which hears what an agent does and records its transitions."""
+"""`TransitionCallbackHandler`, which records the transitions of agents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detailed_balance.callbacks.isolation import (
     Tags,
     ends,
     harmless,
-    notes,
+    harmless_unary,
     starts,
 )
 from detailed_balance.callbacks.recorder._labels import (
@@ -30,14 +30,14 @@ from detailed_balance.callbacks.recorder._labels import (
     read_model,
 )
 from detailed_balance.callbacks.recorder._run_state import Call, ModelCall, Record, StepRun
-from detailed_balance.callbacks.recorder._run_tracker import Runs
+from detailed_balance.callbacks.recorder._run_tracker import RunTracker
 from detailed_balance.callbacks.recorder.langgraph_events import (
     read_kind,
     read_outcome,
     read_reply,
     read_tool,
 )
-from detailed_balance.callbacks.recorder.trajectory_builder import Move, Stop, join_names
+from detailed_balance.callbacks.recorder.trajectory_builder import Stop, TrajectoryStep, join_names
 from detailed_balance.callbacks.states import (
     ActionStates,
     ModelCallStates,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 else:
     try:
         from langgraph.callbacks import GraphCallbackHandler
-    except ImportError:  # before 1.2 LangGraph did not tell of interrupts between nodes
+    except ImportError:  # before 1.2 LangGraph did not report interrupts between nodes
         from langchain_core.callbacks import BaseCallbackHandler as GraphCallbackHandler
 
 __all__ = ["TransitionCallbackHandler"]
@@ -88,7 +88,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         hash of the prompt template, or else of the system message; and any key of the metadata
         of a run. What a run does not have is left out.
     max_states : int or None
-        The most state keys that it tells apart; every later one is the state ``__other__``, and a
+        The most state keys that it distinguishes; every later one is the state ``__other__``, and a
         warning says what seems to be wrong. None for no limit.
 
     Raises
@@ -104,9 +104,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     side are one state; a failed attempt is an escape. Tools and models that run in no graph are
     the steps of their root run. Only a run that returned has an END; how each stopped is an
     `Ending`. A thread that is resumed goes on where it stopped; where this handler does not know
-    that state, as after a restart, the path begins with the first state that it sees. Interrupts
-    between nodes (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in the
-    ``callbacks`` of the run or of `record_transitions`; elsewhere they look like an end. A copy
+    that state, as after a restart, the trajectory begins with the first state that it sees.
+    Interrupts between nodes (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in
+    the ``callbacks`` of the run or of `record_transitions`; elsewhere they look like an end. A copy
     of a handler is the handler itself; a pickled one has the same settings and a graph of its own.
 
     Examples
@@ -158,7 +158,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self._labels = Labels(self.context, labels)
         plain = self._of_node is not None
         self._hashes_prompts = "prompt" in self._labels
-        self._runs = Runs(self._labels, plain=plain, on_evict=self._note_eviction)
+        self._runs = RunTracker(self._labels, plain=plain, on_evict=self._record_eviction)
 
     @property
     def faults(self) -> int:
@@ -209,7 +209,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 records = self._runs.start_task(run_id, parent_id, metadata)
         if records is None:
             if more.get("run_type") == "prompt":
-                self._see_template(serialized, parent_id)
+                self._record_template(serialized, parent_id)
             resumes = inputs is None or isinstance(inputs, Command)  # it is given nothing new
             records = self._runs.start(run_id, parent_id, (more.get("name"), resumes))
         if records:
@@ -222,7 +222,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         if isinstance(run, StepRun):
             if self._of_node is not None and not run.has_steps:
                 tools, called = tuple(run.tools), run.called_model
-                node = NodeRun(run.name, run.path.step, tools, called, output, run.metadata)
+                node = NodeRun(run.name, run.builder.step, tools, called, output, run.metadata)
                 names = self._name(self._of_node, node)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
@@ -257,7 +257,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @ends
     def on_tool_error(self, error: BaseException, run_id: int) -> None:
-        """End a tool; whether its node failed too, the node's own end tells."""
+        """End a tool; the end of its node says whether that failed too."""
         self._fail(run_id, error)
 
     @starts
@@ -299,7 +299,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @harmless
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
-        """Leave the path of this graph open."""
+        """Leave the trajectory of this graph open."""
         if event.run_id is not None:
             self._runs.interrupt(event.run_id.int)
 
@@ -320,10 +320,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         else:
             self._record(self._runs.start_model(run_id, parent_id, call))
 
-    def _see_template(self, serialized: Any, parent_id: int | None) -> None:
+    def _record_template(self, serialized: Any, parent_id: int | None) -> None:
         template = hash_template(serialized) if self._hashes_prompts else None
         if template and parent_id:
-            self._runs.see_template(parent_id, template)
+            self._runs.record_template(parent_id, template)
 
     def _fail(self, run_id: int, error: BaseException) -> None:
         outcome = read_outcome(error)
@@ -342,7 +342,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 return names
             return self._limit(state_names(value))
         except Exception:
-            self._faults.note(_FAILED)
+            self._faults.record(_FAILED)
             return None
 
     def _name_tool(self, name: str, arguments: Any) -> str:
@@ -352,25 +352,25 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         try:
             return self._of_tool(name, arguments or {})
         except Exception:
-            self._faults.note(_FAILED)
+            self._faults.record(_FAILED)
             return ""
 
     def _record(self, records: Sequence[Record]) -> None:
         for record in records:
-            if isinstance(record, Move):
+            if isinstance(record, TrajectoryStep):
                 self._record_move(record)
             else:
                 self._record_stop(record)
 
-    @notes  # each move has its own edge, so that a lost one takes no other along
-    def _record_move(self, move: Move) -> None:
+    @harmless_unary  # each move has its own edge, so that a lost one takes no other along
+    def _record_move(self, move: TrajectoryStep) -> None:
         trajectory, source, target, step, context = move
         if self.store is not None:
             now = time.time()
             self.store.record(Transition(source, target, trajectory, context, step, now))
         self.graph.record(source, target, trajectory=trajectory, context=context)
 
-    @notes
+    @harmless_unary
     def _record_stop(self, stop: Stop) -> None:
         trajectory, outcome, error, context = stop
         if self.store is not None:
@@ -378,8 +378,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self.store.record(Ending(trajectory, outcome, error, context=context, time=now))
         self.graph.record_outcome(outcome, context=context)
 
-    def _note_eviction(self) -> None:
-        self._faults.note("too many open runs: the oldest is taken for abandoned")
+    def _record_eviction(self) -> None:
+        self._faults.record("too many open runs: the oldest counts as abandoned")
 
 
 def _open_store(url: str) -> TransitionStore:

@@ -1,4 +1,4 @@
-"""One trajectory of one graph run: from the starts and ends of its nodes to moves."""
+"""`TrajectoryBuilder`: the starts and ends of the nodes of one graph run become its moves."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.transition import Context
 
-__all__ = ["Move", "Path", "Stop", "join_names"]
+__all__ = ["Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]
 
 
-class Move(NamedTuple):
-    """One step of a trajectory; the target None is an escape."""
+class TrajectoryStep(NamedTuple):
+    """One move of a trajectory; the target None is an escape."""
 
     trajectory: str
     source: str
@@ -44,8 +44,8 @@ def join_names(names: Iterable[str]) -> str:
 
 
 @dataclass(slots=True)
-class Path:
-    """The path START -> state -> ... -> END of one graph run.
+class TrajectoryBuilder:
+    """Build the trajectory START -> state -> ... -> END of one graph run.
 
     The nodes of one superstep ran side by side, so together they are one state: their distinct
     names, sorted and joined by ``|``. Which superstep is complete shows only when a later one
@@ -74,10 +74,10 @@ class Path:
 
     Examples
     --------
-    >>> path = Path("thread-1")
-    >>> path.start_task("a:1", 1), path.end_task("a:1", Outcome.ENDED, ("a",))
+    >>> builder = TrajectoryBuilder("thread-1")
+    >>> builder.start_task("a:1", 1), builder.end_task("a:1", Outcome.ENDED, ("a",))
     ((), ())
-    >>> [(move.source, move.target) for move in path.finish()]
+    >>> [(move.source, move.target) for move in builder.finish()]
     [('__start__', 'a'), ('a', '__end__')]
     """
 
@@ -91,13 +91,13 @@ class Path:
     interrupted: bool = False
     resumable: bool = False
 
-    def start_task(self, task: str, superstep: int) -> Sequence[Move]:
+    def start_task(self, task: str, superstep: int) -> Sequence[TrajectoryStep]:
         """Start a task of a superstep; one in another superstep than the open one closes that.
 
         The same task again is a retry or a resume: its end replaces the earlier one. Where a
         superstep was skipped (a cached node tells nothing), the state before is not known.
         """
-        moves: Sequence[Move] = ()
+        moves: Sequence[TrajectoryStep] = ()
         if superstep != self.superstep:
             moves = self._close()
             if self.superstep is not None and superstep > self.superstep + 1:
@@ -106,20 +106,22 @@ class Path:
         self.tasks[task] = None
         return moves
 
-    def start_next(self, task: str, container: str = "") -> Sequence[Move]:
+    def start_next(self, task: str, container: str = "") -> Sequence[TrajectoryStep]:
         """Start a task where there are no supersteps: what overlaps in time is one state.
 
         It speaks for the task `container` that it runs inside of.
         """
         self.tasks.pop(container, None)
-        moves: Sequence[Move] = ()
+        moves: Sequence[TrajectoryStep] = ()
         if None not in self.tasks.values():
             moves = self._close()
             self.step = (self.step or 0) + 1
         self.tasks[task] = None
         return moves
 
-    def end_task(self, task: str, outcome: Outcome, names: tuple[str, ...] = ()) -> Sequence[Move]:
+    def end_task(
+        self, task: str, outcome: Outcome, names: tuple[str, ...] = ()
+    ) -> Sequence[TrajectoryStep]:
         """End a task with the state keys `names`, none for a transparent one.
 
         A failed attempt is an escape from the state before the superstep.
@@ -129,28 +131,28 @@ class Path:
         elif outcome is Outcome.INTERRUPTED:
             self.interrupted = True
         elif outcome is Outcome.FAILED and self.source is not None:
-            return (Move(self.trajectory, self.source, None, self.step, self.context),)
+            return (TrajectoryStep(self.trajectory, self.source, None, self.step, self.context),)
         return ()
 
     def expects(self, superstep: int) -> bool:
-        """Say whether a path that was stopped goes on with this superstep."""
+        """Say whether a trajectory that was stopped goes on with this superstep."""
         if self.superstep is None:
             return False
         return superstep == (self.superstep if self.tasks else self.superstep + 1)
 
-    def finish(self) -> Sequence[Move]:
-        """Close the path with END, one step after the last: its graph returned."""
+    def finish(self) -> Sequence[TrajectoryStep]:
+        """Close the trajectory with END, one step after the last: its graph returned."""
         moves = self._close()
         if self.source is None:
             return moves
         last = None if self.step is None else self.step + 1
-        return (*moves, Move(self.trajectory, self.source, END, last, self.context))
+        return (*moves, TrajectoryStep(self.trajectory, self.source, END, last, self.context))
 
-    def stop(self) -> Sequence[Move]:
-        """Leave the path without END; a superstep counts only where all its tasks finished."""
+    def stop(self) -> Sequence[TrajectoryStep]:
+        """Leave it without END; a superstep counts only where all its tasks finished."""
         return () if None in self.tasks.values() else self._close()
 
-    def _close(self) -> Sequence[Move]:
+    def _close(self) -> Sequence[TrajectoryStep]:
         names: list[str] = []
         for keys in self.tasks.values():
             names += keys or ()
@@ -160,4 +162,4 @@ class Path:
         source, self.source = self.source, names[0] if len(names) == 1 else join_names(names)
         if source is None:
             return ()
-        return (Move(self.trajectory, source, self.source, self.step, self.context),)
+        return (TrajectoryStep(self.trajectory, source, self.source, self.step, self.context),)

@@ -11,8 +11,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LeaderClusters", "unit_vectors"]
-
 _FIRST_ROWS = 64
 
 

@@ -12,8 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 from detailed_balance.analyzers.errors import InvalidInputError
 
-__all__ = ["Arguments", "canonical_text", "check_arguments", "name_call", "shorten"]
-
 _Names: TypeAlias = Sequence[str] | Literal["all"]
 
 Arguments: TypeAlias = _Names | Mapping[str, _Names]

@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Select, Table
     from sqlalchemy.engine import Connection
 
-__all__ = [
-    "Place",
-    "check_seconds",
-    "conditions",
-    "context_condition",
-    "read_contexts",
-    "select_edges",
-    "select_endings",
-    "select_moves",
-]
-
 Place: TypeAlias = Sequence[Column[Any]]
 """The columns that rows are ordered by, and that each row read begins with."""
 

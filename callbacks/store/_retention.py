@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from detailed_balance.callbacks.store._cursor import Order, Snapshot
 
-__all__ = ["forget_before"]
-
 _BATCH = 5_000
 """How many rows one transaction deletes, so that no writer waits for long."""
 

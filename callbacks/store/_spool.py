@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from detailed_balance.callbacks.store._rows import Row
 
-__all__ = ["Batch", "Place", "Record", "Spool", "find_place"]
-
 Record: TypeAlias = Transition | Ending
 """What a store keeps."""
 

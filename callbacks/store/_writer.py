@@ -12,8 +12,6 @@ from detailed_balance.callbacks.isolation import warn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BatchWriter"]
-
 T = TypeVar("T")
 
 _LAST_WAIT = 30.0

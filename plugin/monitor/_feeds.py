@@ -110,7 +110,7 @@ class GraphFeed:
 
     def read(self) -> Increment:
         """Return the moves since."""
-        moves = self._subscription.take()
+        moves = self._subscription.pop()
         if self._context is None:
             return Increment(moves)
         return Increment([move for move in moves if self._is_wanted(move[3])])

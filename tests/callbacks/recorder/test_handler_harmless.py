@@ -21,7 +21,7 @@ from detailed_balance.callbacks import (
     TransitionGraph,
     record_transitions,
 )
-from detailed_balance.callbacks.recorder._run_tracker import Runs
+from detailed_balance.callbacks.recorder._run_tracker import RunTracker
 from tests.support.agents import INPUT, State
 
 
@@ -152,7 +152,7 @@ def test_inputs_and_outputs_are_neither_changed_nor_kept():
 
 
 def test_runs_that_never_end_are_bounded_by_number():
-    runs = Runs(max_roots=10)
+    runs = RunTracker(max_roots=10)
     for root in range(1000):
         runs.start(2 * root + 1, None)
         runs.start(2 * root + 2, 2 * root + 1)
@@ -167,7 +167,7 @@ def test_interrupted_threads_that_are_never_resumed_are_bounded_by_number():
     graph.set_entry_point("ask")
     agent = graph.compile(checkpointer=MemorySaver())
     handler = TransitionCallbackHandler()
-    handler._runs = Runs(max_stopped=5)
+    handler._runs = RunTracker(max_stopped=5)
     for i in range(20):
         thread = {"configurable": {"thread_id": str(i)}}
         agent.invoke(INPUT, {"callbacks": [handler], **thread})

@@ -15,7 +15,7 @@ from detailed_balance import Transition, TransitionStore, analyze, read_trajecto
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler
-from detailed_balance.callbacks.recorder._run_tracker import Runs
+from detailed_balance.callbacks.recorder._run_tracker import RunTracker
 from tests.support.agents import INPUT, build, chain, fail, loop, node, run, thread
 
 
@@ -107,7 +107,7 @@ def test_subgraph_has_an_outcome_of_its_own(handler):
 
 def test_too_many_open_runs_leave_the_oldest_abandoned_and_say_so():
     said, records = [], []
-    runs = Runs(max_roots=2, on_evict=lambda: said.append(1))
+    runs = RunTracker(max_roots=2, on_evict=lambda: said.append(1))
     labels = {"langgraph_checkpoint_ns": "a:1", "langgraph_step": 1, "langgraph_node": "a"}
     for root in (1, 2, 3):
         records += runs.start(10 * root, None)

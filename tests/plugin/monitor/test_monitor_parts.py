@@ -223,11 +223,11 @@ def test_a_subscriber_hears_every_move_in_order_and_others_cost_nothing() -> Non
         assert len(subscription.before) == 0
         for i in range(5):
             graph.record(f"s{i}", f"s{i + 1}", trajectory="run", context={"v": "1"})
-        assert [move[:3] for move in subscription.take()] == [
+        assert [move[:3] for move in subscription.pop()] == [
             (f"s{i}", f"s{i + 1}", "run") for i in range(5)
         ]
     graph.record("b", "c")
-    assert list(subscription.take()) == []
+    assert list(subscription.pop()) == []
 
 
 def test_moves_that_nobody_takes_in_time_are_counted_as_lost() -> None:
@@ -235,5 +235,5 @@ def test_moves_that_nobody_takes_in_time_are_counted_as_lost() -> None:
     subscription = graph.subscribe(capacity=3)
     for i in range(5):
         graph.record(f"s{i}", "end")
-    assert [move[0] for move in subscription.take()] == ["s2", "s3", "s4"]
+    assert [move[0] for move in subscription.pop()] == ["s2", "s3", "s4"]
     assert subscription.lost == 2

@@ -11,25 +11,27 @@ from detailed_balance.callbacks.recorder._run_state import (
     name_base,
     name_trajectory,
 )
-from detailed_balance.callbacks.recorder._run_tracker import Runs
-from detailed_balance.callbacks.recorder.trajectory_builder import Move, Path
+from detailed_balance.callbacks.recorder._run_tracker import RunTracker
+from detailed_balance.callbacks.recorder.trajectory_builder import TrajectoryBuilder, TrajectoryStep
 
 ENDED, FAILED = Outcome.ENDED, Outcome.FAILED
 
 
 def pairs(records):
-    return [(record.source, record.target) for record in records if isinstance(record, Move)]
+    return [
+        (record.source, record.target) for record in records if isinstance(record, TrajectoryStep)
+    ]
 
 
 def test_superstep_is_certain_when_the_next_one_starts():
-    path = Path("T")
+    path = TrajectoryBuilder("T")
     assert path.start_task("a", 1) == ()
     assert path.end_task("a", ENDED, ("a",)) == ()
     assert pairs(path.start_task("b", 2)) == [(START, "a")]
 
 
 def test_transparent_superstep_is_skipped():
-    path = Path("T")
+    path = TrajectoryBuilder("T")
     for step, names in enumerate([("a",), (), (), ("b",)], start=1):
         path.start_task(str(step), step)
         path.end_task(str(step), ENDED, names)
@@ -37,7 +39,7 @@ def test_transparent_superstep_is_skipped():
 
 
 def test_retry_replaces_what_the_task_was_before():
-    path = Path("T")
+    path = TrajectoryBuilder("T")
     path.start_task("a:1", 1)
     assert pairs(path.end_task("a:1", FAILED)) == [(START, None)]
     path.start_task("a:1", 1)
@@ -46,7 +48,7 @@ def test_retry_replaces_what_the_task_was_before():
 
 
 def test_stopped_path_keeps_a_whole_superstep_and_drops_a_torn_one():
-    whole, torn = Path("T"), Path("T")
+    whole, torn = TrajectoryBuilder("T"), TrajectoryBuilder("T")
     for path in (whole, torn):
         path.start_task("a", 1)
         path.end_task("a", ENDED, ("a",))
@@ -61,7 +63,7 @@ def test_stopped_path_keeps_a_whole_superstep_and_drops_a_torn_one():
     )
 )
 def test_finished_path_is_unbroken_from_start_to_end(supersteps):
-    path, moves = Path("T"), []
+    path, moves = TrajectoryBuilder("T"), []
     for step, tasks in enumerate(supersteps):
         for i in range(len(tasks)):
             moves += path.start_task(f"{step}.{i}", step)
@@ -85,7 +87,7 @@ LABELS = {
 
 
 def started_node():
-    runs = Runs()
+    runs = RunTracker()
     runs.start(ROOT, None)
     runs.start_node(NODE, ROOT, LABELS)
     return runs
