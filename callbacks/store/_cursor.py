@@ -42,16 +42,16 @@ class Order(ABC):
         """Return the condition that a row was there at the snapshot."""
 
     @abstractmethod
-    def place(self, table: Table) -> tuple[Column[Any], ...]:
+    def sort_key(self, table: Table) -> tuple[Column[Any], ...]:
         """Return the columns in whose order the rows were recorded."""
 
     @abstractmethod
-    def is_settled(self, place: list[int]) -> ColumnElement[bool]:
-        """Return the condition that an ending comes after no transition beyond `place`."""
+    def is_settled(self, key: list[int]) -> ColumnElement[bool]:
+        """Return the condition that an ending comes after no transition beyond `key`."""
 
-    def is_after(self, table: Table, place: list[int]) -> ColumnElement[bool]:
-        """Return the condition that a row comes after a place."""
-        return tuple_(*self.place(table)) > tuple_(*map(literal, place))
+    def is_after(self, table: Table, key: list[int]) -> ColumnElement[bool]:
+        """Return the condition that a row comes after a key."""
+        return tuple_(*self.sort_key(table)) > tuple_(*map(literal, key))
 
 
 class SQLiteOrder(Order):
@@ -73,17 +73,17 @@ class SQLiteOrder(Order):
         condition: ColumnElement[bool] = table.c.id <= snapshot[table is ENDINGS]
         return condition
 
-    def place(self, table: Table) -> tuple[Column[Any], ...]:
+    def sort_key(self, table: Table) -> tuple[Column[Any], ...]:
         """Return the id."""
         return (table.c.id,)
 
-    def is_settled(self, place: list[int]) -> ColumnElement[bool]:
+    def is_settled(self, key: list[int]) -> ColumnElement[bool]:
         """Return the condition that the last transition before the ending is not above."""
-        return ENDINGS.c.written <= place[0] if self._version > 2 else false()
+        return ENDINGS.c.written <= key[0] if self._version > 2 else false()
 
-    def is_after(self, table: Table, place: list[int]) -> ColumnElement[bool]:
+    def is_after(self, table: Table, key: list[int]) -> ColumnElement[bool]:
         """Return the condition that a row has a greater id."""
-        condition: ColumnElement[bool] = table.c.id > place[0]
+        condition: ColumnElement[bool] = table.c.id > key[0]
         return condition
 
 
@@ -108,13 +108,13 @@ class PostgresOrder(Order):
         ended: ColumnElement[bool] = table.c.written < following
         return and_(ended, table.c.written.not_in(open_ones)) if open_ones else ended
 
-    def place(self, table: Table) -> tuple[Column[Any], ...]:
+    def sort_key(self, table: Table) -> tuple[Column[Any], ...]:
         """Return the transaction, and the id."""
         return (table.c.written, table.c.id)
 
-    def is_settled(self, place: list[int]) -> ColumnElement[bool]:
+    def is_settled(self, key: list[int]) -> ColumnElement[bool]:
         """Return the condition that the ending is of an earlier transaction."""
-        condition: ColumnElement[bool] = ENDINGS.c.written < place[0]
+        condition: ColumnElement[bool] = ENDINGS.c.written < key[0]
         return condition
 
 
@@ -187,8 +187,8 @@ def _last(
     chosen: ColumnElement[bool],
     behind: int = 0,
 ) -> list[int] | None:
-    """Return the place of the last row chosen, or of one so many before it, if there is one."""
-    columns = order.place(table)
+    """Return the key of the last row chosen, or of one so many before it, if there is one."""
+    columns = order.sort_key(table)
     query = select(*columns).where(chosen).order_by(*(column.desc() for column in columns))
     row = connection.execute(query.offset(behind).limit(1)).first()
     return None if row is None else list(row)
@@ -196,12 +196,12 @@ def _last(
 
 def is_before(connection: Connection, version: int, cursor: str) -> ColumnElement[bool]:
     """Return the condition that a transition was given before the cursor."""
-    order, place = order_of(connection, version), _decode(connection, cursor)
-    given = false() if place.before is None else order.was_there(TRANSITIONS, place.before)
-    if place.within is None or place.moves is None:
+    order, position = order_of(connection, version), _decode(connection, cursor)
+    given = false() if position.before is None else order.was_there(TRANSITIONS, position.before)
+    if position.within is None or position.moves is None:
         return given
-    behind = not_(order.is_after(TRANSITIONS, place.moves))
-    return or_(given, and_(order.was_there(TRANSITIONS, place.within), behind))
+    behind = not_(order.is_after(TRANSITIONS, position.moves))
+    return or_(given, and_(order.was_there(TRANSITIONS, position.within), behind))
 
 
 def read_increment(
@@ -211,62 +211,68 @@ def read_increment(
     if limit < 1:
         raise InvalidInputError(f"limit must be 1 or more; got {limit!r}")
     order = order_of(connection, version)
-    place = _Cursor(connection.dialect.name) if cursor is None else _decode(connection, cursor)
+    position = _Cursor(connection.dialect.name) if cursor is None else _decode(connection, cursor)
     now = order.snapshot(connection)
-    _check_age(place, now, cursor)
-    place = replace(place, within=place.within or now)
+    _check_age(position, now, cursor)
+    position = replace(position, within=position.within or now)
     contexts = read_contexts(connection)  # after the snapshot, so that none of its is missing
 
-    chosen = [*_new(order, TRANSITIONS, place), *context_condition(TRANSITIONS, contexts, context)]
-    query = select_moves(order.place(TRANSITIONS), chosen).limit(limit)
-    moves, place = _fetch(connection, query, order, place, TRANSITIONS)
+    chosen = [
+        *_new(order, TRANSITIONS, position),
+        *context_condition(TRANSITIONS, contexts, context),
+    ]
+    query = select_moves(order.sort_key(TRANSITIONS), chosen).limit(limit)
+    moves, position = _fetch(connection, query, order, position, TRANSITIONS)
     full = len(moves) == limit
     endings: Sequence[Sequence[Any]] = ()
     if version > 1:
-        chosen = [*_new(order, ENDINGS, place), *context_condition(ENDINGS, contexts, context)]
-        if full and place.moves is not None:
-            chosen.append(order.is_settled(place.moves))
-        query = select_endings(order.place(ENDINGS), chosen).limit(limit)
-        endings, place = _fetch(connection, query, order, place, ENDINGS)
+        chosen = [*_new(order, ENDINGS, position), *context_condition(ENDINGS, contexts, context)]
+        if full and position.moves is not None:
+            chosen.append(order.is_settled(position.moves))
+        query = select_endings(order.sort_key(ENDINGS), chosen).limit(limit)
+        endings, position = _fetch(connection, query, order, position, ENDINGS)
         full = full or len(endings) == limit
     return Increment(
         tuple(from_row(contexts, *row) for row in moves),
         tuple(ending_from_row(contexts, *row) for row in endings),
-        (place if full else _Cursor(place.backend, place.within)).encode(),
-        full or place.within != now,  # something may have come since the first of these
+        (position if full else _Cursor(position.backend, position.within)).encode(),
+        full or position.within != now,  # something may have come since the first of these
     )
 
 
-def _new(order: Order, table: Table, place: _Cursor) -> list[ColumnElement[bool]]:
+def _new(order: Order, table: Table, position: _Cursor) -> list[ColumnElement[bool]]:
     """Return the conditions that a row is still to be given."""
     chosen = []
-    if place.within is not None:
-        chosen.append(order.was_there(table, place.within))
-    if place.before is not None:
-        chosen.append(not_(order.was_there(table, place.before)))
-    given = place.moves if table is TRANSITIONS else place.endings
+    if position.within is not None:
+        chosen.append(order.was_there(table, position.within))
+    if position.before is not None:
+        chosen.append(not_(order.was_there(table, position.before)))
+    given = position.moves if table is TRANSITIONS else position.endings
     if given is not None:
         chosen.append(order.is_after(table, given))
     return chosen
 
 
 def _fetch(
-    connection: Connection, query: Select[Any], order: Order, place: _Cursor, table: Table
+    connection: Connection, query: Select[Any], order: Order, position: _Cursor, table: Table
 ) -> tuple[list[Sequence[Any]], _Cursor]:
-    """Return the rows without their places, and the cursor behind them."""
+    """Return the rows without their keys, and the cursor behind them."""
     rows = connection.execute(query).all()
-    width = len(order.place(table))
+    width = len(order.sort_key(table))
     if rows:
         last = list(rows[-1][:width])
-        place = replace(place, moves=last) if table is TRANSITIONS else replace(place, endings=last)
-    return [row[width:] for row in rows], place
+        if table is TRANSITIONS:
+            position = replace(position, moves=last)
+        else:
+            position = replace(position, endings=last)
+    return [row[width:] for row in rows], position
 
 
 def _decode(connection: Connection, cursor: str) -> _Cursor:
     try:
-        place = _Cursor(*json.loads(cursor))
-        if place.backend == connection.dialect.name:
-            return place
+        position = _Cursor(*json.loads(cursor))
+        if position.backend == connection.dialect.name:
+            return position
     except (TypeError, ValueError):
         pass
     raise InvalidInputError(
@@ -275,9 +281,9 @@ def _decode(connection: Connection, cursor: str) -> _Cursor:
     )
 
 
-def _check_age(place: _Cursor, now: Snapshot, cursor: str | None) -> None:
+def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
     """Refuse a cursor of what this database has not come to yet: it was replaced since."""
-    for snapshot in (place.before, place.within):
+    for snapshot in (position.before, position.within):
         if snapshot is not None and snapshot[0] > now[0]:
             raise InvalidInputError(
                 f"the cursor {cursor!r} lies beyond all that is recorded: the store was made anew "

@@ -20,7 +20,7 @@ from detailed_balance.callbacks.store._schema import (
     TRANSITIONS,
     WRITERS,
 )
-from detailed_balance.callbacks.store._spool import Batch, Spool
+from detailed_balance.callbacks.store._spool import RecordBatch, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,16 +29,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Insert, Table
     from sqlalchemy.engine import URL, Connection
 
-    from detailed_balance.callbacks.store._rows import Row
-    from detailed_balance.callbacks.store._spool import Place, Record
+    from detailed_balance.callbacks.store._rows import TableRow
+    from detailed_balance.callbacks.store._spool import Record, SpoolFolder
     from detailed_balance.callbacks.store._writer import BatchWriter
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 """How many seconds pass before the database is tried again; they double each time."""
 
-
 _QUIET = 3600.0
-"""How many seconds pass, at least, between two words in the log on a database that is away."""
+"""How many seconds pass, at least, between two log lines on a database that is away."""
 
 _MOST_KNOWN = 100_000
 """How many names of a kind are remembered to be written, about."""
@@ -60,12 +59,12 @@ class Outbox:
     write : callable
         Writes batches of one writer at once, but for those that are written already; raises where
         the database fails.
-    line : BatchWriter
+    queue : BatchWriter
         Where the records come from: it counts what is lost, and knows whether more come than the
         database takes; then the spool takes them.
     url : sqlalchemy.URL
         The database, for the log.
-    place : Place or None
+    folder : SpoolFolder or None
         Where the spools of this database are; None for none.
     durable : bool
         Whether a batch in the spool must be on the disk.
@@ -73,28 +72,28 @@ class Outbox:
 
     def __init__(
         self,
-        write: Callable[[list[Batch]], None],
-        line: BatchWriter[Record],
+        write: Callable[[list[RecordBatch]], None],
+        queue: BatchWriter[Record],
         url: URL,
         *,
-        place: Place | None,
+        folder: SpoolFolder | None,
         durable: bool,
     ) -> None:
         self._write = write
-        self._line = line
+        self._queue = queue
         self._name = repr(url)
-        self._place = place
+        self._folder = folder
         self._durable = durable
         self._quiet_until = 0.0
         self._spools: list[Spool] = []  # those to be replayed, the own one last
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Become another writer; a forked process leaves the spool to its parent."""
         self.close()
         self._writer = int.from_bytes(os.urandom(8), signed=True)
         self._sequence = 0
-        self._own = self._place and self._place.of(self._writer, durable=self._durable)
+        self._own = self._folder and self._folder.of(self._writer, durable=self._durable)
         self._pause, self._next_try = 0.0, 0.0
 
     @property
@@ -104,18 +103,18 @@ class Outbox:
 
     def adopt(self) -> bool:
         """Take over what dead processes left; say whether there is any."""
-        if self._place is not None:
-            self._spools[:0] = self._place.adopt_all()
+        if self._folder is not None:
+            self._spools[:0] = self._folder.adopt_all()
         return bool(self._spools)
 
-    def send(self, records: list[Record], rows: list[Row]) -> None:
+    def send(self, records: list[Record], rows: list[TableRow]) -> None:
         """Write the records, or keep them in the spool.
 
         Parameters
         ----------
         records : list of Transition or Ending
             What is sent.
-        rows : list of Row
+        rows : list of TableRow
             The same, as the database has them.
 
         Raises
@@ -124,7 +123,7 @@ class Outbox:
             Where neither can be done.
         """
         self._sequence += 1
-        batch = Batch(self._writer, self._sequence, tuple(records), rows)
+        batch = RecordBatch(self._writer, self._sequence, tuple(records), rows)
         if self._must_wait() and self._keep(batch):
             return
         try:
@@ -161,11 +160,11 @@ class Outbox:
 
     def _must_wait(self) -> bool:
         """Say whether a batch must go to the spool: others are there, or there is no time."""
-        if self._own is not None and self._line.is_pressed:
+        if self._own is not None and self._queue.is_half_full:
             return True
         return self.replay(at_once=False) is not None
 
-    def _keep(self, batch: Batch) -> bool:
+    def _keep(self, batch: RecordBatch) -> bool:
         """Put a batch in the spool; say whether it need not be written now.
 
         Raises
@@ -186,14 +185,14 @@ class Outbox:
         return True
 
     def _replay(self, spool: Spool) -> bool:
-        """Write what a spool holds; say whether that is all, not where new records press."""
+        """Write what a spool holds; say whether that is all: not where the queue fills up."""
         for batches in spool.batches():
-            if self._own is not None and self._line.is_pressed:
+            if self._own is not None and self._queue.is_half_full:
                 return False
             try:
                 self._write(batches)
             except (DataError, IntegrityError) as error:
-                self._line.lose(sum(len(batch.records) for batch in batches), repr(error))
+                self._queue.record_loss(sum(len(batch.records) for batch in batches), repr(error))
         if spool.damaged:
             warn("%d lines of a spool of %s were damaged", spool.damaged, self._name)
         spool.clear()
@@ -226,27 +225,27 @@ class RowInserter:
 
     def __init__(self, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._transaction = transaction
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Take no name for written any more: the database may be another."""
+    def reset(self) -> None:
+        """Forget which names are written: the database may be another."""
         # The ids of names that are written already, and how often names had been deleted then.
         self._known: dict[Table, set[int]] = {table: set() for table in names_of([])}
         self._deletions: int | None = None
 
-    def insert(self, rows: list[Row]) -> None:
+    def insert(self, rows: list[TableRow]) -> None:
         """Write rows in one transaction."""
         with self._writing() as connection:
             self._insert(connection, rows)
 
-    def insert_once(self, writer: int, batches: list[tuple[int, list[Row]]]) -> None:
+    def insert_once(self, writer: int, batches: list[tuple[int, list[TableRow]]]) -> None:
         """Write batches of one writer in one transaction, but for those that are written already.
 
         Parameters
         ----------
         writer : int
             Whose batches they are.
-        batches : list of (int, list of Row)
+        batches : list of (int, list of TableRow)
             The numbers of the batches, ascending, and what is in them.
         """
         with self._writing() as connection:
@@ -266,7 +265,7 @@ class RowInserter:
         for table, names in self._new.items():
             self._known[table].update(names)
 
-    def _insert(self, connection: Connection, rows: list[Row]) -> None:
+    def _insert(self, connection: Connection, rows: list[TableRow]) -> None:
         self._check_names(connection)
         texts = names_of(rows).items()
         self._new = {table: self._new_names(table, found) for table, found in texts}
@@ -284,7 +283,7 @@ class RowInserter:
         query = select(WRITERS.c.sequence).where(WRITERS.c.id == NAMES_WRITER)
         deletions = connection.scalar(query) or 0
         if deletions != self._deletions:
-            self.forget()
+            self.reset()
             self._deletions = deletions
 
     def _new_names(self, table: Table, texts: set[str | None]) -> dict[int, str]:

@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Select, Table
     from sqlalchemy.engine import Connection
 
-Place: TypeAlias = Sequence[Column[Any]]
+SortKey: TypeAlias = Sequence[Column[Any]]
 """The columns that rows are ordered by, and that each row read begins with."""
 
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
 
 
-def select_moves(place: Place, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """Return the query of the transitions chosen, in the order of `place`."""
+def select_moves(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Return the query of the transitions chosen, in the order of `key`."""
     table = TRANSITIONS.c
     names = (_SOURCES.c.name, _TARGETS.c.name, TRAJECTORIES.c.name)
     return (
-        select(*place, *names, table.context_id, table.step, table.time, table.count)
+        select(*key, *names, table.context_id, table.step, table.time, table.count)
         .select_from(TRANSITIONS)
         .join(_SOURCES, table.source_id == _SOURCES.c.id)
         .outerjoin(_TARGETS, table.target_id == _TARGETS.c.id)
         .outerjoin(TRAJECTORIES, table.trajectory_id == TRAJECTORIES.c.id)
         .where(*chosen)
-        .order_by(*place)
+        .order_by(*key)
     )
 
 
-def select_endings(place: Place, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """Return the query of the endings chosen, in the order of `place`."""
+def select_endings(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Return the query of the endings chosen, in the order of `key`."""
     table = ENDINGS.c
     return (
-        select(*place, TRAJECTORIES.c.name, table.context_id, table.time)
+        select(*key, TRAJECTORIES.c.name, table.context_id, table.time)
         .add_columns(table.outcome, table.error, table.success)
         .select_from(ENDINGS)
         .outerjoin(TRAJECTORIES, table.trajectory_id == TRAJECTORIES.c.id)
         .where(*chosen)
-        .order_by(*place)
+        .order_by(*key)
     )
 
 

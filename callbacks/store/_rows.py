@@ -78,7 +78,7 @@ def _digest(text: str) -> int:
 _short_digest = lru_cache(maxsize=65_536)(_digest)
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A transition or an ending as it is written: its names, which have own tables, and columns."""
 
     table: Table
@@ -88,7 +88,7 @@ class Row(NamedTuple):
     columns: dict[str, Any]
 
 
-def to_row(record: Transition | Ending) -> Row:
+def to_row(record: Transition | Ending) -> TableRow:
     """Return a transition or an ending as it is written.
 
     Raises
@@ -99,7 +99,7 @@ def to_row(record: Transition | Ending) -> Row:
     return _ending_to_row(record) if isinstance(record, Ending) else _transition_to_row(record)
 
 
-def _transition_to_row(transition: Transition) -> Row:
+def _transition_to_row(transition: Transition) -> TableRow:
     _check_transition(transition)
     labels = _encode_labels(transition.context)
     trajectory = _encode(transition.trajectory)
@@ -113,10 +113,10 @@ def _transition_to_row(transition: Transition) -> Row:
         "target_id": None if target is None else digest(target),
         "count": transition.count,
     }
-    return Row(TRANSITIONS, labels, trajectory, (source, target), columns)
+    return TableRow(TRANSITIONS, labels, trajectory, (source, target), columns)
 
 
-def _ending_to_row(ending: Ending) -> Row:
+def _ending_to_row(ending: Ending) -> TableRow:
     _check(ending, _ENDING_TYPES)
     if ending.outcome is not None and ending.outcome not in tuple(Outcome):
         raise InvalidInputError(
@@ -131,7 +131,7 @@ def _ending_to_row(ending: Ending) -> Row:
         "error": _encode(ending.error),
         "success": None if ending.success is None else int(ending.success),
     }
-    return Row(ENDINGS, labels, trajectory, (), columns)
+    return TableRow(ENDINGS, labels, trajectory, (), columns)
 
 
 def ending_from_row(
@@ -163,7 +163,7 @@ def _encode_labels(context: Context) -> str:
         ) from None
 
 
-def names_of(rows: list[Row]) -> dict[Table, set[str | None]]:
+def names_of(rows: list[TableRow]) -> dict[Table, set[str | None]]:
     """Return the names in `rows`, by the table that they belong to."""
     return {
         CONTEXTS: {row.labels for row in rows},

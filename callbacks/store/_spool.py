@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import URL
 
-    from detailed_balance.callbacks.store._rows import Row
+    from detailed_balance.callbacks.store._rows import TableRow
 
 Record: TypeAlias = Transition | Ending
 """What a store keeps."""
@@ -31,19 +31,19 @@ _LIMIT = 2**30
 """How many bytes a spool may have."""
 
 
-class Batch(NamedTuple):
+class RecordBatch(NamedTuple):
     """Records that are written as a whole, once: the writer has no two of one number.
 
     Examples
     --------
-    >>> Batch(7, 1, (Transition("plan", "search"),)).sequence
+    >>> RecordBatch(7, 1, (Transition("plan", "search"),)).sequence
     1
     """
 
     writer: int
     sequence: int
     records: tuple[Record, ...]
-    rows: list[Row] | None = None
+    rows: list[TableRow] | None = None
     """The records as a database has them, where that is known already."""
 
 
@@ -74,7 +74,7 @@ class Spool:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     spool = Spool(Path(folder) / "runs.jsonl")
-    ...     spool.append(Batch(7, 1, (Transition("plan", "search"),)))
+    ...     spool.append(RecordBatch(7, 1, (Transition("plan", "search"),)))
     ...     [batch.sequence for found in spool.batches() for batch in found], len(spool)
     ...     spool.clear()
     ...     len(spool)
@@ -111,7 +111,7 @@ class Spool:
     def __len__(self) -> int:
         return self._records
 
-    def append(self, batch: Batch) -> None:
+    def append(self, batch: RecordBatch) -> None:
         """Keep a batch behind the others.
 
         Raises
@@ -128,7 +128,7 @@ class Spool:
         self._end += len(line)
         self._records += len(batch.records)
 
-    def batches(self, most: int = 10_000) -> Iterator[list[Batch]]:
+    def batches(self, most: int = 10_000) -> Iterator[list[RecordBatch]]:
         """Yield the batches, first in first out, as many at once as one transaction should write.
 
         They count as done when the next are asked for.
@@ -138,9 +138,9 @@ class Spool:
         most : int
             How many records are yielded at once, but for a batch that has more.
         """
-        found: list[Batch] = []
+        found: list[RecordBatch] = []
         behind = self._start
-        for batch, place in self._read():
+        for batch, end in self._read():
             if batch is None:
                 self.damaged += 1
             elif found and sum(len(b.records) for b in (*found, batch)) > most:
@@ -149,7 +149,7 @@ class Spool:
                 found = [batch]
             else:
                 found.append(batch)
-            behind = place
+            behind = end
         if found:
             yield found
         self._finish(found, behind)
@@ -166,7 +166,7 @@ class Spool:
         self._descriptor = None
         self._start = self._end = self._records = 0
 
-    def _finish(self, batches: list[Batch], behind: int) -> None:
+    def _finish(self, batches: list[RecordBatch], behind: int) -> None:
         self._records -= sum(len(batch.records) for batch in batches)
         self._start = behind
 
@@ -194,8 +194,8 @@ class Spool:
         if self._durable:
             os.fsync(descriptor)
 
-    def _read(self) -> Iterator[tuple[Batch | None, int]]:
-        """Yield what is not done with, None for a damaged line, and the place behind it."""
+    def _read(self) -> Iterator[tuple[RecordBatch | None, int]]:
+        """Yield what is not done with, None for a damaged line, and where the next line begins."""
         if self._start == self._end:
             return
         with open(self._path, "rb") as file:
@@ -204,7 +204,7 @@ class Spool:
                 yield _decode(line), file.tell()
 
 
-class Place(NamedTuple):
+class SpoolFolder(NamedTuple):
     """Where the spools of a database are, how their names begin, and whether to make the folder.
 
     The folder of an SQLite file is not made anew: who deletes it wants it gone.
@@ -225,7 +225,9 @@ class Place(NamedTuple):
         return [spool for spool in map(Spool.adopt, paths) if spool is not None]
 
 
-def find_place(url: URL, folder: str | os.PathLike[str] | Literal[False] | None) -> Place | None:
+def find_spool_folder(
+    url: URL, folder: str | os.PathLike[str] | Literal[False] | None
+) -> SpoolFolder | None:
     """Return where the spools of a database are, and how their names begin; None for none.
 
     That is beside the file of an SQLite database, and a folder of the user for a server; the names
@@ -234,21 +236,21 @@ def find_place(url: URL, folder: str | os.PathLike[str] | Literal[False] | None)
     Examples
     --------
     >>> from sqlalchemy import make_url
-    >>> find_place(make_url("sqlite:///runs/agents.db"), None).start
+    >>> find_spool_folder(make_url("sqlite:///runs/agents.db"), None).start
     'agents.db.spool-'
     """
     if folder is False or is_in_memory(url):
         return None
     if url.get_backend_name() == "sqlite":
         file = file_of(url).absolute()
-        return Place(Path(folder or file.parent), f"{file.name}.spool-", bool(folder))
-    options = sorted((name, value) for name, value in url.query.items() if name in _PLACES)
-    place = repr((url.host, url.port, url.database, options))
-    name = hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
-    return Place(Path(folder or _state_folder()), f"{name}.spool-", True)
+        return SpoolFolder(Path(folder or file.parent), f"{file.name}.spool-", bool(folder))
+    options = sorted((name, value) for name, value in url.query.items() if name in _SERVER_OPTIONS)
+    server = repr((url.host, url.port, url.database, options))
+    name = hashlib.blake2b(server.encode(), digest_size=8).hexdigest()
+    return SpoolFolder(Path(folder or _state_folder()), f"{name}.spool-", True)
 
 
-_PLACES = ("dbname", "host", "options", "port", "service")
+_SERVER_OPTIONS = ("dbname", "host", "options", "port", "service")
 """What of the query of a URL tells one database from another."""
 
 
@@ -280,20 +282,20 @@ _COUNT = re.compile(rb'\{"count":(\d{1,9}),')
 """How a line begins, so that records can be counted without reading them."""
 
 
-def _encode(batch: Batch) -> bytes:
+def _encode(batch: RecordBatch) -> bytes:
     body = _dump([batch.writer, batch.sequence, [_to_list(record) for record in batch.records]])
     crc = zlib.crc32(body.encode())
     return f'{{"count":{len(batch.records)},"crc":{crc},"batch":{body}}}\n'.encode()
 
 
-def _decode(line: bytes) -> Batch | None:
+def _decode(line: bytes) -> RecordBatch | None:
     """Return the batch of a line, None where it is damaged."""
     try:
         found = json.loads(line)
         writer, sequence, records = found["batch"]
         if zlib.crc32(_dump(found["batch"]).encode()) != found["crc"]:
             return None
-        return Batch(writer, sequence, tuple(_from_list(*fields) for fields in records))
+        return RecordBatch(writer, sequence, tuple(_from_list(*fields) for fields in records))
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
 

@@ -1,4 +1,4 @@
-"""`BatchWriter`, a thread that writes what others put in line, so that they never wait."""
+"""`BatchWriter`, a thread that writes what others queue, so that they never wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LAST_WAIT = 30.0
-"""How many seconds the interpreter waits at its end, at most, for what is in line."""
+"""How many seconds the interpreter waits at its end, at most, for what is queued."""
 
 
 def _nothing(_: bool) -> None:
@@ -25,7 +25,7 @@ def _nothing(_: bool) -> None:
 class BatchWriter(Generic[T]):
     """Hand items to a thread that writes them in batches.
 
-    The thread starts with the first item. What is in line when the interpreter exits is written,
+    The thread starts with the first item. What is queued when the interpreter exits is written,
     as far as half a minute suffices.
 
     Parameters
@@ -34,9 +34,9 @@ class BatchWriter(Generic[T]):
         Writes one list of items; where it raises, they are lost.
     name : str
         What is written to, for the log.
-    tend : callable
-        What the thread does after each batch, whenever somebody waits (which it is told), and when
-        as many seconds have passed as it returned.
+    maintain : callable
+        What the thread does after each batch, whenever somebody waits (then its argument is
+        True), and when as many seconds have passed as it returned.
     capacity : int
         How many items may wait; further ones are lost.
     batch : int
@@ -60,21 +60,21 @@ class BatchWriter(Generic[T]):
         write: Callable[[list[T]], object],
         *,
         name: str,
-        tend: Callable[[bool], float | None] = _nothing,
+        maintain: Callable[[bool], float | None] = _nothing,
         capacity: int = 100_000,
         batch: int = 10_000,
         delay: float = 0.1,
     ) -> None:
         self._write = write
         self._name = name
-        self._tend = tend
+        self._maintain = maintain
         self._capacity = capacity
         self._batch = batch
         self._delay = delay
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Start anew with nothing in line: a forked process leaves all that to its parent."""
+    def reset(self) -> None:
+        """Start anew with an empty queue: a forked process leaves all that to its parent."""
         # Re-entrant: the garbage collector may run, in the midst of put(), a finaliser that puts.
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
@@ -85,21 +85,21 @@ class BatchWriter(Generic[T]):
 
     @property
     def lost(self) -> int:
-        """How many items were not written: the line was full or closed, or the write failed."""
+        """How many items were not written: the queue was full or closed, or the write failed."""
         return self._lost
 
     @property
     def waiting(self) -> int:
-        """How many items are in line, or being written."""
+        """How many items are queued, or being written."""
         return self._accepted - self._done
 
     @property
-    def is_pressed(self) -> bool:
-        """Whether the line is half full."""
+    def is_half_full(self) -> bool:
+        """Whether the queue is half full."""
         return 2 * len(self._items) > self._capacity
 
     def put(self, item: T) -> None:
-        """Put `item` in line; never waits for a write, never raises."""
+        """Put `item` in the queue; never waits for a write, never raises."""
         try:
             with self._changed:
                 refusal = self._refusal()
@@ -111,10 +111,10 @@ class BatchWriter(Generic[T]):
         except Exception:
             refusal = "the thread that writes could not start"
         if refusal:
-            self.lose(1, refusal)
+            self.record_loss(1, refusal)
 
-    def lose(self, count: int, reason: str) -> None:
-        """Count `count` items as lost, and log the first loss of all."""
+    def record_loss(self, count: int, reason: str) -> None:
+        """Count `count` items as lost, and log the first loss."""
         with self._changed:
             first = not self._lost
             self._lost += count
@@ -128,7 +128,7 @@ class BatchWriter(Generic[T]):
             self._refusal()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that is in line now is written, or lost; say whether it is.
+        """Wait until all that is queued now is written, or lost; say whether it is.
 
         Parameters
         ----------
@@ -140,19 +140,19 @@ class BatchWriter(Generic[T]):
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             self._asked = ticket = self._asked + 1
-            self._urgent = line = self._accepted
+            self._urgent = last = self._accepted
             self._changed.notify_all()
-            while (self._done < line or self._answered < ticket) and self._is_running():
+            while (self._done < last or self._answered < ticket) and self._is_running():
                 left = 1.0 if end is None else min(1.0, end - time.monotonic())
                 if left <= 0:
                     return False
                 self._changed.wait(left)
-            if self._done < line:
+            if self._done < last:
                 self._give_up("the thread that writes has died")
         return True
 
     def close(self, timeout: float | None = None) -> None:
-        """Write what is in line and stop; what comes later is lost, or is left after `timeout`."""
+        """Write what is queued and stop; what comes later is lost, or is left after `timeout`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -163,7 +163,7 @@ class BatchWriter(Generic[T]):
         atexit.unregister(self._close_at_exit)
 
     def _refusal(self) -> str:
-        """Say why no item can be put in line now, if so; start the thread with the first."""
+        """Say why no item can be queued now, if so; start the thread with the first."""
         if self._closed:
             return "it is closed"
         if len(self._items) >= self._capacity:
@@ -190,17 +190,17 @@ class BatchWriter(Generic[T]):
             self._answered = self._asked
             self._changed.notify_all()
         if left > 0:
-            self.lose(left, reason)
+            self.record_loss(left, reason)
 
     def _run(self) -> None:
         try:
-            pause, ended = self._tend(False), False
+            pause, ended = self._maintain(False), False
             while not ended:
                 batch, asked, closed = self._next_batch(pause)
                 if batch:
                     self._write_batch(batch)
                 ended = closed and not batch
-                pause = self._tend(closed or asked > self._answered)
+                pause = self._maintain(closed or asked > self._answered)
                 with self._changed:
                     self._answered = asked
                     self._changed.notify_all()
@@ -211,7 +211,7 @@ class BatchWriter(Generic[T]):
         try:
             self._write(batch)
         except Exception as error:
-            self.lose(len(batch), repr(error))
+            self.record_loss(len(batch), repr(error))
         with self._changed:
             self._done += len(batch)
 

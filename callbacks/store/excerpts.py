@@ -98,9 +98,9 @@ def _number(state: str) -> int:
 def _read_excerpt(
     store: TransitionStore, trajectory: int, first: int, hits: int, time: float | None
 ) -> Excerpt:
-    place = TRANSITIONS.c.id
-    before = _read_moves(store, trajectory, place < first, place.desc(), _BEFORE)[::-1]
-    after = _read_moves(store, trajectory, place >= first, place, _AFTER)
+    key = TRANSITIONS.c.id
+    before = _read_moves(store, trajectory, key < first, key.desc(), _BEFORE)[::-1]
+    after = _read_moves(store, trajectory, key >= first, key, _AFTER)
     names = TRAJECTORIES.c
     (name,) = store._fetch(select(names.name).where(names.id == trajectory))[0]
     return Excerpt(decode_text(name), (*before, *after), hits, time)

@@ -34,7 +34,7 @@ from detailed_balance.callbacks.store._schema import (
     TRAJECTORIES,
     TRANSITIONS,
 )
-from detailed_balance.callbacks.store._spool import find_place
+from detailed_balance.callbacks.store._spool import find_spool_folder
 from detailed_balance.callbacks.store._writer import BatchWriter
 from detailed_balance.callbacks.store.engine import (
     find_file,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
 
-    from detailed_balance.callbacks.store._spool import Batch
+    from detailed_balance.callbacks.store._spool import RecordBatch
     from detailed_balance.callbacks.transition import Context, ContextLike, Transition
 
 __all__ = ["TransitionStore"]
@@ -81,8 +81,8 @@ class TransitionStore:
     capacity : int
         How many transitions may wait in memory to be written by `record`.
     durability : "batched" or "sync"
-        Whether `record` puts what it is given in line, to be written within 0.2 s, or waits until
-        it is written: then the agent waits for the database at each step.
+        Whether `record` queues what it is given, to be written within 0.2 s, or waits until it is
+        written: then the agent waits for the database at each step.
     spool : str or os.PathLike or False, optional
         The folder of the file that keeps what is recorded while the database is away. By default
         that is the folder of an SQLite file, and for a server
@@ -146,15 +146,15 @@ class TransitionStore:
         self._file = find_file(self._engine.url)
         self._inserter = RowInserter(self._transaction)
         self._writer: BatchWriter[Transition | Ending] = BatchWriter(
-            self._send, name=repr(self._engine.url), tend=self._tend, capacity=capacity
+            self._send, name=repr(self._engine.url), maintain=self._maintain, capacity=capacity
         )
         self._outbox = Outbox(
             self._write,
             self._writer,
             self._engine.url,
-            place=None
+            folder=None
             if spool is False or self._in_memory
-            else find_place(self._engine.url, spool),
+            else find_spool_folder(self._engine.url, spool),
             durable=self._is_sync,
         )
         renew_after_fork(self)
@@ -177,7 +177,7 @@ class TransitionStore:
         return self._outbox.spooled
 
     def record(self, record: Transition | Ending) -> None:
-        """Put a transition or an ending in line to be written, within 0.2 s if all goes well.
+        """Put a transition or an ending in the queue to be written, within 0.2 s if all goes well.
 
         Never raises. It never waits for the database, unless the durability is "sync": then it
         waits until the transition is written, or in the spool, for 10 s at most. What can neither
@@ -269,7 +269,7 @@ class TransitionStore:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is in line, and disconnect; a store that is closed can do nothing else."""
+        """Write what is queued, and disconnect; a store that is closed can do nothing else."""
         self._writer.close()
         self._outbox.close()
         self._closed = True
@@ -295,9 +295,9 @@ class TransitionStore:
             Only moves of ``since <= time < until``, in seconds since 1970 (UTC).
         """
         chosen = self._conditions(TRANSITIONS, trajectory, context, since, until)
-        place = TRANSITIONS.c.id
-        first, last = self._fetch(select(func.min(place), func.max(place)).where(*chosen))[0]
-        return iter(()) if first is None else self._stream([*chosen, place <= last], first)
+        key = TRANSITIONS.c.id
+        first, last = self._fetch(select(func.min(key), func.max(key)).where(*chosen))[0]
+        return iter(()) if first is None else self._stream([*chosen, key <= last], first)
 
     def counts(
         self,
@@ -454,14 +454,14 @@ class TransitionStore:
                 rows.append(to_row(record))
                 kept.append(record)
             except Exception as error:
-                self._writer.lose(1, repr(error))
+                self._writer.record_loss(1, repr(error))
         if kept:
             self._outbox.send(kept, rows)
 
-    def _tend(self, awaited: bool) -> float | None:
+    def _maintain(self, awaited: bool) -> float | None:
         return self._outbox.replay(at_once=awaited)
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, batches: list[RecordBatch]) -> None:
         """Write batches of one writer, unless they are written already."""
         rows = [(batch.sequence, batch.rows or [*map(to_row, batch.records)]) for batch in batches]
         self._follow_file()
@@ -472,12 +472,12 @@ class TransitionStore:
         if find_file(self._engine.url) != self._file and not self._closed:
             reopen(self._engine)
             self._file = find_file(self._engine.url)
-            self._inserter.forget()
+            self._inserter.reset()
 
     def _after_fork(self) -> None:
-        """Leave to the parent what is its own: the connections, what is in line, and the spool."""
-        self._writer.forget()
-        self._outbox.renew()
+        """Leave to the parent what is its own: the connections, the queue, and the spool."""
+        self._writer.reset()
+        self._outbox.reset()
         if self._in_memory:
             self._lock = threading.RLock()
         else:
@@ -520,8 +520,8 @@ class TransitionStore:
     def _stream(self, chosen: list[ColumnElement[bool]], first: int) -> Iterator[Transition]:
         """Yield the rows chosen, from the id `first` on, by one short query after another."""
         contexts = self._read_contexts()
-        place = (TRANSITIONS.c.id,)
-        while rows := self._fetch(select_moves(place, [*chosen, place[0] >= first]).limit(_BATCH)):
+        key = (TRANSITIONS.c.id,)
+        while rows := self._fetch(select_moves(key, [*chosen, key[0] >= first]).limit(_BATCH)):
             for _, *fields in rows:
                 yield from_row(contexts, *fields)
             first = rows[-1][0] + 1

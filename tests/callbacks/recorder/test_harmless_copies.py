@@ -89,11 +89,11 @@ def in_child(work):
 
 
 LOCKS = {
-    "the book of runs": lambda handler: handler._runs._lock,
+    "the tracker of runs": lambda handler: handler._runs._lock,
     "the graph": lambda handler: handler.graph._lock,
     "the faults": lambda handler: handler._faults._lock,
     "the store in memory": lambda handler: handler.store._lock,
-    "the line of the store": lambda handler: handler.store._writer._changed,
+    "the queue of the store": lambda handler: handler.store._writer._changed,
 }
 
 

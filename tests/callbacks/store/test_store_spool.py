@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._outbox import Outbox
-from detailed_balance.callbacks.store._spool import Batch, Spool, find_place
+from detailed_balance.callbacks.store._spool import RecordBatch, Spool, find_spool_folder
 from detailed_balance.callbacks.transition import Ending, Transition, make_context
 from tests.callbacks.store.test_store import RUNS, TEXT, TRANSITIONS, file_url
 
@@ -30,7 +30,7 @@ ENDINGS = st.lists(
 
 
 def batches_of(*numbers):
-    return [Batch(-7, number, tuple(RUNS[number : number + 3])) for number in numbers]
+    return [RecordBatch(-7, number, tuple(RUNS[number : number + 3])) for number in numbers]
 
 
 def read(spool):
@@ -50,7 +50,9 @@ def fill(path, batches):
 def test_a_spool_gives_back_what_was_put_in(tmp_path_factory, lists, endings):
     path = tmp_path_factory.mktemp("spool") / "a.jsonl"
     spool = Spool(path)
-    batches = [Batch(2**63 - 1, number, (*moves, *endings)) for number, moves in enumerate(lists)]
+    batches = [
+        RecordBatch(2**63 - 1, number, (*moves, *endings)) for number, moves in enumerate(lists)
+    ]
     for batch in batches:
         spool.append(batch)
     assert read(spool) == batches
@@ -67,12 +69,15 @@ def test_only_the_owner_may_read_a_spool_and_its_name_tells_nothing(tmp_path):
         "postgresql://a@b/c",
     ]
     for url in urls:
-        place = find_place(make_url(url), tmp_path)
+        place = find_spool_folder(make_url(url), tmp_path)
         name = str(place.of(7, durable=False)._path.name)
         assert not any(word in name for word in ("me", "secret", "host", "runs", "example"))
-    ours, theirs = (find_place(make_url(url), tmp_path).start for url in urls)
+    ours, theirs = (find_spool_folder(make_url(url), tmp_path).start for url in urls)
     assert ours != theirs
-    assert ours == find_place(make_url(urls[0].replace("me:secret", "you:other")), tmp_path).start
+    assert (
+        ours
+        == find_spool_folder(make_url(urls[0].replace("me:secret", "you:other")), tmp_path).start
+    )
 
 
 def test_a_spool_is_cut_anywhere_and_loses_but_the_line_that_was_cut(tmp_path):
@@ -144,13 +149,13 @@ def test_a_full_spool_refuses_a_batch_and_keeps_the_others(tmp_path):
     for batch in kept:
         spool.append(batch)
     with pytest.raises(OSError, match="the spool holds"):
-        spool.append(Batch(-7, 3, tuple(RUNS)))
+        spool.append(RecordBatch(-7, 3, tuple(RUNS)))
     assert read(spool) == kept
 
 
 def test_a_leftover_is_replayed_once_by_the_next_that_writes(tmp_path):
     path = tmp_path / "runs.db.spool-00ff.jsonl"
-    fill(path, [Batch(255, 1, tuple(RUNS[:5])), Batch(255, 2, tuple(RUNS[5:9]))])
+    fill(path, [RecordBatch(255, 1, tuple(RUNS[:5])), RecordBatch(255, 2, tuple(RUNS[5:9]))])
     copy = path.read_bytes()
     with TransitionStore(file_url(tmp_path)) as store:
         store.record(RUNS[9])
@@ -195,7 +200,7 @@ def test_what_presses_goes_to_the_spool_and_arrives_in_order(tmp_path, monkeypat
 
 
 def test_many_small_batches_are_replayed_in_few_transactions(tmp_path):
-    batches = [Batch(9, number, tuple(RUNS[:5])) for number in range(1, 1001)]
+    batches = [RecordBatch(9, number, tuple(RUNS[:5])) for number in range(1, 1001)]
     fill(tmp_path / "a.jsonl", batches)
     spool = Spool.adopt(tmp_path / "a.jsonl")
     assert len(spool) == 5000
