@@ -6,16 +6,18 @@ from .middleware import (
 )
 from .recorder.handler import TransitionCallbackHandler as TransitionCallbackHandler
 from .recorder.record import record_transitions as record_transitions
-from .states import (
+from .states.actions import (
     ActionStates as ActionStates,
-    ChannelStates as ChannelStates,
-    CombinedStates as CombinedStates,
-    EmbeddingStates as EmbeddingStates,
-    ModelCallStates as ModelCallStates,
-    NodeRun as NodeRun,
     NodeStates as NodeStates,
-    PromptStates as PromptStates,
     ToolStates as ToolStates,
 )
+from .states.base import (
+    CombinedStates as CombinedStates,
+    ModelCallStates as ModelCallStates,
+    NodeRun as NodeRun,
+)
+from .states.channels import ChannelStates as ChannelStates
+from .states.embeddings import EmbeddingStates as EmbeddingStates
+from .states.prompts import PromptStates as PromptStates
 from .store.store import TransitionStore as TransitionStore
 from .transition import Ending as Ending, Transition as Transition

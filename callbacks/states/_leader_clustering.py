@@ -52,8 +52,8 @@ def unit_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
     return units
 
 
-class LeaderClusters:
-    """Put each vector to the nearest leader within a radius, or make it a new leader.
+class LeaderClustering:
+    """Assign each vector to the nearest leader within a radius, or make it a new leader.
 
     Leaders stay where they are, in the order in which they came, so an index never changes its
     meaning. Beside its leader a cluster keeps its most central text by a rule that needs no memory
@@ -86,11 +86,11 @@ class LeaderClusters:
 
     Examples
     --------
-    >>> clusters = LeaderClusters(radius=0.1, max_clusters=2)
+    >>> clusters = LeaderClustering(radius=0.1, max_clusters=2)
     >>> texts, vectors = ["north", "east", "north-ish"], unit_vectors([[0, 1], [1, 0], [0.1, 1]])
-    >>> [clusters.place(text, vector) for text, vector in zip(texts, vectors)]
+    >>> [clusters.assign(text, vector) for text, vector in zip(texts, vectors)]
     [0, 1, 0]
-    >>> clusters.place("south", unit_vectors([[0, -1]])[0]) is None
+    >>> clusters.assign("south", unit_vectors([[0, -1]])[0]) is None
     True
     """
 
@@ -112,7 +112,7 @@ class LeaderClusters:
     def __len__(self) -> int:
         return len(self.leaders)
 
-    def place(self, text: str, vector: NDArray[np.float32]) -> int | None:
+    def assign(self, text: str, vector: NDArray[np.float32]) -> int | None:
         """Return the index of the cluster of a text; None where it needs one too many.
 
         Parameters

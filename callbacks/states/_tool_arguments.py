@@ -15,7 +15,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 _Names: TypeAlias = Sequence[str] | Literal["all"]
 
 Arguments: TypeAlias = _Names | Mapping[str, _Names]
-"""The arguments that tell calls apart: names for every tool, or by tool; ``"all"`` takes all."""
+"""The arguments that distinguish calls: names for every tool, or by tool; ``"all"`` takes all."""
 
 _LONGEST_VALUE = 60
 _LONGEST_LIST = 200
@@ -77,7 +77,7 @@ def canonical_text(value: Any) -> str:
     Texts are case-folded and their white space collapsed (compatibility forms such as full-width
     letters too; beyond 10,000 characters the exact text counts), and quoted where they hold marks,
     or characters that show nothing. Equal numbers are written alike, mappings and sets sorted.
-    Texts and other values are not told apart: ``"3"`` is 3, and ``"null"`` is None.
+    Texts and other values are not distinguished: ``"3"`` is 3, and ``"null"`` is None.
 
     Parameters
     ----------

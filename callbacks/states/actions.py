@@ -37,7 +37,7 @@ class ActionStates(_ToolNames):
     Parameters
     ----------
     arguments : sequence of str, mapping, or "all"
-        The arguments that tell the calls of a tool apart, as for `ToolStates`.
+        The arguments that distinguish the calls of a tool, as for `ToolStates`.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class ToolStates(_ToolNames):
     Parameters
     ----------
     arguments : sequence of str, mapping, or "all"
-        The arguments that tell the calls of a tool apart: names for every tool, or a mapping of
+        The arguments that distinguish the calls of a tool: names for every tool, or a mapping of
         tools to names. Their values are written as `canonical_text` says, and cut to 60 characters
         with a hash of the whole; an argument that the call does not have is left out. ``"all"``
         takes every argument of every tool, and is dangerous: one free text, id or counter among

@@ -16,7 +16,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states._tool_arguments import canonical_text
 from detailed_balance.callbacks.states.base import Combinable, NodeRun
 
-__all__ = ["ChannelStates", "value_text", "written_values"]
+__all__ = ["ChannelStates", "written_values"]
 
 _LONGEST_TEXT = 80
 # It says how to write a value, and is not it; older versions of LangGraph do not have it.

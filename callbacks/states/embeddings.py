@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.callbacks.states._leader_clustering import LeaderClusters, unit_vectors
+from detailed_balance.callbacks.states._leader_clustering import LeaderClustering, unit_vectors
 from detailed_balance.callbacks.states._tool_arguments import shorten
 from detailed_balance.callbacks.states.base import Combinable, NodeRun
 from detailed_balance.callbacks.states.cardinality import OTHER
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from numpy.typing import NDArray
 
-__all__ = ["EmbeddingStates", "last_message_text"]
+__all__ = ["EmbeddingStates"]
 
 _LONGEST_TEXT = 4_000
 _LONGEST_KEY = 48
@@ -114,7 +114,7 @@ class EmbeddingStates(Combinable):
             )
         self.embeddings = embeddings
         self.text = text
-        self._clusters = LeaderClusters(radius, max_clusters)
+        self._clusters = LeaderClustering(radius, max_clusters)
         self._keys: list[str] = []
         self._begin()
 
@@ -173,7 +173,7 @@ class EmbeddingStates(Combinable):
             vectors = self._embed(new)  # slow: no lock is held
             with self._lock:
                 for text, vector in zip(new, vectors, strict=True):
-                    keys[text] = self._recall(text) or self._place(text, vector)
+                    keys[text] = self._recall(text) or self._assign_new(text, vector)
         return keys
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
@@ -190,8 +190,8 @@ class EmbeddingStates(Combinable):
             self._cache.move_to_end(digest)
         return key
 
-    def _place(self, text: str, vector: NDArray[np.float32]) -> str:
-        index = self._clusters.place(text, vector)
+    def _assign_new(self, text: str, vector: NDArray[np.float32]) -> str:
+        index = self._clusters.assign(text, vector)
         if index is None:
             self._warn_once()
         elif index == len(self._keys):
