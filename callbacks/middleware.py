@@ -14,10 +14,8 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
 
-from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers import END, START, RunGuard, RunWatch
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.guard.guard import RunGuard
-from detailed_balance.analyzers.guard.watch import RunWatch
 from detailed_balance.callbacks.isolation import Faults, warn
 from detailed_balance.callbacks.recorder.trajectory_builder import join_names
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.recorder.trajectory_builder import (
     Stop,
     TrajectoryBuilder,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.recorder._labels import Labels
 from detailed_balance.callbacks.recorder._run_state import (

@@ -10,8 +10,8 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.errors import ParentCommand
 from langgraph.types import Command
 
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.isolation import (
     Faults,

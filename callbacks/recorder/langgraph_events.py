@@ -9,8 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 
-from detailed_balance.analyzers.counts import START
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import START, Outcome
 
 __all__ = [
     "read_kind",

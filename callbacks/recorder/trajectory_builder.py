@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from detailed_balance.analyzers.counts import END, START
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.callbacks.transition import Context
 
 __all__ = ["Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]

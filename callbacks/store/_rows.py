@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.store.engine import file_of, is_in_memory
 from detailed_balance.callbacks.transition import Ending, Transition, make_context
 
