@@ -149,7 +149,7 @@ class TransitionGraph:
     def graph(self) -> nx.MultiDiGraph[str]:
         """The live graph: its edge keys are contexts, with ``count``; its nodes have ``escapes``.
 
-        Only look at it, and where other threads are still recording, take a `snapshot` instead.
+        Only read it, and where other threads are still recording, take a `snapshot` instead.
         """
         return self._graph
 
@@ -290,7 +290,7 @@ class TransitionGraph:
 
     @classmethod
     def from_networkx(cls, graph: nx.Graph[Any], *, count: str = "count") -> TransitionGraph:
-        """Take a directed networkx graph, such as `TransitionGraph.graph` or a file gave.
+        """Take a directed networkx graph, such as `TransitionGraph.graph` or a file holds.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """The edge between an agent and what records it: no error of ours crosses it, and no lock.
 
-Starts and ends of runs have one signature each, written out, and hand on by place: `*args,
+Starts and ends of runs have one signature each, written out, and pass on by position: `*args,
 **kwargs` would be packed and unpacked at every event, which takes as long as an empty hook. Every
 argument has a default, since a call that does not fit would raise before it is guarded.
 """
@@ -67,7 +67,7 @@ _OWNERS: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def renew_after_fork(owner: Forkable) -> None:
-    """Let `owner` make its locks anew in every process that is forked from here, as it lives."""
+    """Let `owner` make new locks in every process that is forked from here, as long as it lives."""
     _OWNERS.add(owner)
 
 
@@ -130,7 +130,7 @@ def harmless(method: _Method) -> _Method:
 def starts(
     method: Callable[[Any, Any, Any, int, int | None, Metadata, Tags, More], None],
 ) -> Callable[..., None]:
-    """Make a hook for starts of a method: it is given the run, the parent and the rest by place.
+    """Make a hook for starts of a method: it is given the run, the parent and the rest by position.
 
     Errors are recorded in `_faults`, and none is raised.
     """

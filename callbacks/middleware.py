@@ -41,7 +41,7 @@ class StopEvent:
     threshold : float
         What the risk exceeded.
     repetition : str
-        What the run does over and over, as a part of a sentence.
+        What the run keeps repeating, as a part of a sentence.
     why : str
         Why it is to be stopped, in one sentence.
 
@@ -74,7 +74,7 @@ def action_path(messages: Sequence[Any], tools: Sequence[Any] | None = None) -> 
         The messages of the agent's state.
     tools : sequence of BaseTool or dict, or None
         The tools that there are: asking for another one is the state ``tools``, the node that
-        turned it down. None takes all tools for real.
+        turned it down. None: all tools exist.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
     """Let a `RunGuard` watch every run of an agent made by ``create_agent``.
 
     Before each call of the model, the guard rates the run that the last human message began. It is
-    read anew from the messages of the state, so this works after a resume, in any process, and
+    read again from the messages of the state, so this works after a resume, in any process, and
     for any number of runs at once. The states are those that the default `ActionStates` records:
     fit the guard on records of the same agent. It wraps the model call instead of adding a node
     before it, because a node would be one more state in every record. Nodes of other middleware
@@ -123,7 +123,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         The guard.
     on_stop : {"warn", "message", "end"} or callable
         What to do with a run that is to be stopped. ``"warn"``: log it, once per run.
-        ``"message"``: tell the model what it does over and over, with this call and every later
+        ``"message"``: tell the model what it keeps repeating, with this call and every later
         one of the run; the message is not kept in the state. ``"end"``: end the run with a message
         that says why, without calling the model. A callable is given the `StopEvent`, once per
         run and process, and may return one of the three words to have that done from then on.

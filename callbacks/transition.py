@@ -108,7 +108,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one trajectory stopped, or the judgement of somebody who looked at it later.
+    """How one trajectory stopped, or a later judgement of whether it succeeded.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ Record: TypeAlias = TrajectoryStep | Stop
 
 
 Chain: TypeAlias = tuple[str | None, bool]
-"""The name of a run that may be a graph, and whether it goes on from a checkpoint."""
+"""The name of a run that may be a graph, and whether it continues from a checkpoint."""
 
 UNKNOWN: Chain = (None, False)
 """A run of which nothing is known."""
@@ -46,7 +46,7 @@ class Root:
     whole: bool = True
     """Whether nothing is above it; else nothing was seen of what is."""
     resumes: bool = False
-    """Whether it goes on from a checkpoint."""
+    """Whether it continues from a checkpoint."""
     open: set[int] = field(default_factory=set)
     """Its runs that have not ended."""
     chains: dict[int, Chain] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class StepRun(Run):
     tools: list[str] = field(default_factory=list)
     called_model: bool = False
     has_steps: bool = False
-    """Whether steps of the same trajectory ran inside it, which then stand for it."""
+    """Whether steps of the same trajectory ran inside it, and replace it."""
     is_node: bool = True
 
     def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:

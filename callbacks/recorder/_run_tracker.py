@@ -291,7 +291,7 @@ class RunTracker:
         metadata: Mapping[str, Any],
         tags: Sequence[str] | None,
     ) -> TrajectoryBuilder:
-        """Return a new builder for a graph run, or the one that it goes on with."""
+        """Return a new builder for a graph run, or the one that it continues."""
         root, above = owner.root, owner if isinstance(owner, StepRun) else None
         builder = self._new_builder(above, graph_id, metadata)
         kept = self._stopped.pop(builder.trajectory, None)
@@ -301,8 +301,8 @@ class RunTracker:
             builder = kept
             builder.interrupted = False
         else:
-            # Only the first superstep is known to come from START: a later one goes on from a
-            # checkpoint, or follows a cached node, which tells nothing.
+            # Only the first superstep is known to come from START: a later one continues
+            # from a checkpoint, or follows a cached node, which sends no event.
             if (superstep or 0) > 1 and (resumes or not (builder.resumable or above)):
                 builder.source = None
             builder.context = self._labels.of_graph(

@@ -103,7 +103,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     root run, and for a subgraph ``/`` and its place in the graph above. Nodes that run side by
     side are one state; a failed attempt is an escape. Tools and models that run in no graph are
     the steps of their root run. Only a run that returned has an END; how each stopped is an
-    `Ending`. A thread that is resumed goes on where it stopped; where this handler does not know
+    `Ending`. A thread that is resumed continues where it stopped; where this handler does not know
     that state, as after a restart, the trajectory begins with the first state that it sees.
     Interrupts between nodes (``interrupt_before``) are seen from LangGraph 1.2 on, by a handler in
     the ``callbacks`` of the run or of `record_transitions`; elsewhere they look like an end. A copy
@@ -337,7 +337,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         try:
             value = state_of(subject)
             names = (value,) if type(value) is str else value
-            # What was let through before needs no other look, and that is almost every state.
+            # What passed before is not checked again, and that is almost every state.
             if type(names) is tuple and self._limit.knows(names):
                 return names
             return self._limit(state_names(value))

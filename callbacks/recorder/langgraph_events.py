@@ -46,7 +46,7 @@ def read_reply(response: LLMResult) -> BaseMessage:
 
 
 def read_outcome(error: BaseException) -> Outcome:
-    """Tell control flow from failure, and failure from cancellation, which is no `Exception`."""
+    """Distinguish control flow from failure, and failure from cancellation, no `Exception`."""
     if isinstance(error, GraphBubbleUp):
         return Outcome.INTERRUPTED
     if isinstance(error, GraphRecursionError):

@@ -75,7 +75,7 @@ def record_transitions(
     slot.set(handler)
     handlers = outside.get("callbacks") if outside else []
     if set(outside or ()) <= {"callbacks"} and isinstance(handlers, list):  # not inside a run
-        # LangGraph tells of interrupts between nodes only those handlers that a config names.
+        # LangGraph reports interrupts between nodes only to handlers that a config names.
         var_child_runnable_config.set(RunnableConfig(callbacks=[*handlers, handler]))
     try:
         yield handler

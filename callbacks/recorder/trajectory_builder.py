@@ -94,7 +94,7 @@ class TrajectoryBuilder:
         """Start a task of a superstep; one in another superstep than the open one closes that.
 
         The same task again is a retry or a resume: its end replaces the earlier one. Where a
-        superstep was skipped (a cached node tells nothing), the state before is not known.
+        superstep was skipped (a cached node sends no event), the state before is not known.
         """
         moves: Sequence[TrajectoryStep] = ()
         if superstep != self.superstep:
@@ -108,7 +108,7 @@ class TrajectoryBuilder:
     def start_next(self, task: str, container: str = "") -> Sequence[TrajectoryStep]:
         """Start a task where there are no supersteps: what overlaps in time is one state.
 
-        It speaks for the task `container` that it runs inside of.
+        It replaces the task `container` that it runs inside of.
         """
         self.tasks.pop(container, None)
         moves: Sequence[TrajectoryStep] = ()
@@ -134,7 +134,7 @@ class TrajectoryBuilder:
         return ()
 
     def expects(self, superstep: int) -> bool:
-        """Say whether a trajectory that was stopped goes on with this superstep."""
+        """Say whether a trajectory that was stopped continues with this superstep."""
         if self.superstep is None:
             return False
         return superstep == (self.superstep if self.tasks else self.superstep + 1)

@@ -46,7 +46,7 @@ def check_arguments(arguments: Arguments) -> Arguments:
 def _check_names(names: _Names) -> _Names:
     if names == "all":
         return names
-    # A str is a sequence too, of its letters, which nobody means.
+    # A str is a sequence too, of its letters, which is never meant.
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InvalidInputError(
             "arguments must be names, such as ('city', 'date'), a mapping of tools to names, "

@@ -31,7 +31,7 @@ class ActionStates(_ToolNames):
     """What the agent did: the tools where tools ran, else the node.
 
     A node that ran tools, and called no model, is its tools. A node that only asked for tools is
-    transparent, for the tools speak for it. Any other node is its name, so that planner, writer
+    transparent: its tools are the state. Any other node is its name, so that planner, writer
     and critic stay apart, and the plain answer of ``create_agent`` is ``model``.
 
     Parameters

@@ -107,7 +107,7 @@ class ModelCallStates(Protocol):
 
 
 def state_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return what a state function gave as a tuple of state keys; empty means transparent.
+    """Return what a state function returned as a tuple of state keys; empty means transparent.
 
     Raises
     ------
@@ -187,8 +187,8 @@ class CombinedStates(Combinable):
     def __call__(self, run: NodeRun) -> tuple[str, ...]:
         """Name the state of `run`."""
         named = (sorted(set(state_names(part(run)))) for part in self.parts)
-        spoken = [names for names in named if names]
-        return tuple(map(self.separator.join, itertools.product(*spoken))) if spoken else ()
+        given = [names for names in named if names]
+        return tuple(map(self.separator.join, itertools.product(*given))) if given else ()
 
     def name_tool(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Name a tool that starts, as the parts name it."""

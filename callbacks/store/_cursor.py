@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 Snapshot = list[Any]
-"""What tells the rows that were there at a moment from all others, as JSON can hold it."""
+"""Identifies the rows that were there at a moment, in a form that JSON can hold."""
 
 
 class Order(ABC):
@@ -88,7 +88,7 @@ class SQLiteOrder(Order):
 
 
 class PostgresOrder(Order):
-    """Many writers: a lower id may be committed later, so transactions tell what was there.
+    """Many writers: a lower id may be committed later, so transactions say what was there.
 
     A snapshot is the first transaction that had not begun, and those before it that had not ended.
     """

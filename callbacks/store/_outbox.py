@@ -296,7 +296,7 @@ class RowInserter:
 
 
 def _last_sequence(connection: Connection, writer: int) -> int:
-    """Return the number of the last batch written, which nobody else changes until the commit."""
+    """Return the number of the last batch written, locked until the commit."""
     query = insert_for(WRITERS, connection).values(id=writer, sequence=0, time=time.time())
     held = query.on_conflict_do_update(
         index_elements=[WRITERS.c.id], set_={"time": query.excluded.time}

@@ -35,7 +35,7 @@ _BATCH = 5_000
 """How many rows one transaction deletes, so that no writer waits for long."""
 
 _WRITER_AGE = 90 * 86_400.0
-"""After how many seconds without a batch a writer is taken for dead, and its spool for gone."""
+"""After how many seconds without a batch a writer counts as dead, and its spool as deleted."""
 
 _USES: dict[Table, list[Column[int]]] = {
     STATES: [TRANSITIONS.c.source_id, TRANSITIONS.c.target_id],
@@ -89,8 +89,8 @@ def _delete_names(
 ) -> None:
     """Delete the names without a use.
 
-    They are looked for while others write, and deleted while nobody does; there it suffices to
-    look at what was written meanwhile.
+    They are searched for while others write, and deleted while no other process writes; then only
+    what was written meanwhile is checked.
     """
     with begin() as connection:
         order = order_of(connection, SCHEMA_VERSION)
@@ -109,7 +109,7 @@ def _delete_names(
 def _delete_unused(
     connection: Connection, order: Order, snapshot: Snapshot, table: Table, ids: list[int]
 ) -> None:
-    """Delete the names of these ids that nobody began to use since the snapshot."""
+    """Delete the names of these ids that no row uses since the snapshot."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
@@ -124,7 +124,7 @@ def _delete_unused(
 
 
 def _count_deletion(connection: Connection) -> None:
-    """Tell all writers that names which they had written may be gone."""
+    """Let all writers know that names which they had written may be deleted."""
     query = insert_for(WRITERS, connection)
     query = query.values(id=NAMES_WRITER, sequence=1, time=time.time())
     more = {"sequence": WRITERS.c.sequence + 1, "time": query.excluded.time}

@@ -223,7 +223,7 @@ def migrate(engine: Engine) -> int:
 def renumber_restored(engine: Engine) -> None:
     """Put rows before all others whose transactions this server has not come to yet.
 
-    They were restored from the dump of another server; whoever reads along would not see them.
+    They were restored from the dump of another server; incremental readers would not see them.
     """
     with engine.begin() as connection:
         following = text("pg_snapshot_xmax(pg_current_snapshot())::text::bigint")

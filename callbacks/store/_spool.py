@@ -160,7 +160,7 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Leave the file to whoever comes next."""
+        """Leave the file to the next process."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
@@ -207,7 +207,7 @@ class Spool:
 class SpoolFolder(NamedTuple):
     """Where the spools of a database are, how their names begin, and whether to make the folder.
 
-    The folder of an SQLite file is not made anew: who deletes it wants it gone.
+    The folder of an SQLite file is not made again: whoever deleted it wants it gone.
     """
 
     folder: Path
@@ -231,7 +231,7 @@ def find_spool_folder(
     """Return where the spools of a database are, and how their names begin; None for none.
 
     That is beside the file of an SQLite database, and a folder of the user for a server; the names
-    tell neither where the server is nor who asks it.
+    reveal neither where the server is nor which user connects.
 
     Examples
     --------
@@ -251,7 +251,7 @@ def find_spool_folder(
 
 
 _SERVER_OPTIONS = ("dbname", "host", "options", "port", "service")
-"""What of the query of a URL tells one database from another."""
+"""What of the query of a URL distinguishes one database from another."""
 
 
 def _state_folder() -> Path:

@@ -35,7 +35,7 @@ class BatchWriter(Generic[T]):
     name : str
         What is written to, for the log.
     maintain : callable
-        What the thread does after each batch, whenever somebody waits (then its argument is
+        What the thread does after each batch, whenever a caller waits (then its argument is
         True), and when as many seconds have passed as it returned.
     capacity : int
         How many items may wait; further ones are lost.
@@ -74,13 +74,13 @@ class BatchWriter(Generic[T]):
         self.reset()
 
     def reset(self) -> None:
-        """Start anew with an empty queue: a forked process leaves all that to its parent."""
+        """Start again with an empty queue: a forked process leaves what is queued to its parent."""
         # Re-entrant: the garbage collector may run, in the midst of put(), a finaliser that puts.
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._items: list[T] = []
         self._accepted = self._done = self._urgent = self._lost = 0
-        self._asked = self._answered = 0  # how often somebody began to wait, and was told
+        self._asked = self._answered = 0  # how often a caller began to wait, and was answered
         self._closed = False
 
     @property
@@ -182,7 +182,7 @@ class BatchWriter(Generic[T]):
         return self._thread is not None and self._thread.is_alive()
 
     def _give_up(self, reason: str) -> None:
-        """Count what nobody writes any more as lost; the next item starts another thread."""
+        """Count what will not be written as lost; the next item starts another thread."""
         with self._changed:
             left, self._done = self._accepted - self._done, self._accepted
             self._items.clear()

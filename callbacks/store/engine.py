@@ -44,7 +44,7 @@ def file_of(url: URL) -> Path:
 
 
 def find_file(url: URL) -> tuple[int, int] | None:
-    """Return what tells the file of a database from another in its place; None where none is."""
+    """Return what identifies the file of a database, even where another replaced it; or None."""
     if url.get_backend_name() != "sqlite" or is_in_memory(url):
         return None
     try:
@@ -61,14 +61,14 @@ def find_version(engine: Engine) -> int:
 
 
 def reopen(engine: Engine) -> None:
-    """Make the store of `engine` anew, where its file is there no more."""
+    """Make the store of `engine` again, where its file was deleted."""
     engine.dispose()
     _check_file(engine.url, create=True)
     _prepare(engine, create=True)
 
 
 def open_engine(url: str | URL, *, create: bool, durable: bool = False) -> Engine:
-    """Connect to a store, made anew where there is none and `create`.
+    """Connect to a store, made where there is none and `create`.
 
     What is committed survives the death of the process, and that of the machine if `durable`.
 

@@ -36,7 +36,7 @@ class Excerpt:
     moves : tuple of (str, str or None)
         Its moves from shortly before the first that was asked for; None is an escape.
     hits : int
-        How many of the moves looked at are those asked for.
+        How many of the moves searched are those asked for.
     time : float or None
         When the last of them was made, in seconds since 1970 (UTC).
     """
@@ -58,7 +58,7 @@ def find_excerpts(
 ) -> tuple[Excerpt, ...]:
     """Return stretches of the runs that made all of `moves` last, latest first.
 
-    Only the 200,000 transitions recorded last are looked at.
+    Only the 200,000 transitions recorded last are searched.
 
     Examples
     --------

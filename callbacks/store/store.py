@@ -188,7 +188,7 @@ class TransitionStore:
             self._writer.flush(_LONGEST_RECORD)
 
     def judge(self, trajectory: str, *, success: bool) -> None:
-        """Write down whether an agent run did its work, as somebody who looked at it says.
+        """Record a judgement of whether an agent run did its work.
 
         Raises
         ------
@@ -356,7 +356,7 @@ class TransitionStore:
     def read_new(
         self, cursor: str | None = None, *, limit: int = 50_000, context: ContextLike = None
     ) -> Increment:
-        """Read what was recorded since a cursor; whoever reads along sees each row just once.
+        """Read what was recorded since a cursor; an incremental reader sees each row exactly once.
 
         That holds with any number of writers, also where one of them commits what it began to
         write before others did. It takes no more than the right to read.
@@ -375,7 +375,7 @@ class TransitionStore:
         InvalidInputError
             Where the cursor is of another store, or of this one before it was made anew.
         ReadError
-            Where a server's store is of an older version and nobody who may write opened it since.
+            Where a server's store is of an older version, until a user who may write opens it.
 
         Examples
         --------
@@ -468,7 +468,7 @@ class TransitionStore:
         self._inserter.insert_once(batches[0].writer, rows)
 
     def _follow_file(self) -> None:
-        """Open the file anew where it was deleted or replaced: else nobody would find the rows."""
+        """Open the file again where it was deleted or replaced: else the rows would be lost."""
         if find_file(self._engine.url) != self._file and not self._closed:
             reopen(self._engine)
             self._file = find_file(self._engine.url)
