@@ -12,10 +12,14 @@ import numpy as np
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
 
-__all__ = ["Result", "Table", "TableResult", "plain", "times"]
+__all__ = ["Result", "Table", "TableResult", "plain", "safe_name", "times"]
 
 Table: TypeAlias = dict[str, list[Any]]
 """A table as columns of equal length, in order; ``pandas.DataFrame(table)`` takes it as it is."""
+
+
+_LONGEST_NAME = 60
+"""Longer keys are cut in sentences."""
 
 
 def times(count: int) -> str:
@@ -27,6 +31,18 @@ def times(count: int) -> str:
     ('once', 'never', '2,500 times')
     """
     return {0: "never", 1: "once"}.get(count, f"{count:,} times")
+
+
+def safe_name(state: str) -> str:
+    r"""Write a state key in a sentence: keys come from language models, so they are hostile.
+
+    Examples
+    --------
+    >>> safe_name("search"), safe_name("line\nbreak")
+    ('search', "'line\\nbreak'")
+    """
+    name = state if state.isprintable() and state else repr(state)
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
 
 
 def plain(value: Any) -> Any:

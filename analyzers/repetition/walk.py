@@ -9,6 +9,7 @@ from itertools import groupby
 from statistics import median
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END
+from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "reversed_loop",
 ]
 
-_LONGEST_NAME = 60
 _LONGEST_LOOP = 6
 
 
@@ -280,18 +280,6 @@ def _loop_seen(
     )
 
 
-def name_state(state: str) -> str:
-    r"""Write a state key in a sentence: keys come from language models, so they are hostile.
-
-    Examples
-    --------
-    >>> name_state("search"), name_state("line\nbreak")
-    ('search', "'line\\nbreak'")
-    """
-    name = state if state.isprintable() and state else repr(state)
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
-
-
 class RepetitionTracker:
     """The loops that a run has closed, how long it stays, and how few states it is among.
 
@@ -397,13 +385,13 @@ class RepetitionTracker:
         if rounds > 1 and rounds * len(self.most_closed) >= self.longest_dwell:
             return f"it went {self._write_loop()} {rounds} times"
         if self.longest_dwell > 1 and self._longest_in is not None:
-            return f"it was in {name_state(self._longest_in)} {self.longest_dwell} times in a row"
+            return f"it was in {safe_name(self._longest_in)} {self.longest_dwell} times in a row"
         return f"it has visited {len(self.visited)} states in {self.steps} steps"
 
     def _write_loop(self) -> str:
         loop = self.most_closed
         first = next(state for state in self.visited if state in loop)  # where it came in
         start = loop.index(first)
-        names = [name_state(state) for state in (*loop[start:], *loop[:start])]
+        names = [safe_name(state) for state in (*loop[start:], *loop[:start])]
         middle = names if len(names) <= _LONGEST_LOOP else [*names[:_LONGEST_LOOP], "..."]
         return " -> ".join([*middle, names[0]])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betaln
 
+from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import RunScorer, SurprisingMove
 
@@ -32,8 +33,6 @@ _EDGE = 1e-12
 _KEPT = 10
 """So many runs are kept as evidence, with so many moves of each:"""
 _MOVES = 3
-
-_LONGEST_NAME = 60
 
 
 class RankedScores:
@@ -169,12 +168,12 @@ class RunEvidence:
 
     def describe(self) -> str:
         """Say in a part of a sentence what the run is like; state keys are made safe to print."""
-        name = f"new run {self.number}" if self.run is None else f"run {_name(self.run)}"
+        name = f"new run {self.number}" if self.run is None else f"run {safe_name(self.run)}"
         text = f"{name}: {self.score} {self.value:.3g} (usually {self.usual:.3g})"
         if not self.moves:
             return text
         source, target, nats = self.moves[0]
-        move = f"{_name(source)} -> {'nowhere' if target is None else _name(target)}"
+        move = f"{safe_name(source)} -> {'nowhere' if target is None else safe_name(target)}"
         return f"{text}, most surprising move {move} ({nats:.1f} nats)"
 
 
@@ -258,9 +257,3 @@ class ScoreTest:
 def _read_evidence(state: Mapping[str, Any]) -> RunEvidence:
     moves = tuple((source, target, nats) for source, target, nats in state["moves"])
     return RunEvidence(**{**state, "moves": moves})
-
-
-def _name(key: str) -> str:
-    """Write a key in a sentence: keys come from language models, so they are hostile."""
-    name = key if key and key.isprintable() else repr(key)
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
