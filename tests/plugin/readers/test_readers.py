@@ -4,6 +4,8 @@ import csv
 import gzip
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -529,3 +531,18 @@ def test_the_airline_runs_are_read_to_the_last_step(path: Path) -> None:
     assert len({t.context for t in transitions}) == 1
     runs = {t.trajectory for t in transitions}
     assert sum(t.source == START for t in transitions) == len(runs)
+
+
+def test_a_reader_is_loaded_when_a_file_of_its_format_is_read(tmp_path):
+    (tmp_path / "moves.csv").write_text("source,target\na,b\n")
+    code = f"""if True:
+        import sys
+        from detailed_balance import readers
+        def loaded():
+            return "detailed_balance.readers.tables.delimited" in sys.modules
+        before = loaded()
+        list(readers.read_transitions({str(tmp_path / "moves.csv")!r}))
+        print(before, loaded(), "detailed_balance.readers.tables.xes" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", "False"]
