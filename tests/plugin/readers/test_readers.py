@@ -533,7 +533,7 @@ def test_the_airline_runs_are_read_to_the_last_step(path: Path) -> None:
     assert sum(t.source == START for t in transitions) == len(runs)
 
 
-def test_a_reader_is_loaded_when_a_file_of_its_format_is_read(tmp_path):
+def test_a_reader_is_loaded_when_a_file_of_its_format_is_read(tmp_path: Path) -> None:
     (tmp_path / "moves.csv").write_text("source,target\na,b\n")
     code = f"""if True:
         import sys
