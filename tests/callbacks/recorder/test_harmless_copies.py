@@ -49,7 +49,7 @@ def run_and_flush(handler, name):
 
 
 def finish(process):
-    process.join(60)
+    process.join(300)
     if process.is_alive():
         process.kill()
         pytest.fail("the other process hangs")

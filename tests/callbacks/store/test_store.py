@@ -53,7 +53,7 @@ def run_python(code, *arguments):
 
 def finish(*processes):
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
 
 
@@ -112,7 +112,7 @@ RUNS = [
 
 
 @given(TRANSITIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_appended_is_read_back_as_it_was(transitions):
     with TransitionStore("sqlite://") as store:
         store.append(transitions)
@@ -198,7 +198,7 @@ def test_what_was_recorded_is_there_after_flush(store):
 def test_what_was_recorded_is_written_without_being_asked_for(tmp_path):
     with TransitionStore(file_url(tmp_path)) as store:
         store.record(Transition("a", "b"))
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 300
         while not len(store) and time.monotonic() < limit:
             time.sleep(0.01)
         assert len(store) == 1

@@ -46,7 +46,7 @@ def fill(path, batches):
 
 
 @given(st.lists(TRANSITIONS, max_size=3), ENDINGS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_spool_gives_back_what_was_put_in(tmp_path_factory, lists, endings):
     path = tmp_path_factory.mktemp("spool") / "a.jsonl"
     spool = Spool(path)
