@@ -29,7 +29,7 @@ MOST_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Increment:
+class MoveBatch:
     """What came since the last time.
 
     Parameters
@@ -72,7 +72,7 @@ class Feed(Protocol):
         """
         ...
 
-    def read(self) -> Increment:
+    def read(self) -> MoveBatch:
         """Return what came since."""
         ...
 
@@ -108,12 +108,12 @@ class GraphFeed:
         """Return the counts up to now."""
         return self._subscription.before
 
-    def read(self) -> Increment:
+    def read(self) -> MoveBatch:
         """Return the moves since."""
         moves = self._subscription.pop()
         if self._context is None:
-            return Increment(moves)
-        return Increment([move for move in moves if self._is_wanted(move[3])])
+            return MoveBatch(moves)
+        return MoveBatch([move for move in moves if self._is_wanted(move[3])])
 
     def losses(self) -> Mapping[str, int]:
         """Return what was not recorded, and what came too fast to be read."""
@@ -161,13 +161,13 @@ class StoreFeed:
         self._cursor = cursor
         return self._store.counts(context=self._context, before=cursor)
 
-    def read(self) -> Increment:
+    def read(self) -> MoveBatch:
         """Return the moves since."""
         found = self._store.read_new(self._cursor, context=self._context)
         self._cursor = found.cursor
         moves = [(m.source, m.target, m.trajectory, m.context, m.count) for m in found.transitions]
         times = [move.time for move in found.transitions]
-        return Increment(moves, found.endings, found.cursor, found.more, times)
+        return MoveBatch(moves, found.endings, found.cursor, found.more, times)
 
     def _knows(self, cursor: str) -> bool:
         """Say whether the cursor is of this store, and not of one that was there before."""
@@ -205,7 +205,7 @@ class OpenedFeed(StoreFeed):
         self._find = partial(find_file, self._url)
         super().__init__(self._open(), context, safe_text(shown, 120))
 
-    def read(self) -> Increment:
+    def read(self) -> MoveBatch:
         """Return the moves since."""
         found = self._find()
         if self._away or found != self._file:
@@ -266,7 +266,7 @@ class FileFeed:
         self._offset = end
         return TransitionCounts.from_edges((f, g, n) for f, g, _, _, n in moves)
 
-    def read(self) -> Increment:
+    def read(self) -> MoveBatch:
         """Return the moves of the lines that are new."""
         found = self._find()
         if found != self._file_id or self._path.stat().st_size < self._offset:
@@ -279,7 +279,7 @@ class FileFeed:
             whole = len(block)  # a line without end
         self._offset += whole
         more = len(block) == MOST_BYTES
-        return Increment(list(self._parse(block[:whole])), (), self._encode(), more)
+        return MoveBatch(list(self._parse(block[:whole])), (), self._encode(), more)
 
     def losses(self) -> Mapping[str, int]:
         """Return how many lines were no transitions."""

@@ -12,7 +12,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.transition import Context
-from detailed_balance.monitor._feeds import Feed, Increment
+from detailed_balance.monitor._feeds import Feed, MoveBatch
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
@@ -29,7 +29,7 @@ RECENT = 50_000
 """So many moves, at least, are read one by one at the start; those before are only counted."""
 
 _POINTS = 100
-"""So many points of the evidence are recorded within one increment."""
+"""So many points of the evidence are recorded within one batch."""
 
 _MOST_NAMES = 100_000
 """Trajectories are counted by name up to so many, where they have no START."""
@@ -115,32 +115,32 @@ class Record:
     def _read_on(self, stopped: threading.Event) -> None:
         more = True
         while more:
-            increment = self._feed.read()
+            batch = self._feed.read()
             with self._lock:
-                self._append(increment)
-            more = increment.more and not (stopped.is_set() and threading.current_thread().daemon)
+                self._append(batch)
+            more = batch.more and not (stopped.is_set() and threading.current_thread().daemon)
 
-    def _append(self, increment: Increment) -> None:
-        moves = increment.moves
-        self._follow_evidence(increment)
+    def _append(self, batch: MoveBatch) -> None:
+        moves = batch.moves
+        self._follow_evidence(batch)
         self._counter.add([(f, g) for f, g, _, _, n in moves if n == 1])
         self._counter.add_counted(((f, g), n) for f, g, _, _, n in moves if n > 1)
         self._count_names(moves)
-        for run in self._runs.append(moves, increment.endings):
+        for run in self._runs.append(moves, batch.endings):
             if self._drift is not None:
                 self._drift.update(run)
-        self._cursor = increment.cursor
+        self._cursor = batch.cursor
 
-    def _follow_evidence(self, increment: Increment) -> None:
+    def _follow_evidence(self, batch: MoveBatch) -> None:
         """Feed the test, and record for the plot how it grew over what was recorded before."""
-        every = list(increment.moves)
+        every = list(batch.moves)
         total, part = self._counter.total, max(1, len(every) // _POINTS)
         for start in range(0, len(every), part):
             moves = every[start : start + part]
             self._evidence.update((t, f, g) for f, g, t, _, n in moves if t is not None and n == 1)
             total += sum(move[4] for move in moves)
-            if len(moves) == part > 1 and increment.times:
-                self._evidence.record(increment.times[start + part - 1], total)
+            if len(moves) == part > 1 and batch.times:
+                self._evidence.record(batch.times[start + part - 1], total)
 
     def _count_names(self, moves: Sequence[Move]) -> None:
         if not self._counter.runs and len(self._names) < _MOST_NAMES:
