@@ -18,21 +18,12 @@ class PlottedReport(Protocol):
     """A `Report`, as far as pictures need it."""
 
     @property
-    def counts(self) -> TransitionCounts:
-        """What was analysed."""
-
+    def counts(self) -> TransitionCounts: ...
     @property
-    def potential(self) -> Potential:
-        """Where the agent wants to go."""
-
+    def potential(self) -> Potential: ...
     @property
-    def balance(self) -> BalanceReport:
-        """What drives it in circles."""
-
+    def balance(self) -> BalanceReport: ...
     @property
-    def traps(self) -> TrapReport:
-        """Where it is stuck."""
-
+    def traps(self) -> TrapReport: ...
     @property
-    def findings(self) -> tuple[Violation, ...]:
-        """The violations that the verdict goes by."""
+    def findings(self) -> tuple[Violation, ...]: ...
