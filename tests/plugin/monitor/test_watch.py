@@ -82,6 +82,16 @@ def test_a_second_look_with_a_state_tells_only_what_is_new(tmp_path: Path) -> No
     assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1]
 
 
+def test_services_may_stand_in_a_variable_where_no_list_of_processes_shows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path / "runs.db", driven=False)
+    monkeypatch.setenv("DETAILED_BALANCE_NOTIFY", "json://127.0.0.1 ftp://127.0.0.1")
+    done = run(store, "--once")
+    assert done.exit_code == 1
+    assert "this URL, which begins with 'ftp:'" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_watch_tells_what_comes_and_ends_cleanly(tmp_path: Path, ending: int) -> None:
     path, events = tmp_path / "runs.db", tmp_path / "events.jsonl"
