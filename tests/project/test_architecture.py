@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -205,3 +206,17 @@ def test_the_package_itself_loads_neither_langchain_nor_a_database() -> None:
 def test_recording_into_a_graph_needs_no_langchain() -> None:
     loaded = loaded_by("detailed_balance.callbacks.transition", "detailed_balance.callbacks.graph")
     assert [name for name in loaded if name.startswith(("langchain", "langgraph"))] == []
+
+
+def test_the_page_on_architecture_names_what_is_there() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", page))
+    assert len(paths) > 30
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    places = re.findall(r"`([\w.]+)`\s+\(`([\w/.]+\.pyi?)`\)", page)
+    assert len(places) > 10
+    for name, path in places:
+        own = name.rpartition(".")[2]
+        assert re.search(
+            rf"\b(def|class) {own}\b|^ *{own}\b.*=", (ROOT / path).read_text(), re.M
+        ), name

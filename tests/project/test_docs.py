@@ -46,7 +46,7 @@ INSTEAD = {"port=9464": "port=0"}
 MARKUP = {"text": str, "json": json.loads, "toml": tomllib.loads}
 HOSTS = {
     *("arxiv.org", "doi.org", "github.com", "huggingface.co", "opentelemetry.io", "pypi.org"),
-    "semver.org",
+    *("keepachangelog.com", "semver.org"),
 }
 
 
