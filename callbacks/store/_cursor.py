@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, false, func, literal, not_, or_, select, text, tuple_
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks.store._queries import (
+from detailed_balance.callbacks.store._rows import (
     context_condition,
+    ending_from_row,
+    from_row,
     read_contexts,
     select_endings,
     select_moves,
 )
-from detailed_balance.callbacks.store._rows import ending_from_row, from_row
 from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS
 from detailed_balance.callbacks.transition import ContextLike, Ending, Transition
 
@@ -131,7 +132,7 @@ def order_of(connection: Connection, version: int) -> Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Increment:
+class StoreIncrement:
     """What a store holds beyond a cursor.
 
     Parameters
@@ -206,7 +207,7 @@ def is_before(connection: Connection, version: int, cursor: str) -> ColumnElemen
 
 def read_increment(
     connection: Connection, version: int, cursor: str | None, limit: int, context: ContextLike
-) -> Increment:
+) -> StoreIncrement:
     """Return what comes after the cursor; see `TransitionStore.read_new`."""
     if limit < 1:
         raise InvalidInputError(f"limit must be 1 or more; got {limit!r}")
@@ -232,7 +233,7 @@ def read_increment(
         query = select_endings(order.sort_key(ENDINGS), chosen).limit(limit)
         endings, position = _fetch(connection, query, order, position, ENDINGS)
         full = full or len(endings) == limit
-    return Increment(
+    return StoreIncrement(
         tuple(from_row(contexts, *row) for row in moves),
         tuple(ending_from_row(contexts, *row) for row in endings),
         (position if full else _Cursor(position.backend, position.within)).encode(),

@@ -15,19 +15,22 @@ from sqlalchemy import func, select
 from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.isolation import renew_after_fork
-from detailed_balance.callbacks.store._cursor import Increment, is_before, mark, read_increment
+from detailed_balance.callbacks.store._cursor import StoreIncrement, is_before, mark, read_increment
 from detailed_balance.callbacks.store._outbox import Outbox, RowInserter
-from detailed_balance.callbacks.store._queries import (
+from detailed_balance.callbacks.store._retention import forget_before
+from detailed_balance.callbacks.store._rows import (
     check_seconds,
     conditions,
     context_condition,
+    decode_text,
+    ending_from_row,
+    from_row,
     read_contexts,
     select_edges,
     select_endings,
     select_moves,
+    to_row,
 )
-from detailed_balance.callbacks.store._retention import forget_before
-from detailed_balance.callbacks.store._rows import decode_text, ending_from_row, from_row, to_row
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
     SCHEMA_VERSION,
@@ -355,7 +358,7 @@ class TransitionStore:
 
     def read_new(
         self, cursor: str | None = None, *, limit: int = 50_000, context: ContextLike = None
-    ) -> Increment:
+    ) -> StoreIncrement:
         """Read what was recorded since a cursor; an incremental reader sees each row exactly once.
 
         That holds with any number of writers, also where one of them commits what it began to
