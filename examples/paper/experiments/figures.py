@@ -1,7 +1,7 @@
-"""Draw every figure of `examples.paper.figures` from data that is at hand, as PNG and SVG.
+"""Draw every figure of `examples.paper.figures` from data in the repository, as PNG and SVG.
 
 The Claude-4 table of the paper, the measured kernel of SmolLM2-135M-Instruct, and simulated agents
-where the paper's data is not at hand; docs/gallery.md says which is which.
+where the repository has no data of the paper; docs/gallery.md says which is which.
 """
 
 from __future__ import annotations

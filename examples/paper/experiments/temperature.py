@@ -115,8 +115,8 @@ def show_temperatures(
     )
     rising = all(after[1] > before[1] for before, after in pairwise(measured))
     steps = [(b[4] - a[4]) / np.hypot(a[5], b[5]) for a, b in pairwise(measured)]
-    told = ", ".join(f"{step:.1f}" for step in steps)
-    print(f"exact S/n rises with T: {'yes' if rising else 'no'}; held out, by {told} errors\n")
+    errors = ", ".join(f"{step:.1f}" for step in steps)
+    print(f"exact S/n rises with T: {'yes' if rising else 'no'}; held out, by {errors} errors\n")
     show_table(
         f"{title}: the spread of V, and the action to expect",
         ["T", "s", "error", "S/n", "S/n of V=0", "ratio", "eq. 28", "with s/2"],

@@ -1,6 +1,6 @@
 """The paper's conditioned word agent: a word in, a word out whose letters sum to 100 as well.
 
-Without --model nothing is asked over a network. Four models are at hand:
+Without --model nothing is asked over a network. Four models are built in:
 
   claude   Claude-4 as the paper's table records it, each answer played once in random order
   gemini   Gemini-2.5-flash, reconstructed: counts of ours that have its published potentials

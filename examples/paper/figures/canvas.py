@@ -41,7 +41,7 @@ _CELLS = 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one series is drawn: told apart by colour, and without it."""
+    """How one series is drawn: distinguished by colour, and without it."""
 
     colour: str
     marker: str

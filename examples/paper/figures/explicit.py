@@ -195,7 +195,7 @@ def plot_penalty(fit: ExplicitPotential, kernel: Kernel) -> Figure:
     Figure
         The action as a share of that without a potential, with the standard error over the parts
         held out; the penalty in the same unit, for a standard deviation of a feature. The line is
-        at the penalty chosen. Where no feature tells states apart it says so.
+        at the penalty chosen. Where no feature distinguishes states it says so.
 
     References
     ----------

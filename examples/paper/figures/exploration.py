@@ -92,7 +92,7 @@ def plot_exploration(runs: Mapping[str, Iterable[tuple[str, str | None]]]) -> Fi
     Raises
     ------
     InvalidInputError
-        For more than four runs, which could not be told apart.
+        For more than four runs, which could not be distinguished.
 
     References
     ----------
@@ -103,7 +103,7 @@ def plot_exploration(runs: Mapping[str, Iterable[tuple[str, str | None]]]) -> Fi
     >>> figure = plot_exploration({"small": [("a", "b"), ("b", "a"), ("a", "b")]})
     """
     if len(runs) > len(LOOKS):
-        raise InvalidInputError(f"{len(runs)} runs; at most {len(LOOKS)} can be told apart")
+        raise InvalidInputError(f"{len(runs)} runs; at most {len(LOOKS)} can be distinguished")
     found = {name: count_states_found(attempts) for name, attempts in runs.items()}
     found = {name: known for name, known in found.items() if len(known)}
     label = "attempts"

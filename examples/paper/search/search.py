@@ -252,7 +252,7 @@ def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts:
 
 
 def _digest(kernel: Kernel) -> str:
-    """Return what tells two kernels apart."""
+    """Return a digest, by which the log of another kernel is refused."""
     entries = kernel.probabilities.tocsr().sorted_indices()
     parts = (entries.indptr, entries.indices, entries.data)
     digest = hashlib.blake2b(repr(kernel.states).encode(), digest_size=8)

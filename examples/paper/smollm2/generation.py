@@ -72,7 +72,7 @@ def generate_answers(
     reader : Reader
         Of b prompts.
     randoms : sequence of Generator, length b
-        One for each prompt, so that its answer does not hang on the others.
+        One for each prompt, so that its answer does not depend on the others.
     decode : callable
         The text of tokens.
     ends : sequence of int

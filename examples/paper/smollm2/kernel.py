@@ -110,7 +110,7 @@ def answer_log_probabilities(
     temperatures : sequence of float, length k
         Each above 0.
     progress : callable, optional
-        Told the sources done and the sources in all.
+        Called with the number of sources done and of all sources.
 
     Returns
     -------

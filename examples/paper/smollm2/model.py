@@ -32,7 +32,7 @@ ROLES = ("system", "user", "assistant")
 class SmolLM2:
     """The model with its tokeniser: what `exact_kernel` and `SmolLM2Chat` compute with.
 
-    Weights are unpacked to float32, so that a result does not hang on what else is in a batch,
+    Weights are unpacked to float32, so that a result does not depend on what else is in a batch,
     beyond rounding. Not for several threads at once.
 
     Parameters
@@ -123,7 +123,7 @@ class SmolLM2:
         return np.concatenate([self._after, self.transformer.logits(hidden[0])])
 
     def _read(self, prompt: tuple[int, ...]) -> None:
-        """Have the past and the logits of `prompt` at hand."""
+        """Compute the past and the logits of `prompt`, where they are not those of the last one."""
         if not prompt:
             raise InvalidInputError("an empty prompt; give at least one token")
         if prompt == self._prompt:
