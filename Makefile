@@ -20,6 +20,7 @@ check: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/mypy
 	$(TEST_ENV)/bin/pyright --pythonpath $(TEST_ENV)/bin/python
+	$(TEST_ENV)/bin/lint-imports --no-cache
 
 docs: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/python .ci/docs.py
