@@ -261,9 +261,8 @@ class Potential(TableResult):
         for component, members in enumerate(np.split(ranking, ends)):
             order.add_node(component, members=tuple(self.states[i] for i in members))
         edges = self.kernel.probabilities.tocoo()
-        order.add_edges_from(
-            {(int(f), int(g)) for f, g in self.components[np.stack(edges.coords, 1)] if f != g}
-        )
+        moves = self.components[np.stack((edges.row, edges.col), 1)]
+        order.add_edges_from({(int(f), int(g)) for f, g in moves if f != g})
         return order
 
     def to_table(self, reference: str | None = None, *, errors: bool = True) -> Table:
