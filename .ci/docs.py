@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from structure import PACKAGE, find_modules
+from structure import PACKAGE, find_modules, public_names as listed_names
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -147,45 +147,15 @@ def group_of(home: str, places: dict[str, str]) -> str:
 
 def summary(module: str) -> str:
     """Return the first paragraph of a module's docstring."""
-    text = ast.get_docstring(parse(MODULES[module]))
+    text = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
     return " ".join((text or "").split("\n\n")[0].split())
 
 
 def public_names(module: str) -> Iterator[tuple[str, str]]:
-    """Yield each public name of a module, with the module that defines it.
-
-    They are in `__all__`, or in the stub beside a module that loads them when first asked for.
-    """
-    path = MODULES[module]
-    stub = path.with_suffix(".pyi")
-    if stub.exists():
-        found = {a.name: f"{module}.{n.module}" for n, a in imported(parse(stub)) if n.level}
-        listed = list(found)
-    else:
-        tree = parse(path)
-        found = {a.name: str(n.module) for n, a in imported(tree) if n.module in MODULES}
-        listed = next((ast.literal_eval(node.value) for node in tree.body if lists_names(node)), [])
-    for name in listed:
-        home = found.get(name, module)
-        yield name, home if home == module else dict(public_names(home)).get(name, home)
-
-
-def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def lists_names(node: ast.stmt) -> bool:
-    """Say whether a statement sets `__all__`."""
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return any(isinstance(name, ast.Name) and name.id == "__all__" for name in targets)
-
-
-def imported(tree: ast.Module) -> Iterator[tuple[ast.ImportFrom, ast.alias]]:
-    """Yield what a module imports by name, with the statement that does it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            yield from ((node, alias) for alias in node.names)
+    """Yield each public name of a module, with the module that defines it."""
+    for name, home in listed_names(module, MODULES[module]).items():
+        inner = dict(public_names(home)) if home in MODULES and home != module else {}
+        yield name, inner.get(name, home)
 
 
 def settings() -> str:

@@ -7,7 +7,8 @@ as text, so any revision can be measured.
 - A name is public where a module that `docs/api.toml` lists has it in `__all__`, or in the stub
   beside it. A name counts once, however many modules hand it on.
 - A chain of imports counts every import of the package in a module, in functions too, but not under
-  `TYPE_CHECKING`; modules of a circle count as one link.
+  `TYPE_CHECKING`; modules of a circle count as one link. A lazy face ends a chain, for importing it
+  loads nothing; the line below it goes on to where the name comes from.
 """
 
 import ast
@@ -57,26 +58,30 @@ def measure_revision(revision: str) -> dict[str, int]:
 def measure(root: Path) -> dict[str, int]:
     """Return the figures of a tree, by what they count."""
     modules = find_modules(root)
-    texts = {name: path.read_text(encoding="utf-8") for name, path in modules.items()}
-    graph = import_graph(texts)
-    condensed = nx.condensation(graph)
+    graph = import_graph(modules)
     folders = Counter(path.parent for path in modules.values())
     listed = tomllib.loads((root / "docs" / "api.toml").read_text(encoding="utf-8")).values()
     documented = {module for page in listed for module in page["modules"]} & set(modules)
-    public = {name for module in documented for name in public_names(modules[module])}
-    exported = [public_names(path) for path in modules.values() if path.suffix == ".py"]
+    names = {module: set(public_names(module, path)) for module, path in modules.items()}
     circles = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in modules.values()]
     return {
         "files": len(modules),
         "folders": len(folders),
         "most files in one folder": max(folders.values()),
-        "names reachable from documented modules": len(public),
-        "names in any __all__": sum(map(len, exported)),
+        "names reachable from documented modules": len(set().union(*map(names.get, documented))),
+        "names listed by any module": sum(map(len, names.values())),
         "private modules": sum(is_private(name) for name in modules),
-        "longest chain of imports": nx.dag_longest_path_length(condensed) + 1,
+        "longest chain of imports": chain_length(graph),
+        "the same through lazy faces": chain_length(import_graph(modules, through_faces=True)),
         "circles": len(circles),
-        "lines in the wheel": sum(len(text.splitlines()) for text in texts.values()),
+        "lines in the wheel": sum(lines),
     }
+
+
+def chain_length(graph: nx.DiGraph) -> int:
+    """Return how many modules the longest chain of imports has."""
+    return nx.dag_longest_path_length(nx.condensation(graph)) + 1
 
 
 def find_modules(root: Path) -> dict[str, Path]:
@@ -105,27 +110,56 @@ def is_private(module: str) -> bool:
     return any(part.startswith("_") for part in module.split("."))
 
 
-def public_names(path: Path) -> set[str]:
-    """Return what a module lists in `__all__`, or in the stub beside it."""
+def public_names(module: str, path: Path) -> dict[str, str]:
+    """Return what a module offers, with the module that it takes each name from.
+
+    It is what stands in `__all__`, or in the stub beside a face, which loads names when first asked
+    for.
+    """
     stub = path.with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else path).read_text(encoding="utf-8"))
+    taken = {
+        alias.name: f"{module}.{node.module}" if node.level else str(node.module)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     if stub.exists():
-        tree = ast.parse(stub.read_text(encoding="utf-8"))
-        return {a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        return taken
+    for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(name, ast.Name) and name.id == "__all__" for name in targets):
-            return set(ast.literal_eval(node.value)) - {"__version__"}
-    return set()
+            return {name: taken.get(name, module) for name in ast.literal_eval(node.value)}
+    return {}
 
 
-def import_graph(texts: dict[str, str], *, types: bool = False) -> nx.DiGraph:
-    """Return which module imports which, with `types` under `TYPE_CHECKING` too."""
+def import_graph(
+    modules: dict[str, Path], *, types: bool = False, through_faces: bool = False
+) -> nx.DiGraph:
+    """Return which module imports which.
+
+    Parameters
+    ----------
+    modules : dict of str to pathlib.Path
+        The modules, with their files.
+    types : bool
+        Whether imports under `TYPE_CHECKING` count.
+    through_faces : bool
+        Whether a name of a lazy face counts as an import of the module that it comes from.
+    """
     graph = nx.DiGraph()
-    graph.add_nodes_from(texts)
-    for module, text in texts.items():
-        for target in imported(ast.parse(text), types):
-            home = target if target in texts else target.rpartition(".")[0]
-            if home in texts and home != module:
+    graph.add_nodes_from(modules)
+    faces = {
+        f"{face}.{name}": home
+        for face, path in modules.items()
+        if through_faces and path.with_suffix(".pyi").exists()
+        for name, home in public_names(face, path).items()
+    }
+    for module, path in modules.items():
+        for target in imported(ast.parse(path.read_text(encoding="utf-8")), types):
+            found = target if target in modules else target.rpartition(".")[0]
+            home = faces.get(target, found)
+            if home in modules and home != module:
                 graph.add_edge(module, home)
     return graph
 
