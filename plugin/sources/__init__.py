@@ -1,8 +1,7 @@
-"""Counting inside of a database: tables of events that no memory holds become counts."""
+"""Whatever a user holds becomes counts and runs."""
 
-from __future__ import annotations
+import lazy_loader
 
-from detailed_balance.sources._ibis import count_events
-from detailed_balance.sources.tables import count_table
-
-__all__ = ["count_events", "count_table"]
+# Loaded when first asked for, so that a source without tables loads no Ibis. The names are listed
+# once, in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
