@@ -3,7 +3,8 @@
 The three floors and the demo are one import package. Links in `src` and `plugin` put it together,
 so that an editor, a debugger and a type checker find every module in its own file. Git on Windows
 writes links as text files unless `core.symlinks` is true; there the same packages are found in the
-folders that the links lead to.
+folders that the links lead to. Through the link an editable installation is a path, which editors
+follow; a mapping is not.
 """
 
 from pathlib import Path
