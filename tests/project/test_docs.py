@@ -13,11 +13,14 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from detailed_balance.cli import app
+from detailed_balance.monitor import Kind
+from detailed_balance.readers import FORMATS
 from tests.support.docs_world import environment, make_names, make_world
 from tests.support.pages import FENCE, PAGES, ROOT, anchors_of, blocks_of, links_of, text_of
 from tests.support.sources import MODULES
@@ -194,3 +197,11 @@ def test_every_picture_is_shown_somewhere():
     shown = "".join(map(text_of, PAGES))
     pictures = [path.name for path in (ROOT / "docs").rglob("*.png")]
     assert [name for name in pictures if name not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), [("readers.md", FORMATS), ("monitor.md", get_args(Kind))]
+)
+def test_a_page_names_every_format_and_every_kind_of_finding(page, words):
+    text = text_of(f"docs/{page}")
+    assert [word for word in words if f"`{word}`" not in text] == []

@@ -47,7 +47,7 @@ class Finding(Result):
     ----------
     id : str
         Its identity, 16 hexadecimal digits: it stays the same over restarts.
-    kind : {"violation", "alarm", "trap", "drift", "states", "loss"}
+    kind : Kind
         What it is about.
     status : {"open", "resolved"}
         Whether it is so now.

@@ -1,3 +1,5 @@
+import math
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -55,6 +57,12 @@ def test_a_ring_without_chords_is_its_own_cycle_basis():
     totals = pair_totals(driven_ring(6, 4, 2).counts.toarray())
     (cycle,) = fundamental_cycles(totals)
     assert set(cycle) == set(range(6))
+
+
+def test_the_p_value_of_a_loop_is_two_sided_of_its_log_ratio():
+    table = find_loops(driven_ring(3, 60, 40))
+    z = 3 * math.log(60 / 40) / math.sqrt(3 * (1 / 60 + 1 / 40))
+    assert table.pvalue.tolist() == pytest.approx([math.erfc(z / math.sqrt(2))])
 
 
 @pytest.mark.parametrize("length", [3, 4, 7])

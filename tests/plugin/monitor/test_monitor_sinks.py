@@ -13,7 +13,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs
 
 import pytest
@@ -25,7 +25,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
-from detailed_balance.monitor import Analysis, Event, Finding, JsonLinesSink, LoggingSink, Status
+from detailed_balance.monitor import (
+    Analysis,
+    Event,
+    Finding,
+    JsonLinesSink,
+    Kind,
+    LoggingSink,
+    Severity,
+    Status,
+)
 from detailed_balance.monitor.sinks.notify import NotifySink
 from detailed_balance.monitor.sinks.prometheus import MetricsServer, MonitorCollector
 
@@ -257,7 +266,7 @@ def test_the_metrics_are_what_prometheus_reads() -> None:
     assert families["detailed_balance_log_e_value_threshold"].samples[0].value > 2.99
     opened = families["detailed_balance_open_findings"].samples
     assert sum(sample.value for sample in opened) == 2
-    assert len(opened) == 18
+    assert len(opened) == len(get_args(Kind)) * len(get_args(Severity)) == 18
 
 
 def test_the_metrics_have_the_names_that_alerts_are_written_for() -> None:
