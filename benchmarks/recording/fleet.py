@@ -2,7 +2,7 @@
 
 Eight processes with 64 agents each, as threads, record steps for some seconds: into a
 `TransitionGraph` (memory), then into that and one SQLite file, or one PostgreSQL. Run it with
-``python benchmarks/recording/fleet.py [--seconds 20] [--postgres URL]``, the URL of an empty
+``python -m benchmarks.recording.fleet [--seconds 20] [--postgres URL]``, the URL of an empty
 database. The rate counts until the last step is in the database; the cost is CPU time of the
 agent's thread.
 """

@@ -1,6 +1,6 @@
 """What recording and counting cost, against networkx, a dict, and SQLite by hand.
 
-Run it with ``python benchmarks/recording/graph.py [--edges 1000000] [--rows 1000000]``.
+Run it with ``python -m benchmarks.recording.graph [--edges 1000000] [--rows 1000000]``.
 """
 
 from __future__ import annotations

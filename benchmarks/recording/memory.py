@@ -1,7 +1,7 @@
 """What a handler keeps of runs, of which some never end and some are interrupted for good.
 
 The events of a million runs are sent to our handler, and to a `BaseTracer` that throws away what
-it is given, each in a process of its own. Run it with ``python benchmarks/recording/memory.py
+it is given, each in a process of its own. Run it with ``python -m benchmarks.recording.memory
 [--runs 1000000]``; it prints the table of ``docs/benchmarks.md``.
 """
 

@@ -2,7 +2,7 @@
 
 Each round runs every agent once with every handler, in an order of its own; ratios are taken
 within a round, and their median over the rounds has a bootstrap interval of 95%. Run it with
-``python benchmarks/recording/overhead.py [--rounds 21] [--steps 200] [--ours]``, on a machine that
+``python -m benchmarks.recording.overhead [--rounds 21] [--steps 200] [--ours]``, on a machine that
 does nothing else; it prints the tables of ``docs/benchmarks.md``. With ``--ours`` it leaves out the
 other tools, whose runs take most of the time: the way to many rounds, and so to narrow intervals.
 Peers that are not installed are left out too, and named: ``pip install
@@ -31,7 +31,8 @@ from langchain_core.language_models.fake_chat_models import FakeMessagesListChat
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatResult
 from langgraph.graph import END, START, StateGraph
-from peers import EMPTY, NOTHING, Attached, Peers, find_peers
+
+from benchmarks.recording.peers import EMPTY, NOTHING, Attached, Peers, find_peers
 
 Config: TypeAlias = dict[str, Any]
 FIELDS = {"thread": "CPU of the agent's thread", "process": "CPU of the process"}

@@ -1,7 +1,7 @@
 """What the handler does in an event, by itself: events of real runs, recorded once, sent again.
 
 The agents and the handlers are those of ``overhead.py``. Run it with
-``python benchmarks/recording/replay.py [--repeats 60]``; it prints the least CPU time of a step,
+``python -m benchmarks.recording.replay [--repeats 60]``; it prints the least CPU time of a step,
 which a busy machine hardly moves. In an agent an event costs two to three times as much, for its
 code and its data have left the processor's caches since the last one.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from langchain_core.callbacks import BaseCallbackHandler
-from overhead import settings
-from peers import EMPTY, OURS, OURS_STORED, find_peers
+
+from benchmarks.recording.overhead import settings
+from benchmarks.recording.peers import EMPTY, OURS, OURS_STORED, find_peers
 
 Event: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 HOOKS = [name for name in dir(BaseCallbackHandler) if name.startswith("on_")]

@@ -1,6 +1,6 @@
 """What each view of the dashboard costs at 10,000 states and 100,000 edges.
 
-    python benchmarks/scale/dashboard.py [--states 10000] [--edges 100000] [--browser]
+    python -m benchmarks.scale.dashboard [--states 10000] [--edges 100000] [--browser]
 
 Prints bytes and milliseconds of each view, next to sending all states and edges; with
 ``--browser`` also the longest task of the page in Chromium while it loads, is zoomed and is told

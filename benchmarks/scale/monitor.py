@@ -1,6 +1,6 @@
 """Start-up and increments of `Monitor` on a large store, and what memory they take.
 
-    python benchmarks/scale/monitor.py [--transitions 1000000] [--states 10000] [--edges 100000]
+    python -m benchmarks.scale.monitor [--transitions 1000000] [--states 10000] [--edges 100000]
 
 Makes a SQLite store in a temporary folder, starts a monitor on it, and lets it read increments.
 """

@@ -1,6 +1,6 @@
 """Time and memory of the readers on large traces, beside pandas on the same file.
 
-    python benchmarks/scale/readers.py [--steps 1000000] [--trajectories 10000000]
+    python -m benchmarks.scale.readers [--steps 1000000] [--trajectories 10000000]
 
 Three tables of steps are written into a temporary folder: one trajectory of many steps, many
 trajectories of one step, and as many steps of trajectories that interleave, in no order. Each is

@@ -1,6 +1,6 @@
 """Counting events in Parquet by `count_table` and by plain DuckDB SQL, and the report on them.
 
-    python benchmarks/scale/scale.py [--events 5000000 20000000] [--repeats 2] [--folder FOLDER]
+    python -m benchmarks.scale.scale [--events 5000000 20000000] [--repeats 2] [--folder FOLDER]
 
 DuckDB writes the events, steps of runs of 20, into a temporary folder that is deleted at the end.
 Each measurement is a process of its own with the same 2 GB for DuckDB, and the best of its repeats

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import choix
 import numpy as np
-from graphs import random, ring
 from scipy.linalg import matrix_balance
 from scipy.optimize import minimize
 
+from benchmarks.solver.graphs import random, ring
 from detailed_balance.analyzers import (
     Kernel,
     Softplus,

@@ -1,6 +1,6 @@
 """How fast, how small and how exact the potential is solved for.
 
-Run ``python benchmarks/solver/solver.py`` for all tables, or name some of: speed, components,
+Run ``python -m benchmarks.solver.solver`` for all tables, or name some of: speed, components,
 initial, methods, rivals, accuracy, wide, coverage, scaling. Times are ratios: ``x mv`` is the time
 of one product of the same CSR matrix with a vector, measured before and after in the same process.
 """
@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from graphs import SHAPES, random
 
+from benchmarks.solver.graphs import SHAPES, random
 from detailed_balance.analyzers import (
     Exponential,
     Kernel,
@@ -114,7 +114,8 @@ def error_left(pairs: EdgeList, values: np.ndarray, method: str) -> float:
 
 def in_own_process(shape: str, n: int, repeats: int) -> dict[str, object]:
     """Do the same in a fresh process, whose peak of memory is its own."""
-    command = [sys.executable, __file__, "--one", shape, str(n), str(repeats)]
+    options = ["--one", shape, str(n), str(repeats)]
+    command = [sys.executable, "-m", "benchmarks.solver.solver", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this script
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -195,8 +196,8 @@ def show_components(n: int = 100_000, rounds: int = 15) -> None:
 
 def show_wide() -> None:
     """Print what random graphs cost whose weights are wide, with noise."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from tests.analyzers.solver.test_solver import noisy_kernel, random_pairs
+    # Not above: the peak of memory of other tables would count what tests load.
+    from tests.support.chains import noisy_kernel, random_pairs
 
     print("states | orders of magnitude | s | method (steps, inner) | r1")
     for n, orders in ((2_000, 12), (10_000, 12), (2_000, 30), (10_000, 30)):
@@ -228,7 +229,7 @@ def show_methods(n: int = 20_000) -> None:
 
 def show_rivals() -> None:
     """Print what people would use instead."""
-    import rivals
+    from benchmarks.solver import rivals
 
     print("rival | problem | rival s | ours s | rival / ours | its error in V | our error in V")
     for row in rivals.rows():
@@ -237,8 +238,7 @@ def show_rivals() -> None:
 
 def show_accuracy() -> None:
     """Print the error against 500 digits on small hard chains."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from tests.analyzers.solver.test_solver import precise_potential
+    from tests.support.chains import precise_potential
 
     print("orders of magnitude | K | chains | largest error in V")
     for orders in (1, 20, 60):

@@ -1,6 +1,6 @@
 """What the tests say of real agents: six models on the airline tools of tau-bench.
 
-python benchmarks/statistics/airline.py ../shared/data/tau2_airline > airline.md
+python -m benchmarks.statistics.airline ../shared/data/tau2_airline > airline.md
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How often a comparison sees a change where there is none, and where there is one.
 
-    python benchmarks/statistics/compare.py null FOLDER [SPLITS]
-    python benchmarks/statistics/compare.py power FOLDER
-    python benchmarks/statistics/compare.py speed
+    python -m benchmarks.statistics.compare null FOLDER [SPLITS]
+    python -m benchmarks.statistics.compare power FOLDER
+    python -m benchmarks.statistics.compare speed
 
 FOLDER holds runs as JSON Lines, with the fields trajectory, source, target and reward.
 """

@@ -1,7 +1,7 @@
 """Bias and coverage of the estimated entropy production, over chains walked anew.
 
 Each row draws one chain of n states, all linked, driven round a ring, and walks it `--trials`
-times in runs. Run `python benchmarks/statistics/entropy.py`.
+times in runs. Run `python -m benchmarks.statistics.entropy`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ of 20 random splits fit the guard, the other half tests it. The features and the
 were chosen on splits with the seeds 1000 to 1019 of the same runs, which are not reported; the
 reported seeds are 0 to 19. A step is a move before END, the score is read before END.
 
-    python benchmarks/statistics/guard.py [folder] [first seed]
+    python -m benchmarks.statistics.guard [folder] [first seed]
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from guard_peers import stop_by_evaluator, stop_by_three_in_a_row
 from scipy.stats import betabinom, rankdata
 
+from benchmarks.statistics.guard_peers import stop_by_evaluator, stop_by_three_in_a_row
 from detailed_balance.analyzers import END, RunGuard, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.readers import read_transitions

@@ -1,7 +1,7 @@
 """What finding loops costs, against networkx and plain Python.
 
 Run it with
-``python benchmarks/statistics/loops.py [--states 100000] [--links 1000000] [--rounds 3]``.
+``python -m benchmarks.statistics.loops [--states 100000] [--links 1000000] [--rounds 3]``.
 """
 
 from __future__ import annotations

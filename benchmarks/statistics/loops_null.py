@@ -1,6 +1,6 @@
 """How often loops are called driven where none is, and found where one is.
 
-Run it with ``python benchmarks/statistics/loops_null.py [--runs 400]``.
+Run it with ``python -m benchmarks.statistics.loops_null [--runs 400]``.
 """
 
 from __future__ import annotations

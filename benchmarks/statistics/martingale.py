@@ -1,6 +1,6 @@
 """How often `BalanceMartingale` raises a false alarm, what it finds, and how fast it is.
 
-Run ``python benchmarks/statistics/martingale.py`` with one of: null, naive, power, rules,
+Run ``python -m benchmarks.statistics.martingale`` with one of: null, naive, power, rules,
 speed, picture; `--runs` sets the runs of each row. Runs by the thousand go through the same
 test in C (martingale.c, needs a C compiler), which is first checked against the library.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 from time import process_time
 
 import numpy as np
-from compiled import Compiled
-from random_chains import SHAPES, draw_chain
-from rules import FixedWeights, KeptPath
 from scipy.stats import chi2
 
+from benchmarks.statistics.compiled import Compiled
+from benchmarks.statistics.random_chains import SHAPES, draw_chain
+from benchmarks.statistics.rules import FixedWeights, KeptPath
 from detailed_balance.analyzers import BalanceMartingale
 
 ALPHA = 0.05

@@ -1,6 +1,6 @@
 """Draw the pictures of docs/statistics.md, on small seeded chains.
 
-Run ``python benchmarks/statistics/pictures.py`` for all of them, or with the names of some.
+Run ``python -m benchmarks.statistics.pictures`` for all of them, or with the names of some.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from random_chains import SHAPES, draw_chain
 
+from benchmarks.statistics.random_chains import SHAPES, draw_chain
 from detailed_balance.analyzers import (
     DriftMartingale,
     Outcome,

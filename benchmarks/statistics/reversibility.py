@@ -2,7 +2,7 @@
 
 Chains of 30 states, all linked, with conductances drawn from an exponential law; each trial draws
 a chain and walks it once. "rows" is the plain parametric bootstrap: each row drawn anew from the
-reversible fit, and the fit made anew. Run `python benchmarks/statistics/reversibility.py`.
+reversible fit, and the fit made anew. Run `python -m benchmarks.statistics.reversibility`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ NOT_RUN = {
     "detailed-balance serve": "a server, which tests/plugin/dashboard/test_dashboard.py runs",
     "python examples/": "tests/examples/test_examples.py and those of each experiment run them",
     "python -m examples.paper": "the tests of each experiment run them",
-    "python benchmarks/": "takes minutes",
+    "python -m benchmarks": "takes minutes",
     "python -m pytest": "the tests themselves",
     "pytest": "the tests themselves",
 }

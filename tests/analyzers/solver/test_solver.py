@@ -19,31 +19,15 @@ from detailed_balance.analyzers._solver.incomplete_cholesky import (
 )
 from detailed_balance.analyzers.errors import ConvergenceError, InvalidInputError
 from detailed_balance.analyzers.potential._standard_errors import sketch_size
-from tests.support.chains import reversible_kernel, sample_counts
+from tests.support.chains import (
+    noisy_kernel,
+    precise_potential,
+    random_pairs,
+    reversible_kernel,
+    sample_counts,
+)
 
 BOTH = pytest.mark.parametrize("violation", [Exponential(), Softplus()], ids=["exp", "softplus"])
-
-
-def noisy_kernel(n, pairs, rng, *, spread=1.0, noise=0.3, orders=0.0):
-    """Return a kernel on given pairs, reversible times noise, and the V that it has without.
-
-    The strengths of the pairs are spread evenly over `orders` of magnitude.
-    """
-    i, j = np.sort(np.asarray(pairs), axis=1).T
-    i, j = np.unique(np.stack([i, j])[:, i != j], axis=1)
-    potential = rng.uniform(0, spread, n)
-    strength = -rng.uniform(0, orders, len(i)) * np.log(10)
-    half = (potential[i] - potential[j]) / 2
-    there = strength + half + noise * rng.normal(size=len(i))
-    back = strength - half + noise * rng.normal(size=len(i))
-    rates = np.exp(np.concatenate([there, back]) - max(there.max(), back.max())) / n
-    matrix = coo_array((rates, (np.r_[i, j], np.r_[j, i])), shape=(n, n)).tocsr()
-    return Kernel(tuple(map(str, range(n))), matrix), potential
-
-
-def random_pairs(n, rng, degree=5):
-    chain = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
-    return np.concatenate([chain, rng.integers(n, size=((degree - 1) * n, 2))])
 
 
 def ring_pairs(n, width):
@@ -145,35 +129,6 @@ def test_a_first_step_of_any_length_is_survived(seed):
     there, back = kernel.probabilities[*pairs.T], kernel.probabilities[*pairs.T[::-1]]
     drops = found.values[pairs[:, 0]] - found.values[pairs[:, 1]]
     assert np.allclose(drops, np.log(there / back), atol=1e-6)
-
-
-def precise_potential(rates, softplus):
-    """Newton's method with 500 digits; the last state is held at 0."""
-    with mpmath.workdps(500):
-        n = len(rates)
-        moves = [(f, g, mpmath.mpf(float(rates[f, g]))) for f in range(n) for g in range(n)]
-        moves = [(f, g, w) for f, g, w in moves if w > 0 and f != g]
-        values = [mpmath.mpf(0)] * n
-        for _ in range(3_000):
-            gradient, hessian = mpmath.zeros(n - 1, 1), mpmath.zeros(n - 1, n - 1)
-            for f, g, w in moves:
-                e = mpmath.exp(-(values[f] - values[g]) / (1 if softplus else 2))
-                slope = -w * e / (1 + e) if softplus else -w * e / 2
-                bend = w * e / (1 + e) ** 2 if softplus else w * e / 4
-                for state, sign in ((f, 1), (g, -1)):
-                    if state < n - 1:
-                        gradient[state] += sign * slope
-                        hessian[state, state] += bend
-                if f < n - 1 and g < n - 1:
-                    hessian[f, g] -= bend
-                    hessian[g, f] -= bend
-            step = mpmath.lu_solve(hessian, -gradient)
-            longest = max(abs(s) for s in step)
-            share = mpmath.log(1 + 2 * longest) / (2 * longest) if longest > 1e-9 else 1
-            values = [v + share * s for v, s in zip(values[:-1], step, strict=True)] + [values[-1]]
-            if longest < 1e-40:
-                return np.array([float(v) for v in values])
-    raise AssertionError("the reference did not converge")
 
 
 @pytest.mark.parametrize("limit", [solver.TREE_LIMIT, 0], ids=["spanning_tree", "multiscale"])

@@ -1,16 +1,13 @@
 """What the handler keeps is bounded, however many runs there were, and however they stopped."""
 
 import gc
-import runpy
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
+from benchmarks.recording.memory import drive
 from detailed_balance.callbacks import NodeStates, PromptStates, TransitionCallbackHandler
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "recording" / "memory.py"
-drive = runpy.run_path(str(BENCHMARK))["drive"]
 # What the last digit of a run's number makes of it; each tenth run or so ends well.
 KINDS = {"never end": 0, "are interrupted": 1, "end": 5}
 

