@@ -41,7 +41,7 @@ class OneWayCheck(TableResult):
     pvalue : (m,) array of float
         Of detailed balance with this difference; exact in the limit of rare moves, conservative
         otherwise.
-    linked : int
+    pairs_tested : int
         Pairs walked at all, either way: each of them could have been seen one way only.
     alpha : float
         The level of `bound` and of `violations`.
@@ -55,7 +55,7 @@ class OneWayCheck(TableResult):
     least: NDArray[np.float64]
     difference: NDArray[np.float64]
     pvalue: NDArray[np.float64]
-    linked: int
+    pairs_tested: int
     alpha: float
 
     def __len__(self) -> int:
@@ -68,8 +68,8 @@ class OneWayCheck(TableResult):
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
-        """(m,) array: the p-values times `linked` (Bonferroni), at most 1."""
-        return np.minimum(1.0, self.linked * self.pvalue)
+        """(m,) array: the p-values times `pairs_tested` (Bonferroni), at most 1."""
+        return np.minimum(1.0, self.pairs_tested * self.pvalue)
 
     @property
     def violations(self) -> tuple[tuple[str, str], ...]:
@@ -97,7 +97,7 @@ class OneWayCheck(TableResult):
         }
 
     def _content(self) -> dict[str, Any]:
-        found = {"violations": self.violations, "linked": self.linked}
+        found = {"violations": self.violations, "pairs_tested": self.pairs_tested}
         return {"pairs": self.to_table(), **found, "settings": {"alpha": self.alpha}}
 
 
@@ -174,7 +174,7 @@ def check_one_way(
     potential = potential if potential is not None else estimate_potential(bare)
     counts = bare.restrict(potential.states)
     f, g, n, drop = one_way_moves(counts, potential)
-    linked = (len(list_moves(counts)[0]) + len(f)) // 2
+    pairs_tested = (len(list_moves(counts)[0]) + len(f)) // 2
     attempts = attempts_like(counts, potential.kernel)
     bound = unseen_bound(attempts[g], alpha)
     with np.errstate(divide="ignore"):  # no attempts from g: q is 1
@@ -188,6 +188,6 @@ def check_one_way(
         np.log(np.minimum(1.0, n / attempts[f]) / bound),
         drop,
         np.minimum(1.0, 2 * np.exp(n * log_q)),
-        linked,
+        pairs_tested,
         alpha,
     )

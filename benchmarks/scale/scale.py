@@ -31,7 +31,7 @@ COPY (
 CLOCK = """
 import resource, sys, time
 path, folder = sys.argv[1:]
-def tell(*found):
+def print_result(*found):
     print(*found, time.perf_counter() - began, time.process_time() - used,
           resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -46,7 +46,7 @@ edges = connection.execute('''
         SELECT tool AS source, lead(tool) OVER (PARTITION BY run ORDER BY step) AS target
         FROM read_parquet($1))
     WHERE target IS NOT NULL GROUP BY source, target''', [path]).fetchall()
-tell(len(edges), sum(edge[2] for edge in edges))
+print_result(len(edges), sum(edge[2] for edge in edges))
 """
 OURS = """
 import ibis.backends.duckdb
@@ -54,7 +54,7 @@ from detailed_balance.sources import count_table
 began, used = time.perf_counter(), time.process_time()
 counts = count_table(path, trajectory="run", order="step", state="tool", temp_directory=folder)
 inner = counts.without_boundaries()
-tell(inner.counts.nnz, inner.total)
+print_result(inner.counts.nnz, inner.total)
 """
 REPORT = """
 import tempfile
@@ -64,7 +64,7 @@ began, used = time.perf_counter(), time.process_time()
 report = analyze(path, state_field="tool", trajectory_field="run", step_field="step")
 str(report)
 inner = report.counts.without_boundaries()
-tell(inner.counts.nnz, inner.total)
+print_result(inner.counts.nnz, inner.total)
 """
 
 
@@ -114,8 +114,8 @@ def _extrapolate(clocks: list[tuple[int, float]]) -> None:
     (few, short), (many, long), *others = clocks
     slope = (long - short) / (many - few)
     for events, seen in others:
-        told = long + slope * (events - many)
-        print(f"{events:,} events: {told:.1f} s along the line, {seen:.1f} s seen")
+        predicted = long + slope * (events - many)
+        print(f"{events:,} events: {predicted:.1f} s along the line, {seen:.1f} s seen")
     print(f"1e9 events along the line: {(long + slope * (1e9 - many)) / 60:.0f} minutes")
 
 

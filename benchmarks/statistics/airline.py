@@ -82,8 +82,8 @@ def traps(runs: Runs) -> Iterator[str]:
         # An agent that answers and answers again is no trap at 10 visits; at 3 it shows.
         for visits in (10.0, 3.0):
             found = find_traps(counts_of(some), min_visits=visits).traps
-            told = "; ".join(trap.describe() for trap in found) or "none"
-            yield f"{model} | {visits:g} | {told}"
+            described = "; ".join(trap.describe() for trap in found) or "none"
+            yield f"{model} | {visits:g} | {described}"
 
 
 def contexts(runs: Runs, replicates: int) -> None:

@@ -108,12 +108,12 @@ def loops() -> Figure:
     report = check_balance(count(runs), trajectories=runs)
     kinds = {violation.loop: violation.kind for violation in report.violations}
     figure, ax = frame()
-    looks = {"suspect": (RED, "s"), "habitual": (BLUE, "o"), "unclassified": (GREEN, "D")}
-    looks |= {"structural": (GREEN, "v"), "not driven": (GREY, "x")}
+    styles = {"suspect": (RED, "s"), "habitual": (BLUE, "o"), "unclassified": (GREEN, "D")}
+    styles |= {"structural": (GREEN, "v"), "not driven": (GREY, "x")}
     table = report.loops
     for i in range(len(table)):
         kind = kinds.get(table.names(i), "not driven")
-        colour, marker = looks[kind]
+        colour, marker = styles[kind]
         ax.errorbar(
             table.affinity[i], -i, xerr=1.96 * table.error[i], color=colour, fmt=marker, label=kind
         )
@@ -159,8 +159,8 @@ def order() -> Figure:
             sides = np.cumsum(rng.random(100) > stays) % 2
             moves = [m for s in np.where(sides, "x", "y").tolist() for m in (("a", s), (s, "a"))]
             result = markov_order_test([Trajectory(tuple(moves))], replicates=199)
-            look = (RED, "o", RED) if result.rejected else (BLUE, "o", "none")
-            ax.plot(memory[level], result.gain, look[1], color=look[0], mfc=look[2], ms=5)
+            style = (RED, "o", RED) if result.rejected else (BLUE, "o", "none")
+            ax.plot(memory[level], result.gain, style[1], color=style[0], mfc=style[2], ms=5)
     ax.plot([], [], "o", color=RED, label="order 1 rejected, p ≤ 0.05")
     ax.plot([], [], "o", color=BLUE, mfc="none", label="not rejected")
     ax.set(ylabel="gain, nats per move")
@@ -236,8 +236,8 @@ def potentials() -> Figure:
         zip(table["shift"], table["error"], table["adjusted"], strict=True)
     ):
         moved = p <= comparison.alpha
-        look = {"color": RED, "fmt": "s"} if moved else {"color": BLUE, "fmt": "o", "mfc": "none"}
-        ax.errorbar(i, shift, yerr=1.96 * error, capsize=3, **look)
+        style = {"color": RED, "fmt": "s"} if moved else {"color": BLUE, "fmt": "o", "mfc": "none"}
+        ax.errorbar(i, shift, yerr=1.96 * error, capsize=3, **style)
     true = -1.5 * ((np.array(table["state"]) == "test") - 1 / 12)
     ax.plot(true, "_", color="black", ms=22, label="truth")
     ax.errorbar([], [], fmt="s", color=RED, label="moved, at a false discovery rate of 5%")
@@ -262,8 +262,8 @@ def reversibility(chains: int = 60, moves: int = 15) -> Figure:
                 continue  # what it rejects of driven chains is worth nothing
             p = [reversibility_test(c, method=method, replicates=99).pvalue for c in counts]
             law, line = ("chi-square", "-.") if method == "chi2" else (method, style)
-            look = {"color": colour, "ls": line, "label": f"{name}, {law}"}
-            ax.step(np.sort(p), shown, where="post", **look)
+            options = {"color": colour, "ls": line, "label": f"{name}, {law}"}
+            ax.step(np.sort(p), shown, where="post", **options)
     ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="a right p-value, reversible")
     ax.set(xlabel="p-value (a probability)", ylabel="share of chains with at most this p")
     ax.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -321,8 +321,8 @@ def hodge() -> Figure:
             parts = hodge_decomposition(kernel / kernel.sum(axis=1).max())
             shares.append((parts.gradient_share, parts.curl_share, parts.harmonic_share))
         below = np.zeros(len(drives))
-        looks = ((BLUE, "", "gradient"), (RED, "//", "curl"), ("#F0E442", "..", "harmonic"))
-        for share, (colour, hatch, label) in zip(np.array(shares).T, looks, strict=True):
+        styles = ((BLUE, "", "gradient"), (RED, "//", "curl"), ("#F0E442", "..", "harmonic"))
+        for share, (colour, hatch, label) in zip(np.array(shares).T, styles, strict=True):
             bars = {"color": colour, "hatch": hatch, "edgecolor": "black", "lw": 0.5}
             ax.bar([f"{d:g}" for d in drives], share, bottom=below, label=label, **bars)
             below += share
@@ -353,8 +353,8 @@ def attractors() -> Figure:
     y = np.array([heights[name] for name in names]) - min(heights.values())
     figure, ax = frame()
     ax.plot(y, color=GREY, lw=1, zorder=1)
-    looks = ((BLUE, "o"), (RED, "s"), (GREEN, "D"))
-    for attractor, (colour, marker) in zip(report.attractors, looks, strict=True):
+    styles = ((BLUE, "o"), (RED, "s"), (GREEN, "D"))
+    for attractor, (colour, marker) in zip(report.attractors, styles, strict=True):
         inside = [names.index(state) for state in attractor.basin]
         ax.plot(inside, y[inside], marker, color=colour, label=f"basin of {attractor.state}")
         if attractor.saddle is None:

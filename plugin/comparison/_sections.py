@@ -155,16 +155,16 @@ def trap_section(a: Side, b: Side, *, limit: int) -> Section | None:
 
 def forecast_section(a: Side, b: Side) -> Section | None:
     """Return what is to be expected of a run before its first move; None where not known."""
-    forecasts = [a.forecast, b.forecast]
-    if all(forecast is None for forecast in forecasts):
+    reports = [a.forecast, b.forecast]
+    if all(report is None for report in reports):
         return None
-    prospects = [None if forecast is None else forecast.after() for forecast in forecasts]
+    forecasts = [None if report is None else report.after() for report in reports]
     trust = [
-        "-" if f is None or f.fit is None else "yes" if f.fit.trusted else "no" for f in forecasts
+        "-" if f is None or f.fit is None else "yes" if f.fit.trusted else "no" for f in reports
     ]
     rows = (
-        ("success", *(_success(prospect) for prospect in prospects)),
-        ("moves to the end", *(_steps(prospect) for prospect in prospects)),
+        ("success", *(_success(forecast) for forecast in forecasts)),
+        ("moves to the end", *(_steps(forecast) for forecast in forecasts)),
         ("reliable", *trust),
     )
     note = (
@@ -174,18 +174,18 @@ def forecast_section(a: Side, b: Side) -> Section | None:
     return Section("Forecast before the first move", ("", "A", "B"), rows, note, ("A", "B"))
 
 
-def _success(prospect: StateForecast | None) -> str:
-    if prospect is None:
+def _success(forecast: StateForecast | None) -> str:
+    if forecast is None:
         return "-"
-    low, high = prospect.success_interval
-    return f"{prospect.success:.0%} ({low:.0%} to {high:.0%})"
+    low, high = forecast.success_interval
+    return f"{forecast.success:.0%} ({low:.0%} to {high:.0%})"
 
 
-def _steps(prospect: StateForecast | None) -> str:
-    if prospect is None:
+def _steps(forecast: StateForecast | None) -> str:
+    if forecast is None:
         return "-"
-    low, high = map(format_number, prospect.steps_interval)
-    return f"{format_number(prospect.steps)} ({low} to {high})"
+    low, high = map(format_number, forecast.steps_interval)
+    return f"{format_number(forecast.steps)} ({low} to {high})"
 
 
 def settings_section(found: RunComparison, a: Side) -> Section:

@@ -153,12 +153,12 @@ def _about_expected(balance: BalanceReport) -> Iterator[str]:
     if structural:
         loops = count_noun(len(structural), "loop")
         yield f"Driven by design: {loops}, in which {structural[0]}."
-    habits = [v.evidence for v in expected if v.kind == "habitual"]
-    in_baseline = sum("baseline" in evidence for evidence in habits)
+    habitual = [v.evidence for v in expected if v.kind == "habitual"]
+    in_baseline = sum("baseline" in evidence for evidence in habitual)
     if in_baseline:
         loops = count_noun(in_baseline, "loop")
         yield f"Driven as in the baseline: {loops}, walked there as often."
-    if in_runs := len(habits) - in_baseline:
+    if in_runs := len(habitual) - in_baseline:
         yield (
             f"Driven as in successful runs: {count_noun(in_runs, 'loop')}, which failed runs walk "
             "no more than those."

@@ -87,8 +87,8 @@ async def test_message_tells_the_model_what_it_does_and_keeps_nothing(mode):
     agent, model, _ = agent_of(on_stop="message")
     messages = (await run(agent, mode))["messages"]
     assert messages[-1].content == "done"
-    told = ["search -> read -> search" in asked[-1] for asked in model.asked]
-    assert told == [False] * 7 + [True] * 14
+    reported = ["search -> read -> search" in asked[-1] for asked in model.asked]
+    assert reported == [False] * 7 + [True] * 14
     assert "3 times" in model.asked[7][-1]
     assert sum(isinstance(message, HumanMessage) for message in messages) == 1
 

@@ -33,7 +33,7 @@ from detailed_balance.render.formatting import safe_text
 from examples.paper import figures
 from examples.paper.chains import claude_4, explore, heat_bath, search_formulas
 from examples.paper.experiments import figures as gallery
-from examples.paper.figures.canvas import LOOKS
+from examples.paper.figures.canvas import STYLES
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = ["$x^2_{$", "\\frac{1", "_hidden", "<b>", "\x1b[31m", "x" * 10_000, "\ud800"]
@@ -611,7 +611,7 @@ def test_the_measure_of_colours_is_right_where_it_is_known():
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_the_colours_of_series_stay_apart_for_every_eye(sight):
-    colours = {look.colour for look in LOOKS} | {"#FFFFFF"}
+    colours = {style.colour for style in STYLES} | {"#FFFFFF"}
     for one, other in combinations(sorted(colours), 2):
         distance = np.linalg.norm(lab(one, sight) - lab(other, sight))
         assert distance > APART, (one, other, distance)
@@ -619,7 +619,7 @@ def test_the_colours_of_series_stay_apart_for_every_eye(sight):
 
 def test_series_are_told_apart_without_any_colour():
     for trait in ("marker", "line", "hatch"):
-        assert len({getattr(look, trait) for look in LOOKS}) == len(LOOKS)
+        assert len({getattr(style, trait) for style in STYLES}) == len(STYLES)
 
 
 def series(ax):

@@ -444,8 +444,8 @@ def test_the_chat_model_answers_by_its_kernel(known):
 
 
 def explore_all(model, fitter, plan, store, **settings_of_run):
-    tally = asyncio.run(explore(model, SymbolicTask(fitter), plan, store, **settings_of_run))
-    return store.counts(context=plan.context), tally
+    counter = asyncio.run(explore(model, SymbolicTask(fitter), plan, store, **settings_of_run))
+    return store.counts(context=plan.context), counter
 
 
 @pytest.fixture(scope="module", params=["probe", "walk"])
@@ -453,20 +453,20 @@ def run(request, known):
     fitter, kernel, exact = known
     plan = Plan("c", 2_500, request.param, {"model": "grammar"}, seed=1)
     with TransitionStore("sqlite://") as store:
-        counts, tally = explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store)
+        counts, counter = explore_all(GrammarChatModel(kernel=kernel), fitter, plan, store)
         moves = list(store.read())
-    return counts, tally, moves, exact
+    return counts, counter, moves, exact
 
 
 def test_every_question_is_recorded_once_and_escapes_are_counted(run):
-    counts, tally, moves, exact = run
-    assert counts.attempts.sum() == len(moves) == tally.questions == 2_500
+    counts, counter, moves, exact = run
+    assert counts.attempts.sum() == len(moves) == counter.questions == 2_500
     assert set(counts.states) <= set(exact.states)
-    assert counts.escapes.sum() == tally.answers["unreadable"]
-    assert tally.answers["unreadable"] == pytest.approx(125, abs=45)
+    assert counts.escapes.sum() == counter.answers["unreadable"]
+    assert counter.answers["unreadable"] == pytest.approx(125, abs=45)
     own = int(counts.counts.diagonal().sum())
-    assert own == tally.answers["unchanged"]
-    assert counts.total - own == tally.answers["move"]
+    assert own == counter.answers["unchanged"]
+    assert counts.total - own == counter.answers["move"]
 
 
 def test_walks_go_on_from_their_answers_and_probes_do_not(run):
@@ -518,7 +518,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, known, mode):
     url = f"sqlite:///{tmp_path / 'run.db'}"
     plan = Plan("c", 300, mode, {"model": "grammar"})
 
-    def stop(done, tally):
+    def stop(done, counter):
         if done == 130:
             raise KeyboardInterrupt
 
@@ -528,8 +528,8 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, known, mode):
         done = len(store)
         assert 130 <= done < 300
         model = GrammarChatModel(kernel=kernel, seed=done)
-        counts, tally = explore_all(model, fitter, plan, store)
-        assert tally.questions == 300 - done
+        counts, counter = explore_all(model, fitter, plan, store)
+        assert counter.questions == 300 - done
         assert counts.attempts.sum() == 300
         at = {}
         for move in store.read() if mode == "walk" else ():
@@ -625,9 +625,9 @@ def test_tokens_are_added_up_and_cost_their_price(known):
             return result
 
     with TransitionStore("sqlite://") as store:
-        _, tally = explore_all(Priced(responses=["x"]), known[0], Plan("c", 20), store)
-    assert (tally.input_tokens, tally.output_tokens) == (1_800, 200)
-    assert tally.cost((2.0, 10.0)) == pytest.approx(1_800 * 2e-6 + 200 * 10e-6)
+        _, counter = explore_all(Priced(responses=["x"]), known[0], Plan("c", 20), store)
+    assert (counter.input_tokens, counter.output_tokens) == (1_800, 200)
+    assert counter.cost((2.0, 10.0)) == pytest.approx(1_800 * 2e-6 + 200 * 10e-6)
 
 
 # The results

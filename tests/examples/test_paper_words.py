@@ -253,10 +253,10 @@ def test_tokens_are_counted_from_the_usage_and_priced():
     usage = {"input_tokens": 40, "output_tokens": 3, "total_tokens": 43}
     model = ScriptedModel(reply=lambda word: AIMessage("attitude", usage_metadata=usage))
     with TransitionStore("sqlite://") as store:
-        tally = ask(model, store, Plan("TURKEY", 25))
-    assert (tally.input_tokens, tally.output_tokens) == (25 * 40, 25 * 3)
-    assert tally.cost((2.0, 10.0)) == pytest.approx((1000 * 2 + 75 * 10) / 1e6)
-    assert "1,000 + 75 tokens, cost 0.00275" in tally.describe((2.0, 10.0))
+        counter = ask(model, store, Plan("TURKEY", 25))
+    assert (counter.input_tokens, counter.output_tokens) == (25 * 40, 25 * 3)
+    assert counter.cost((2.0, 10.0)) == pytest.approx((1000 * 2 + 75 * 10) / 1e6)
+    assert "1,000 + 75 tokens, cost 0.00275" in counter.describe((2.0, 10.0))
 
 
 # Stops.
@@ -270,8 +270,8 @@ def test_a_failed_call_is_an_escape_that_is_recorded_once():
     turns = iter(range(1000))
     model = ScriptedModel(reply=lambda word: failing(word) if next(turns) % 3 else "attitude")
     with TransitionStore("sqlite://") as store:
-        tally = ask(model, store, Plan("TURKEY", 30), max_concurrency=1)
-        assert store.counts().escapes.sum() == tally.answers["failed"] == 20
+        counter = ask(model, store, Plan("TURKEY", 30), max_concurrency=1)
+        assert store.counts().escapes.sum() == counter.answers["failed"] == 20
         assert len(store) == 30
 
 
@@ -280,9 +280,9 @@ def test_a_model_that_only_fails_stops_the_run_and_a_later_one_goes_on():
         with pytest.raises(ModelFailedError, match=r"20 calls .* ConnectionError: rate limit"):
             ask(ScriptedModel(reply=failing), store, Plan("TURKEY", 100))
         assert 20 <= len(store) <= 27
-        tally = ask(TableChatModel(), store, Plan("TURKEY", 100))
+        counter = ask(TableChatModel(), store, Plan("TURKEY", 100))
         assert len(store) == 100
-        assert 73 <= tally.questions <= 80
+        assert 73 <= counter.questions <= 80
 
 
 def test_what_is_under_way_when_cancelled_is_asked_again_and_nothing_else():
@@ -350,11 +350,11 @@ def test_after_a_kill_every_probe_is_recorded_exactly_once(tmp_path):
 def test_a_journal_line_that_was_cut_short_is_passed_over(tmp_path):
     path = tmp_path / "words.jsonl"
     with TransitionStore("sqlite://") as store:
-        tally = ask(LexiconChatModel(), store, Plan("TURKEY", 40), journal=path)
+        counter = ask(LexiconChatModel(), store, Plan("TURKEY", 40), journal=path)
         with path.open("a") as file:
             file.write('\n{"source": "TUR')
-        assert read_journal(path) == tally
-        assert tally.questions == 40
+        assert read_journal(path) == counter
+        assert counter.questions == 40
         assert ask(LexiconChatModel(), store, Plan("TURKEY", 60), journal=path).questions == 60
     assert read_journal(path).questions == 60
 
@@ -478,7 +478,7 @@ def test_the_known_potential_lies_within_the_errors_as_often_as_they_say():
         for _ in range(12)
     ]
     assert all(len(recovery.states) == 63 for recovery in found)
-    assert 0.92 < np.mean([recovery.linked_coverage for recovery in found]) < 0.98
+    assert 0.92 < np.mean([recovery.pair_coverage for recovery in found]) < 0.98
     assert 0.88 < np.mean([recovery.coverage for recovery in found]) <= 1
     assert np.mean([recovery.rms for recovery in found]) < 0.25
 
@@ -518,14 +518,14 @@ def test_a_driven_loop_has_its_affinity_and_is_found():
 def test_a_recorded_run_of_the_lexicon_finds_its_potential():
     model = LexiconChatModel(seed=5)
     with TransitionStore("sqlite://") as store:
-        tally = ask(model, store, Plan("TURKEY", 3 * PROBES))
+        counter = ask(model, store, Plan("TURKEY", 3 * PROBES))
         counts = store.counts()
-    assert counts.attempts.sum() == tally.questions == 3 * PROBES
-    assert counts.escapes.sum() == tally.answers["invalid"] + tally.answers["wrong sum"]
-    assert counts.counts.diagonal().sum() == tally.answers["unchanged"]
+    assert counts.attempts.sum() == counter.questions == 3 * PROBES
+    assert counts.escapes.sum() == counter.answers["invalid"] + counter.answers["wrong sum"]
+    assert counts.counts.diagonal().sum() == counter.answers["unchanged"]
     recovery = recover_potential(estimate_potential(counts), model.height)
     assert len(recovery.states) > 55
-    assert recovery.linked_coverage > 0.85
+    assert recovery.pair_coverage > 0.85
     assert recovery.correlation > 0.8
 
 

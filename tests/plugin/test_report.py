@@ -342,19 +342,19 @@ def test_every_setting_is_repeated() -> None:
 def test_progress_tells_every_stage(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("source,target\n" + "a,b\nb,a\n" * 30)
-    told: list[tuple[str, int, int]] = []
-    analyze(path, progress=lambda *stage: told.append(stage))
-    assert told[0] == ("Reading", path.stat().st_size, path.stat().st_size)
-    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    calls: list[tuple[str, int, int]] = []
+    analyze(path, progress=lambda *stage: calls.append(stage))
+    assert calls[0] == ("Reading", path.stat().st_size, path.stat().st_size)
+    stages = list(dict.fromkeys(stage for stage, _, _ in calls))
     assert stages == ["Reading", "Estimating the potential", "Testing loops", "Looking for traps"]
 
 
 def test_progress_follows_the_solver_to_its_end() -> None:
     rng = np.random.default_rng(1)
     counts = TransitionCounts.from_dense(rng.poisson(20, size=(30, 30)))
-    told: list[tuple[str, int, int]] = []
-    analyze(counts, progress=lambda *stage: told.append(stage))
-    steps = [(done, total) for stage, done, total in told if stage == "Estimating the potential"]
+    calls: list[tuple[str, int, int]] = []
+    analyze(counts, progress=lambda *stage: calls.append(stage))
+    steps = [(done, total) for stage, done, total in calls if stage == "Estimating the potential"]
     assert steps[0] == (0, 0)
     assert len(steps) > 2
     assert steps[-1] == (100, 100)

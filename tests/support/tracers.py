@@ -327,22 +327,23 @@ def to_observation(span):
 
     The service makes observations of spans; there is no program of Langfuse to do it offline.
     """
-    told = {key.removeprefix("langfuse.observation."): v for key, v in span.attributes.items()}
-    metadata = {key: _plain(value) for key, value in told.items() if key.startswith("metadata.")}
+    prefix = "langfuse.observation."
+    attributes = {key.removeprefix(prefix): value for key, value in span.attributes.items()}
+    metadata = {k: _plain(value) for k, value in attributes.items() if k.startswith("metadata.")}
     return {
         "id": f"{span.context.span_id:016x}",
         "traceId": f"{span.context.trace_id:032x}",
         "parentObservationId": f"{span.parent.span_id:016x}" if span.parent else None,
-        "type": told["type"].upper(),
+        "type": attributes["type"].upper(),
         "name": span.name,
         "startTime": _iso(span.start_time),
         "endTime": _iso(span.end_time),
         "metadata": {key.removeprefix("metadata."): value for key, value in metadata.items()},
-        "model": told.get("model.name"),
-        "level": told.get("level", "DEFAULT"),
-        "statusMessage": told.get("status_message"),
-        "input": _plain(told.get("input")),
-        "output": _plain(told.get("output")),
+        "model": attributes.get("model.name"),
+        "level": attributes.get("level", "DEFAULT"),
+        "statusMessage": attributes.get("status_message"),
+        "input": _plain(attributes.get("input")),
+        "output": _plain(attributes.get("output")),
     }
 
 

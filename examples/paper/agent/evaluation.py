@@ -122,7 +122,7 @@ class Recovery:
     known, estimated, errors : tuple of float, length n
         V - V(reference), as it is and as it was estimated, with the standard errors; in units of
         1 / beta.
-    linked_coverage : float
+    pair_coverage : float
         The share of the differences between states that lead to each other that are within 1.96
         standard errors of the truth. All those to the reference share its error; these do not.
     chi2 : float
@@ -135,7 +135,7 @@ class Recovery:
     known: tuple[float, ...]
     estimated: tuple[float, ...]
     errors: tuple[float, ...]
-    linked_coverage: float
+    pair_coverage: float
     chi2: float
 
     @property
@@ -164,7 +164,7 @@ class Recovery:
         return [
             ("states compared with the lowest one", f"{len(self.states):,}"),
             ("V less the lowest within 1.96 errors (95% is right)", f"{self.coverage:.1%}"),
-            ("the same of states linked both ways", f"{self.linked_coverage:.1%}"),
+            ("the same of states linked both ways", f"{self.pair_coverage:.1%}"),
             ("Pearson r of V found and true", f"{self.correlation:.3f}"),
             ("root mean square difference of V, centred", f"{self.rms:.3f}"),
             ("standard deviation of the true V", f"{self.spread:.3f}"),
@@ -211,12 +211,12 @@ def recover_potential(potential: Potential, truth: Callable[[str], float]) -> Re
         tuple(true.tolist()),
         tuple(found.tolist()),
         tuple(potential.standard_errors(reference, others).tolist()),
-        _linked_coverage(np.array(list(known.values())), potential),
+        _pair_coverage(np.array(list(known.values())), potential),
         float(off @ np.linalg.lstsq(covariance, off, rcond=None)[0]),
     )
 
 
-def _linked_coverage(true: np.ndarray, potential: Potential) -> float:
+def _pair_coverage(true: np.ndarray, potential: Potential) -> float:
     errors = potential.pair_errors().tocoo()
     use = errors.data > 0
     f, g = errors.row[use], errors.col[use]

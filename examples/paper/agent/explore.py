@@ -31,8 +31,8 @@ from examples.paper.agent.plan import Plan, Recorded
 __all__ = [
     "AgentState",
     "Answer",
+    "AnswerCounter",
     "ModelFailedError",
-    "Tally",
     "Task",
     "build_agent",
     "explore",
@@ -169,7 +169,7 @@ class ModelFailedError(DetailedBalanceError):
 
 
 @dataclass(slots=True)
-class Tally:
+class AnswerCounter:
     """What the questions so far came to, and what they cost.
 
     Parameters
@@ -181,9 +181,9 @@ class Tally:
 
     Examples
     --------
-    >>> tally = Tally()
-    >>> tally.add(Answer("TURKEY", "hen", None, "wrong sum", 50, 2))
-    >>> tally.describe(prices=(2.0, 10.0))
+    >>> counter = AnswerCounter()
+    >>> counter.add(Answer("TURKEY", "hen", None, "wrong sum", 50, 2))
+    >>> counter.describe(prices=(2.0, 10.0))
     '1 question: 0 moves, 1 wrong sum; 50 + 2 tokens, cost 0.00012'
     """
 
@@ -227,8 +227,8 @@ async def explore(
     max_concurrency: int = 8,
     max_failures: int = 20,
     journal: Path | None = None,
-    progress: Callable[[int, Tally], None] = lambda done, tally: None,
-) -> Tally:
+    progress: Callable[[int, AnswerCounter], None] = lambda done, counter: None,
+) -> AnswerCounter:
     """Ask the questions of a plan that are not recorded yet, and record them.
 
     Parameters
@@ -250,11 +250,11 @@ async def explore(
         A file that gets a line of JSON for each answer, also those that are no transition: what
         the model said, its kind, its tokens. `read_journal` adds it up.
     progress : callable, optional
-        Called with how many questions are done, and the tally so far.
+        Called with how many questions are done, and the answers so far.
 
     Returns
     -------
-    Tally
+    AnswerCounter
         Of this call and, in the journal, of those before.
 
     Raises
@@ -271,8 +271,8 @@ async def explore(
     >>> from examples.paper.words.task import WordTask
     >>> plan = Plan("BUZZY", questions=50)
     >>> with TransitionStore("sqlite://") as store:
-    ...     tally = asyncio.run(explore(TableChatModel(), WordTask(), plan, store))
-    ...     tally.questions, len(store)
+    ...     counter = asyncio.run(explore(TableChatModel(), WordTask(), plan, store))
+    ...     counter.questions, len(store)
     (50, 50)
     """
     for name, value in (("max_concurrency", max_concurrency), ("max_failures", max_failures)):
@@ -301,35 +301,35 @@ async def explore(
             await _side_by_side([work() for _ in range(max_concurrency)])
         finally:
             handler.flush()
-    return log.tally
+    return log.counter
 
 
-def read_journal(path: Path | None) -> Tally:
+def read_journal(path: Path | None) -> AnswerCounter:
     """Add up the answers of a journal; a line that a kill has cut short is passed over."""
-    tally = Tally()
+    counter = AnswerCounter()
     if path is not None and path.exists():
         for line in path.read_text(encoding="ascii", errors="replace").splitlines():
             try:
-                tally.add(Answer(**json.loads(line)))
+                counter.add(Answer(**json.loads(line)))
             except (TypeError, ValueError):
                 continue
-    return tally
+    return counter
 
 
 @dataclass(slots=True)
 class _AnswerLog:
     """What is done with every answer."""
 
-    tally: Tally
+    counter: AnswerCounter
     recorded: Recorded
-    progress: Callable[[int, Tally], None]
+    progress: Callable[[int, AnswerCounter], None]
     max_failures: int
     file: TextIO | None = None
     asked: int = 0
     failed: int = 0
 
     def add(self, answer: Answer) -> None:
-        self.tally.add(answer)
+        self.counter.add(answer)
         if answer.target is not None:
             self.recorded.find(answer.target)
         if self.file is not None:
@@ -337,7 +337,7 @@ class _AnswerLog:
             self.file.write("\n" + json.dumps(asdict(answer)))
             self.file.flush()
         self.asked += 1
-        self.progress(self.recorded.questions.total() + self.asked, self.tally)
+        self.progress(self.recorded.questions.total() + self.asked, self.counter)
         self.failed = self.failed + 1 if answer.kind == "failed" else 0
         if self.failed >= self.max_failures:
             raise ModelFailedError(_no_use(self.failed, answer))

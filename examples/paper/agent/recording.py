@@ -24,7 +24,7 @@ from detailed_balance.analyzers.results import plain
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
 from detailed_balance.render.formatting import rich_text, safe_text
-from examples.paper.agent.explore import Tally, Task, explore
+from examples.paper.agent.explore import AnswerCounter, Task, explore
 from examples.paper.agent.plan import Plan
 
 __all__ = ["Recording", "add_options", "draw_run", "leave_with_message", "record", "write_json"]
@@ -40,13 +40,13 @@ class Recording:
         The plan.
     counts : TransitionCounts
         Its transitions.
-    tally : Tally
+    counter : AnswerCounter
         What the questions came to; of a store with a journal, also those asked before.
     """
 
     plan: Plan
     counts: TransitionCounts
-    tally: Tally
+    counter: AnswerCounter
 
 
 def add_options(parser: ArgumentParser, *, state: str, probes: str) -> None:
@@ -107,7 +107,7 @@ def record(
     with TransitionStore(url, durability="sync" if options.model else "batched") as store:
         done = plan.recall(store).questions.total()
         with _bar(plan, options.prices) as progress:
-            tally = asyncio.run(
+            counter = asyncio.run(
                 explore(
                     make(done),
                     task,
@@ -120,9 +120,9 @@ def record(
             )
         counts = store.counts(context=plan.context)
     before = f"; {done:,} recorded before" if done else ""
-    text = f"{plan.name}: {tally.describe(options.prices)}{before}"
+    text = f"{plan.name}: {counter.describe(options.prices)}{before}"
     Console(highlight=False).print(rich_text(text, 400))
-    return Recording(plan, counts, tally)
+    return Recording(plan, counts, counter)
 
 
 def _journal(store: Path, plan: Plan) -> str:
@@ -131,23 +131,25 @@ def _journal(store: Path, plan: Plan) -> str:
 
 
 @contextmanager
-def _bar(plan: Plan, prices: tuple[float, float] | None) -> Iterator[Callable[[int, Tally], None]]:
+def _bar(
+    plan: Plan, prices: tuple[float, float] | None
+) -> Iterator[Callable[[int, AnswerCounter], None]]:
     """Show how far it is, on a terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[tally]}", markup=False),
+        TextColumn("{task.fields[counter]}", markup=False),
     )
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task(safe_text(plan.name), total=plan.questions, tally="")
+        task = bar.add_task(safe_text(plan.name), total=plan.questions, counter="")
 
-        def show(done: int, tally: Tally) -> None:
+        def show(done: int, counter: AnswerCounter) -> None:
             if not hidden:
-                bar.update(task, completed=done, tally=tally.describe(prices))
+                bar.update(task, completed=done, counter=counter.describe(prices))
 
         yield show
 

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check = check_one_way(counts)
         fails = int(np.count_nonzero(~check.holds))
         below = int(np.count_nonzero(check.pvalue <= check.alpha))
-        rows.append((name, check.linked, len(check), fails, below, len(check.violations)))
+        rows.append((name, check.pairs_tested, len(check), fails, below, len(check.violations)))
     show_table(
         f"{chosen.attempts} attempts from each state; V fitted to the same counts",
         ["counts", "linked", "one way", "(25) fails", "p < 5%", "violations"],

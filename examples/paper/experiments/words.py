@@ -85,7 +85,7 @@ def _play_table(name: str, table_name: TableName, probes: int, options: Namespac
     print(f"{table.origin}\n")
     _draw(name, recording, options)
     potentials = [dict(zip(columns, row, strict=True)) for row in rows]
-    return {"origin": table.origin, "potentials": potentials, "tally": recording.tally}
+    return {"origin": table.origin, "potentials": potentials, "answers": recording.counter}
 
 
 def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Namespace) -> _Result:
@@ -103,7 +103,7 @@ def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Nam
     show_table(f"{plan.name}: what is known, found again", ("", "value"), rows)
     print()
     _draw(name, recording, options)
-    return {"recovery": recovery, "balance": balance, "tally": recording.tally}
+    return {"recovery": recovery, "balance": balance, "answers": recording.counter}
 
 
 def _ask_model(options: Namespace) -> _Result:
@@ -122,7 +122,7 @@ def _ask_model(options: Namespace) -> _Result:
     balance = summarize_balance(recording.counts, potential)
     show_table(f"{plan.name}: detailed balance", ("", "value"), balance.to_rows())
     _draw("model", recording, options)
-    return {"potential": potential.to_dict(), "balance": balance, "tally": recording.tally}
+    return {"potential": potential.to_dict(), "balance": balance, "answers": recording.counter}
 
 
 def _draw(name: str, recording: Recording, options: Namespace) -> None:

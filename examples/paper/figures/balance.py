@@ -26,7 +26,7 @@ from detailed_balance.plots.style import FAINT, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (
     CLOUD,
-    LOOKS,
+    STYLES,
     draw_cloud,
     draw_diagonal,
     draw_points,
@@ -252,11 +252,11 @@ def _draw_triplets(ax: Axes, found: TripletProducts) -> str:
     errors = found.one_way_error, found.other_way_error
     if len(found) > CLOUD:
         return draw_cloud(ax, found.one_way, found.other_way, noun="triplet")
-    kinds = ((~found.driven, LOOKS[0], "not driven"), (found.driven, LOOKS[1], "driven"))
-    for chosen, look, label in kinds:
+    kinds = ((~found.driven, STYLES[0], "not driven"), (found.driven, STYLES[1], "driven"))
+    for chosen, style, label in kinds:
         x, y = found.one_way[chosen], found.other_way[chosen]
         name = label if found.driven.any() else "triplets"
-        draw_points(ax, x, y, (errors[0][chosen], errors[1][chosen]), look=look, label=name)
+        draw_points(ax, x, y, (errors[0][chosen], errors[1][chosen]), style=style, label=name)
     return count_noun(len(found), "triplet")
 
 
@@ -267,11 +267,11 @@ def _draw_pairs(ax: Axes, tables: dict[Errors, PairTable]) -> str:
         return draw_cloud(ax, x, y, noun="pair")
     thin: dict[str, Any] = {"marker": "none", "ls": "none", "color": FAINT, "elinewidth": 0.6}
     ax.errorbar(x[use], y[use], yerr=paper.error[use], label="paper's error", zorder=1.5, **thin)
-    thick: dict[str, Any] = {"elinewidth": 2.2, "ecolor": (LOOKS[0].colour, 0.45)}
+    thick: dict[str, Any] = {"elinewidth": 2.2, "ecolor": (STYLES[0].colour, 0.45)}
     errors = None, pairs.error[use]
-    draw_points(ax, x[use], y[use], errors, look=LOOKS[0], label="multinomial error", **thick)
+    draw_points(ax, x[use], y[use], errors, style=STYLES[0], label="multinomial error", **thick)
     beyond: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.8}
-    draw_points(ax, x[~use], y[~use], look=LOOKS[3], label="beyond resolution", **beyond)
+    draw_points(ax, x[~use], y[~use], style=STYLES[3], label="beyond resolution", **beyond)
     return count_noun(len(pairs), "pair")
 
 

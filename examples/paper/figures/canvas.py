@@ -1,4 +1,4 @@
-"""What the paper's figures share: frames, looks that differ in more than colour, clouds."""
+"""What the paper's figures share: frames, styles that differ in more than colour, clouds."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOUD",
-    "LOOKS",
-    "Look",
+    "STYLES",
+    "Style",
     "draw_cloud",
     "draw_diagonal",
     "draw_points",
-    "look_at",
     "make_frame",
     "make_panels",
     "name_series",
     "put_corner",
     "put_legend",
     "say_nothing",
+    "style_of",
 ]
 
 CLOUD = 2_000
@@ -40,7 +40,7 @@ _CELLS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """How one series is drawn: distinguished by colour, and without it."""
 
     colour: str
@@ -49,18 +49,18 @@ class Look:
     hatch: str
 
 
-LOOKS = (
-    Look(PLAIN, "o", "-", ""),
-    Look(DRIVEN, "s", "-.", "///"),
-    Look(TRAPPED, "^", ":", "..."),
-    Look("#E6A9C9", "D", "--", "xxx"),
+STYLES = (
+    Style(PLAIN, "o", "-", ""),
+    Style(DRIVEN, "s", "-.", "///"),
+    Style(TRAPPED, "^", ":", "..."),
+    Style("#E6A9C9", "D", "--", "xxx"),
 )
 """One after another for the series of a figure; also apart for colour-blind eyes."""
 
 
-def look_at(place: int) -> Look:
-    """Return the look of series number `place`; after the last they begin again."""
-    return LOOKS[place % len(LOOKS)]
+def style_of(place: int) -> Style:
+    """Return the style of series number `place`; after the last they begin again."""
+    return STYLES[place % len(STYLES)]
 
 
 def make_frame(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -100,8 +100,8 @@ def put_corner(ax: Axes, lines: list[str], *, right: bool = False, low: bool = F
     place = (0.97 if right else 0.03, 0.03 if low else 0.97)
     halo: dict[str, Any] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
     side: dict[str, Any] = {"ha": "right" if right else "left", "va": "bottom" if low else "top"}
-    style: dict[str, Any] = {"transform": ax.transAxes, "zorder": 6, "linespacing": 1.4, **side}
-    put_text(ax, *place, "\n".join(lines), bbox=halo, **style)
+    options: dict[str, Any] = {"transform": ax.transAxes, "zorder": 6, "linespacing": 1.4, **side}
+    put_text(ax, *place, "\n".join(lines), bbox=halo, **options)
 
 
 def name_series(name: object) -> str:
@@ -121,16 +121,20 @@ def draw_points(
     y: NDArray[np.float64],
     errors: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None),
     *,
-    look: Look,
+    style: Style,
     label: str,
-    **style: Any,
+    **options: Any,
 ) -> None:
     """Draw points with their (x, y) errors."""
     if not len(x):
         return
-    chosen: dict[str, Any] = {"color": look.colour, "ecolor": (look.colour, 0.35), "markersize": 4}
-    chosen |= {"markeredgewidth": 0, "elinewidth": 0.8, **style}
-    ax.errorbar(x, y, yerr=errors[1], xerr=errors[0], fmt=look.marker, label=label, **chosen)
+    chosen: dict[str, Any] = {
+        "color": style.colour,
+        "ecolor": (style.colour, 0.35),
+        "markersize": 4,
+    }
+    chosen |= {"markeredgewidth": 0, "elinewidth": 0.8, **options}
+    ax.errorbar(x, y, yerr=errors[1], xerr=errors[0], fmt=style.marker, label=label, **chosen)
 
 
 def draw_cloud(
@@ -140,7 +144,7 @@ def draw_cloud(
     errors: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None),
     *,
     noun: str,
-    look: Look = LOOKS[0],
+    style: Style = STYLES[0],
     label: str | None = None,
 ) -> str:
     """Draw up to 2,000 points with their errors, or the density of more; return what was done.
@@ -149,7 +153,7 @@ def draw_cloud(
     """
     said = count_noun(len(x), noun)
     if len(x) <= CLOUD:
-        draw_points(ax, x, y, errors, look=look, label=label or f"{noun}s")
+        draw_points(ax, x, y, errors, style=style, label=label or f"{noun}s")
         return said
     cells = ax.hexbin(x, y, gridsize=_CELLS, bins="log", mincnt=1, cmap="Blues", linewidths=0)
     cells.set_zorder(0)

@@ -13,7 +13,7 @@ from detailed_balance.analyzers.convergence import BALANCED
 from detailed_balance.analyzers.errors import ConvergenceError
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
-from examples.paper.figures.canvas import LOOKS, make_panels, put_legend, say_nothing
+from examples.paper.figures.canvas import STYLES, make_panels, put_legend, say_nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,13 +131,13 @@ def plot_convergence(trace: SolverTrace) -> Figure:
     if not len(trace):
         return say_nothing(figure, "The trace has no iteration")
     iterations = np.arange(len(trace))
-    style: dict[str, Any] = {
-        "color": LOOKS[0].colour,
-        "marker": LOOKS[0].marker,
+    options: dict[str, Any] = {
+        "color": STYLES[0].colour,
+        "marker": STYLES[0].marker,
         "ms": 4,
         "lw": 1.3,
     }
-    left.plot(iterations, trace.normalized_action, label="action over states", **style)
+    left.plot(iterations, trace.normalized_action, label="action over states", **options)
     _draw_residuals(right, trace)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -154,8 +154,8 @@ def _draw_residuals(ax: Axes, trace: SolverTrace) -> None:
         "step (1/β)": (trace.step, trace.tolerance),
         "decrement": (trace.decrement, _DECREMENT),
     }
-    for look, (name, (values, wanted)) in zip(LOOKS, series.items(), strict=False):
+    for style, (name, (values, wanted)) in zip(STYLES, series.items(), strict=False):
         shown = np.where(values > 0, values, np.nan)
-        style: dict[str, Any] = {"marker": look.marker, "ls": look.line, "ms": 4, "lw": 1.3}
-        ax.semilogy(np.arange(len(values)), shown, color=look.colour, label=name, **style)
-        ax.axhline(wanted, color=look.colour, ls=":", lw=0.9)
+        options: dict[str, Any] = {"marker": style.marker, "ls": style.line, "ms": 4, "lw": 1.3}
+        ax.semilogy(np.arange(len(values)), shown, color=style.colour, label=name, **options)
+        ax.axhline(wanted, color=style.colour, ls=":", lw=0.9)

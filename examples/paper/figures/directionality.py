@@ -11,7 +11,7 @@ import numpy as np
 from detailed_balance.analyzers import Directionality, Kernel, score_directionality
 from detailed_balance.plots.style import FAINT, INK, in_house_style, put_text, put_title
 from examples.paper.figures.canvas import (
-    LOOKS,
+    STYLES,
     make_frame,
     name_series,
     put_legend,
@@ -110,16 +110,16 @@ def plot_directionality(
 def _draw_bars(ax: Axes, bars: list[tuple[str, tuple[float, float, float]]]) -> None:
     places = np.arange(len(bars))[::-1]
     below = np.zeros(len(bars))
-    ways = zip(("down", "up", "flat"), (LOOKS[0], LOOKS[1], LOOKS[3]), strict=True)
-    for way, (label, look) in enumerate(ways):
+    ways = zip(("down", "up", "flat"), (STYLES[0], STYLES[1], STYLES[3]), strict=True)
+    for way, (label, style) in enumerate(ways):
         shares = np.array([shares[way] for _, shares in bars])
-        style: dict[str, Any] = {
-            "hatch": look.hatch,
+        options: dict[str, Any] = {
+            "hatch": style.hatch,
             "edgecolor": "white",
             "lw": 0.5,
             "height": 0.6,
         }
-        ax.barh(places, shares, left=below, color=look.colour, label=label, **style)
+        ax.barh(places, shares, left=below, color=style.colour, label=label, **options)
         below += shares
     for place, (_, parts) in zip(places.tolist(), bars, strict=True):
         text = " / ".join(f"{100 * share:.2f}" for share in parts) + " %"

@@ -16,7 +16,7 @@ from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (
     CLOUD,
-    LOOKS,
+    STYLES,
     draw_cloud,
     draw_diagonal,
     draw_points,
@@ -147,9 +147,11 @@ def plot_prediction(
         said = draw_cloud(ax, found.free[out], found.explicit[out], noun="state")
     else:
         said = count_noun(int(out.sum()), "state")
-        for part, look, label in ((~out, LOOKS[0], "fitted"), (out, LOOKS[1], "held out")):
-            style: dict[str, Any] = {"alpha": 0.7, "zorder": 3 if part is out else 2}
-            draw_points(ax, found.free[part], found.explicit[part], look=look, label=label, **style)
+        for part, style, label in ((~out, STYLES[0], "fitted"), (out, STYLES[1], "held out")):
+            options: dict[str, Any] = {"alpha": 0.7, "zorder": 3 if part is out else 2}
+            draw_points(
+                ax, found.free[part], found.explicit[part], style=style, label=label, **options
+            )
     lines = [("held out", found.correlation()), ("fitted", found.correlation(False))]
     put_corner(ax, [f"r = {r:.3f} ({what})" for what, r in lines if np.isfinite(r)])
     put_legend(ax)
@@ -216,8 +218,8 @@ def plot_penalty(fit: ExplicitPotential, kernel: Kernel) -> Figure:
     except InsufficientDataError:
         return say_nothing(figure, "No feature differs between the ends of a move")
     _draw_path(left, fit)
-    look = LOOKS[2]
-    left_style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "ms": 4, "lw": 1.3}
+    style = STYLES[2]
+    left_style: dict[str, Any] = {"color": style.colour, "marker": style.marker, "ms": 4, "lw": 1.3}
     right.step(fit.penalties, features, where="mid", label="features", **left_style)
     for ax in (left, right):
         ax.set_xscale("log")
@@ -234,11 +236,11 @@ def plot_penalty(fit: ExplicitPotential, kernel: Kernel) -> Figure:
 def _draw_path(ax: Axes, fit: ExplicitPotential) -> None:
     mean = fit.held_out_actions.mean(axis=0)
     error = fit.held_out_actions.std(axis=0, ddof=1) / np.sqrt(len(fit.held_out_actions))
-    style: dict[str, Any] = {
-        "color": LOOKS[0].colour,
-        "ecolor": (LOOKS[0].colour, 0.5),
+    options: dict[str, Any] = {
+        "color": STYLES[0].colour,
+        "ecolor": (STYLES[0].colour, 0.5),
         "ms": 4,
         "lw": 1.3,
     }
-    ax.errorbar(fit.penalties, mean, yerr=error, fmt="o-", label="mean ± error", **style)
+    ax.errorbar(fit.penalties, mean, yerr=error, fmt="o-", label="mean ± error", **options)
     ax.axhline(1.0, color=FAINT, lw=0.9, ls="--", label="no potential")

@@ -13,12 +13,12 @@ from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.plots.style import in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
 from examples.paper.figures.canvas import (
-    LOOKS,
-    look_at,
+    STYLES,
     make_panels,
     name_series,
     put_legend,
     say_nothing,
+    style_of,
 )
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def plot_exploration(runs: Mapping[str, Iterable[tuple[str, str | None]]]) -> Fi
     --------
     >>> figure = plot_exploration({"small": [("a", "b"), ("b", "a"), ("a", "b")]})
     """
-    if len(runs) > len(LOOKS):
-        raise InvalidInputError(f"{len(runs)} runs; at most {len(LOOKS)} can be distinguished")
+    if len(runs) > len(STYLES):
+        raise InvalidInputError(f"{len(runs)} runs; at most {len(STYLES)} can be distinguished")
     found = {name: count_states_found(attempts) for name, attempts in runs.items()}
     found = {name: known for name, known in found.items() if len(known)}
     label = "attempts"
@@ -159,8 +159,8 @@ def plot_distributions(counts: TransitionCounts, *, attempts: Attempts = "observ
     n = len(counts)
     visits = np.bincount(moves.col[kept], moves.data[kept], n).astype(np.float64)
     exits = np.bincount(moves.row[kept], minlength=n).astype(np.float64)
-    for values, look, label in ((visits, LOOKS[0], "visits"), (exits, LOOKS[1], "exits")):
-        _draw_share(left, values, look.colour, look.marker, look.line, label)
+    for values, style, label in ((visits, STYLES[0], "visits"), (exits, STYLES[1], "exits")):
+        _draw_share(left, values, style.colour, style.marker, style.line, label)
     put_legend(left)
     _draw_probabilities(right, counts, attempts)
     title = f"{count_noun(n, 'state')}, {count_noun(int(kept.sum()), 'edge')}"
@@ -169,16 +169,16 @@ def plot_distributions(counts: TransitionCounts, *, attempts: Attempts = "observ
 
 
 def _draw_run(left: Axes, right: Axes, known: NDArray[np.int64], place: int, name: str) -> None:
-    look, m = look_at(place), len(known)
-    style: dict[str, Any] = {
-        "color": look.colour,
-        "ls": look.line,
+    style, m = style_of(place), len(known)
+    options: dict[str, Any] = {
+        "color": style.colour,
+        "ls": style.line,
         "lw": 1.5,
         "label": name_series(name),
     }
     chosen = np.unique(np.linspace(0, m - 1, min(m, _POINTS)).astype(np.int64))
-    left.plot(chosen + 1, known[chosen], **style)
-    right.plot(*_new_in_blocks(known), marker=look.marker, ms=3.5, **style)
+    left.plot(chosen + 1, known[chosen], **options)
+    right.plot(*_new_in_blocks(known), marker=style.marker, ms=3.5, **options)
 
 
 def _new_in_blocks(known: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -203,5 +203,5 @@ def _draw_probabilities(ax: Axes, counts: TransitionCounts, attempts: Attempts) 
     low = min(float(rates.min()), 0.5)
     edges = np.geomspace(low, 1.0, _BINS + 1)
     edges[-1] = np.nextafter(1.0, 2.0)
-    ax.hist(rates, edges.tolist(), color=LOOKS[0].colour, alpha=0.6, edgecolor="white", lw=0.5)
+    ax.hist(rates, edges.tolist(), color=STYLES[0].colour, alpha=0.6, edgecolor="white", lw=0.5)
     ax.set_xscale("log")

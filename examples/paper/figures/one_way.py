@@ -11,7 +11,7 @@ from detailed_balance.plots.style import FAINT, in_house_style, put_note, put_ti
 from detailed_balance.render.formatting import count_noun, safe_text
 from examples.paper.figures.canvas import (
     CLOUD,
-    LOOKS,
+    STYLES,
     draw_cloud,
     draw_diagonal,
     draw_points,
@@ -86,9 +86,9 @@ def _draw(
     if len(x) > CLOUD:
         said = draw_cloud(ax, x, y, noun="pair")
     else:
-        draw_points(ax, x[~significant], y[~significant], look=LOOKS[0], label="pairs")
+        draw_points(ax, x[~significant], y[~significant], style=STYLES[0], label="pairs")
     label = "significant, adjusted"
-    draw_points(ax, x[significant], y[significant], look=LOOKS[1], label=label, zorder=4)
+    draw_points(ax, x[significant], y[significant], style=STYLES[1], label=label, zorder=4)
     return said
 
 
@@ -98,14 +98,14 @@ def _shade(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
     left, right, top = *ax.get_xlim(), max(ax.get_ylim()[1], float(x.min()) + 1)
     ax.set(xlim=(left, right), ylim=(ax.get_ylim()[0], top))
     edge = np.array([left, right])
-    style: dict[str, Any] = {
+    options: dict[str, Any] = {
         "color": FAINT,
         "alpha": 0.18,
         "lw": 0,
         "zorder": 0,
         "label": "forbidden",
     }
-    ax.fill_between(edge, edge, np.full(2, max(top, right)), **style)
+    ax.fill_between(edge, edge, np.full(2, max(top, right)), **options)
 
 
 def _name(ax: Axes, check: OneWayCheck, significant: NDArray[np.intp]) -> None:

@@ -21,7 +21,7 @@ from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun, format_pvalue
 from examples.paper.figures.canvas import (
     CLOUD,
-    LOOKS,
+    STYLES,
     make_frame,
     make_panels,
     put_corner,
@@ -187,18 +187,18 @@ def plot_temperature(potentials: Mapping[float, Potential]) -> Figure:
         return say_nothing(figure, "No temperature was given")
     curve = follow_action(potentials)
     series = (
-        (curve.action, LOOKS[0], "least action S[V] / S[0]"),
-        (curve.exact, LOOKS[1], "exp(s²) erfc(s)"),
-        (curve.asymptotic, LOOKS[2], "1 / (√π s)"),
+        (curve.action, STYLES[0], "least action S[V] / S[0]"),
+        (curve.exact, STYLES[1], "exp(s²) erfc(s)"),
+        (curve.asymptotic, STYLES[2], "1 / (√π s)"),
     )
-    for values, look, label in series:
-        style: dict[str, Any] = {
-            "color": look.colour,
-            "marker": look.marker,
-            "ls": look.line,
+    for values, style, label in series:
+        options: dict[str, Any] = {
+            "color": style.colour,
+            "marker": style.marker,
+            "ls": style.line,
             "markersize": 5,
         }
-        ax.plot(curve.temperature, values, label=label, lw=1.3, **style)
+        ax.plot(curve.temperature, values, label=label, lw=1.3, **options)
     ax.set_ylim(0, None)
     put_legend(ax)
     low, high = curve.deviation.min(), curve.deviation.max()
@@ -227,10 +227,10 @@ def _draw_histogram(ax: Axes, values: NDArray[np.float64], fit: PotentialSpread)
     edges = np.histogram_bin_edges(values, "fd")
     if len(edges) > _MOST_BARS + 1:
         edges = np.linspace(values[0], values[-1], _MOST_BARS + 1)
-    ax.hist(values, edges.tolist(), color=LOOKS[0].colour, alpha=0.45, edgecolor="white", lw=0.5)
+    ax.hist(values, edges.tolist(), color=STYLES[0].colour, alpha=0.45, edgecolor="white", lw=0.5)
     x = np.linspace(values[0] - 0.05 * np.ptp(values), values[-1] + 0.05 * np.ptp(values), 300)
     bell = fit.density(x) * len(values) * (edges[1] - edges[0])
-    ax.plot(x, bell, color=LOOKS[1].colour, lw=1.6, label="Gaussian")
+    ax.plot(x, bell, color=STYLES[1].colour, lw=1.6, label="Gaussian")
     ax.axvline(fit.mean, color=INK, lw=0.8, ls=":", label="mean")
     ax.set_ylim(0, 1.12 * ax.get_ylim()[1])
     put_legend(ax)
@@ -242,7 +242,7 @@ def _draw_quantiles(ax: Axes, values: NDArray[np.float64], fit: PotentialSpread)
     chosen = np.unique(np.linspace(0, n - 1, min(n, CLOUD)).astype(np.int64))
     expected = norm.ppf((chosen + 0.5) / n)
     found = (values[chosen] - fit.mean) * fit.beta / fit.deviation
-    ax.plot(expected, found, "o", ms=3, mew=0, color=LOOKS[0].colour, label="states")
+    ax.plot(expected, found, "o", ms=3, mew=0, color=STYLES[0].colour, label="states")
     ax.axline((0, 0), slope=1, color=FAINT, lw=1, ls="--", label="Gaussian")
     put_legend(ax)
     if n > CLOUD:

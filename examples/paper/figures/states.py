@@ -15,7 +15,7 @@ from detailed_balance.analyzers.potential.ordering import order_states
 from detailed_balance.plots.layout import place_sideways
 from detailed_balance.plots.style import FAINT, INK, PAPER, in_house_style, put_text, put_title
 from detailed_balance.render.formatting import count_noun, safe_text
-from examples.paper.figures.canvas import LOOKS, make_frame
+from examples.paper.figures.canvas import STYLES, make_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,7 +219,7 @@ def _draw_moves(
 def _draw_move(
     ax: Axes, ends: NDArray[np.float64], rate: float, pills: tuple[FancyBboxPatch, FancyBboxPatch]
 ) -> None:
-    look = LOOKS[0] if ends[0, 1] >= ends[1, 1] else LOOKS[1]
+    style = STYLES[0] if ends[0, 1] >= ends[1, 1] else STYLES[1]
     bend = _bend(ends)
     arrow = FancyArrowPatch(
         tuple(ends[0]),
@@ -228,8 +228,8 @@ def _draw_move(
         patchB=pills[1],
         arrowstyle="-|>",
         connectionstyle=f"arc3,rad={bend}",
-        linestyle=look.line,
-        color=look.colour,
+        linestyle=style.line,
+        color=style.colour,
         linewidth=0.8 + 1.6 * rate,
         mutation_scale=8 + 3 * rate,
         zorder=2,
@@ -255,7 +255,7 @@ def _write_rates(
     unit = np.array([1.0, _INCHES[1] / (ax.get_ylim()[1] - ax.get_ylim()[0])])
     curves = [_curve(places[[i, j]] * unit) for i, j in moves]
     taken = [_label_points(pill) * unit for pill in pills]
-    style: dict[str, Any] = {"ha": "center", "va": "center", "bbox": _HALO, "zorder": 3}
+    options: dict[str, Any] = {"ha": "center", "va": "center", "bbox": _HALO, "zorder": 3}
     for k, rate in enumerate(rates.tolist()):
         others = np.concatenate([*taken, *curves[:k], *curves[k + 1 :]])
         tries = curves[k][len(curves[k]) // 4 : 3 * len(curves[k]) // 4]
@@ -263,7 +263,7 @@ def _write_rates(
         best = tries[int(np.argmax(np.minimum(apart.max(axis=2).min(axis=1), 1.6)))]
         taken.append(best[None, :])
         x, y = (best / unit).tolist()
-        put_text(ax, x, y, _digits(rate), fontsize=7, color=INK, **style)
+        put_text(ax, x, y, _digits(rate), fontsize=7, color=INK, **options)
 
 
 def _label_points(pill: FancyBboxPatch) -> NDArray[np.float64]:
@@ -305,13 +305,13 @@ def _break_axis(ax: Axes, levels: StateLevels) -> None:
 
 def _draw_axis(ax: Axes, low: float, high: float, width: float = 0.0) -> None:
     """Draw a piece of the axis; one that is wide is a stroke across it."""
-    style: dict[str, Any] = {
+    options: dict[str, Any] = {
         "color": FAINT,
         "lw": 0.8,
         "transform": ax.get_yaxis_transform(),
         "clip_on": False,
     }
-    ax.plot([-width, width], [low, high], **style)
+    ax.plot([-width, width], [low, high], **options)
 
 
 def _draw_break(ax: Axes, edge: float, rows: NDArray[np.float64]) -> None:

@@ -13,13 +13,13 @@ from detailed_balance.analyzers import Kernel, estimate_potential, majority_vote
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.plots.style import FAINT, in_house_style, put_title
 from examples.paper.figures.canvas import (
-    LOOKS,
+    STYLES,
     draw_diagonal,
-    look_at,
     make_panels,
     put_corner,
     put_legend,
     say_nothing,
+    style_of,
 )
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def plot_voting(kernel: Kernel, votes: int = 10, needed: Sequence[int] = (5, 7, 
     --------
     >>> figure = plot_voting(Kernel.from_matrix([[0.0, 0.1], [0.01, 0.0]]))
     """
-    if not 1 <= len(needed) <= len(LOOKS):
-        raise InvalidInputError(f"needed={needed!r}; one to {len(LOOKS)} numbers can be drawn")
+    if not 1 <= len(needed) <= len(STYLES):
+        raise InvalidInputError(f"needed={needed!r}; one to {len(STYLES)} numbers can be drawn")
     labels = ("T, of one answer", "T*, after the vote"), ("n V (1/β)", "V* (1/β)")
     figure, (left, right) = make_panels(*labels)
     if not _has_moves(kernel):
@@ -170,8 +170,8 @@ def _draw_rates(ax: Axes, held: Sequence[Vote]) -> None:
     grid = np.linspace(0, 1, 301)
     draw_diagonal(ax, 0.5, "no vote")
     for place, vote in enumerate(held):
-        look, won = look_at(place), betainc(vote.needed, vote.votes - vote.needed + 1, grid)
-        ax.plot(grid, won, color=look.colour, ls=look.line, lw=1.5, label=f"n = {vote.needed}")
+        style, won = style_of(place), betainc(vote.needed, vote.votes - vote.needed + 1, grid)
+        ax.plot(grid, won, color=style.colour, ls=style.line, lw=1.5, label=f"n = {vote.needed}")
     ticks = _thin(held[0].rates)
     ax.plot(ticks, np.full(len(ticks), -0.04), "|", ms=6, color=FAINT, alpha=0.5)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.08, 1.04))
@@ -182,11 +182,11 @@ def _draw_values(ax: Axes, held: Sequence[Vote]) -> None:
     draw_diagonal(ax, 0.0, "V* = n V")
     lines = ["slope of V* on n V"]
     for place, vote in enumerate(held):
-        look = look_at(place)
+        style = style_of(place)
         order = np.argsort(vote.values, kind="stable")
-        style: dict[str, Any] = {"color": look.colour, "ms": 4, "mfc": "none", "mew": 0.9}
+        options: dict[str, Any] = {"color": style.colour, "ms": 4, "mfc": "none", "mew": 0.9}
         x, y = _thin(vote.needed * vote.values[order]), _thin(vote.voted_values[order])
-        ax.plot(x, y, look.marker, label=f"n = {vote.needed}", **style)
+        ax.plot(x, y, style.marker, label=f"n = {vote.needed}", **options)
         lines.append(f"n = {vote.needed}: {vote.slope:.3f}")
     put_corner(ax, lines)
     put_legend(ax, 4)

@@ -130,10 +130,10 @@ class AlphaSpending:
 
     Examples
     --------
-    >>> looks = AlphaSpending()
-    >>> [looks.due(total, held=total) for total in (50, 100, 120, 150)]
+    >>> spending = AlphaSpending()
+    >>> [spending.due(total, held=total) for total in (50, 100, 120, 150)]
     [False, True, False, True]
-    >>> looks.level(0.05)  # that of the second look
+    >>> spending.level(0.05)  # that of the second look
     0.008333333333333333
     """
 

@@ -69,7 +69,7 @@ def test_between_components_nothing_is_asked():
     check = check_one_way(TransitionCounts.from_edges(edges))
     assert (check.difference.tolist(), check.pvalue.tolist()) == ([np.inf], [1.0])
     assert check.holds.all()
-    assert check.linked == 3
+    assert check.pairs_tested == 3
 
 
 def false_violations(attempts, rate, difference):
@@ -148,7 +148,7 @@ def test_a_known_potential_finds_what_the_fitted_one_leans_to():
 def test_pairs_walked_both_ways_count_in_the_correction():
     edges = [("a", "b", 9), ("b", "c", 9), ("c", "a", 9), ("c", "d", 5), ("d", "c", 5)]
     check = check_one_way(TransitionCounts.from_edges(edges))
-    assert (len(check), check.linked) == (3, 4)
+    assert (len(check), check.pairs_tested) == (3, 4)
     assert check.adjusted == pytest.approx(np.minimum(1, 4 * check.pvalue))
 
 
@@ -163,9 +163,9 @@ def test_the_attempts_of_the_potential_are_used():
 def test_states_with_any_name_survive_the_way_to_json():
     evil = "\x1b[31m<script>", "=1+1", "__end__ ", ""
     edges = [(evil[i], evil[(i + 1) % 4], 9) for i in range(4)]
-    told = json.loads(json.dumps(check_one_way(TransitionCounts.from_edges(edges)).to_dict()))
-    assert set(told["pairs"]["source"]) == set(evil)
-    assert told["settings"] == {"alpha": 0.05}
+    restored = json.loads(json.dumps(check_one_way(TransitionCounts.from_edges(edges)).to_dict()))
+    assert set(restored["pairs"]["source"]) == set(evil)
+    assert restored["settings"] == {"alpha": 0.05}
 
 
 def test_a_level_that_is_none_is_refused():

@@ -224,15 +224,15 @@ def test_driving_is_found_in_sparse_walks():
 
 
 def test_equal_seeds_give_equal_results_and_progress_is_told():
-    told = []
+    calls = []
     options = {"method": "bootstrap", "replicates": 50}
     counts = linked_counts(np.random.default_rng(8), 6, 3)
     first = run_test(
-        counts, seed=4, progress=lambda done, total: told.append((done, total)), **options
+        counts, seed=4, progress=lambda done, total: calls.append((done, total)), **options
     )
     assert first.pvalue == run_test(counts, seed=4, **options).pvalue
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1] > 0
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] > 0
 
 
 def test_the_table_adds_up_to_the_statistic_and_is_json():

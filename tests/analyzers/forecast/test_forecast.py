@@ -38,12 +38,12 @@ def run(*states, success=None, outcome=None):
 
 
 def test_a_fair_gambler_wins_in_proportion_and_plays_i_times_n_minus_i_rounds():
-    forecast = ruin(1, 1)
+    report = ruin(1, 1)
     for i in range(1, 10):
-        prospect = forecast.after(str(i))
-        assert prospect.success == pytest.approx(i / 10)
-        assert prospect.failure == pytest.approx(1 - i / 10)
-        assert prospect.steps == pytest.approx(i * (10 - i))
+        forecast = report.after(str(i))
+        assert forecast.success == pytest.approx(i / 10)
+        assert forecast.failure == pytest.approx(1 - i / 10)
+        assert forecast.steps == pytest.approx(i * (10 - i))
 
 
 def test_an_unfair_gambler_is_ruined_as_the_textbook_says():
@@ -90,9 +90,9 @@ def test_without_open_runs_the_beginning_repeats_the_record():
     # Moves into and out of each state agree, so the chain must give the record's own means.
     rng = np.random.default_rng(1)
     runs = walk_runs(rng, *random_chain(rng, 5), 40)
-    prospect = forecast_outcome(runs, **QUICK).after()
-    assert prospect.success == pytest.approx(np.mean([r.success for r in runs]))
-    assert prospect.steps == pytest.approx(np.mean([len(r) for r in runs]))
+    forecast = forecast_outcome(runs, **QUICK).after()
+    assert forecast.success == pytest.approx(np.mean([r.success for r in runs]))
+    assert forecast.steps == pytest.approx(np.mean([len(r) for r in runs]))
 
 
 def test_costs_by_source_by_move_and_by_function_agree():
@@ -222,7 +222,7 @@ def covered(intervals, runs, trials=120, level=0.9):
     truth = {None: (success[0], 1 + steps[0]), "s2": (success[2], steps[2])}
     hits, asked = np.zeros((len(truth), 2)), np.zeros((len(truth), 1))
     for trial in range(trials):
-        forecast = forecast_outcome(
+        report = forecast_outcome(
             walk_runs(rng, kernel, ends, runs),
             intervals=intervals,
             level=level,
@@ -231,11 +231,11 @@ def covered(intervals, runs, trials=120, level=0.9):
             seed=trial,
         )
         for i, (state, (good, moves)) in enumerate(truth.items()):
-            if state is not None and state not in forecast.states:
+            if state is not None and state not in report.states:
                 continue  # it was never visited
-            prospect, asked[i] = forecast.after(state), asked[i] + 1
-            hits[i, 0] += prospect.success_interval[0] <= good <= prospect.success_interval[1]
-            hits[i, 1] += prospect.steps_interval[0] <= moves <= prospect.steps_interval[1]
+            forecast, asked[i] = report.after(state), asked[i] + 1
+            hits[i, 0] += forecast.success_interval[0] <= good <= forecast.success_interval[1]
+            hits[i, 1] += forecast.steps_interval[0] <= moves <= forecast.steps_interval[1]
     return hits / asked
 
 

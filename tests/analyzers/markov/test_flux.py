@@ -298,13 +298,15 @@ def test_too_few_runs_raise_with_the_value_attached():
 def test_large_graphs_go_the_sparse_way():
     n = 320
     counts = np.rint(100 * ring(n, 0.6, 0.2)).astype(int)
-    told = []
+    calls = []
     produced = entropy_production(
-        TransitionCounts.from_dense(counts), replicates=20, progress=lambda *done: told.append(done)
+        TransitionCounts.from_dense(counts),
+        replicates=20,
+        progress=lambda *done: calls.append(done),
     )
     assert produced.value == pytest.approx(0.4 * np.log(3))
     assert produced.interval[0] < 0.4 * np.log(3) < produced.interval[1]
-    assert told[-1] == (20, 20)
+    assert calls[-1] == (20, 20)
 
 
 @settings(deadline=None, max_examples=30)

@@ -152,8 +152,8 @@ def test_report_says_how_the_runs_stopped(handler):
         run(chain("a", "b", b=fail), handler)
     for source in (handler, handler.store):
         handler.flush()
-        (told,) = [line for line in str(analyze(source)).splitlines() if "stopped  " in line]
-        assert told.split("stopped")[1].split() == ["1", "ended,", "1", "failed"]
+        (reported,) = [line for line in str(analyze(source)).splitlines() if "stopped  " in line]
+        assert reported.split("stopped")[1].split() == ["1", "ended,", "1", "failed"]
         assert analyze(source).to_dict()["source"]["outcomes"] == {"ended": 1, "failed": 1}
 
 

@@ -1,4 +1,4 @@
-"""The paths and the book of runs by themselves, without LangChain."""
+"""`TrajectoryBuilder` and `RunTracker` by themselves, without LangChain."""
 
 from itertools import pairwise
 

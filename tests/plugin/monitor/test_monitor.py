@@ -208,8 +208,8 @@ def test_a_trap_is_entered_and_left() -> None:
     for _ in range(4):
         record(graph, walker, 200)
         monitor.poll()
-    told = [event.what for event in events if event.finding.kind == "trap"]
-    assert told == ["raised", "resolved"]
+    reported = [event.what for event in events if event.finding.kind == "trap"]
+    assert reported == ["raised", "resolved"]
     monitor.stop()
 
 
@@ -283,18 +283,18 @@ def test_a_state_of_a_store_that_was_made_anew_is_no_obstacle(tmp_path: Path) ->
 
 
 def test_a_monitor_is_stopped_once_and_not_started_again() -> None:
-    told: list[str] = []
+    calls: list[str] = []
 
     class Sink:
         def emit(self, event: Event) -> None: ...
 
         def close(self) -> None:
-            told.append("closed")
+            calls.append("closed")
 
     with Monitor(TransitionGraph(), sinks=[Sink()]) as monitor:
         pass
     monitor.stop()
-    assert told == ["closed"]
+    assert calls == ["closed"]
     with pytest.raises(InvalidInputError, match="started before"):
         monitor.start()
 
@@ -315,8 +315,8 @@ def test_another_kind_of_run_is_a_drift_and_the_usual_kind_again_ends_it(tmp_pat
     for seed in range(12):
         record(graph, Walker(20 + seed, ending=0.2), 1_000)
         monitor.poll()
-    told = [(e.what, e.finding.severity) for e in events if e.finding.kind == "drift"]
-    assert ("raised", "alarm") in told
+    reported = [(e.what, e.finding.severity) for e in events if e.finding.kind == "drift"]
+    assert ("raised", "alarm") in reported
     assert "drift" not in open_kinds(monitor)
     monitor.stop()
 

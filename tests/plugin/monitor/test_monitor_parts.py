@@ -28,7 +28,7 @@ def as_edges(counts: TransitionCounts) -> dict[tuple[str, str | None], int]:
     return found | {(name, None): n for name, n in escapes if n}
 
 
-def test_the_tally_counts_all_and_the_last_moves_whatever_the_increments() -> None:
+def test_window_counts_hold_all_and_the_last_moves_whatever_the_increments() -> None:
     rng = random.Random(0)
     counter, moves = WindowCounts(window=37), []
     for _ in range(40):
@@ -70,7 +70,7 @@ def test_states_beyond_the_limit_are_counted_as_one() -> None:
 
 def test_a_finding_is_raised_once_updated_on_news_and_resolved_once() -> None:
     registry = FindingRegistry()
-    told = [
+    reported = [
         [event.what for event in registry.record([seen], now=float(now))]
         for now, seen in enumerate(
             [
@@ -84,7 +84,7 @@ def test_a_finding_is_raised_once_updated_on_news_and_resolved_once() -> None:
             ]
         )
     ]
-    assert told == [["raised"], [], ["updated"], ["updated"], ["resolved"], [], ["raised"]]
+    assert reported == [["raised"], [], ["updated"], ["updated"], ["resolved"], [], ["raised"]]
     (finding,) = registry.findings()
     assert (finding.raised, finding.updated, finding.sentence) == (6.0, 6.0, "again")
 

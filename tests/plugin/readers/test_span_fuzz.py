@@ -110,8 +110,8 @@ def test_no_value_crashes_a_reader_or_loses_a_span_unsaid(tmp_path, export):
         for record in reader.records():
             record.trajectory.encode()
             assert record.trajectory
-        told = reader.read_count + reader.skipped_count + reader.duplicate_count
-        assert told == len(records)
+        reported = reader.read_count + reader.skipped_count + reader.duplicate_count
+        assert reported == len(records)
         assert min(reader.read_count, reader.skipped_count, reader.duplicate_count) >= 0
 
 
@@ -183,13 +183,13 @@ def test_huge_and_deep_attributes_do_no_harm(tmp_path):
     deep = json.loads('{"a":' * 900 + "1" + "}" * 900)
     runs = [{**AGENT[0], "outputs": deep, "inputs": {"x": "y" * 10**6}}, *AGENT[1:]]
     assert moves(read(tmp_path, runs)) == moves(read(tmp_path, AGENT))
-    told = {"key": "deep", "value": {}}
-    inner = told["value"]
+    attribute = {"key": "deep", "value": {}}
+    inner = attribute["value"]
     for _ in range(200):
         inner["arrayValue"] = {"values": [{}]}
         inner = inner["arrayValue"]["values"][0]
     document = otlp((1, 0, "agent", 0, 9, {}))
-    unwrap(document)["attributes"] = [told]
+    unwrap(document)["attributes"] = [attribute]
     assert read(tmp_path, [document]) == []
 
 

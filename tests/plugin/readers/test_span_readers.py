@@ -58,8 +58,8 @@ def describe(records, *, names=True, errors=True):
     for record in records:
         name = record.trajectory if names else record.trajectory.partition("/")[2]
         if isinstance(record, Ending):
-            told = (record.outcome, record.error) if errors else record.outcome is Outcome.ENDED
-            endings.append((name, told, record.success, record.context))
+            ending = (record.outcome, record.error) if errors else record.outcome is Outcome.ENDED
+            endings.append((name, ending, record.success, record.context))
         else:
             move = (record.source, record.target, record.step, record.context)
             walks[record.trajectory].append((name, *move))
@@ -331,8 +331,8 @@ def test_conventions_for_generative_ai_tell_models_tools_and_conversations(tmp_p
 
 def test_nodes_of_openinference_are_states_side_by_side_where_they_overlap(tmp_path):
     def node(key, start, end, name, after=""):
-        told = {"graph.node.id": name, "graph.node.parent_id": after}
-        return key, 1, name, start, end, told
+        attributes = {"graph.node.id": name, "graph.node.parent_id": after}
+        return key, 1, name, start, end, attributes
 
     document = otlp(
         (1, 0, "crew", 0, 9, {"openinference.span.kind": "CHAIN"}),
