@@ -46,7 +46,7 @@ KINDS: Mapping[RunKind, str] = {
 REPEATING: tuple[RunKind, ...] = ("oscillating", "stuck", "driven")
 """The kinds that have an onset."""
 
-CALM_KEPT = 10
+FAILED_LISTED = 10
 """So many runs that failed and are of no such kind are listed, the longest first."""
 
 _ALARMING: tuple[RunKind, ...] = (*REPEATING, "limit")
@@ -105,14 +105,14 @@ class ClassifiedRun:
     steps : int
         Its moves.
     after : int or None
-        The moves from the onset on, whatever they were.
+        The moves from the onset on.
     cost, cost_after : float or None
         Of all moves, and of those after the onset, where costs are known.
     success : bool or None
         Whether it did its work.
     outcome : Outcome or None
-        How it stopped.
-    alike : int
+        Its outcome.
+    similar_successes : int
         How many other runs that succeeded did the same as often or more.
     """
 
@@ -128,7 +128,7 @@ class ClassifiedRun:
     cost_after: float | None
     success: bool | None
     outcome: Outcome | None
-    alike: int
+    similar_successes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +247,15 @@ def classify_runs(
                 successes[kind].append(times)
     for values in successes.values():
         values.sort()
-    rows = [each.with_alike(successes) for each in found]
-    matter = sorted(filter(_matters, rows), key=_badness)
-    calm = sum(row.kind not in _ALARMING for row in matter)
-    shown = matter[: min(len(matter) - calm + CALM_KEPT, keep)]
+    rows = [each.with_similar_successes(successes) for each in found]
+    listed = sorted(filter(_is_listed, rows), key=_severity_key)
+    only_failed = sum(row.kind not in _ALARMING for row in listed)
+    shown = listed[: min(len(listed) - only_failed + FAILED_LISTED, keep)]
     good = sorted((row for row in rows if row.success), key=lambda row: row.steps)
     return RunClassification(
         tuple(_summarise(kind, [row for row in rows if row.kind == kind]) for kind in _seen(rows)),
         tuple(shown),
-        len(matter) - len(shown),
+        len(listed) - len(shown),
         good[len(good) // 2] if good else None,
         len(rows),
         sum(row.success is True for row in rows),
@@ -271,12 +271,12 @@ class _Found:
     row: ClassifiedRun
     times: Mapping[RunKind, int]
 
-    def with_alike(self, successes: Mapping[RunKind, Sequence[int]]) -> ClassifiedRun:
+    def with_similar_successes(self, successes: Mapping[RunKind, Sequence[int]]) -> ClassifiedRun:
         if self.row.kind not in successes:
             return self.row
         values = successes[self.row.kind]
-        alike = len(values) - bisect_left(values, self.times[self.row.kind])
-        return replace(self.row, alike=alike - (self.row.success is True))
+        similar = len(values) - bisect_left(values, self.times[self.row.kind])
+        return replace(self.row, similar_successes=similar - (self.row.success is True))
 
 
 def _levels(potential: Potential) -> dict[str, float]:
@@ -292,7 +292,7 @@ def _classify(
 ) -> _Found:
     evidence = _evidence(repetition)
     repeats = repeating_kind(repetition, rules)
-    kind = _calm_kind(run, levels) if repeats is None else repeats
+    kind = _unremarkable_kind(run, levels) if repeats is None else repeats
     strongest = _Evidence() if repeats is None else evidence[repeats]
     onset = None if repeats is None else strongest.onset
     costs = run.costs
@@ -361,7 +361,7 @@ def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
     }
 
 
-def _calm_kind(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
+def _unremarkable_kind(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
     """Return the kind of a run that does not repeat itself."""
     if run.outcome is Outcome.RECURSION_LIMIT:
         return "limit"
@@ -371,11 +371,11 @@ def _calm_kind(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
     return "progressing" if levels[states[-1]] <= levels[states[0]] else "other"
 
 
-def _matters(row: ClassifiedRun) -> bool:
+def _is_listed(row: ClassifiedRun) -> bool:
     return row.kind in _ALARMING or row.success is False
 
 
-def _badness(row: ClassifiedRun) -> tuple[bool, bool, int, int]:
+def _severity_key(row: ClassifiedRun) -> tuple[bool, bool, int, int]:
     return row.kind not in _ALARMING, row.success is True, -(row.after or 0), -row.steps
 
 

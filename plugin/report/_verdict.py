@@ -82,7 +82,7 @@ def _headline(
         return "finding", f"{headline}, and {stuck}" if len(traps) else headline
     if len(traps):
         return "finding", f"The agent gets stuck: {stuck}"
-    if runs is not None and (repeating := _not_advancing(runs)):
+    if runs is not None and (repeating := _describe_looping(runs)):
         return "finding", repeating
     if balance.violations:
         loops = count_noun(len(balance.violations), "driven loop")
@@ -96,7 +96,7 @@ def _headline(
     return "clear", "No violation of detailed balance and no trap found"
 
 
-def _not_advancing(runs: RunClassification) -> str:
+def _describe_looping(runs: RunClassification) -> str:
     """Say how many runs go back and forth or stay, unless all of them succeeded."""
     kinds = [kind for kind in runs.kinds if kind.kind in ("oscillating", "stuck")]
     if all(kind.succeeded == kind.runs for kind in kinds):

@@ -100,7 +100,7 @@ def _run_cells(row: ClassifiedRun) -> dict[str, str]:
         "after": "-" if row.after is None else f"{row.after:,}",
         "cost after": _show_cost(row.cost_after),
         "moves": f"{row.steps:,}",
-        "good alike": "-" if row.onset is None else f"{row.alike:,}",
+        "good alike": "-" if row.onset is None else f"{row.similar_successes:,}",
         "stopped": "-" if row.outcome is None else OUTCOMES[row.outcome],
         "success": _JUDGED[row.success],
     }

@@ -216,4 +216,6 @@ def test_the_real_runs_that_never_stop_handing_over_are_found() -> None:
     assert report.runs is not None
     worst = report.runs.report.rows[:4]
     assert {row.states for row in worst} == {("transfer_to_human_agents",)}
-    assert all(row.kind == "stuck" and row.times > 90 and row.alike == 0 for row in worst)
+    assert all(
+        row.kind == "stuck" and row.times > 90 and row.similar_successes == 0 for row in worst
+    )

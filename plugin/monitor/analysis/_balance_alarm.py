@@ -36,8 +36,8 @@ class BalanceAlarmAnalyzer:
             evidence.take_over()
             yield Observation("alarm", (), _describe_end(quiet), gone=True)
             return
-        accused = evidence.accused()
-        kinds = _classify(accused, view)
+        loops = evidence.loops_with_evidence()
+        kinds = _classify(loops, view)
         known = view.open_findings("alarm")
         # Once an alarm, it stays one to its end: later the window may not hold the loops any more.
         expected = all(kind in _EXPECTED for kind in kinds) and not any(
@@ -46,9 +46,9 @@ class BalanceAlarmAnalyzer:
         yield Observation(
             "alarm",
             (),
-            _describe(evidence.main.max_log_e_value, accused, expected),
+            _describe(evidence.main.max_log_e_value, loops, expected),
             "info" if expected else "alarm",
-            accused[0].loop if accused else (),
+            loops[0].loop if loops else (),
             {
                 "log_e_value": evidence.log_e_value,
                 "max_log_e_value": evidence.main.max_log_e_value,
@@ -57,7 +57,7 @@ class BalanceAlarmAnalyzer:
                 "renewed": evidence.renewed,
                 "loops": [
                     {"loop": loop.loop, "counts": loop.counts, "kind": kind}
-                    for loop, kind in zip(accused, kinds, strict=True)
+                    for loop, kind in zip(loops, kinds, strict=True)
                 ],
             },
         )
@@ -70,22 +70,22 @@ def _driven(view: View) -> bool:
     return any(finding.severity != "info" for finding in view.open_findings("violation"))
 
 
-def _classify(accused: Sequence[LoopEvidence], view: View) -> list[str]:
+def _classify(loops: Sequence[LoopEvidence], view: View) -> list[str]:
     """Return the kind of each loop, as of a violation in the window."""
     nan, counts = float("nan"), view.recent
-    found = [Violation(e.loop, nan, nan, nan, count_walks(counts, e.loop)) for e in accused]
+    found = [Violation(e.loop, nan, nan, nan, count_walks(counts, e.loop)) for e in loops]
     known = [v for v in found if all(state in counts for state in v.loop)]
     known = mark_structural(known, counts, None)
     if known and view.baseline.counts is not None:
         known = compare_with_baseline(known, counts, view.baseline.counts, view.alpha, "bh")
     kinds = {violation.loop: violation.kind for violation in known}
-    return [kinds.get(loop.loop, "unclassified") for loop in accused]
+    return [kinds.get(loop.loop, "unclassified") for loop in loops]
 
 
-def _describe(log_e_value: float, accused: Sequence[LoopEvidence], expected: bool) -> str:
-    if not accused:
+def _describe(log_e_value: float, loops: Sequence[LoopEvidence], expected: bool) -> str:
+    if not loops:
         return f"detailed balance is broken (log E = {log_e_value:.1f} at its highest)"
-    first = accused[0]
+    first = loops[0]
     shown = LoopEvidence(shorten_states(first.loop), first.counts, 0.0, 0.0).describe()
     by = "as expected, " if expected else ""
     return f"detailed balance is broken (log E = {log_e_value:.1f} at its highest), {by}by {shown}"

@@ -126,10 +126,10 @@ class RestartingBalanceTest:
                 self.main, self.second = self.second, None
             self.took = self.renewed = self.since = 0
 
-    def accused(self) -> tuple[LoopEvidence, ...]:
+    def loops_with_evidence(self) -> tuple[LoopEvidence, ...]:
         """Return the loops that carry the evidence, strongest first, at most 5.
 
-        Those that accuse themselves, each as one of many; or else those that added most.
+        Those whose own evidence is enough, each as one of many; or else those that added most.
         """
         with self._lock:
             loops = self.main.loops

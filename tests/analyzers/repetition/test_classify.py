@@ -141,7 +141,7 @@ def test_the_runs_that_matter_come_worst_first_and_are_bounded():
     report = classify_runs(runs)
     names = [row.name for row in report.rows]
     assert names == ["stuck longer", "stuck", "stuck but good", "failed"]
-    assert [row.alike for row in report.rows] == [1, 1, 0, 0]
+    assert [row.similar_successes for row in report.rows] == [1, 1, 0, 0]
     assert report.typical is not None
     assert report.typical.name == "stuck but good"
     cut = classify_runs(runs, keep=1)
