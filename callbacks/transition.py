@@ -1,4 +1,4 @@
-"""`Transition`, one move of one agent run, and `Ending`, how a run stopped."""
+"""`Transition`, one move of one agent run, and `Ending`, its outcome."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one trajectory stopped, or a later judgement of whether it succeeded.
+    """The outcome of one trajectory, or a later judgement of whether it succeeded.
 
     Parameters
     ----------
     trajectory : str or None
         The agent run.
     outcome : Outcome or None
-        How it stopped; None where this is a judgement alone.
+        Its outcome; None where this is a judgement alone.
     error : str or None
         The type of the error that it raised.
     success : bool or None

@@ -185,7 +185,7 @@ class Minimizer:
     def solution(self) -> Solution:
         """Return the estimate as it is now."""
         converged = self.has_converged
-        # The last step told how far the minimum is; now it is also taken.
+        # The last step is the estimated distance to the minimum; it is now also taken.
         values = self.values + self.step if converged else self.values
         values = values - self.edges.spread(self.edges.lowest(values))
         return Solution(

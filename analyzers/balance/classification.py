@@ -1,4 +1,4 @@
-"""What a driven loop is: a design, a habit or a suspect, by a graph, outcomes or a baseline."""
+"""The kind of a driven loop: structural, habitual, suspect or unclassified."""
 
 from __future__ import annotations
 

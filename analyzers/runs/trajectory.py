@@ -1,4 +1,4 @@
-"""`Trajectory`, one finished or unfinished agent run, and `Outcome`, how it stopped."""
+"""`Trajectory`, one finished or unfinished agent run, and its `Outcome`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Outcome", "Trajectory", "count_transitions"]
 
 
 class Outcome(StrEnum):
-    """How a run stopped.
+    """The outcome of a run.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Trajectory:
     name : str or None
         Its key.
     outcome : Outcome or None
-        How it stopped; None where that is not known.
+        Its outcome; None where that is not known.
     success : bool or None
         Whether it did its work: as it was judged, or else as its outcome says; None where
         neither is known.

@@ -145,7 +145,7 @@ def run_demo(
     threads : int
         Threads of the agent (``thread_id``), each starting from a word of its own.
     progress : callable, optional
-        Told the steps done and the steps in all.
+        Called with the steps done and the steps in all.
 
     Returns
     -------

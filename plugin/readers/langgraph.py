@@ -128,7 +128,7 @@ class _Reached:
     errors: tuple[str | None, ...] = ()
 
     def end(self, trajectory: str) -> Iterator[Record]:
-        """Yield how a run stopped whose last checkpoint this is."""
+        """Yield the outcome of the run whose last checkpoint this is."""
         outcome = Outcome.INTERRUPTED if self.pending else Outcome.ENDED
         outcome = Outcome.FAILED if self.errors else outcome
         place = (self.context, self.step + 1, self.time)

@@ -1,4 +1,4 @@
-// Asking the server, and being told by it.
+// Requests to the server, and events from it.
 
 export async function ask(path, query, signal) {
   const answer = await fetch(`/api/${path}${query ? `?${query}` : ""}`, {

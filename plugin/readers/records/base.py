@@ -41,7 +41,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called from time to time with the bytes read and the bytes there are, as stored on disk."""
 
 Record: TypeAlias = Transition | Ending
-"""What readers yield: a move, or how a trajectory stopped."""
+"""What readers yield: a move, or the outcome of a trajectory."""
 
 StateOf: TypeAlias = Callable[[Any], str | Iterable[str] | None]
 """Names the state of one record of a trace, a dict; None is no state, several are a composite."""
@@ -62,7 +62,7 @@ class ReadOptions:
     delimiter : str or None
         Between the fields of a CSV file; None finds out.
     progress : Progress or None
-        Told how far the reading is.
+        Called with how far the reading is.
     states : StateOf or None
         Names the state of a record; None leaves it to the fields, or to what the format says.
     """
@@ -189,7 +189,7 @@ class TransitionReader:
         return (record for record in self._records if isinstance(record, Transition))
 
     def records(self) -> Iterator[Record]:
-        """Yield the transitions, and after those of a run how it stopped, where that is known."""
+        """Yield the transitions, and after those of a run its outcome, where that is known."""
         return self._records
 
     @property
