@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress as Bars
 
 if TYPE_CHECKING:
     from detailed_balance.sources.source import Progress
@@ -99,7 +100,7 @@ def reader_options(
     >>> reader_options(order_field="n", end_state="done")
     {'step_field': 'n', 'boundaries': ('__start__', 'done')}
     """
-    from detailed_balance.analyzers import END, START
+    from detailed_balance.analyzers import END, START  # loads scipy
 
     named = start_state is not None or end_state is not None
     options = {
@@ -193,8 +194,6 @@ def show(report: object) -> None:
 @contextmanager
 def late_progress() -> Iterator[Progress | None]:
     """Show progress on a terminal, from the second second on."""
-    from rich.progress import Progress as Bars
-
     console = Console(stderr=True)
     if not console.is_interactive:
         yield None

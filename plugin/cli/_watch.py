@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.live import Live
 
 from detailed_balance.cli._shared import (
     ERROR,
@@ -22,9 +24,8 @@ from detailed_balance.cli._shared import (
     parse_context,
 )
 
+# What is imported in functions loads scipy, which other commands do without.
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from detailed_balance.monitor import Event, Monitor
     from detailed_balance.monitor.sinks import Sink
 
@@ -70,8 +71,6 @@ def _watch(
     ] = False,
 ) -> None:
     """Follow a record that grows, and report what drives the agent or holds it while it runs."""
-    from rich.console import Console
-
     from detailed_balance.monitor import Monitor
 
     # What goes wrong is a finding here, and needs no traceback.
@@ -153,8 +152,6 @@ def _follow(monitor: Monitor, console: Console) -> None:
 
 def _show(monitor: Monitor, console: Console) -> None:
     """Draw the screen again and again, and leave the last one there."""
-    from rich.live import Live
-
     from detailed_balance.cli._screen import render_status
 
     def draw() -> Any:

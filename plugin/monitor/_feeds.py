@@ -197,7 +197,7 @@ class OpenedFeed(StoreFeed):
     def __init__(self, url: str | URL, context: ContextLike) -> None:
         from sqlalchemy import make_url
 
-        from detailed_balance.callbacks.store.engine import find_file
+        from detailed_balance.callbacks.store.engine import find_file  # loads SQLAlchemy
         from detailed_balance.readers.databases import show_url
 
         shown = show_url(url) if isinstance(url, str) else str(url.database)
@@ -220,7 +220,7 @@ class OpenedFeed(StoreFeed):
         self._store.close()
 
     def _open(self) -> TransitionStore:
-        from detailed_balance.callbacks import TransitionStore
+        from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
 
         store = TransitionStore(self._url, create=False)
         self._file = self._find()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -118,7 +119,7 @@ def connect(url: str | URL) -> Iterator[Connection]:
 def _make_engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
-            file = f"file:{_quote(url.database or '')}"
+            file = f"file:{quote(url.database or '')}"
             query = {"mode": "ro", "uri": "true"}
             return create_engine(URL.create("sqlite", database=file, query=query))
         engine = create_engine(url, connect_args={"connect_timeout": 10})
@@ -130,12 +131,6 @@ def _make_engine(url: URL) -> Engine:
             f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
             "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
         ) from error
-
-
-def _quote(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path)
 
 
 def count(connection: Connection) -> int:

@@ -24,6 +24,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 __all__ = [
     "count_noun",
     "escape_text",
+    "first_line",
     "format_csv",
     "format_number",
     "format_pvalue",
@@ -112,6 +113,17 @@ def safe_text(key: str, limit: int = 80) -> str:
     head = _fit(key[:room], room - room // 2)
     tail = _fit(reversed(key[-room:]), room // 2)
     return "".join([*head, middle, *reversed(tail)])
+
+
+def first_line(error: Exception) -> str:
+    r"""Return the first line of what an error says, at most 200 columns wide.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no such file\nfollowed by a trace"))
+    'no such file'
+    """
+    return safe_text(str(error).partition("\n")[0], 200)
 
 
 def rich_text(key: str, limit: int = 80) -> Text:

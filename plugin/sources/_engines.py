@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.readers.databases import show_url
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import first_line, safe_text
 from detailed_balance.sources._ibis import Table, load_ibis
 
 MEMORY_LIMIT = "2GB"
@@ -129,7 +129,7 @@ def _duckdb(
                 "DuckDB is not there; install 'detailed-balance[scale]'"
             ) from error
         except Exception as error:  # DuckDB's own, which are no common class over its versions
-            raise ReadError(f"DuckDB cannot open {database}: {_first_line(error)}") from error
+            raise ReadError(f"DuckDB cannot open {database}: {first_line(error)}") from error
         try:
             connection.raw_sql("SET enable_progress_bar = false")
             yield connection
@@ -145,7 +145,7 @@ def _read_parquet(connection: Any, files: Sequence[Path]) -> Table:
             names, filename=True, file_row_number=True, union_by_name=True
         )
     except Exception as error:
-        raise ReadError(f"{files[0]} cannot be read as Parquet: {_first_line(error)}") from error
+        raise ReadError(f"{files[0]} cannot be read as Parquet: {first_line(error)}") from error
     return table
 
 
@@ -194,7 +194,7 @@ def _connect_postgres(url: URL, shown: str) -> Any:
             "PostgreSQL is not there; install 'detailed-balance[scale,postgres]'"
         ) from error
     except Exception as error:
-        raise ReadError(f"{shown} cannot be opened: {_first_line(error)}") from error
+        raise ReadError(f"{shown} cannot be opened: {first_line(error)}") from error
 
 
 def _choose(connection: Any, name: str | None, shown: str) -> Table:
@@ -218,7 +218,3 @@ def _list_tables(connection: Any, schema: str | None) -> list[str]:
     # Not through Ibis, whose query for it does not run on DuckDB 2.0.
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = $1"
     return [row[0] for row in connection.con.execute(query, [schema or "main"]).fetchall()]
-
-
-def _first_line(error: Exception) -> str:
-    return safe_text(str(error).partition("\n")[0], 200)

@@ -317,10 +317,10 @@ def test_progress_shows_itself_only_after_a_while(
     terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=80)
     monkeypatch.setattr(shared, "Console", lambda **_: terminal)
     monkeypatch.setattr(shared, "_SECONDS_WITHOUT_BAR", wait)
-    with shared.late_progress() as tell:
-        assert tell is not None
-        tell("Reading", 5, 10)
-        tell("Testing loops", 0, 0)
+    with shared.late_progress() as report:
+        assert report is not None
+        report("Reading", 5, 10)
+        report("Testing loops", 0, 0)
         until = time.monotonic() + 10
         while seen and "Testing loops" not in screen.getvalue() and time.monotonic() < until:
             time.sleep(0.01)
@@ -343,8 +343,8 @@ def test_ctrl_c_ends_with_one_line(
 
 
 def test_no_progress_is_shown_where_nobody_looks() -> None:
-    with shared.late_progress() as tell:
-        assert tell is None
+    with shared.late_progress() as report:
+        assert report is None
 
 
 def test_the_demo_opens_its_report_when_asked(

@@ -19,7 +19,9 @@ from detailed_balance.render.formatting import show_context
 try:
     from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
     from prometheus_client.exposition import ThreadingWSGIServer
-except ModuleNotFoundError:
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "prometheus_client":
+        raise
     raise DetailedBalanceError(
         "prometheus-client is not installed: pip install 'detailed-balance[prometheus]'"
     ) from None

@@ -10,7 +10,7 @@ from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInput
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, adapt_to_event_log
 from detailed_balance.readers.records.columns import unknown_field_message
 from detailed_balance.readers.records.rows import LineRecord, read_records
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import first_line
 
 __all__ = ["looks_like", "read", "read_columns", "read_table"]
 
@@ -73,7 +73,7 @@ def _open(path: Path) -> Any:
         file = parquet.ParquetFile(path)
         _ = file.schema_arrow.names
     except Exception as error:  # pyarrow answers damaged files with errors of many kinds
-        raise ReadError(f"{path} cannot be read as Parquet ({_first_line(error)})") from error
+        raise ReadError(f"{path} cannot be read as Parquet ({first_line(error)})") from error
     return file
 
 
@@ -99,9 +99,5 @@ def _rows(
             if options.progress:
                 options.progress(number, total)
     except Exception as error:  # as above
-        lost = f"the file is damaged, nothing after here is read ({_first_line(error)})"
+        lost = f"the file is damaged, nothing after here is read ({first_line(error)})"
         bad.report(number + 1, lost)
-
-
-def _first_line(error: Exception) -> str:
-    return safe_text(str(error).partition("\n")[0], 200)
