@@ -1,6 +1,8 @@
 """What the tests say of real agents: six models on the airline tools of tau-bench.
 
-python -m benchmarks.statistics.airline ../shared/data/tau2_airline > airline.md
+python -m benchmarks.statistics.airline --data DIR > airline.md
+
+DIR holds the runs of each model as JSON Lines (docs/statistics.md says where they come from).
 """
 
 from __future__ import annotations
@@ -197,10 +199,10 @@ def _auc(score: np.ndarray, good: np.ndarray) -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--replicates", type=int, default=999)
     given = parser.parse_args()
-    runs = read(given.folder)
+    runs = read(given.data)
     table(
         "Is the chain of tools of order 1?",
         "model | runs | moves with a state before | gain, nats per move | p | "

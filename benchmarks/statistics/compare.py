@@ -1,15 +1,15 @@
 """How often a comparison sees a change where there is none, and where there is one.
 
-    python -m benchmarks.statistics.compare null FOLDER [SPLITS]
-    python -m benchmarks.statistics.compare power FOLDER
+    python -m benchmarks.statistics.compare null --data DIR [--splits 200]
+    python -m benchmarks.statistics.compare power --data DIR
     python -m benchmarks.statistics.compare speed
 
-FOLDER holds runs as JSON Lines, with the fields trajectory, source, target and reward.
+DIR holds runs as JSON Lines, with the fields trajectory, source, target and reward.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -39,7 +39,7 @@ def name(path: Path) -> str:
     return path.name.removesuffix(".jsonl.gz")
 
 
-def null(folder: Path, splits: int = 200) -> None:
+def null(folder: Path, splits: int) -> None:
     """Split the runs of one model in two by chance: nothing has changed."""
     print(f"| model | runs | {ALPHA:.0%} rejects | by moves (G) | at most, by 3 errors |")
     print("|---|---|---|---|---|")
@@ -95,11 +95,22 @@ def speed() -> None:
     print(f"compare_kernels of the same runs {kernels:.1f} s ({took / kernels:.1f} times)")
 
 
-if __name__ == "__main__":
-    what, *rest = sys.argv[1:]
-    if what == "speed":
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    tables = parser.add_subparsers(dest="table", required=True)
+    for table in (null, power):
+        tables.add_parser(table.__name__).add_argument("--data", type=Path, required=True)
+    tables.choices["null"].add_argument("--splits", type=int, default=200)
+    tables.add_parser("speed")
+    given = parser.parse_args()
+    if given.table == "speed":
         speed()
-    elif what == "power":
-        power(Path(rest[0]))
+    elif given.table == "power":
+        power(given.data)
     else:
-        null(Path(rest[0]), *map(int, rest[1:]))
+        null(given.data, given.splits)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,8 @@
 """How often `DriftMartingale` alarms: on one model split in two, and from one model to another.
 
-Reads tool-calling runs of several models on airline tasks, one file for each model, and prints the
-tables of docs/statistics.md. Of the pairs, those of `DEVELOPED` were looked at while the scores
+Run ``python -m benchmarks.statistics.drift --data DIR``. Reads tool-calling runs of several models
+on airline tasks, one file for each model (docs/statistics.md says where they come from), and prints
+the tables there. Of the pairs, those of `DEVELOPED` were looked at while the scores
 and the bets were chosen; the others were not. The peer is the Kolmogorov-Smirnov test on the same
 scores, its p-value times their number.
 """
@@ -24,7 +25,6 @@ from detailed_balance.analyzers.sequential.drift_martingale import split_baselin
 
 __all__ = ["detections", "false_alarms"]
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tau2_airline"
 FILES = {
     "gpt-4o": "gpt-4o",
     "opus": "claude-opus-4-6",
@@ -134,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--splits", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     runs = {
         name: read_trajectories(options.data / f"{file}.jsonl.gz", success_field="reward")

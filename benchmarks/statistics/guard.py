@@ -1,16 +1,16 @@
 """How many failed runs the guard catches, how many good ones it stops: the table of its docs.
 
-Runs of six models on the same airline tools (see the README of the data). Half of the runs of each
-of 20 random splits fit the guard, the other half tests it. The features and the ridge of the score
-were chosen on splits with the seeds 1000 to 1019 of the same runs, which are not reported; the
-reported seeds are 0 to 19. A step is a move before END, the score is read before END.
+Runs of six models on the same airline tools (docs/guard.md says where they come from). Half of the
+runs of each of 20 random splits fit the guard, the other half tests it. The features and the ridge
+of the score were chosen on splits with the seeds 1000 to 1019 of the same runs, which are not
+reported; the reported seeds are 0 to 19. A step is a move before END, the score is read before END.
 
-    python -m benchmarks.statistics.guard [folder] [first seed]
+    python -m benchmarks.statistics.guard --data DIR [--first-seed 0]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -156,11 +156,15 @@ def cells(rows: Sequence[Sequence[float]], width: int) -> str:
     return " | ".join(f"{m:.3f} ({e:.3f})" for m, e in zip(means, errors, strict=True))
 
 
-def main(folder: Path, first_seed: int) -> None:
+def main() -> None:
     """Print the tables."""
-    models = load(folder)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--first-seed", type=int, default=0)
+    given = parser.parse_args()
+    models = load(given.data)
     pooled = [run for runs in models.values() for run in runs]
-    seeds = range(first_seed, first_seed + SPLITS)
+    seeds = range(given.first_seed, given.first_seed + SPLITS)
     print(
         "runs | method | caught | false stops | steps saved | AUC end | AUPRC end | AUC half | "
         "AUPRC half | splits | worst"
@@ -182,8 +186,4 @@ def main(folder: Path, first_seed: int) -> None:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="The calibration set has only")
-    default = Path(__file__).resolve().parents[3] / "shared" / "data" / "tau2_airline"
-    main(
-        Path(sys.argv[1]) if len(sys.argv) > 1 else default,
-        int(sys.argv[2]) if len(sys.argv) > 2 else 0,
-    )
+    main()

@@ -10,12 +10,20 @@ from scipy.sparse import coo_array
 
 from detailed_balance.analyzers import Kernel, TransitionCounts
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+AIRLINE = (
+    "claude-opus-4-6",
+    "claude-sonnet-4-5",
+    "gpt-4o",
+    "gpt-5.4",
+    "gpt-oss-120b_langchain",
+    "tau1_gpt-4o",
+)
 
 
 def data_file(*parts):
     """Return a file of real transitions, or skip where they are not there."""
-    path = DATA.joinpath(*parts)
+    path = _DATA.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"the real transitions {'/'.join(parts)} are not on this machine")
     return path

@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PROMPTS", "Agreement", "load_prompt_kernels", "main", "measure_agreement"]
 
-AIRLINE = Path("../shared/data/tau2_airline")
-"""Where the runs of the six models are looked for by default."""
-
 
 def _with_examples(system: str, question: str, *examples: tuple[str, str]) -> Chat:
     shown = [
@@ -222,7 +219,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--replicates", type=int, default=99, help="permutations of the airline runs (99)"
     )
-    parser.add_argument("--airline", type=Path, default=AIRLINE, help=f"the runs ({AIRLINE})")
+    parser.add_argument("--airline", type=Path, metavar="DIR", help="the runs of the six models")
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -257,9 +254,9 @@ def _compare_drawn(
 
 
 def _compare_models(given: Namespace) -> PotentialComparison | None:
-    files = sorted(given.airline.glob("*.jsonl.gz"))
+    files = sorted(given.airline.glob("*.jsonl.gz")) if given.airline else []
     if not files:
-        print(f"no runs in {given.airline}: the airline models are left out")
+        print(f"no runs (--airline {given.airline or 'DIR'}): the airline models are left out")
         return None
     runs = {
         file.name.removesuffix(".jsonl.gz"): read_trajectories(

@@ -19,7 +19,7 @@ from detailed_balance.analyzers.guard.guard import conformal_threshold
 from detailed_balance.analyzers.guard.scores import KernelRatio
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.readers import read_transitions
-from tests.support.chains import DATA
+from tests.support.chains import data_file
 
 
 def run_of(*states, success=None):
@@ -357,9 +357,7 @@ def test_an_unfitted_score_says_so():
 
 
 def airline(name):
-    file = DATA / "tau2_airline" / f"{name}.jsonl.gz"
-    if not file.exists():
-        pytest.skip(f"no {file}: the recorded airline runs are not part of the project")
+    file = data_file("tau2_airline", f"{name}.jsonl.gz")
     runs, rewards = {}, {}
     moves = read_transitions(file, boundaries=("start", "end"), context_fields=("reward",))
     for move in moves:

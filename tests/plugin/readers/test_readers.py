@@ -25,8 +25,8 @@ from detailed_balance.analyzers.errors import (
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
+from tests.support.chains import AIRLINE, data_file
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 GOOD = '{"source": "a", "target": "b"}'
 
 
@@ -520,9 +520,9 @@ def count_lines(path: Path) -> Counter[tuple[str, str | None]]:
     return Counter((record["source"], record["target"]) for record in records)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the airline runs are not beside the project")
-@pytest.mark.parametrize("path", sorted((DATA / "tau2_airline").glob("*.gz")), ids=lambda p: p.name)
-def test_the_airline_runs_are_read_to_the_last_step(path: Path) -> None:
+@pytest.mark.parametrize("model", AIRLINE)
+def test_the_airline_runs_are_read_to_the_last_step(model: str) -> None:
+    path = data_file("tau2_airline", f"{model}.jsonl.gz")
     reader = read_transitions(path, context_fields=["model"], boundaries=("start", "end"))
     transitions = list(reader)
     names = {START: "start", END: "end"}

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from pathlib import Path
 
 import networkx as nx
 import pytest
@@ -17,8 +16,8 @@ from detailed_balance.sources import imports as importing
 from detailed_balance.sources.imports import import_trace
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
 from tests.plugin.readers.test_readers_formats import TALK, XES
+from tests.support.chains import AIRLINE, data_file
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "tau2_airline"
 STEPS = "run,node,ok\n1,a,1\n1,b,1\n2,a,0\n1,c,1\n"
 AS_STEPS = {"state_field": "node", "trajectory_field": "run", "success_field": "ok"}
 
@@ -114,10 +113,10 @@ def test_postgresql_takes_an_import(trace, postgres_url):  # noqa: F811 - the fi
         assert read_trajectories(store) == read_trajectories(trace, **AS_STEPS)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the airline runs are not beside the project")
 def test_the_airline_runs_keep_their_success(tmp_path):
     options = {"boundaries": ("start", "end"), "success_field": "reward"}
-    for file in sorted(DATA.glob("*.gz"))[:2]:
+    for model in AIRLINE[:2]:
+        file = data_file("tau2_airline", f"{model}.jsonl.gz")
         prefix = f"{file.stem}/"
         import_trace(file, tmp_path / "all.db", prefix=prefix, **options)
         runs = [run for run in read_trajectories(tmp_path / "all.db") if prefix in run.name]
