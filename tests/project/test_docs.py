@@ -33,6 +33,7 @@ NOT_RUN = {
     "pip install": "changes the environment",
     "createdb": "needs PostgreSQL",
     "export ": "sets a variable of the shell",
+    "PYTHONPATH=": "the same program by another way",
     "detailed-balance demo": "tests/plugin/test_cli.py runs it",
     "detailed-balance serve": "a server, which tests/plugin/dashboard/test_dashboard.py runs",
     "python examples/": "tests/examples/test_examples.py and those of each experiment run them",
