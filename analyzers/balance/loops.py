@@ -147,7 +147,7 @@ def find_loops(
     (('a', 'b', 'c'), 6.592)
     """
     moves = counts.counts.astype(np.int64)
-    moves.setdiag(0)
+    moves.data[moves.tocoo().row == moves.indices] = 0  # nothing from a state to itself
     moves.eliminate_zeros()
     totals = (moves + moves.T).tocsr()
     triangles, basis = find_triangles(totals), fundamental_cycles(totals)
