@@ -84,9 +84,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         Labels of all its transitions, such as the version of the agent.
     labels : sequence of str
         What else to label them by: ``"model"``, the name that the model gives itself; ``"graph"``,
-        the name of the graph; ``"agent"``, that of ``create_agent``; ``"tags"``; ``"prompt"``, a
-        hash of the prompt template, or else of the system message; and any key of the metadata
-        of a run. What a run does not have is left out.
+        the name of the graph; ``"agent"``, that of ``create_agent`` (LangChain 1.2.4 and later);
+        ``"tags"``; ``"prompt"``, a hash of the prompt template, or else of the system message; and
+        any key of the metadata of a run. What a run does not have is left out.
     max_states : int or None
         The most state keys that it distinguishes; every later one is the state ``__other__``, and a
         warning says what seems to be wrong. None for no limit.
