@@ -170,7 +170,8 @@ SCRIPTS = [
 def test_the_path_is_what_the_recorder_records(script):
     agent, _, _ = agent_of(script, RunGuard.from_rules(max_closings=1000))
     handler = TransitionCallbackHandler(graph=Walks())
-    messages = agent.invoke(QUESTION, {"callbacks": [handler]})["messages"]
+    config = {"callbacks": [handler], "recursion_limit": 100}
+    messages = agent.invoke(QUESTION, config)["messages"]
     path = action_path(messages, [search, read])
     assert list(zip([START, *path], [*path, END], strict=True)) == handler.graph.walk
 

@@ -3,14 +3,25 @@
 import itertools
 import operator
 from collections import defaultdict
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Annotated, TypedDict
 
+import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import END, START, StateGraph
+from packaging.version import Version
 
 from detailed_balance.callbacks import TransitionGraph
+
+names_agents = pytest.mark.skipif(
+    Version(version("langchain")) < Version("1.2.4"), reason="LangChain 1.2.4 names agents"
+)
+since_1_2 = pytest.mark.skipif(
+    find_spec("langgraph.callbacks") is None, reason="LangGraph 1.2 tells of this first"
+)
 
 
 class Walks(TransitionGraph):

@@ -1,14 +1,24 @@
 """Interrupted and resumed graphs, against the transitions that a person would write down."""
 
-from importlib.util import find_spec
-
 import pytest
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START
 from langgraph.types import Command, interrupt
 
 from detailed_balance.callbacks import TransitionCallbackHandler
-from tests.support.agents import INPUT, Walks, build, chain, loop, node, path, run, split, thread
+from tests.support.agents import (
+    INPUT,
+    Walks,
+    build,
+    chain,
+    loop,
+    node,
+    path,
+    run,
+    since_1_2,
+    split,
+    thread,
+)
 
 
 @pytest.fixture
@@ -54,9 +64,7 @@ def test_interrupt_in_a_subgraph_leaves_both_paths_open(handler):
     assert inner == {"sub": path(START, "in1", "ask", END)}
 
 
-@pytest.mark.skipif(
-    find_spec("langgraph.callbacks") is None, reason="LangGraph 1.2 tells of these first"
-)
+@since_1_2
 @pytest.mark.parametrize("where", [{"interrupt_before": ["b"]}, {"interrupt_after": ["a"]}])
 def test_static_interrupt_and_resume_is_one_path(handler, where):
     agent, config = loop(1, MemorySaver()), {"callbacks": [handler], **thread("T")}

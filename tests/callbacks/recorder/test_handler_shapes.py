@@ -1,7 +1,6 @@
 """Real graphs of every shape, against the transitions that a person would write down."""
 
 import asyncio
-from importlib.util import find_spec
 
 import pytest
 from langgraph.checkpoint.memory import MemorySaver
@@ -22,12 +21,9 @@ from tests.support.agents import (
     node,
     path,
     run,
+    since_1_2,
     split,
     thread,
-)
-
-since_1_2 = pytest.mark.skipif(
-    find_spec("langgraph.callbacks") is None, reason="LangGraph 1.2 brought this"
 )
 
 

@@ -9,7 +9,18 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import CachePolicy, Command, interrupt
 
 from detailed_balance.callbacks import TransitionCallbackHandler, record_transitions
-from tests.support.agents import INPUT, State, Walks, chain, loop, node, path, run, thread
+from tests.support.agents import (
+    INPUT,
+    State,
+    Walks,
+    chain,
+    loop,
+    node,
+    path,
+    run,
+    since_1_2,
+    thread,
+)
 
 
 @pytest.fixture
@@ -89,6 +100,7 @@ def test_replay_begins_at_its_checkpoint(handler):
     assert handler.graph.walks == {"T": path(START, "a", "b", "c", END) + path("b", "c", END)}
 
 
+@since_1_2
 def test_replay_from_the_start_begins_with_the_first_state_that_is_seen(handler):
     agent = chain("a", "b", checkpointer=MemorySaver())
     run(agent, handler, **thread("T"))
@@ -101,7 +113,7 @@ def test_fork_with_an_edited_state_begins_at_its_checkpoint(handler):
     agent = chain("a", "b", "c", checkpointer=MemorySaver())
     run(agent, handler, **thread("T"))
     after_a = next(s for s in agent.get_state_history(thread("T")) if s.next == ("b",))
-    fork = agent.update_state(after_a.config, {"n": 7})
+    fork = agent.update_state(after_a.config, {"n": 7}, as_node="a")
     agent.invoke(None, {"callbacks": [handler], **fork})
     assert handler.graph.walks["T"][-2:] == path("b", "c", END)
     assert len(handler.graph.walks["T"]) == 6
@@ -122,6 +134,7 @@ def test_cached_node_is_a_gap_and_no_move_is_drawn_across_it(handler):
     assert second == [(START, "a"), ("z", END)]
 
 
+@since_1_2
 def test_static_interrupt_is_seen_by_a_block_that_records():
     agent = loop(1, MemorySaver())
     with record_transitions(graph=Walks()) as handler:

@@ -20,11 +20,12 @@ resource = pytest.importorskip("resource", reason="this system does not limit fi
 ROUNDS = 20
 MOVES = 2 * ROUNDS + 1
 RECORDS = MOVES + 1  # and how it ended
-EXPECTED = loop(ROUNDS).invoke(INPUT)
+STEPS = {"recursion_limit": 100}
+EXPECTED = loop(ROUNDS).invoke(INPUT, STEPS)
 
 
 def run(handler):
-    assert loop(ROUNDS).invoke(INPUT, {"callbacks": [handler]}) == EXPECTED
+    assert loop(ROUNDS).invoke(INPUT, {"callbacks": [handler], **STEPS}) == EXPECTED
 
 
 def warnings(caplog):

@@ -8,7 +8,7 @@ from langgraph.graph import END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import PromptStates, TransitionCallbackHandler
 from detailed_balance.callbacks.recorder._labels import Labels, read_model
-from tests.support.agents import INPUT, ScriptedModel, chain, run, thread
+from tests.support.agents import INPUT, ScriptedModel, chain, names_agents, run, thread
 
 QUESTION = {"messages": [("user", "hi")]}
 
@@ -44,6 +44,7 @@ def test_names_that_say_nothing_are_left_out():
     assert contexts_of(chain("a"), inputs=INPUT) == {(START, "a"): {}, ("a", END): {}}
 
 
+@names_agents
 def test_agent_tags_and_chosen_metadata_are_labels_on_demand():
     config = {"tags": ["b", "a"], "metadata": {"tier": "gold", "secret": "x"}}
     labels = ("agent", "tags", "tier", "absent")

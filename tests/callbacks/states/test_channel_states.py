@@ -7,8 +7,9 @@ from typing import Annotated, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage
+from langgraph import types
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command, Overwrite, Send
+from langgraph.types import Command, Send
 from pydantic import BaseModel
 
 from detailed_balance.analyzers.errors import InvalidInputError
@@ -60,7 +61,12 @@ def of_output(output):
     "output",
     [
         {"stage": "draft", "score": 3},
-        {"stage": Overwrite("draft")},
+        pytest.param(
+            {"stage": getattr(types, "Overwrite", str)("draft")},
+            marks=pytest.mark.skipif(
+                not hasattr(types, "Overwrite"), reason="LangGraph 1.0.2 brought this"
+            ),
+        ),
         Command(update={"stage": "draft"}),
         Command(update=[("score", 3), ("stage", "draft")]),
         Command(update=Fields("draft"), goto="x"),

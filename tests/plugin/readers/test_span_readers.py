@@ -20,6 +20,7 @@ from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
 from detailed_balance.callbacks.states import NodeStates, PromptStates, ToolStates
 from detailed_balance.readers import read_transitions
+from tests.support.agents import names_agents
 from tests.support.tracers import SHAPES, to_observation, to_otlp
 
 EXPORTS = {
@@ -232,6 +233,7 @@ def test_feedback_is_the_success_of_a_run(tmp_path):
         read_trajectories(path, success_field="run_type")
 
 
+@names_agents
 def test_metadata_tags_and_agent_become_labels(tmp_path):
     runs, _ = traced("langsmith", tracers.one_tool)
     for run in runs:
