@@ -34,7 +34,7 @@ docs: $(TEST_ENV)/ready
 
 lowest: $(LOWEST_ENV)/ready
 	$(LOWEST_ENV)/bin/python -m pytest -n auto --dist worksteal tests/analyzers tests/callbacks \
-		tests/plugin tests/examples tests/project/test_lowest.py
+		tests/plugin tests/examples/test_examples.py tests/project/test_lowest.py
 
 # Without any extra, and only the way from an agent to a report.
 lowest-core: $(LOWEST_ENV)/core

@@ -102,9 +102,10 @@ def _parents(edges: EdgeList, stiffness: NDArray[np.float64]) -> NDArray[Any]:
     n = edges.n_states
     roots = np.unique(edges.components, return_index=True)[1]
     weakness = 1 + np.log(stiffness.max()) - np.log(np.maximum(stiffness, np.finfo(float).tiny))
-    # One more state above all roots makes one tree of them all.
-    first = np.concatenate([edges.first, roots])
-    second = np.concatenate([edges.second, np.full(len(roots), n)])
+    # One more state above all roots makes one tree of them all. 32 bits: all that scipy takes here
+    # before 1.17.
+    first = np.concatenate([edges.first, roots]).astype(np.int32)
+    second = np.concatenate([edges.second, np.full(len(roots), n)]).astype(np.int32)
     weight = np.concatenate([weakness, np.ones(len(roots))])
     tree = minimum_spanning_tree(csr_array((weight, (first, second)), shape=(n + 1, n + 1)))
     return np.asarray(breadth_first_order(tree, n, directed=False)[1][:n])
