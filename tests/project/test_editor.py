@@ -66,7 +66,7 @@ def test_coverage_is_of_the_real_files(program: Path, tmp_path: Path) -> None:
 
 @contextmanager
 def debug_adapter() -> Iterator[tuple[Callable[..., None], Callable[[str], Any]]]:
-    """Start what Visual Studio Code debugs by; yield how to ask it, and how to wait for what it says."""
+    """Start what Visual Studio Code debugs by; yield how to ask it, and to wait for an answer."""
     command = [sys.executable, "-m", "debugpy.adapter"]
     numbers = count(1)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as adapter:
