@@ -33,8 +33,8 @@ EXTRAS = {
     name: [Requirement(line) for line in lines]
     for name, lines in PROJECT["optional-dependencies"].items()
 }
-TOOLS = ["dev", "docs"]
-"""Extras for those who work on the library."""
+OPTIONAL = [need for name in EXTRAS.keys() - {"dev", "docs"} for need in EXTRAS[name]]
+"""What users may install; the other two extras are for those who work on the library."""
 
 RELEASED_WITH = ["langgraph-prebuilt==1.0"]
 """What langgraph 1.0 came with. It admits later ones too, and does not work with them."""
@@ -111,15 +111,12 @@ def lower_bounds(requirements):
 
 
 def test_the_lowest_environment_has_the_lower_bounds_of_what_users_install() -> None:
-    asked = [
-        *CORE,
-        *(need for name, needs in EXTRAS.items() if name not in TOOLS for need in needs),
-    ]
-    assert sorted(pinned_versions()) == sorted({*lower_bounds(asked), *RELEASED_WITH})
+    asked = {*lower_bounds(CORE), *lower_bounds(OPTIONAL)}
+    assert sorted(pinned_versions()) == sorted({*asked, *RELEASED_WITH})
 
 
 def test_the_tools_ask_for_no_other_version_of_what_users_install() -> None:
-    names = {need.name for name, needs in EXTRAS.items() if name not in TOOLS for need in needs}
+    names = {need.name for need in OPTIONAL}
     again = [need for need in EXTRAS["dev"] if need.name in names]
     assert set(lower_bounds(again)) <= set(pinned_versions())
 
