@@ -24,12 +24,13 @@ from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
+_KEY = re.compile(rb'"resource(Spans|_spans)"\s*:')
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
 
 def looks_like(head: bytes, path: Path) -> bool:
     """Say whether a file begins with spans."""
-    return b'"resourceSpans"' in head or b'"resource_spans"' in head
+    return _KEY.search(head) is not None  # a state of another trace may have this name
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import networkx as nx
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import (
@@ -171,6 +171,7 @@ state_keys = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
 @given(st.lists(st.tuples(state_keys, st.none() | state_keys), min_size=1))
+@example([("resource_spans", "resourceSpans")])
 def test_what_was_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str | None]]
 ) -> None:
