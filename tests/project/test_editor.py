@@ -110,7 +110,7 @@ def test_a_debugger_of_an_editor_stops_at_a_line_of_the_real_file(program: Path)
 
 
 def test_pdb_stops_at_a_line_by_the_path_that_imports_give(program: Path) -> None:
-    asked = f"b src/detailed_balance/analyzers/counts.py:{LINE}\nc\nw\nq\n"
+    asked = f"b detailed_balance/analyzers/counts.py:{LINE}\nc\nw\nq\n"
     command = [sys.executable, "-m", "pdb", str(program)]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT)
     assert f"analyzers/counts.py({LINE})from_edges()" in done.stdout
