@@ -1,5 +1,5 @@
 /* BalanceMartingale for states 0..n-1 and round-robin trajectories, for millions of runs.
-   benchmarks/statistics/compiled.py checks that it gives the e-values of the library. Loops are told apart by
+   benchmarks/statistics/compiled.py checks that it gives the e-values of the library. Loops are distinguished by
    a 64-bit hash; no limits but max_steps, which no run here reaches. */
 #include <math.h>
 #include <stdint.h>
