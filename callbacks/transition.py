@@ -1,18 +1,24 @@
-"""`Transition`, one move of one agent run, and `Ending`, its outcome."""
+"""What is recorded of an agent run: its `Beginning`, each `Transition`, and its `Ending`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 
 __all__ = [
+    "RESUMED",
+    "Beginning",
     "Context",
     "ContextLike",
     "Ending",
+    "Record",
+    "Resumption",
+    "Standing",
     "Transition",
     "is_context",
     "make_context",
@@ -90,6 +96,11 @@ class Transition:
         Seconds since 1970 (UTC).
     count : int
         How many such moves this stands for; above 1 only where a source has counted already.
+    run : str or None
+        The id of the run, where it has one of its own: a trajectory may hold several runs, one
+        after the other.
+    facts : StepFacts or None
+        What is known of the step beyond its state.
 
     Examples
     --------
@@ -104,6 +115,79 @@ class Transition:
     step: int | None = None
     time: float | None = None
     count: int = 1
+    run: str | None = field(default=None, repr=False)
+    facts: StepFacts | None = field(default=None, repr=False)
+
+
+class Resumption(NamedTuple):
+    """How an invocation begins that may go on with a run which this process has not seen."""
+
+    task: str
+    """Its first task."""
+    superstep: int | None
+    """The superstep of that task."""
+    replays: bool = False
+    """Whether it names a checkpoint to go on from: then only an open task of that id fits."""
+
+
+class Standing(NamedTuple):
+    """Where a run stands when it stops without END."""
+
+    state: str | None
+    """The last state reached; None where that is not known."""
+    superstep: int | None
+    """The superstep that is open, or was the last."""
+    tasks: tuple[str, ...] = ()
+    """Its tasks that did not finish; empty where the superstep is complete."""
+    names: tuple[str, ...] = ()
+    """The state keys of its tasks that finished, while others are open."""
+
+
+RESUMED = "__resumed__"
+"""The source of the first move of an invocation whose run is not known yet: wherever it stood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The beginning of one run, or of an invocation that may go on with one.
+
+    Parameters
+    ----------
+    trajectory : str or None
+        The thread, or else the invocation, and the place of the graph in it: one key for all runs
+        of a thread.
+    run : str
+        The id of the run.
+    thread : str or None
+        The thread that it belongs to.
+    parent : str or None
+        The run whose node it runs in, where its graph is a subgraph.
+    origin : str or None
+        The run that it was replayed or forked from.
+    past_unknown : bool
+        Whether it began before its first move here.
+    resumes : Resumption or None
+        Where it may go on with a run that this process has not seen.
+    context : Context
+        Labels such as model, prompt or version, sorted by name.
+    time : float or None
+        Seconds since 1970 (UTC).
+
+    Examples
+    --------
+    >>> Beginning("thread-1", "b7", thread="thread-1").origin is None
+    True
+    """
+
+    trajectory: str | None
+    run: str
+    thread: str | None = None
+    parent: str | None = None
+    origin: str | None = None
+    past_unknown: bool = False
+    resumes: Resumption | None = None
+    context: Context = ()
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +208,13 @@ class Ending:
         Labels such as model, prompt or version, sorted by name.
     time : float or None
         Seconds since 1970 (UTC).
+    run : str or None
+        The id of the run, where it has one of its own.
+    standing : Standing or None
+        Where it stands, if it may go on.
+    supersteps : int or None
+        How many supersteps this invocation took, those without a state included: what a recursion
+        limit counts.
 
     Examples
     --------
@@ -137,3 +228,10 @@ class Ending:
     success: bool | None = None
     context: Context = ()
     time: float | None = None
+    run: str | None = field(default=None, repr=False)
+    standing: Standing | None = field(default=None, repr=False)
+    supersteps: int | None = field(default=None, repr=False)
+
+
+Record: TypeAlias = Beginning | Transition | Ending
+"""What a store keeps."""

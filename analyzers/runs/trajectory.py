@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 
-__all__ = ["Outcome", "Trajectory", "count_transitions"]
+__all__ = ["Outcome", "StepFacts", "Trajectory", "count_transitions"]
 
 
 class Outcome(StrEnum):
@@ -41,8 +41,53 @@ class Outcome(StrEnum):
 
     @property
     def success(self) -> bool | None:
-        """Whether it counts as a success where the run was not judged; None where it is open."""
-        return None if self is Outcome.INTERRUPTED else self is Outcome.ENDED
+        """Whether it counts as a success where the run was not judged; None where nobody knows."""
+        unknown = self is Outcome.INTERRUPTED or self is Outcome.ABANDONED
+        return None if unknown else self is Outcome.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """What is known of one step beyond its state, without its contents.
+
+    A number of a call or an answer is the step of the run at which the same came first, so equal
+    numbers are equal contents, and nobody can guess contents from them.
+
+    Parameters
+    ----------
+    failed : bool
+        Whether it raised an error, or a tool of it reported one.
+    call : int or None
+        Which call it is: the step at which the same tools were called first with these arguments.
+    answer : int or None
+        Which answer it got: the step at which the same answer came first.
+    repeats : bool
+        Whether the same call came before in the run.
+    stale : bool
+        Whether the same call got the same answer before in the run.
+    call_size, answer_size : int or None
+        The lengths of the arguments and of the answer, in bytes.
+    tokens : int or None
+        The tokens that the model used for it, as the model reports.
+    cost : float or None
+        What the model says that it cost, in the currency of its provider.
+
+    Examples
+    --------
+    >>> facts = StepFacts(call=2, answer=2, repeats=True, stale=True)
+    >>> facts.stale, facts.tokens
+    (True, None)
+    """
+
+    failed: bool = False
+    call: int | None = None
+    answer: int | None = None
+    repeats: bool = False
+    stale: bool = False
+    call_size: int | None = None
+    answer_size: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +115,24 @@ class Trajectory:
     limit_steps : int or None
         The least recursion limit that lets it through, where the record says: LangGraph counts
         supersteps, of which a move may take several.
+    run : str or None
+        The id of its own, where the record has one.
+    thread : str or None
+        The thread that it belongs to.
+    parent : str or None
+        The run whose node it ran in, where its graph is a subgraph.
+    origin : str or None
+        The run that it was replayed or forked from.
+    attempts : int
+        How often it stopped other than by an interrupt: 2 after one retry. 0 where it is open.
+    judged : bool
+        Whether `success` is a judgement, and not what its outcome says.
+    past_unknown : bool
+        Whether it began before its first move here.
+    started, ended : float or None
+        When, in seconds since 1970 (UTC).
+    facts : tuple of (StepFacts or None)
+        What is known of each move beyond its states; empty where nothing is.
 
     Examples
     --------
@@ -86,6 +149,16 @@ class Trajectory:
     context: tuple[tuple[str, str], ...] = ()
     costs: tuple[float, ...] = field(default=(), repr=False)
     limit_steps: int | None = field(default=None, repr=False)
+    run: str | None = field(default=None, repr=False)
+    thread: str | None = field(default=None, repr=False)
+    parent: str | None = field(default=None, repr=False)
+    origin: str | None = field(default=None, repr=False)
+    attempts: int = field(default=0, repr=False)
+    judged: bool = field(default=False, repr=False)
+    past_unknown: bool = field(default=False, repr=False)
+    started: float | None = field(default=None, repr=False)
+    ended: float | None = field(default=None, repr=False)
+    facts: tuple[StepFacts | None, ...] = field(default=(), repr=False)
 
     @property
     def states(self) -> tuple[str, ...]:
