@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -27,7 +28,7 @@ _STORE_VARIABLE = "DETAILED_BALANCE_STORE"
 """Names the store: a URL, or the path of a file that SQLite keeps."""
 
 _CONTEXT_VARIABLE = "DETAILED_BALANCE_CONTEXT"
-"""Names the labels of all that is recorded: ``version=2,team=search``."""
+"""Names the labels of all that is recorded: ``version=2,team=search``, or as an object of JSON."""
 
 _Slot: TypeAlias = ContextVar[TransitionCallbackHandler | None]
 _ACTIONS = ActionStates()
@@ -129,21 +130,32 @@ class ProcessRecorder(TransitionCallbackHandler):
 
     def _set_up(self) -> None:
         context = _read_context(os.environ.get(_CONTEXT_VARIABLE, ""))
-        store = _read_store(os.environ.get(_STORE_VARIABLE, ""))
+        store = os.environ.get(_STORE_VARIABLE, "")
         try:
-            super().__init__(store=store, context=context)
+            super().__init__(store=_locate(store) if store else None, context=context)
         except Exception:
             warn("%s=%s: nothing is stored", _STORE_VARIABLE, store)
             super().__init__(context=context)
 
 
-def _read_store(value: str) -> str | None:
-    if not value or "://" in value:
-        return value or None
-    return f"sqlite:///{value}"
+def _locate(store: str) -> str:
+    from detailed_balance.callbacks.store.engine import locate  # loads SQLAlchemy
+
+    return locate(store)
 
 
 def _read_context(value: str) -> ContextLike:
+    """Return the labels; JSON has commas and equals signs in names and values.
+
+    Examples
+    --------
+    >>> _read_context("version=2, team=red"), _read_context('{"team": "red, blue"}')
+    ({'version': '2', 'team': 'red'}, {'team': 'red, blue'})
+    """
+    with suppress(ValueError):
+        labels = json.loads(value)
+        if isinstance(labels, dict):
+            return {name: str(label) for name, label in labels.items()}
     pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
     return {name.strip(): label.strip() for name, _, label in pairs}
 

@@ -19,7 +19,16 @@ from detailed_balance.callbacks.store._schema import (
     renumber_restored,
 )
 
-__all__ = ["file_of", "find_file", "find_version", "is_in_memory", "open_engine", "reopen"]
+__all__ = [
+    "driver_of",
+    "file_of",
+    "find_file",
+    "find_version",
+    "is_in_memory",
+    "locate",
+    "open_engine",
+    "reopen",
+]
 
 _BACKENDS = ("sqlite", "postgresql")
 
@@ -41,6 +50,41 @@ def file_of(url: URL) -> Path:
     runs.db
     """
     return Path((url.database or "").removeprefix("file:"))
+
+
+def locate(store: str) -> str:
+    """Return the URL of a store, given as URL or as path, that means the same in every folder.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is no URL of a database that is supported.
+    ReadError
+        Where the folder of its file is not there.
+
+    Examples
+    --------
+    >>> locate("sqlite:////tmp/runs.db"), locate("/tmp/runs.db")
+    ('sqlite:////tmp/runs.db', 'sqlite:////tmp/runs.db')
+    """
+    url = _parse_url(store) if "://" in store else URL.create("sqlite", database=store)
+    if url.get_backend_name() == "sqlite" and not is_in_memory(url):
+        is_uri = (url.database or "").startswith("file:")
+        url = url.set(database=f"{'file:' if is_uri else ''}{file_of(url).absolute()}")
+        _check_file(url, create=True)
+    return url.render_as_string(hide_password=False)
+
+
+def driver_of(url: str) -> str:
+    """Return the name of the module by which a database is reached.
+
+    Examples
+    --------
+    >>> driver_of("sqlite://"), driver_of("postgresql+psycopg://host/runs")
+    ('sqlite3', 'psycopg')
+    """
+    driver = make_url(url).get_dialect().driver
+    return "sqlite3" if driver == "pysqlite" else str(driver)
 
 
 def find_file(url: URL) -> tuple[int, int] | None:
@@ -95,7 +139,7 @@ def open_engine(url: str | URL, *, create: bool, durable: bool = False) -> Engin
 def _parse_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # such as a port that is no number
         raise InvalidInputError(
             f"{url!r} is no database URL; the file x.db is written 'sqlite:///x.db'"
         ) from None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +14,7 @@ from typing import Annotated
 import typer
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.cli._probe import explain_silence
 from detailed_balance.cli._shared import StoreArgument, parse_context
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
@@ -32,13 +36,21 @@ def _record(
     ] = None,
 ) -> None:
     """Run a program that has agents, and record them; the program needs no change."""
-    parse_context(context or [])
     program = command[1:] if command[0] == "--" else command
-    raise typer.Exit(launch(program, store, ",".join(context or [])))
+    environment = make_environment(store, parse_context(context or []))
+    if not program:
+        raise InvalidInputError(
+            "which program? as in: detailed-balance record runs.db -- python agent.py"
+        )
+    if reason := explain_silence(program, environment, _find_driver(environment)):
+        raise InvalidInputError(f"nothing would be recorded, so nothing was started: {reason}")
+    become(program, environment)
 
 
 def make_environment(
-    store: str, context: str = "", environment: Mapping[str, str] = os.environ
+    store: str,
+    context: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the environment of a program that is to be recorded.
 
@@ -46,45 +58,62 @@ def make_environment(
     ----------
     store : str
         The URL of the store, or the path of a file.
-    context : str
-        Labels of all its transitions, ``name=value`` and a comma between two.
+    context : mapping, optional
+        Labels of all its transitions.
     environment : mapping
         What the program would have else.
-
-    Examples
-    --------
-    >>> made = make_environment("runs.db", "version=2", {"PYTHONPATH": "/lib"})
-    >>> made["DETAILED_BALANCE_CONTEXT"], made["PYTHONPATH"].endswith("/lib")
-    ('version=2', True)
-    """
-    paths = [str(_BOOTSTRAP), environment.get("PYTHONPATH", "")]
-    place = store if "://" in store else str(Path(store).absolute())
-    return {
-        **environment,
-        "DETAILED_BALANCE_STORE": place,
-        "DETAILED_BALANCE_CONTEXT": context,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
-
-
-def launch(command: Sequence[str], store: str, context: str = "") -> int:
-    """Run a program with a recorder in each of its Python processes; return its exit code.
 
     Raises
     ------
     InvalidInputError
-        Where there is no command, or no such program.
+        Where `store` is no URL of a database that is supported.
+    ReadError
+        Where the folder of its file is not there.
 
     Examples
     --------
-    >>> launch(["python", "-c", "raise SystemExit(3)"], "runs.db")
-    3
+    >>> made = make_environment("runs.db", {"team": "red, blue"}, {"PYTHONPATH": "/lib"})
+    >>> made["DETAILED_BALANCE_CONTEXT"], made["PYTHONPATH"].endswith("/lib")
+    ('{"team": "red, blue"}', True)
     """
-    if not command:
-        raise InvalidInputError(
-            "which program? as in: detailed-balance record runs.db -- python agent.py"
-        )
+    from detailed_balance.callbacks.store.engine import locate  # loads SQLAlchemy
+
+    paths = [str(_BOOTSTRAP), environment.get("PYTHONPATH", "")]
+    return {
+        **environment,
+        "DETAILED_BALANCE_STORE": locate(store),
+        "DETAILED_BALANCE_CONTEXT": json.dumps(dict(context)) if context else "",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+
+
+def become(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Become a program, so that signals and the exit code are its own; return never.
+
+    Windows has no such thing: there this process stays, leaves Ctrl-C to the program, and ends
+    with its exit code.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there is no such program.
+    SystemExit
+        On Windows, at the end of the program.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
     try:
-        return subprocess.run(list(command), env=make_environment(store, context)).returncode  # noqa: S603 - the user's own command, and its exit code is passed on
+        if sys.platform == "win32":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise SystemExit(subprocess.run(list(command), env=dict(environment)).returncode)  # noqa: S603 - the user's own command
+        for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores, and a program would inherit
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 - the user's own command
     except FileNotFoundError:
         raise InvalidInputError(f"there is no program {command[0]!r}") from None
+
+
+def _find_driver(environment: Mapping[str, str]) -> str | None:
+    from detailed_balance.callbacks.store.engine import driver_of
+
+    return driver_of(environment["DETAILED_BALANCE_STORE"])

@@ -174,7 +174,7 @@ def parse_context(pairs: Sequence[str]) -> dict[str, str] | None:
     labels: dict[str, str] = {}
     for pair in pairs:
         name, equals, labels[name] = pair.partition("=")
-        if not equals:
+        if not (name and equals):
             raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--context")
     return labels or None
 

@@ -6,9 +6,7 @@ import sys
 
 def _record_this_process() -> None:
     try:
-        from detailed_balance.callbacks.recorder.record import install
-
-        install()
+        import detailed_balance  # noqa: F401 - attaches the recorder where the store is named
     except Exception as error:  # whatever it is, the program goes on without us
         print(f"detailed-balance: nothing is recorded ({error!r})", file=sys.stderr)
 

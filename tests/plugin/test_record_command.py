@@ -1,0 +1,203 @@
+"""``detailed-balance record``: the program keeps its signals and exit code, and is asked before."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance.cli import app
+from detailed_balance.cli._probe import explain_silence
+from detailed_balance.cli._record import make_environment
+
+RECORD = [sys.executable, "-c", "from detailed_balance.cli import main; main()", "record"]
+
+AGENT = """
+from langgraph.graph import StateGraph
+agent = StateGraph(dict).add_node("a", lambda state: state).set_entry_point("a").compile()
+agent.invoke({})
+"""
+
+CLEANS_UP = """
+import os, sys, time
+open("ready.tmp", "w").write(str(os.getpid()))
+os.replace("ready.tmp", "ready")
+try:
+    while True:
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    open("clean", "w").close()
+    sys.exit(7)
+"""
+
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither exec nor these signals")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "runs.db"
+
+
+def states_in(place):
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        return [run.states for run in read_trajectories(store)]
+
+
+def wait_for(path, limit=120.0):
+    end = time.monotonic() + limit
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} did not come"
+        time.sleep(0.01)
+    return path.read_text()
+
+
+def start(folder, code, *options):
+    """Start a program under the command, in a group of its own, and wait until it runs."""
+    (folder / "program.py").write_text(code)
+    command = [*RECORD, *options, "runs.db", "--", sys.executable, "program.py"]
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True)
+    return process, int(wait_for(folder / "ready"))
+
+
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_command_records_a_program_that_knows_nothing_of_it(place, tmp_path, dashes):
+    program = tmp_path / "agent.py"
+    program.write_text(AGENT + "raise SystemExit(3)\n")
+    options = ["--context", "team=red, blue=2"]
+    done = subprocess.run([*RECORD, *options, str(place), *dashes, sys.executable, "-u", program])
+    assert done.returncode == 3
+    assert states_in(place) == [("a",)]
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        assert dict(store.contexts()[0])["team"] == "red, blue=2"
+
+
+@posix
+def test_program_that_cleans_up_on_ctrl_c_ends_as_it_wants(tmp_path):
+    process, _ = start(tmp_path, CLEANS_UP)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)  # the command does not end before the program
+    (tmp_path / "go").touch()
+    assert process.wait(120) == 7
+    assert (tmp_path / "clean").exists()
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+def test_signal_to_the_command_reaches_the_program_and_leaves_no_orphan(tmp_path, name):
+    process, program = start(tmp_path, CLEANS_UP)
+    os.kill(process.pid, getattr(signal, name))
+    assert process.wait(120) == -getattr(signal, name)
+    with pytest.raises(ProcessLookupError):
+        os.kill(program, 0)
+
+
+@posix
+def test_broken_pipe_ends_a_program_as_it_would_without_the_command(tmp_path):
+    command = [*RECORD, "runs.db", "--", "sh", "-c", "kill -PIPE $$; exit 5"]
+    assert subprocess.run(command, cwd=tmp_path).returncode == -signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "store", ["runs.db", "sqlite:///runs.db", "sqlite:///file:runs.db?uri=true"]
+)
+def test_program_that_goes_elsewhere_records_into_the_file_that_was_meant(tmp_path, store):
+    (tmp_path / "else").mkdir()
+    program = tmp_path / "agent.py"
+    program.write_text(f"import os; os.chdir('else'){AGENT}")
+    command = [*RECORD, store, "--", sys.executable, "agent.py"]
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    assert states_in(tmp_path / "runs.db") == [("a",)]
+
+
+@pytest.mark.parametrize(
+    "options", [["-I"], ["-S"], ["-E"], ["-uE"], ["-W", "error", "-I"], ["-Ic"]]
+)
+def test_python_that_is_closed_to_us_is_refused_before_it_starts(place, options):
+    code = ["-c"] if options != ["-Ic"] else []
+    command = [*RECORD, str(place), "--", sys.executable, *options, *code, "print('started')"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    given = shlex.join(option.removesuffix("c") for option in options)
+    assert f"was given {given}:" in done.stderr
+    assert "started" not in done.stdout
+    assert "leave that out" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("foreign")
+    venv.create(folder, symlinks=os.name != "nt", with_pip=False)
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def shebang(path, *lines):
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)
+    return [str(path)]
+
+
+FOREIGN = {
+    "by itself": lambda python, folder: [str(python), "agent.py"],
+    "a script": lambda python, folder: shebang(folder / "tool", f"#!{python}", "print()"),
+    "a script with a long name": lambda python, folder: shebang(
+        folder / "tool", "#!/bin/sh", f"'''exec' {python} \"$0\" \"$@\"", "' '''"
+    ),
+    "by env": lambda python, folder: ["env", "A=1", str(python), "agent.py"],
+}
+
+
+@posix
+@pytest.mark.parametrize("how", FOREIGN)
+def test_foreign_python_that_lacks_the_library_is_refused(place, foreign, tmp_path, how):
+    environment = make_environment(str(place), environment={"PATH": os.environ["PATH"]})
+    reason = explain_silence(FOREIGN[how](foreign, tmp_path), environment)
+    assert reason.startswith(f"{foreign} has no detailed_balance")
+    assert f"{foreign} -m pip install detailed-balance" in reason
+
+
+def test_python_without_the_driver_of_the_store_is_refused(place):
+    environment = make_environment(str(place))
+    reason = explain_silence([sys.executable, "agent.py"], environment, "no_such_driver")
+    assert f"{sys.executable} has no no_such_driver" in reason
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sleep", "1"],
+        [sys.executable, "--version"],
+        [sys.executable, "-V"],
+        [sys.executable, "a.py"],
+    ],
+)
+def test_nothing_is_said_of_what_records_or_cannot_be_known(place, command):
+    assert explain_silence(command, make_environment(str(place))) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runs.db", "no-such-program-at-all"], "there is no program 'no-such-program-at-all'"),
+        (["runs.db", "--"], "which program?"),
+        (["--context", "x", "runs.db", "python"], "is not NAME=VALUE"),
+        (["--context", "=x", "runs.db", "python"], "is not NAME=VALUE"),
+        (["mysql://host/runs", "python"], "'mysql' is no database"),
+        (["no/such/folder/runs.db", "python"], "there is no folder"),
+    ],
+)
+def test_wrong_use_is_one_clean_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["record", *arguments])
+    assert result.exit_code == 1
+    assert message in result.output.replace("\n", " ")
+    assert not list(Path().iterdir())
