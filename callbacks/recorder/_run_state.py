@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,16 +12,12 @@ from uuid import UUID
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.recorder.trajectory_builder import (
-    Stop,
+    Record,
     TrajectoryBuilder,
     TrajectoryStep,
     join_names,
 )
 from detailed_balance.callbacks.transition import Context
-
-Record: TypeAlias = TrajectoryStep | Stop
-"""What becomes certain when a run starts or ends."""
-
 
 Chain: TypeAlias = tuple[str | None, bool]
 """The name of a run that may be a graph, and whether it continues from a checkpoint."""
@@ -53,6 +51,10 @@ class Root:
     """Those of them that may be graphs."""
     builders: dict[int, TrajectoryBuilder] = field(default_factory=dict)
     """Its open trajectories, by the run of their graph."""
+    calls: dict[str, str] = field(default_factory=dict)
+    """The runs of its model calls, where these are the moves, by their trajectory."""
+    inner_limits: set[int] = field(default_factory=set)
+    """Errors of a limit, by their identity, that came out of a node: no limit of its graph."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Run:
     template: str | None = field(default=None, kw_only=True)
     """A hash of the prompt template that was filled in last inside it."""
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
         """Return the moves that its end makes certain."""
         return ()
 
@@ -86,10 +88,12 @@ class StepRun(Run):
     """Whether steps of the same trajectory ran inside it, and replace it."""
     is_node: bool = True
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
         """Hand the state keys of the node to its trajectory."""
         if self.has_steps and outcome is not Outcome.INTERRUPTED:
             return ()
+        if outcome is Outcome.RECURSION_LIMIT:  # of a graph inside it
+            outcome = Outcome.FAILED
         return self.builder.end_task(self.task, outcome, names)
 
 
@@ -98,17 +102,37 @@ class ModelCall(Run):
     """A model call that is a transition by itself."""
 
     trajectory: str
+    of: str
+    """The id of the run that it is a move of."""
     source: str
     place: int | None
     """The superstep of its graph."""
     context: Context
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[TrajectoryStep]:
+    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
         """Return the transition; failed, or without a state key, it is an escape."""
         if outcome not in (Outcome.ENDED, Outcome.FAILED):
             return ()
         target = join_names(names) or None
-        return (TrajectoryStep(self.trajectory, self.source, target, self.place, self.context),)
+        move = (self.trajectory, self.source, target, self.place, self.context, self.of)
+        return (TrajectoryStep(*move),)
+
+
+def make_run_id() -> str:
+    """Return an id that no other run has, in any process; later ones are greater, about.
+
+    Examples
+    --------
+    >>> len(make_run_id()), make_run_id() != make_run_id()
+    (26, True)
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(7).hex()}"
+
+
+def find_thread(metadata: Mapping[str, Any]) -> str | None:
+    """Return the thread that a run belongs to, if any."""
+    thread = metadata.get("thread_id")
+    return None if thread in (None, "") else str(thread)
 
 
 def name_base(metadata: Mapping[str, Any], run_id: int) -> str:
@@ -119,8 +143,7 @@ def name_base(metadata: Mapping[str, Any], run_id: int) -> str:
     >>> name_base({"thread_id": "T"}, 1), name_base({}, 1)
     ('T', '00000000-0000-0000-0000-000000000001')
     """
-    thread = metadata.get("thread_id")
-    return str(UUID(int=run_id)) if thread in (None, "") else str(thread)
+    return find_thread(metadata) or str(UUID(int=run_id))
 
 
 def name_trajectory(base: str, metadata: Mapping[str, Any]) -> str:

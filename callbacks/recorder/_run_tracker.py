@@ -16,15 +16,18 @@ from detailed_balance.callbacks.recorder._run_state import (
     Call,
     Chain,
     ModelCall,
-    Record,
     Root,
     Run,
     StepRun,
+    find_thread,
+    make_run_id,
     name_base,
     name_graph,
     name_trajectory,
 )
-from detailed_balance.callbacks.recorder.trajectory_builder import Stop, TrajectoryBuilder
+from detailed_balance.callbacks.recorder._stopped_runs import StoppedRuns
+from detailed_balance.callbacks.recorder.trajectory_builder import Record, Stop, TrajectoryBuilder
+from detailed_balance.callbacks.transition import RESUMED, Beginning, Resumption
 
 _NO_CALL, _NO_LABELS = Call(), Labels((), ())
 
@@ -47,7 +50,10 @@ class RunTracker:
     max_roots : int
         Roots followed at the same time; beyond it the oldest counts as abandoned.
     max_stopped : int
-        Trajectories kept for their resumption; beyond it the oldest is forgotten.
+        Trajectories whose runs are kept for their resumption; beyond it the oldest is forgotten.
+    may_resume : bool
+        Whether somebody can find the run that an unknown invocation goes on with, as a store can:
+        else where it stands is not known.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class RunTracker:
         on_evict: Callable[[], None] = lambda: None,
         max_roots: int = 10_000,
         max_stopped: int = 10_000,
+        may_resume: bool = False,
     ) -> None:
         self._after_fork()
         renew_after_fork(self)
@@ -66,10 +73,10 @@ class RunTracker:
         self._on_evict = on_evict
         self._owners: dict[int, Run] = {}
         self._roots: OrderedDict[int, Root] = OrderedDict()
-        self._stopped: OrderedDict[str, TrajectoryBuilder] = OrderedDict()
+        self._stopped = StoppedRuns(max_stopped)
         self._evicted: list[Record] = []
         self._max_roots = max_roots
-        self._max_stopped = max_stopped
+        self._may_resume = may_resume
 
     def _after_fork(self) -> None:
         # Re-entrant: the garbage collector may close an abandoned stream, whose last events then
@@ -114,7 +121,9 @@ class RunTracker:
                 owner, graph_id, metadata, tags
             )
             task, name = metadata["langgraph_checkpoint_ns"], metadata["langgraph_node"]
-            owners[run_id] = StepRun(run_id, root, metadata, builder, task, name)
+            step = StepRun(run_id, root, metadata, builder, task, name)
+            step.has_steps = task == builder.container  # its earlier tasks do not run again
+            owners[run_id] = step
             root.open.add(run_id)
             return builder.start_task(task, metadata["langgraph_step"])
 
@@ -183,8 +192,15 @@ class RunTracker:
             context = self._labels.add(context, "model", call.model)
             context = self._labels.add(context, "prompt", owner.template or call.prompt)
             place = metadata.get("langgraph_step")
-            self._add(run_id, ModelCall(run_id, root, trajectory, source, place, context))
-            return self._pop_evicted() if self._evicted else ()
+            records = self._pop_evicted() if self._evicted else ()
+            if trajectory not in root.calls:
+                run = root.calls[trajectory] = make_run_id()
+                thread = find_thread(metadata)
+                began = Beginning(trajectory, run, thread, past_unknown=True, context=context)
+                records = (*records, began)
+            of = root.calls[trajectory]
+            self._add(run_id, ModelCall(run_id, root, trajectory, of, source, place, context))
+            return records
 
     def record_template(self, parent_id: int, template: str) -> None:
         """Record that a prompt template was filled in."""
@@ -204,7 +220,7 @@ class RunTracker:
         run_id: int,
         outcome: Outcome,
         names: tuple[str, ...] = (),
-        error: str | None = None,
+        error: BaseException | None = None,
     ) -> Sequence[Record]:
         """End a run; `names` are the state keys of a node that finished or a model's reply."""
         with self._lock:
@@ -214,8 +230,12 @@ class RunTracker:
             root = owner.root
             root.open.discard(run_id)
             records: Sequence[Record] = ()
+            if outcome is Outcome.RECURSION_LIMIT and id(error) in root.inner_limits:
+                outcome = Outcome.FAILED
             if owner.id == run_id:
                 records = owner.end(outcome, names)
+                if outcome is Outcome.RECURSION_LIMIT and isinstance(owner, StepRun):
+                    root.inner_limits.add(id(error))
             else:
                 root.chains.pop(run_id, None)
             if builder := root.builders.pop(run_id, None):
@@ -291,25 +311,59 @@ class RunTracker:
         metadata: Mapping[str, Any],
         tags: Sequence[str] | None,
     ) -> TrajectoryBuilder:
-        """Return a new builder for a graph run, or the one that it continues."""
+        """Return the builder of the run that the first node of a graph goes on with, or a new one.
+
+        It goes on with a run that did not end, if it is given no new input, and its first task
+        did not finish in that run or its superstep is the one that follows. Where it names a
+        checkpoint to go on from, only the task says so, for that run was perhaps left behind.
+        """
         root, above = owner.root, owner if isinstance(owner, StepRun) else None
         builder = self._new_builder(above, graph_id, metadata)
-        kept = self._stopped.pop(builder.trajectory, None)
-        superstep = metadata.get("langgraph_step")
         resumes = root.resumes or root.chains.get(graph_id, UNKNOWN)[1]
-        if kept and superstep is not None and (above or resumes) and kept.expects(superstep):
+        begins = Resumption(
+            metadata.get("langgraph_checkpoint_ns", ""),
+            metadata.get("langgraph_step"),
+            bool(metadata.get("checkpoint_id")) and above is None,
+        )
+        kept = None
+        if (above or resumes) and begins.superstep is not None:
+            kept = self._stopped.pop(builder.trajectory, begins)
+        if kept is not None:
             builder = kept
-            builder.interrupted = False
+            builder.resume()
         else:
-            # Only the first superstep is known to come from START: a later one continues
-            # from a checkpoint, or follows a cached node, which sends no event.
-            if (superstep or 0) > 1 and (resumes or not (builder.resumable or above)):
-                builder.source = None
+            self._begin(builder, above, resumes, begins)
             builder.context = self._labels.of_graph(
                 metadata, tags, name_graph(root.chains, graph_id)
             )
+            self._stopped.record_latest(builder)
         root.builders[graph_id] = builder
         return builder
+
+    def _begin(
+        self,
+        builder: TrajectoryBuilder,
+        above: StepRun | None,
+        resumes: bool,
+        begins: Resumption,
+    ) -> None:
+        """Begin a new run, or one of which a store may know what it goes on with."""
+        # Only the first superstep is known to come from START: a later one continues from a
+        # checkpoint, or follows a cached node, which sends no event.
+        late = (begins.superstep or 0) > 1
+        asks = resumes and above is None and builder.resumable
+        if late and (resumes or not (builder.resumable or above)):
+            builder.source = RESUMED if asks and self._may_resume else None
+        builder.run = make_run_id()
+        builder.beginning = Beginning(
+            builder.trajectory,
+            builder.run,
+            builder.base if builder.resumable else None,
+            above.builder.run if above else None,
+            self._stopped.latest(builder.trajectory) if asks else None,
+            builder.source in (None, RESUMED),
+            begins if asks else None,
+        )
 
     def _new_builder(
         self, above: StepRun | None, graph_id: int, metadata: Mapping[str, Any]
@@ -324,16 +378,16 @@ class RunTracker:
         )
 
     def _end_trajectory(
-        self, builder: TrajectoryBuilder, outcome: Outcome, error: str | None
+        self, builder: TrajectoryBuilder, outcome: Outcome, error: BaseException | None
     ) -> Sequence[Record]:
-        if builder.interrupted and outcome is Outcome.ENDED:
+        # A stream that is dropped after its interrupt was interrupted all the same.
+        if builder.interrupted and outcome in (Outcome.ENDED, Outcome.ABANDONED):
             outcome = Outcome.INTERRUPTED
         moves = builder.finish() if outcome is Outcome.ENDED else builder.stop()
+        standing = None
         if outcome is not Outcome.ENDED and builder.resumable:
-            self._keep(builder)
-        return (*moves, Stop(builder.trajectory, outcome, error, builder.context))
-
-    def _keep(self, builder: TrajectoryBuilder) -> None:
-        self._stopped[builder.trajectory] = builder
-        if len(self._stopped) > self._max_stopped:
-            self._stopped.popitem(last=False)
+            standing = builder.standing
+            self._stopped.keep(builder)
+        named = None if error is None or outcome is Outcome.INTERRUPTED else type(error).__name__
+        place = (builder.trajectory, outcome, named, builder.context, builder.run)
+        return (*moves, Stop(*place, standing, builder.supersteps))

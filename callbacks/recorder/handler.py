@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -29,7 +30,7 @@ from detailed_balance.callbacks.recorder._labels import (
     hash_template,
     read_model,
 )
-from detailed_balance.callbacks.recorder._run_state import Call, ModelCall, Record, StepRun
+from detailed_balance.callbacks.recorder._run_state import Call, ModelCall, StepRun
 from detailed_balance.callbacks.recorder._run_tracker import RunTracker
 from detailed_balance.callbacks.recorder.langgraph_events import (
     read_kind,
@@ -37,7 +38,13 @@ from detailed_balance.callbacks.recorder.langgraph_events import (
     read_reply,
     read_tool,
 )
-from detailed_balance.callbacks.recorder.trajectory_builder import Stop, TrajectoryStep, join_names
+from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
+from detailed_balance.callbacks.recorder.trajectory_builder import (
+    Record,
+    Stop,
+    TrajectoryStep,
+    join_names,
+)
 from detailed_balance.callbacks.states import (
     ActionStates,
     ModelCallStates,
@@ -46,7 +53,14 @@ from detailed_balance.callbacks.states import (
     state_names,
 )
 from detailed_balance.callbacks.states.cardinality import StateLimit
-from detailed_balance.callbacks.transition import ContextLike, Ending, Transition, make_context
+from detailed_balance.callbacks.transition import (
+    RESUMED,
+    Beginning,
+    ContextLike,
+    Ending,
+    Transition,
+    make_context,
+)
 
 if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
@@ -90,6 +104,11 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     max_states : int or None
         The most state keys that it distinguishes; every later one is the state ``__other__``, and a
         warning says what seems to be wrong. None for no limit.
+
+    Attributes
+    ----------
+    recent : RecentRuns
+        Without a store, the records of the last 10,000 runs that stopped.
 
     Raises
     ------
@@ -151,6 +170,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self.graph = TransitionGraph() if graph is None else graph
         self.store = _open_store(store) if isinstance(store, str) else store
         self.context = make_context(context)
+        self.recent = RecentRuns()
         self._limit = StateLimit(max_states)
         self._faults = Faults()
         self._store_given = store
@@ -158,7 +178,12 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self._labels = Labels(self.context, labels)
         plain = self._of_node is not None
         self._hashes_prompts = "prompt" in self._labels
-        self._runs = RunTracker(self._labels, plain=plain, on_evict=self._record_eviction)
+        self._runs = RunTracker(
+            self._labels,
+            plain=plain,
+            on_evict=self._record_eviction,
+            may_resume=self.store is not None,
+        )
 
     @property
     def faults(self) -> int:
@@ -326,9 +351,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self._runs.record_template(parent_id, template)
 
     def _fail(self, run_id: int, error: BaseException) -> None:
-        outcome = read_outcome(error)
-        name = None if outcome is Outcome.INTERRUPTED else type(error).__name__
-        self._record(self._runs.end(run_id, outcome, error=name))
+        self._record(self._runs.end(run_id, read_outcome(error), error=error))
 
     def _name(
         self, state_of: Callable[[_Subject], str | Iterable[str] | None], subject: _Subject
@@ -359,24 +382,35 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         for record in records:
             if isinstance(record, TrajectoryStep):
                 self._record_move(record)
-            else:
+            elif isinstance(record, Stop):
                 self._record_stop(record)
+            else:
+                self._record_beginning(record)
 
     @harmless_unary  # each move has its own edge, so that a lost one takes no other along
     def _record_move(self, move: TrajectoryStep) -> None:
-        trajectory, source, target, step, context = move
-        if self.store is not None:
-            now = time.time()
-            self.store.record(Transition(source, target, trajectory, context, step, now))
-        self.graph.record(source, target, trajectory=trajectory, context=context)
+        trajectory, source, target, step, context, run, facts = move
+        now = time.time()
+        self._keeper.record(
+            Transition(source, target, trajectory, context, step, now, 1, run, facts)
+        )
+        if source != RESUMED:
+            self.graph.record(source, target, trajectory=trajectory, context=context)
 
     @harmless_unary
     def _record_stop(self, stop: Stop) -> None:
-        trajectory, outcome, error, context = stop
-        if self.store is not None:
-            now = time.time()
-            self.store.record(Ending(trajectory, outcome, error, context=context, time=now))
+        trajectory, outcome, error, context, run, standing, supersteps = stop
+        stopped = (trajectory, outcome, error, None, context, time.time())
+        self._keeper.record(Ending(*stopped, run, standing, supersteps))
         self.graph.record_outcome(outcome, context=context)
+
+    @harmless_unary
+    def _record_beginning(self, beginning: Beginning) -> None:
+        self._keeper.record(replace(beginning, time=time.time()))
+
+    @property
+    def _keeper(self) -> TransitionStore | RecentRuns:
+        return self.recent if self.store is None else self.store
 
     def _record_eviction(self) -> None:
         self._faults.record("too many open runs: the oldest counts as abandoned")

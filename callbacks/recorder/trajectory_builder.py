@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import END, START, Outcome
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.transition import Beginning, Context, Standing
 
-__all__ = ["Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]
+__all__ = ["Record", "Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]
 
 
 class TrajectoryStep(NamedTuple):
@@ -20,15 +21,26 @@ class TrajectoryStep(NamedTuple):
     target: str | None
     step: int | None
     context: Context = ()
+    run: str | None = None
+    facts: StepFacts | None = None
 
 
 class Stop(NamedTuple):
-    """The end of a trajectory, for now or for good."""
+    """The end of a run, for now or for good."""
 
     trajectory: str
     outcome: Outcome
     error: str | None
     context: Context = ()
+    run: str | None = None
+    standing: Standing | None = None
+    """Where it stands, unless it ended."""
+    supersteps: int | None = None
+    """Those of this invocation."""
+
+
+Record: TypeAlias = Beginning | TrajectoryStep | Stop
+"""What becomes certain when something starts or ends."""
 
 
 def join_names(names: Iterable[str]) -> str:
@@ -44,11 +56,11 @@ def join_names(names: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class TrajectoryBuilder:
-    """Build the trajectory START -> state -> ... -> END of one graph run.
+    """Build the moves START -> state -> ... -> END of one run of a graph.
 
     The nodes of one superstep ran side by side, so together they are one state: their distinct
     names, sorted and joined by ``|``. Which superstep is complete shows only when a later one
-    starts or the run ends; each method returns the moves that have become certain.
+    starts or the run ends; each method returns the records that have become certain.
 
     Parameters
     ----------
@@ -60,12 +72,20 @@ class TrajectoryBuilder:
         The last state reached; None where it is not known, so that no move starts from it.
     context : Context
         The labels of its moves.
+    run : str or None
+        The id of the run.
+    beginning : Beginning or None
+        What to record before the first move.
     step : int or None
         The step that is open.
     superstep : int or None
         The superstep of LangGraph that is open; steps without supersteps count by themselves.
+    began_at : int or None
+        The first superstep of this invocation.
     tasks : dict
         The tasks of the open step: the state keys of each, or None until it has finished.
+    container : str
+        The task of a functional workflow that its tasks run inside of.
     interrupted : bool
         Whether a task of it, or the graph between two supersteps, was interrupted.
     resumable : bool
@@ -84,39 +104,48 @@ class TrajectoryBuilder:
     base: str = ""
     source: str | None = START
     context: Context = ()
+    run: str | None = None
+    beginning: Beginning | None = None
     step: int | None = None
     superstep: int | None = None
+    began_at: int | None = None
     tasks: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    container: str = ""
     interrupted: bool = False
     resumable: bool = False
 
-    def start_task(self, task: str, superstep: int) -> Sequence[TrajectoryStep]:
+    def start_task(self, task: str, superstep: int) -> Sequence[Record]:
         """Start a task of a superstep; one in another superstep than the open one closes that.
 
         The same task again is a retry or a resume: its end replaces the earlier one. Where a
         superstep was skipped (a cached node sends no event), the state before is not known.
         """
-        moves: Sequence[TrajectoryStep] = ()
+        records: Sequence[Record] = self._begin()
         if superstep != self.superstep:
-            moves = self._close()
-            if self.superstep is not None and superstep > self.superstep + 1:
+            records = (*records, *self._close())
+            if self.began_at is None:
+                self.began_at = superstep
+            elif self.superstep is not None and superstep > self.superstep + 1:
                 self.source = None
             self.step = self.superstep = superstep
+        elif self.began_at is None:
+            self.began_at = superstep
         self.tasks[task] = None
-        return moves
+        return records
 
-    def start_next(self, task: str, container: str = "") -> Sequence[TrajectoryStep]:
+    def start_next(self, task: str, container: str = "") -> Sequence[Record]:
         """Start a task where there are no supersteps: what overlaps in time is one state.
 
         It replaces the task `container` that it runs inside of.
         """
         self.tasks.pop(container, None)
-        moves: Sequence[TrajectoryStep] = ()
+        self.container = container
+        records: Sequence[Record] = self._begin()
         if None not in self.tasks.values():
-            moves = self._close()
+            records = (*records, *self._close())
             self.step = (self.step or 0) + 1
         self.tasks[task] = None
-        return moves
+        return records
 
     def end_task(
         self, task: str, outcome: Outcome, names: tuple[str, ...] = ()
@@ -129,15 +158,32 @@ class TrajectoryBuilder:
             self.tasks[task] = names
         elif outcome is Outcome.INTERRUPTED:
             self.interrupted = True
-        elif outcome is Outcome.FAILED and self.source is not None:
-            return (TrajectoryStep(self.trajectory, self.source, None, self.step, self.context),)
+        elif outcome is Outcome.FAILED:
+            if self.superstep is None or self.container:
+                self.tasks.pop(task, None)  # nobody tries it again under this id
+            if self.source is not None:
+                return (self._move(self.source, None, self.step),)
         return ()
 
-    def expects(self, superstep: int) -> bool:
-        """Say whether a trajectory that was stopped continues with this superstep."""
-        if self.superstep is None:
+    def resume(self) -> None:
+        """Go on in another invocation."""
+        self.interrupted = False
+        self.began_at = None
+
+    def fits(self, task: str) -> bool:
+        """Say whether a run that was stopped goes on with this task, which did not finish."""
+        return self.tasks.get(task, ()) is None or task == self.container != ""
+
+    def expects(self, superstep: int | None) -> bool:
+        """Say whether a run that was stopped may go on with this superstep.
+
+        That is the open one, or the next; or the one behind it, where the state was updated from
+        outside meanwhile, which LangGraph counts as a superstep.
+        """
+        if self.superstep is None or superstep is None:
             return False
-        return superstep == (self.superstep if self.tasks else self.superstep + 1)
+        due = self.superstep if self.tasks else self.superstep + 1
+        return due <= superstep <= due + 1
 
     def finish(self) -> Sequence[TrajectoryStep]:
         """Close the trajectory with END, one step after the last: its graph returned."""
@@ -145,11 +191,34 @@ class TrajectoryBuilder:
         if self.source is None:
             return moves
         last = None if self.step is None else self.step + 1
-        return (*moves, TrajectoryStep(self.trajectory, self.source, END, last, self.context))
+        return (*moves, self._move(self.source, END, last))
 
     def stop(self) -> Sequence[TrajectoryStep]:
         """Leave it without END; a superstep counts only where all its tasks finished."""
         return () if None in self.tasks.values() else self._close()
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands after `stop`."""
+        open_tasks = [task for task, names in self.tasks.items() if names is None]
+        if self.container:
+            open_tasks.append(self.container)
+        finished = sorted({name for names in self.tasks.values() for name in names or ()})
+        return Standing(self.source, self.superstep, tuple(open_tasks), tuple(finished))
+
+    @property
+    def supersteps(self) -> int | None:
+        """How many supersteps this invocation took so far."""
+        if self.superstep is None or self.began_at is None:
+            return None
+        return self.superstep - self.began_at + 1
+
+    def _begin(self) -> Sequence[Beginning]:
+        beginning, self.beginning = self.beginning, None
+        return () if beginning is None else (beginning,)
+
+    def _move(self, source: str, target: str | None, step: int | None) -> TrajectoryStep:
+        return TrajectoryStep(self.trajectory, source, target, step, self.context, self.run)
 
     def _close(self) -> Sequence[TrajectoryStep]:
         names: list[str] = []
@@ -159,6 +228,4 @@ class TrajectoryBuilder:
         if not names:
             return ()
         source, self.source = self.source, names[0] if len(names) == 1 else join_names(names)
-        if source is None:
-            return ()
-        return (TrajectoryStep(self.trajectory, source, self.source, self.step, self.context),)
+        return () if source is None else (self._move(source, self.source, self.step),)

@@ -14,7 +14,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import END, START, StateGraph
 from packaging.version import Version
 
-from detailed_balance.callbacks import TransitionGraph
+from detailed_balance.callbacks import Ending, Transition, TransitionGraph
+from detailed_balance.callbacks.transition import Beginning
 
 names_agents = pytest.mark.skipif(
     Version(version("langchain")) < Version("1.2.4"), reason="LangChain 1.2.4 names agents"
@@ -135,3 +136,33 @@ class ScriptedModel(BaseChatModel):
             ],
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+class KeptRecords:
+    """A store that keeps what a handler records, in order, and tells it run by run."""
+
+    def __init__(self):
+        self.records = []
+
+    def record(self, record):
+        self.records.append(record)
+
+    def flush(self):
+        """Do nothing: nothing waits."""
+
+    def of(self, kind):
+        return [record for record in self.records if isinstance(record, kind)]
+
+    @property
+    def beginnings(self):
+        return {record.run: record for record in self.of(Beginning)}
+
+    @property
+    def runs(self):
+        """The outcomes and the moves of each run, in the order in which they began."""
+        found = {run: ([], []) for run in self.beginnings}
+        for record in self.of(Transition):
+            found[record.run][1].append((record.source, record.target))
+        for record in self.of(Ending):
+            found[record.run][0].append(str(record.outcome))
+        return list(found.values())

@@ -15,14 +15,14 @@ from langgraph.types import interrupt
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import (
-    Ending,
     NodeStates,
+    Transition,
     TransitionCallbackHandler,
     TransitionGraph,
     record_transitions,
 )
 from detailed_balance.callbacks.recorder._run_tracker import RunTracker
-from tests.support.agents import INPUT, State
+from tests.support.agents import INPUT, KeptRecords, State
 
 
 def build_loop(rounds):
@@ -49,27 +49,13 @@ class FullDisk(TransitionGraph):
         raise OSError("disk full")
 
 
-class KeptMoves:
-    """A store that keeps what it is given."""
-
-    def __init__(self):
-        self.kept = []
-        self.endings = []
-
-    def record(self, record):
-        (self.endings if isinstance(record, Ending) else self.kept).append(record)
-
-    def flush(self):
-        pass
-
-
 def test_failing_graph_costs_neither_the_agent_nor_the_store_anything(caplog):
-    store = KeptMoves()
+    store = KeptRecords()
     handler = TransitionCallbackHandler(graph=FullDisk(), store=store)
     expected = build_loop(3).invoke(INPUT)
     assert build_loop(3).invoke(INPUT, {"callbacks": [handler]}) == expected
     assert handler.faults == 6
-    assert len(store.kept) == 6
+    assert len(store.of(Transition)) == 6
     (record,) = caplog.records
     assert record.name == "detailed_balance"
     assert "disk full" in caplog.text
@@ -196,16 +182,16 @@ def test_states_that_are_no_state_function_are_refused():
 
 
 def test_store_has_the_order_the_step_and_the_time():
-    store = KeptMoves()
+    store = KeptRecords()
     handler = TransitionCallbackHandler(store=store, context={"version": "2"})
     before = time.time()
     thread = {"configurable": {"thread_id": "T"}}
     build_loop(2).invoke(INPUT, {"callbacks": [handler], **thread})
-    moves = [(move.source, move.target, move.step) for move in store.kept]
+    moves = [(move.source, move.target, move.step) for move in store.of(Transition)]
     assert moves == [(START, "a", 1), ("a", "b|c", 2), ("b|c", "a", 3), ("a", END, 4)]
-    assert {move.trajectory for move in store.kept} == {"T"}
-    assert {move.context for move in store.kept} == {(("version", "2"),)}
-    assert all(before <= move.time <= time.time() for move in store.kept)
+    assert {move.trajectory for move in store.of(Transition)} == {"T"}
+    assert {move.context for move in store.of(Transition)} == {(("version", "2"),)}
+    assert all(before <= move.time <= time.time() for move in store.of(Transition))
 
 
 def test_64_threads_at_once_give_exactly_the_truth():

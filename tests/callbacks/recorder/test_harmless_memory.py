@@ -22,7 +22,7 @@ def drive_mostly(handler, numbers, kind):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_runs_beyond_the_limits_take_no_memory(kind, states):
     handler = TransitionCallbackHandler(states)
-    handler._runs._max_roots = handler._runs._max_stopped = 200
+    handler._runs._max_roots = handler._runs._stopped._most = 200
     kept = []
     tracemalloc.start()
     try:

@@ -1,0 +1,43 @@
+"""What a handler without a store knows of the runs that stopped last."""
+
+from detailed_balance.callbacks import Ending, Transition, TransitionCallbackHandler
+from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
+from tests.support.agents import INPUT, chain
+
+
+def runs_of(recent):
+    return list(dict.fromkeys(record.run for record in recent.records()))
+
+
+def test_the_run_that_stopped_first_is_forgotten_first_and_open_ones_never():
+    recent = RecentRuns(most_runs=2)
+    recent.record(Transition("a", "b", run="open"))
+    for run in "1234":
+        recent.record(Transition("a", "b", run=run))
+        recent.record(Ending(None, run=run))
+    assert runs_of(recent) == ["3", "4", "open"]
+
+
+def test_the_records_of_stopped_runs_are_bounded_too():
+    recent = RecentRuns(most_records=10)
+    for run in "123":
+        for _ in range(4):
+            recent.record(Transition("a", "b", run=run))
+        recent.record(Ending(None, run=run))
+    assert runs_of(recent) == ["2", "3"]
+
+
+def test_a_run_that_goes_on_keeps_its_records_together():
+    recent = RecentRuns()
+    for record in (Transition("a", "b", run="1"), Ending(None, run="1"), Ending(None, run="2")):
+        recent.record(record)
+    recent.record(Transition("b", "c", run="1"))
+    assert [record.run for record in recent.records()] == ["2", "1", "1", "1"]
+
+
+def test_a_handler_without_a_store_keeps_its_runs_and_one_with_a_store_does_not():
+    without, within = TransitionCallbackHandler(), TransitionCallbackHandler(store="sqlite://")
+    for handler in (without, within):
+        chain("a", "b").invoke(INPUT, {"callbacks": [handler]})
+    assert len([r for r in without.recent.records() if isinstance(r, Transition)]) == 3
+    assert list(within.recent.records()) == []
