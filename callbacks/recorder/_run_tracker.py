@@ -26,6 +26,7 @@ from detailed_balance.callbacks.recorder._run_state import (
     name_trajectory,
 )
 from detailed_balance.callbacks.recorder._stopped_runs import StoppedRuns
+from detailed_balance.callbacks.recorder.langgraph_events import read_ambient_parent
 from detailed_balance.callbacks.recorder.trajectory_builder import Record, Stop, TrajectoryBuilder
 from detailed_balance.callbacks.transition import RESUMED, Beginning, Resumption
 
@@ -251,8 +252,14 @@ class RunTracker:
         """
         if run_id in self._owners:
             return None
-        owner = self._owners.get(parent_id) if parent_id else None
+        owner = self._owners.get(parent_id) if parent_id else self._fallback_above()
         return owner or self._open_root(run_id, whole=parent_id is None)
+
+    def _fallback_above(self) -> Run | None:
+        """Return the `RunnableWithFallbacks` that runs here, which names itself to no child."""
+        owner = self._owners.get(read_ambient_parent() or 0)
+        name = owner and owner.root.chains.get(owner.id, UNKNOWN)[0]
+        return owner if name and name.startswith("RunnableWithFallbacks") else None
 
     def _open_root(self, run_id: int, *, whole: bool) -> Run:
         if len(self._roots) >= self._max_roots:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphBubbleUp, GraphRecursionError
 
 from detailed_balance.analyzers import START, Outcome
 
 __all__ = [
+    "read_ambient_parent",
     "read_kind",
     "read_outcome",
     "read_reply",
@@ -30,6 +33,16 @@ def read_kind(tags: Sequence[str], metadata: Mapping[str, Any]) -> Literal["node
             return "node"
     path = metadata.get("langgraph_path")
     return "task" if path and path[-1] is True else None
+
+
+def read_ambient_parent() -> int | None:
+    """Return the run that LangChain's own configuration of this thread or task names, if any.
+
+    Events name their parent themselves, and better: a run may be started here for another parent.
+    """
+    manager = (var_child_runnable_config.get() or {}).get("callbacks")
+    parent = getattr(manager, "parent_run_id", None)
+    return parent.int if isinstance(parent, UUID) else None
 
 
 def read_tool(serialized: Mapping[str, Any] | None, event: Mapping[str, Any]) -> str:

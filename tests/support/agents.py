@@ -3,6 +3,7 @@
 import itertools
 import operator
 from collections import defaultdict
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated, TypedDict
@@ -136,6 +137,22 @@ class ScriptedModel(BaseChatModel):
             ],
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+class FunctionModel(BaseChatModel):
+    """A chat model that answers as a function of the messages says."""
+
+    function: Callable[[list], AIMessage]
+
+    @property
+    def _llm_type(self):
+        return "function"
+
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        return ChatResult(generations=[ChatGeneration(message=self.function(messages))])
 
 
 class KeptRecords:

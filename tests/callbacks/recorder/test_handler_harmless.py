@@ -62,7 +62,7 @@ def test_failing_graph_costs_neither_the_agent_nor_the_store_anything(caplog):
 
 
 def test_failing_store_does_not_fail_the_block_that_records():
-    class Gone(KeptMoves):
+    class Gone(KeptRecords):
         def flush(self):
             raise ConnectionError("database gone")
 

@@ -23,6 +23,7 @@ def drive_mostly(handler, numbers, kind):
 def test_runs_beyond_the_limits_take_no_memory(kind, states):
     handler = TransitionCallbackHandler(states)
     handler._runs._max_roots = handler._runs._stopped._most = 200
+    handler.recent._most_runs = 200
     kept = []
     tracemalloc.start()
     try:

@@ -1,8 +1,12 @@
 """One run, one id: what goes on with a run, and what is another one."""
 
 import asyncio
+import contextlib
 
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.func import entrypoint, task
@@ -11,7 +15,18 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler
 from detailed_balance.callbacks.transition import RESUMED
-from tests.support.agents import INPUT, KeptRecords, State, chain, fail, loop, node, path, thread
+from tests.support.agents import (
+    INPUT,
+    FunctionModel,
+    KeptRecords,
+    State,
+    chain,
+    fail,
+    loop,
+    node,
+    path,
+    thread,
+)
 
 ENDED, INTERRUPTED, FAILED = ["ended"], ["interrupted"], ["failed"]
 
@@ -378,3 +393,40 @@ def test_a_node_that_is_tried_again_stays_in_its_run(store, config):
     graph.compile(checkpointer=InMemorySaver()).invoke(INPUT, config)
     ((outcomes, moves),) = store.runs
     assert (outcomes, moves[-1]) == (ENDED, ("b", END))
+
+
+@pytest.mark.parametrize("call", ["invoke", "stream", "ainvoke"])
+def test_a_model_and_its_fallback_are_one_run(store, call):
+    def answer(messages):
+        return AIMessage("hello")
+
+    def refuse(messages):
+        raise ConnectionError("down")
+
+    model = FunctionModel(function=refuse).with_fallbacks([FunctionModel(function=answer)])
+    given = {"callbacks": [TransitionCallbackHandler(store=store)]}
+    if call == "ainvoke":
+        asyncio.run(model.ainvoke("hi", given))
+    else:
+        result = getattr(model, call)("hi", given)
+        assert result.content if call == "invoke" else list(result)
+    assert store.runs == [(ENDED, path(START, None, "model", END))]
+
+
+def test_a_call_that_failed_is_a_step_of_its_own_in_a_plain_runnable(store):
+    @tool
+    def search(query: str) -> str:
+        """Search."""
+        if query == "bad":
+            raise ValueError("boom")
+        return "found"
+
+    def work(text, config):
+        for query in ("good", "bad", "good", "good"):
+            with contextlib.suppress(ValueError):
+                search.invoke({"query": query}, config)
+        return text
+
+    handler = TransitionCallbackHandler(store=store)
+    RunnableLambda(work).invoke("go", {"callbacks": [handler]})
+    assert store.runs == [(ENDED, path(START, "search", None, "search", "search", END))]
