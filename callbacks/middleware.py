@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.config import get_config
 
 from detailed_balance.analyzers import END, START, RunGuard, RunWatch
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.isolation import Faults, warn
-from detailed_balance.callbacks.recorder.trajectory_builder import join_names
+from detailed_balance.callbacks.states.messages import begins_run, message_path
 
 __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
 
@@ -62,40 +62,43 @@ class StopEvent:
 OnStop: TypeAlias = Literal["warn", "message", "end"] | Callable[[StopEvent], str | None]
 
 
-def action_path(messages: Sequence[Any], tools: Sequence[Any] | None = None) -> list[str]:
+def action_path(
+    messages: Sequence[Any],
+    tools: Sequence[Any] | None = None,
+    *,
+    schemas: Collection[str] = (),
+    refused: Collection[str] = (),
+) -> list[str]:
     """Return the states of the run that the last human message began, read from its messages.
 
     They are those that `ActionStates` records of ``create_agent``: the tools that ran, side by
-    side joined by ``|``, and ``model`` for a plain answer. Calls without a result are left out.
+    side joined by ``|``, and ``model`` for a plain answer or a structured output. Calls without a
+    result are left out. A summary that a middleware wrote begins no run.
 
     Parameters
     ----------
     messages : sequence of BaseMessage
         The messages of the agent's state.
     tools : sequence of BaseTool or dict, or None
-        The tools that there are: asking for another one is the state ``tools``, the node that
-        turned it down. None: all tools exist.
+        The tools that there are: an error in the name of another one is a call of a tool that does
+        not exist, whatever its text. None: the texts say it.
+    schemas : collection of str
+        The names of the schemas of structured outputs, where their texts are your own.
+    refused : collection of str
+        The ids of calls that are known not to have run; else the texts of the answers say it.
 
     Examples
     --------
+    >>> from langchain_core.messages import ToolMessage
     >>> call = {"name": "search", "args": {}, "id": "1"}
     >>> action_path([HumanMessage("hi"), AIMessage("", tool_calls=[call]),
     ...              ToolMessage("found", tool_call_id="1", name="search"), AIMessage("done")])
     ['search', 'model']
     """
     known = None if tools is None else {_tool_name(tool) for tool in tools}
-    starts = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    path: list[str] = []
-    names: list[str] = []
-    for message in messages[starts[-1] + 1 if starts else 0 :]:
-        if isinstance(message, ToolMessage):
-            refused = known is not None and message.status == "error" and message.name not in known
-            names.append("tools" if refused or not message.name else message.name)
-        elif isinstance(message, AIMessage):
-            path += [join_names(names)] if names else []
-            names = []
-            path += [] if message.tool_calls else ["model"]
-    return [*path, join_names(names)] if names else path
+    starts = [i for i, message in enumerate(messages) if begins_run(message)]
+    run = messages[starts[-1] + 1 if starts else 0 :]
+    return message_path(run, tools=known, schemas=schemas, refused=refused)
 
 
 def _tool_name(tool: Any) -> Any:

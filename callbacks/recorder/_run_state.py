@@ -17,6 +17,7 @@ from detailed_balance.callbacks.recorder.trajectory_builder import (
     TrajectoryStep,
     join_names,
 )
+from detailed_balance.callbacks.states.base import NOTHING, Given
 from detailed_balance.callbacks.transition import Context
 
 Chain: TypeAlias = tuple[str | None, bool]
@@ -87,6 +88,8 @@ class StepRun(Run):
     has_steps: bool = False
     """Whether steps of the same trajectory ran inside it, and replace it."""
     is_node: bool = True
+    given: Given = NOTHING
+    """What it was given, as far as its state needs that."""
 
     def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
         """Hand the state keys of the node to its trajectory."""

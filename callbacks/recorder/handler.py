@@ -52,7 +52,9 @@ from detailed_balance.callbacks.states import (
     StateFunction,
     state_names,
 )
+from detailed_balance.callbacks.states.base import read_given
 from detailed_balance.callbacks.states.cardinality import StateLimit
+from detailed_balance.callbacks.states.steps import answered_tools
 from detailed_balance.callbacks.transition import (
     RESUMED,
     Beginning,
@@ -230,6 +232,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             kind = read_kind(tags, metadata)
             if kind == "node":
                 records = self._runs.start_node(run_id, parent_id, metadata, tags)
+                if isinstance(node := self._runs.get(run_id), StepRun):
+                    node.given = read_given(node.name, inputs)
             elif kind == "task":
                 records = self._runs.start_task(run_id, parent_id, metadata)
         if records is None:
@@ -247,8 +251,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         if isinstance(run, StepRun):
             if self._of_node is not None and not run.has_steps:
                 tools, called = tuple(run.tools), run.called_model
-                node = NodeRun(run.name, run.builder.step, tools, called, output, run.metadata)
-                names = self._name(self._of_node, node)
+                about = (output, run.metadata, run.given)
+                node = NodeRun(run.name, run.builder.step, tools, called, *about)
+                names = self._name(self._name_node, node)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
         outcome = Outcome.FAILED if names is None else Outcome.ENDED
@@ -367,6 +372,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         except Exception:
             self._faults.record(_FAILED)
             return None
+
+    def _name_node(self, node: NodeRun) -> str | Iterable[str] | None:
+        node.tools = answered_tools(node, self._name_tool)
+        return self._of_node(node) if self._of_node else None
 
     def _name_tool(self, name: str, arguments: Any) -> str:
         """Return the name that the state function gives a tool; it fails: "", which is no state."""

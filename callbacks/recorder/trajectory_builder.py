@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.states.messages import join_names, order_names
 from detailed_balance.callbacks.transition import Beginning, Context, Standing
 
 __all__ = ["Record", "Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]
@@ -41,17 +42,6 @@ class Stop(NamedTuple):
 
 Record: TypeAlias = Beginning | TrajectoryStep | Stop
 """What becomes certain when something starts or ends."""
-
-
-def join_names(names: Iterable[str]) -> str:
-    """Return one state key for what happened side by side.
-
-    Examples
-    --------
-    >>> join_names(["search", "worker", "worker"])
-    'search|worker'
-    """
-    return "|".join(sorted(set(names)))
 
 
 @dataclass(slots=True)
@@ -227,5 +217,9 @@ class TrajectoryBuilder:
         self.tasks.clear()
         if not names:
             return ()
-        source, self.source = self.source, names[0] if len(names) == 1 else join_names(names)
-        return () if source is None else (self._move(source, self.source, self.step),)
+        moves: list[TrajectoryStep] = []
+        for state in names if len(names) == 1 else order_names(names):
+            source, self.source = self.source, state
+            if source is not None:
+                moves.append(self._move(source, state, self.step))
+        return moves

@@ -8,6 +8,7 @@ from typing import Any
 
 from detailed_balance.callbacks.states._tool_arguments import Arguments, check_arguments, name_call
 from detailed_balance.callbacks.states.base import Combinable, NodeRun, asks_for_tools
+from detailed_balance.callbacks.states.steps import name_attempt, name_hook, only_answers
 
 __all__ = ["ActionStates", "NodeStates", "ToolStates"]
 
@@ -30,9 +31,14 @@ class _ToolNames(Combinable):
 class ActionStates(_ToolNames):
     """What the agent did: the tools where tools ran, else the node.
 
-    A node that ran tools, and called no model, is its tools. A node that only asked for tools is
-    transparent: its tools are the state. Any other node is its name, so that planner, writer
-    and critic stay apart, and the plain answer of ``create_agent`` is ``model``.
+    A node that ran tools, or answered their calls, and called no model of its own is its tools. A
+    node that only asked for tools is transparent: its tools are the state. Any other node is its
+    name, so that planner, writer and critic stay apart, and the plain answer of ``create_agent``
+    is ``model``. A structured output that does not fit its schema is ``schema!invalid``.
+
+    A hook of a middleware (``TodoListMiddleware.after_model``) is transparent unless it acts. One
+    that turns calls down is those calls (``search!refused``), one that writes the answer is
+    ``model``, one that jumps, or writes the structured response, is its name.
 
     Parameters
     ----------
@@ -45,13 +51,19 @@ class ActionStates(_ToolNames):
     ('search',)
     >>> ActionStates()(NodeRun("planner", 1, called_model=True))
     'planner'
+    >>> ActionStates()(NodeRun("TodoListMiddleware.after_model", 2)) is None
+    True
     """
 
     def __call__(self, run: NodeRun) -> str | tuple[str, ...] | None:
         """Name the state of `run`."""
-        if run.tools and not run.called_model:
+        if run.is_hook:
+            return name_hook(run)
+        if run.tools and (not run.called_model or only_answers(run)):
             return run.tools
-        return None if asks_for_tools(run.output) else run.name
+        if asks_for_tools(run.output):
+            return None
+        return (run.called_model and name_attempt(run)) or run.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,77 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.types import Command
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END, START
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.states.messages import read_calls, written_messages
 
 __all__ = [
+    "NOTHING",
     "Combinable",
     "CombinedStates",
+    "Given",
     "ModelCallStates",
     "NodeRun",
     "StateFunction",
     "asks_for_tools",
+    "is_hook",
+    "read_given",
     "state_names",
 ]
+
+_HOOKS = (".before_agent", ".before_model", ".after_model", ".after_agent")
+
+
+class Given(NamedTuple):
+    """What a node was given: the calls that it may answer, and the messages that are not new.
+
+    Parameters
+    ----------
+    calls : sequence of mapping
+        The calls in the last message of the model, by reference.
+    seen : frozenset of str
+        The ids of all messages before it; only of a hook of a middleware, for it may return them.
+    """
+
+    calls: Sequence[Mapping[str, Any]] = ()
+    seen: frozenset[str] = frozenset()
+
+
+NOTHING = Given()
+"""Nothing is known of what a node was given."""
+
+
+def is_hook(name: str) -> bool:
+    """Say whether a node is a hook of a middleware of ``create_agent``, by its name.
+
+    Examples
+    --------
+    >>> is_hook("TodoListMiddleware.after_model"), is_hook("model")
+    (True, False)
+    """
+    return "." in name and name.endswith(_HOOKS)
+
+
+def read_given(name: str, inputs: Any) -> Given:
+    """Return what the node `name` is given, before it can change it.
+
+    Examples
+    --------
+    >>> read_given("Todo.after_model", {"messages": [AIMessage("hi", id="7")]}).seen
+    frozenset({'7'})
+    """
+    try:
+        calls = read_calls(inputs)
+        messages = inputs.get("messages") if is_hook(name) and isinstance(inputs, dict) else None
+        seen = [m.id for m in messages if m.id] if isinstance(messages, list) else ()
+        return Given(calls, frozenset(seen)) if calls or seen else NOTHING
+    except Exception:  # a state of a class of yours, or messages that are none
+        return NOTHING
 
 
 @dataclass(slots=True)
@@ -35,9 +89,11 @@ class NodeRun:
     step : int or None
         The superstep of its graph in which it ran.
     tools : tuple of str
-        The tools that ran directly inside the node, in the order of their start, as the
-        ``name_tool`` of the state function names them, or else by their own names. A tool whose
-        naming failed is the empty text, which is no state key: a state made of it is an escape.
+        The tools that ran directly inside the node, in the order of their start, and those whose
+        calls it answered without running them, as the ``name_tool`` of the state function names
+        them, or else by their own names; a call of a tool that does not exist is
+        ``name!unknown``, one that was turned down ``name!refused``. A tool whose naming failed is
+        the empty text, which is no state key: a state made of it is an escape.
     called_model : bool
         Whether a model was called directly inside the node (a model that one of its tools calls
         belongs to the tool).
@@ -45,6 +101,8 @@ class NodeRun:
         What the node returned, by reference: read it, change nothing, keep nothing.
     metadata : Mapping of str to Any
         The metadata of the run, LangGraph's own keys (``langgraph_step``, ...) included.
+    given : Given
+        What it was given, as far as its state needs that.
 
     Examples
     --------
@@ -60,6 +118,19 @@ class NodeRun:
     called_model: bool = False
     output: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    given: Given = NOTHING
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it is the hook of a middleware, such as ``TodoListMiddleware.after_model``."""
+        return is_hook(self.name)
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The messages that it wrote, without those that it was given."""
+        seen = self.given.seen
+        written = written_messages(self.output)
+        return [m for m in written if m.id is None or m.id not in seen] if seen else written
 
     @property
     def asked_tools(self) -> bool:

@@ -16,7 +16,7 @@ from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from detailed_balance.callbacks import TransitionCallbackHandler
+from detailed_balance.callbacks import NodeStates, TransitionCallbackHandler
 from tests.support.agents import INPUT, ScriptedModel, Walks, loop, path
 
 QUESTION = {"messages": [("user", "hi")]}
@@ -59,14 +59,19 @@ class EveryHook(AgentMiddleware):
         return None
 
 
-def test_every_hook_of_a_middleware_that_is_a_node_is_a_state(handler):
+def test_hooks_that_only_look_on_are_no_states(handler):
     agent_of(["search"], "done", middleware=[EveryHook()]).invoke(
         QUESTION, {"callbacks": [handler]}
     )
-    begin, end = "EveryHook.before_agent", "EveryHook.after_agent"
-    before, after = "EveryHook.before_model", "EveryHook.after_model"
-    expected = [begin, before, after, "search", before, "model", after, end]
-    assert handler.graph.walk == path(START, *expected, END)
+    assert handler.graph.walk == path(START, "search", "model", END)
+
+
+def test_node_states_name_every_hook():
+    handler = TransitionCallbackHandler(NodeStates(), graph=Walks())
+    agent_of("done", middleware=[EveryHook()]).invoke(QUESTION, {"callbacks": [handler]})
+    before, after = ["before_agent", "before_model"], ["after_model", "after_agent"]
+    hooks = [[f"EveryHook.{hook}" for hook in part] for part in (before, after)]
+    assert handler.graph.walk == path(START, *hooks[0], "model", *hooks[1], END)
 
 
 def test_hook_that_jumps_to_the_end_is_the_last_state(handler):
@@ -76,8 +81,7 @@ def test_hook_that_jumps_to_the_end_is_the_last_state(handler):
             return {"jump_to": "end"} if len(state["messages"]) > 2 else None
 
     agent_of(["search"], "never", middleware=[Stop()]).invoke(QUESTION, {"callbacks": [handler]})
-    hook = "Stop.before_model"
-    assert handler.graph.walk == path(START, hook, "search", hook, END)
+    assert handler.graph.walk == path(START, "search", "Stop.before_model", END)
 
 
 def test_model_that_a_wrapper_calls_again_is_one_visit(handler):
@@ -94,10 +98,7 @@ def test_limit_of_model_calls_is_an_end_like_any_other(handler):
     limit = ModelCallLimitMiddleware(run_limit=2, exit_behavior="end")
     agent = agent_of(["search"], ["search"], ["search"], middleware=[limit])
     agent.invoke(QUESTION, {"callbacks": [handler]})
-    assert [m for m in handler.graph.walk if "search" in m[1:]] == [
-        ("ModelCallLimitMiddleware.after_model", "search")
-    ] * 2
-    assert handler.graph.walk[-1][1] == END
+    assert handler.graph.walk == path(START, "search", "search", "model", END)
 
 
 def test_person_in_the_loop_is_resumed_in_the_same_path(handler):
@@ -106,9 +107,8 @@ def test_person_in_the_loop_is_resumed_in_the_same_path(handler):
     config = {"callbacks": [handler], "configurable": {"thread_id": "T"}}
     agent.invoke(QUESTION, config)
     agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
-    hook = "HumanInTheLoopMiddleware.after_model"
     # The hook gives back the request that was approved: the tools speak for it.
-    assert handler.graph.walks == {"T": path(START, "search", "model", hook, END)}
+    assert handler.graph.walks == {"T": path(START, "search", "model", END)}
 
 
 class InTurn(ScriptedModel):

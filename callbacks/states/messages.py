@@ -1,0 +1,340 @@
+"""The names of states as messages tell them: one naming for recorder, guard and readers.
+
+A recorder sees which tools start. Where none starts (an unknown tool, a refused call, an answer out
+of a cache) and where only the messages are there, the messages name the states:
+
+- the answers to the calls of one message are the tools, side by side: ``read|search``;
+- a call of a tool that does not exist is ``name!unknown``;
+- a call that was refused, or blocked by a limit, and never ran is ``name!refused``, and comes
+  before what ran;
+- a message of the model without calls is ``model``, and so is a structured output;
+- a structured output that does not fit its schema is ``schema!invalid``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
+from langgraph import types as langgraph_types
+from langgraph.types import Command
+
+__all__ = [
+    "INVALID",
+    "MODEL",
+    "REFUSED",
+    "UNKNOWN",
+    "Answer",
+    "begins_run",
+    "join_names",
+    "message_path",
+    "name_answer",
+    "order_names",
+    "read_answer",
+    "read_calls",
+    "rewrites_history",
+    "written_messages",
+]
+
+MODEL = "model"
+"""The state of a plain answer of the model: the node of ``create_agent`` that gives it."""
+
+UNKNOWN, REFUSED, INVALID = "!unknown", "!refused", "!invalid"
+
+# It replaces a channel as a whole; older versions of LangGraph do not have it.
+_OVERWRITE: Any = getattr(langgraph_types, "Overwrite", ())
+_LOOKED_BACK = 1_000
+_NOT_THERE = re.compile(r"Error: .{1,500}? is not a valid tool, try one of \[", re.DOTALL)
+_TURNED_DOWN = re.compile(
+    r"User rejected the tool call for "
+    r"|Tool call limit exceeded\."
+    r"|Execution stopped before this tool call could run "
+    r"|Error: The `\w{1,100}` tool should never be called multiple times in parallel"
+    r"|The tool call `.{1,500}?` was blocked because "
+    r"|Tool call .{1,500}? was cancelled - another message came in ",
+    re.DOTALL,
+)
+_STRUCTURED = "Returning structured response: "
+_NOT_STRUCTURED = re.compile(
+    r"Error: Failed to parse structured output for tool '"
+    r"|Error: Model incorrectly returned multiple structured responses "
+)
+
+
+class Answer(NamedTuple):
+    """The answer to one call of a tool, as far as its name needs it.
+
+    Parameters
+    ----------
+    name : str or None
+        The tool, where the answer says.
+    call : str or None
+        The id of the call.
+    text : str
+        The beginning of the answer.
+    failed : bool or None
+        Whether it says that it is an error; None where it cannot say.
+    decision : str or None
+        What a person decided, as ``HumanInTheLoopMiddleware`` marks its messages.
+    """
+
+    name: str | None
+    call: str | None
+    text: str = ""
+    failed: bool | None = None
+    decision: str | None = None
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Return one state key for what happened side by side.
+
+    Examples
+    --------
+    >>> join_names(["search", "worker", "worker"])
+    'search|worker'
+    """
+    return "|".join(sorted(set(names)))
+
+
+def order_names(names: Iterable[str]) -> list[str]:
+    """Return the states of one step in order: what was refused, then all that happened.
+
+    Calls that are turned down are answered at once, so they come before calls of the same message
+    that ran, and before the answer that ends the run.
+
+    Examples
+    --------
+    >>> order_names(["search", "write!refused", "read"])
+    ['write!refused', 'read|search']
+    """
+    names = set(names)
+    refused = {name for name in names if name.endswith(REFUSED)}
+    return [join_names(group) for group in (refused, names - refused) if group]
+
+
+def read_answer(message: ToolMessage) -> Answer:
+    """Return what names the answer that `message` is."""
+    content = message.content
+    if not isinstance(content, str):
+        first = content[0] if content else ""
+        content = first.get("text", "") if isinstance(first, dict) else first
+    marks = message.additional_kwargs.get("lc_data")
+    decision = marks.get("decision") if isinstance(marks, dict) else None
+    text = content[:2_000] if isinstance(content, str) else ""
+    return Answer(message.name, message.tool_call_id, text, message.status == "error", decision)
+
+
+def name_answer(answer: Answer, name: str, *, refused: bool = False) -> str | None:
+    """Return the state that the answer to a call of the tool `name` is; None for `MODEL`.
+
+    Parameters
+    ----------
+    answer : Answer
+        The answer.
+    name : str
+        The name of the tool, or of the schema of a structured output.
+    refused : bool
+        Whether the call is known not to have run.
+
+    Examples
+    --------
+    >>> name_answer(Answer("search", "1", "found"), "search")
+    'search'
+    >>> said = "Error: find is not a valid tool, try one of [search]."
+    >>> name_answer(Answer("find", "2", said, failed=True), "find")
+    'find!unknown'
+    >>> name_answer(Answer("search", "3", "Tool call limit exceeded."), "search")
+    'search!refused'
+    """
+    text = answer.text
+    if answer.failed is not False:
+        if _NOT_THERE.match(text):
+            return name + UNKNOWN
+        if answer.decision == "reject" or _TURNED_DOWN.match(text):
+            return name + REFUSED
+    if refused and answer.decision != "respond":
+        return name + REFUSED
+    if text.startswith(_STRUCTURED):
+        return None
+    return name + INVALID if _NOT_STRUCTURED.match(text) else name
+
+
+def begins_run(message: Any) -> bool:
+    """Say whether a message is a person's, and not a summary or a note that a middleware wrote.
+
+    Examples
+    --------
+    >>> begins_run(HumanMessage("hi"))
+    True
+    >>> begins_run(HumanMessage("So far ...", additional_kwargs={"lc_source": "summarization"}))
+    False
+    """
+    return isinstance(message, HumanMessage) and not message.additional_kwargs.get("lc_source")
+
+
+def message_path(
+    messages: Iterable[Any],
+    *,
+    tools: Collection[str] | None = None,
+    schemas: Collection[str] = (),
+    refused: Collection[str] = (),
+) -> list[str]:
+    """Return the states that the messages of a run tell, in order.
+
+    Parameters
+    ----------
+    messages : iterable of BaseMessage
+        The messages of one run; those of people and of the system are passed over.
+    tools : collection of str or None
+        The tools that there are; None where that is not known.
+    schemas : collection of str
+        The schemas of structured outputs, where they are known.
+    refused : collection of str
+        The ids of calls that are known not to have run.
+
+    Examples
+    --------
+    >>> calls = [{"name": name, "args": {}, "id": name} for name in ("search", "read")]
+    >>> message_path([AIMessage("", tool_calls=calls), ToolMessage("found", tool_call_id="search"),
+    ...               ToolMessage("text", tool_call_id="read"), AIMessage("done")])
+    ['read|search', 'model']
+    """
+    path: list[str] = []
+    asked: AIMessage | None = None
+    answers: list[ToolMessage] = []
+    followed = _Known(tools, dict.fromkeys(schemas, INVALID), refused)
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            answers.append(message)
+        elif isinstance(message, AIMessage):
+            path += _name_group(asked, answers, followed)
+            path += [] if message.tool_calls else [MODEL]
+            asked, answers = message, []
+    # A structured output that nothing follows has ended the run: it was valid.
+    return path + _name_group(asked, answers, followed._replace(schemas=dict.fromkeys(schemas)))
+
+
+class _Known(NamedTuple):
+    """What is known beside the messages."""
+
+    tools: Collection[str] | None
+    schemas: Mapping[str, str | None]
+    """Each schema, and the mark of an answer to it."""
+    refused: Collection[str]
+
+    def name(self, answer: Answer, tool: str) -> str | None:
+        """Return the state that the answer to a call is; None for `MODEL`."""
+        name = name_answer(answer, tool, refused=answer.call in self.refused)
+        if name != tool:
+            return name
+        if tool in self.schemas:
+            mark = self.schemas[tool]
+            return None if mark is None else tool + mark
+        gone = answer.failed and self.tools is not None and tool not in self.tools
+        return tool + UNKNOWN if gone else tool
+
+
+def _name_group(
+    asked: AIMessage | None, answers: Sequence[ToolMessage], known: _Known
+) -> list[str]:
+    """Return the states of the answers to one message."""
+    if not answers:
+        return []
+    calls = {call["id"]: call["name"] for call in asked.tool_calls} if asked else {}
+    broken = {call.get("id") for call in asked.invalid_tool_calls} if asked else set()
+    structured: set[str] = set()
+    names: set[str] = set()
+    for message in answers:
+        answer = read_answer(message)
+        if answer.call in broken:
+            continue  # its arguments were cut off, and no tool was asked
+        name = known.name(answer, answer.name or calls.get(answer.call) or "tools")
+        if name is None or name.endswith(INVALID):
+            structured.add(name or MODEL)
+        else:
+            names.add(name)
+    return [*([join_names(structured)] if structured else []), *order_names(names)]
+
+
+def read_calls(inputs: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the calls that a node is given to answer: those of the last message of the model.
+
+    Parameters
+    ----------
+    inputs : Any
+        What the node is given: a state, messages, or calls that were sent to it one by one.
+
+    Examples
+    --------
+    >>> call = {"name": "search", "args": {}, "id": "1", "type": "tool_call"}
+    >>> [call["name"] for call in read_calls([call])]
+    ['search']
+    >>> read_calls({"messages": [AIMessage("", tool_calls=[call])]}) == [call]
+    True
+    """
+    if isinstance(inputs, dict):
+        if inputs.get("__type") == "tool_call_with_context":
+            return (inputs["tool_call"],)
+        messages = inputs.get("messages")
+    elif isinstance(inputs, list):
+        if inputs and isinstance(inputs[-1], dict):
+            return inputs if inputs[-1].get("type") == "tool_call" else ()
+        messages = inputs
+    else:
+        messages = getattr(inputs, "messages", None)
+    if isinstance(messages, list):
+        for message in messages[: -_LOOKED_BACK - 1 : -1]:
+            if isinstance(message, AIMessage):
+                return message.tool_calls
+    return ()
+
+
+def written_messages(output: Any) -> list[BaseMessage]:
+    """Return the messages that a node wrote, in order, in every shape LangGraph takes.
+
+    Examples
+    --------
+    >>> [m.content for m in written_messages([Command(update={"messages": [AIMessage("a")]}),
+    ...                                       {"messages": AIMessage("b"), "n": 1}])]
+    ['a', 'b']
+    """
+    if isinstance(output, BaseMessage):
+        return [output]
+    if isinstance(output, Command):
+        return [] if output.graph == Command.PARENT else written_messages(output.update)
+    if isinstance(output, dict):
+        return [message for value in output.values() for message in _messages_of(value)]
+    if isinstance(output, (list, tuple)):
+        return [message for part in output for message in written_messages(part)]
+    return _messages_of(getattr(output, "messages", None))
+
+
+def _messages_of(value: Any) -> list[BaseMessage]:
+    if isinstance(value, BaseMessage):
+        return [value]
+    if isinstance(value, _OVERWRITE):
+        return _messages_of(value.value)
+    # A list of messages ends with one; of any other list only its end is looked at.
+    if isinstance(value, (list, tuple)) and value and isinstance(value[-1], BaseMessage):
+        return [message for message in value if isinstance(message, BaseMessage)]
+    return []
+
+
+def rewrites_history(output: Any) -> bool:
+    """Say whether a node replaces or removes messages, as a summary does, and does not add some."""
+    if isinstance(output, Command):
+        return rewrites_history(output.update)
+    if isinstance(output, (list, tuple)):
+        return any(map(rewrites_history, output))
+    value = output.get("messages") if isinstance(output, dict) else output
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(part, RemoveMessage) for part in value)
+    return isinstance(value, (RemoveMessage, *([_OVERWRITE] if _OVERWRITE else [])))
