@@ -113,12 +113,10 @@ class TrajectoryBuilder:
         records: Sequence[Record] = self._begin()
         if superstep != self.superstep:
             records = (*records, *self._close())
-            if self.began_at is None:
-                self.began_at = superstep
-            elif self.superstep is not None and superstep > self.superstep + 1:
+            if self.superstep is not None and superstep > self.superstep + 1:
                 self.source = None
             self.step = self.superstep = superstep
-        elif self.began_at is None:
+        if self.began_at is None:
             self.began_at = superstep
         self.tasks[task] = None
         return records
@@ -167,8 +165,9 @@ class TrajectoryBuilder:
     def expects(self, superstep: int | None) -> bool:
         """Say whether a run that was stopped may go on with this superstep.
 
-        That is the open one, or the next; or the one behind it, where the state was updated from
-        outside meanwhile, which LangGraph counts as a superstep.
+        That is the open one, or the next; or the one behind it, where a person updated the state
+        meanwhile, which LangGraph counts as a superstep: perhaps in place of a node, so the state
+        before is not known.
         """
         if self.superstep is None or superstep is None:
             return False

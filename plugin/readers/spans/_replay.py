@@ -6,6 +6,7 @@ knows as much as the events did.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,9 +16,14 @@ from uuid import UUID
 
 from detailed_balance.analyzers import START
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionGraph
+from detailed_balance.callbacks import (
+    Ending,
+    Transition,
+    TransitionCallbackHandler,
+    TransitionGraph,
+)
 from detailed_balance.callbacks.recorder.langgraph_events import read_kind
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.callbacks.transition import RESUMED, Beginning, Context
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError, parse_outcome
 from detailed_balance.readers.spans._graph_nodes import (
@@ -118,15 +124,23 @@ class _Player:
         self._now = 0
         self._found: list[Record] = []
         self._names: dict[str, str] = {}
+        # The ids that the handler gives are random: a trace gives the same ones each time.
+        self._run_names: dict[str, str] = {}
+        self._run_counts: Counter[str] = Counter()
 
-    def record(self, record: Record) -> None:
+    def record(self, record: Record | Beginning) -> None:
         """Take what the handler records."""
         base, slash, inside = (record.trajectory or "").partition("/")
         key = f"{self._names.get(base, base)}{slash}{inside}"
+        if isinstance(record, Beginning):
+            self._run_counts[key] += 1
+            self._run_names[record.run] = f"{key}#{self._run_counts[key]}"
+            return
         self._contexts[key] = record.context
-        if isinstance(record, Ending):
-            record = replace(record, error=record.error or None)
-        self._found.append(replace(record, trajectory=key, time=self._now / 1e9))
+        if isinstance(record, Transition) and record.source == RESUMED:
+            return  # where it stood is not in the trace
+        run = self._run_names[record.run or ""]
+        self._found.append(replace(record, trajectory=key, time=self._now / 1e9, run=run))
 
     def play(self, trace: Trace) -> Iterator[Record]:
         """Play one trace from its start to its end."""
