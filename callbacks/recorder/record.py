@@ -15,6 +15,7 @@ from langchain_core.tracers.context import register_configure_hook
 
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.states import ActionStates, ModelCallStates, StateFunction
 from detailed_balance.callbacks.transition import ContextLike
 
@@ -134,7 +135,7 @@ class ProcessRecorder(TransitionCallbackHandler):
         try:
             super().__init__(store=_locate(store) if store else None, context=context)
         except Exception:
-            warn("%s=%s: nothing is stored", _STORE_VARIABLE, store)
+            warn("%s=%s: nothing is stored", _STORE_VARIABLE, hide_secrets(store))
             super().__init__(context=context)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, false, func, literal, not_, or_, select, text, tuple_
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import (
     context_condition,
     ending_from_row,
@@ -125,8 +126,8 @@ def order_of(connection: Connection, version: int) -> Order:
         return SQLiteOrder(version)
     if version < 3:
         raise ReadError(
-            f"{connection.engine.url!r} has schema version {version}, which does not tell what "
-            "is new; open it once with create=True, as a user who may change it"
+            f"{hide_secrets(connection.engine.url)} has schema version {version}, which does not "
+            "tell what is new; open it once with create=True, as a user who may change it"
         )
     return PostgresOrder()
 
@@ -277,8 +278,8 @@ def _decode(connection: Connection, cursor: str) -> _Cursor:
     except (TypeError, ValueError):
         pass
     raise InvalidInputError(
-        f"{cursor!r} is no cursor of {connection.engine.url!r}; give what mark() or read_new() of "
-        "it gave, or None for the beginning"
+        f"{cursor!r} is no cursor of {hide_secrets(connection.engine.url)}; give what mark() or "
+        "read_new() of it gave, or None for the beginning"
     )
 
 

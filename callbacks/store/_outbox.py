@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from detailed_balance.callbacks.isolation import warn
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import digest, names_of
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
@@ -81,7 +82,7 @@ class Outbox:
     ) -> None:
         self._write = write
         self._queue = queue
-        self._name = repr(url)
+        self._name = hide_secrets(url)
         self._folder = folder
         self._durable = durable
         self._quiet_until = 0.0

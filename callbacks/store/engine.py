@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._schema import (
     SCHEMA_VERSION,
     migrate,
@@ -27,6 +28,7 @@ __all__ = [
     "is_in_memory",
     "locate",
     "open_engine",
+    "parse_url",
     "reopen",
 ]
 
@@ -67,7 +69,7 @@ def locate(store: str) -> str:
     >>> locate("sqlite:////tmp/runs.db"), locate("/tmp/runs.db")
     ('sqlite:////tmp/runs.db', 'sqlite:////tmp/runs.db')
     """
-    url = _parse_url(store) if "://" in store else URL.create("sqlite", database=store)
+    url = _parse_store_url(store) if "://" in store else URL.create("sqlite", database=store)
     if url.get_backend_name() == "sqlite" and not is_in_memory(url):
         is_uri = (url.database or "").startswith("file:")
         url = url.set(database=f"{'file:' if is_uri else ''}{file_of(url).absolute()}")
@@ -123,26 +125,48 @@ def open_engine(url: str | URL, *, create: bool, durable: bool = False) -> Engin
     ReadError
         Where it cannot be opened, is no store, or is one of a newer version.
     """
-    engine = _make_engine(_parse_url(url), durable)
+    engine = _make_engine(_parse_store_url(url), durable)
     try:
         _check_file(engine.url, create)
         _prepare(engine, create)
     except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
         engine.dispose()
-        raise ReadError(f"cannot open {engine.url!r}: {getattr(error, 'orig', error)}") from error
+        reason = hide_secrets(getattr(error, "orig", error))
+        raise ReadError(f"cannot open {hide_secrets(engine.url)}: {reason}") from error
     except ReadError:
         engine.dispose()
         raise
     return engine
 
 
-def _parse_url(url: str | URL) -> URL:
+def parse_url(url: str | URL) -> URL:
+    """Return the parts of the URL of a database; no error shows what is secret in it.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is none.
+
+    Examples
+    --------
+    >>> parse_url("postgresql://me@host/runs").host
+    'host'
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # such as a port that is no number
         raise InvalidInputError(
-            f"{url!r} is no database URL; the file x.db is written 'sqlite:///x.db'"
+            f"{hide_secrets(url)!r} is no database URL; the file x.db is written 'sqlite:///x.db'"
         ) from None
+    if "@" in (parsed.host or ""):  # a driver would name the rest of the password as the host
+        raise InvalidInputError(
+            f"{hide_secrets(url)!r} has an @ in its password; it is written %40 there"
+        )
+    return parsed
+
+
+def _parse_store_url(url: str | URL) -> URL:
+    parsed = parse_url(url)
     if parsed.get_backend_name() not in _BACKENDS:
         raise InvalidInputError(
             f"{parsed.get_backend_name()!r} is no database that a store can live in; use "
@@ -167,6 +191,9 @@ def _make_engine(url: URL, durable: bool) -> Engine:
             f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
             "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
         ) from error
+    except (ArgumentError, TypeError, ValueError) as error:  # a parameter has a wrong value
+        reason = hide_secrets(error)
+        raise InvalidInputError(f"{hide_secrets(url)} cannot be used: {reason}") from None
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", partial(_set_up_sqlite, durable=durable))
     return engine
@@ -197,12 +224,12 @@ def _prepare(engine: Engine, create: bool) -> None:
     with engine.connect() as connection:
         version = read_version(connection)
     if version is None and not create:
-        raise ReadError(f"{engine.url!r} holds no recorded transitions")
+        raise ReadError(f"{hide_secrets(engine.url)} holds no recorded transitions")
     if version is None or (create and version < SCHEMA_VERSION):
         version = migrate(engine)
     if version > SCHEMA_VERSION:
         raise ReadError(
-            f"{engine.url!r} has schema version {version}, this library knows "
+            f"{hide_secrets(engine.url)} has schema version {version}, this library knows "
             f"{SCHEMA_VERSION}; install a newer detailed-balance"
         )
     if create and engine.dialect.name == "postgresql":

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.isolation import renew_after_fork
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._cursor import StoreIncrement, is_before, mark, read_increment
 from detailed_balance.callbacks.store._outbox import Outbox, RowInserter
 from detailed_balance.callbacks.store._retention import forget_before
@@ -139,6 +140,7 @@ class TransitionStore:
         }
         self._is_sync = durability == "sync"
         self._engine = open_engine(url, create=create, durable=self._is_sync)
+        self._name = hide_secrets(self._engine.url)
         # In memory there is one connection for all threads, so one at a time.
         self._in_memory = is_in_memory(self._engine.url)
         self._lock: AbstractContextManager[object] = nullcontext()
@@ -149,7 +151,10 @@ class TransitionStore:
         self._file = find_file(self._engine.url)
         self._inserter = RowInserter(self._transaction)
         self._writer: BatchWriter[Transition | Ending] = BatchWriter(
-            self._send, name=repr(self._engine.url), maintain=self._maintain, capacity=capacity
+            self._send,
+            name=self._name,
+            maintain=self._maintain,
+            capacity=capacity,
         )
         self._outbox = Outbox(
             self._write,
@@ -259,9 +264,7 @@ class TransitionStore:
         (5, 4)
         """
         if self._version < SCHEMA_VERSION:
-            raise ReadError(
-                f"{self._engine.url!r} is of an older version; open it with create=True"
-            )
+            raise ReadError(f"{self._name} is of an older version; open it with create=True")
         return forget_before(self._transaction, check_seconds(before))
 
     def flush(self) -> None:
@@ -496,7 +499,7 @@ class TransitionStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         if self._closed:
-            raise InvalidInputError(f"the store {self._engine.url!r} is closed; open it again")
+            raise InvalidInputError(f"the store {self._name} is closed; open it again")
         with self._lock, self._engine.begin() as connection:
             yield connection
 

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.cli import (
     _analyze,
     _compare,
@@ -54,7 +55,7 @@ def _clean_errors() -> Iterator[None]:
         raise
     except (DetailedBalanceError, OSError) as error:
         # One line, whatever a message quotes from a trace.
-        text = safe_text(" ".join(_describe_error(error).split()), 2_000)
+        text = safe_text(hide_secrets(" ".join(_describe_error(error).split())), 2_000)
         typer.echo(f"error: {text}", err=True)
         raise typer.Exit(ERROR) from None
     except KeyboardInterrupt:

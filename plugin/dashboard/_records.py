@@ -13,10 +13,11 @@ from sqlalchemy import URL, event
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.excerpts import Excerpt, find_excerpts
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers import read_transitions
-from detailed_balance.readers.databases import show_url, store_url
+from detailed_balance.readers.databases import store_url
 from detailed_balance.render import safe_text
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Records:
         if isinstance(source, str | os.PathLike):
             self._opened = self.watched = _open(source)
             text = str(source)
-            self.description = safe_text(show_url(text) if "://" in text else text, 120)
+            self.description = safe_text(hide_secrets(text), 120)
         else:
             self.watched = _find_recorded(source)
         self._contexts: tuple[float, tuple[Context, ...]] = (0.0, ())

@@ -195,13 +195,11 @@ class OpenedFeed(StoreFeed):
     """
 
     def __init__(self, url: str | URL, context: ContextLike) -> None:
-        from sqlalchemy import make_url
+        from detailed_balance.callbacks.redaction import hide_secrets
+        from detailed_balance.callbacks.store.engine import find_file, parse_url  # loads SQLAlchemy
 
-        from detailed_balance.callbacks.store.engine import find_file  # loads SQLAlchemy
-        from detailed_balance.readers.databases import show_url
-
-        shown = show_url(url) if isinstance(url, str) else str(url.database)
-        self._url, self._away = make_url(url), False
+        shown = hide_secrets(url) if isinstance(url, str) else str(url.database)
+        self._url, self._away = parse_url(url), False
         self._find = partial(find_file, self._url)
         super().__init__(self._open(), context, safe_text(shown, 120))
 

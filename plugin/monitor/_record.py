@@ -11,6 +11,7 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.monitor._feeds import Feed, MoveBatch
 from detailed_balance.monitor._run_assembler import RunAssembler
@@ -93,7 +94,7 @@ class Record:
             except Exception as error:  # whatever a database may raise
                 if not self.trouble:
                     warn("a monitor cannot read %s and will try again", self._feed.name)
-                self.trouble = safe_text(f"{type(error).__name__}: {error}", 200)
+                self.trouble = safe_text(hide_secrets(f"{type(error).__name__}: {error}"), 200)
         self.ready = True
         with self._lock:
             self._lag = time.monotonic() - began

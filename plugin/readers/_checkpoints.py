@@ -14,10 +14,12 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
+from detailed_balance.callbacks.store.engine import parse_url
 
 Key: TypeAlias = tuple[str, str, str]
 """Thread, namespace and id of a checkpoint."""
@@ -108,7 +110,7 @@ def connect(url: str | URL) -> Iterator[Connection]:
     ReadError
         Where the driver is missing.
     """
-    engine = _make_engine(make_url(url))
+    engine = _make_engine(parse_url(url))
     try:
         with engine.connect() as connection, connection.begin():
             yield connection
@@ -131,6 +133,8 @@ def _make_engine(url: URL) -> Engine:
             f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
             "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
         ) from error
+    except (SQLAlchemyError, TypeError, ValueError) as error:  # a parameter has a wrong value
+        raise ReadError(f"{hide_secrets(url)} cannot be used: {hide_secrets(error)}") from None
 
 
 def count(connection: Connection) -> int:

@@ -11,9 +11,9 @@ import networkx as nx
 
 from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers import langgraph, store
 from detailed_balance.readers._checkpoints import has_checkpoints
-from detailed_balance.readers.databases import show_url
 from detailed_balance.readers.graphs import read_graph
 from detailed_balance.readers.records.base import (
     BadLines,
@@ -140,7 +140,7 @@ def _open(
         bad = BadLines("the graph", skip=skip)
         return read_graph(source, options, bad), bad
     if isinstance(source, str) and "://" in source:
-        bad = BadLines(show_url(source), skip=skip)
+        bad = BadLines(hide_secrets(source), skip=skip)
         holds_checkpoints = format_ == "langgraph" or (format_ is None and has_checkpoints(source))
         reader = langgraph if holds_checkpoints else store
         return reader.read_url(source, options, bad), bad

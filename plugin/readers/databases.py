@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
-from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers._checkpoints import has_checkpoints
 
-__all__ = ["is_sqlite", "show_url", "store_url"]
+__all__ = ["is_sqlite", "store_url"]
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -39,19 +37,3 @@ def store_url(source: str | os.PathLike[str]) -> str | URL | None:
             return None  # the reader will say what is wrong with it
         url = URL.create("sqlite", database=str(source))
     return None if has_checkpoints(url) else url
-
-
-def show_url(url: str) -> str:
-    """Return `url` without its password.
-
-    Examples
-    --------
-    >>> show_url("postgresql://me:secret@host/runs")
-    'postgresql://me:***@host/runs'
-    """
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError as error:
-        raise ReadError(
-            "the URL of a store looks like sqlite:///runs.db or postgresql://user@host/name"
-        ) from error

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.readers.databases import show_url
+from detailed_balance.callbacks.redaction import hide_secrets
+from detailed_balance.callbacks.store.engine import parse_url
 from detailed_balance.render.formatting import first_line, safe_text
 from detailed_balance.sources._ibis import Table, load_ibis
 
@@ -153,10 +153,7 @@ def _read_parquet(connection: Any, files: Sequence[Path]) -> Table:
 def _open_url(
     source: str, memory_limit: str, temp_directory: str | os.PathLike[str] | None
 ) -> Iterator[Table]:
-    try:
-        url = make_url(source)
-    except ArgumentError as error:
-        raise InvalidInputError(f"{show_url(source)} is no URL") from error
+    url = parse_url(source)
     named = url.query.get("table")
     name = named if isinstance(named, str) else None
     url = url.difference_update_query(["table"])
@@ -165,17 +162,17 @@ def _open_url(
         with _duckdb(
             memory_limit, temp_directory, url.database or "", read_only=True
         ) as connection:
-            yield _choose(connection, name, show_url(source))
+            yield _choose(connection, name, hide_secrets(source))
     elif kind in ("postgresql", "postgres"):
-        connection = _connect_postgres(url, show_url(source))
+        connection = _connect_postgres(url, hide_secrets(source))
         try:
-            yield _choose(connection, name, show_url(source))
+            yield _choose(connection, name, hide_secrets(source))
         finally:
             connection.disconnect()
     else:
         raise InvalidInputError(
-            f"{show_url(source)}: tables are counted on duckdb:// and postgresql://; for any other "
-            "engine give the Ibis table"
+            f"{hide_secrets(source)}: tables are counted on duckdb:// and postgresql://; for any "
+            "other engine give the Ibis table"
         )
 
 

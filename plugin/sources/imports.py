@@ -15,6 +15,7 @@ from sqlalchemy import URL, Column, Double, Integer, MetaData, Table, Text, inse
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Transition, TransitionStore
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.engine import open_engine
 from detailed_balance.readers import Source, TransitionReader, read_transitions
 from detailed_balance.readers.records.base import Record
@@ -112,7 +113,7 @@ def import_trace(
     """
     url = _store_url(store)
     if str(source) in (str(store), str(url)):
-        raise InvalidInputError(f"the source and the store are the same, {store!s}")
+        raise InvalidInputError(f"the source and the store are the same, {hide_secrets(store)}")
     trace = _Trace(source, prefix, options, progress)
     with TransitionStore(url) as opened, closing(_Imports(url)) as imports:
         digest, summary = trace.check(opened.trajectories(), imports.has)

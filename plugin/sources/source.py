@@ -18,6 +18,7 @@ from detailed_balance.analyzers import START, Outcome, Trajectory, TransitionCou
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.transition import (
     Context,
     ContextLike,
@@ -25,7 +26,7 @@ from detailed_balance.callbacks.transition import (
     matches_context,
 )
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
-from detailed_balance.readers.databases import show_url, store_url
+from detailed_balance.readers.databases import store_url
 from detailed_balance.render.formatting import safe_text, show_context
 
 __all__ = ["Progress", "SourceInfo", "is_runs", "list_allowed_moves", "load_counts"]
@@ -220,7 +221,7 @@ def _from_tables(
 
 def _describe(source: str | os.PathLike[str]) -> str:
     text = str(source)
-    return safe_text(show_url(text) if "://" in text else text, 120)
+    return safe_text(hide_secrets(text), 120)
 
 
 def _count_stored(
@@ -230,7 +231,7 @@ def _count_stored(
         with TransitionStore(url, create=False) as store:
             return _count_store(store, context, description)
     except SQLAlchemyError as error:
-        raise ReadError(f"the store {description} cannot be read: {error}") from error
+        raise ReadError(f"the store {description} cannot be read: {hide_secrets(error)}") from error
 
 
 def _count_store(

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from detailed_balance.analyzers import END, START, TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers.records.base import ReadOptions, adapt_to_event_log
 from detailed_balance.readers.records.columns import FieldNames, unknown_field_message
 from detailed_balance.render.formatting import safe_text
@@ -196,7 +197,7 @@ def _rows(expression: Table) -> Iterator[tuple[Any, ...]]:
     try:
         result = expression.to_pyarrow()
     except Exception as error:  # each engine has its own
-        what = safe_text(str(error).partition("\n")[0], 300)
+        what = safe_text(hide_secrets(str(error).partition("\n")[0]), 300)
         raise ReadError(f"the events could not be counted ({what})") from error
     for batch in result.to_batches():
         columns = [column.to_pylist() for column in batch.columns]

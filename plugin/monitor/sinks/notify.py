@@ -143,7 +143,8 @@ def _add_service(apprise: Any, url: str) -> str:
     except ValueError:  # as earlier releases do
         service = None
     if service is None:
-        begins = safe_text(url.partition("//")[0], 40)
+        scheme, colon, _ = url.partition("://")  # what follows is secret
+        begins = safe_text(scheme + colon, 40) if colon else "no scheme"
         raise InvalidInputError(
             f"apprise knows no service of this URL, which begins with {begins!r}; allowed are such "
             "as slack://..., workflows://... (Teams), pagerduty://..., mailto://..., and "
