@@ -1,0 +1,388 @@
+"""The facts of steps: whether a run gets anywhere, without keeping what it says.
+
+`RunFacts` serves one run while it is open. For each task that ends, `RunFacts.task` makes digests
+of what it was asked and what it wrote; at the end of a step, `RunFacts.step` puts its tasks
+together as `StepFacts`, which hold small numbers only: the step at which the same call or answer
+came first. A task that is no state (a model that asks for tools) goes to `RunFacts.carry`, which
+credits its tokens to the next step.
+
+Digests are keyed with random bytes that live as long as the run is open, so nobody can guess
+contents from what is kept. They read the first 64 KiB of a content, and its length. What cannot be
+read for certain (an object of a class of yours, a circle) has no digest, and nothing is claimed of
+it.
+
+Examples
+--------
+>>> from langchain_core.messages import ToolMessage
+>>> run = RunFacts()
+>>> call = {"name": "search", "args": {"q": "x"}, "id": "1"}
+>>> ran = run.task([ToolMessage("nothing", tool_call_id="1")], [call])
+>>> first, again = run.step(2, [ran]), run.step(4, [ran])
+>>> first.call, first.repeats, again.call, again.repeats, again.stale
+(2, False, 2, True, True)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.types import Command
+
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+
+__all__ = ["Digest", "RunFacts", "TaskFacts", "Usage", "digest", "digest_call", "read_usage"]
+
+_READ = 64 * 1024
+_DEEPEST = 40
+_MOST_ITEMS = 1_000
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_ITEMS, _PLAIN_TEXT = 20, 2_000
+_DIGEST_BYTES = 12
+
+
+class Digest(NamedTuple):
+    """A keyed hash of a content, None where that cannot be read, and its size in bytes."""
+
+    value: bytes | None
+    size: int
+
+
+class Usage(NamedTuple):
+    """What one message of a model cost, as the model reports; None where it does not."""
+
+    message: str | None
+    """The id of the message."""
+    tokens: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What is known of one task of a step: digests in place of contents.
+
+    Parameters
+    ----------
+    calls, answers : tuple of Digest
+        The calls that it answered, and their answers; of a task that is no tool only one answer,
+        what it wrote.
+    failed : bool
+        Whether it raised an error, or an answer says that it is one.
+    usage : tuple of Usage
+        What its messages of a model cost.
+    """
+
+    calls: tuple[Digest, ...] = ()
+    answers: tuple[Digest, ...] = ()
+    failed: bool = False
+    usage: tuple[Usage, ...] = ()
+
+
+class _UnreadableError(Exception):
+    """A content has no text that stays the same."""
+
+
+class RunFacts:
+    """Turn what the tasks of one run say into `StepFacts`.
+
+    Parameters
+    ----------
+    key : bytes or None
+        The key of the digests, 16 to 64 random bytes; None makes one.
+    max_entries : int
+        The most calls, answers and pairs that it remembers of each kind; beyond it the oldest is
+        forgotten, and counts as new when it comes again.
+
+    Notes
+    -----
+    `task` may be called from several threads at once, `step` and `carry` by one at a time.
+    """
+
+    __slots__ = ("_answers", "_calls", "_counted", "_key", "_max_entries", "_pairs", "_spent")
+
+    def __init__(self, key: bytes | None = None, max_entries: int = 10_000) -> None:
+        self._key = os.urandom(16) if key is None else key
+        self._max_entries = max_entries
+        self._calls: dict[bytes, int] = {}
+        self._answers: dict[bytes, int] = {}
+        self._pairs: dict[bytes, int] = {}
+        self._counted: dict[bytes, int] = {}
+        self._spent: list[Usage] = []
+
+    def task(
+        self,
+        messages: Sequence[Any],
+        calls: Iterable[Mapping[str, Any]] = (),
+        update: Any = None,
+        *,
+        failed: bool = False,
+    ) -> TaskFacts:
+        """Return the facts of a task that ended.
+
+        Parameters
+        ----------
+        messages : sequence of BaseMessage
+            The messages that it wrote.
+        calls : iterable of mapping
+            The calls (``name``, ``args``, ``id``) that it was given: of these, the ones that a
+            message answers; all of them, where it failed and wrote no answer.
+        update : Any
+            All that it returned: its answer, where it answered no call. Leave it out of a task
+            that is no state.
+        failed : bool
+            Whether it raised an error.
+        """
+        key = self._key
+        answers = [m for m in messages if isinstance(m, ToolMessage)]
+        ids = [m.tool_call_id for m in answers]
+        asked = [call for call in calls if call.get("id") in ids or (failed and not ids)]
+        contents = [m.content for m in answers] if asked else [update] if update else []
+        return TaskFacts(
+            tuple([digest_call(key, call.get("name"), call.get("args")) for call in asked]),
+            tuple([digest(key, content) for content in contents]),
+            failed or any(m.status == "error" for m in answers),
+            tuple([read_usage(m) for m in messages if isinstance(m, AIMessage)]),
+        )
+
+    def call(self, name: str, arguments: Any) -> Digest:
+        """Return the digest of the call of a tool that starts, where no message asks for it."""
+        return digest_call(self._key, name, arguments)
+
+    def carry(self, task: TaskFacts) -> None:
+        """Credit what a task without a state cost to the next step."""
+        self._spent += self._new_usage(task)
+
+    def step(self, number: int, tasks: Iterable[TaskFacts]) -> StepFacts:
+        """Return the facts of a step, whose tasks ran side by side.
+
+        Parameters
+        ----------
+        number : int
+            The step, as the run counts its steps.
+        tasks : iterable of TaskFacts
+            Its tasks.
+        """
+        tasks = list(tasks)
+        calls = [call for task in tasks for call in task.calls]
+        answers = [answer for task in tasks for answer in task.answers]
+        call, answer = _join(calls), _join(answers)
+        called, repeats = self._first(self._calls, call, number)
+        answered, _ = self._first(self._answers, answer, number)
+        pair = None if call is None or answer is None else call + b"=" + answer
+        _, stale = self._first(self._pairs, pair, number)
+        for task in tasks:
+            self.carry(task)
+        spent, self._spent = self._spent, []
+        return StepFacts(
+            failed=any(task.failed for task in tasks),
+            call=called,
+            answer=answered,
+            repeats=repeats,
+            stale=stale,
+            call_size=sum(call.size for call in calls) if calls else None,
+            answer_size=sum(answer.size for answer in answers) if answers else None,
+            tokens=_total([usage.tokens for usage in spent]),
+            cost=_total([usage.cost for usage in spent]),
+        )
+
+    def _first(
+        self, seen: dict[bytes, int], value: bytes | None, number: int
+    ) -> tuple[int | None, bool]:
+        """Return the step at which a digest came first, and whether that was before this one."""
+        if value is None:
+            return None, False
+        first = seen.get(value)
+        if first is not None:
+            return first, True
+        seen[value] = number
+        if len(seen) > self._max_entries:
+            del seen[next(iter(seen))]
+        return number, False
+
+    def _new_usage(self, task: TaskFacts) -> list[Usage]:
+        """Return the usage of its messages that was not counted: a node may return what it got."""
+        return [
+            usage
+            for usage in task.usage
+            if (usage.tokens is not None or usage.cost is not None)
+            and (
+                usage.message is None
+                or not self._first(self._counted, usage.message.encode("utf-8", "replace"), 0)[1]
+            )
+        ]
+
+
+def _join(digests: Collection[Digest]) -> bytes | None:
+    """Return one digest for what happened side by side; None where one of them is not known."""
+    values = {value for value, _ in digests}
+    if not values or None in values:
+        return None
+    return b"".join(sorted(value for value in values if value))
+
+
+def _total(numbers: Iterable[Any]) -> Any:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def read_usage(message: AIMessage) -> Usage:
+    """Return the tokens and the cost of a message, where the model reports them.
+
+    Examples
+    --------
+    >>> counts = {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10}
+    >>> read_usage(AIMessage("hi", usage_metadata=counts, id="7"))
+    Usage(message='7', tokens=10, cost=None)
+    """
+    counts = message.usage_metadata
+    tokens = counts.get("total_tokens") if counts else None
+    about = message.response_metadata
+    used = about.get("token_usage") if about else None
+    cost = used.get("cost") if isinstance(used, dict) else None
+    return Usage(message.id, _number(tokens, int), _number(cost, float))
+
+
+def _number(value: Any, kind: type) -> Any:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return kind(value) if plain and value == value and 0 <= value < 1e15 else None
+
+
+def digest(key: bytes, content: Any) -> Digest:
+    """Return a keyed hash of what JSON may hold, of messages and of commands, and its size.
+
+    Parameters
+    ----------
+    key : bytes
+        The key of blake2b, at most 64 bytes.
+    content : Any
+        The content. Of more than 64 KiB, the first 64 KiB and the size count; of collections, the
+        first 1,000 values in all, and how many each has.
+
+    Examples
+    --------
+    >>> one, other = digest(b"k", {"a": 1, "b": [2]}), digest(b"k", {"b": [2], "a": 1})
+    >>> one == other, digest(b"k", object()).value is None
+    (True, True)
+    """
+    if type(content) is str:
+        data = content[:_READ].encode("utf-8", "surrogatepass")[:_READ]
+        size = len(data) + max(len(content) - _READ, 0)
+        return Digest(_hash(key, data, size), size)
+    parts: list[bytes] = []
+    try:
+        size = _Writer(parts).write(content, 0)
+    except Exception:  # no class of a user may stop it
+        return Digest(None, sum(map(len, parts)))
+    return Digest(_hash(key, b"".join(parts), size), size)
+
+
+def digest_call(key: bytes, name: Any, arguments: Any) -> Digest:
+    """Return a keyed hash of the call of a tool, and the size of its arguments.
+
+    Examples
+    --------
+    >>> one = digest_call(b"k", "search", {"q": "x", "n": 1})
+    >>> one == digest_call(b"k", "search", {"n": 1, "q": "x"}), one == digest_call(b"k", "find", {})
+    (True, False)
+    """
+    if type(arguments) is dict and type(name) is str and len(arguments) <= _PLAIN_ITEMS:
+        # Almost all arguments are a few short texts and numbers: their repr is quick, and exact.
+        for value in arguments.values():
+            kind = type(value)
+            if kind not in _PLAIN or (kind is str and len(value) > _PLAIN_TEXT):
+                break
+        else:
+            with suppress(TypeError, ValueError):  # keys of several types, or an endless number
+                data = repr(sorted(arguments.items())).encode("utf-8", "surrogatepass")
+                return Digest(
+                    _hash(key, name.encode("utf-8", "surrogatepass") + data, 0), len(data)
+                )
+    value, size = digest(key, (name, arguments))
+    return Digest(value, size)
+
+
+def _hash(key: bytes, data: bytes, size: int) -> bytes:
+    return blake2b(data + b"%d" % size, key=key, digest_size=_DIGEST_BYTES).digest()
+
+
+class _Writer:
+    """Write a value as bytes that are the same for equal values, up to a budget.
+
+    Every text stands behind its length, and every collection behind its number of items, so
+    different values never run together into the same bytes.
+    """
+
+    __slots__ = ("_items_left", "_parts", "_room")
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self._parts = parts
+        self._room = _READ
+        self._items_left = _MOST_ITEMS
+
+    def write(self, value: Any, depth: int) -> int:
+        """Write a value, as far as there is room, and return its size in bytes."""
+        if isinstance(value, str):
+            return self._text(value)
+        if value is None or value is True or value is False:
+            return self._add(b"%b," % str(value).encode())
+        if isinstance(value, int):
+            return self._add(b"%x," % value)
+        if isinstance(value, float):
+            return self._add(b"%b," % repr(value).encode())
+        if isinstance(value, bytes):
+            self._add(b"b%d:%b" % (len(value), value[: max(self._room, 0)]))
+            return len(value)
+        if depth >= _DEEPEST:
+            raise _UnreadableError
+        if isinstance(value, dict):
+            size = self._add(b"{%d:" % len(value))
+            # Keys that cannot be sorted are no JSON, and not read.
+            for name in sorted(value) if len(value) <= _MOST_ITEMS else value:
+                if not self._goes_on():
+                    return size + len(value)
+                size += self.write(name, depth + 1) + self.write(value[name], depth + 1)
+            return size
+        if isinstance(value, (list, tuple)):
+            return self._values(b"[", value, depth)
+        return self._object(value, depth)
+
+    def _goes_on(self) -> bool:
+        self._items_left -= 1
+        return self._items_left >= 0 and self._room > 0
+
+    def _add(self, data: bytes) -> int:
+        self._parts.append(data)
+        self._room -= len(data)
+        return len(data)
+
+    def _text(self, text: str) -> int:
+        room = max(self._room, 0)
+        data = text[:room].encode("utf-8", "surrogatepass")[:room]
+        self._add(b"s%d:%b" % (len(text), data))
+        return len(data) + max(len(text) - room, 0)
+
+    def _values(self, mark: bytes, values: Collection[Any], depth: int) -> int:
+        size = self._add(b"%b%d:" % (mark, len(values)))
+        for value in values:
+            if not self._goes_on():
+                return size + len(values)
+            size += self.write(value, depth + 1)
+        return size
+
+    def _object(self, value: Any, depth: int) -> int:
+        if isinstance(value, BaseMessage):  # without its id and its metadata, which are never twice
+            calls = [(call["name"], call["args"]) for call in getattr(value, "tool_calls", ())]
+            return self.write((value.type, value.content, calls), depth)
+        if isinstance(value, Command):
+            return self.write((value.update, value.goto), depth)
+        if isinstance(value, Enum):
+            return self._text(value.name)
+        if isinstance(value, (set, frozenset)):
+            return self._values(b"<", sorted(value) if len(value) <= _MOST_ITEMS else (), depth)
+        raise _UnreadableError
