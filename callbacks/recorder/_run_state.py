@@ -18,6 +18,7 @@ from detailed_balance.callbacks.recorder.trajectory_builder import (
     join_names,
 )
 from detailed_balance.callbacks.states.base import NOTHING, Given
+from detailed_balance.callbacks.states.facts import Digest, TaskFacts, Usage
 from detailed_balance.callbacks.transition import Context
 
 Chain: TypeAlias = tuple[str | None, bool]
@@ -66,8 +67,12 @@ class Run:
     root: Root
     template: str | None = field(default=None, kw_only=True)
     """A hash of the prompt template that was filled in last inside it."""
+    step: StepRun | None = field(default=None, kw_only=True)
+    """The step that it runs in, if any."""
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
+    def end(
+        self, outcome: Outcome, names: tuple[str, ...], facts: TaskFacts | None
+    ) -> Sequence[Record]:
         """Return the moves that its end makes certain."""
         return ()
 
@@ -90,14 +95,20 @@ class StepRun(Run):
     is_node: bool = True
     given: Given = NOTHING
     """What it was given, as far as its state needs that."""
+    called: list[Digest] = field(default_factory=list)
+    """The calls of tools that started in it, where no message asked for them."""
+    usage: list[Usage] = field(default_factory=list)
+    """What the models that it called report."""
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
-        """Hand the state keys of the node to its trajectory."""
+    def end(
+        self, outcome: Outcome, names: tuple[str, ...], facts: TaskFacts | None
+    ) -> Sequence[Record]:
+        """Hand the state keys and the facts of the node to its trajectory."""
         if self.has_steps and outcome is not Outcome.INTERRUPTED:
             return ()
         if outcome is Outcome.RECURSION_LIMIT:  # of a graph inside it
             outcome = Outcome.FAILED
-        return self.builder.end_task(self.task, outcome, names)
+        return self.builder.end_task(self.task, outcome, names, facts)
 
 
 @dataclass(slots=True)
@@ -112,7 +123,9 @@ class ModelCall(Run):
     """The superstep of its graph."""
     context: Context
 
-    def end(self, outcome: Outcome, names: tuple[str, ...]) -> Sequence[Record]:
+    def end(
+        self, outcome: Outcome, names: tuple[str, ...], facts: TaskFacts | None
+    ) -> Sequence[Record]:
         """Return the transition; failed, or without a state key, it is an escape."""
         if outcome not in (Outcome.ENDED, Outcome.FAILED):
             return ()

@@ -28,6 +28,7 @@ from detailed_balance.callbacks.recorder._run_state import (
 from detailed_balance.callbacks.recorder._stopped_runs import StoppedRuns
 from detailed_balance.callbacks.recorder.langgraph_events import read_ambient_parent
 from detailed_balance.callbacks.recorder.trajectory_builder import Record, Stop, TrajectoryBuilder
+from detailed_balance.callbacks.states.facts import RunFacts, TaskFacts
 from detailed_balance.callbacks.transition import RESUMED, Beginning, Resumption
 
 _NO_CALL, _NO_LABELS = Call(), Labels((), ())
@@ -55,6 +56,8 @@ class RunTracker:
     may_resume : bool
         Whether somebody can find the run that an unknown invocation goes on with, as a store can:
         else where it stands is not known.
+    facts : bool
+        Whether to keep the facts of steps.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class RunTracker:
         max_roots: int = 10_000,
         max_stopped: int = 10_000,
         may_resume: bool = False,
+        facts: bool = True,
     ) -> None:
         self._after_fork()
         renew_after_fork(self)
@@ -78,6 +82,7 @@ class RunTracker:
         self._evicted: list[Record] = []
         self._max_roots = max_roots
         self._may_resume = may_resume
+        self._facts = facts
 
     def _after_fork(self) -> None:
         # Re-entrant: the garbage collector may close an abandoned stream, whose last events then
@@ -92,6 +97,11 @@ class RunTracker:
         """Return the open root, node, tool or model that has this id."""
         owner = self._owners.get(run_id)
         return owner if owner is not None and owner.id == run_id else None
+
+    def step_of(self, run_id: int) -> StepRun | None:
+        """Return the step that a tool or a model is, or runs in."""
+        owner = self.get(run_id)
+        return None if owner is None else _step_of(owner)
 
     def start(self, run_id: int, parent_id: int | None, chain: Chain = UNKNOWN) -> Sequence[Record]:
         """Start a run that matters only for what runs inside it."""
@@ -154,7 +164,7 @@ class RunTracker:
             if owner.id == owner.root.id and (step := self._plain_step(owner, run_id, name, call)):
                 step.tools.append(name)
                 return (*self._pop_evicted(), *step.builder.start_next(step.task))
-            self._add(run_id, Run(run_id, owner.root))
+            self._add(run_id, Run(run_id, owner.root, step=_step_of(owner)))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.tools.append(name)
             return self._pop_evicted() if self._evicted else ()
@@ -173,7 +183,7 @@ class RunTracker:
                 step.called_model = True
                 self._label_model(step, call)
                 return (*self._pop_evicted(), *step.builder.start_next(step.task))
-            self._add(run_id, Run(run_id, owner.root))
+            self._add(run_id, Run(run_id, owner.root, step=_step_of(owner)))
             if isinstance(owner, StepRun) and owner.is_node:
                 owner.called_model = True
                 self._label_model(owner, call)
@@ -222,6 +232,7 @@ class RunTracker:
         outcome: Outcome,
         names: tuple[str, ...] = (),
         error: BaseException | None = None,
+        facts: TaskFacts | None = None,
     ) -> Sequence[Record]:
         """End a run; `names` are the state keys of a node that finished or a model's reply."""
         with self._lock:
@@ -234,7 +245,7 @@ class RunTracker:
             if outcome is Outcome.RECURSION_LIMIT and id(error) in root.inner_limits:
                 outcome = Outcome.FAILED
             if owner.id == run_id:
-                records = owner.end(outcome, names)
+                records = owner.end(outcome, names, facts)
                 if outcome is Outcome.RECURSION_LIMIT and isinstance(owner, StepRun):
                     root.inner_limits.add(id(error))
             else:
@@ -340,6 +351,7 @@ class RunTracker:
             builder.resume()
         else:
             self._begin(builder, above, resumes, begins)
+            builder.facts = RunFacts() if self._facts else None
             builder.context = self._labels.of_graph(
                 metadata, tags, name_graph(root.chains, graph_id)
             )
@@ -398,3 +410,8 @@ class RunTracker:
         named = None if error is None or outcome is Outcome.INTERRUPTED else type(error).__name__
         place = (builder.trajectory, outcome, named, builder.context, builder.run)
         return (*moves, Stop(*place, standing, builder.supersteps))
+
+
+def _step_of(owner: Run) -> StepRun | None:
+    """Return the step that something inside of `owner` runs in."""
+    return owner if isinstance(owner, StepRun) else owner.step

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.errors import ParentCommand
 from langgraph.types import Command
 
@@ -54,6 +55,7 @@ from detailed_balance.callbacks.states import (
 )
 from detailed_balance.callbacks.states.base import read_given
 from detailed_balance.callbacks.states.cardinality import StateLimit
+from detailed_balance.callbacks.states.facts import TaskFacts, read_usage
 from detailed_balance.callbacks.states.steps import answered_tools
 from detailed_balance.callbacks.transition import (
     RESUMED,
@@ -79,6 +81,7 @@ __all__ = ["TransitionCallbackHandler"]
 
 _ACTIONS = ActionStates()
 _FAILED = "a state function failed: the state it was to name is an escape"
+_NO_FACTS = "the facts of a step could not be read: it is recorded without them"
 _Subject = TypeVar("_Subject")
 
 
@@ -106,6 +109,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     max_states : int or None
         The most state keys that it distinguishes; every later one is the state ``__other__``, and a
         warning says what seems to be wrong. None for no limit.
+    facts : bool
+        Whether to record what is known of each step beyond its state: did it fail, does its call
+        repeat an earlier one, does its answer, how long are they, and what it cost. Their contents
+        are not kept.
 
     Attributes
     ----------
@@ -156,6 +163,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         context: ContextLike = None,
         labels: Sequence[str] = ("model", "graph"),
         max_states: int | None = 10_000,
+        *,
+        facts: bool = True,
     ) -> None:
         super().__init__()
         if isinstance(states, ModelCallStates):
@@ -179,12 +188,14 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self._labels_given = tuple(labels)
         self._labels = Labels(self.context, labels)
         plain = self._of_node is not None
+        self._keeps_facts = facts
         self._hashes_prompts = "prompt" in self._labels
         self._runs = RunTracker(
             self._labels,
             plain=plain,
             on_evict=self._record_eviction,
             may_resume=self.store is not None,
+            facts=facts,
         )
 
     @property
@@ -212,8 +223,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        settings = (self.states, None, self._store_given, self.context)
-        return type(self), (*settings, self._labels_given, self._limit.max_states)
+        settings = (self.states, None, self._store_given, self.context, self._labels_given)
+        make = partial(type(self), facts=self._keeps_facts)
+        return make, (*settings, self._limit.max_states)
 
     @starts
     def on_chain_start(
@@ -247,6 +259,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     def _finish(self, output: Any, run_id: int) -> None:
         """End a run that returned; a state function that failed fails it for us."""
         names: tuple[str, ...] | None = ()
+        facts: TaskFacts | None = None
         run = self._runs.get(run_id)
         if isinstance(run, StepRun):
             if self._of_node is not None and not run.has_steps:
@@ -254,10 +267,11 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 about = (output, run.metadata, run.given)
                 node = NodeRun(run.name, run.builder.step, tools, called, *about)
                 names = self._name(self._name_node, node)
+                facts = self._find_facts(run, output if names else None, node.messages)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
         outcome = Outcome.FAILED if names is None else Outcome.ENDED
-        if records := self._runs.end(run_id, outcome, names or ()):
+        if records := self._runs.end(run_id, outcome, names or (), None, facts):
             self._record(records)
 
     on_chain_end = on_tool_end = ends(_finish)
@@ -282,8 +296,12 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         more: More,
     ) -> None:
         """Start a tool."""
-        name = self._name_tool(read_tool(serialized, more), more.get("inputs"))
+        inputs = more.get("inputs")
+        name = self._name_tool(read_tool(serialized, more), inputs)
         self._record(self._runs.start_tool(run_id, parent_id, name, Call(metadata, tags)))
+        step = self._runs.step_of(run_id)
+        if step and step.builder.facts and not step.given.calls:
+            step.called.append(step.builder.facts.call(name, inputs))
 
     @ends
     def on_tool_error(self, error: BaseException, run_id: int) -> None:
@@ -319,8 +337,12 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     @ends
     def on_llm_end(self, response: LLMResult, run_id: int) -> None:
         """End a model call."""
-        asked = isinstance(self._runs.get(run_id), (StepRun, ModelCall))
-        self._finish(read_reply(response) if asked else None, run_id)
+        step = self._runs.step_of(run_id)
+        asked = step or isinstance(self._runs.get(run_id), ModelCall)
+        reply = read_reply(response) if asked else None
+        if step and step.builder.facts and isinstance(reply, AIMessage):
+            step.usage.append(read_usage(reply))
+        self._finish(reply, run_id)
 
     @ends
     def on_llm_error(self, error: BaseException, run_id: int) -> None:
@@ -356,7 +378,26 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             self._runs.record_template(parent_id, template)
 
     def _fail(self, run_id: int, error: BaseException) -> None:
-        self._record(self._runs.end(run_id, read_outcome(error), error=error))
+        run, facts = self._runs.get(run_id), None
+        if isinstance(run, StepRun):
+            facts = self._find_facts(run, None, (), failed=True)
+        self._record(self._runs.end(run_id, read_outcome(error), error=error, facts=facts))
+
+    def _find_facts(
+        self, run: StepRun, output: Any, messages: Sequence[BaseMessage], *, failed: bool = False
+    ) -> TaskFacts | None:
+        """Return the facts of a step that ended, without its contents."""
+        of_run = run.builder.facts
+        if of_run is None:
+            return None
+        try:
+            calls = run.given.calls if run.tools or not failed else ()
+            facts = of_run.task(messages, calls, output, failed=failed)
+            usage = (*facts.usage, *run.usage)
+            return replace(facts, calls=facts.calls or tuple(run.called), usage=usage)
+        except Exception:
+            self._faults.record(_NO_FACTS)
+            return None
 
     def _name(
         self, state_of: Callable[[_Subject], str | Iterable[str] | None], subject: _Subject

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.states.facts import RunFacts, TaskFacts
 from detailed_balance.callbacks.states.messages import join_names, order_names
 from detailed_balance.callbacks.transition import Beginning, Context, Standing
 
@@ -80,6 +81,8 @@ class TrajectoryBuilder:
         Whether a task of it, or the graph between two supersteps, was interrupted.
     resumable : bool
         Whether it belongs to a thread, and so may go on after it stopped.
+    facts : RunFacts or None
+        Knows what the steps of the run were before; None where facts are not asked for.
 
     Examples
     --------
@@ -103,6 +106,8 @@ class TrajectoryBuilder:
     container: str = ""
     interrupted: bool = False
     resumable: bool = False
+    facts: RunFacts | None = None
+    _of_tasks: dict[str, TaskFacts] = field(default_factory=dict)
 
     def start_task(self, task: str, superstep: int) -> Sequence[Record]:
         """Start a task of a superstep; one in another superstep than the open one closes that.
@@ -136,7 +141,11 @@ class TrajectoryBuilder:
         return records
 
     def end_task(
-        self, task: str, outcome: Outcome, names: tuple[str, ...] = ()
+        self,
+        task: str,
+        outcome: Outcome,
+        names: tuple[str, ...] = (),
+        facts: TaskFacts | None = None,
     ) -> Sequence[TrajectoryStep]:
         """End a task with the state keys `names`, none for a transparent one.
 
@@ -144,13 +153,16 @@ class TrajectoryBuilder:
         """
         if outcome is Outcome.ENDED:
             self.tasks[task] = names
+            if facts is not None:
+                self._of_tasks[task] = facts
         elif outcome is Outcome.INTERRUPTED:
             self.interrupted = True
         elif outcome is Outcome.FAILED:
             if self.superstep is None or self.container:
                 self.tasks.pop(task, None)  # nobody tries it again under this id
             if self.source is not None:
-                return (self._move(self.source, None, self.step),)
+                known = self._put_together(() if facts is None else (facts,))
+                return (self._move(self.source, None, self.step, known),)
         return ()
 
     def resume(self) -> None:
@@ -206,19 +218,31 @@ class TrajectoryBuilder:
         beginning, self.beginning = self.beginning, None
         return () if beginning is None else (beginning,)
 
-    def _move(self, source: str, target: str | None, step: int | None) -> TrajectoryStep:
-        return TrajectoryStep(self.trajectory, source, target, step, self.context, self.run)
+    def _move(
+        self, source: str, target: str | None, step: int | None, facts: StepFacts | None = None
+    ) -> TrajectoryStep:
+        place = (self.trajectory, source, target, step)
+        return TrajectoryStep(*place, self.context, self.run, facts)
 
     def _close(self) -> Sequence[TrajectoryStep]:
         names: list[str] = []
         for keys in self.tasks.values():
             names += keys or ()
         self.tasks.clear()
+        of_tasks, self._of_tasks = self._of_tasks, {}
         if not names:
+            if self.facts is not None:
+                for facts in of_tasks.values():
+                    self.facts.carry(facts)
             return ()
+        known = self._put_together(of_tasks.values())
         moves: list[TrajectoryStep] = []
         for state in names if len(names) == 1 else order_names(names):
             source, self.source = self.source, state
             if source is not None:
-                moves.append(self._move(source, state, self.step))
+                moves.append(self._move(source, state, self.step, known))
+                known = None  # of the step as a whole, so not twice
         return moves
+
+    def _put_together(self, of_tasks: Iterable[TaskFacts]) -> StepFacts | None:
+        return None if self.facts is None else self.facts.step(self.step or 0, of_tasks)
