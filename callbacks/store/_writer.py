@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from detailed_balance.callbacks.isolation import warn
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LAST_WAIT = 30.0
-"""How many seconds the interpreter waits at its end, at most, for what is queued."""
+"""How many seconds a process waits at its end, at most, for what is queued."""
+
+_LAST_OF_ALL = -100
+"""When a child of `multiprocessing` writes what is queued: behind all else that it has to end."""
 
 
 def _nothing(_: bool) -> None:
@@ -25,8 +30,10 @@ def _nothing(_: bool) -> None:
 class BatchWriter(Generic[T]):
     """Hand items to a thread that writes them in batches.
 
-    The thread starts with the first item. What is queued when the interpreter exits is written,
-    as far as half a minute suffices.
+    The thread starts with the first item. What is queued at the end of the process is written, as
+    far as half a minute suffices: when the interpreter exits, and when a child of
+    `multiprocessing` ends, which is another way. What comes still later, as from an agent that
+    runs in an ``atexit`` handler, is written by the thread that brings it.
 
     Parameters
     ----------
@@ -81,7 +88,9 @@ class BatchWriter(Generic[T]):
         self._items: list[T] = []
         self._accepted = self._done = self._urgent = self._lost = 0
         self._asked = self._answered = 0  # how often a caller began to wait, and was answered
-        self._closed = False
+        self._closed = self._ending = self._writes_here = False
+        self._left = _LAST_WAIT  # how many seconds callers may spend writing at the end
+        self._finalizer: Any = None
 
     @property
     def lost(self) -> int:
@@ -106,7 +115,9 @@ class BatchWriter(Generic[T]):
                 if not refusal:
                     self._items.append(item)
                     self._accepted += 1
-                    if len(self._items) == 1:
+                    if self._thread is None:
+                        self._write_here()
+                    elif len(self._items) == 1:
                         self._changed.notify_all()
         except Exception:
             refusal = "the thread that writes could not start"
@@ -123,8 +134,8 @@ class BatchWriter(Generic[T]):
             warn(message, count, self._name, reason)
 
     def start(self) -> None:
-        """Start the thread, though there is no item yet."""
-        with self._changed:
+        """Start the thread, though there is no item yet; never raises."""
+        with self._changed, suppress(RuntimeError):  # the next item tries again
             self._refusal()
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -160,7 +171,9 @@ class BatchWriter(Generic[T]):
         if thread is not None:
             thread.join(timeout)
         self._give_up("nobody was there to write it" if timeout is None else "the process ends")
-        atexit.unregister(self._close_at_exit)
+        atexit.unregister(self._end)
+        if self._finalizer is not None:
+            self._finalizer.cancel()
 
     def _refusal(self) -> str:
         """Say why no item can be queued now, if so; start the thread with the first."""
@@ -168,15 +181,57 @@ class BatchWriter(Generic[T]):
             return "it is closed"
         if len(self._items) >= self._capacity:
             return f"{self._capacity} are waiting already"
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
-            thread.start()  # may fail; then the next item tries again
-            self._thread = thread
-            atexit.register(self._close_at_exit)
+        if self._thread is None and not self._must_write_here():
+            self._start_thread()
         return ""
 
-    def _close_at_exit(self) -> None:
-        self.close(_LAST_WAIT)
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="detailed-balance", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise  # the next item tries again
+            self._ending = True  # nobody is told earlier where Python is embedded
+            return
+        self._thread = thread
+        atexit.register(self._end)
+        self._finalizer = _finalize_child(self._end)
+
+    def _must_write_here(self) -> bool:
+        """Say whether no thread would be waited for any more, or even started: the process ends."""
+        return self._ending or not threading.main_thread().is_alive()
+
+    def _end(self) -> None:
+        """Write what is queued; what comes later is written by the thread that brings it."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(_LAST_WAIT)
+            if thread.is_alive():
+                self.close(0.0)
+                return
+        with self._changed:
+            self._thread = None
+            self._write_here()
+
+    def _write_here(self) -> None:
+        """Write what is queued in this thread, which holds the lock: others wait for their turn."""
+        if self._writes_here:
+            return  # in a finaliser that the garbage collector runs: what it put is taken along
+        self._writes_here = True
+        try:
+            while self._items:
+                if self._left <= 0:
+                    self._give_up("the process ends")
+                    return
+                start = time.monotonic()
+                self._write_batch(self._take())
+                self._left -= time.monotonic() - start
+        finally:
+            self._writes_here = False
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -221,10 +276,34 @@ class BatchWriter(Generic[T]):
             self._changed.wait_for(lambda: self._items or self._is_urgent(), timeout=pause)
             if self._items:
                 self._changed.wait_for(self._is_urgent, timeout=self._delay)
-            batch = self._items[: self._batch]
-            del self._items[: self._batch]
-            return batch, self._asked, self._closed
+            return self._take(), self._asked, self._closed or self._ending
+
+    def _take(self) -> list[T]:
+        batch = self._items[: self._batch]
+        del self._items[: self._batch]
+        return batch
 
     def _is_urgent(self) -> bool:
         awaited = self._done < self._urgent or self._answered < self._asked
-        return self._closed or awaited or len(self._items) >= self._batch
+        return self._closed or self._ending or awaited or len(self._items) >= self._batch
+
+
+def is_ended_without_notice() -> bool:
+    """Say whether this process is daemonic, as workers of a `multiprocessing.Pool` are.
+
+    It is killed when its work is done.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return bool(process and process.parent_process() and process.current_process().daemon)
+
+
+def _finalize_child(end: Callable[[], None]) -> Any:
+    """Have `end` called when this process ends, if it is a child of `multiprocessing`.
+
+    Such a child runs no ``atexit`` handlers before Python 3.14, and is one only where the module
+    is loaded.
+    """
+    process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
+    if process is None or util is None or process.parent_process() is None:
+        return None
+    return util.Finalize(None, end, exitpriority=_LAST_OF_ALL)

@@ -39,7 +39,7 @@ from detailed_balance.callbacks.store._schema import (
     TRANSITIONS,
 )
 from detailed_balance.callbacks.store._spool import find_spool_folder
-from detailed_balance.callbacks.store._writer import BatchWriter
+from detailed_balance.callbacks.store._writer import BatchWriter, is_ended_without_notice
 from detailed_balance.callbacks.store.engine import (
     find_file,
     find_version,
@@ -67,7 +67,10 @@ _BATCH = 10_000
 _DURABILITIES = ("batched", "sync")
 
 _LONGEST_RECORD = 10.0
-"""How many seconds `record` waits, at most, where it waits at all."""
+"""How many seconds `record` waits, at most, where the durability is "sync"."""
+
+_LONGEST_ENDING = 5.0
+"""How many seconds the end of a run waits, at most, in a process that is ended without notice."""
 
 
 class TransitionStore:
@@ -188,12 +191,16 @@ class TransitionStore:
         """Put a transition or an ending in the queue to be written, within 0.2 s if all goes well.
 
         Never raises. It never waits for the database, unless the durability is "sync": then it
-        waits until the transition is written, or in the spool, for 10 s at most. What can neither
-        be written nor kept counts as `lost`.
+        waits until the transition is written, or in the spool, for 10 s at most. In a daemonic
+        process, as a worker of `multiprocessing.Pool` is, the ending of a run waits, for 5 s at
+        most: that process is killed when its work is done. What can neither be written nor kept
+        counts as `lost`.
         """
         self._writer.put(record)
         if self._is_sync:
             self._writer.flush(_LONGEST_RECORD)
+        elif isinstance(record, Ending) and is_ended_without_notice():
+            self._writer.flush(_LONGEST_ENDING)
 
     def judge(self, trajectory: str, *, success: bool) -> None:
         """Record a judgement of whether an agent run did its work.
