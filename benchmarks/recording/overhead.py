@@ -90,16 +90,16 @@ def build_loop(steps: int, asynchronous: bool) -> Any:
     return graph.compile()
 
 
-def build_tool_agent(calls: int, asynchronous: bool) -> Any:
+def build_tool_agent(calls: int, asynchronous: bool, answer: str = "nothing found") -> Any:
     """Return `create_agent`'s agent, whose model asks for a tool `calls` times."""
 
     def search(query: str) -> str:
         """Search."""
-        return "nothing found"
+        return answer
 
     async def search_async(query: str) -> str:
         """Search."""
-        return "nothing found"
+        return answer
 
     search_async.__name__ = "search"
     asked = [
@@ -122,6 +122,11 @@ def settings(steps: int) -> Iterator[Setting]:
         messages = {"messages": [HumanMessage(text) for text in texts]}
         agent = build_tool_agent(n // 4, asynchronous)
         yield Setting(f"tools, {kind}", n // 4, runner(agent, messages, asynchronous))
+    for asynchronous in (False, True):
+        agent = build_tool_agent(steps // 4, asynchronous, "x" * 100_000)
+        kind = f"{'ainvoke' if asynchronous else 'invoke'}, answers of 100 kB"
+        messages = {"messages": [HumanMessage("x")]}
+        yield Setting(f"tools, {kind}", steps // 4, runner(agent, messages, asynchronous))
 
 
 def runner(agent: Any, inputs: Any, asynchronous: bool) -> Callable[[Config], object]:

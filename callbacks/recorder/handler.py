@@ -267,7 +267,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 about = (output, run.metadata, run.given)
                 node = NodeRun(run.name, run.builder.step, tools, called, *about)
                 names = self._name(self._name_node, node)
-                facts = self._find_facts(run, output if names else None, node.messages)
+                if run.builder.facts is not None:
+                    facts = self._find_facts(run, output if names else None, node.messages)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
         outcome = Outcome.FAILED if names is None else Outcome.ENDED
@@ -392,9 +393,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             return None
         try:
             calls = run.given.calls if run.tools or not failed else ()
-            facts = of_run.task(messages, calls, output, failed=failed)
-            usage = (*facts.usage, *run.usage)
-            return replace(facts, calls=facts.calls or tuple(run.called), usage=usage)
+            return of_run.task(
+                messages, calls, output, failed=failed, called=run.called, usage=run.usage
+            )
         except Exception:
             self._faults.record(_NO_FACTS)
             return None
@@ -441,9 +442,11 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     def _record_move(self, move: TrajectoryStep) -> None:
         trajectory, source, target, step, context, run, facts = move
         now = time.time()
-        self._keeper.record(
-            Transition(source, target, trajectory, context, step, now, 1, run, facts)
-        )
+        if self.store is None:
+            self.recent.record_move(move, now)
+        else:
+            moved = Transition(source, target, trajectory, context, step, now, 1, run, facts)
+            self.store.record(moved)
         if source != RESUMED:
             self.graph.record(source, target, trajectory=trajectory, context=context)
 

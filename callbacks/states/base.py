@@ -119,6 +119,7 @@ class NodeRun:
     output: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     given: Given = NOTHING
+    _messages: list[BaseMessage] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_hook(self) -> bool:
@@ -128,9 +129,11 @@ class NodeRun:
     @property
     def messages(self) -> list[BaseMessage]:
         """The messages that it wrote, without those that it was given."""
-        seen = self.given.seen
-        written = written_messages(self.output)
-        return [m for m in written if m.id is None or m.id not in seen] if seen else written
+        if self._messages is None:
+            written, seen = written_messages(self.output), self.given.seen
+            new = [m for m in written if m.id is None or m.id not in seen] if seen else written
+            self._messages = new
+        return self._messages
 
     @property
     def asked_tools(self) -> bool:

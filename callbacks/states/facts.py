@@ -26,8 +26,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -63,25 +61,24 @@ class Usage(NamedTuple):
     cost: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
+class TaskFacts(NamedTuple):
     """What is known of one task of a step: digests in place of contents.
 
     Parameters
     ----------
-    calls, answers : tuple of Digest
+    calls, answers : sequence of Digest
         The calls that it answered, and their answers; of a task that is no tool only one answer,
         what it wrote.
     failed : bool
         Whether it raised an error, or an answer says that it is one.
-    usage : tuple of Usage
+    usage : sequence of Usage
         What its messages of a model cost.
     """
 
-    calls: tuple[Digest, ...] = ()
-    answers: tuple[Digest, ...] = ()
+    calls: Sequence[Digest] = ()
+    answers: Sequence[Digest] = ()
     failed: bool = False
-    usage: tuple[Usage, ...] = ()
+    usage: Sequence[Usage] = ()
 
 
 class _UnreadableError(Exception):
@@ -122,6 +119,8 @@ class RunFacts:
         update: Any = None,
         *,
         failed: bool = False,
+        called: Sequence[Digest] = (),
+        usage: Sequence[Usage] = (),
     ) -> TaskFacts:
         """Return the facts of a task that ended.
 
@@ -137,18 +136,31 @@ class RunFacts:
             that is no state.
         failed : bool
             Whether it raised an error.
+        called : sequence of Digest
+            The calls of tools that started in it, where no message of `calls` is answered.
+        usage : sequence of Usage
+            What models that it called report, besides the messages.
         """
         key = self._key
-        answers = [m for m in messages if isinstance(m, ToolMessage)]
-        ids = [m.tool_call_id for m in answers]
-        asked = [call for call in calls if call.get("id") in ids or (failed and not ids)]
-        contents = [m.content for m in answers] if asked else [update] if update else []
-        return TaskFacts(
-            tuple([digest_call(key, call.get("name"), call.get("args")) for call in asked]),
-            tuple([digest(key, content) for content in contents]),
-            failed or any(m.status == "error" for m in answers),
-            tuple([read_usage(m) for m in messages if isinstance(m, AIMessage)]),
-        )
+        answers: list[ToolMessage] = []
+        usage = [*usage]
+        for message in messages:
+            if isinstance(message, ToolMessage):
+                answers.append(message)
+                failed = failed or message.status == "error"
+            elif isinstance(message, AIMessage):
+                spent = read_usage(message)
+                if spent.tokens is not None or spent.cost is not None:
+                    usage.append(spent)
+        ids = [message.tool_call_id for message in answers]
+        asked = [
+            digest_call(key, call.get("name"), call.get("args"))
+            for call in calls
+            if call.get("id") in ids or (failed and not ids)
+        ]
+        if asked:
+            return TaskFacts(asked, [digest(key, m.content) for m in answers], failed, usage)
+        return TaskFacts(called, (digest(key, _public(update)),) if update else (), failed, usage)
 
     def call(self, name: str, arguments: Any) -> Digest:
         """Return the digest of the call of a tool that starts, where no message asks for it."""
@@ -168,28 +180,32 @@ class RunFacts:
         tasks : iterable of TaskFacts
             Its tasks.
         """
-        tasks = list(tasks)
-        calls = [call for task in tasks for call in task.calls]
-        answers = [answer for task in tasks for answer in task.answers]
-        call, answer = _join(calls), _join(answers)
-        called, repeats = self._first(self._calls, call, number)
-        answered, _ = self._first(self._answers, answer, number)
-        pair = None if call is None or answer is None else call + b"=" + answer
-        _, stale = self._first(self._pairs, pair, number)
+        calls: list[Digest] = []
+        answers: list[Digest] = []
+        failed = False
         for task in tasks:
-            self.carry(task)
-        spent, self._spent = self._spent, []
-        return StepFacts(
-            failed=any(task.failed for task in tasks),
-            call=called,
-            answer=answered,
-            repeats=repeats,
-            stale=stale,
-            call_size=sum(call.size for call in calls) if calls else None,
-            answer_size=sum(answer.size for answer in answers) if answers else None,
-            tokens=_total([usage.tokens for usage in spent]),
-            cost=_total([usage.cost for usage in spent]),
-        )
+            calls += task.calls
+            answers += task.answers
+            failed = failed or task.failed
+            if task.usage:
+                self.carry(task)
+        called = answered = call_size = answer_size = tokens = cost = None
+        repeats = stale = False
+        call = answer = None
+        if calls:
+            call, call_size = _join(calls)
+            called, repeats = self._first(self._calls, call, number)
+        if answers:
+            answer, answer_size = _join(answers)
+            answered, _ = self._first(self._answers, answer, number)
+        if call is not None and answer is not None:
+            _, stale = self._first(self._pairs, call + b"=" + answer, number)
+        if self._spent:
+            spent, self._spent = self._spent, []
+            tokens = _total([usage.tokens for usage in spent])
+            cost = _total([usage.cost for usage in spent])
+        size = (call_size, answer_size)
+        return StepFacts(failed, called, answered, repeats, stale, *size, tokens, cost)
 
     def _first(
         self, seen: dict[bytes, int], value: bytes | None, number: int
@@ -210,25 +226,34 @@ class RunFacts:
         return [
             usage
             for usage in task.usage
-            if (usage.tokens is not None or usage.cost is not None)
-            and (
-                usage.message is None
-                or not self._first(self._counted, usage.message.encode("utf-8", "replace"), 0)[1]
-            )
+            if usage.message is None
+            or not self._first(self._counted, usage.message.encode("utf-8", "replace"), 0)[1]
         ]
 
 
-def _join(digests: Collection[Digest]) -> bytes | None:
-    """Return one digest for what happened side by side; None where one of them is not known."""
-    values = {value for value, _ in digests}
-    if not values or None in values:
-        return None
-    return b"".join(sorted(value for value in values if value))
+def _join(digests: Sequence[Digest]) -> Digest:
+    """Return one digest for what happened side by side; it is None where one of them is."""
+    if len(digests) == 1:
+        return digests[0]
+    values = {value for value, _ in digests if value is not None}
+    known = all(value is not None for value, _ in digests)
+    size = sum(size for _, size in digests)
+    return Digest(b"".join(sorted(values)) if known else None, size)
 
 
 def _total(numbers: Iterable[Any]) -> Any:
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None
+
+
+def _public(update: Any) -> Any:
+    """Return an update without the keys that begin with an underscore, as private ones do."""
+    if isinstance(update, dict):
+        private = [key for key in update if isinstance(key, str) and key.startswith("_")]
+        return {k: v for k, v in update.items() if k not in private} if private else update
+    if isinstance(update, Command):
+        return _public(update.update), update.goto
+    return [_public(part) for part in update] if isinstance(update, list) else update
 
 
 def read_usage(message: AIMessage) -> Usage:
@@ -271,15 +296,18 @@ def digest(key: bytes, content: Any) -> Digest:
     (True, True)
     """
     if type(content) is str:
-        data = content[:_READ].encode("utf-8", "surrogatepass")[:_READ]
-        size = len(data) + max(len(content) - _READ, 0)
-        return Digest(_hash(key, data, size), size)
+        if len(content) > _READ:
+            data = content[:_READ].encode("utf-8", "surrogatepass")
+            return _digest(key, data, len(data) + len(content) - _READ)
+        return _digest(key, data := content.encode("utf-8", "surrogatepass"), len(data))
+    if (plain := _write_plain(content)) is not None:
+        return _digest(key, plain, len(plain))
     parts: list[bytes] = []
     try:
         size = _Writer(parts).write(content, 0)
     except Exception:  # no class of a user may stop it
         return Digest(None, sum(map(len, parts)))
-    return Digest(_hash(key, b"".join(parts), size), size)
+    return _digest(key, b"".join(parts), size)
 
 
 def digest_call(key: bytes, name: Any, arguments: Any) -> Digest:
@@ -291,24 +319,34 @@ def digest_call(key: bytes, name: Any, arguments: Any) -> Digest:
     >>> one == digest_call(b"k", "search", {"n": 1, "q": "x"}), one == digest_call(b"k", "find", {})
     (True, False)
     """
-    if type(arguments) is dict and type(name) is str and len(arguments) <= _PLAIN_ITEMS:
-        # Almost all arguments are a few short texts and numbers: their repr is quick, and exact.
-        for value in arguments.values():
-            kind = type(value)
-            if kind not in _PLAIN or (kind is str and len(value) > _PLAIN_TEXT):
-                break
-        else:
-            with suppress(TypeError, ValueError):  # keys of several types, or an endless number
-                data = repr(sorted(arguments.items())).encode("utf-8", "surrogatepass")
-                return Digest(
-                    _hash(key, name.encode("utf-8", "surrogatepass") + data, 0), len(data)
-                )
-    value, size = digest(key, (name, arguments))
-    return Digest(value, size)
+    plain = _write_plain(arguments) if type(name) is str else None
+    if plain is not None:
+        data = name.encode("utf-8", "surrogatepass") + plain
+        return Digest(_digest(key, data, len(data)).value, len(plain))
+    return digest(key, (name, arguments))
 
 
-def _hash(key: bytes, data: bytes, size: int) -> bytes:
-    return blake2b(data + b"%d" % size, key=key, digest_size=_DIGEST_BYTES).digest()
+def _write_plain(value: Any) -> bytes | None:
+    """Write a few short texts and numbers by their names, as almost all arguments are; else None.
+
+    Their repr is exact, and quicker than all else.
+    """
+    if type(value) is not dict or len(value) > _PLAIN_ITEMS:
+        return None
+    for item in value.values():
+        kind = type(item)
+        if kind not in _PLAIN or (kind is str and len(item) > _PLAIN_TEXT):
+            return None
+    try:
+        return repr(sorted(value.items()) if len(value) > 1 else [*value.items()]).encode()
+    except (TypeError, ValueError):  # keys of several types, an endless number, a lone surrogate
+        return None
+
+
+def _digest(key: bytes, data: bytes, size: int) -> Digest:
+    hashed = blake2b(data, key=key, digest_size=_DIGEST_BYTES)
+    hashed.update(b"%d" % size)
+    return Digest(hashed.digest(), size)
 
 
 class _Writer:

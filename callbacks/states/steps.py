@@ -71,10 +71,12 @@ def answered_tools(
     name_tool : callable
         Names a tool by its name and its arguments.
     """
-    calls = {call.get("id"): call for call in run.given.calls}
     hook = run.is_hook
-    if not run.output or not (hook or calls) or (hook and rewrites_history(run.output)):
+    if not run.output or (not hook and len(run.given.calls) <= len(run.tools)):
+        return run.tools  # all of them started
+    if hook and rewrites_history(run.output):
         return run.tools
+    calls = {call.get("id"): call for call in run.given.calls}
     messages = run.messages
     answers = [
         m for m in messages if isinstance(m, ToolMessage) and (hook or m.tool_call_id in calls)

@@ -2,7 +2,12 @@
 
 from detailed_balance.callbacks import Ending, Transition, TransitionCallbackHandler
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
+from detailed_balance.callbacks.recorder.trajectory_builder import TrajectoryStep
 from tests.support.agents import INPUT, chain
+
+
+def move(recent, run):
+    recent.record_move(TrajectoryStep("T", "a", "b", 1, run=run), 0.5)
 
 
 def runs_of(recent):
@@ -11,9 +16,9 @@ def runs_of(recent):
 
 def test_the_run_that_stopped_first_is_forgotten_first_and_open_ones_never():
     recent = RecentRuns(most_runs=2)
-    recent.record(Transition("a", "b", run="open"))
+    move(recent, "open")
     for run in "1234":
-        recent.record(Transition("a", "b", run=run))
+        move(recent, run)
         recent.record(Ending(None, run=run))
     assert runs_of(recent) == ["3", "4", "open"]
 
@@ -22,16 +27,17 @@ def test_the_records_of_stopped_runs_are_bounded_too():
     recent = RecentRuns(most_records=10)
     for run in "123":
         for _ in range(4):
-            recent.record(Transition("a", "b", run=run))
+            move(recent, run)
         recent.record(Ending(None, run=run))
     assert runs_of(recent) == ["2", "3"]
 
 
 def test_a_run_that_goes_on_keeps_its_records_together():
     recent = RecentRuns()
-    for record in (Transition("a", "b", run="1"), Ending(None, run="1"), Ending(None, run="2")):
-        recent.record(record)
-    recent.record(Transition("b", "c", run="1"))
+    move(recent, "1")
+    for run in "12":
+        recent.record(Ending(None, run=run))
+    move(recent, "1")
     assert [record.run for record in recent.records()] == ["2", "1", "1", "1"]
 
 
