@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
-from langgraph.config import get_config
+from langchain_core.messages import AIMessage, HumanMessage
 
 from detailed_balance.analyzers import END, START, RunGuard, RunWatch
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks._run_path import RunPath, RunPathState, keep_path, last_run
 from detailed_balance.callbacks.isolation import Faults, warn
-from detailed_balance.callbacks.states.messages import begins_run, message_path
+from detailed_balance.callbacks.states.messages import message_path
 
 __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
 
@@ -60,6 +60,7 @@ class StopEvent:
 
 
 OnStop: TypeAlias = Literal["warn", "message", "end"] | Callable[[StopEvent], str | None]
+StopMessage: TypeAlias = str | Callable[[StopEvent], str]
 
 
 def action_path(
@@ -96,8 +97,7 @@ def action_path(
     ['search', 'model']
     """
     known = None if tools is None else {_tool_name(tool) for tool in tools}
-    starts = [i for i, message in enumerate(messages) if begins_run(message)]
-    run = messages[starts[-1] + 1 if starts else 0 :]
+    _, run = last_run(messages)
     return message_path(run, tools=known, schemas=schemas, refused=refused)
 
 
@@ -105,20 +105,19 @@ def _tool_name(tool: Any) -> Any:
     return tool.get("name") if isinstance(tool, dict) else getattr(tool, "name", None)
 
 
-def _watch(guard: RunGuard, path: Sequence[str]) -> RunWatch:
-    return guard.watch(pairwise([START, *path]))
-
-
 class RunGuardMiddleware(AgentMiddleware[Any, Any]):
     """Let a `RunGuard` watch every run of an agent made by ``create_agent``.
 
-    Before each call of the model, the guard rates the run that the last human message began. It is
-    read again from the messages of the state, so this works after a resume, in any process, and
-    for any number of runs at once. The states are those that the default `ActionStates` records:
-    fit the guard on records of the same agent. It wraps the model call instead of adding a node
-    before it, because a node would be one more state in every record. Nodes of other middleware
-    are in the records but not in the messages: fit on records made without them. A middleware that
-    cuts old messages, to summarise them, cuts what the guard sees.
+    Before each call of the model, the guard rates the run that the last question of a person
+    began. The states are those that the default `ActionStates` records: fit the guard on records
+    of the same agent. Other middleware changes nothing of that, since hooks that change nothing are
+    no states.
+
+    The path of the run is in the private state of the agent, so the guard goes on after a resume,
+    in any process, and for any number of runs at once, and a summary or a cut of old messages takes
+    nothing from it. It changes no message, and adds no node. Where the path cannot be kept, with
+    LangChain before 1.1, it is read from the messages each time. When a run that was interrupted is
+    resumed, counting begins anew: a person has seen it.
 
     Parameters
     ----------
@@ -127,39 +126,54 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
     on_stop : {"warn", "message", "end"} or callable
         What to do with a run that is to be stopped. ``"warn"``: log it, once per run.
         ``"message"``: tell the model what it keeps repeating, with this call and every later
-        one of the run; the message is not kept in the state. ``"end"``: end the run with a message
-        that says why, without calling the model. A callable is given the `StopEvent`, once per
+        one of the run; the message is not kept in the state. ``"end"``: end the run with
+        `message`, without calling the model. A callable is given the `StopEvent`, once per
         run and process, and may return one of the three words to have that done from then on.
+    message : str, callable or None
+        What the customer reads when the run is ended: a text, or a function of the `StopEvent`
+        that returns one; None says why it was ended.
 
     Raises
     ------
     InvalidInputError
-        Where `on_stop` is none of these.
+        Where `on_stop` or `message` is none of these.
 
     Notes
     -----
-    A fault of the guard, or of the callable, is logged once and never reaches the agent.
+    A fault of the guard, or of a callable, is logged once and never reaches the agent. Once too it
+    logs that a run has states, or mostly moves, that were in none of the runs the guard was fitted
+    on: of those it knows nothing.
 
     Examples
     --------
     >>> guard = RunGuard.from_rules(max_closings=5)
-    >>> RunGuardMiddleware(guard, on_stop="end").faults
+    >>> sorry = "I could not finish this. A colleague will get back to you."
+    >>> RunGuardMiddleware(guard, on_stop="end", message=sorry).faults
     0
     """
 
-    def __init__(self, guard: RunGuard, on_stop: OnStop = "warn") -> None:
+    state_schema = RunPathState
+
+    def __init__(
+        self, guard: RunGuard, on_stop: OnStop = "warn", message: StopMessage | None = None
+    ) -> None:
         super().__init__()
-        if on_stop not in _ANSWERS and (
-            not callable(on_stop) or inspect.iscoroutinefunction(on_stop)
-        ):
+        if on_stop not in _ANSWERS and not _is_plain_function(on_stop):
             raise InvalidInputError(
                 f"on_stop must be one of {', '.join(map(repr, _ANSWERS))}, or a plain function of "
                 f"a StopEvent; it is {on_stop!r}"
             )
+        if message is not None and not isinstance(message, str) and not _is_plain_function(message):
+            raise InvalidInputError(
+                f"message must be a text, or a plain function of a StopEvent that returns one; "
+                f"it is {message!r}"
+            )
         self.guard = guard
         self._on_stop = on_stop
+        self._message = message
         self._answers: OrderedDict[tuple[str, str], str | None] = OrderedDict()
         self._faults = Faults()
+        self._stranger = _Stranger(guard)
 
     @property
     def faults(self) -> int:
@@ -170,38 +184,55 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    ) -> ModelResponse[Any] | AIMessage:
+    ) -> Any:
         """Call the model, or end the run, as the guard says."""
-        decided = self._decide(request)
-        return decided if isinstance(decided, AIMessage) else handler(decided)
+        decided, path = self._decide(request)
+        response = decided if isinstance(decided, AIMessage) else handler(decided)
+        return keep_path(response, path)
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any] | AIMessage:
+    ) -> Any:
         """Do the same where the agent runs in an event loop."""
-        decided = self._decide(request)
-        return decided if isinstance(decided, AIMessage) else await handler(decided)
+        decided, path = self._decide(request)
+        response = decided if isinstance(decided, AIMessage) else await handler(decided)
+        return keep_path(response, path)
 
-    def _decide(self, request: ModelRequest[Any]) -> ModelRequest[Any] | AIMessage:
-        """Return what to ask the model, or the last message of the run."""
+    def _decide(
+        self, request: ModelRequest[Any]
+    ) -> tuple[ModelRequest[Any] | AIMessage, RunPath | None]:
+        """Return what to ask the model, or the last message of the run; and the path to keep."""
+        path = None
         try:
-            messages: Sequence[AnyMessage] = (request.state or {}).get("messages", [])
-            watch = _watch(self.guard, action_path(messages, request.tools))
+            schemas = _name_schemas(request.response_format)
+            path = RunPath.read(cast("Mapping[str, Any]", request.state or {}), schemas)
+            self._stranger.look(path.moves)
+            watch = self.guard.watch(path.moves)
             if not watch.stopped:
-                return request
-            run = _name_run(messages)
+                return request, path
+            run = path.name()
             event = _event(watch, run[0] or run[1])
             answer = self._answer(run, event)
             if answer == "end":
-                return AIMessage(f"Run guard: {event.why}.")
+                return AIMessage(self._last_words(event)), path
             if answer == "message":
                 note = f"This run is likely to fail: so far {event.repetition}. Do something else."
-                return request.override(messages=[*request.messages, HumanMessage(note)])
+                return request.override(messages=[*request.messages, HumanMessage(note)]), path
         except Exception:
             self._faults.record(_FAULT)
-        return request
+        return request, path
+
+    def _last_words(self, event: StopEvent) -> str:
+        """Return what the customer reads at the end."""
+        try:
+            message = self._message(event) if callable(self._message) else self._message
+            if message is not None:
+                return str(message)
+        except Exception:
+            self._faults.record(_FAULT)
+        return f"Run guard: {event.why}."
 
     def _answer(self, run: tuple[str, str], event: StopEvent) -> str | None:
         """Return what to do with this run: what was said before, or is said now."""
@@ -217,6 +248,16 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         return answer
 
 
+def _is_plain_function(value: Any) -> bool:
+    return callable(value) and not inspect.iscoroutinefunction(value)
+
+
+def _name_schemas(response_format: Any) -> list[str]:
+    """Return the names of the schemas that the model answers as if they were tools."""
+    specs = getattr(response_format, "schema_specs", None) or ()
+    return [str(spec.name) for spec in specs]
+
+
 def _event(watch: RunWatch, trajectory: str) -> StopEvent:
     return StopEvent(
         trajectory,
@@ -228,11 +269,21 @@ def _event(watch: RunWatch, trajectory: str) -> StopEvent:
     )
 
 
-def _name_run(messages: Sequence[AnyMessage]) -> tuple[str, str]:
-    """Return the thread of a run, if any, and the id of the message that began it."""
-    began = [message.id for message in messages if isinstance(message, HumanMessage)]
-    thread = get_config().get("configurable", {}).get("thread_id")
-    return str(thread or ""), str(began[-1] if began else "")
+class _Stranger:
+    """Warns, once, of a run that is unlike all that a guard was fitted on."""
+
+    def __init__(self, guard: RunGuard) -> None:
+        self._guard = guard
+        self._warned = False
+
+    def look(self, moves: Sequence[tuple[str, str]]) -> None:
+        if not self._warned and (unknown := self._guard.find_unknown(moves)):
+            self._warned = True
+            warn(
+                "the run guard does not know this agent: %s. Its promise does not hold for such "
+                "runs; fit it again, on records of this agent with the same names of states",
+                unknown,
+            )
 
 
 def _path_of_messages(state: Any) -> list[str]:
@@ -271,11 +322,13 @@ def stop_when(
 
     In a graph it is one word more: ``add_conditional_edges("b", stop_when(guard, route))``.
     """
-    faults = Faults()
+    faults, stranger = Faults(), _Stranger(guard)
 
     def stops(state: Any) -> bool:
         try:
-            watch = _watch(guard, path(state))
+            moves = list(pairwise([START, *path(state)]))
+            stranger.look(moves)
+            watch = guard.watch(moves)
             if watch.stopped:
                 warn("the run ends: %s", watch.describe())
             return watch.stopped

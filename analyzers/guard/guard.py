@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard.rules import StuckRules
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
@@ -28,6 +29,8 @@ _SCORES: dict[str, type[OutcomeScore] | type[StuckRules]] = {
     "rules": StuckRules,
 }
 _VERSION = 1
+_NAMED = 5
+_FEWEST_MOVES = 5
 _SETTINGS = ("alpha", "calibration", "ignored", "max_runs")
 
 
@@ -66,6 +69,8 @@ class RunGuard:
         Runs left out of `fit` because it is not known whether they succeeded.
     max_runs : int
         Runs followed at the same time.
+    moves : iterable of (str, str or None)
+        The moves of the runs it was fitted on; empty where that is not known.
 
     References
     ----------
@@ -94,7 +99,9 @@ class RunGuard:
         calibration: int = 0,
         ignored: int = 0,
         max_runs: int = 10_000,
+        moves: Iterable[tuple[str, str | None]] = (),
     ) -> None:
+        self.moves = frozenset(moves)
         self.score = score
         self.threshold = threshold
         self.alpha = alpha
@@ -158,6 +165,7 @@ class RunGuard:
         failed = [run for run in runs if run.success is False]
         worked = [run for run in runs if run.success]
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
+        settings["moves"] = {move for run in (*failed, *worked) for move in run.moves}
         settings["ignored"] = len(runs) - len(failed) - len(worked)
         score = OutcomeScore() if score is None else score
         m = calibration_size(len(worked), alpha, calibration_share)
@@ -267,6 +275,55 @@ class RunGuard:
             self._watches.pop(trajectory, None)
 
     @property
+    def states(self) -> frozenset[str]:
+        """The states of the runs it was fitted on; empty where that is not known."""
+        return frozenset(state for move in self.moves for state in move if state)
+
+    def find_unknown(self, moves: Sequence[tuple[str, str | None]]) -> str:
+        """Say what a run has that none of the runs did on which the guard was fitted.
+
+        Names that a model invented for tools (``name!unknown``) do not count. Single new moves
+        between states that are known do not either, as long as they are not most of the run.
+
+        Parameters
+        ----------
+        moves : sequence of (str, str or None)
+            The moves of the run.
+
+        Returns
+        -------
+        str
+            A part of a sentence; empty where there is nothing, or nothing is known of the fit.
+
+        Examples
+        --------
+        >>> guard = RunGuard(StuckRules(max_dwell=3), 1.0, moves=[("__start__", "search")])
+        >>> guard.find_unknown([("__start__", "find"), ("find", "read"), ("read", "search")])
+        "the states 'find' and 'read' were in none of the runs it was fitted on"
+        >>> guard.find_unknown([("__start__", "search")])
+        ''
+        """
+        if not self.moves:
+            return ""
+        known = self.states | BOUNDARIES
+        there = dict.fromkeys(state for move in moves for state in move if state)
+        strange = [s for s in there if s not in known and not s.endswith("!unknown")]
+        if strange:
+            *most, last = [repr(name[:80]) for name in strange[:_NAMED]]
+            more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
+            names = (
+                f"{', '.join(most)} and {last}" if most and not more else ", ".join([*most, last])
+            )
+            states, were = ("state", "was") if len(strange) == 1 else ("states", "were")
+            return f"the {states} {names}{more} {were} in none of the runs it was fitted on"
+        new = sum(move not in self.moves for move in moves)
+        if len(moves) >= _FEWEST_MOVES and 2 * new > len(moves):
+            return (
+                f"{new} of the first {len(moves)} moves were in none of the runs it was fitted on"
+            )
+        return ""
+
+    @property
     def followed(self) -> int:
         """The number of runs that `update` follows now."""
         return len(self._watches)
@@ -294,6 +351,7 @@ class RunGuard:
             "version": _VERSION,
             "score": {"kind": kinds[0] if kinds else "custom", **write()},
             **{name: getattr(self, name) for name in ("threshold", *_SETTINGS)},
+            "moves": [list(move) for move in sorted(self.moves, key=str)],
         }
 
     @classmethod
@@ -311,7 +369,8 @@ class RunGuard:
                 f"fit it again, or read it with the release that wrote it"
             )
         settings = {name: data[name] for name in _SETTINGS}
-        return cls(score or _read_score(data["score"]), data["threshold"], **settings)
+        moves = [(source, target) for source, target in data.get("moves", ())]
+        return cls(score or _read_score(data["score"]), data["threshold"], **settings, moves=moves)
 
 
 def _read_score(data: Mapping[str, Any]) -> RunScore:

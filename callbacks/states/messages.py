@@ -186,6 +186,7 @@ def message_path(
     tools: Collection[str] | None = None,
     schemas: Collection[str] = (),
     refused: Collection[str] = (),
+    goes_on: bool = False,
 ) -> list[str]:
     """Return the states that the messages of a run tell, in order.
 
@@ -199,6 +200,9 @@ def message_path(
         The schemas of structured outputs, where they are known.
     refused : collection of str
         The ids of calls that are known not to have run.
+    goes_on : bool
+        Whether the model is asked again after them: a structured output that nothing follows has
+        ended the run, and so was valid.
 
     Examples
     --------
@@ -218,8 +222,8 @@ def message_path(
             path += _name_group(asked, answers, followed)
             path += [] if message.tool_calls else [MODEL]
             asked, answers = message, []
-    # A structured output that nothing follows has ended the run: it was valid.
-    return path + _name_group(asked, answers, followed._replace(schemas=dict.fromkeys(schemas)))
+    last = followed if goes_on else followed._replace(schemas=dict.fromkeys(schemas))
+    return path + _name_group(asked, answers, last)
 
 
 class _Known(NamedTuple):

@@ -1,16 +1,21 @@
+import json
 import logging
 from typing import Literal
+from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware, types
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, interrupt
 
-from detailed_balance.analyzers import RunGuard
+from detailed_balance.analyzers import RunGuard, StuckRules, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import (
     RunGuardMiddleware,
@@ -18,7 +23,7 @@ from detailed_balance.callbacks import (
     stop_when,
 )
 from detailed_balance.callbacks.middleware import action_path
-from tests.support.agents import ScriptedModel, Walks, node, thread
+from tests.support.agents import ScriptedModel, Walks, node, path, thread
 
 
 @tool
@@ -172,8 +177,7 @@ def test_the_path_is_what_the_recorder_records(script):
     handler = TransitionCallbackHandler(graph=Walks())
     config = {"callbacks": [handler], "recursion_limit": 100}
     messages = agent.invoke(QUESTION, config)["messages"]
-    path = action_path(messages, [search, read])
-    assert list(zip([START, *path], [*path, END], strict=True)) == handler.graph.walk
+    assert handler.graph.walk == path(START, *action_path(messages, [search, read]), END)
 
 
 def test_the_guard_leaves_no_trace_in_the_record():
@@ -191,17 +195,164 @@ def test_a_new_question_begins_a_new_run():
     assert agent.invoke(QUESTION, thread("T"))["messages"][-1].content == "two"
 
 
-def test_a_resumed_run_goes_on_where_it_stood_in_another_process():
+RESUMED = [["search"], ["read"], ["search"], ["confirm"], *LOOP]
+
+
+def test_counting_begins_anew_when_a_person_answers_in_another_process_too():
     saver = MemorySaver()
-    script = [["search"], ["read"], ["search"], ["confirm"], ["search"], ["read"], ["search"], "x"]
     guard = RunGuard.from_rules(max_closings=1)
-    first, _, _ = agent_of(script, guard, checkpointer=saver)
+    first, _, _ = agent_of(RESUMED, guard, checkpointer=saver)
     assert "__interrupt__" in first.invoke(QUESTION, thread("T"))
     # Another middleware and guard, as in another process: nothing but the saver is shared.
-    second, model, _ = agent_of(script, RunGuard.from_dict(guard.to_dict()), checkpointer=saver)
+    second, model, _ = agent_of(RESUMED, RunGuard.from_dict(guard.to_dict()), checkpointer=saver)
     messages = second.invoke(Command(resume="yes"), thread("T"))["messages"]
-    assert "search -> read -> search 2 times" in messages[-1].content
-    assert len(model.asked) == 3
+    # search (where it stood), confirm, search, read, search, read, search: the loop twice.
+    assert "it went search -> read -> search 2 times" in messages[-1].content
+    assert len(model.asked) == 5
+
+
+def test_a_run_that_is_broken_off_goes_on_to_be_watched():
+    saver = MemorySaver()
+    agent, _, _ = agent_of(checkpointer=saver)
+    for _ in agent.stream(QUESTION, thread("T"), stream_mode="updates"):
+        pass
+    kept = saver.get(thread("T"))["channel_values"]["_run_guard_path"]
+    assert kept["states"] == ["search", "read"] * 3 + ["search"]
+
+
+def summarise(**options):
+    model = ScriptedModel(script=["so far"] * 100)
+    return SummarizationMiddleware(model, trigger=("messages", 6), keep=("messages", 2), **options)
+
+
+class Trim(AgentMiddleware):
+    """Keep the question and the last two messages."""
+
+    def before_model(self, state, runtime):
+        first, *more = state["messages"]
+        kept = [RemoveMessage(REMOVE_ALL_MESSAGES), first, *more[-2:]]
+        return {"messages": kept} if len(more) > 2 else None
+
+
+class Nudge(AgentMiddleware):
+    """Writes a message in the name of a person before each call of the model."""
+
+    def before_model(self, state, runtime):
+        return {"messages": [HumanMessage("go on")]}
+
+
+class Endless(Model):
+    """Asks for search and read in turn, however little it is shown."""
+
+    def _generate(self, messages, *args, **kwargs):
+        self.asked.append([])
+        call = {"name": ["read", "search"][len(self.asked) % 2], "args": {}, "id": uuid4().hex}
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("", tool_calls=[call]))])
+
+
+since_1_1 = pytest.mark.skipif(
+    not hasattr(types, "ExtendedModelResponse"), reason="LangChain keeps no state around the model"
+)
+
+
+@since_1_1
+@pytest.mark.parametrize("hook", [summarise, Trim, Nudge])
+@pytest.mark.parametrize("outside", [True, False])
+def test_no_summary_no_cut_and_no_nudge_make_the_guard_forget(hook, outside):
+    guard = RunGuardMiddleware(RunGuard.from_rules(**RULES), "end")
+    model = Endless(script=[])
+    middleware = [hook(), guard] if outside else [guard, hook()]
+    agent = create_agent(model, [search, read], middleware=middleware)
+    handler = TransitionCallbackHandler(graph=Walks())
+    config = {"callbacks": [handler], "recursion_limit": 200}
+    assert "stopped at step 7" in agent.invoke(QUESTION, config)["messages"][-1].content
+    assert [target for _, target in handler.graph.walk] == [
+        *["search", "read"] * 3,
+        *["search", "model", END],
+    ]
+
+
+@since_1_1
+def test_the_guard_shows_nothing_of_itself():
+    agent, _, _ = agent_of(checkpointer=MemorySaver())
+    assert set(agent.invoke(QUESTION, thread("T"))) == {"messages"}
+    keys = {
+        *agent.get_input_jsonschema()["properties"],
+        *agent.get_output_jsonschema()["properties"],
+    }
+    assert not any("guard" in key for key in keys)
+
+
+def test_two_guards_in_one_agent_do_not_disturb_each_other():
+    class Other(RunGuardMiddleware):
+        pass
+
+    rules = [RunGuard.from_rules(max_closings=closings) for closings in (9, 2)]
+    middleware = [RunGuardMiddleware(rules[0], "end"), Other(rules[1], "end")]
+    agent = create_agent(Model(script=LOOP), [search, read], middleware=middleware)
+    assert "stopped at step 7" in agent.invoke(QUESTION)["messages"][-1].content
+    assert [guard.faults for guard in middleware] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Sorry.", "Sorry."),
+        (lambda event: f"Sorry, {event.trajectory}.", "Sorry, T."),
+        (lambda event: 1 / 0, "Run guard: stopped at step 7"),
+    ],
+)
+def test_the_customer_reads_what_you_want_said(message, expected):
+    guard = RunGuardMiddleware(RunGuard.from_rules(**RULES), "end", message)
+    agent = create_agent(Model(script=LOOP), [search, read], middleware=[guard])
+    last = agent.invoke(QUESTION, thread("T"))["messages"][-1]
+    assert last.content.startswith(expected)
+
+
+@pytest.mark.parametrize("message", [3, b"Sorry."])
+def test_other_last_words_are_refused(message):
+    with pytest.raises(InvalidInputError, match="message"):
+        RunGuardMiddleware(RunGuard.from_rules(**RULES), "end", message)
+
+
+def fitted_on(*states):
+    """Return a guard that was fitted on runs through these states."""
+    run = Trajectory(tuple(path(START, *states, END)), success=True)
+    return RunGuard.fit(20 * [run], score=StuckRules(max_dwell=50))
+
+
+@both
+async def test_a_run_of_unknown_states_is_reported_once(mode, caplog):
+    agent, _, _ = agent_of(guard=fitted_on("find", "Todo.after_model", "model"))
+    with caplog.at_level(logging.WARNING, "detailed_balance"):
+        await run(agent, mode)
+        await run(agent, mode)
+    (record,) = caplog.records
+    assert "does not know this agent: the state 'search' was in none" in record.getMessage()
+    assert "fit it again" in record.getMessage()
+
+
+def test_a_run_of_known_states_is_not_reported(caplog):
+    guard = fitted_on(*["search", "read"] * 3, "model")
+    agent_of([*LOOP[:4], ["nonsense"], "done"], guard)[0].invoke(QUESTION)
+    assert not caplog.records
+
+
+def test_a_run_of_unknown_moves_between_known_states_is_reported(caplog):
+    agent_of(guard=fitted_on("read", "read", "search", "search", "model"))[0].invoke(QUESTION)
+    assert "of the first 5 moves were in none" in caplog.text
+
+
+def test_a_router_reports_a_run_of_unknown_states_too(caplog):
+    looping(lambda state: END, guard=fitted_on("a", "c")).invoke(INPUT)
+    assert "the state 'b' was in none of the runs" in caplog.text
+
+
+def test_the_guard_knows_its_states_after_a_restart():
+    guard = fitted_on("search", "model")
+    again = RunGuard.from_dict(json.loads(json.dumps(guard.to_dict())))
+    assert again.moves == guard.moves
+    assert again.states == {START, END, "search", "model"}
 
 
 def test_calls_that_have_not_run_yet_are_no_state():
