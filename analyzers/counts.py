@@ -23,6 +23,9 @@ START = "__start__"
 END = "__end__"
 """The target of the last transition of a trajectory that ended (as in LangGraph)."""
 
+_MOST_COUNTED = 2**63 - 1
+"""What counts may add up to."""
+
 BOUNDARIES = frozenset({START, END})
 """The markers that are no states of the agent and enter no balance test."""
 
@@ -79,6 +82,8 @@ class TransitionCounts:
             )
         if self.counts.nnz and self.counts.data.min() < 0:
             raise InvalidInputError(f"counts must be 0 or more; got {self.counts.data.min()}")
+        _check_total(self.counts.data)
+        _check_total(self.attempts)
         short = np.flatnonzero(self.attempts < self.counts.sum(axis=1))
         if short.size:
             raise InvalidInputError(
@@ -99,6 +104,7 @@ class TransitionCounts:
             i = indices.setdefault(source, len(indices))
             j = -1 if target is None else indices.setdefault(target, len(indices))
             rows.append((i, j, count))
+        _check_total([row[2] for row in rows])
         table = np.array(rows, dtype=np.int64).reshape(-1, 3)
         return cls.from_arrays(tuple(indices), table[:, 0], table[:, 1], table[:, 2])
 
@@ -110,6 +116,7 @@ class TransitionCounts:
         n = len(states)
         source = np.asarray(sources, dtype=np.int64)
         target = np.asarray(targets, dtype=np.int64)
+        _check_total(counts)
         count = np.asarray(counts, dtype=np.int64)
         if count.size and count.min() < 0:
             raise InvalidInputError(f"counts must be 0 or more; got {count.min()}")
@@ -122,6 +129,7 @@ class TransitionCounts:
     @classmethod
     def from_dense(cls, matrix: ArrayLike, states: Iterable[str] | None = None) -> TransitionCounts:
         """Take an (n, n) array of counts; states are named ``"0"``, ``"1"``, ... by default."""
+        _check_total(matrix)
         sparse = csr_array(np.asarray(matrix, dtype=np.int64))
         names = tuple(map(str, range(sparse.shape[0]))) if states is None else tuple(states)
         return cls(names, sparse, np.asarray(sparse.sum(axis=1), dtype=np.int64))
@@ -173,6 +181,7 @@ class TransitionCounts:
 
     def __add__(self, other: TransitionCounts) -> TransitionCounts:
         """Add two counts over the union of their states."""
+        _check_total([int(part.attempts.sum()) for part in (self, other)])
         states = tuple(dict.fromkeys(self.states + other.states))
         place = {state: i for i, state in enumerate(states)}
         total = csr_array((len(states), len(states)), dtype=np.int64)
@@ -184,6 +193,17 @@ class TransitionCounts:
             total = total + csr_array(moved, shape=total.shape)
             attempts[where] += part.attempts
         return TransitionCounts(states, total, attempts)
+
+
+def _check_total(counts: ArrayLike) -> None:
+    """Refuse counts whose sum, and so perhaps that of some of them, has more than 63 bits."""
+    values = np.asarray(counts)
+    if values.size and float(np.abs(values).sum(dtype=np.float64)) > _MOST_COUNTED / 2:
+        total = sum(abs(int(value)) for value in values.ravel())
+        if total > _MOST_COUNTED:
+            raise InvalidInputError(
+                f"counts may add up to {_MOST_COUNTED}, that is 2**63 - 1; these make {total}"
+            )
 
 
 def unknown_state_message(state: str, states: Collection[str]) -> str:

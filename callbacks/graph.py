@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Move", "TransitionGraph"]
 
+_MOST_COUNTED = 2**63 - 1
+"""What counts may add up to."""
+
 Move: TypeAlias = tuple[str, str | None, str | None, Context, int]
 """Source, target (None for an escape), trajectory, context and count."""
 
@@ -136,6 +139,7 @@ class TransitionGraph:
         self._rows = array("i")
         self._states: list[str] = []
         self._counts = array("q")
+        self._added = 0  # of counts that are more than one
         self._outcomes: Counter[tuple[Outcome, Context]] = Counter()
 
     def _after_fork(self) -> None:
@@ -188,10 +192,12 @@ class TransitionGraph:
         Raises
         ------
         InvalidInputError
-            Where a state is no str, a context no labels, or the count is not 1 or more.
+            Where a state is no str, a context no labels, the count is not 1 or more, or all that
+            were added at once make more than 2**63 - 1.
         """
-        if type(count) is not int or count < 1:
+        if count != 1 or type(count) is not int:
             count = _whole_number(count, f"the count of {source!r} -> {target!r}", least=1)
+            self._check_total(count)
         key = (source, target, context if type(context) is tuple else make_context(context))
         with self._lock:
             self._add(key, count)
@@ -355,7 +361,18 @@ class TransitionGraph:
     def _add_whole(self, key: _Key, count: object, where: str) -> None:
         """Add a count that comes from elsewhere; 0 adds nothing."""
         if number := _whole_number(count, where, least=0):
+            self._check_total(number)
             self._add(key, number)
+
+    def _check_total(self, count: int) -> None:
+        """Refuse what would make a count of more than 63 bits; ones never do."""
+        with self._lock:
+            if self._added + count > _MOST_COUNTED:
+                raise InvalidInputError(
+                    f"counts may add up to {_MOST_COUNTED}, that is 2**63 - 1; {count} more than "
+                    f"{self._added} are too many"
+                )
+            self._added += count
 
     def _add(self, key: _Key, count: int) -> None:
         """Add to the slot of `key`; the caller holds the lock."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import digest, names_of
@@ -40,6 +41,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _QUIET = 3600.0
 """How many seconds pass, at least, between two log lines on a database that is away."""
 
+_AWAY = (OperationalError, ReadError, OSError, MemoryError)
+"""What says that the database is away, full, locked or gone, whatever it is given."""
+
+_NO_FAULT_OF_DATA = ("25006", "3F000", "42501", "42703", "42P01")
+"""States of SQL: a database that is only read, no schema, no right, no column, no table."""
+
 _MOST_KNOWN = 100_000
 """How many names of a kind are remembered to be written, about."""
 
@@ -59,7 +66,8 @@ class Outbox:
     ----------
     write : callable
         Writes batches of one writer at once, but for those that are written already; raises where
-        the database fails.
+        the database fails. Its second argument is None, or a list that takes the reasons why
+        single records are refused, which it then leaves out.
     queue : BatchWriter
         Where the records come from: it counts what is lost, and knows whether more come than the
         database takes; then the spool takes them.
@@ -73,7 +81,7 @@ class Outbox:
 
     def __init__(
         self,
-        write: Callable[[list[RecordBatch]], None],
+        write: Callable[[list[RecordBatch], list[str] | None], None],
         queue: BatchWriter[Record],
         url: URL,
         *,
@@ -128,9 +136,7 @@ class Outbox:
         if self._must_wait() and self._keep(batch):
             return
         try:
-            self._write([batch])
-        except (DataError, IntegrityError):
-            raise  # another time would be no better
+            self._deliver([batch])
         except Exception as error:
             if not self._keep(batch):
                 raise
@@ -190,14 +196,24 @@ class Outbox:
         for batches in spool.batches():
             if self._own is not None and self._queue.is_half_full:
                 return False
-            try:
-                self._write(batches)
-            except (DataError, IntegrityError) as error:
-                self._queue.record_loss(sum(len(batch.records) for batch in batches), repr(error))
+            self._deliver(batches)
         if spool.damaged:
             warn("%d lines of a spool of %s were damaged", spool.damaged, self._name)
         spool.clear()
         return True
+
+    def _deliver(self, batches: list[RecordBatch]) -> None:
+        """Write batches; what the database refuses is lost alone, and holds up nothing."""
+        try:
+            self._write(batches, None)
+            return
+        except Exception as error:
+            if _is_away(error):
+                raise
+        refused: list[str] = []
+        self._write(batches, refused)
+        for reason in refused:  # logged without the error, which may quote what an agent said
+            self._queue.record_loss(1, reason)
 
     def _stay_away(self, reason: str) -> None:
         """Try again later, each time after a longer pause."""
@@ -207,6 +223,27 @@ class Outbox:
             warn("%s is away (%s); what is recorded waits in a file", self._name, reason)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._next_try = now + self._pause
+
+
+def _is_away(error: Exception) -> bool:
+    """Say whether an error is about the database, and not about what it was to keep."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(error, _AWAY) or state in _NO_FAULT_OF_DATA
+
+
+def _describe(row: TableRow) -> str:
+    """Name a row without what is in it."""
+    step = row.columns.get("step")
+    return f"a row of {row.table.name}, step {step!r:.40} of trajectory {row.trajectory!r:.100}"
+
+
+def _name_error(error: Exception) -> str:
+    """Name an error without its text, which may quote what an agent said."""
+    cause = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None)
+    return f"{type(cause).__name__}{f' ({state})' if state else ''}"
 
 
 def insert_for(table: Table, connection: Connection) -> Any:
@@ -239,7 +276,12 @@ class RowInserter:
         with self._writing() as connection:
             self._insert(connection, rows)
 
-    def insert_once(self, writer: int, batches: list[tuple[int, list[TableRow]]]) -> None:
+    def insert_once(
+        self,
+        writer: int,
+        batches: list[tuple[int, list[TableRow]]],
+        refused: list[str] | None = None,
+    ) -> None:
         """Write batches of one writer in one transaction, but for those that are written already.
 
         Parameters
@@ -248,11 +290,17 @@ class RowInserter:
             Whose batches they are.
         batches : list of (int, list of TableRow)
             The numbers of the batches, ascending, and what is in them.
+        refused : list of str, optional
+            Takes the reasons why the database refuses single rows, which are left out; None to
+            raise.
         """
         with self._writing() as connection:
             last = _last_sequence(connection, writer)
             if rows := [row for number, rows in batches for row in rows if number > last]:
-                self._insert(connection, rows)
+                if refused is None:
+                    self._insert(connection, rows)
+                else:
+                    self._insert_accepted(connection, rows, refused)
             done = {"sequence": max(last, batches[-1][0]), "time": time.time()}
             connection.execute(update(WRITERS).where(WRITERS.c.id == writer).values(done))
 
@@ -265,6 +313,24 @@ class RowInserter:
             yield connection
         for table, names in self._new.items():
             self._known[table].update(names)
+
+    def _insert_accepted(
+        self, connection: Connection, rows: list[TableRow], refused: list[str]
+    ) -> None:
+        """Write rows but for those that the database refuses, which are found by halving."""
+        try:
+            with connection.begin_nested():
+                self._insert(connection, rows)
+        except Exception as error:
+            if _is_away(error):
+                raise
+            self._new = {}  # the names are not written either
+            if len(rows) == 1:
+                refused.append(f"{_describe(rows[0])} is refused: {_name_error(error)}")
+                return
+            middle = len(rows) // 2
+            self._insert_accepted(connection, rows[:middle], refused)
+            self._insert_accepted(connection, rows[middle:], refused)
 
     def _insert(self, connection: Connection, rows: list[TableRow]) -> None:
         self._check_names(connection)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import BigInteger, Column, bindparam, cast, func, select
+from sqlalchemy import BigInteger, Column, Double, bindparam, cast, func, select
+from sqlalchemy.exc import DataError, OperationalError
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,
@@ -115,6 +117,29 @@ def to_row(record: Transition | Ending) -> TableRow:
     return _ending_to_row(record) if isinstance(record, Ending) else _transition_to_row(record)
 
 
+def to_rows(
+    records: Iterable[Transition | Ending], refused: list[str] | None = None
+) -> list[TableRow]:
+    """Return records as they are written.
+
+    Parameters
+    ----------
+    records : iterable of Transition or Ending
+        What is to be written.
+    refused : list of str, optional
+        Takes the reasons why some cannot be, which are left out; None to raise.
+    """
+    rows = []
+    for record in records:
+        try:
+            rows.append(to_row(record))
+        except Exception as error:
+            if refused is None:
+                raise
+            refused.append(repr(error))
+    return rows
+
+
 def _transition_to_row(transition: Transition) -> TableRow:
     _check_transition(transition)
     labels = _encode_labels(transition.context)
@@ -134,6 +159,7 @@ def _transition_to_row(transition: Transition) -> TableRow:
 
 def _ending_to_row(ending: Ending) -> TableRow:
     _check(ending, _ENDING_TYPES)
+    _check_time(ending)
     if ending.outcome is not None and ending.outcome not in tuple(Outcome):
         raise InvalidInputError(
             f"outcome of an ending must be one of {', '.join(Outcome)}; got {ending.outcome!r}"
@@ -229,6 +255,7 @@ _ENDING_TYPES: dict[str, tuple[type, ...]] = {
 def _check_transition(transition: Transition) -> None:
     """Refuse what no database could keep."""
     _check(transition, _TYPES)
+    _check_time(transition)
     if not 1 <= transition.count < 2**63 or abs(transition.step or 0) >= 2**63:
         raise InvalidInputError(
             f"a transition needs a count of 1 or more and a step, both of at most 63 bits; got "
@@ -236,10 +263,19 @@ def _check_transition(transition: Transition) -> None:
         )
 
 
+def _check_time(record: Transition | Ending) -> None:
+    try:
+        valid = record.time is None or math.isfinite(record.time)
+    except OverflowError:
+        valid = False
+    if not valid:
+        raise InvalidInputError(f"a time is finite, in seconds since 1970; got {record.time!r}")
+
+
 def _check(record: Transition | Ending, allowed_types: dict[str, tuple[type, ...]]) -> None:
     for name, types in allowed_types.items():
         value = getattr(record, name)
-        if not isinstance(value, types):
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
             what = "a transition" if isinstance(record, Transition) else "an ending"
             raise InvalidInputError(f"{name} of {what} must be {allowed}; got {value!r}")
@@ -289,6 +325,30 @@ def select_edges(chosen: Sequence[ColumnElement[bool]]) -> Executable:
         .outerjoin(_TARGETS, edges.c.target_id == _TARGETS.c.id)
         .order_by(edges.c.first)
     )
+
+
+def fetch_edges(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]]
+) -> list[tuple[str, str | None, int]]:
+    """Return (source, target, count) over the transitions chosen, first seen first.
+
+    Raises
+    ------
+    ReadError
+        Where the counts of an edge add up to more than 63 bits.
+    """
+    try:
+        with connection.begin_nested():  # so that the sum can be named where there is none
+            edges = connection.execute(select_edges(chosen)).all()
+    except (DataError, OperationalError) as error:
+        total = func.sum(cast(TRANSITIONS.c.count, Double))
+        most = connection.scalar(select(total).where(*chosen)) or 0
+        if most < 2**63:
+            raise
+        raise ReadError(
+            f"counts may add up to {2**63 - 1}, that is 2**63 - 1; these make about {most:.6g}"
+        ) from error
+    return [(decode_text(source), _decode(target), count) for source, target, count in edges]
 
 
 def read_contexts(connection: Connection) -> dict[int, Context]:

@@ -25,12 +25,13 @@ from detailed_balance.callbacks.store._rows import (
     context_condition,
     decode_text,
     ending_from_row,
+    fetch_edges,
     from_row,
     read_contexts,
-    select_edges,
     select_endings,
     select_moves,
     to_row,
+    to_rows,
 )
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
@@ -335,6 +336,11 @@ class TransitionStore:
         TransitionCounts
             States in the order in which they were first recorded.
 
+        Raises
+        ------
+        ReadError
+            Where the counts of a move add up to more than 63 bits.
+
         Examples
         --------
         >>> from detailed_balance.callbacks import Transition, TransitionStore
@@ -349,11 +355,8 @@ class TransitionStore:
         with self._transaction() as connection:
             if before is not None:
                 chosen.append(is_before(connection, self._version, before))
-            edges = connection.execute(select_edges(chosen)).all()
-        return TransitionCounts.from_edges(
-            (decode_text(source), None if target is None else decode_text(target), n)
-            for source, target, n in edges
-        )
+            edges = fetch_edges(connection, chosen)
+        return TransitionCounts.from_edges(edges)
 
     def mark(self, *, behind: int = 0) -> str:
         """Return the cursor behind all that can be read now, for `read_new` and `counts`.
@@ -474,11 +477,13 @@ class TransitionStore:
     def _maintain(self, awaited: bool) -> float | None:
         return self._outbox.replay(at_once=awaited)
 
-    def _write(self, batches: list[RecordBatch]) -> None:
+    def _write(self, batches: list[RecordBatch], refused: list[str] | None) -> None:
         """Write batches of one writer, unless they are written already."""
-        rows = [(batch.sequence, batch.rows or [*map(to_row, batch.records)]) for batch in batches]
+        rows = [
+            (batch.sequence, batch.rows or to_rows(batch.records, refused)) for batch in batches
+        ]
         self._follow_file()
-        self._inserter.insert_once(batches[0].writer, rows)
+        self._inserter.insert_once(batches[0].writer, rows, refused)
 
     def _follow_file(self) -> None:
         """Open the file again where it was deleted or replaced: else the rows would be lost."""

@@ -80,3 +80,27 @@ def test_an_unknown_state_is_named_with_the_closest_ones():
 def test_impossible_counts_are_refused(build, message):
     with pytest.raises(InvalidInputError, match=message):
         build()
+
+
+MOST = 2**63 - 1
+
+
+@pytest.mark.parametrize("count", [2**62, 2**63, 2**64, 10**30])
+def test_counts_that_add_up_too_high_are_refused_with_their_sum_and_the_limit(count):
+    edges = [("a", "b", count), ("b", "a", count)]
+    with pytest.raises(InvalidInputError, match=f"up to {MOST}, .* make {2 * count}"):
+        TransitionCounts.from_edges(edges)
+    with pytest.raises(InvalidInputError, match=f"make {2 * count}"):
+        TransitionCounts.from_arrays(("a", "b"), [0, 1], [1, 0], [count, count])
+    with pytest.raises(InvalidInputError, match=f"make {2 * count}"):
+        TransitionCounts.from_dense([[0, count], [count, 0]])
+
+
+def test_counts_up_to_the_limit_are_exact():
+    counts = TransitionCounts.from_edges([("a", "b", MOST - 2), ("b", None, 1), ("b", "a", 1)])
+    assert (counts.total, counts.attempts.tolist()) == (MOST - 1, [MOST - 2, 2])
+    with pytest.raises(InvalidInputError, match=f"make {MOST + 1}"):
+        counts + TransitionCounts.from_edges([("a", "b", 1)])
+    uint64 = np.array([2**63], dtype=np.uint64)
+    with pytest.raises(InvalidInputError, match=f"make {2**63}"):
+        TransitionCounts.from_arrays(("a",), [0], [0], uint64)

@@ -245,3 +245,22 @@ def test_changes_to_the_live_graph_by_others_are_taken_in_by_from_networkx_alone
     graph.graph.add_edge("b", "c", count=5)
     assert graph.snapshot().states == ("a", "b")
     assert TransitionGraph.from_networkx(graph.graph).snapshot().total == 6
+
+
+MOST = 2**63 - 1
+
+
+def test_counts_that_add_up_too_high_are_refused_where_they_enter():
+    graph = TransitionGraph()
+    graph.record("a", "b", count=MOST - 5)
+    with pytest.raises(InvalidInputError, match=f"{MOST}.*; 6 more than {MOST - 5} are too many"):
+        graph.record("b", "c", count=6)
+    graph.record("a", None, count=5)
+    assert graph.snapshot().attempts.sum() == MOST
+
+
+def test_counts_of_a_networkx_graph_that_add_up_too_high_are_refused():
+    drawn = nx.DiGraph([("a", "b"), ("b", "a")])
+    nx.set_edge_attributes(drawn, 2**62, "count")
+    with pytest.raises(InvalidInputError, match="are too many"):
+        TransitionGraph.from_networkx(drawn)

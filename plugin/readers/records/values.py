@@ -105,7 +105,9 @@ def parse_integer(value: Any, name: str) -> int | None:
         return None
     try:
         return _to_integer(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        raise BadRecordError(f"{name!r} must be less than 2**63; got {_show(value)}") from None
+    except (TypeError, ValueError):
         raise BadRecordError(f"{name!r} must be a whole number; got {_show(value)}") from None
 
 
@@ -114,8 +116,10 @@ def _to_integer(value: Any) -> int:
         # 3.0 is let pass: so pandas writes integers where some are missing.
         value = float(value) if "." in value else int(value)
     number = int(value)
-    if isinstance(value, bool) or number != value or abs(number) >= _INTEGER_BOUND:
+    if isinstance(value, bool) or number != value:
         raise ValueError
+    if abs(number) >= _INTEGER_BOUND:
+        raise OverflowError
     return number
 
 
