@@ -106,7 +106,7 @@ def parse_integer(value: Any, name: str) -> int | None:
     try:
         return _to_integer(value)
     except OverflowError:
-        raise BadRecordError(f"{name!r} must be less than 2**63; got {_show(value)}") from None
+        raise BadRecordError(f"{name!r} must be a whole number below 2**63; got {_show(value)}") from None
     except (TypeError, ValueError):
         raise BadRecordError(f"{name!r} must be a whole number; got {_show(value)}") from None
 
@@ -115,8 +115,10 @@ def _to_integer(value: Any) -> int:
     if isinstance(value, str):
         # 3.0 is let pass: so pandas writes integers where some are missing.
         value = float(value) if "." in value else int(value)
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
     number = int(value)
-    if isinstance(value, bool) or number != value:
+    if number != value:
         raise ValueError
     if abs(number) >= _INTEGER_BOUND:
         raise OverflowError
