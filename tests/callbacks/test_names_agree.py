@@ -10,6 +10,7 @@ from langchain.agents.middleware import (
     TodoListMiddleware,
     ToolCallLimitMiddleware,
     ToolRetryMiddleware,
+    types,
     wrap_tool_call,
 )
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
@@ -234,8 +235,18 @@ SITUATIONS = {
 }
 
 
+NEW = {  # LangChain 1.0 does otherwise, or does not say that a structured output is missing
+    "a limit of tool calls",
+    "a limit that ends the run",
+    "todos twice at once",
+    "a structured output that does not fit, with an error of its own",
+}
+
+
 @pytest.mark.parametrize("title", SITUATIONS)
 def test_the_recorder_and_the_messages_name_the_same_states(title):
+    if title in NEW and not hasattr(types, "ExtendedModelResponse"):
+        pytest.skip("LangChain 1.0 does otherwise here")
     script, options, resume, expected = SITUATIONS[title]
     handler = TransitionCallbackHandler(graph=Walks())
     model = Replies(script=list(script))
