@@ -12,6 +12,7 @@ from sqlalchemy import and_, false, func, literal, not_, or_, select, text, tupl
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import (
+    HIDDEN_SOURCE,
     context_condition,
     ending_from_row,
     from_row,
@@ -223,7 +224,7 @@ def read_increment(
         *_new(order, TRANSITIONS, position),
         *context_condition(TRANSITIONS, contexts, context),
     ]
-    query = select_moves(order.sort_key(TRANSITIONS), chosen).limit(limit)
+    query = select_moves(order.sort_key(TRANSITIONS), chosen, version).limit(limit)
     moves, position = _fetch(connection, query, order, position, TRANSITIONS)
     full = len(moves) == limit
     endings: Sequence[Sequence[Any]] = ()
@@ -231,7 +232,7 @@ def read_increment(
         chosen = [*_new(order, ENDINGS, position), *context_condition(ENDINGS, contexts, context)]
         if full and position.moves is not None:
             chosen.append(order.is_settled(position.moves))
-        query = select_endings(order.sort_key(ENDINGS), chosen).limit(limit)
+        query = select_endings(order.sort_key(ENDINGS), chosen, version).limit(limit)
         endings, position = _fetch(connection, query, order, position, ENDINGS)
         full = full or len(endings) == limit
     return StoreIncrement(
@@ -244,7 +245,7 @@ def read_increment(
 
 def _new(order: Order, table: Table, position: _Cursor) -> list[ColumnElement[bool]]:
     """Return the conditions that a row is still to be given."""
-    chosen = []
+    chosen = [TRANSITIONS.c.source_id != HIDDEN_SOURCE] if table is TRANSITIONS else []
     if position.within is not None:
         chosen.append(order.was_there(table, position.within))
     if position.before is not None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.store._rows import digest, names_of
+from detailed_balance.callbacks.store._rows import NO_FACTS, beginning_of, names_of
+from detailed_balance.callbacks.store._runs import RunResolver
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
     NAMES_LOCK,
     NAMES_WRITER,
+    RUNS,
     TRANSITIONS,
     WRITERS,
+    digest,
+    insert_for,
 )
 from detailed_balance.callbacks.store._spool import RecordBatch, Spool
 
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
 
     from detailed_balance.callbacks.store._rows import TableRow
-    from detailed_balance.callbacks.store._spool import Record, SpoolFolder
+    from detailed_balance.callbacks.store._spool import SpoolFolder
     from detailed_balance.callbacks.store._writer import BatchWriter
+    from detailed_balance.callbacks.transition import Record
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 """How many seconds pass before the database is tried again; they double each time."""
@@ -121,7 +125,7 @@ class Outbox:
 
         Parameters
         ----------
-        records : list of Transition or Ending
+        records : list of Record
             What is sent.
         rows : list of TableRow
             The same, as the database has them.
@@ -246,12 +250,6 @@ def _name_error(error: Exception) -> str:
     return f"{type(cause).__name__}{f' ({state})' if state else ''}"
 
 
-def insert_for(table: Table, connection: Connection) -> Any:
-    """Return the insertion of the database's own dialect, which can do nothing on a conflict."""
-    own = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    return own[connection.dialect.name](table)
-
-
 class RowInserter:
     """Write rows, and the names in them that are new, each batch in one transaction.
 
@@ -333,17 +331,23 @@ class RowInserter:
             self._insert_accepted(connection, rows[middle:], refused)
 
     def _insert(self, connection: Connection, rows: list[TableRow]) -> None:
+        resolver = RunResolver(connection, rows)
         self._check_names(connection)
         texts = names_of(rows).items()
         self._new = {table: self._new_names(table, found) for table, found in texts}
         for table, names in self._new.items():
-            if names:
+            if table is RUNS:
+                _insert_runs(connection, rows, names)
+            elif names:
                 query = insert_for(table, connection).on_conflict_do_nothing()
                 # Sorted, so that no two writers wait for each other.
                 connection.execute(query, [{"id": i, "name": names[i]} for i in sorted(names)])
         for table in (TRANSITIONS, ENDINGS):
             if columns := [row.columns for row in rows if row.table is table]:
+                if any("failed" in found for found in columns):
+                    columns = [NO_FACTS | found for found in columns]
                 connection.execute(_insertion(table, connection), columns)
+        resolver.resolve()
 
     def _check_names(self, connection: Connection) -> None:
         """Forget which names are written where some were deleted since."""
@@ -360,6 +364,24 @@ class RowInserter:
             known.clear()
         names = {digest(text): text for text in texts if text is not None}
         return {number: text for number, text in names.items() if number not in known}
+
+
+def _insert_runs(connection: Connection, rows: list[TableRow], new: dict[int, str]) -> None:
+    """Write how runs begin; of one whose beginning is missing, what its first record tells."""
+    begun = [row.columns for row in rows if row.table is RUNS]
+    if begun:
+        query = insert_for(RUNS, connection)
+        better = {name: query.excluded[name] for name in begun[0]}
+        query = query.on_conflict_do_update(index_elements=[RUNS.c.digest], set_=better)
+        connection.execute(query, begun)
+    known = {columns["name"] for columns in begun}
+    others: dict[int, TableRow] = {}
+    for row in rows:
+        if row.run is not None and row.run not in known and digest(row.run) in new:
+            others.setdefault(digest(row.run), row)
+    if others:
+        query = insert_for(RUNS, connection).on_conflict_do_nothing()
+        connection.execute(query, [beginning_of(others[i]) for i in sorted(others)])
 
 
 def _last_sequence(connection: Connection, writer: int) -> int:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, bindparam, delete, func, not_, select, text, union
+from sqlalchemy import BigInteger, bindparam, delete, false, func, not_, select, text, union
 from sqlalchemy.exc import OperationalError
 
 from detailed_balance.callbacks.store._cursor import order_of
-from detailed_balance.callbacks.store._outbox import insert_for
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,
     NAMES_LOCK,
     NAMES_WRITER,
+    RUNS,
     SCHEMA_VERSION,
     STATES,
     TRAJECTORIES,
     TRANSITIONS,
     WRITERS,
+    insert_for,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, ColumnElement, Table
     from sqlalchemy.engine import Connection
 
     from detailed_balance.callbacks.store._cursor import Order, Snapshot
@@ -38,11 +39,12 @@ _WRITER_AGE = 90 * 86_400.0
 """After how many seconds without a batch a writer counts as dead, and its spool as deleted."""
 
 _USES: dict[Table, list[Column[int]]] = {
+    RUNS: [TRANSITIONS.c.run_id, ENDINGS.c.run_id, RUNS.c.follows],
     STATES: [TRANSITIONS.c.source_id, TRANSITIONS.c.target_id],
-    TRAJECTORIES: [TRANSITIONS.c.trajectory_id, ENDINGS.c.trajectory_id],
-    CONTEXTS: [TRANSITIONS.c.context_id, ENDINGS.c.context_id],
+    TRAJECTORIES: [table.c.trajectory_id for table in (TRANSITIONS, ENDINGS, RUNS)],
+    CONTEXTS: [table.c.context_id for table in (TRANSITIONS, ENDINGS, RUNS)],
 }
-"""Where the names of each table stand."""
+"""Where the names of each table, and the digests of runs, stand."""
 
 
 def forget_before(begin: Callable[[], AbstractContextManager[Connection]], moment: float) -> int:
@@ -67,7 +69,8 @@ def forget_before(begin: Callable[[], AbstractContextManager[Connection]], momen
             time.sleep(0.01)  # who waits for the lock of an SQLite file looks only now and then
     if deleted:
         for table, uses in _USES.items():
-            _delete_names(begin, table, uses)
+            chosen = [table.c.time < moment] if table is RUNS else []
+            _delete_names(begin, table, uses, chosen)
     with begin() as connection:
         old = (WRITERS.c.time < time.time() - _WRITER_AGE) & (WRITERS.c.id != NAMES_WRITER)
         connection.execute(delete(WRITERS).where(old))
@@ -84,10 +87,18 @@ def _delete_some(
         return connection.execute(delete(table).where(table.c.id.in_(old))).rowcount
 
 
+def _key(table: Table) -> Column[int]:
+    key: Column[int] = table.c.digest if table is RUNS else table.c.id
+    return key
+
+
 def _delete_names(
-    begin: Callable[[], AbstractContextManager[Connection]], table: Table, uses: list[Column[int]]
+    begin: Callable[[], AbstractContextManager[Connection]],
+    table: Table,
+    uses: list[Column[int]],
+    chosen: list[ColumnElement[bool]],
 ) -> None:
-    """Delete the names without a use.
+    """Delete the names without a use, of those chosen.
 
     They are searched for while others write, and deleted while no other process writes; then only
     what was written meanwhile is checked.
@@ -96,8 +107,8 @@ def _delete_names(
         order = order_of(connection, SCHEMA_VERSION)
         snapshot = order.snapshot(connection)
         used = union(*(select(column.label("id")) for column in uses)).subquery()
-        unused = select(table.c.id).outerjoin(used, used.c.id == table.c.id)
-        ids = list(connection.scalars(unused.where(used.c.id.is_(None))))
+        unused = select(_key(table)).outerjoin(used, used.c.id == _key(table))
+        ids = list(connection.scalars(unused.where(used.c.id.is_(None), *chosen)))
     for start in range(0, len(ids), _BATCH):
         try:
             with begin() as connection:
@@ -116,10 +127,11 @@ def _delete_unused(
         connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
         connection.execute(text(f"SELECT pg_advisory_xact_lock({NAMES_LOCK})"))
     for column in _USES[table]:
-        since = not_(order.was_there(column.table, snapshot))
-        ids = sorted(set(ids).difference(connection.scalars(select(column).where(since))))
+        # Of runs, which are few, all are checked.
+        earlier = false() if column.table is RUNS else order.was_there(column.table, snapshot)
+        ids = sorted(set(ids).difference(connection.scalars(select(column).where(not_(earlier)))))
     numbers = bindparam(None, ids, BigInteger, expanding=True, literal_execute=True)
-    connection.execute(delete(table).where(table.c.id.in_(numbers)))
+    connection.execute(delete(table).where(_key(table).in_(numbers)))
     _count_deletion(connection)
 
 

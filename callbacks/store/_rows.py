@@ -1,32 +1,40 @@
-"""Transitions and endings as rows of tables, whatever their texts hold, and queries for them."""
+"""Records as rows of tables, whatever their texts hold, and queries for them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from functools import lru_cache
+from operator import attrgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import BigInteger, Column, Double, bindparam, cast, func, select
+from sqlalchemy import BigInteger, Column, Double, bindparam, case, cast, false, func, select
 from sqlalchemy.exc import DataError, OperationalError
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
     ENDINGS,
+    RUNS,
     STATES,
     TRAJECTORIES,
     TRANSITIONS,
+    digest,
 )
 from detailed_balance.callbacks.transition import (
+    RESUMED,
+    Beginning,
     Context,
     ContextLike,
     Ending,
+    Record,
+    Standing,
     Transition,
     make_context,
     matches_context,
@@ -45,6 +53,12 @@ SortKey: TypeAlias = Sequence[Column[Any]]
 """The columns that rows are ordered by, and that each row read begins with."""
 
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
+
+_FACTS = tuple(field.name for field in fields(StepFacts))
+_get_facts = attrgetter(*_FACTS)
+
+NO_FACTS = dict.fromkeys(_FACTS)
+"""The columns of the facts of a step where none are known."""
 
 
 def encode_text(text: str) -> str:
@@ -84,47 +98,40 @@ def decode_context(labels: str) -> Context:
     return make_context({decode_text(name): decode_text(value) for name, value in found})
 
 
-def digest(text: str) -> int:
-    """Return the id of an encoded text, a signed 64-bit number."""
-    return _short_digest(text) if len(text) < 200 else _digest(text)
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
-
-
-_short_digest = lru_cache(maxsize=65_536)(_digest)
+HIDDEN_SOURCE = digest(RESUMED)
+"""The source of moves that are not shown: where they came from is not known, or not yet."""
 
 
 class TableRow(NamedTuple):
-    """A transition or an ending as it is written: its names, which have own tables, and columns."""
+    """A record as it is written: its names, which have tables of their own, and its columns."""
 
     table: Table
     labels: str
     trajectory: str | None
     states: tuple[str | None, ...]
+    run: str | None
     columns: dict[str, Any]
 
 
-def to_row(record: Transition | Ending) -> TableRow:
-    """Return a transition or an ending as it is written.
+def to_row(record: Record) -> TableRow:
+    """Return a record as it is written.
 
     Raises
     ------
     InvalidInputError
         Where a field has a value that no database could keep.
     """
-    return _ending_to_row(record) if isinstance(record, Ending) else _transition_to_row(record)
+    if isinstance(record, Ending):
+        return _ending_to_row(record)
+    return _beginning_to_row(record) if isinstance(record, Beginning) else _move_to_row(record)
 
 
-def to_rows(
-    records: Iterable[Transition | Ending], refused: list[str] | None = None
-) -> list[TableRow]:
+def to_rows(records: Iterable[Record], refused: list[str] | None = None) -> list[TableRow]:
     """Return records as they are written.
 
     Parameters
     ----------
-    records : iterable of Transition or Ending
+    records : iterable of Record
         What is to be written.
     refused : list of str, optional
         Takes the reasons why some cannot be, which are left out; None to raise.
@@ -140,21 +147,71 @@ def to_rows(
     return rows
 
 
-def _transition_to_row(transition: Transition) -> TableRow:
+def _move_to_row(transition: Transition) -> TableRow:
     _check_transition(transition)
     labels = _encode_labels(transition.context)
-    trajectory = _encode(transition.trajectory)
+    trajectory, run = _encode(transition.trajectory), _encode(transition.run)
     source, target = encode_text(transition.source), _encode(transition.target)
-    columns = {
-        "trajectory_id": None if trajectory is None else digest(trajectory),
+    columns: dict[str, Any] = {
+        "trajectory_id": _number(trajectory),
         "context_id": digest(labels),
         "step": transition.step,
         "time": transition.time,
         "source_id": digest(source),
-        "target_id": None if target is None else digest(target),
+        "target_id": _number(target),
         "count": transition.count,
+        "run_id": _number(run),
     }
-    return TableRow(TRANSITIONS, labels, trajectory, (source, target), columns)
+    if transition.facts is not None:
+        columns |= _facts_to_columns(transition.facts)
+    return TableRow(TRANSITIONS, labels, trajectory, (source, target), run, columns)
+
+
+def _facts_to_columns(facts: StepFacts) -> dict[str, Any]:
+    values = _get_facts(facts)
+    for value in values:
+        if value is not None and not (isinstance(value, int | float) and abs(value) < 2**63):
+            raise InvalidInputError(f"facts must be numbers of at most 63 bits; got {facts!r}")
+    return {
+        name: int(value) if isinstance(value, bool) else value
+        for name, value in zip(_FACTS, values, strict=True)
+    }
+
+
+def _beginning_to_row(beginning: Beginning) -> TableRow:
+    _check(beginning, _BEGINNING_TYPES)
+    _check_time(beginning)
+    labels, trajectory = _encode_labels(beginning.context), _encode(beginning.trajectory)
+    run, resumes = encode_text(beginning.run), beginning.resumes
+    columns = {
+        "digest": digest(run),
+        "name": run,
+        "trajectory_id": _number(trajectory),
+        "context_id": digest(labels),
+        "time": beginning.time,
+        "thread": _encode(beginning.thread),
+        "parent": _encode(beginning.parent),
+        "origin": _encode(beginning.origin),
+        "past_unknown": int(beginning.past_unknown),
+        "task": None if resumes is None else encode_text(resumes.task),
+        "superstep": None if resumes is None else resumes.superstep,
+        "replays": None if resumes is None else int(resumes.replays),
+        "waits": int(resumes is not None and trajectory is not None),
+    }
+    return TableRow(RUNS, labels, trajectory, (), run, columns)
+
+
+def beginning_of(row: TableRow) -> dict[str, Any]:
+    """Return the columns of the run of a record, whose beginning is not there."""
+    return {
+        "digest": _number(row.run),
+        "name": row.run,
+        "trajectory_id": row.columns["trajectory_id"],
+        "context_id": row.columns["context_id"],
+        "time": row.columns["time"],
+        "past_unknown": 0,
+        "waits": 0,
+    }
 
 
 def _ending_to_row(ending: Ending) -> TableRow:
@@ -165,15 +222,19 @@ def _ending_to_row(ending: Ending) -> TableRow:
             f"outcome of an ending must be one of {', '.join(Outcome)}; got {ending.outcome!r}"
         )
     labels, trajectory = _encode_labels(ending.context), _encode(ending.trajectory)
+    run = _encode(ending.run)
     columns = {
-        "trajectory_id": None if trajectory is None else digest(trajectory),
+        "trajectory_id": _number(trajectory),
         "context_id": digest(labels),
         "time": ending.time,
         "outcome": None if ending.outcome is None else str(ending.outcome),
         "error": _encode(ending.error),
         "success": None if ending.success is None else int(ending.success),
+        "run_id": _number(run),
+        "supersteps": ending.supersteps,
+        "standing": None if ending.standing is None else json.dumps(ending.standing),
     }
-    return TableRow(ENDINGS, labels, trajectory, (), columns)
+    return TableRow(ENDINGS, labels, trajectory, (), run, columns)
 
 
 def ending_from_row(
@@ -184,16 +245,34 @@ def ending_from_row(
     outcome: str | None,
     error: str | None,
     success: int | None,
+    run: str | None = None,
+    supersteps: int | None = None,
+    standing: str | None = None,
 ) -> Ending:
     """Return the ending that was written as this row."""
     return Ending(
-        _decode(trajectory),
+        decode_optional(trajectory),
         None if outcome is None else Outcome(outcome),
-        _decode(error),
+        decode_optional(error),
         None if success is None else bool(success),
         contexts[context],
         time,
+        decode_optional(run),
+        standing_from_text(standing),
+        supersteps,
     )
+
+
+def standing_from_text(text: str | None) -> Standing | None:
+    """Return where a run stood, as it was written with its ending."""
+    if text is None:
+        return None
+    state, superstep, tasks, names = json.loads(text)
+    return Standing(state, superstep, tuple(tasks), tuple(names))
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else digest(text)
 
 
 def _encode_labels(context: Context) -> str:
@@ -211,6 +290,7 @@ def names_of(rows: list[TableRow]) -> dict[Table, set[str | None]]:
         CONTEXTS: {row.labels for row in rows},
         TRAJECTORIES: {row.trajectory for row in rows},
         STATES: {name for row in rows for name in row.states},
+        RUNS: {row.run for row in rows},
     }
 
 
@@ -220,14 +300,26 @@ def from_row(
     target: str | None,
     trajectory: str | None,
     context: int,
-    *rest: Any,
+    step: int | None,
+    time: float | None,
+    count: int,
+    run: str | None = None,
+    *facts: Any,
 ) -> Transition:
-    """Return the transition that was written as this row; `rest` is its step, time and count."""
-    names = (decode_text(source), _decode(target), _decode(trajectory))
-    return Transition(*names, contexts[context], *rest)
+    """Return the transition that was written as this row."""
+    names = (decode_text(source), decode_optional(target), decode_optional(trajectory))
+    found = None if not facts or facts[0] is None else _facts_from_columns(*facts)
+    return Transition(*names, contexts[context], step, time, count, decode_optional(run), found)
 
 
-def _decode(text: str | None) -> str | None:
+def _facts_from_columns(
+    failed: int, call: int | None, answer: int | None, repeats: int, stale: int, *rest: Any
+) -> StepFacts:
+    return StepFacts(bool(failed), call, answer, bool(repeats), bool(stale), *rest)
+
+
+def decode_optional(text: str | None) -> str | None:
+    """Return the text that was encoded, or None."""
     return None if text is None else decode_text(text)
 
 
@@ -242,6 +334,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "step": (int, NoneType),
     "time": (float, int, NoneType),
     "count": (int,),
+    "run": (str, NoneType),
+    "facts": (StepFacts, NoneType),
 }
 _ENDING_TYPES: dict[str, tuple[type, ...]] = {
     "trajectory": (str, NoneType),
@@ -249,7 +343,16 @@ _ENDING_TYPES: dict[str, tuple[type, ...]] = {
     "error": (str, NoneType),
     "success": (bool, NoneType),
     "time": (float, int, NoneType),
+    "run": (str, NoneType),
+    "standing": (Standing, NoneType),
+    "supersteps": (int, NoneType),
 }
+_BEGINNING_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("trajectory", "thread", "parent", "origin"), (str, NoneType)),
+    "run": (str,),
+    "time": (float, int, NoneType),
+}
+_KINDS = {Transition: "a transition", Ending: "an ending", Beginning: "a beginning"}
 
 
 def _check_transition(transition: Transition) -> None:
@@ -263,7 +366,7 @@ def _check_transition(transition: Transition) -> None:
         )
 
 
-def _check_time(record: Transition | Ending) -> None:
+def _check_time(record: Record) -> None:
     try:
         valid = record.time is None or math.isfinite(record.time)
     except OverflowError:
@@ -272,20 +375,24 @@ def _check_time(record: Transition | Ending) -> None:
         raise InvalidInputError(f"a time is finite, in seconds since 1970; got {record.time!r}")
 
 
-def _check(record: Transition | Ending, allowed_types: dict[str, tuple[type, ...]]) -> None:
+def _check(record: Record, allowed_types: dict[str, tuple[type, ...]]) -> None:
     for name, types in allowed_types.items():
         value = getattr(record, name)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
-            what = "a transition" if isinstance(record, Transition) else "an ending"
+            what = _KINDS[type(record)]
             raise InvalidInputError(f"{name} of {what} must be {allowed}; got {value!r}")
 
 
-def select_moves(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
+WHOLE_RUN = func.coalesce(RUNS.c.continues, RUNS.c.name)
+"""The name of the run that a row belongs to, over all processes that went on with it."""
+
+
+def select_moves(key: SortKey, chosen: Sequence[ColumnElement[bool]], version: int) -> Select[Any]:
     """Return the query of the transitions chosen, in the order of `key`."""
     table = TRANSITIONS.c
     names = (_SOURCES.c.name, _TARGETS.c.name, TRAJECTORIES.c.name)
-    return (
+    query = (
         select(*key, *names, table.context_id, table.step, table.time, table.count)
         .select_from(TRANSITIONS)
         .join(_SOURCES, table.source_id == _SOURCES.c.id)
@@ -294,12 +401,18 @@ def select_moves(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Select[
         .where(*chosen)
         .order_by(*key)
     )
+    if version < 4:
+        return query
+    query = query.add_columns(WHOLE_RUN, *(table[name] for name in _FACTS))
+    return query.outerjoin(RUNS, RUNS.c.digest == table.run_id)
 
 
-def select_endings(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Select[Any]:
+def select_endings(
+    key: SortKey, chosen: Sequence[ColumnElement[bool]], version: int
+) -> Select[Any]:
     """Return the query of the endings chosen, in the order of `key`."""
     table = ENDINGS.c
-    return (
+    query = (
         select(*key, TRAJECTORIES.c.name, table.context_id, table.time)
         .add_columns(table.outcome, table.error, table.success)
         .select_from(ENDINGS)
@@ -307,6 +420,73 @@ def select_endings(key: SortKey, chosen: Sequence[ColumnElement[bool]]) -> Selec
         .where(*chosen)
         .order_by(*key)
     )
+    if version < 4:
+        return query
+    query = query.add_columns(WHOLE_RUN, table.supersteps, table.standing)
+    return query.outerjoin(RUNS, RUNS.c.digest == table.run_id)
+
+
+def read_beginnings(
+    connection: Connection, chosen: Sequence[ColumnElement[bool]]
+) -> tuple[Beginning, ...]:
+    """Return the runs chosen, each once, whatever went on with it."""
+    run = RUNS.c
+    query = (
+        select(TRAJECTORIES.c.name, run.name, run.thread, run.parent, run.origin)
+        .add_columns(run.past_unknown, run.context_id, run.time)
+        .select_from(RUNS)
+        .outerjoin(TRAJECTORIES, run.trajectory_id == TRAJECTORIES.c.id)
+        .where(run.continues.is_(None), *chosen)
+        .order_by(run.id)
+    )
+    rows = connection.execute(query).all()
+    segments = connection.execute(select(run.name, run.continues).where(run.continues.is_not(None)))
+    whole = {row.name: row.continues for row in segments}
+    contexts = read_contexts(connection)
+    return tuple(
+        Beginning(
+            decode_optional(trajectory),
+            decode_text(name),
+            decode_optional(thread),
+            decode_optional(whole.get(parent, parent)),
+            decode_optional(whole.get(origin, origin)),
+            bool(past_unknown),
+            None,
+            contexts[context],
+            time,
+        )
+        for trajectory, name, thread, parent, origin, past_unknown, context, time in rows
+    )
+
+
+def select_segments(run: str) -> Executable:
+    """Return the query of (trajectory, segment): what was recorded of a run, by each process."""
+    given, segment = RUNS.alias("given"), RUNS.c
+    whole = func.coalesce(given.c.continues, given.c.name)
+    same = segment.trajectory_id.is_not_distinct_from(given.c.trajectory_id) & (whole == WHOLE_RUN)
+    query = select(TRAJECTORIES.c.name, segment.digest).select_from(given.join(RUNS, same))
+    query = query.outerjoin(TRAJECTORIES, segment.trajectory_id == TRAJECTORIES.c.id)
+    return query.where(given.c.digest == digest(encode_text(run)))
+
+
+def select_last_outcomes(chosen: Sequence[ColumnElement[bool]], version: int) -> Executable:
+    """Return the query of (outcome, how often), each run once, by its last."""
+    table = ENDINGS.c
+    kind = table.outcome
+    if version < 4:
+        return select(kind, func.count()).where(*chosen).group_by(kind).order_by(kind)
+    alone = case((WHOLE_RUN.is_(None), table.id))  # of no run, so counted by itself
+    order = (table.time.desc().nulls_last(), table.id.desc())
+    place = func.row_number().over(partition_by=(WHOLE_RUN, alone), order_by=order)
+    stops = (
+        select(kind, place.label("place"))
+        .select_from(ENDINGS)
+        .outerjoin(RUNS, RUNS.c.digest == table.run_id)
+        .where(*chosen, kind.is_not(None))
+        .subquery()
+    )
+    last = stops.c.outcome
+    return select(last, func.count()).where(stops.c.place == 1).group_by(last).order_by(last)
 
 
 def select_edges(chosen: Sequence[ColumnElement[bool]]) -> Executable:
@@ -348,7 +528,9 @@ def fetch_edges(
         raise ReadError(
             f"counts may add up to {2**63 - 1}, that is 2**63 - 1; these make about {most:.6g}"
         ) from error
-    return [(decode_text(source), _decode(target), count) for source, target, count in edges]
+    return [
+        (decode_text(source), decode_optional(target), count) for source, target, count in edges
+    ]
 
 
 def read_contexts(connection: Connection) -> dict[int, Context]:
@@ -372,14 +554,27 @@ def context_condition(
 def conditions(
     table: Table, trajectory: str | None, since: float | None, until: float | None
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions that a row is of this agent run and of this time."""
+    """Return the conditions that a row is shown, of this trajectory and of this time."""
     chosen: list[ColumnElement[bool]] = []
+    if table is TRANSITIONS:
+        chosen.append(table.c.source_id != HIDDEN_SOURCE)
     if trajectory is not None:
         chosen.append(table.c.trajectory_id == digest(encode_text(trajectory)))
     if since is not None:
         chosen.append(table.c.time >= check_seconds(since))
     if until is not None:
         chosen.append(table.c.time < check_seconds(until))
+    return chosen
+
+
+def run_conditions(table: Table, segments: Sequence[Any]) -> list[ColumnElement[bool]]:
+    """Return the conditions that a row is of the run with these segments, of `select_segments`."""
+    if not segments:
+        return [false()]
+    chosen: list[ColumnElement[bool]] = [table.c.run_id.in_([number for _, number in segments])]
+    trajectory = segments[0][0]
+    if trajectory is not None:
+        chosen.append(table.c.trajectory_id == digest(trajectory))
     return chosen
 
 

@@ -1,7 +1,9 @@
-"""The tables of a `TransitionStore`, and how those of an older version become those of now."""
+"""The tables of a `TransitionStore`."""
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -13,20 +15,15 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-    update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version of the tables that this library writes; it reads the older ones too."""
 
 METADATA = MetaData()
@@ -49,6 +46,22 @@ def _write_zero(*_: Any, **__: Any) -> str:
 @compiles(_Writing, "postgresql")
 def _write_number(*_: Any, **__: Any) -> str:
     return "(pg_current_xact_id()::text::bigint)"
+
+
+WRITING = _Writing()
+"""What `written` is for a row of this transaction, on PostgreSQL."""
+
+
+def digest(text: str) -> int:
+    """Return the id of an encoded text, a signed 64-bit number."""
+    return _short_digest(text) if len(text) < 200 else _digest(text)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+
+
+_short_digest = lru_cache(maxsize=65_536)(_digest)
 
 
 VERSIONS = Table(
@@ -91,6 +104,16 @@ TRANSITIONS = Table(
     Column("target_id", _BIG),
     Column("count", _BIG, nullable=False),
     Column("written", _BIG, nullable=False, server_default=_Writing()),
+    Column("run_id", _BIG),
+    Column("failed", Integer),
+    Column("call", _BIG),
+    Column("answer", _BIG),
+    Column("repeats", Integer),
+    Column("stale", Integer),
+    Column("call_size", _BIG),
+    Column("answer_size", _BIG),
+    Column("tokens", _BIG),
+    Column("cost", Double),
     Index("detailed_balance_by_trajectory", "trajectory_id", "id"),
     Index("detailed_balance_by_context", "context_id", "id"),
     Index("detailed_balance_by_time", "time", "id"),
@@ -98,7 +121,8 @@ TRANSITIONS = Table(
 )
 """The moves, numbered as they were recorded; no target is an escape.
 
-`written` is the transaction on PostgreSQL, where a lower id may be committed later; else 0.
+`written` is the transaction on PostgreSQL, where a lower id may be committed later; else 0. Since
+version 4 they have a run and facts; where `failed` is null, there are no facts.
 """
 
 ENDINGS = Table(
@@ -112,12 +136,46 @@ ENDINGS = Table(
     Column("error", Text),
     Column("success", Integer),
     Column("written", _BIG, nullable=False, server_default=_Writing()),
+    Column("run_id", _BIG),
+    Column("supersteps", _BIG),
+    Column("standing", Text),
     Index("detailed_balance_endings_by_trajectory", "trajectory_id", "id"),
     Index("detailed_balance_endings_by_writing", "written", "id").ddl_if(dialect="postgresql"),
 )
 """How trajectories stopped, and what was judged of them; since version 2.
 
-`written` is the transaction on PostgreSQL, the id of the last transition before it on SQLite.
+`written` is the transaction on PostgreSQL, the id of the last transition before it on SQLite. Since
+version 4 they have a run, its supersteps, and where it stood, as JSON.
+"""
+
+RUNS = Table(
+    "detailed_balance_runs",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("digest", _BIG, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("trajectory_id", _BIG),
+    Column("context_id", _BIG, nullable=False),
+    Column("time", Double),
+    Column("thread", Text),
+    Column("parent", Text),
+    Column("origin", Text),
+    Column("past_unknown", Integer, nullable=False),
+    Column("task", Text),
+    Column("superstep", _BIG),
+    Column("replays", Integer),
+    Column("follows", _BIG),
+    Column("continues", Text),
+    Column("source_id", _BIG),
+    Column("waits", Integer, nullable=False),
+    Index("detailed_balance_runs_by_digest", "digest", unique=True),
+    Index("detailed_balance_runs_by_trajectory", "trajectory_id", "waits"),
+)
+"""The runs, and the invocations in other processes that go on with one; since version 4.
+
+Transitions and endings have the digest of their run as `run_id`. An invocation `follows` another,
+by its digest, and `continues` the first of them, by its name; `source_id` is where it went on from.
+What `waits` says stands in `_runs`.
 """
 
 WRITERS = Table(
@@ -135,100 +193,8 @@ NAMES_WRITER = 0
 NAMES_LOCK = 2512010048
 """The advisory lock of PostgreSQL that writers share, and that takes who deletes names."""
 
-# What a transaction begins with that must be alone: the creation of the tables.
-_ALONE = {
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "SELECT pg_advisory_xact_lock(2512010047)",
-}
 
-# What makes each version of the one before it. Written out, for what was then does not change.
-_STEPS: dict[int, dict[str, tuple[str, ...]]] = {
-    2: {
-        "sqlite": (
-            "CREATE TABLE detailed_balance_endings (id INTEGER NOT NULL PRIMARY KEY,"
-            " trajectory_id INTEGER, context_id INTEGER NOT NULL, time DOUBLE, outcome TEXT,"
-            " error TEXT, success INTEGER)",
-            "CREATE INDEX detailed_balance_endings_by_trajectory"
-            " ON detailed_balance_endings (trajectory_id, id)",
-        ),
-        "postgresql": (
-            "CREATE TABLE detailed_balance_endings (id BIGSERIAL PRIMARY KEY,"
-            " trajectory_id BIGINT, context_id BIGINT NOT NULL, time DOUBLE PRECISION,"
-            " outcome TEXT, error TEXT, success INTEGER)",
-            "CREATE INDEX detailed_balance_endings_by_trajectory"
-            " ON detailed_balance_endings (trajectory_id, id)",
-        ),
-    },
-    3: {
-        "sqlite": (
-            "ALTER TABLE detailed_balance_transitions ADD COLUMN written INTEGER"
-            " NOT NULL DEFAULT 0",
-            "ALTER TABLE detailed_balance_endings ADD COLUMN written INTEGER NOT NULL DEFAULT 0",
-            "UPDATE detailed_balance_endings SET written ="
-            " (SELECT coalesce(max(id), 0) FROM detailed_balance_transitions)",
-            "CREATE TABLE detailed_balance_writers (id INTEGER NOT NULL PRIMARY KEY,"
-            " sequence INTEGER NOT NULL, time DOUBLE NOT NULL)",
-        ),
-        "postgresql": (
-            # The rows that are there come before all transactions; this rewrites no table.
-            "ALTER TABLE detailed_balance_transitions ADD COLUMN written BIGINT NOT NULL DEFAULT 0",
-            "ALTER TABLE detailed_balance_endings ADD COLUMN written BIGINT NOT NULL DEFAULT 0",
-            "ALTER TABLE detailed_balance_transitions ALTER COLUMN written"
-            " SET DEFAULT (pg_current_xact_id()::text::bigint)",
-            "ALTER TABLE detailed_balance_endings ALTER COLUMN written"
-            " SET DEFAULT (pg_current_xact_id()::text::bigint)",
-            "CREATE INDEX detailed_balance_by_writing"
-            " ON detailed_balance_transitions (written, id)",
-            "CREATE INDEX detailed_balance_endings_by_writing"
-            " ON detailed_balance_endings (written, id)",
-            "CREATE TABLE detailed_balance_writers (id BIGINT PRIMARY KEY,"
-            " sequence BIGINT NOT NULL, time DOUBLE PRECISION NOT NULL)",
-        ),
-    },
-}
-
-
-def read_version(connection: Connection) -> int | None:
-    """Return the version of the tables; None where there are none."""
-    if not inspect(connection).has_table(VERSIONS.name):
-        return None
-    version: int | None = connection.scalar(select(func.max(VERSIONS.c.version)))
-    return version
-
-
-def migrate(engine: Engine) -> int:
-    """Make the tables, or bring them up to date; return their version.
-
-    A store of a newer version is left as it is. All is done in one transaction, one process at a
-    time, so that a store is never between two versions.
-    """
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            # Readers and a writer at the same time; the file keeps this setting.
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        connection.exec_driver_sql(_ALONE[engine.dialect.name])
-        version = read_version(connection)  # another process may have been quicker
-        if version is None:
-            METADATA.create_all(connection)
-        for step in range((version or SCHEMA_VERSION) + 1, SCHEMA_VERSION + 1):
-            for statement in _STEPS[step][engine.dialect.name]:
-                connection.exec_driver_sql(statement)
-        if version is None or version < SCHEMA_VERSION:
-            version = SCHEMA_VERSION
-            connection.execute(insert(VERSIONS).values(version=version))
-        connection.commit()
-    return version
-
-
-def renumber_restored(engine: Engine) -> None:
-    """Put rows before all others whose transactions this server has not come to yet.
-
-    They were restored from the dump of another server; incremental readers would not see them.
-    """
-    with engine.begin() as connection:
-        following = text("pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        for table in (TRANSITIONS, ENDINGS):
-            newest = select(func.max(table.c.written)).scalar_subquery()
-            if connection.scalar(select(newest >= following)):
-                old = update(table).where(table.c.written >= following)
-                connection.execute(old.values(written=0))
+def insert_for(table: Table, connection: Connection) -> Any:
+    """Return the insertion of the database's own dialect, which can do nothing on a conflict."""
+    own = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return own[connection.dialect.name](table)

@@ -10,12 +10,23 @@ import os
 import re
 import sys
 import zlib
+from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.store.engine import file_of, is_in_memory
-from detailed_balance.callbacks.transition import Ending, Transition, make_context
+from detailed_balance.callbacks.transition import (
+    Beginning,
+    Ending,
+    Record,
+    Resumption,
+    Standing,
+    Transition,
+    make_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +34,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from detailed_balance.callbacks.store._rows import TableRow
-
-Record: TypeAlias = Transition | Ending
-"""What a store keeps."""
 
 _LIMIT = 2**30
 """How many bytes a spool may have."""
@@ -304,19 +312,70 @@ def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+# A line of an older version has no fields behind those that were known then.
 def _to_list(record: Record) -> list[Any]:
+    labels = list(record.context)
     if isinstance(record, Ending):
         outcome = None if record.outcome is None else str(record.outcome)
-        stopped = [record.trajectory, outcome, record.error, record.success]
-        return ["ending", *stopped, list(record.context), record.time]
-    move = [record.source, record.target, record.trajectory]
-    return ["move", *move, list(record.context), record.step, record.time, record.count]
+        stopped = [record.trajectory, outcome, record.error, record.success, labels, record.time]
+        return ["ending", *stopped, record.run, record.standing, record.supersteps]
+    if isinstance(record, Beginning):
+        whose = [record.trajectory, record.run, record.thread, record.parent, record.origin]
+        return ["beginning", *whose, record.past_unknown, record.resumes, labels, record.time]
+    move = [record.source, record.target, record.trajectory, labels]
+    facts = None if record.facts is None else astuple(record.facts)
+    return ["move", *move, record.step, record.time, record.count, record.run, facts]
 
 
 def _from_list(kind: str, *fields: Any) -> Record:
-    if kind == "ending":
-        trajectory, outcome, error, success, labels, time = fields
-        outcome = None if outcome is None else Outcome(outcome)
-        return Ending(trajectory, outcome, error, success, make_context(dict(labels)), time)
-    source, target, trajectory, labels, *rest = fields
-    return Transition(source, target, trajectory, make_context(dict(labels)), *rest)
+    return _READERS[kind](*fields)
+
+
+def _read_move(
+    source: str,
+    target: str | None,
+    trajectory: str | None,
+    labels: Any,
+    step: int | None,
+    time: float | None,
+    count: int,
+    run: str | None = None,
+    facts: Any = None,
+) -> Transition:
+    found = None if facts is None else StepFacts(*facts)
+    context = make_context(dict(labels))
+    return Transition(source, target, trajectory, context, step, time, count, run, found)
+
+
+def _read_ending(
+    trajectory: str | None,
+    outcome: str | None,
+    error: str | None,
+    success: bool | None,
+    labels: Any,
+    time: float | None,
+    run: str | None = None,
+    standing: Any = None,
+    supersteps: int | None = None,
+) -> Ending:
+    stop = None if outcome is None else Outcome(outcome)
+    if standing is not None:
+        state, superstep, tasks, names = standing
+        standing = Standing(state, superstep, tuple(tasks), tuple(names))
+    context = make_context(dict(labels))
+    return Ending(trajectory, stop, error, success, context, time, run, standing, supersteps)
+
+
+def _read_beginning(*fields: Any) -> Beginning:
+    trajectory, run, thread, parent, origin, past_unknown, resumes, labels, time = fields
+    found = None if resumes is None else Resumption(*resumes)
+    context = make_context(dict(labels))
+    whose = (trajectory, run, thread, parent, origin)
+    return Beginning(*whose, past_unknown, found, context, time)
+
+
+_READERS: dict[str, Callable[..., Record]] = {
+    "move": _read_move,
+    "ending": _read_ending,
+    "beginning": _read_beginning,
+}

@@ -13,12 +13,8 @@ from sqlalchemy.pool import StaticPool
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.store._schema import (
-    SCHEMA_VERSION,
-    migrate,
-    read_version,
-    renumber_restored,
-)
+from detailed_balance.callbacks.store._migrations import migrate, read_version, renumber_restored
+from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
 
 __all__ = [
     "driver_of",

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
-from detailed_balance.callbacks.store._rows import decode_text, digest, encode_text
-from detailed_balance.callbacks.store._schema import STATES, TRAJECTORIES, TRANSITIONS
+from detailed_balance.callbacks.store._rows import (
+    HIDDEN_SOURCE,
+    decode_text,
+    encode_text,
+)
+from detailed_balance.callbacks.store._schema import STATES, TRAJECTORIES, TRANSITIONS, digest
 from detailed_balance.callbacks.transition import ContextLike
 
 if TYPE_CHECKING:
@@ -115,7 +119,7 @@ def _read_moves(
         .select_from(TRANSITIONS)
         .join(sources, table.source_id == sources.c.id)
         .outerjoin(targets, table.target_id == targets.c.id)
-        .where(table.trajectory_id == trajectory, where)
+        .where(table.trajectory_id == trajectory, table.source_id != HIDDEN_SOURCE, where)
         .order_by(order)
         .limit(limit)
     )

@@ -23,18 +23,24 @@ from detailed_balance.callbacks.store._rows import (
     check_seconds,
     conditions,
     context_condition,
+    decode_optional,
     decode_text,
     ending_from_row,
     fetch_edges,
     from_row,
+    read_beginnings,
     read_contexts,
+    run_conditions,
     select_endings,
+    select_last_outcomes,
     select_moves,
+    select_segments,
     to_row,
     to_rows,
 )
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
+    RUNS,
     SCHEMA_VERSION,
     TRAJECTORIES,
     TRANSITIONS,
@@ -48,7 +54,7 @@ from detailed_balance.callbacks.store.engine import (
     open_engine,
     reopen,
 )
-from detailed_balance.callbacks.transition import Ending
+from detailed_balance.callbacks.transition import Ending, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,7 +64,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
 
     from detailed_balance.callbacks.store._spool import RecordBatch
-    from detailed_balance.callbacks.transition import Context, ContextLike, Transition
+    from detailed_balance.callbacks.transition import Beginning, Context, ContextLike, Transition
 
 __all__ = ["TransitionStore"]
 
@@ -154,11 +160,8 @@ class TransitionStore:
         self._known_version = find_version(self._engine)
         self._file = find_file(self._engine.url)
         self._inserter = RowInserter(self._transaction)
-        self._writer: BatchWriter[Transition | Ending] = BatchWriter(
-            self._send,
-            name=self._name,
-            maintain=self._maintain,
-            capacity=capacity,
+        self._writer: BatchWriter[Record] = BatchWriter(
+            self._send, name=self._name, maintain=self._maintain, capacity=capacity
         )
         self._outbox = Outbox(
             self._write,
@@ -188,8 +191,8 @@ class TransitionStore:
         """How many recorded transitions wait in files until the database is back."""
         return self._outbox.spooled
 
-    def record(self, record: Transition | Ending) -> None:
-        """Put a transition or an ending in the queue to be written, within 0.2 s if all goes well.
+    def record(self, record: Record) -> None:
+        """Put a record of a run in the queue to be written, within 0.2 s if all goes well.
 
         Never raises. It never waits for the database, unless the durability is "sync": then it
         waits until the transition is written, or in the spool, for 10 s at most. In a daemonic
@@ -206,6 +209,13 @@ class TransitionStore:
     def judge(self, trajectory: str, *, success: bool) -> None:
         """Record a judgement of whether an agent run did its work.
 
+        Parameters
+        ----------
+        trajectory : str
+            The id of the run; or its trajectory, and then it is the run that began there last.
+        success : bool
+            Whether it did.
+
         Raises
         ------
         InvalidInputError
@@ -220,10 +230,14 @@ class TransitionStore:
         """
         if not isinstance(success, bool):
             raise InvalidInputError(f"success must be True or False; got {success!r}")
-        self.append([Ending(trajectory, success=success, time=time.time())])
+        self._writer.flush(_LONGEST_RECORD)  # it may be a run that was recorded just now
+        found = self._find_run(trajectory)
+        run = trajectory if found else None
+        key = decode_optional(found[0][0]) if found else trajectory
+        self.append([Ending(key, success=success, time=time.time(), run=run)])
 
-    def append(self, records: Iterable[Transition | Ending]) -> None:
-        """Write transitions and endings, in order, and return when they are written.
+    def append(self, records: Iterable[Record]) -> None:
+        """Write what was recorded of runs, in order, and return when they are written.
 
         They go in batches of 10,000, each of them written as a whole or not at all.
 
@@ -293,6 +307,7 @@ class TransitionStore:
         self,
         *,
         trajectory: str | None = None,
+        run: str | None = None,
         context: ContextLike = None,
         since: float | None = None,
         until: float | None = None,
@@ -302,13 +317,15 @@ class TransitionStore:
         Parameters
         ----------
         trajectory : str, optional
-            Only this agent run.
+            Only this trajectory: all runs of a thread.
+        run : str, optional
+            Only the run of this id, over all processes that went on with it.
         context : mapping or Context, optional
             Only moves that carry all these labels.
         since, until : float, optional
             Only moves of ``since <= time < until``, in seconds since 1970 (UTC).
         """
-        chosen = self._conditions(TRANSITIONS, trajectory, context, since, until)
+        chosen = self._conditions(TRANSITIONS, trajectory, context, since, until, run)
         key = TRANSITIONS.c.id
         first, last = self._fetch(select(func.min(key), func.max(key)).where(*chosen))[0]
         return iter(()) if first is None else self._stream([*chosen, key <= last], first)
@@ -410,6 +427,7 @@ class TransitionStore:
         self,
         *,
         trajectory: str | None = None,
+        run: str | None = None,
         context: ContextLike = None,
         since: float | None = None,
         until: float | None = None,
@@ -421,19 +439,45 @@ class TransitionStore:
         """
         if self._version < 2:
             return ()
-        chosen = self._conditions(ENDINGS, trajectory, context, since, until)
-        rows = self._fetch(select_endings((), chosen).order_by(ENDINGS.c.id))
+        chosen = self._conditions(ENDINGS, trajectory, context, since, until, run)
+        rows = self._fetch(select_endings((), chosen, self._version).order_by(ENDINGS.c.id))
         contexts = self._read_contexts()
         return tuple(ending_from_row(contexts, *row) for row in rows)
 
+    def runs(
+        self,
+        *,
+        trajectory: str | None = None,
+        context: ContextLike = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> tuple[Beginning, ...]:
+        """Return how the runs that have an id began, in the order recorded.
+
+        The parameters are those of `read`. A run that other processes went on with is one, and
+        what they recorded bears its id. One whose past was not recorded says so.
+
+        Examples
+        --------
+        >>> from detailed_balance.callbacks.transition import Beginning
+        >>> with TransitionStore("sqlite://") as store:
+        ...     store.append([Beginning("thread-1", "b7", thread="thread-1")])
+        ...     [run.run for run in store.runs()]
+        ['b7']
+        """
+        if self._version < 4:
+            return ()
+        chosen = self._conditions(RUNS, trajectory, context, since, until)
+        with self._transaction() as connection:
+            return read_beginnings(connection, chosen)
+
     def outcomes(self, *, context: ContextLike = None) -> dict[Outcome, int]:
-        """Count in the database how often trajectories stopped in which way, as a graph does."""
+        """Count in the database how runs stopped, each once, by how it stopped last."""
         if self._version < 2:
             return {}
-        kind = ENDINGS.c.outcome
-        chosen = [*self._conditions(ENDINGS, None, context, None, None), kind.is_not(None)]
-        query = select(kind, func.count()).where(*chosen).group_by(kind).order_by(kind)
-        return {Outcome(outcome): count for outcome, count in self._fetch(query)}
+        chosen = [*self._conditions(ENDINGS, None, context), ENDINGS.c.outcome.is_not(None)]
+        found = self._fetch(select_last_outcomes(chosen, self._version))
+        return {Outcome(outcome): count for outcome, count in found}
 
     def contexts(self) -> tuple[Context, ...]:
         """Return the contexts recorded so far, sorted."""
@@ -445,7 +489,8 @@ class TransitionStore:
         return tuple(sorted(decode_text(name) for (name,) in names))
 
     def __len__(self) -> int:
-        return int(self._fetch(select(func.count()).select_from(TRANSITIONS))[0][0])
+        shown = self._conditions(TRANSITIONS)
+        return int(self._fetch(select(func.count()).where(*shown))[0][0])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process: the same database, opened there (or a memory of its own).
@@ -462,7 +507,7 @@ class TransitionStore:
     ) -> None:
         self.close()
 
-    def _send(self, records: list[Transition | Ending]) -> None:
+    def _send(self, records: list[Record]) -> None:
         """Send on what was recorded; what no database could keep takes nothing else along."""
         kept, rows = [], []
         for record in records:
@@ -523,23 +568,33 @@ class TransitionStore:
         with self._transaction() as connection:
             return read_contexts(connection)
 
+    def _find_run(self, run: str) -> Sequence[Any]:
+        """Return the trajectory, and the segments that processes recorded, of a run."""
+        return self._fetch(select_segments(run)) if self._version >= 4 else ()
+
     def _conditions(
         self,
         table: Table,
-        trajectory: str | None,
-        context: ContextLike,
-        since: float | None,
-        until: float | None,
+        trajectory: str | None = None,
+        context: ContextLike = None,
+        since: float | None = None,
+        until: float | None = None,
+        run: str | None = None,
     ) -> list[ColumnElement[bool]]:
+        chosen = conditions(table, trajectory, since, until)
+        if run is not None:
+            chosen += run_conditions(table, self._find_run(run))
         contexts = self._read_contexts() if context else {}
-        labelled = context_condition(table, contexts, context)
-        return [*conditions(table, trajectory, since, until), *labelled]
+        return [*chosen, *context_condition(table, contexts, context)]
 
     def _stream(self, chosen: list[ColumnElement[bool]], first: int) -> Iterator[Transition]:
         """Yield the rows chosen, from the id `first` on, by one short query after another."""
         contexts = self._read_contexts()
         key = (TRANSITIONS.c.id,)
-        while rows := self._fetch(select_moves(key, [*chosen, key[0] >= first]).limit(_BATCH)):
+        version = self._version
+        while rows := self._fetch(
+            select_moves(key, [*chosen, key[0] >= first], version).limit(_BATCH)
+        ):
             for _, *fields in rows:
                 yield from_row(contexts, *fields)
             first = rows[-1][0] + 1

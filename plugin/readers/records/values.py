@@ -106,7 +106,9 @@ def parse_integer(value: Any, name: str) -> int | None:
     try:
         return _to_integer(value)
     except OverflowError:
-        raise BadRecordError(f"{name!r} must be a whole number below 2**63; got {_show(value)}") from None
+        raise BadRecordError(
+            f"{name!r} must be a whole number below 2**63; got {_show(value)}"
+        ) from None
     except (TypeError, ValueError):
         raise BadRecordError(f"{name!r} must be a whole number; got {_show(value)}") from None
 

@@ -184,10 +184,14 @@ def test_store_of_version_1_is_brought_up_to_date(tmp_path):
     place = tmp_path / "runs.db"
     with TransitionStore(f"sqlite:///{place}") as store:
         store.append([Transition("a", "b", "T")])
+    table = "detailed_balance_transitions"
     with sqlite3.connect(place) as old:
         old.execute("DROP TABLE detailed_balance_endings")
         old.execute("DROP TABLE detailed_balance_writers")
-        old.execute("ALTER TABLE detailed_balance_transitions DROP COLUMN written")
+        old.execute("DROP TABLE detailed_balance_runs")
+        columns = [name for _, name, *_ in old.execute(f"PRAGMA table_info({table})")]
+        for name in columns[columns.index("count") + 1 :]:
+            old.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         old.execute("UPDATE detailed_balance_versions SET version = 1")
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
         assert store.endings() == ()

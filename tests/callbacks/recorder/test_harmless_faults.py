@@ -22,7 +22,8 @@ from detailed_balance.callbacks import (
     TransitionCallbackHandler,
     TransitionStore,
 )
-from detailed_balance.callbacks.store._rows import _short_digest, encode_context
+from detailed_balance.callbacks.store._rows import encode_context
+from detailed_balance.callbacks.store._schema import _short_digest
 from tests.support.agents import INPUT, ScriptedModel, State, chain, fail, thread
 from tests.support.injection import broken, find_functions
 

@@ -1,7 +1,9 @@
 """A store of every older version becomes one of now, with all that it held."""
 # ruff: noqa: S608 - the SQL of this page is made of constants
 
+import itertools
 import sqlite3
+from dataclasses import replace
 
 import pytest
 import sqlalchemy
@@ -9,8 +11,9 @@ import sqlalchemy
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import TransitionStore
-from detailed_balance.callbacks.store._rows import digest
+from detailed_balance.callbacks.store._schema import digest
 from detailed_balance.callbacks.transition import Ending, Transition
+from detailed_balance.sources.runs import read_trajectories
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 
 MOVES = [Transition("a", "b", "run", (), 1, 5.0), Transition("b", None, None, (), None, None, 3)]
@@ -61,6 +64,28 @@ def version_2(big, key, real):
     yield f"INSERT INTO {P}versions VALUES (2)"
 
 
+def version_3(big, key, real):
+    """Return the SQL that made version 3 of version 2."""
+    default = "0" if big == "INTEGER" else "(pg_current_xact_id()::text::bigint)"
+    for table in ("transitions", "endings"):
+        yield f"ALTER TABLE {P}{table} ADD COLUMN written {big} NOT NULL DEFAULT {default}"
+    yield f"UPDATE {P}endings SET written = (SELECT max(id) FROM {P}transitions)"
+    yield (
+        f"CREATE TABLE {P}writers (id {big} NOT NULL PRIMARY KEY, sequence {big} NOT NULL,"
+        f" time {real} NOT NULL)"
+    )
+    if big == "BIGINT":
+        yield f"CREATE INDEX {P}by_writing ON {P}transitions (written, id)"
+        yield f"CREATE INDEX {P}endings_by_writing ON {P}endings (written, id)"
+    yield f"INSERT INTO {P}versions VALUES (3)"
+
+
+def of_old_runs(records):
+    """Leave out the ids of runs, which older versions did not know."""
+    return [replace(record, run=None) for record in records]
+
+
+VERSIONS = (version_1, version_2, version_3)
 TYPES = {
     "sqlite": ("INTEGER", "INTEGER NOT NULL", "DOUBLE"),
     "postgresql": ("BIGINT", "BIGSERIAL NOT NULL", "DOUBLE PRECISION"),
@@ -79,7 +104,7 @@ def make_old(url, version):
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        for build in (version_1, version_2)[:version]:
+        for build in VERSIONS[:version]:
             for statement in build(*TYPES[engine.dialect.name]):
                 connection.exec_driver_sql(statement)
     engine.dispose()
@@ -112,25 +137,25 @@ def without_sequences(shape):
     return shape
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_store_is_brought_up_to_date_with_all_it_holds(url, version):
     make_old(url, version)
     with TransitionStore(url) as store:
-        assert list(store.read()) == MOVES
-        assert store.endings() == (ENDING,) * (version == 2)
+        assert of_old_runs(store.read()) == MOVES
+        assert of_old_runs(store.endings()) == [ENDING] * (version > 1)
         store.append([Transition("c", "d"), Ending("later")])
         found = store.read_new(limit=2)
-        assert list(found.transitions) == MOVES
+        assert of_old_runs(found.transitions) == MOVES
         assert store.counts(before=found.cursor).total == 1
         rest = store.read_new(found.cursor)
         assert [move.source for move in rest.transitions] == ["c"]
         endings = [ending.trajectory for ending in (*found.endings, *rest.endings)]
-        assert endings == ["run"] * (version == 2) + ["later"]
+        assert endings == ["run"] * (version > 1) + ["later"]
     with TransitionStore(url) as again:
         assert len(again) == 3
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_store_has_then_the_shape_of_a_new_one(url, version, tmp_path, request):
     make_old(url, version)
     TransitionStore(url).close()
@@ -147,19 +172,21 @@ def test_an_older_store_has_then_the_shape_of_a_new_one(url, version, tmp_path, 
     assert old == without_sequences(shape(fresh))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_store_is_read_and_left_as_it_is(url, version):
     make_old(url, version)
     before = shape(url)
     with TransitionStore(url, create=False) as store:
         assert list(store.read()) == MOVES
         assert store.counts().attempts.tolist() == [1, 3]
-        assert store.endings() == (ENDING,) * (version == 2)
-        assert store.outcomes() == ({Outcome.ENDED: 1} if version == 2 else {})
-        if url.startswith("sqlite"):
+        assert store.endings() == (ENDING,) * (version > 1)
+        assert store.outcomes() == ({Outcome.ENDED: 1} if version > 1 else {})
+        assert store.runs() == ()
+        assert list(store.read(run="run")) == []
+        if version == 3 or url.startswith("sqlite"):
             found = store.read_new()
             assert list(found.transitions) == MOVES
-            assert len(found.endings) == version - 1
+            assert len(found.endings) == (version > 1)
             assert store.read_new(found.cursor).transitions == ()
         else:
             with pytest.raises(ReadError, match="which does not tell what"):
@@ -167,6 +194,55 @@ def test_an_older_store_is_read_and_left_as_it_is(url, version):
         with pytest.raises(ReadError, match="create=True"):
             store.forget(before=0.0)
     assert shape(url) == before
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_old_runs_are_what_they_were_and_have_ids(url, version):
+    make_old(url, 1)
+    path = ["__start__", "a", "b", "__end__"]
+    old = [
+        ("run", "__start__", None, 21.0),
+        ("run", "__start__", None, 22.0),
+        ("run", "__start__", "a", 23.0),
+        ("other", "b", "a", 23.5),
+        ("run", "a", "__end__", 24.0),
+        *(("run", *move, 30.0) for move in itertools.pairwise(path)),
+        ("other", "__start__", "b", 31.0),
+    ]
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for name in ("__start__", "__end__"):
+            insert(connection, "states", id=digest(name), name=name)
+        insert(connection, "trajectories", id=digest("other"), name="other")
+        for name, source, target, time in old:
+            row = {"trajectory_id": digest(name), "source_id": digest(source), "time": time}
+            target = target and digest(target)
+            row |= {"context_id": digest("{}"), "target_id": target, "count": 1}
+            insert(connection, "transitions", **row)
+        kind = engine.dialect.name
+        for build in VERSIONS[1:version]:
+            for statement in build(*TYPES[kind]):
+                connection.exec_driver_sql(statement)
+        if version > 1:
+            row = {"trajectory_id": digest("run"), "context_id": digest("{}")}
+            insert(connection, "endings", **row, time=24.5, outcome="ended")
+            insert(connection, "endings", **row, time=30.5, outcome="failed")
+    engine.dispose()
+    with TransitionStore(url, create=False) as store:
+        before = read_trajectories(store)
+    with TransitionStore(url) as store:
+        after = read_trajectories(store)
+        began = store.runs()
+    assert len(after) == len(began) == len({run.run for run in after}) == 5
+    plain = [replace(run, run=None, past_unknown=False) for run in after]
+    assert sorted(plain, key=repr) == sorted(before, key=repr)
+    assert [run.past_unknown for run in after] == [run.moves[0][0] != "__start__" for run in after]
+
+
+def insert(connection, table, **row):
+    columns = [sqlalchemy.column(name) for name in row]
+    into = sqlalchemy.table(f"{P}{table}", *columns)
+    connection.execute(sqlalchemy.insert(into).values(**row))
 
 
 def test_a_reader_goes_on_when_the_store_is_brought_up_to_date(url):
@@ -231,7 +307,7 @@ def test_rows_restored_from_another_server_are_read_along(postgres_url):  # noqa
 def test_an_older_file_is_not_half_upgraded_by_a_failure(tmp_path):
     make_old(file_url(tmp_path), 2)
     with sqlite3.connect(tmp_path / "runs.db") as other:
-        other.execute(f"CREATE TABLE {P}writers (mine TEXT)")  # the last step finds it there
+        other.execute(f"CREATE TABLE {P}runs (mine TEXT)")  # the last step finds it there
     before = shape(file_url(tmp_path))
     with pytest.raises(ReadError, match="cannot open"):
         TransitionStore(file_url(tmp_path))
