@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
 from detailed_balance.callbacks.recorder.trajectory_builder import (
     Record,
     TrajectoryBuilder,
@@ -18,7 +19,6 @@ from detailed_balance.callbacks.recorder.trajectory_builder import (
     join_names,
 )
 from detailed_balance.callbacks.states.base import NOTHING, Given
-from detailed_balance.callbacks.states.facts import Digest, TaskFacts, Usage
 from detailed_balance.callbacks.transition import Context
 
 Chain: TypeAlias = tuple[str | None, bool]

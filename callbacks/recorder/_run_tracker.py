@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.callbacks.facts import RunFacts, TaskFacts
 from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.recorder._labels import Labels
 from detailed_balance.callbacks.recorder._run_state import (
@@ -28,7 +29,6 @@ from detailed_balance.callbacks.recorder._run_state import (
 from detailed_balance.callbacks.recorder._stopped_runs import StoppedRuns
 from detailed_balance.callbacks.recorder.langgraph_events import read_ambient_parent
 from detailed_balance.callbacks.recorder.trajectory_builder import Record, Stop, TrajectoryBuilder
-from detailed_balance.callbacks.states.facts import RunFacts, TaskFacts
 from detailed_balance.callbacks.transition import RESUMED, Beginning, Resumption
 
 _NO_CALL, _NO_LABELS = Call(), Labels((), ())

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.runs.trajectory import StepFacts
-from detailed_balance.callbacks.states.facts import RunFacts, TaskFacts
-from detailed_balance.callbacks.states.messages import join_names, order_names
+from detailed_balance.callbacks.facts import RunFacts, TaskFacts
+from detailed_balance.callbacks.names import join_names, order_names
 from detailed_balance.callbacks.transition import Beginning, Context, Standing
 
 __all__ = ["Record", "Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]

@@ -7,15 +7,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
+from detailed_balance.callbacks.names import INVALID, MODEL, name_answer
 from detailed_balance.callbacks.states.base import NodeRun
 from detailed_balance.callbacks.states.channels import written_values
-from detailed_balance.callbacks.states.messages import (
-    INVALID,
-    MODEL,
-    name_answer,
-    read_answer,
-    rewrites_history,
-)
+from detailed_balance.callbacks.states.messages import read_answer, rewrites_history
 
 __all__ = ["answered_tools", "name_attempt", "name_hook", "only_answers"]
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending, Transition
-from detailed_balance.callbacks.recorder.trajectory_builder import join_names
+from detailed_balance.callbacks.names import join_names
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers._checkpoints import (
     OPAQUE,

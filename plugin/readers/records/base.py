@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending, Transition
-from detailed_balance.callbacks.recorder.trajectory_builder import join_names
+from detailed_balance.callbacks.names import join_names
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError, state_keys
 from detailed_balance.render.formatting import safe_text

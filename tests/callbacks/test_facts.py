@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from detailed_balance.callbacks.states.facts import RunFacts, digest, digest_call, read_usage
+from detailed_balance.callbacks.facts import RunFacts, digest, digest_call, read_usage
 
 KEY = b"0123456789abcdef"
 

@@ -9,7 +9,7 @@ credits its tokens to the next step.
 Digests are keyed with random bytes that live as long as the run is open, so nobody can guess
 contents from what is kept. They read the first 64 KiB of a content, and its length. What cannot be
 read for certain (an object of a class of yours, a circle) has no digest, and nothing is claimed of
-it.
+it. Messages and commands are known by their fields: who reads a trace needs no LangChain.
 
 Examples
 --------
@@ -30,9 +30,6 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langgraph.types import Command
-
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 
 __all__ = ["Digest", "RunFacts", "TaskFacts", "Usage", "digest", "digest_call", "read_usage"]
@@ -43,6 +40,7 @@ _MOST_ITEMS = 1_000
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _PLAIN_ITEMS, _PLAIN_TEXT = 20, 2_000
 _DIGEST_BYTES = 12
+_OF_A_MODEL = frozenset({"ai", "AIMessageChunk"})
 
 
 class Digest(NamedTuple):
@@ -142,13 +140,14 @@ class RunFacts:
             What models that it called report, besides the messages.
         """
         key = self._key
-        answers: list[ToolMessage] = []
+        answers: list[Any] = []
         usage = [*usage]
         for message in messages:
-            if isinstance(message, ToolMessage):
+            kind = message.type
+            if kind == "tool":
                 answers.append(message)
                 failed = failed or message.status == "error"
-            elif isinstance(message, AIMessage):
+            elif kind in _OF_A_MODEL:
                 spent = read_usage(message)
                 if spent.tokens is not None or spent.cost is not None:
                     usage.append(spent)
@@ -251,17 +250,18 @@ def _public(update: Any) -> Any:
     if isinstance(update, dict):
         private = [key for key in update if isinstance(key, str) and key.startswith("_")]
         return {k: v for k, v in update.items() if k not in private} if private else update
-    if isinstance(update, Command):
-        return _public(update.update), update.goto
-    return [_public(part) for part in update] if isinstance(update, list) else update
+    if isinstance(update, list):
+        return [_public(part) for part in update]
+    return (_public(update.update), update.goto) if hasattr(update, "goto") else update
 
 
-def read_usage(message: AIMessage) -> Usage:
+def read_usage(message: Any) -> Usage:
     """Return the tokens and the cost of a message, where the model reports them.
 
     Examples
     --------
     >>> counts = {"input_tokens": 9, "output_tokens": 1, "total_tokens": 10}
+    >>> from langchain_core.messages import AIMessage
     >>> read_usage(AIMessage("hi", usage_metadata=counts, id="7"))
     Usage(message='7', tokens=10, cost=None)
     """
@@ -414,10 +414,12 @@ class _Writer:
         return size
 
     def _object(self, value: Any, depth: int) -> int:
-        if isinstance(value, BaseMessage):  # without its id and its metadata, which are never twice
+        kind = getattr(value, "type", None)
+        if isinstance(kind, str) and hasattr(value, "content"):
+            # A message, without its id and its metadata, which are never the same twice.
             calls = [(call["name"], call["args"]) for call in getattr(value, "tool_calls", ())]
             return self.write((value.type, value.content, calls), depth)
-        if isinstance(value, Command):
+        if hasattr(value, "goto"):  # a command
             return self.write((value.update, value.goto), depth)
         if isinstance(value, Enum):
             return self._text(value.name)
