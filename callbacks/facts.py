@@ -165,6 +165,10 @@ class RunFacts:
         """Return the digest of the call of a tool that starts, where no message asks for it."""
         return digest_call(self._key, name, arguments)
 
+    def answer(self, content: Any) -> Digest:
+        """Return the digest of an answer, where it is not in a message of LangChain."""
+        return digest(self._key, content)
+
     def carry(self, task: TaskFacts) -> None:
         """Credit what a task without a state cost to the next step."""
         self._spent += self._new_usage(task)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
+from detailed_balance.callbacks.facts import RunFacts
+from detailed_balance.callbacks.names import order_names
+from detailed_balance.readers._chat import (
+    RESPOND,
+    Reply,
+    is_reply,
+    name_call,
+    read_calls,
+    read_facts,
+    read_replies,
+    unwrap,
+)
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import FieldCheck
 from detailed_balance.readers.records.steps import connect_sorted_steps
@@ -51,7 +64,10 @@ def looks_like(head: bytes, path: Path) -> bool:
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
-    """Yield the transitions of the assistant in each conversation of a file, plain or gzip."""
+    """Yield the transitions of the assistant in each conversation of a file, plain or gzip.
+
+    Each has the facts of its step: the call, its answer, and what the model says that it cost.
+    """
     lines = path.with_suffix("") if path.suffix == ".gz" else path
     if lines.suffix.lower() in (".jsonl", ".ndjson"):
         runs: Iterable[_Run] = read_json_lines(path, options, bad)
@@ -62,8 +78,13 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         raise ReadError(f"{bad.name} is empty: it holds no messages")
 
 
-def name_message(message: Mapping[str, Any]) -> str | tuple[str, ...] | None:
+def name_message(
+    message: Mapping[str, Any], replies: Sequence[Reply] = ()
+) -> str | tuple[str, ...] | None:
     """Name the tools that an assistant's message asks for, else ``respond``; others are no state.
+
+    The answers of the tools say which of them do not exist, and which were refused; see
+    `callbacks.names`.
 
     Examples
     --------
@@ -72,26 +93,9 @@ def name_message(message: Mapping[str, Any]) -> str | tuple[str, ...] | None:
     >>> name_message({"role": "assistant", "content": "Hello"}), name_message({"role": "user"})
     ('respond', None)
     """
-    if message.get("role", message.get("type")) not in ("assistant", "ai"):
+    if not is_reply(message):
         return None
-    calls = [*(message.get("tool_calls") or ()), *_legacy_calls(message)]
-    return tuple(map(_name_call, calls)) or "respond"
-
-
-def _legacy_calls(message: Mapping[str, Any]) -> list[Any]:
-    """Return the calls that are not in ``tool_calls``: the older field, and content blocks."""
-    content, called = message.get("content"), message.get("function_call")
-    blocks = content if isinstance(content, list) and not message.get("tool_calls") else []
-    used = [b for b in blocks if isinstance(b, dict) and b.get("type") == "tool_use"]
-    return [called, *used] if isinstance(called, dict) else used
-
-
-def _name_call(call: Any) -> str:
-    function = call.get("function") if isinstance(call, dict) else None
-    name = (function if isinstance(function, dict) else call or {}).get("name")
-    if not isinstance(name, str) or not name:
-        raise BadRecordError("a tool call in it names no tool")
-    return name
+    return tuple([name_call(call, replies) for call in read_calls(message)]) or RESPOND
 
 
 def _runs(document: Any, name: str) -> Iterator[_Run]:
@@ -183,20 +187,24 @@ def _follow(
     check: FieldCheck,
     line: str,
 ) -> Iterator[Step]:
-    number = 0
+    number, facts = 0, RunFacts()
     for place, message in enumerate(messages, 1):
         try:
             if not isinstance(message, dict):
                 raise BadRecordError("a message is an object; this is another value")
+            message = unwrap(message)
             record = {**run, **message}
             check.record(record)
-            state = options.name_state(record, name_message)
+            later = (messages[i] for i in range(place, len(messages)))
+            replies = read_replies(later) if is_reply(message) else []
+            names = options.name_states(record, partial(name_message, replies=replies))
             time = parse_time(message.get("timestamp"), "timestamp")
             context = parse_labels(record, options.fields.context)
+            known = read_facts(facts, number + 1, message, replies) if names else None
         except BadRecordError as error:
             bad.report(f"{line}, message {place}", str(error))
             continue
         bad.accepted += 1
-        if state is not None:
+        for state in order_names(names):
             number += 1
-            yield Step(trajectory, state, number, time, context)
+            yield Step(trajectory, state, number, time, context, facts=known)

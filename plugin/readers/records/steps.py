@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import join_names
 from detailed_balance.callbacks.transition import Context
@@ -74,6 +75,7 @@ class _Run:
     time: float | None = None
     context: Context = ()
     events: set[int] = field(default_factory=set)
+    facts: StepFacts | None = None
 
     def follow(self, steps: Iterable[Step | Ending]) -> Iterator[Transition | Ending]:
         last = Ending(self.trajectory)
@@ -108,8 +110,9 @@ class _Run:
         if step.step is None or step.step != self.step:
             yield from self._close()
         self.step, self.time, self.context = step.step, step.time, step.context
+        self.facts = step.facts
         if step.state is None:
-            yield self._move(None, step.step)
+            yield self._move(None, step.step, step.facts)
         elif step.state == START:
             yield from self._close()
             self.source = START
@@ -123,12 +126,15 @@ class _Run:
     def _close(self) -> Iterator[Transition]:
         if self.names:
             target = join_names(self.names)
-            yield self._move(target, self.step)
+            yield self._move(target, self.step, self.facts)
             self.source = target
             self.names.clear()
 
-    def _move(self, target: str | None, step: int | None) -> Transition:
-        return Transition(self.source, target, self.trajectory, self.context, step, self.time)
+    def _move(
+        self, target: str | None, step: int | None, facts: StepFacts | None = None
+    ) -> Transition:
+        place = (self.trajectory, self.context, step, self.time)
+        return Transition(self.source, target, *place, facts=facts)
 
 
 def _merge(last: Ending, new: Ending) -> Ending:

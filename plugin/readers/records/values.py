@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.transition import Context
 from detailed_balance.render.formatting import safe_text
 
@@ -222,6 +223,8 @@ class Step:
         Labels such as model, prompt or version, sorted by name.
     event : str or None
         An id of its own; the same one again in the same trajectory is a duplicate.
+    facts : StepFacts or None
+        What is known of it beyond its state.
 
     Examples
     --------
@@ -235,3 +238,4 @@ class Step:
     time: float | None = None
     context: Context = ()
     event: str | None = None
+    facts: StepFacts | None = None
