@@ -107,6 +107,24 @@ class Faults:
         if first:
             warn(message)
 
+    def catch(self, message: str) -> None:
+        """Count the exception that is being handled, and raise it where it is none of ours.
+
+        That is one by which somebody ends the program, or this thread of it. Any other may come
+        from code of a user that we call, also a `BaseException`: a cancellation, a generator that
+        is closed, a panic of an extension.
+        """
+        if _ends_program(sys.exc_info()[0]):
+            raise
+        self.record(message)
+
+
+def _ends_program(kind: type[BaseException] | None) -> bool:
+    if kind is None or issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        return True
+    # gevent ends a thread by an exception of its own.
+    return any(base.__module__.partition(".")[0] in ("gevent", "greenlet") for base in kind.mro())
+
 
 class Faulty(Protocol):
     """An object that counts its own errors."""
@@ -121,8 +139,8 @@ def harmless(method: _Method) -> _Method:
     def guarded(self: Faulty, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception:
-            self._faults.record(_LOST)
+        except BaseException:
+            self._faults.catch(_LOST)
 
     return cast("_Method", guarded)
 
@@ -152,8 +170,8 @@ def starts(
             parent_id = parent_run_id.int if parent_run_id else None
             metadata, tags = metadata or _NOTHING, tags or ()
             method(self, serialized, given, run_id.int, parent_id, metadata, tags, more)
-        except Exception:
-            self._faults.record(_LOST)
+        except BaseException:
+            self._faults.catch(_LOST)
 
     return hook
 
@@ -177,8 +195,8 @@ def ends(method: Callable[[Any, Any, int], None]) -> Callable[..., None]:
     ) -> None:
         try:
             method(self, given, run_id.int)
-        except Exception:
-            self._faults.record(_LOST)
+        except BaseException:
+            self._faults.catch(_LOST)
 
     return hook
 
@@ -190,7 +208,7 @@ def harmless_unary(method: Callable[[Any, Any], None]) -> Callable[[Any, Any], N
     def guarded(self: Faulty, given: Any) -> None:
         try:
             method(self, given)
-        except Exception:
-            self._faults.record(_LOST)
+        except BaseException:
+            self._faults.catch(_LOST)
 
     return guarded

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.errors import ParentCommand
@@ -26,6 +26,7 @@ from detailed_balance.callbacks.isolation import (
     harmless_unary,
     starts,
 )
+from detailed_balance.callbacks.recorder._inline import Inline
 from detailed_balance.callbacks.recorder._labels import (
     Labels,
     hash_prompt,
@@ -149,7 +150,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     [('__start__', 'plan'), ('plan', 'write'), ('write', '__end__')]
     """
 
-    run_inline = True  # in the agent's own thread: a hop to another one costs more than the work
+    # In the agent's own thread: a hop to another one costs more than the work.
+    run_inline: bool = cast("bool", Inline())
 
     _of_call: ModelCallStates | None = None
     _of_node: StateFunction | None = None
@@ -411,8 +413,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             if type(names) is tuple and self._limit.knows(names):
                 return names
             return self._limit(state_names(value))
-        except Exception:
-            self._faults.record(_FAILED)
+        except BaseException:
+            self._faults.catch(_FAILED)
             return None
 
     def _name_node(self, node: NodeRun) -> str | Iterable[str] | None:
@@ -425,8 +427,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             return name
         try:
             return self._of_tool(name, arguments or {})
-        except Exception:
-            self._faults.record(_FAILED)
+        except BaseException:
+            self._faults.catch(_FAILED)
             return ""
 
     def _record(self, records: Sequence[Record]) -> None:
