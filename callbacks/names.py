@@ -23,6 +23,7 @@ __all__ = [
     "REFUSED",
     "UNKNOWN",
     "Answer",
+    "is_hook",
     "join_names",
     "name_answer",
     "order_names",
@@ -31,6 +32,7 @@ __all__ = [
 MODEL = "model"
 """The state of a plain answer of the model: the node of ``create_agent`` that gives it."""
 
+_HOOKS = (".before_agent", ".before_model", ".after_model", ".after_agent")
 UNKNOWN, REFUSED, INVALID = "!unknown", "!refused", "!invalid"
 
 _NOT_THERE = re.compile(r"Error: .{1,500}? is not a valid tool, try one of \[", re.DOTALL)
@@ -48,6 +50,17 @@ _NOT_STRUCTURED = re.compile(
     r"Error: Failed to parse structured output for tool '"
     r"|Error: Model incorrectly returned multiple structured responses "
 )
+
+
+def is_hook(name: str) -> bool:
+    """Say whether a node is a hook of a middleware of ``create_agent``, by its name.
+
+    Examples
+    --------
+    >>> is_hook("TodoListMiddleware.after_model"), is_hook("model")
+    (True, False)
+    """
+    return "." in name and name.endswith(_HOOKS)
 
 
 class Answer(NamedTuple):

@@ -12,6 +12,7 @@ from langgraph.types import Command
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END, START
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.names import is_hook
 from detailed_balance.callbacks.states.messages import read_calls, written_messages
 
 __all__ = [
@@ -23,12 +24,9 @@ __all__ = [
     "NodeRun",
     "StateFunction",
     "asks_for_tools",
-    "is_hook",
     "read_given",
     "state_names",
 ]
-
-_HOOKS = (".before_agent", ".before_model", ".after_model", ".after_agent")
 
 
 class Given(NamedTuple):
@@ -48,17 +46,6 @@ class Given(NamedTuple):
 
 NOTHING = Given()
 """Nothing is known of what a node was given."""
-
-
-def is_hook(name: str) -> bool:
-    """Say whether a node is a hook of a middleware of ``create_agent``, by its name.
-
-    Examples
-    --------
-    >>> is_hook("TodoListMiddleware.after_model"), is_hook("model")
-    (True, False)
-    """
-    return "." in name and name.endswith(_HOOKS)
 
 
 def read_given(name: str, inputs: Any) -> Given:

@@ -85,7 +85,7 @@ def _read_call(call: Any) -> Call:
 
 
 def _parse(arguments: Any) -> Any:
-    """Return arguments that are written as JSON as what they are; others as the model wrote them."""
+    """Return arguments written as JSON as what they are; others as the model wrote them."""
     if isinstance(arguments, str) and len(arguments) <= _LONGEST_ARGUMENTS:
         with suppress(ValueError, RecursionError):
             return json.loads(arguments)

@@ -22,8 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending, Transition
-from detailed_balance.callbacks.names import join_names
+from detailed_balance.callbacks.names import order_names
 from detailed_balance.callbacks.transition import Context
+from detailed_balance.readers._checkpoint_names import ThreadNames
 from detailed_balance.readers._checkpoints import (
     OPAQUE,
     Checkpoint,
@@ -85,7 +86,7 @@ def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
     Examples
     --------
     >>> task = {"node": "tools", "tools": ("search",), "called_model": False, "opaque": False}
-    >>> name_task(task)
+    >>> name_task({**task, "acts": None})
     ('search',)
     """
     if record["opaque"]:
@@ -93,9 +94,13 @@ def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
             "it holds values that only code can read (pickled or encrypted); name states by "
             "state_field='node' (on the command line --state-field node)"
         )
+    if record["acts"] is not None:  # a hook of a middleware
+        return tuple(record["acts"])
     if record["tools"] and not record["called_model"]:
         return tuple(record["tools"])
-    return None if record["asked_tools"] else str(record["node"])
+    if record["asked_tools"]:
+        return None
+    return tuple(record["attempt"]) or str(record["node"])
 
 
 def _by_trajectory(
@@ -148,6 +153,7 @@ class _Thread:
     check: FieldCheck
     known: OrderedDict[str, _Reached] = field(default_factory=OrderedDict)
     last: _Reached | None = None
+    names: ThreadNames = field(default_factory=ThreadNames)
 
     def follow(self, items: Iterable[Checkpoint | tuple[str, str, str]]) -> Iterator[Record]:
         for item in items:
@@ -173,18 +179,20 @@ class _Thread:
             # Where somebody changed the values by hand, nobody knows what the agent did before.
             state = parent.state if parent and origin != "update" else None
             if origin == "loop" and parent and parent.keys:
-                target = join_names(parent.keys)
-                if state is not None:
-                    moves.append(self._move(parent, target, _time(values)))
-                state = target
+                for target in order_names(parent.keys):
+                    if state is not None:
+                        moves.append(self._move(parent, target, _time(values), state))
+                    state = target
         reached = self._run(checkpoint, values, labels, state, parent)
         moves += [self._move(reached, None, reached.time) for _ in reached.errors if state]
         self.bad.accepted += 1
         self._remember(checkpoint.key[2], reached)
         yield from moves
 
-    def _move(self, at: _Reached, target: str | None, time: float | None) -> Transition:
-        source = at.state or ""
+    def _move(
+        self, at: _Reached, target: str | None, time: float | None, source: str | None = None
+    ) -> Transition:
+        source = source or at.state or ""
         return Transition(source, target, self.trajectory, at.context, at.step + 1, time)
 
     def _remember(self, key: str, reached: _Reached) -> None:
@@ -214,7 +222,8 @@ class _Thread:
             sent += task.sent
             errors += task.errors
             if task.is_step:
-                record = {**labels, **shared, "step": step + 1, **task.record()}
+                read = {**task.record(), **self.names.read(task.node, task.writes)}
+                record = {**labels, **shared, "step": step + 1, **read}
                 self.check.record(record)
                 keys.update(self.options.name_states(record, name_task))
         record = {**labels, **shared, "step": step + 1}
@@ -259,16 +268,10 @@ class _Task:
         return self.done and self.node not in (None, START)
 
     def record(self) -> dict[str, Any]:
-        """Return what a state function is given of it."""
+        """Return what a state function is given of it, besides what its messages tell."""
         values = [value for values in self.writes.values() for value in values]
-        messages = [m for value in values for m in _messages(value)]
-        called = any(m.get("type") in ("ai", "AIMessageChunk") for m in messages)
-        tools = tuple(str(m["name"]) for m in messages if m.get("type") == "tool" and m.get("name"))
         return {
             "node": self.node,
-            "tools": tools,
-            "called_model": called,
-            "asked_tools": any(_asks_for_tools(value) for value in values),
             "opaque": any(value is OPAQUE for value in values),
             "writes": dict(self.writes),
         }
@@ -297,16 +300,6 @@ def _read_send(value: Any) -> str:
 def _read_error(value: Any) -> str | None:
     found = _ERROR_NAME.match(value) if isinstance(value, str) else None
     return found[0] if found else None
-
-
-def _messages(value: Any) -> list[Mapping[str, Any]]:
-    several = value if isinstance(value, list) else [value]
-    return [m for m in several if isinstance(m, dict) and "content" in m]
-
-
-def _asks_for_tools(value: Any) -> bool:
-    messages = _messages(value)
-    return bool(messages and messages[-1].get("type") == "ai" and messages[-1].get("tool_calls"))
 
 
 def _is_pending(values: Mapping[str, Any]) -> bool:

@@ -12,7 +12,12 @@ from contextlib import suppress
 import ormsgpack
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    PIIMiddleware,
+    SummarizationMiddleware,
+    hook_config,
+)
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 from langgraph.cache.memory import InMemoryCache
@@ -29,7 +34,9 @@ from detailed_balance.callbacks.states import NodeStates
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers._checkpoints import OPAQUE, unpack
+from tests.callbacks import test_names_agree as situations
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
+from tests.callbacks.test_names_agree import SITUATIONS, Replies
 from tests.support.agents import INPUT, ScriptedModel, State, build, chain, fail, loop, node, thread
 
 sqlite_savers = pytest.importorskip(
@@ -242,6 +249,38 @@ def play_middleware(saver, config):
 
     agent = create_agent(**answer(["search"], "done"), middleware=[Hooks()], checkpointer=saver)
     agent.invoke({"messages": [("user", "go")]}, config("T"))
+
+
+def play_situations(saver, config):
+    """Every situation in which the tools that start do not tell the state."""
+    for number, (script, options, resume, _) in enumerate(SITUATIONS.values()):
+        agent = create_agent(
+            Replies(script=list(script)),
+            [situations.search, situations.read, situations.flaky],
+            checkpointer=saver,
+            **options,
+        )
+        agent.invoke({"messages": [("user", "go")]}, config(f"T{number}"))
+        if resume:
+            agent.invoke(Command(resume=resume), config(f"T{number}"))
+
+
+def play_hooks_that_write(saver, config):
+    class Jumps(AgentMiddleware):
+        @hook_config(can_jump_to=["end"])
+        def before_model(self, state, runtime):
+            return {"jump_to": "end"} if len(state["messages"]) > 6 else None
+
+    hides = PIIMiddleware("email", apply_to_output=True, apply_to_tool_results=True)
+    sums = SummarizationMiddleware(
+        ScriptedModel(script=["ann@example.org"] * 9), trigger=("messages", 4), keep=("messages", 2)
+    )
+    for name, hooks in {"T": [hides], "U": [hides, Jumps()], "V": [sums, hides]}.items():
+        asked = [situations.ask(tool) for tool in ("search", "read", "search", "search")]
+        model = Replies(script=[*asked, situations.says("ann@example.org")])
+        tools = [situations.search, situations.read]
+        agent = create_agent(model, tools, middleware=hooks, checkpointer=saver)
+        agent.invoke({"messages": [("user", "I am ann@example.org")]}, config(name))
 
 
 def play_update_by_hand(saver, config):
