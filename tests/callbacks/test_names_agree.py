@@ -104,135 +104,146 @@ def decisions(*kinds):
     return {"decisions": [{"type": kind} for kind in kinds]}
 
 
-APPROVAL = HumanInTheLoopMiddleware({"search": True, "read": True})
+def approval():
+    return HumanInTheLoopMiddleware({"search": True, "read": True})
+
+
 TODOS = {"todos": []}
 
-SITUATIONS = {
-    "one tool": ([ask("search"), says()], {}, None, "search model"),
-    "two tools at once": ([ask("search", "read"), says()], {}, None, "read|search model"),
-    "a tool that does not exist": ([ask("find"), says()], {}, None, "find!unknown model"),
-    "one that does, one that does not": (
-        [ask("search", "find"), says()],
-        {},
-        None,
-        "find!unknown|search model",
-    ),
-    "arguments that do not fit": ([ask("search", args={"y": 1}), says()], {}, None, "search model"),
-    "an answer from a cache": (
-        [ask("search"), says()],
-        {"middleware": [cached]},
-        None,
-        "search model",
-    ),
-    "the same without a name": (
-        [ask("search", "read"), says()],
-        {"middleware": [cached_without_a_name]},
-        None,
-        "read|search model",
-    ),
-    "an emulated tool": (
-        [ask("search"), says()],
-        {"middleware": [emulator()]},
-        None,
-        "search model",
-    ),
-    "one emulated, one run": (
-        [ask("search", "read"), says()],
-        {"middleware": [emulator(tools=["search"])]},
-        None,
-        "read|search model",
-    ),
-    "a tool tried again": (
-        [ask("flaky"), says()],
-        {"middleware": [ToolRetryMiddleware(max_retries=2, initial_delay=0.0)]},
-        None,
-        "flaky model",
-    ),
-    "an error that is handled": (
-        [ask("flaky"), says()],
-        {"middleware": [handled]},
-        None,
-        "flaky model",
-    ),
-    "a limit of tool calls": (
-        [ask("search"), ask("search"), says()],
-        {"middleware": [ToolCallLimitMiddleware(run_limit=1)]},
-        None,
-        "search search!refused model",
-    ),
-    "a limit that ends the run": (
-        [ask("search"), ask("search"), says()],
-        {"middleware": [ToolCallLimitMiddleware(run_limit=1, exit_behavior="end")]},
-        None,
-        "search search!refused model",
-    ),
-    "todos twice at once": (
-        [ask("write_todos", "write_todos", args=TODOS), says()],
-        {"middleware": [TodoListMiddleware()]},
-        None,
-        "write_todos!refused model",
-    ),
-    "todos": (
-        [ask("write_todos", args=TODOS), says()],
-        {"middleware": [TodoListMiddleware()]},
-        None,
-        "write_todos model",
-    ),
-    "a call that is approved": (
-        [ask("search"), says()],
-        {"middleware": [APPROVAL]},
-        decisions("approve"),
-        "search model",
-    ),
-    "a call that is rejected": (
-        [ask("search"), says()],
-        {"middleware": [APPROVAL]},
-        decisions("reject"),
-        "search!refused model",
-    ),
-    "one approved, one rejected": (
-        [ask("search", "read"), says()],
-        {"middleware": [APPROVAL]},
-        decisions("approve", "reject"),
-        "read!refused search model",
-    ),
-    "a structured output by a tool": (
-        [ask("search"), ask("Out")],
-        {"response_format": ToolStrategy(Out)},
-        None,
-        "search model",
-    ),
-    "a structured output with a text of its own": (
-        [ask("Out")],
-        {"response_format": ToolStrategy(Out, tool_message_content="thanks")},
-        None,
-        "model",
-    ),
-    "a structured output that does not fit once": (
-        [ask("Out", args={"y": 1}), ask("Out")],
-        {"response_format": ToolStrategy(Out)},
-        None,
-        "Out!invalid model",
-    ),
-    "a structured output that does not fit, with an error of its own": (
-        [ask("Out", args={"y": 1}), ask("Out")],
-        {"response_format": ToolStrategy(Out, handle_errors="again")},
-        None,
-        "Out!invalid model",
-    ),
-    "a tool and a structured output at once": (
-        [ask("search", "Out"), says()],
-        {"response_format": ToolStrategy(Out)},
-        None,
-        "model search",
-    ),
-    "a structured output of the provider": (
-        [ask("search"), says('{"x": "a"}')],
-        {"response_format": ProviderStrategy(Out)},
-        None,
-        "search model",
-    ),
-}
+
+def situations():
+    """Return what may happen to a call; anew each time, since agents change messages and models."""
+    return {
+        "one tool": ([ask("search"), says()], {}, None, "search model"),
+        "two tools at once": ([ask("search", "read"), says()], {}, None, "read|search model"),
+        "a tool that does not exist": ([ask("find"), says()], {}, None, "find!unknown model"),
+        "one that does, one that does not": (
+            [ask("search", "find"), says()],
+            {},
+            None,
+            "find!unknown|search model",
+        ),
+        "arguments that do not fit": (
+            [ask("search", args={"y": 1}), says()],
+            {},
+            None,
+            "search model",
+        ),
+        "an answer from a cache": (
+            [ask("search"), says()],
+            {"middleware": [cached]},
+            None,
+            "search model",
+        ),
+        "the same without a name": (
+            [ask("search", "read"), says()],
+            {"middleware": [cached_without_a_name]},
+            None,
+            "read|search model",
+        ),
+        "an emulated tool": (
+            [ask("search"), says()],
+            {"middleware": [emulator()]},
+            None,
+            "search model",
+        ),
+        "one emulated, one run": (
+            [ask("search", "read"), says()],
+            {"middleware": [emulator(tools=["search"])]},
+            None,
+            "read|search model",
+        ),
+        "a tool tried again": (
+            [ask("flaky"), says()],
+            {"middleware": [ToolRetryMiddleware(max_retries=2, initial_delay=0.0)]},
+            None,
+            "flaky model",
+        ),
+        "an error that is handled": (
+            [ask("flaky"), says()],
+            {"middleware": [handled]},
+            None,
+            "flaky model",
+        ),
+        "a limit of tool calls": (
+            [ask("search"), ask("search"), says()],
+            {"middleware": [ToolCallLimitMiddleware(run_limit=1)]},
+            None,
+            "search search!refused model",
+        ),
+        "a limit that ends the run": (
+            [ask("search"), ask("search"), says()],
+            {"middleware": [ToolCallLimitMiddleware(run_limit=1, exit_behavior="end")]},
+            None,
+            "search search!refused model",
+        ),
+        "todos twice at once": (
+            [ask("write_todos", "write_todos", args=TODOS), says()],
+            {"middleware": [TodoListMiddleware()]},
+            None,
+            "write_todos!refused model",
+        ),
+        "todos": (
+            [ask("write_todos", args=TODOS), says()],
+            {"middleware": [TodoListMiddleware()]},
+            None,
+            "write_todos model",
+        ),
+        "a call that is approved": (
+            [ask("search"), says()],
+            {"middleware": [approval()]},
+            decisions("approve"),
+            "search model",
+        ),
+        "a call that is rejected": (
+            [ask("search"), says()],
+            {"middleware": [approval()]},
+            decisions("reject"),
+            "search!refused model",
+        ),
+        "one approved, one rejected": (
+            [ask("search", "read"), says()],
+            {"middleware": [approval()]},
+            decisions("approve", "reject"),
+            "read!refused search model",
+        ),
+        "a structured output by a tool": (
+            [ask("search"), ask("Out")],
+            {"response_format": ToolStrategy(Out)},
+            None,
+            "search model",
+        ),
+        "a structured output with a text of its own": (
+            [ask("Out")],
+            {"response_format": ToolStrategy(Out, tool_message_content="thanks")},
+            None,
+            "model",
+        ),
+        "a structured output that does not fit once": (
+            [ask("Out", args={"y": 1}), ask("Out")],
+            {"response_format": ToolStrategy(Out)},
+            None,
+            "Out!invalid model",
+        ),
+        "a structured output that does not fit, with an error of its own": (
+            [ask("Out", args={"y": 1}), ask("Out")],
+            {"response_format": ToolStrategy(Out, handle_errors="again")},
+            None,
+            "Out!invalid model",
+        ),
+        "a tool and a structured output at once": (
+            [ask("search", "Out"), says()],
+            {"response_format": ToolStrategy(Out)},
+            None,
+            "model search",
+        ),
+        "a structured output of the provider": (
+            [ask("search"), says('{"x": "a"}')],
+            {"response_format": ProviderStrategy(Out)},
+            None,
+            "search model",
+        ),
+    }
 
 
 NEW = {  # LangChain 1.0 does otherwise, or does not say that a structured output is missing
@@ -243,11 +254,11 @@ NEW = {  # LangChain 1.0 does otherwise, or does not say that a structured outpu
 }
 
 
-@pytest.mark.parametrize("title", SITUATIONS)
+@pytest.mark.parametrize("title", situations())
 def test_the_recorder_and_the_messages_name_the_same_states(title):
     if title in NEW and not hasattr(types, "ExtendedModelResponse"):
         pytest.skip("LangChain 1.0 does otherwise here")
-    script, options, resume, expected = SITUATIONS[title]
+    script, options, resume, expected = situations()[title]
     handler = TransitionCallbackHandler(graph=Walks())
     model = Replies(script=list(script))
     agent = create_agent(model, [search, read, flaky], checkpointer=InMemorySaver(), **options)

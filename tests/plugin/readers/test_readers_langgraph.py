@@ -34,9 +34,9 @@ from detailed_balance.callbacks.states import NodeStates
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers._checkpoints import OPAQUE, unpack
-from tests.callbacks import test_names_agree as situations
+from tests.callbacks import test_names_agree as agents
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
-from tests.callbacks.test_names_agree import SITUATIONS, Replies
+from tests.callbacks.test_names_agree import Replies
 from tests.support.agents import INPUT, ScriptedModel, State, build, chain, fail, loop, node, thread
 
 sqlite_savers = pytest.importorskip(
@@ -253,10 +253,10 @@ def play_middleware(saver, config):
 
 def play_situations(saver, config):
     """Every situation in which the tools that start do not tell the state."""
-    for number, (script, options, resume, _) in enumerate(SITUATIONS.values()):
+    for number, (script, options, resume, _) in enumerate(agents.situations().values()):
         agent = create_agent(
             Replies(script=list(script)),
-            [situations.search, situations.read, situations.flaky],
+            [agents.search, agents.read, agents.flaky],
             checkpointer=saver,
             **options,
         )
@@ -276,9 +276,9 @@ def play_hooks_that_write(saver, config):
         ScriptedModel(script=["ann@example.org"] * 9), trigger=("messages", 4), keep=("messages", 2)
     )
     for name, hooks in {"T": [hides], "U": [hides, Jumps()], "V": [sums, hides]}.items():
-        asked = [situations.ask(tool) for tool in ("search", "read", "search", "search")]
-        model = Replies(script=[*asked, situations.says("ann@example.org")])
-        tools = [situations.search, situations.read]
+        asked = [agents.ask(tool) for tool in ("search", "read", "search", "search")]
+        model = Replies(script=[*asked, agents.says("ann@example.org")])
+        tools = [agents.search, agents.read]
         agent = create_agent(model, tools, middleware=hooks, checkpointer=saver)
         agent.invoke({"messages": [("user", "I am ann@example.org")]}, config(name))
 
