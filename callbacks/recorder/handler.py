@@ -461,7 +461,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @harmless_unary
     def _record_beginning(self, beginning: Beginning) -> None:
-        self._keeper.record(replace(beginning, time=time.time()))
+        self._keeper.record(
+            replace(beginning, time=time.time(), context=beginning.context or self.context)
+        )
 
     @property
     def _keeper(self) -> TransitionStore | RecentRuns:

@@ -132,3 +132,13 @@ def test_function_that_is_not_found_leaves_the_plain_answer(monkeypatch, functio
     monkeypatch.setattr(_inline, "_CODES", frozenset())
     holder = type("Holder", (), {"run_inline": Inline()})()
     assert holder.run_inline is True
+
+
+async def test_answer_that_cannot_be_found_is_yes(monkeypatch):
+    def fail(_):
+        raise AttributeError("handlers")
+
+    monkeypatch.setattr(_inline, "_is_inline_anyway", fail)
+    ours = TransitionCallbackHandler()
+    await MODELS[0].ainvoke("hello", {"callbacks": [ours]})
+    assert (edges(ours), ours.faults) == (walks(1), 0)

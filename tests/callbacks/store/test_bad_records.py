@@ -3,10 +3,11 @@
 import math
 import sqlite3
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from langgraph.graph import StateGraph
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
 from detailed_balance.analyzers import Outcome
@@ -21,9 +22,7 @@ from detailed_balance.callbacks.store import _rows, store as store_module
 from detailed_balance.callbacks.store._outbox import _is_away
 from detailed_balance.callbacks.store._spool import RecordBatch, Spool
 from tests.callbacks.store.test_store import file_url
-from tests.callbacks.store.test_store_server import server
-
-__all__ = ["server"]
+from tests.callbacks.store.test_store_server import Server
 
 BAD = (3, 4, 17)
 
@@ -34,6 +33,25 @@ WHEN NEW.step IN (3, 4, 17) BEGIN SELECT RAISE(ABORT, 'secret'); END
 """,
     "postgresql": "ALTER TABLE detailed_balance_transitions ADD CHECK (step NOT IN (3, 4, 17))",
 }
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server.url.rpartition("/")[0]
+    server.stop("immediate")
+
+
+@pytest.fixture
+def server(running):
+    """Return the URL of a new database."""
+    name = f"runs_{uuid4().hex}"
+    with create_engine(f"{running}/postgres", isolation_level="AUTOCOMMIT").connect() as connection:
+        encoding = "ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'"
+        connection.execute(text(f"CREATE DATABASE {name} {encoding}"))
+    return f"{running}/{name}"
 
 
 def refuse_bad_steps(store):
@@ -71,7 +89,7 @@ def test_rows_that_sqlite_refuses_are_found_and_lost_alone(tmp_path, caplog):
 
 
 def test_rows_that_postgresql_refuses_are_found_and_lost_alone(server, tmp_path, caplog):
-    with TransitionStore(server.url, spool=tmp_path) as store:
+    with TransitionStore(server, spool=tmp_path) as store:
         refuse_bad_steps(store)
         record_all(store)
         check_only_the_bad_are_lost(store, caplog)
@@ -83,7 +101,7 @@ WRONG_TYPES = [True, 2**70, "seven", 1.5]
 @pytest.mark.parametrize("step", WRONG_TYPES)
 def test_types_that_postgresql_refuses_are_lost_alone(server, tmp_path, monkeypatch, step):
     monkeypatch.setattr(_rows, "_check_transition", lambda _: None)  # as if it knew no better
-    with TransitionStore(server.url, spool=tmp_path) as store:
+    with TransitionStore(server, spool=tmp_path) as store:
         for number in (1, step, 2):
             store.record(Transition("a", "b", step=number))
         store.flush()
@@ -94,13 +112,7 @@ def test_types_that_postgresql_refuses_are_lost_alone(server, tmp_path, monkeypa
 
 
 def test_character_that_the_encoding_of_a_server_lacks_is_lost_alone(server, tmp_path):
-    with TransitionStore(server.url, spool=False) as store, store._engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.execute(
-            text("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
-        )
-    url = server.url.rpartition("/")[0] + "/latin"
-    with TransitionStore(url, spool=tmp_path) as store:
+    with TransitionStore(server, spool=tmp_path) as store:
         for source in ("a", "\u2192", "b"):
             store.record(Transition(source, "c"))
         store.flush()
@@ -141,7 +153,7 @@ def test_spool_that_was_refused_in_part_is_written_once(tmp_path):
 
 
 def test_table_that_is_gone_is_no_fault_of_the_records(server, tmp_path):
-    with TransitionStore(server.url, spool=tmp_path) as store:
+    with TransitionStore(server, spool=tmp_path) as store:
         with store._transaction() as connection:
             connection.execute(text("ALTER TABLE detailed_balance_transitions RENAME TO away"))
         record_all(store)
@@ -222,7 +234,7 @@ def test_counts_of_a_store_that_add_up_too_high_are_refused_by_name(tmp_path):
 
 
 def test_counts_of_a_server_that_add_up_too_high_are_refused_by_name(server):
-    with TransitionStore(server.url, spool=False) as store:
+    with TransitionStore(server, spool=False) as store:
         store.append([Transition("a", "b", count=MOST)] * 2)
         with pytest.raises(ReadError, match=rf"{MOST}.* about 1.84467e\+19"):
             store.counts()
