@@ -166,8 +166,37 @@ def test_all_that_only_look_on_leave_the_states_alone_together(tmp_path):
     check([build(getattr(middleware, name), tmp_path) for name in names])
 
 
+OF_DEEPAGENTS = {
+    "FilesystemMiddleware": {},
+    "MemoryMiddleware": {"sources": ["/memory.md"]},
+    "RubricMiddleware": {"model": scripted()},
+    "SkillsMiddleware": {"sources": ["/skills"]},
+    "SummarizationMiddleware": {
+        "model": scripted(),
+        "trigger": ("messages", 5),
+        "keep": ("messages", 2),
+    },
+    "UnsupportedContentMiddleware": {},
+}
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_the_middleware_of_deepagents_leaves_the_states_alone():
+@pytest.mark.parametrize("name", OF_DEEPAGENTS)
+def test_each_middleware_of_deepagents_leaves_the_states_alone(name):
+    pytest.importorskip("deepagents", reason="deepagents is not installed")
+    from deepagents import middleware as offered
+    from deepagents.backends import StateBackend
+
+    backend = {"backend": StateBackend()}
+    alone = name in ("RubricMiddleware", "UnsupportedContentMiddleware")
+    kind = getattr(offered, name)
+    built = kind(**OF_DEEPAGENTS[name], **({} if alone else backend))
+    files = [] if name == "FilesystemMiddleware" else [offered.FilesystemMiddleware(**backend)]
+    check([*files, built])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_deep_agent_has_the_states_of_an_agent():
     deepagents = pytest.importorskip("deepagents", reason="deepagents is not installed")
     guard = RunGuardMiddleware(RunGuard.from_rules(max_dwell=100))
     agent = deepagents.create_deep_agent(

@@ -195,7 +195,7 @@ def test_a_new_question_begins_a_new_run():
     assert agent.invoke(QUESTION, thread("T"))["messages"][-1].content == "two"
 
 
-since_1_1 = pytest.mark.skipif(
+since_1_2_9 = pytest.mark.skipif(
     not hasattr(types, "ExtendedModelResponse"), reason="LangChain keeps no state around the model"
 )
 
@@ -203,7 +203,7 @@ since_1_1 = pytest.mark.skipif(
 RESUMED = [["search"], ["read"], ["search"], ["confirm"], *LOOP]
 
 
-@since_1_1
+@since_1_2_9
 def test_counting_begins_anew_when_a_person_answers_in_another_process_too():
     saver = MemorySaver()
     guard = RunGuard.from_rules(max_closings=1)
@@ -217,7 +217,7 @@ def test_counting_begins_anew_when_a_person_answers_in_another_process_too():
     assert len(model.asked) == 5
 
 
-@since_1_1
+@since_1_2_9
 def test_a_run_that_is_broken_off_goes_on_to_be_watched():
     saver = MemorySaver()
     agent, _, _ = agent_of(checkpointer=saver)
@@ -257,7 +257,7 @@ class Endless(Model):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("", tool_calls=[call]))])
 
 
-@since_1_1
+@since_1_2_9
 @pytest.mark.parametrize("hook", [summarise, Trim, Nudge])
 @pytest.mark.parametrize("outside", [True, False])
 def test_no_summary_no_cut_and_no_nudge_make_the_guard_forget(hook, outside):
@@ -274,7 +274,7 @@ def test_no_summary_no_cut_and_no_nudge_make_the_guard_forget(hook, outside):
     ]
 
 
-@since_1_1
+@since_1_2_9
 def test_the_guard_shows_nothing_of_itself():
     agent, _, _ = agent_of(checkpointer=MemorySaver())
     assert set(agent.invoke(QUESTION, thread("T"))) == {"messages"}
