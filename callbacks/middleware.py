@@ -115,9 +115,9 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
 
     The path of the run is in the private state of the agent, so the guard goes on after a resume,
     in any process, and for any number of runs at once, and a summary or a cut of old messages takes
-    nothing from it. It changes no message, and adds no node. Where the path cannot be kept, with
-    LangChain before 1.2.9, it is read from the messages each time. When a run that was interrupted is
-    resumed, counting begins anew: a person has seen it.
+    nothing from it. It changes no message, and adds no node. LangChain before 1.2.9 cannot keep
+    it: there it is read from the messages each time. When a run that was interrupted is resumed,
+    counting begins anew: a person has seen it.
 
     Parameters
     ----------
