@@ -35,7 +35,7 @@ class RecentRuns:
     ['search']
     """
 
-    def __init__(self, most_runs: int = 10_000, most_records: int = 1_000_000) -> None:
+    def __init__(self, most_runs: int = 10_000, most_records: int = 200_000) -> None:
         self._most_runs = most_runs
         self._most_records = most_records
         self._open: dict[str | None, list[_Kept]] = {}

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.callbacks import Ending, TransitionStore
-from detailed_balance.callbacks.transition import ContextLike, matches_context
+from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
+from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
+from detailed_balance.callbacks.transition import Beginning, ContextLike, matches_context
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.sources.source import is_runs
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts
-    from detailed_balance.callbacks import Transition, TransitionCallbackHandler
-    from detailed_balance.callbacks.transition import Beginning
+    from detailed_balance.callbacks import Transition
 
 __all__ = ["MAX_READ", "Moment", "count_stored", "find_runs", "moment_of", "read_trajectories"]
 
@@ -54,9 +54,10 @@ def read_trajectories(
 
     Parameters
     ----------
-    source : TransitionStore, handler with a store, path, URL or networkx graph
-        What holds the transitions. A store also has the outcome of each run, and what was judged
-        of it (`TransitionStore.judge`).
+    source : TransitionStore, handler, path, URL or networkx graph
+        What holds the transitions; a handler without a store has the runs that stopped last. A
+        store also has the outcome of each run, and what was judged of it
+        (`TransitionStore.judge`).
     success_field : str, optional
         Of a file: the field with the success or the outcome of the run, as for `read_transitions`.
     cost_field : str, optional
@@ -100,6 +101,9 @@ def read_trajectories(
         _refuse_fields(success_field, cost_field)
         with TransitionStore(url, create=False) as opened:
             runs = _from_store(opened)
+    elif isinstance(recent := getattr(source, "recent", None), RecentRuns):
+        _refuse_fields(success_field, cost_field)
+        runs = _from_recent(recent)
     else:
         fields = [*options.pop("context_fields", ()), *([cost_field] if cost_field else [])]
         options = {"success_field": success_field, "context_fields": fields, **options}
@@ -187,6 +191,9 @@ def find_runs(
     fields = {name: value for name, value in (fields or {}).items() if value is not None}
     if is_runs(source):
         return [run for run in source if matches_context(run.context, context)], ()
+    if isinstance(source, TransitionCallbackHandler) and source.store is None:
+        recorded = read_trajectories(source, **fields)
+        return [run for run in recorded if matches_context(run.context, context)], ()
     stored = count_stored(source, **reader_options)
     where, held = ("file", transitions) if stored is None else ("store", stored)
     if held is None or (stored is None and not _is_readable(source)):
@@ -294,6 +301,13 @@ def _from_store(store: TransitionStore) -> list[_Run]:
     for run in reversed(runs):
         run.pop_endings(endings[run.trajectory])
     return runs
+
+
+def _from_recent(recent: RecentRuns) -> list[_Run]:
+    records = list(recent.records())
+    beginnings = [record for record in records if isinstance(record, Beginning)]
+    runs = _split((r for r in records if not isinstance(r, Beginning)), beginnings=beginnings)
+    return sorted(runs, key=lambda run: -inf if run.began is None else run.began)
 
 
 @dataclass(slots=True)

@@ -1,9 +1,13 @@
 """What a handler without a store knows of the runs that stopped last."""
 
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
+
+from detailed_balance import read_trajectories
 from detailed_balance.callbacks import Ending, Transition, TransitionCallbackHandler
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
 from detailed_balance.callbacks.recorder.trajectory_builder import TrajectoryStep
-from tests.support.agents import INPUT, chain
+from tests.support.agents import INPUT, chain, thread
 
 
 def move(recent, run):
@@ -47,3 +51,19 @@ def test_a_handler_without_a_store_keeps_its_runs_and_one_with_a_store_does_not(
         chain("a", "b").invoke(INPUT, {"callbacks": [handler]})
     assert len([r for r in without.recent.records() if isinstance(r, Transition)]) == 3
     assert list(within.recent.records()) == []
+
+
+def test_the_runs_of_a_handler_are_the_same_with_and_without_a_store():
+    without, within = TransitionCallbackHandler(), TransitionCallbackHandler(store="sqlite://")
+    agent = chain(
+        "a", "ask", ask=lambda state: {"log": [interrupt("?")]}, checkpointer=InMemorySaver()
+    )
+    config = {"callbacks": [without, within], **thread("T")}
+    agent.invoke(INPUT, config)
+    agent.invoke(Command(resume="y"), config)
+    agent.invoke(INPUT, config)
+    (first, second), stored = read_trajectories(without), read_trajectories(within)
+    assert [(run.moves, run.outcome, run.facts) for run in (first, second)] == [
+        (run.moves, run.outcome, run.facts) for run in stored
+    ]
+    assert (first.outcome, second.outcome) == ("ended", "interrupted")
