@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -342,11 +343,10 @@ class RowInserter:
                 query = insert_for(table, connection).on_conflict_do_nothing()
                 # Sorted, so that no two writers wait for each other.
                 connection.execute(query, [{"id": i, "name": names[i]} for i in sorted(names)])
-        for table in (TRANSITIONS, ENDINGS):
-            if columns := [row.columns for row in rows if row.table is table]:
-                if any("failed" in found for found in columns):
-                    columns = [NO_FACTS | found for found in columns]
-                connection.execute(_insertion(table, connection), columns)
+        if moves := [row.columns for row in rows if row.table is TRANSITIONS]:
+            _insert_moves(connection, moves)
+        if endings := [row.columns for row in rows if row.table is ENDINGS]:
+            connection.execute(_ending_insertion(connection), endings)
         resolver.resolve()
 
     def _check_names(self, connection: Connection) -> None:
@@ -394,9 +394,33 @@ def _last_sequence(connection: Connection, writer: int) -> int:
     return int(connection.scalars(select(WRITERS.c.sequence).where(WRITERS.c.id == writer)).one())
 
 
-def _insertion(table: Table, connection: Connection) -> Insert:
-    """Return what writes rows; on SQLite an ending keeps which transition was the last before."""
-    if table is ENDINGS and connection.dialect.name == "sqlite":
+def _insert_moves(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Write transitions; they are many, so the driver gets them as they are."""
+    if any("failed" in row for row in rows):
+        rows = [row if "failed" in row else row | NO_FACTS for row in rows]
+    names = tuple(rows[0])
+    into = f"INSERT INTO {TRANSITIONS.name} ({', '.join(names)})"
+    values: Any = list(map(itemgetter(*names), rows))
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"{into} VALUES ({', '.join('?' * len(names))})", values)
+        return
+    # All in one statement: a column is one parameter.
+    kinds = [TRANSITIONS.c[name].type.compile(connection.dialect) for name in names]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    columns = tuple(map(_one_type, kinds, zip(*values, strict=True)))
+    query = f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - of the names of columns
+    connection.exec_driver_sql(query, columns)
+
+
+def _one_type(kind: str, column: tuple[Any, ...]) -> list[Any]:
+    if kind.startswith("DOUBLE"):
+        return [None if value is None else float(value) for value in column]
+    return list(column)
+
+
+def _ending_insertion(connection: Connection) -> Insert:
+    """Return what writes endings; on SQLite one keeps which transition was the last before."""
+    if connection.dialect.name == "sqlite":
         last = select(func.coalesce(func.max(TRANSITIONS.c.id), 0)).scalar_subquery()
-        return insert(table).values(written=last)
-    return insert(table)
+        return insert(ENDINGS).values(written=last)
+    return insert(ENDINGS)

@@ -150,17 +150,19 @@ def to_rows(records: Iterable[Record], refused: list[str] | None = None) -> list
 def _move_to_row(transition: Transition) -> TableRow:
     _check_transition(transition)
     labels = _encode_labels(transition.context)
-    trajectory, run = _encode(transition.trajectory), _encode(transition.run)
-    source, target = encode_text(transition.source), _encode(transition.target)
+    trajectory, trajectory_id = _name(transition.trajectory)
+    run, run_id = _name(transition.run)
+    source, source_id = _name(transition.source)
+    target, target_id = _name(transition.target)
     columns: dict[str, Any] = {
-        "trajectory_id": _number(trajectory),
+        "trajectory_id": trajectory_id,
         "context_id": digest(labels),
         "step": transition.step,
         "time": transition.time,
-        "source_id": digest(source),
-        "target_id": _number(target),
+        "source_id": source_id,
+        "target_id": target_id,
         "count": transition.count,
-        "run_id": _number(run),
+        "run_id": run_id,
     }
     if transition.facts is not None:
         columns |= _facts_to_columns(transition.facts)
@@ -169,13 +171,16 @@ def _move_to_row(transition: Transition) -> TableRow:
 
 def _facts_to_columns(facts: StepFacts) -> dict[str, Any]:
     values = _get_facts(facts)
-    for value in values:
-        if value is not None and not (isinstance(value, int | float) and abs(value) < 2**63):
-            raise InvalidInputError(f"facts must be numbers of at most 63 bits; got {facts!r}")
-    return {
-        name: int(value) if isinstance(value, bool) else value
-        for name, value in zip(_FACTS, values, strict=True)
-    }
+    try:
+        valid = max(map(abs, filter(None, values)), default=0) < 2**63
+    except TypeError:
+        valid = False
+    if not valid:
+        raise InvalidInputError(f"facts must be numbers of at most 63 bits; got {facts!r}")
+    columns = dict(zip(_FACTS, values, strict=True))
+    columns["failed"], columns["repeats"] = int(facts.failed), int(facts.repeats)
+    columns["stale"] = int(facts.stale)
+    return columns
 
 
 def _beginning_to_row(beginning: Beginning) -> TableRow:
@@ -275,6 +280,21 @@ def _number(text: str | None) -> int | None:
     return None if text is None else digest(text)
 
 
+def _name(text: str | None) -> tuple[str | None, int | None]:
+    """Return a text as it is kept, and its id."""
+    if text is None:
+        return None, None
+    return _short_name(text) if len(text) < 200 else _name_text(text)
+
+
+def _name_text(text: str) -> tuple[str, int]:
+    encoded = encode_text(text)
+    return encoded, digest(encoded)
+
+
+_short_name = lru_cache(maxsize=65_536)(_name_text)
+
+
 def _encode_labels(context: Context) -> str:
     try:
         return encode_context(make_context(context))
@@ -352,6 +372,11 @@ _BEGINNING_TYPES: dict[str, tuple[type, ...]] = {
     "run": (str,),
     "time": (float, int, NoneType),
 }
+_FIELDS = {
+    Transition: attrgetter(*_TYPES),
+    Ending: attrgetter(*_ENDING_TYPES),
+    Beginning: attrgetter(*_BEGINNING_TYPES),
+}
 _KINDS = {Transition: "a transition", Ending: "an ending", Beginning: "a beginning"}
 
 
@@ -376,8 +401,10 @@ def _check_time(record: Record) -> None:
 
 
 def _check(record: Record, allowed_types: dict[str, tuple[type, ...]]) -> None:
-    for name, types in allowed_types.items():
-        value = getattr(record, name)
+    values = _FIELDS[type(record)](record)
+    if all(map(isinstance, values, allowed_types.values())) and bool not in map(type, values):
+        return
+    for (name, types), value in zip(allowed_types.items(), values, strict=True):
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             allowed = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
             what = _KINDS[type(record)]

@@ -22,7 +22,7 @@ from detailed_balance.callbacks import (
     TransitionCallbackHandler,
     TransitionStore,
 )
-from detailed_balance.callbacks.store._rows import encode_context
+from detailed_balance.callbacks.store._rows import _short_name, encode_context
 from detailed_balance.callbacks.store._schema import _short_digest
 from tests.support.agents import INPUT, ScriptedModel, State, chain, fail, thread
 from tests.support.injection import broken, find_functions
@@ -151,6 +151,7 @@ def recorders(tmp_path):
     store = TransitionStore(f"sqlite:///{tmp_path / 'runs.db'}")
     encode_context.cache_clear()
     _short_digest.cache_clear()
+    _short_name.cache_clear()
     yield (
         store,
         [TransitionCallbackHandler(states, store=store, labels=LABELS) for states in STATES],

@@ -38,7 +38,7 @@ TRANSITIONS = st.lists(
         trajectory=st.none() | TEXT,
         context=st.dictionaries(TEXT, TEXT, max_size=2).map(make_context),
         step=st.none() | st.integers(-(2**63) + 1, 2**63 - 1),
-        time=st.none() | st.floats(allow_nan=False),
+        time=st.none() | st.floats(allow_nan=False, allow_infinity=False),
         count=st.integers(1, 2**40),
     ),
     max_size=12,
