@@ -16,8 +16,6 @@ from langgraph.types import Command
 from detailed_balance.analyzers import START
 from detailed_balance.callbacks.states.messages import begins_run, message_path
 
-__all__ = ["RunPath", "RunPathState", "keep_path", "last_run"]
-
 _PATH, _HERE = "_run_guard_path", "_run_guard_here"
 _SEEN = 16
 # Older versions of LangChain cannot write to the state around the call of a model.

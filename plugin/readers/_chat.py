@@ -13,18 +13,6 @@ from detailed_balance.callbacks.facts import RunFacts, TaskFacts, Usage
 from detailed_balance.callbacks.names import Answer, name_answer
 from detailed_balance.readers.records.values import BadRecordError
 
-__all__ = [
-    "RESPOND",
-    "Call",
-    "Reply",
-    "is_reply",
-    "name_call",
-    "read_calls",
-    "read_facts",
-    "read_replies",
-    "unwrap",
-]
-
 RESPOND = "respond"
 """The state of a plain answer."""
 
@@ -32,7 +20,7 @@ _LONGEST_ARGUMENTS = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolUse:
     """The call of a tool that a message of the assistant asks for."""
 
     name: str
@@ -59,13 +47,13 @@ def is_reply(message: Mapping[str, Any]) -> bool:
     return message.get("role", message.get("type")) in ("assistant", "ai")
 
 
-def read_calls(message: Mapping[str, Any]) -> list[Call]:
+def read_calls(message: Mapping[str, Any]) -> list[ToolUse]:
     """Return the calls that a message of the assistant asks for, in every way to write them.
 
     Examples
     --------
     >>> read_calls({"tool_calls": [{"id": "1", "function": {"name": "search", "arguments": "{}"}}]})
-    [Call(name='search', id='1', arguments='{}')]
+    [ToolUse(name='search', id='1', arguments='{}')]
     """
     content, called = message.get("content"), message.get("function_call")
     asked = [*(message.get("tool_calls") or ())]
@@ -74,14 +62,14 @@ def read_calls(message: Mapping[str, Any]) -> list[Call]:
     return [_read_call(c) for c in [*asked, *([called] if isinstance(called, dict) else ()), *used]]
 
 
-def _read_call(call: Any) -> Call:
+def _read_call(call: Any) -> ToolUse:
     function = call.get("function") if isinstance(call, dict) else None
     part = function if isinstance(function, dict) else call or {}
     name = part.get("name") if isinstance(part, dict) else None
     if not isinstance(name, str) or not name:
         raise BadRecordError("a tool call in it names no tool")
     given = next((part[key] for key in ("arguments", "args", "input") if key in part), None)
-    return Call(name, _text(call.get("id")), given)
+    return ToolUse(name, _text(call.get("id")), given)
 
 
 def _parse(arguments: Any) -> Any:
@@ -140,7 +128,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def answer_to(call: Call, replies: Sequence[Reply]) -> Reply | None:
+def answer_to(call: ToolUse, replies: Sequence[Reply]) -> Reply | None:
     """Return the answer to a call: by its id, or else by its name."""
     for reply in replies:
         said = reply.answer
@@ -149,12 +137,12 @@ def answer_to(call: Call, replies: Sequence[Reply]) -> Reply | None:
     return None
 
 
-def name_call(call: Call, replies: Sequence[Reply]) -> str:
+def name_call(call: ToolUse, replies: Sequence[Reply]) -> str:
     """Return the state that a call is, as its answer tells.
 
     Examples
     --------
-    >>> call, said = Call("find", "1", {}), "Error: find is not a valid tool, try one of [search]."
+    >>> call, said = ToolUse("find", "1", {}), "Error: find is not a valid tool, try one of [search]."
     >>> name_call(call, read_replies([{"role": "tool", "tool_call_id": "1", "content": said}]))
     'find!unknown'
     """

@@ -7,8 +7,6 @@ from typing import Any
 
 from detailed_balance.callbacks.names import INVALID, MODEL, Answer, is_hook, name_answer
 
-__all__ = ["ThreadNames"]
-
 _OF_A_MODEL = ("ai", "AIMessageChunk")
 _NOT_WRITTEN = object()
 
