@@ -142,7 +142,8 @@ def name_call(call: ToolUse, replies: Sequence[Reply]) -> str:
 
     Examples
     --------
-    >>> call, said = ToolUse("find", "1", {}), "Error: find is not a valid tool, try one of [search]."
+    >>> said = "Error: find is not a valid tool, try one of [search]."
+    >>> call = ToolUse("find", "1", {})
     >>> name_call(call, read_replies([{"role": "tool", "tool_call_id": "1", "content": said}]))
     'find!unknown'
     """
