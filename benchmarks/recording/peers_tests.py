@@ -40,7 +40,8 @@ PACKAGES = {
 
 NEEDED = (
     *("blockbuster", "forbiddenfruit", "freezegun", "grandalf", "langchain-tests", "pycryptodome"),
-    *("pytest-mock", "pytest-socket", "pytest-timeout", "redis", "responses", "syrupy"),
+    *("pytest-mock", "pytest-recording", "pytest-socket", "pytest-timeout", "redis", "responses"),
+    *("syrupy", "vcrpy"),
 )
 """What the tests need beside pytest, pytest-asyncio and pytest-xdist."""
 
@@ -54,6 +55,7 @@ _OPTIONS = (
     "-p",
     "no:benchmark",
 )
+_CLOSED = ("--disable-socket", "--allow-unix-socket")  # as LangChain runs them
 _ROOT = Path(__file__).parents[2]
 
 Outcomes: TypeAlias = dict[str, str]
@@ -108,7 +110,11 @@ def run_tests(source: Path, tests: Sequence[str], results: Path, store: Path | N
     command = [sys.executable, "-m", "pytest", "-p", "benchmarks.recording._outcomes"]
     with results.with_suffix(".log").open("a") as log:
         subprocess.run(  # noqa: S603 - the words are ours
-            [*command, *_OPTIONS, *tests], cwd=source, env=environment, stdout=log, stderr=log
+            [*command, *_OPTIONS, *_CLOSED, *tests],
+            cwd=source,
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     return dict(_read_outcomes(results))
 
