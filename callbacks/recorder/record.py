@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
 from detailed_balance.callbacks.isolation import warn
+from detailed_balance.callbacks.recorder._opening_store import OpeningStore
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.states import ActionStates, ModelCallStates, StateFunction
@@ -131,18 +134,33 @@ class ProcessRecorder(TransitionCallbackHandler):
 
     def _set_up(self) -> None:
         context = _read_context(os.environ.get(_CONTEXT_VARIABLE, ""))
-        store = os.environ.get(_STORE_VARIABLE, "")
-        try:
-            super().__init__(store=_locate(store) if store else None, context=context)
-        except Exception:
-            warn("%s=%s: nothing is stored", _STORE_VARIABLE, hide_secrets(store))
-            super().__init__(context=context)
+        place = os.environ.get(_STORE_VARIABLE, "")
+        store: TransitionStore | OpeningStore | None
+        if place and _is_in_event_loop():
+            store = OpeningStore(partial(_open_store, place))
+        else:
+            store = _open_store(place) if place else None
+        super().__init__(store=cast("TransitionStore | None", store), context=context)
 
 
-def _locate(store: str) -> str:
-    from detailed_balance.callbacks.store.engine import locate  # loads SQLAlchemy
+def _open_store(place: str) -> TransitionStore | None:
+    """Open the store that the variable names; say so where it cannot be."""
+    try:
+        from detailed_balance.callbacks.store.engine import locate  # loads SQLAlchemy
+        from detailed_balance.callbacks.store.store import TransitionStore
 
-    return locate(store)
+        return TransitionStore(locate(place))
+    except Exception:
+        warn("%s=%s: nothing is stored", _STORE_VARIABLE, hide_secrets(place))
+        return None
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _read_context(value: str) -> ContextLike:

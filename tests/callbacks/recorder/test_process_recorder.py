@@ -42,6 +42,42 @@ def test_variable_records_every_thread_of_a_process_that_imports_the_library(pla
     assert states_in(place) == [("a",), ("a",)]
 
 
+LOOP = """
+import asyncio
+import sqlite3
+
+import detailed_balance
+from langgraph.graph import StateGraph
+
+connect = sqlite3.connect
+
+
+def refuse(*given, **named):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return connect(*given, **named)
+    raise RuntimeError("an event loop waits for a file")
+
+
+sqlite3.connect = sqlite3.dbapi2.connect = refuse
+agent = StateGraph(dict).add_node("a", lambda state: state).set_entry_point("a").compile()
+
+
+async def main():
+    for _ in range(3):
+        await agent.ainvoke({})
+
+
+asyncio.run(main())
+"""
+
+
+def test_an_event_loop_does_not_wait_for_the_store_and_loses_nothing(place):
+    assert python(LOOP, DETAILED_BALANCE_STORE=place).stderr == ""
+    assert states_in(place) == 3 * [("a",)]
+
+
 def test_context_variable_labels_all(place):
     labels = {"DETAILED_BALANCE_CONTEXT": "version=2, team=search"}
     python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place, **labels)
