@@ -34,8 +34,8 @@ __all__ = ["Move", "TransitionGraph"]
 _MOST_COUNTED = 2**63 - 1
 """What counts may add up to."""
 
-Move: TypeAlias = tuple[str, str | None, str | None, Context, int]
-"""Source, target (None for an escape), trajectory, context and count."""
+Move: TypeAlias = tuple[str, str | None, str | None, Context, int, str | None]
+"""Source, target (None for an escape), trajectory, context, count, and the id of the run."""
 
 _Key: TypeAlias = tuple[str, str | None, Context]
 _Slot: TypeAlias = tuple[int, dict[str, Any], str]
@@ -173,6 +173,7 @@ class TransitionGraph:
         trajectory: str | None = None,
         context: ContextLike = None,
         count: int = 1,
+        run: str | None = None,
     ) -> None:
         """Count one move.
 
@@ -188,6 +189,8 @@ class TransitionGraph:
             The labels of the move.
         count : int
             How many such moves to count, at least 1.
+        run : str, optional
+            The id of the run; passed on to subscribers, as the trajectory is.
 
         Raises
         ------
@@ -202,7 +205,7 @@ class TransitionGraph:
         with self._lock:
             self._add(key, count)
             for subscription in self._subscriptions:
-                subscription.append((source, target, trajectory, key[2], count))
+                subscription.append((source, target, trajectory, key[2], count, run))
 
     def subscribe(self, *, capacity: int = 100_000, context: ContextLike = None) -> Subscription:
         """Return what was counted up to now, and from here on every move in order.
@@ -219,9 +222,9 @@ class TransitionGraph:
         >>> graph = TransitionGraph()
         >>> graph.record("plan", "search")
         >>> with graph.subscribe() as subscription:
-        ...     graph.record("search", "plan", trajectory="run 1")
+        ...     graph.record("search", "plan", trajectory="thread 1", run="b7")
         ...     subscription.before.total, list(subscription.pop())
-        (1, [('search', 'plan', 'run 1', (), 1)])
+        (1, [('search', 'plan', 'thread 1', (), 1, 'b7')])
         """
         with self._lock:
             subscription = Subscription(self.snapshot(context), capacity, self._lock, self._leave)

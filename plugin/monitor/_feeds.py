@@ -22,7 +22,7 @@ from detailed_balance.render import safe_text
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from detailed_balance.callbacks import TransitionStore
+    from detailed_balance.callbacks import Transition, TransitionStore
 
 MOST_BYTES = 16_000_000
 """So much of a file is read at a time; a longer line is not taken in."""
@@ -35,7 +35,7 @@ class MoveBatch:
     Parameters
     ----------
     moves : sequence of Move
-        Source, target, trajectory, context and count, in the order recorded for each trajectory.
+        What was counted, in the order recorded for each trajectory.
     endings : sequence of Ending
         How runs stopped.
     cursor : str or None
@@ -165,7 +165,7 @@ class StoreFeed:
         """Return the moves since."""
         found = self._store.read_new(self._cursor, context=self._context)
         self._cursor = found.cursor
-        moves = [(m.source, m.target, m.trajectory, m.context, m.count) for m in found.transitions]
+        moves = [_to_move(move) for move in found.transitions]
         times = [move.time for move in found.transitions]
         return MoveBatch(moves, found.endings, found.cursor, found.more, times)
 
@@ -262,7 +262,7 @@ class FileFeed:
         with self._path.open("rb") as file:
             moves = list(self._parse(file.read(end)))
         self._offset = end
-        return TransitionCounts.from_edges((f, g, n) for f, g, _, _, n in moves)
+        return TransitionCounts.from_edges((f, g, n) for f, g, _, _, n, _ in moves)
 
     def read(self) -> MoveBatch:
         """Return the moves of the lines that are new."""
@@ -296,7 +296,7 @@ class FileFeed:
                 self._bad += 1
                 continue
             if move.count and matches_context(move.context, self._context):
-                yield move.source, move.target, move.trajectory, move.context, move.count
+                yield _to_move(move)
 
     def _find(self) -> str:
         try:
@@ -307,6 +307,10 @@ class FileFeed:
 
     def _encode(self) -> str:
         return json.dumps([self._offset, self._file_id])
+
+
+def _to_move(move: Transition) -> Move:
+    return move.source, move.target, move.trajectory, move.context, move.count, move.run
 
 
 def _decode(cursor: str) -> tuple[int, str]:

@@ -124,8 +124,8 @@ class Record:
     def _append(self, batch: MoveBatch) -> None:
         moves = batch.moves
         self._follow_evidence(batch)
-        self._counter.add([(f, g) for f, g, _, _, n in moves if n == 1])
-        self._counter.add_counted(((f, g), n) for f, g, _, _, n in moves if n > 1)
+        self._counter.add([(f, g) for f, g, _, _, n, _ in moves if n == 1])
+        self._counter.add_counted(((f, g), n) for f, g, _, _, n, _ in moves if n > 1)
         self._count_names(moves)
         for run in self._runs.append(moves, batch.endings):
             if self._drift is not None:
@@ -138,7 +138,8 @@ class Record:
         total, part = self._counter.total, max(1, len(every) // _POINTS)
         for start in range(0, len(every), part):
             moves = every[start : start + part]
-            self._evidence.update((t, f, g) for f, g, t, _, n in moves if t is not None and n == 1)
+            whose = ((run or t, f, g) for f, g, t, _, n, run in moves if n == 1)
+            self._evidence.update((key, f, g) for key, f, g in whose if key is not None)
             total += sum(move[4] for move in moves)
             if len(moves) == part > 1 and batch.times:
                 self._evidence.record(batch.times[start + part - 1], total)

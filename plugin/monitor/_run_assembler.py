@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.callbacks import Ending
@@ -21,93 +21,117 @@ KEPT = 1_000
 """So many finished runs are remembered."""
 
 
+@dataclass(slots=True)
+class _OpenRun:
+    """A run that is being put together."""
+
+    trajectory: str | None
+    run: str | None
+    context: Context
+    moves: list[tuple[str, str | None]] = field(default_factory=list)
+
+
 class RunAssembler:
     """Put moves together to runs, in bounded memory.
 
-    A run is finished when it reaches END, when its ending comes, or when its trajectory starts
-    again. One whose start was not seen is left out, where runs have starts.
+    A run is what bears the id of one, or else what a trajectory does from one start to the next. It
+    is finished when it reaches END or when its ending comes; one that goes on after that, as in a
+    retry, is not finished a second time. One whose start was not seen is left out, where runs have
+    starts.
 
     Attributes
     ----------
     finished : dict of str to Trajectory
-        The last run of each trajectory, for the last 1,000 of these, with their outcomes as far
-        as known.
+        The last 1,000 runs, by their ids, or else the last of each trajectory, with their outcomes
+        as far as known.
 
     Examples
     --------
     >>> runs = RunAssembler()
-    >>> moves = [("__start__", "plan", "run 1", (), 1), ("plan", "__end__", "run 1", (), 1)]
-    >>> [run.states for run in runs.append(moves, [])]
-    [('plan',)]
+    >>> moves = [("__start__", "plan", "thread-1", (), 1, "b7")]
+    >>> moves += [("plan", "__end__", "thread-1", (), 1, "b7")]
+    >>> [run.states for run in runs.append(moves, [])], list(runs.finished)
+    ([('plan',)], ['b7'])
     """
 
     def __init__(self) -> None:
         self.finished: OrderedDict[str, Trajectory] = OrderedDict()
         self._knows_starts = False
-        self._open: OrderedDict[str, tuple[list[tuple[str, str | None]], Context]] = OrderedDict()
+        self._open: OrderedDict[str, _OpenRun] = OrderedDict()
 
     def append(self, moves: Iterable[Move], endings: Iterable[Ending]) -> list[Trajectory]:
         """Return the runs that these moves and endings finish, in the order in which they do."""
         done: list[Trajectory] = []
-        for source, target, trajectory, context, count in moves:
-            if trajectory is None:
+        for move in moves:
+            source, target, trajectory, _, _, run = move
+            key = run or trajectory
+            if key is None:
                 continue
             if source == START:
                 self._knows_starts = True
-                if self._has_moved(trajectory):
-                    done += self._finish(trajectory, None)
-            self._add(trajectory, (source, target), context, count)
+                if run is None and self._has_moved(key):
+                    done += self._finish(key, None)
+            self._add(key, move)
             if target == END:
-                done += self._finish(trajectory, Outcome.ENDED)
+                done += self._finish(key, Outcome.ENDED)
         for ending in endings:
             done += self._append_ending(ending)
         return done
 
-    def _has_moved(self, trajectory: str) -> bool:
+    def _has_moved(self, key: str) -> bool:
         """Say whether a run left its start: before that, a new start is a retry."""
-        moves, _ = self._open.get(trajectory, ((), ()))
-        return any(target is not None for _, target in moves)
+        found = self._open.get(key)
+        return found is not None and any(target is not None for _, target in found.moves)
 
-    def _add(
-        self, trajectory: str, move: tuple[str, str | None], context: Context, count: int
-    ) -> None:
-        moves, _ = self._open.setdefault(trajectory, ([], context))
-        self._open.move_to_end(trajectory)
-        moves += [move] * min(count, max(0, MAX_MOVES - len(moves)))
+    def _add(self, key: str, move: Move) -> None:
+        source, target, trajectory, context, count, run = move
+        moves = self._open.setdefault(key, _OpenRun(trajectory, run, context)).moves
+        self._open.move_to_end(key)
+        moves += [(source, target)] * min(count, max(0, MAX_MOVES - len(moves)))
         if len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)
 
     def _append_ending(self, ending: Ending) -> list[Trajectory]:
-        if ending.trajectory is None:
+        key = ending.run or ending.trajectory
+        if key is None:
             return []
-        if ending.outcome not in (None, Outcome.INTERRUPTED) and ending.trajectory in self._open:
-            return self._finish(ending.trajectory, ending.outcome, ending.error, ending.success)
-        self._amend(ending)
+        if ending.outcome not in (None, Outcome.INTERRUPTED) and key in self._open:
+            return self._finish(key, ending.outcome, ending.error, ending.success)
+        self._amend(key, ending)
         return []
 
-    def _amend(self, ending: Ending) -> None:
-        """Add the outcome to the last run of a trajectory."""
-        run = self.finished.get(ending.trajectory or "")
+    def _amend(self, key: str, ending: Ending) -> None:
+        """Add the outcome to a run, or to the last run of a trajectory."""
+        if ending.run is None and key not in self.finished:
+            last = (k for k, run in reversed(self.finished.items()) if run.name == key)
+            key = next(last, key)
+        run = self.finished.get(key)
         if run is not None:
             outcome = ending.outcome or run.outcome
             success = ending.success if ending.success is not None else run.success
-            self.finished[ending.trajectory or ""] = replace(run, outcome=outcome, success=success)
+            self.finished[key] = replace(run, outcome=outcome, success=success)
 
     def _finish(
         self,
-        trajectory: str,
+        key: str,
         outcome: Outcome | None,
         error: str | None = None,
         success: bool | None = None,
     ) -> list[Trajectory]:
-        moves, context = self._open.pop(trajectory)
-        if self._knows_starts and moves[0][0] != START:
+        found = self._open.pop(key)
+        earlier = None if found.run is None else self.finished.get(key)
+        if earlier is not None:
+            found.moves = [*earlier.moves, *found.moves][:MAX_MOVES]
+        if self._knows_starts and found.moves[0][0] != START:
             return []
         if success is None and outcome is not None:
             success = outcome.success
-        run = Trajectory(tuple(moves), trajectory, outcome, success, error, context)
-        self.finished[trajectory] = run
-        self.finished.move_to_end(trajectory)
+        moves = tuple(found.moves)
+        run = Trajectory(
+            moves, found.trajectory, outcome, success, error, found.context, run=found.run
+        )
+        self.finished[key] = run
+        self.finished.move_to_end(key)
         if len(self.finished) > KEPT:
             self.finished.popitem(last=False)
-        return [run]
+        return [] if earlier is not None else [run]

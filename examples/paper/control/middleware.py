@@ -45,7 +45,7 @@ class _ControlLoop:
         """Return what to call the model with; nothing where the controller fails."""
         with self._lock:
             try:
-                for source, target, _, _, count in self._moves.pop() if self._moves else ():
+                for source, target, _, _, count, _ in self._moves.pop() if self._moves else ():
                     self._controller.update(source, target, count=count)
                 return {self._parameter: self._controller.setting}
             except Exception:

@@ -196,12 +196,12 @@ def test_the_points_of_the_evidence_stay_in_bounds() -> None:
 def test_runs_are_put_together_with_what_became_of_them() -> None:
     runs = RunAssembler()
     moves = [
-        ("__start__", "a", "one", (), 1),
-        ("__start__", "a", "two", (), 1),
-        ("a", "b", "one", (), 1),
-        ("a", None, "two", (), 1),
-        ("b", "__end__", "one", (), 1),
-        ("x", "y", "its start was not seen", (), 1),
+        ("__start__", "a", "one", (), 1, None),
+        ("__start__", "a", "two", (), 1, None),
+        ("a", "b", "one", (), 1, None),
+        ("a", None, "two", (), 1, None),
+        ("b", "__end__", "one", (), 1, None),
+        ("x", "y", "its start was not seen", (), 1, None),
     ]
     (one,) = runs.append(moves, [])
     assert (one.name, one.states, one.success) == ("one", ("a", "b"), True)
@@ -214,6 +214,25 @@ def test_runs_are_put_together_with_what_became_of_them() -> None:
     )
     assert runs.finished["one"].success is False
     assert runs.append([], [Ending("its start was not seen", Outcome.ENDED)]) == []
+
+
+def test_runs_of_one_trajectory_are_put_together_by_their_ids() -> None:
+    runs = RunAssembler()
+    moves = [
+        ("__start__", "a", "thread", (), 1, "A"),
+        ("__start__", "b", "thread", (), 1, "B"),
+        ("a", "__end__", "thread", (), 1, "A"),
+    ]
+    (first,) = runs.append(moves, [])
+    assert (first.run, first.name, first.states) == ("A", "thread", ("a",))
+    (second,) = runs.append([], [Ending("thread", Outcome.FAILED, run="B")])
+    assert (second.run, second.success) == ("B", False)
+    assert runs.append([("b", "__end__", "thread", (), 1, "B")], []) == []
+    retried = runs.finished["B"]
+    assert (retried.outcome, retried.states, len(retried)) == (Outcome.ENDED, ("b",), 2)
+    runs.append([], [Ending("thread", success=False)])
+    assert runs.finished["B"].success is False
+    assert runs.finished["A"].success is True
 
 
 def test_a_subscriber_hears_every_move_in_order_and_others_cost_nothing() -> None:
