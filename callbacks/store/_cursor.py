@@ -140,7 +140,8 @@ class StoreIncrement:
     Parameters
     ----------
     transitions : tuple of Transition
-        In the order recorded, within each trajectory.
+        In the order recorded, within each trajectory. One from a place that was not known comes
+        when that is known, after what came meanwhile.
     endings : tuple of Ending
         How agent runs stopped; none comes in an earlier increment than a transition before it.
     cursor : str
