@@ -1,0 +1,102 @@
+"""A person approves, request by request, and each request has a handler or a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from detailed_balance import read_trajectories
+from detailed_balance.analyzers import END, START
+from detailed_balance.callbacks import TransitionCallbackHandler
+from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
+from tests.support.agents import FunctionModel, path, thread
+
+pytest.importorskip("langgraph.checkpoint.sqlite")
+
+REQUEST = """
+import operator
+import sys
+from typing import Annotated, TypedDict
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
+
+from detailed_balance.callbacks import TransitionCallbackHandler
+
+place, store, given = sys.argv[1:]
+
+
+class State(TypedDict):
+    log: Annotated[list[str], operator.add]
+
+
+graph = StateGraph(State)
+for name, node in {
+    "plan": lambda state: {"log": ["plan"]},
+    "ask": lambda state: {"log": [interrupt("?"), interrupt("sure?")]},
+    "act": lambda state: {"log": ["act"]},
+}.items():
+    graph.add_node(name, node)
+for edge in ((START, "plan"), ("plan", "ask"), ("ask", "act"), ("act", END)):
+    graph.add_edge(*edge)
+with SqliteSaver.from_conn_string(place) as saver:
+    handler = TransitionCallbackHandler(store=store)
+    graph.compile(checkpointer=saver).invoke(
+        Command(resume="y") if given == "resume" else {"log": []},
+        {"callbacks": [handler], "configurable": {"thread_id": "T"}},
+    )
+    handler.close()
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return file_url(tmp_path)
+    return request.getfixturevalue("postgres_url")
+
+
+@tool
+def pay(amount: int) -> str:
+    """Pay."""
+    return "paid"
+
+
+def test_twelve_approved_calls_are_one_run_though_each_request_has_its_own_handler(url):
+    def answer(messages):
+        number = sum(isinstance(message, AIMessage) for message in messages)
+        call = {"name": "pay", "args": {"amount": number}, "id": str(number)}
+        return AIMessage("", tool_calls=[call]) if number < 12 else AIMessage("done")
+
+    agent = create_agent(
+        FunctionModel(function=answer),
+        [pay],
+        middleware=[HumanInTheLoopMiddleware(interrupt_on={"pay": True})],
+        checkpointer=InMemorySaver(),
+    )
+    requests = [{"messages": [("user", "pay the bills")]}]
+    requests += 12 * [Command(resume={"decisions": [{"type": "approve"}]})]
+    for given in requests:
+        handler = TransitionCallbackHandler(store=url)
+        agent.invoke(given, {"callbacks": [handler], **thread("T")})
+        handler.close()
+    (run,) = read_trajectories(url)
+    assert list(run.moves) == path(START, *12 * ["pay"], "model", END)
+    assert (run.outcome, run.attempts, run.past_unknown) == ("ended", 1, False)
+
+
+def test_a_run_that_other_processes_go_on_with_is_one(url, tmp_path):
+    for given in ("question", "resume", "resume", "question"):
+        command = [sys.executable, "-c", REQUEST, str(tmp_path / "checkpoints.db"), url, given]
+        subprocess.run(command, check=True)
+    first, second = read_trajectories(url)
+    assert list(first.moves) == path(START, "plan", "ask", "act", END)
+    assert list(second.moves) == path(START, "plan")
+    assert (first.outcome, second.outcome) == ("ended", "interrupted")
