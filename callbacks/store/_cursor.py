@@ -1,4 +1,4 @@
-"""What is new in a store: each committed row once, however late it was committed."""
+"""What is new in a store, each committed row once, and the counts of what lies before."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, false, func, literal, not_, or_, select, text, tuple_
+from sqlalchemy import Double, and_, cast, false, func, literal, not_, or_, select, text, tuple_
+from sqlalchemy.exc import DataError, OperationalError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
     context_condition,
+    decode_optional,
+    decode_text,
     ending_from_row,
     from_row,
     read_contexts,
+    select_edges,
     select_endings,
     select_moves,
 )
@@ -293,3 +297,31 @@ def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
                 f"the cursor {cursor!r} lies beyond all that is recorded: the store was made anew "
                 "since; begin with None"
             )
+
+
+def fetch_edges(
+    connection: Connection, version: int, chosen: Sequence[ColumnElement[bool]], before: str | None
+) -> list[tuple[str, str | None, int]]:
+    """Return (source, target, count) of what is chosen and before a cursor, first seen first.
+
+    Raises
+    ------
+    ReadError
+        Where the counts of an edge add up to more than 63 bits.
+    """
+    if before is not None:
+        chosen = [*chosen, is_before(connection, version, before)]
+    try:
+        with connection.begin_nested():  # so that the sum can be named where there is none
+            edges = connection.execute(select_edges(chosen)).all()
+    except (DataError, OperationalError) as error:
+        total = func.sum(cast(TRANSITIONS.c.count, Double))
+        most = connection.scalar(select(total).where(*chosen)) or 0
+        if most < 2**63:
+            raise
+        raise ReadError(
+            f"counts may add up to {2**63 - 1}, that is 2**63 - 1; these make about {most:.6g}"
+        ) from error
+    return [
+        (decode_text(source), decode_optional(target), count) for source, target, count in edges
+    ]

@@ -12,11 +12,10 @@ from operator import attrgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import BigInteger, Column, Double, bindparam, case, cast, false, func, select
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy import BigInteger, Column, bindparam, case, cast, false, func, select
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
@@ -532,32 +531,6 @@ def select_edges(chosen: Sequence[ColumnElement[bool]]) -> Executable:
         .outerjoin(_TARGETS, edges.c.target_id == _TARGETS.c.id)
         .order_by(edges.c.first)
     )
-
-
-def fetch_edges(
-    connection: Connection, chosen: Sequence[ColumnElement[bool]]
-) -> list[tuple[str, str | None, int]]:
-    """Return (source, target, count) over the transitions chosen, first seen first.
-
-    Raises
-    ------
-    ReadError
-        Where the counts of an edge add up to more than 63 bits.
-    """
-    try:
-        with connection.begin_nested():  # so that the sum can be named where there is none
-            edges = connection.execute(select_edges(chosen)).all()
-    except (DataError, OperationalError) as error:
-        total = func.sum(cast(TRANSITIONS.c.count, Double))
-        most = connection.scalar(select(total).where(*chosen)) or 0
-        if most < 2**63:
-            raise
-        raise ReadError(
-            f"counts may add up to {2**63 - 1}, that is 2**63 - 1; these make about {most:.6g}"
-        ) from error
-    return [
-        (decode_text(source), decode_optional(target), count) for source, target, count in edges
-    ]
 
 
 def read_contexts(connection: Connection) -> dict[int, Context]:

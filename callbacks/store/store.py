@@ -16,7 +16,12 @@ from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.store._cursor import StoreIncrement, is_before, mark, read_increment
+from detailed_balance.callbacks.store._cursor import (
+    StoreIncrement,
+    fetch_edges,
+    mark,
+    read_increment,
+)
 from detailed_balance.callbacks.store._outbox import Outbox, RowInserter
 from detailed_balance.callbacks.store._retention import forget_before
 from detailed_balance.callbacks.store._rows import (
@@ -26,7 +31,6 @@ from detailed_balance.callbacks.store._rows import (
     decode_optional,
     decode_text,
     ending_from_row,
-    fetch_edges,
     from_row,
     read_beginnings,
     read_contexts,
@@ -196,9 +200,8 @@ class TransitionStore:
 
         Never raises. It never waits for the database, unless the durability is "sync": then it
         waits until the transition is written, or in the spool, for 10 s at most. In a daemonic
-        process, as a worker of `multiprocessing.Pool` is, the ending of a run waits, for 5 s at
-        most: that process is killed when its work is done. What can neither be written nor kept
-        counts as `lost`.
+        process, as a worker of a `multiprocessing.Pool`, which is killed when its work is done, the
+        ending of a run waits for 5 s at most. What can neither be written nor kept is `lost`.
         """
         self._writer.put(record)
         if self._is_sync:
@@ -370,9 +373,7 @@ class TransitionStore:
         """
         chosen = self._conditions(TRANSITIONS, trajectory, context, since, until)
         with self._transaction() as connection:
-            if before is not None:
-                chosen.append(is_before(connection, self._version, before))
-            edges = fetch_edges(connection, chosen)
+            edges = fetch_edges(connection, self._version, chosen, before)
         return TransitionCounts.from_edges(edges)
 
     def mark(self, *, behind: int = 0) -> str:
@@ -524,9 +525,7 @@ class TransitionStore:
 
     def _write(self, batches: list[RecordBatch], refused: list[str] | None) -> None:
         """Write batches of one writer, unless they are written already."""
-        rows = [
-            (batch.sequence, batch.rows or to_rows(batch.records, refused)) for batch in batches
-        ]
+        rows = [(b.sequence, b.rows or to_rows(b.records, refused)) for b in batches]
         self._follow_file()
         self._inserter.insert_once(batches[0].writer, rows, refused)
 
