@@ -41,7 +41,7 @@ PACKAGES = {
 NEEDED = (
     *("blockbuster", "forbiddenfruit", "freezegun", "grandalf", "langchain-tests", "pycryptodome"),
     *("pytest-mock", "pytest-recording", "pytest-socket", "pytest-timeout", "redis", "responses"),
-    *("syrupy", "vcrpy"),
+    *("syrupy", "vcrpy", "langgraph-supervisor", "langgraph-swarm"),
 )
 """What the tests need beside pytest, pytest-asyncio and pytest-xdist."""
 
@@ -77,17 +77,18 @@ def download(package: str, folder: Path) -> Path | str:
     try:
         wanted = f"{package}=={version(package)}"
     except PackageNotFoundError:
-        return "is not installed"
+        wanted = package  # the newest, which is among what is needed
     name = wanted.replace("-", "_").replace("==", "-")
-    if not (folder / name).is_dir():
+    if not any(folder.glob(f"{name}*.tar.gz")):
         options = ["--no-deps", "--no-binary", ":all:", "--dest", str(folder)]
         if _run_pip("download", *options, wanted):
             return f"has no sources of {wanted} to download"
-        with tarfile.open(next(folder.glob(f"{name}*.tar.gz"))) as archive:
-            archive.extractall(folder, filter="data")
-    if not any((folder / name).glob("tests/**/test_*.py")):
-        return "has sources without tests"
-    return folder / name
+    archive = max(folder.glob(f"{name}*.tar.gz"))
+    source = archive.with_name(archive.name.removesuffix(".tar.gz"))
+    if not source.is_dir():
+        with tarfile.open(archive) as opened:
+            opened.extractall(folder, filter="data")
+    return source if any(source.glob("tests/**/test_*.py")) else "has sources without tests"
 
 
 def _run_pip(*arguments: str) -> int:
@@ -195,7 +196,7 @@ def main() -> None:
         ]
         counts = (len(result.without), *passed, len(result.unsteady), len(result.differ))
         cells = " | ".join(map(str, counts))
-        print(f"| {package} {version(package)} | {cells} |", flush=True)
+        print(f"| {source.name} | {cells} |", flush=True)
         if options.check and store.exists():
             for rule, number in Counter(rule for rule, _ in broken_rules(store)).items():
                 print(f"| | {number} runs break the rule: {rule} | | | | |", flush=True)
