@@ -304,7 +304,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         self._record(self._runs.start_tool(run_id, parent_id, name, Call(metadata, tags)))
         step = self._runs.step_of(run_id)
         if step and step.builder.facts and not step.given.calls:
-            step.called.append(step.builder.facts.call(name, inputs))
+            asked = input_str or None if inputs is None else inputs  # None: a trace without it
+            if asked is not None:
+                step.called.append(step.builder.facts.call(name, asked))
 
     @ends
     def on_tool_error(self, error: BaseException, run_id: int) -> None:

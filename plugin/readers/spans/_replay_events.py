@@ -59,7 +59,8 @@ def send_start(
         "tags": list(tags),
     }
     if span.kind == "tool":
-        handler.on_tool_start({}, "", inputs=_read_arguments(span.inputs), **event)
+        text = span.inputs if isinstance(span.inputs, str) else ""
+        handler.on_tool_start({}, text, inputs=_read_arguments(span.inputs), **event)
     elif span.kind == "model":
         messages = list(find_messages(span.inputs)) if prompts else []
         handler.on_chat_model_start({}, [messages], **event)
@@ -90,9 +91,10 @@ def _read_input(value: Any) -> Any:
     return Command() if isinstance(value, dict) and {"resume", "goto"} <= value.keys() else {}
 
 
-def _read_arguments(value: Any) -> dict[str, Any]:
+def _read_arguments(value: Any) -> dict[str, Any] | None:
+    """Return the arguments of a call; None where the trace does not hold them."""
     arguments = parse_json(value)
-    return arguments if isinstance(arguments, dict) else {}
+    return arguments if isinstance(arguments, dict) else None
 
 
 @lru_cache(maxsize=1_000)
