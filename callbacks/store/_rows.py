@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -24,7 +23,9 @@ from detailed_balance.callbacks.store._schema import (
     STATES,
     TRAJECTORIES,
     TRANSITIONS,
+    decode_text,
     digest,
+    encode_text,
 )
 from detailed_balance.callbacks.transition import (
     RESUMED,
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Select, Table
     from sqlalchemy.engine import Connection
 
-# No database keeps NUL or a lone surrogate in a text, so they become SUBSTITUTE (U+001A) and four
-# hexadecimal digits; so does SUBSTITUTE itself, which makes it reversible.
-_UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
-_STORED = re.compile("\x1a([0-9a-f]{4})")
-
 SortKey: TypeAlias = Sequence[Column[Any]]
 """The columns that rows are ordered by, and that each row read begins with."""
 
@@ -58,24 +54,6 @@ _get_facts = attrgetter(*_FACTS)
 
 NO_FACTS = dict.fromkeys(_FACTS)
 """The columns of the facts of a step where none are known."""
-
-
-def encode_text(text: str) -> str:
-    r"""Return `text` as every database can keep it; ordinary text stays as it is.
-
-    Examples
-    --------
-    >>> encode_text("plan"), encode_text("nul \x00")
-    ('plan', 'nul \x1a0000')
-    >>> decode_text(encode_text("nul \x00")) == "nul \x00"
-    True
-    """
-    return _UNSTORABLE.sub(lambda found: f"\x1a{ord(found[0]):04x}", text)
-
-
-def decode_text(text: str) -> str:
-    """Return the text that `encode_text` was given."""
-    return _STORED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 @lru_cache(maxsize=4096)

@@ -17,8 +17,6 @@ from sqlalchemy import BigInteger, bindparam, func, select, text, update
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
-    decode_text,
-    encode_text,
     standing_from_text,
 )
 from detailed_balance.callbacks.store._schema import (
@@ -27,7 +25,9 @@ from detailed_balance.callbacks.store._schema import (
     STATES,
     TRANSITIONS,
     WRITING,
+    decode_text,
     digest,
+    encode_text,
     insert_for,
 )
 from detailed_balance.callbacks.transition import RESUMED, Standing

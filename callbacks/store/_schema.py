@@ -1,8 +1,9 @@
-"""The tables of a `TransitionStore`."""
+"""The tables of a `TransitionStore`, and what names are in them."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,30 @@ def _write_number(*_: Any, **__: Any) -> str:
 
 WRITING = _Writing()
 """What `written` is for a row of this transaction, on PostgreSQL."""
+
+
+# No database keeps NUL or a lone surrogate in a text, so they become SUBSTITUTE (U+001A) and four
+# hexadecimal digits; so does SUBSTITUTE itself, which makes it reversible.
+_UNSTORABLE = re.compile("[\x00\x1a\ud800-\udfff]")
+_STORED = re.compile("\x1a([0-9a-f]{4})")
+
+
+def encode_text(text: str) -> str:
+    r"""Return `text` as every database can keep it; ordinary text stays as it is.
+
+    Examples
+    --------
+    >>> encode_text("plan"), encode_text("nul \x00")
+    ('plan', 'nul \x1a0000')
+    >>> decode_text(encode_text("nul \x00")) == "nul \x00"
+    True
+    """
+    return _UNSTORABLE.sub(lambda found: f"\x1a{ord(found[0]):04x}", text)
+
+
+def decode_text(text: str) -> str:
+    """Return the text that `encode_text` was given."""
+    return _STORED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def digest(text: str) -> int:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
-from detailed_balance.callbacks.store._rows import (
-    HIDDEN_SOURCE,
+from detailed_balance.callbacks.store._rows import HIDDEN_SOURCE
+from detailed_balance.callbacks.store._schema import (
+    STATES,
+    TRAJECTORIES,
+    TRANSITIONS,
     decode_text,
+    digest,
     encode_text,
 )
-from detailed_balance.callbacks.store._schema import STATES, TRAJECTORIES, TRANSITIONS, digest
 from detailed_balance.callbacks.transition import ContextLike
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from detailed_balance.callbacks.store._rows import (
     conditions,
     context_condition,
     decode_optional,
-    decode_text,
     ending_from_row,
     from_row,
     read_beginnings,
@@ -48,6 +47,7 @@ from detailed_balance.callbacks.store._schema import (
     SCHEMA_VERSION,
     TRAJECTORIES,
     TRANSITIONS,
+    decode_text,
 )
 from detailed_balance.callbacks.store._spool import find_spool_folder
 from detailed_balance.callbacks.store._writer import BatchWriter, is_ended_without_notice
