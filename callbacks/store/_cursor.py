@@ -16,7 +16,6 @@ from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
     context_condition,
     decode_optional,
-    decode_text,
     ending_from_row,
     from_row,
     read_contexts,
@@ -24,7 +23,7 @@ from detailed_balance.callbacks.store._rows import (
     select_endings,
     select_moves,
 )
-from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS
+from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS, decode_text
 from detailed_balance.callbacks.transition import ContextLike, Ending, Transition
 
 if TYPE_CHECKING:
