@@ -309,7 +309,7 @@ def digest(key: bytes, content: Any) -> Digest:
     parts: list[bytes] = []
     try:
         size = _Writer(parts).write(content, 0)
-    except Exception:  # no class of a user may stop it
+    except (_UnreadableError, TypeError, ValueError, RecursionError):  # nothing that JSON holds
         return Digest(None, sum(map(len, parts)))
     return _digest(key, b"".join(parts), size)
 

@@ -370,7 +370,7 @@ class RunTracker:
         # Only the first superstep is known to come from START: a later one continues from a
         # checkpoint, or follows a cached node, which sends no event.
         late = (begins.superstep or 0) > 1
-        asks = resumes and above is None and builder.resumable
+        asks = resumes and builder.resumable
         if late and (resumes or not (builder.resumable or above)):
             builder.source = RESUMED if asks and self._may_resume else None
         builder.run = make_run_id()

@@ -83,6 +83,7 @@ __all__ = ["TransitionCallbackHandler"]
 _ACTIONS = ActionStates()
 _FAILED = "a state function failed: the state it was to name is an escape"
 _NO_FACTS = "the facts of a step could not be read: it is recorded without them"
+_NOT_READ = "what a node was given could not be read: its state is named by what it did"
 _Subject = TypeVar("_Subject")
 
 
@@ -247,7 +248,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             if kind == "node":
                 records = self._runs.start_node(run_id, parent_id, metadata, tags)
                 if isinstance(node := self._runs.get(run_id), StepRun):
-                    node.given = read_given(node.name, inputs)
+                    self._read_given(node, inputs)
             elif kind == "task":
                 records = self._runs.start_task(run_id, parent_id, metadata)
         if records is None:
@@ -257,6 +258,12 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             records = self._runs.start(run_id, parent_id, (more.get("name"), resumes))
         if records:
             self._record(records)
+
+    def _read_given(self, node: StepRun, inputs: Any) -> None:
+        try:
+            node.given = read_given(node.name, inputs)
+        except Exception:  # a state of a class of the user's own
+            self._faults.record(_NOT_READ)
 
     def _finish(self, output: Any, run_id: int) -> None:
         """End a run that returned; a state function that failed fails it for us."""
@@ -452,7 +459,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             moved = Transition(source, target, trajectory, context, step, now, 1, run, facts)
             self.store.record(moved)
         if source != RESUMED:
-            self.graph.record(source, target, trajectory=trajectory, context=context)
+            self.graph.record(source, target, trajectory=trajectory, context=context, run=run)
 
     @harmless_unary
     def _record_stop(self, stop: Stop) -> None:

@@ -56,13 +56,10 @@ def read_given(name: str, inputs: Any) -> Given:
     >>> read_given("Todo.after_model", {"messages": [AIMessage("hi", id="7")]}).seen
     frozenset({'7'})
     """
-    try:
-        calls = read_calls(inputs)
-        messages = inputs.get("messages") if is_hook(name) and isinstance(inputs, dict) else None
-        seen = [m.id for m in messages if m.id] if isinstance(messages, list) else ()
-        return Given(calls, frozenset(seen)) if calls or seen else NOTHING
-    except Exception:  # a state of a class of yours, or messages that are none
-        return NOTHING
+    calls = read_calls(inputs)
+    messages = inputs.get("messages") if is_hook(name) and isinstance(inputs, dict) else None
+    seen = [m.id for m in messages if getattr(m, "id", None)] if type(messages) is list else ()
+    return Given(calls, frozenset(seen)) if calls or seen else NOTHING
 
 
 @dataclass(slots=True)

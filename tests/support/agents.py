@@ -33,8 +33,8 @@ class Walks(TransitionGraph):
         super().__init__()
         self.walks = defaultdict(list)
 
-    def record(self, source, target, *, trajectory=None, context=None, count=1):
-        super().record(source, target, trajectory=trajectory, context=context, count=count)
+    def record(self, source, target, *, trajectory=None, **labels):
+        super().record(source, target, trajectory=trajectory, **labels)
         self.walks[trajectory].append((source, target))
 
     @property

@@ -45,7 +45,7 @@ def edges(handler):
 
 
 class FullDisk(TransitionGraph):
-    def record(self, source, target, *, trajectory=None, context=None, count=1):
+    def record(self, source, target, **labels):
         raise OSError("disk full")
 
 

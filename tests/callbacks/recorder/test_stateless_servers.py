@@ -9,13 +9,13 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from detailed_balance import read_trajectories
 from detailed_balance.analyzers import END, START
 from detailed_balance.callbacks import TransitionCallbackHandler
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
-from tests.support.agents import FunctionModel, path, thread
+from tests.support.agents import INPUT, FunctionModel, chain, path, thread
 
 pytest.importorskip("langgraph.checkpoint.sqlite")
 
@@ -90,6 +90,19 @@ def test_twelve_approved_calls_are_one_run_though_each_request_has_its_own_handl
     (run,) = read_trajectories(url)
     assert list(run.moves) == path(START, *12 * ["pay"], "model", END)
     assert (run.outcome, run.attempts, run.past_unknown) == ("ended", 1, False)
+
+
+def test_the_run_of_a_subgraph_is_one_too_though_each_request_has_its_own_handler(url):
+    inner = chain("in1", "ask", "in2", ask=lambda state: {"log": [interrupt("?")]})
+    agent = chain("a", "sub", "b", sub=inner, checkpointer=InMemorySaver())
+    for given in (INPUT, Command(resume="y")):
+        handler = TransitionCallbackHandler(store=url)
+        agent.invoke(given, {"callbacks": [handler], **thread("T")})
+        handler.close()
+    outer, inside = read_trajectories(url)
+    assert list(outer.moves) == path(START, "a", "sub", "b", END)
+    assert list(inside.moves) == path(START, "in1", "ask", "in2", END)
+    assert (inside.parent, inside.outcome, outer.outcome) == (outer.run, "ended", "ended")
 
 
 def test_a_run_that_other_processes_go_on_with_is_one(url, tmp_path):
