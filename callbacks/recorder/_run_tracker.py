@@ -345,7 +345,8 @@ class RunTracker:
         )
         kept = None
         if (above or resumes) and begins.superstep is not None:
-            kept = self._stopped.pop(builder.trajectory, begins)
+            within = above.builder.run if above and not resumes else None
+            kept = self._stopped.pop(builder.trajectory, begins, within)
         if kept is not None:
             builder = kept
             builder.resume()
@@ -373,12 +374,12 @@ class RunTracker:
         asks = resumes and builder.resumable
         if late and (resumes or not (builder.resumable or above)):
             builder.source = RESUMED if asks and self._may_resume else None
-        builder.run = make_run_id()
+        builder.run, builder.parent = make_run_id(), above.builder.run if above else None
         builder.beginning = Beginning(
             builder.trajectory,
             builder.run,
             builder.base if builder.resumable else None,
-            above.builder.run if above else None,
+            builder.parent,
             self._stopped.latest(builder.trajectory) if asks else None,
             builder.source in (None, RESUMED),
             begins if asks else None,

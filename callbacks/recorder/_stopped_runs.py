@@ -56,11 +56,13 @@ class StoppedRuns:
         if len(self._stopped) > self._most:
             self._stopped.popitem(last=False)
 
-    def pop(self, trajectory: str, begins: Resumption) -> TrajectoryBuilder | None:
-        """Return the run that an invocation goes on with; None where it is another."""
+    def pop(
+        self, trajectory: str, begins: Resumption, within: str | None = None
+    ) -> TrajectoryBuilder | None:
+        """Return the run that an invocation goes on with, `within` this run; None if it is new."""
         stopped = self._stopped.get(trajectory, [])
         for builder in reversed(stopped):
-            if self._goes_on(builder, begins):
+            if within in (None, builder.parent) and self._goes_on(builder, begins):
                 stopped.remove(builder)
                 if not stopped:
                     del self._stopped[trajectory]

@@ -63,8 +63,8 @@ class TrajectoryBuilder:
         The last state reached; None where it is not known, so that no move starts from it.
     context : Context
         The labels of its moves.
-    run : str or None
-        The id of the run.
+    run, parent : str or None
+        The id of the run, and of the run around it.
     beginning : Beginning or None
         What to record before the first move.
     step : int or None
@@ -98,6 +98,7 @@ class TrajectoryBuilder:
     source: str | None = START
     context: Context = ()
     run: str | None = None
+    parent: str | None = None
     beginning: Beginning | None = None
     step: int | None = None
     superstep: int | None = None

@@ -360,6 +360,17 @@ def test_the_interrupt_of_a_subgraph_goes_on_with_both_runs(store, config):
     ]
 
 
+def test_a_new_turn_is_a_new_run_of_a_subgraph_with_a_memory_of_its_own(store, config):
+    inner = chain("in1", "ask", "in2", checkpointer=True, ask=ask)
+    agent = saved("sub", sub=inner)
+    for _ in range(3):
+        agent.invoke(INPUT, config)
+    parents = {begun.parent for begun in store.beginnings.values() if begun.parent}
+    assert len(store.beginnings) == 6
+    assert len(parents) == 3
+    assert {tuple(outcomes) for outcomes, _ in store.runs} == {("interrupted",)}
+
+
 def test_the_limit_of_an_inner_graph_is_a_failure_of_the_outer_one(store):
     inner = loop(100).with_config(recursion_limit=5)
     agent = chain("a", "sub", sub=lambda state: inner.invoke(INPUT))
