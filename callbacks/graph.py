@@ -235,16 +235,34 @@ class TransitionGraph:
         with self._lock:
             self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
-    def record_outcome(self, outcome: Outcome, *, context: ContextLike = None) -> None:
-        """Count how one trajectory stopped."""
+    def record_outcome(
+        self,
+        outcome: Outcome,
+        *,
+        context: ContextLike = None,
+        replaces: tuple[Outcome, Context] | None = None,
+    ) -> None:
+        """Count how one run stopped.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How it stopped.
+        context : mapping or Context, optional
+            Its labels.
+        replaces : (Outcome, Context), optional
+            How it had stopped before it went on, which no longer counts.
+        """
         key = (Outcome(outcome), make_context(context))
         with self._lock:
             self._outcomes[key] += 1
+            if replaces is not None and self._outcomes[replaces] > 0:
+                self._outcomes[replaces] -= 1
 
     def outcomes(self, context: ContextLike = None) -> dict[Outcome, int]:
-        """Return how often trajectories stopped in which way; those of subgraphs count too.
+        """Return how many runs stopped in which way; those of subgraphs count too.
 
-        A run that was interrupted and resumed counts for each time that it stopped.
+        A run that was interrupted and resumed counts once, as it stopped last.
 
         Parameters
         ----------
@@ -262,7 +280,7 @@ class TransitionGraph:
             outcomes = tuple(self._outcomes.items())
         found: Counter[Outcome] = Counter()
         for (outcome, labels), count in outcomes:
-            if matches_context(labels, context):
+            if count and matches_context(labels, context):
                 found[outcome] += count
         return dict(found)
 

@@ -410,7 +410,8 @@ class RunTracker:
             self._stopped.keep(builder)
         named = None if error is None or outcome is Outcome.INTERRUPTED else type(error).__name__
         place = (builder.trajectory, outcome, named, builder.context, builder.run)
-        return (*moves, Stop(*place, standing, builder.supersteps))
+        replaces, builder.stopped = builder.stopped, (outcome, builder.context)
+        return (*moves, Stop(*place, standing, builder.supersteps, replaces))
 
 
 def _step_of(owner: Run) -> StepRun | None:

@@ -463,10 +463,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @harmless_unary
     def _record_stop(self, stop: Stop) -> None:
-        trajectory, outcome, error, context, run, standing, supersteps = stop
+        trajectory, outcome, error, context, run, standing, supersteps, replaces = stop
         stopped = (trajectory, outcome, error, None, context, time.time())
         self._keeper.record(Ending(*stopped, run, standing, supersteps))
-        self.graph.record_outcome(outcome, context=context)
+        self.graph.record_outcome(outcome, context=context, replaces=replaces)
 
     @harmless_unary
     def _record_beginning(self, beginning: Beginning) -> None:

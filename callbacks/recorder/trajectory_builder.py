@@ -39,6 +39,8 @@ class Stop(NamedTuple):
     """Where it stands, unless it ended."""
     supersteps: int | None = None
     """Those of this invocation."""
+    replaces: tuple[Outcome, Context] | None = None
+    """How it had stopped before, if it went on, and its labels then."""
 
 
 Record: TypeAlias = Beginning | TrajectoryStep | Stop
@@ -83,6 +85,8 @@ class TrajectoryBuilder:
         Whether it belongs to a thread, and so may go on after it stopped.
     facts : RunFacts or None
         Knows what the steps of the run were before; None where facts are not asked for.
+    stopped : (Outcome, Context) or None
+        How it stopped last, and its labels then.
 
     Examples
     --------
@@ -108,6 +112,7 @@ class TrajectoryBuilder:
     interrupted: bool = False
     resumable: bool = False
     facts: RunFacts | None = None
+    stopped: tuple[Outcome, Context] | None = None
     _of_tasks: dict[str, TaskFacts] = field(default_factory=dict)
 
     def start_task(self, task: str, superstep: int) -> Sequence[Record]:

@@ -13,6 +13,7 @@ from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 
+from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler
 from detailed_balance.callbacks.transition import RESUMED
 from tests.support.agents import (
@@ -102,6 +103,7 @@ def test_a_retry_goes_on_with_the_run_and_its_last_outcome_holds(store, config):
             agent.invoke(given, config)
     agent.invoke(None, config)
     assert store.runs == [(2 * FAILED + ENDED, path(START, "a", None, None, "b", END))]
+    assert config["callbacks"][0].graph.outcomes() == {Outcome.ENDED: 1}
 
 
 def test_a_new_question_after_a_failure_is_a_new_run(store, config):
