@@ -103,6 +103,7 @@ from .repetition.classify import (
     classify_runs as classify_runs,
 )
 from .repetition.walk import LoopOccurrences as LoopOccurrences, locate_loops as locate_loops
+from .runs.roots import root_runs as root_runs
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
 from .sequential.conformal_betting import RunEvidence as RunEvidence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,44 +57,46 @@ class RunStatistics:
 
 
 def compute_run_statistics(
-    runs: Sequence[Trajectory], questions: Iterable[Question], min_visits: float = 10.0
+    wholes: Sequence[Sequence[Trajectory]],
+    questions: Iterable[Question],
+    min_visits: float = 10.0,
 ) -> list[RunStatistics]:
     """Return the statistics behind each question that the runs can answer.
 
-    They do not depend on which runs are to be compared with which.
+    They do not depend on which runs are to be compared with which. A run comes with all that ran
+    inside it (`whole_runs`).
 
     Examples
     --------
-    >>> runs = [Trajectory((("a", "b"), ("b", "a")), success=i % 2 == 0) for i in range(10)]
+    >>> runs = [[Trajectory((("a", "b"), ("b", "a")), success=i % 2 == 0)] for i in range(10)]
     >>> [statistics.question for statistics in compute_run_statistics(runs, ["moves", "success"])]
     ['success']
     """
     wanted = set(questions)
     found: list[RunStatistics] = []
     if "moves" in wanted:
-        found.append(_moves(runs))
+        found.append(_moves(wholes))
     if "potential" in wanted:
-        found.append(_potential(runs))
+        found.append(_potential(wholes))
     if not wanted.isdisjoint({"loops", "stays"}):
-        traps = [
-            trap.states for trap in find_traps(count_transitions(runs), min_visits=min_visits).traps
-        ]
-        repetition = [measure_repetition(run, traps) for run in runs]
+        counts = count_transitions(chain.from_iterable(wholes))
+        traps = [trap.states for trap in find_traps(counts, min_visits=min_visits).traps]
+        repetition = [[measure_repetition(run, traps) for run in whole] for whole in wholes]
         found += [_loops(repetition), _stays(repetition, traps, min_visits)]
     if "success" in wanted:
-        found.append(_success(runs))
+        found.append(_success([root for root, *_ in wholes]))
     if "length" in wanted:
-        found.append(_length(runs))
+        found.append(_length(wholes))
     return [kept for t in found if t.question in wanted and (kept := _varying(t)).names]
 
 
-def _moves(runs: Sequence[Trajectory]) -> RunStatistics:
-    counts = [Counter(run.moves) for run in runs]
+def _moves(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
+    counts = [Counter(move for run in whole for move in run.moves) for whole in wholes]
     shown = Counter(move for count in counts for move in count)
     exits = Counter(source for source, _ in shown)
     common = [move for move, n in shown.most_common() if n >= FEWEST_RUNS and exits[move[0]] > 1]
     names = tuple(common[:MOST_MOVES])
-    left = [Counter[str]() for _ in runs]
+    left = [Counter[str]() for _ in wholes]
     for count, total in zip(counts, left, strict=True):
         for (source, _), n in count.items():
             total[source] += n
@@ -102,23 +105,32 @@ def _moves(runs: Sequence[Trajectory]) -> RunStatistics:
     return RunStatistics("moves", names, numerator, denominator, _residuals(numerator, denominator))
 
 
-def _loops(repetition: Sequence[RunRepetition]) -> RunStatistics:
-    rounds = [{loop.states: loop.rounds for loop in found.loops} for found in repetition]
+def _loops(repetition: Sequence[Sequence[RunRepetition]]) -> RunStatistics:
+    rounds = [Counter[tuple[str, ...]]() for _ in repetition]
+    for found, parts in zip(rounds, repetition, strict=True):
+        for loop in (loop for part in parts for loop in part.loops):
+            found[loop.states] += loop.rounds
     shown = Counter(loop for found in rounds for loop in found)
     common = [loop for loop, n in shown.most_common(MOST_LOOPS) if n >= FEWEST_RUNS]
-    values = _table([[found.get(loop, 0) for loop in common] for found in rounds], len(common))
+    values = _table([[found[loop] for loop in common] for found in rounds], len(common))
     return _ranked("loops", tuple(common), values)
 
 
 def _stays(
-    repetition: Sequence[RunRepetition], traps: Sequence[tuple[str, ...]], min_visits: float
+    repetition: Sequence[Sequence[RunRepetition]],
+    traps: Sequence[tuple[str, ...]],
+    min_visits: float,
 ) -> RunStatistics:
     rules = RepetitionRules(visits=min_visits)
-    repeats = [[float(repeating_kind(found, rules) is not None)] for found in repetition]
-    values = [
-        [p.stay.visits, p.oscillation.switches, *(stretch.visits for stretch in p.trapped)]
-        for p in repetition
+    repeats = [
+        [float(any(repeating_kind(part, rules) is not None for part in parts))]
+        for parts in repetition
     ]
+    stays = [
+        [(p.stay.visits, p.oscillation.switches, *(t.visits for t in p.trapped)) for p in parts]
+        for parts in repetition
+    ]
+    values = [[max(each) for each in zip(*parts, strict=True)] for parts in stays]
     ranked = _ranked("stays", ((STAY,), (OSCILLATION,), *traps), _table(values, 2 + len(traps)))
     share = np.array(repeats)
     return RunStatistics(
@@ -139,12 +151,12 @@ def _success(runs: Sequence[Trajectory]) -> RunStatistics:
     )
 
 
-def _length(runs: Sequence[Trajectory]) -> RunStatistics:
+def _length(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
     """Return moves and costs as they are: a few endless runs make a change expensive."""
-    names, columns = [("steps",)], [[float(len(run)) for run in runs]]
-    if all(run.costs for run in runs):
+    names, columns = [("steps",)], [[float(len(root)) for root, *_ in wholes]]
+    if all(run.costs for whole in wholes for run in whole):
         names.append(("cost",))
-        columns.append([sum(run.costs) for run in runs])
+        columns.append([sum(cost for run in whole for cost in run.costs) for whole in wholes])
     numerator = np.array(columns).T
     denominator = np.ones_like(numerator)
     return RunStatistics(
@@ -152,9 +164,10 @@ def _length(runs: Sequence[Trajectory]) -> RunStatistics:
     )
 
 
-def _potential(runs: Sequence[Trajectory]) -> RunStatistics:
+def _potential(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
     """Return what each run adds to V of the states of the largest component, less their mean."""
-    none = RunStatistics("potential", (), *(np.zeros((len(runs), 0)) for _ in range(3)))
+    none = RunStatistics("potential", (), *(np.zeros((len(wholes), 0)) for _ in range(3)))
+    runs = list(chain.from_iterable(wholes))
     counts = count_transitions(runs)
     if len(counts) > MOST_SOLVED:
         return none
@@ -172,7 +185,9 @@ def _potential(runs: Sequence[Trajectory]) -> RunStatistics:
     order = (*potential.states, *(s for s in first if s not in set(potential.states)))
     paths = Paths.from_runs(runs, states=order)
     width = len(paths.states) + 1
-    added = -potential.influence(names, names[0], paths.run_counts(), width)
+    first_of = np.cumsum([0, *(len(whole) for whole in wholes)])[:-1]
+    each_adds = potential.influence(names, names[0], paths.run_counts(), width)
+    added = -np.add.reduceat(each_adds, first_of)
     scores = added - added.mean(axis=1, keepdims=True)
     nothing = np.zeros_like(scores)
     each = tuple((name,) for name in names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -25,12 +25,16 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
+from detailed_balance.analyzers.runs.roots import whole_runs
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["compare_runs"]
+
+_Whole: TypeAlias = Sequence[Trajectory]
+"""A root run and all that ran inside it."""
 
 _CHUNK = 250
 """Permutations made at a time."""
@@ -62,7 +66,8 @@ def compare_runs(
     Parameters
     ----------
     before, after : iterable of Trajectory
-        The runs.
+        The runs. Those of subgraphs are part of the run around them: their moves and loops add to
+        it, and so do their costs, and of stays the longest counts; success and steps are its own.
     questions : iterable of str, optional
         Some of `QUESTIONS`; all by default.
     min_visits : float
@@ -93,7 +98,7 @@ def compare_runs(
     >>> found.rejected, [(change.what, change.difference) for change in found.changes[:2]]
     (True, [(('b', 'a'), -1.0), (('b', 'c'), 1.0)])
     """
-    sides = [list(before), list(after)]
+    sides = [whole_runs(before), whole_runs(after)]
     asked = _check(sides, questions, alpha)
     runs = [*sides[0], *sides[1]]
     families = compute_run_statistics(runs, asked, min_visits)
@@ -113,7 +118,7 @@ def compare_runs(
 
 
 def _check(
-    sides: Sequence[Sequence[Trajectory]], questions: Iterable[Question] | None, alpha: float
+    sides: Sequence[Sequence[_Whole]], questions: Iterable[Question] | None, alpha: float
 ) -> tuple[Question, ...]:
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; it must lie between 0 and 1")
@@ -165,14 +170,15 @@ def _rank_pvalues(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shifts(
-    sides: Sequence[Sequence[Trajectory]], families: Sequence[RunStatistics]
+    sides: Sequence[Sequence[_Whole]], families: Sequence[RunStatistics]
 ) -> PotentialComparison | None:
     """Return the potentials of both sides on the states asked about, where they can be compared."""
     names = [name for f in families if f.question == "potential" for (name,) in f.names]
     if not names:
         return None
+    before, after = ([run for whole in side for run in whole] for side in sides)
     try:
-        return compare_potentials(sides[0], sides[1], states=[n for n in names if n is not None])
+        return compare_potentials(before, after, states=[n for n in names if n is not None])
     except (InsufficientDataError, ConvergenceError):
         return None
 

@@ -74,7 +74,7 @@ def test_a_move_is_told_with_its_shares():
 
 def test_scores_sum_to_zero_whoever_the_runs_are_of():
     runs = walk_runs(np.random.default_rng(5), *random_chain(np.random.default_rng(5), 5), 40)
-    for statistics in compute_run_statistics(runs, QUESTIONS):
+    for statistics in compute_run_statistics([[run] for run in runs], QUESTIONS):
         assert np.abs(statistics.scores.sum(axis=0)).max() < 1e-6 * np.abs(statistics.scores).max()
         assert statistics.scores.shape == (40, len(statistics.names))
 
