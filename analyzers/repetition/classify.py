@@ -24,6 +24,7 @@ __all__ = [
     "KINDS",
     "REPEATING",
     "ClassifiedRun",
+    "KindSummary",
     "RepetitionRules",
     "RunClassification",
     "classify_runs",

@@ -49,7 +49,7 @@ def _side_rows(side: Side) -> dict[str, str]:
     good, judged = side.judged
     return {
         "what": side.label,
-        "runs": "not known" if side.runs is None else f"{len(side.runs):,}",
+        "runs": "not known" if side.runs is None else f"{len(side.roots):,}",
         "succeeded": f"{good:,} of {judged:,}" if judged else "not judged",
         "transitions": f"{counts.total:,} between {count_noun(len(counts), 'state')}",
         "by itself": side.report.verdict.headline,

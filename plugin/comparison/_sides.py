@@ -9,12 +9,13 @@ from typing import Any
 
 from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.roots import root_runs
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.render.formatting import show_context
 from detailed_balance.report import Report, analyze
 from detailed_balance.sources.runs import Moment, find_runs, moment_of
-from detailed_balance.sources.source import SourceInfo, is_runs, load_counts
+from detailed_balance.sources.source import SourceInfo, count_roots, is_runs, load_counts
 
 _REPLICATES = 200
 
@@ -32,7 +33,7 @@ class Side:
     report : Report
         What `analyze` says of it alone, without its single runs.
     runs : tuple of Trajectory or None
-        Its runs; None where only counts are known.
+        Its runs, those of subgraphs too; None where only counts are known.
     forecast : Forecast or None
         Of a run before its first move; None where no run is known to have succeeded or failed.
     """
@@ -44,9 +45,14 @@ class Side:
     forecast: Forecast | None
 
     @property
+    def roots(self) -> list[Trajectory]:
+        """Its root runs: those that count."""
+        return root_runs(self.runs or ())
+
+    @property
     def judged(self) -> tuple[int, int]:
-        """How many runs succeeded, and how many were judged."""
-        known = [run.success for run in self.runs or () if run.success is not None]
+        """How many root runs succeeded, and how many were judged."""
+        known = [run.success for run in self.roots if run.success is not None]
         return sum(known), len(known)
 
 
@@ -106,7 +112,7 @@ def load_side(
         )
     if runs:
         counts = count_transitions(runs)
-        info = replace(info, trajectories=len(runs))
+        info = count_roots(info, runs)
     elif windowed:
         raise InsufficientDataError(f"no run of {info.description} began in the time asked for")
     report = analyze(counts, trajectories=runs, runs=0, **settings)
@@ -123,9 +129,9 @@ def _label(info: SourceInfo, window: tuple[Moment, Moment]) -> str:
 
 
 def _forecast(runs: Sequence[Trajectory] | None) -> Forecast | None:
-    if runs is None or not any(run.success is not None for run in runs):
+    judged = [replace(run, outcome=None) for run in root_runs(runs or ())]
+    if all(run.success is None for run in judged):
         return None
-    judged = [replace(run, outcome=None) for run in runs]
     with suppress(InsufficientDataError):
         return forecast_outcome(judged, replicates=_REPLICATES, fit_replicates=99)
     return None

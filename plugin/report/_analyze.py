@@ -24,7 +24,13 @@ from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
 from detailed_balance.sources.runs import find_runs
-from detailed_balance.sources.source import Progress, SourceInfo, list_allowed_moves, load_counts
+from detailed_balance.sources.source import (
+    Progress,
+    SourceInfo,
+    count_roots,
+    list_allowed_moves,
+    load_counts,
+)
 
 _ESTIMATING = "Estimating the potential"
 
@@ -130,6 +136,8 @@ def analyze(
         if trajectories is None
         else (list(trajectories), ())
     )
+    if found and any(run.parent for run in found) and _hold_all(found, counts):
+        info = count_roots(info, found)
     balance = _check(
         counts,
         potential,
@@ -184,6 +192,11 @@ def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> B
             raise
         without_loops: BalanceReport = error.partial  # the verdict says so
         return without_loops
+
+
+def _hold_all(runs: Iterable[Trajectory], counts: TransitionCounts) -> bool:
+    """Say whether every transition counted is of one of the runs; a handler keeps the last ones."""
+    return sum(map(len, runs)) == int(counts.attempts.sum())
 
 
 def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from math import isfinite, nan
 from typing import Any, Literal
 
@@ -28,6 +30,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Question
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.runs.roots import child_runs, whole_runs
 from detailed_balance.render.document import ChosenRun
 
 DRAWN = 3
@@ -49,20 +52,25 @@ class RunFindings(Result):
     Parameters
     ----------
     report : RunClassification
-        What each of them did.
+        What each of them did. It counts root runs, and its rows are of all.
+    children : mapping of str to RunClassification
+        What the runs of subgraphs did, without rows, by the name of the graph; those with the most
+        moves after the onset first.
     loops : tuple of LoopOccurrences
         Where the driven loops were walked.
     limit : StepLimit or None
-        How many steps to allow; None where no run is known to have succeeded.
+        How many steps to allow a root run; None where none is known to have succeeded.
     limit_unit : {"supersteps", "moves"}
         What it counts.
     chosen : tuple of ChosenRun
         Runs to be drawn.
     contrast : RunComparison or None
-        Runs that succeeded against those that failed; None where one kind has fewer than 5.
+        Root runs that succeeded against those that failed, each with all that ran inside it; None
+        where one kind has fewer than 5.
     """
 
     report: RunClassification
+    children: Mapping[str, RunClassification]
     loops: tuple[LoopOccurrences, ...]
     limit: StepLimit | None
     limit_unit: Literal["supersteps", "moves"]
@@ -72,6 +80,7 @@ class RunFindings(Result):
     def _content(self) -> dict[str, Any]:
         return {
             **self.report.to_dict(),
+            "children": {name: report.to_dict() for name, report in self.children.items()},
             "loops": self.loops,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
             "successful_against_failed": self.contrast,
@@ -87,23 +96,37 @@ def study_runs(
     keep: int,
 ) -> RunFindings | None:
     """Study the runs of a report; None where there are none."""
-    runs = [run for run in runs if len(run)]
-    if not runs:
+    runs = list(runs)
+    wholes = [whole for whole in whole_runs(runs) if any(map(len, whole))]
+    if not wholes:
         return None
+    parts = [run for run in runs if len(run)]
     rules = RepetitionRules(visits=traps.min_visits)
     sets = [trap.states for trap in traps.traps]
-    report = classify_runs(runs, potential=potential, traps=sets, rules=rules, keep=keep)
+    classify = partial(classify_runs, potential=potential, traps=sets, rules=rules)
+    report = classify(parts, keep=keep)
+    children = {name: classify(inside, keep=0) for name, inside in child_runs(wholes).items()}
+    chosen = _choose(parts, report, potential)
+    if children:
+        roots = classify([root for root, *_ in wholes], keep=0)
+        report = replace(roots, rows=report.rows, left_out=report.left_out, typical=report.typical)
     worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "habitual"))
-    good = [run for run in runs if run.success]
-    limit, unit = _suggest_limit(good)
+    good = [whole for whole in wholes if whole[0].success]
+    bad = [whole for whole in wholes if whole[0].success is False]
+    limit, unit = _suggest_limit([root for root, *_ in good if len(root)])
     return RunFindings(
         report,
-        locate_loops(runs, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
+        dict(sorted(children.items(), key=_count_after, reverse=True)),
+        locate_loops(parts, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
         limit,
         unit,
-        _choose(runs, report, potential),
-        _contrast(good, [run for run in runs if run.success is False], balance.alpha, rules),
+        chosen,
+        _contrast(good, bad, balance.alpha, rules),
     )
+
+
+def _count_after(child: tuple[str, RunClassification]) -> int:
+    return sum(kind.after for kind in child[1].kinds)
 
 
 def _suggest_limit(
@@ -118,11 +141,20 @@ def _suggest_limit(
 
 
 def _contrast(
-    good: Sequence[Trajectory], bad: Sequence[Trajectory], alpha: float, rules: RepetitionRules
+    good: Sequence[Sequence[Trajectory]],
+    bad: Sequence[Sequence[Trajectory]],
+    alpha: float,
+    rules: RepetitionRules,
 ) -> RunComparison | None:
     if min(len(good), len(bad)) < FEWEST_RUNS:
         return None
-    found = compare_runs(good, bad, questions=_CONTRASTED, min_visits=rules.visits, alpha=alpha)
+    found = compare_runs(
+        chain.from_iterable(good),
+        chain.from_iterable(bad),
+        questions=_CONTRASTED,
+        min_visits=rules.visits,
+        alpha=alpha,
+    )
     return found if found.tests else None
 
 

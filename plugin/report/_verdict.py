@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, isfinite, isnan
 
@@ -15,6 +15,7 @@ from detailed_balance.render.formatting import (
     format_number,
     format_pvalue,
     join_states,
+    safe_text,
     shorten_states,
 )
 
@@ -22,6 +23,7 @@ ENOUGH = 1.0
 """The affinity, in nats, that the data must be able to show for a verdict."""
 
 _TRAPS_NAMED = 3
+_CHILDREN_NAMED = 3
 
 
 def findings(balance: BalanceReport) -> tuple[Violation, ...]:
@@ -42,6 +44,7 @@ def judge(
     transitions: int,
     compared: bool = False,
     runs: RunClassification | None = None,
+    children: Mapping[str, RunClassification] | None = None,
     warnings: Sequence[str] = (),
 ) -> Verdict:
     """Put into words what was found.
@@ -56,15 +59,19 @@ def judge(
         Whether there was a baseline.
     runs : RunClassification, optional
         What single runs did.
+    children : mapping of str to RunClassification, optional
+        What the runs of subgraphs did, by the name of the graph.
     warnings : sequence of str
         Sentences to add.
     """
-    outcome, headline = _headline(balance, traps, runs)
+    children = children or {}
+    outcome, headline = _headline(balance, traps, runs, children)
     sentences = [
         *_about_findings(balance, compared),
         *_about_expected(balance),
         *_about_traps(balance, traps),
         *_about_runs(runs),
+        *_about_children(children),
         *_about_power(balance, transitions),
         *_about_potential(balance),
         *warnings,
@@ -73,17 +80,22 @@ def judge(
 
 
 def _headline(
-    balance: BalanceReport, traps: TrapReport, runs: RunClassification | None
+    balance: BalanceReport,
+    traps: TrapReport,
+    runs: RunClassification | None,
+    children: Mapping[str, RunClassification],
 ) -> tuple[VerdictOutcome, str]:
     broken = findings(balance)
     stuck = count_noun(len(traps), "trap")
     if broken:
         headline = f"Detailed balance is broken: {_count_kinds(broken)}"
         return "finding", f"{headline}, and {stuck}" if len(traps) else headline
+    looping = "" if runs is None else _describe_looping(runs) or _describe_inside(children)
     if len(traps):
-        return "finding", f"The agent gets stuck: {stuck}"
-    if runs is not None and (repeating := _describe_looping(runs)):
-        return "finding", repeating
+        inside = f"; {looping}" if looping.startswith("inside") else ""
+        return "finding", f"The agent gets stuck: {stuck}{inside}"
+    if looping:
+        return "finding", looping[0].upper() + looping[1:]
     if balance.violations:
         loops = count_noun(len(balance.violations), "driven loop")
         return "clear", f"Nothing suspect and no trap found: {loops}, as expected"
@@ -102,7 +114,13 @@ def _describe_looping(runs: RunClassification) -> str:
     if all(kind.succeeded == kind.runs for kind in kinds):
         return ""
     how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in kinds)
-    return f"Of {count_noun(runs.runs, 'run')} some do not advance: {how}"
+    return f"of {count_noun(runs.runs, 'run')} some do not advance: {how}"
+
+
+def _describe_inside(children: Mapping[str, RunClassification]) -> str:
+    looping = {name: words for name in children if (words := _describe_looping(children[name]))}
+    named = list(looping.items())[:_CHILDREN_NAMED]
+    return "; ".join(f"inside {safe_text(name, 40)}, {words}" for name, words in named)
 
 
 def _count_kinds(broken: Sequence[Violation]) -> str:
@@ -177,17 +195,28 @@ def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
 
 
 def _about_runs(report: RunClassification | None) -> Iterator[str]:
-    if report is None:
-        return
+    if report is not None and (repetition := _describe_repetition(report)):
+        yield f"{repetition}."
+
+
+def _about_children(children: Mapping[str, RunClassification]) -> Iterator[str]:
+    told = {name: words for name in children if (words := _describe_repetition(children[name]))}
+    for name, words in list(told.items())[:_CHILDREN_NAMED]:
+        yield f"Inside {safe_text(name, 40)}: {words}."
+    if len(told) > _CHILDREN_NAMED:
+        yield f"And so do runs of {count_noun(len(told) - _CHILDREN_NAMED, 'more subgraph')}."
+
+
+def _describe_repetition(report: RunClassification) -> str:
     repeating = [kind for kind in report.kinds if kind.kind in REPEATING]
     if not repeating:
-        return
+        return ""
     runs, failed = sum(kind.runs for kind in repeating), sum(kind.failed for kind in repeating)
     how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in repeating)
     bad = f", and {failed:,} of them failed" if report.succeeded + report.failed else ""
-    yield (
+    return (
         f"{runs:,} of {count_noun(report.runs, 'run')} repeat themselves ({how}){bad}: "
-        f"{count_noun(sum(kind.after for kind in repeating), 'move')} after the onset."
+        f"{count_noun(sum(kind.after for kind in repeating), 'move')} after the onset"
     )
 
 

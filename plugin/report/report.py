@@ -99,6 +99,7 @@ class Report(Result):
             transitions=self.counts.without_boundaries().total,
             compared=self.baseline is not None,
             runs=None if self.runs is None else self.runs.report,
+            children=None if self.runs is None else self.runs.children,
             warnings=self.warnings,
         )
 

@@ -6,6 +6,7 @@ from math import isnan
 
 from detailed_balance.analyzers import Change, ClassifiedRun, Outcome
 from detailed_balance.analyzers.comparison.result import REPEAT
+from detailed_balance.analyzers.repetition.classify import KINDS, KindSummary
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
     count_noun,
@@ -42,12 +43,15 @@ _JUDGED = {True: "yes", False: "no", None: "-"}
 
 
 def kind_section(runs: RunFindings) -> Section:
-    """Return how many runs did what."""
+    """Return how many root runs did what, and under them those of subgraphs, by name."""
     report = runs.report
-    costs = any(kind.cost_after is not None for kind in report.kinds)
+    named: list[tuple[str, KindSummary]] = [(kind.kind, kind) for kind in report.kinds]
+    for name, child in runs.children.items():
+        named += [(f"{safe_text(name, 16)}: {kind.kind}", kind) for kind in child.kinds]
+    costs = any(kind.cost_after is not None for _, kind in named)
     rows = tuple(
         (
-            kind.kind,
+            name,
             f"{kind.runs:,}",
             f"{kind.succeeded:,}",
             f"{kind.failed:,}",
@@ -55,11 +59,14 @@ def kind_section(runs: RunFindings) -> Section:
             f"{kind.after:,}" if kind.after else "-",
             *([_show_cost(kind.cost_after)] if costs else []),
         )
-        for kind in report.kinds
+        for name, kind in named
     )
     columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves after onset")
-    rules = "; ".join(f"{kind.kind}: {report.rules.describe(kind.kind)}" for kind in report.kinds)
+    seen = {kind.kind for _, kind in named}
+    rules = "; ".join(f"{kind}: {report.rules.describe(kind)}" for kind in KINDS if kind in seen)
     note = f"{rules}. after onset: from where a run began to repeat itself to its end."
+    if runs.children:
+        note += " Runs of subgraphs stand under the runs they are part of, by name."
     return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.roots import root_runs
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.redaction import hide_secrets
@@ -29,7 +30,7 @@ from detailed_balance.readers import SkippedLine, TransitionReader, read_transit
 from detailed_balance.readers.databases import store_url
 from detailed_balance.render.formatting import safe_text, show_context
 
-__all__ = ["Progress", "SourceInfo", "is_runs", "list_allowed_moves", "load_counts"]
+__all__ = ["Progress", "SourceInfo", "count_roots", "is_runs", "list_allowed_moves", "load_counts"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage of the work, how much of it is done and how much there is (0: unknown)."""
@@ -49,7 +50,8 @@ class SourceInfo:
     context : Context
         The labels that a transition had to carry.
     trajectories : int or None
-        Runs that were read, counted up to 1,000,000; None where the source does not say.
+        Runs that were read, counted up to 1,000,000; None where the source does not say. Those of
+        subgraphs count too, but not after `count_roots`.
     skipped : tuple of SkippedLine
         The first 1,000 broken lines that were passed over.
     skipped_count : int
@@ -57,7 +59,7 @@ class SourceInfo:
     faults : int
         Errors while it was recorded; so many transitions may be missing.
     outcomes : mapping of Outcome to int
-        How often runs, those of subgraphs included, stopped in which way.
+        How often runs stopped in which way; those of subgraphs likewise.
     """
 
     description: str
@@ -67,6 +69,22 @@ class SourceInfo:
     skipped_count: int = 0
     faults: int = 0
     outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+
+
+def count_roots(info: SourceInfo, runs: Iterable[Trajectory]) -> SourceInfo:
+    """Return what is known of a source, with the numbers of its root runs alone.
+
+    Examples
+    --------
+    >>> outer = Trajectory((("__start__", "a"),), outcome=Outcome.ENDED, run="1")
+    >>> inner = Trajectory((("__start__", "b"),), outcome=Outcome.FAILED, run="2", parent="1")
+    >>> info = count_roots(SourceInfo("two runs"), [outer, inner])
+    >>> info.trajectories, [str(outcome) for outcome in info.outcomes]
+    (1, ['ended'])
+    """
+    roots = root_runs(runs)
+    outcomes = Counter(run.outcome for run in roots if run.outcome is not None)
+    return replace(info, trajectories=len(roots), outcomes=dict(sorted(outcomes.items())))
 
 
 def load_counts(
