@@ -385,7 +385,7 @@ class _Writer:
         if isinstance(value, dict):
             size = self._add(b"{%d:" % len(value))
             # Keys that cannot be sorted are no JSON, and not read.
-            for name in sorted(value) if len(value) <= _MOST_ITEMS else value:
+            for name in _sorted(value) if len(value) <= _MOST_ITEMS else value:
                 if not self._goes_on():
                     return size + len(value)
                 size += self.write(name, depth + 1) + self.write(value[name], depth + 1)
@@ -428,5 +428,13 @@ class _Writer:
         if isinstance(value, Enum):
             return self._text(value.name)
         if isinstance(value, (set, frozenset)):
-            return self._values(b"<", sorted(value) if len(value) <= _MOST_ITEMS else (), depth)
+            return self._values(b"<", _sorted(value) if len(value) <= _MOST_ITEMS else (), depth)
         raise _UnreadableError
+
+
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    """Return values in order, of a class of the user's own too, which may refuse in any way."""
+    try:
+        return sorted(values)
+    except Exception:
+        raise _UnreadableError from None

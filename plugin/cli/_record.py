@@ -106,9 +106,14 @@ def become(command: Sequence[str], environment: Mapping[str, str]) -> None:
         if sys.platform == "win32":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise SystemExit(subprocess.run(list(command), env=dict(environment)).returncode)  # noqa: S603 - the user's own command
-        for name in ("SIGPIPE", "SIGXFSZ"):  # which Python ignores, and a program would inherit
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 - the user's own command
+        # Python ignores these, and the program would inherit that.
+        ignored = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ")]
+        before = [signal.signal(number, signal.SIG_DFL) for number in ignored]
+        try:
+            os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 - the user's own command
+        finally:  # nothing was started
+            for number, handler in zip(ignored, before, strict=True):
+                signal.signal(number, handler)
     except FileNotFoundError:
         raise InvalidInputError(f"there is no program {command[0]!r}") from None
 

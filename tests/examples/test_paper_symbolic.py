@@ -178,6 +178,10 @@ def test_random_expressions_keep_their_values(tree):
     np.testing.assert_allclose(found[usable], expected[usable], rtol=1e-5)
 
 
+def test_a_sum_that_is_its_own_negative_has_no_sign():
+    assert parse_expression("-((x - x) * x)", VARIABLES).text == "(x - x) * x"
+
+
 @settings(max_examples=150, deadline=None)
 @given(trees)
 def test_a_canonical_text_is_its_own_canonical_text(tree):

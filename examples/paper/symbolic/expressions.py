@@ -259,7 +259,14 @@ def _negative(node: Node) -> Node:
         return node.arguments[0]
     if node.head == "+":
         return Node("+", tuple(map(_negative, node.arguments)))
+    if node.head == "*" and any(map(_is_own_negative, node.arguments)):
+        return node
     return Node("-", (node,))
+
+
+def _is_own_negative(node: Node) -> bool:
+    """Say whether a sum is 0 as it is written, like x - x: a sign before it says nothing."""
+    return node.head == "+" and _write(node) == _write(_negative(node))
 
 
 def _inverse(node: Node) -> Node:

@@ -89,7 +89,7 @@ def test_services_may_stand_in_a_variable_where_no_list_of_processes_shows_them(
     monkeypatch.setenv("DETAILED_BALANCE_NOTIFY", "json://127.0.0.1 ftp://127.0.0.1")
     done = run(store, "--once")
     assert done.exit_code == 1
-    assert "this URL, which begins with 'ftp:'" in " ".join(done.stderr.split())
+    assert "this URL, which begins with 'ftp://'" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
