@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 
@@ -46,8 +47,7 @@ class Outcome(StrEnum):
         return None if unknown else self is Outcome.ENDED
 
 
-@dataclass(frozen=True, slots=True)
-class StepFacts:
+class StepFacts(NamedTuple):
     """What is known of one step beyond its state, without its contents.
 
     A number of a call or an answer is the step of the run at which the same came first, so equal

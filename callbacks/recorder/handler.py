@@ -277,7 +277,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 node = NodeRun(run.name, run.builder.step, tools, called, *about)
                 names = self._name(self._name_node, node)
                 if run.builder.facts is not None:
-                    facts = self._find_facts(run, output if names else None, node.messages)
+                    # Only a node that asked a model, or answers its calls, writes messages of them.
+                    silent = not (called or tools or run.given.calls)
+                    messages = () if silent else node.messages
+                    facts = self._find_facts(run, output if names else None, messages)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
         outcome = Outcome.FAILED if names is None else Outcome.ENDED

@@ -49,9 +49,11 @@ class RecentRuns:
 
     def record_move(self, move: TrajectoryStep, time: float) -> None:
         """Keep a move; it becomes a `Transition` when it is asked for."""
-        with self._lock:
-            records = self._open.get(move.run)
-            (self._reopen(move.run) if records is None else records).append((move, time))
+        records = self._open.get(move.run)
+        if records is None:
+            with self._lock:
+                records = self._reopen(move.run)
+        records.append((move, time))
 
     def record(self, record: Beginning | Ending) -> None:
         """Keep the beginning or the end of a run; the run that stopped first may be forgotten."""

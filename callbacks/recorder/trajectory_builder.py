@@ -121,9 +121,10 @@ class TrajectoryBuilder:
         The same task again is a retry or a resume: its end replaces the earlier one. Where a
         superstep was skipped (a cached node sends no event), the state before is not known.
         """
-        records: Sequence[Record] = self._begin()
+        records: Sequence[Record] = () if self.beginning is None else self._begin()
         if superstep != self.superstep:
-            records = (*records, *self._close())
+            moves = self._close()
+            records = (*records, *moves) if records else moves
             if self.superstep is not None and superstep > self.superstep + 1:
                 self.source = None
             self.step = self.superstep = superstep
@@ -235,13 +236,12 @@ class TrajectoryBuilder:
         for keys in self.tasks.values():
             names += keys or ()
         self.tasks.clear()
-        of_tasks, self._of_tasks = self._of_tasks, {}
+        known = None
+        if self._of_tasks:
+            known = self._put_together(self._of_tasks.values(), is_state=bool(names))
+            self._of_tasks = {}
         if not names:
-            if self.facts is not None:
-                for facts in of_tasks.values():
-                    self.facts.carry(facts)
             return ()
-        known = self._put_together(of_tasks.values())
         moves: list[TrajectoryStep] = []
         for state in names if len(names) == 1 else order_names(names):
             source, self.source = self.source, state
@@ -250,5 +250,13 @@ class TrajectoryBuilder:
                 known = None  # of the step as a whole, so not twice
         return moves
 
-    def _put_together(self, of_tasks: Iterable[TaskFacts]) -> StepFacts | None:
-        return None if self.facts is None else self.facts.step(self.step or 0, of_tasks)
+    def _put_together(
+        self, of_tasks: Iterable[TaskFacts], *, is_state: bool = True
+    ) -> StepFacts | None:
+        if self.facts is None:
+            return None
+        if is_state:
+            return self.facts.step(self.step or 0, of_tasks)
+        for facts in of_tasks:
+            self.facts.carry(facts)
+        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter
 from types import NoneType
@@ -49,7 +48,7 @@ SortKey: TypeAlias = Sequence[Column[Any]]
 
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
 
-_FACTS = tuple(field.name for field in fields(StepFacts))
+_FACTS = StepFacts._fields
 _get_facts = attrgetter(*_FACTS)
 
 NO_FACTS = dict.fromkeys(_FACTS)

@@ -11,7 +11,6 @@ import re
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -323,7 +322,7 @@ def _to_list(record: Record) -> list[Any]:
         whose = [record.trajectory, record.run, record.thread, record.parent, record.origin]
         return ["beginning", *whose, record.past_unknown, record.resumes, labels, record.time]
     move = [record.source, record.target, record.trajectory, labels]
-    facts = None if record.facts is None else astuple(record.facts)
+    facts = record.facts  # a tuple
     return ["move", *move, record.step, record.time, record.count, record.run, facts]
 
 
