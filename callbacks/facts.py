@@ -310,7 +310,8 @@ def digest(key: bytes, content: Any) -> Digest:
             return _digest(key, data, len(data) + len(content) - _READ)
         return _digest(key, data := content.encode("utf-8", "surrogatepass"), len(data))
     if (plain := _write_plain(content)) is not None:
-        return _digest(key, plain, len(plain))
+        # Quicker than blake2b, and it leaves this process no more than that does.
+        return Digest(hash((key, plain)).to_bytes(8, "big", signed=True), len(plain))
     parts: list[bytes] = []
     try:
         size = _Writer(parts).write(_public(content), 0)
@@ -330,12 +331,12 @@ def digest_call(key: bytes, name: Any, arguments: Any) -> Digest:
     """
     plain = _write_plain(arguments) if type(name) is str else None
     if plain is not None:
-        data = name.encode("utf-8", "surrogatepass") + plain
-        return Digest(_digest(key, data, len(data)).value, len(plain))
+        hashed = hash((key, name, plain)).to_bytes(8, "big", signed=True)
+        return Digest(hashed, len(plain))
     return digest(key, (name, arguments))
 
 
-def _write_plain(value: Any) -> bytes | None:
+def _write_plain(value: Any) -> str | None:
     """Write a few short texts and numbers by their names, as almost all arguments are; else None.
 
     Their repr is exact, and quicker than all else.
@@ -349,7 +350,7 @@ def _write_plain(value: Any) -> bytes | None:
         if type(name) is not str or name[:1] == "_":
             return None
     try:
-        return repr(sorted(value.items()) if len(value) > 1 else [*value.items()]).encode()
+        return repr(sorted(value.items()) if len(value) > 1 else value)
     except (TypeError, ValueError):  # keys of several types, an endless number, a lone surrogate
         return None
 

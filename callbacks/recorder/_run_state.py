@@ -95,9 +95,9 @@ class StepRun(Run):
     is_node: bool = True
     given: Given = NOTHING
     """What it was given, as far as its state needs that."""
-    called: list[Digest] = field(default_factory=list)
+    called: tuple[Digest, ...] = ()
     """The calls of tools that started in it, where no message asked for them."""
-    usage: list[Usage] = field(default_factory=list)
+    usage: tuple[Usage, ...] = ()
     """What the models that it called report."""
 
     def end(

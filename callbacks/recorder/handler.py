@@ -55,7 +55,7 @@ from detailed_balance.callbacks.states import (
     StateFunction,
     state_names,
 )
-from detailed_balance.callbacks.states.base import read_given
+from detailed_balance.callbacks.states.base import NOTHING, read_given
 from detailed_balance.callbacks.states.cardinality import StateLimit
 from detailed_balance.callbacks.states.steps import answered_tools
 from detailed_balance.callbacks.transition import (
@@ -84,6 +84,8 @@ _ACTIONS = ActionStates()
 _FAILED = "a state function failed: the state it was to name is an escape"
 _NO_FACTS = "the facts of a step could not be read: it is recorded without them"
 _NOT_READ = "what a node was given could not be read: its state is named by what it did"
+_CALLS = frozenset({"messages", "__type"})
+"""What a node is given has one of these, if it has calls to answer."""
 _Subject = TypeVar("_Subject")
 
 
@@ -247,8 +249,8 @@ class TransitionCallbackHandler(GraphCallbackHandler):
             kind = read_kind(tags, metadata)
             if kind == "node":
                 records = self._runs.start_node(run_id, parent_id, metadata, tags)
-                if isinstance(node := self._runs.get(run_id), StepRun):
-                    self._read_given(node, inputs)
+                if type(inputs) is not dict or not _CALLS.isdisjoint(inputs):
+                    self._read_given(run_id, inputs)
             elif kind == "task":
                 records = self._runs.start_task(run_id, parent_id, metadata)
         if records is None:
@@ -259,9 +261,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         if records:
             self._record(records)
 
-    def _read_given(self, node: StepRun, inputs: Any) -> None:
+    def _read_given(self, run_id: int, inputs: Any) -> None:
         try:
-            node.given = read_given(node.name, inputs)
+            if isinstance(node := self._runs.get(run_id), StepRun):
+                node.given = read_given(node.name, inputs)
         except Exception:  # a state of a class of the user's own
             self._faults.record(_NOT_READ)
 
@@ -275,11 +278,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 tools, called = tuple(run.tools), run.called_model
                 about = (output, run.metadata, run.given)
                 node = NodeRun(run.name, run.builder.step, tools, called, *about)
-                names = self._name(self._name_node, node)
+                acts = called or tools or run.given is not NOTHING or node.is_hook
+                names = self._name(self._name_node if acts else self._of_node, node)
                 if run.builder.facts is not None:
-                    # Only a node that asked a model, or answers its calls, writes messages of them.
-                    silent = not (called or tools or run.given.calls)
-                    messages = () if silent else node.messages
+                    messages = node.messages if acts else ()
                     facts = self._find_facts(run, output if names else None, messages)
         elif isinstance(run, ModelCall) and self._of_call is not None:
             names = self._name(self._of_call.target, output)
@@ -316,7 +318,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         if step and step.builder.facts and not step.given.calls:
             asked = input_str or None if inputs is None else inputs  # None: a trace without it
             if asked is not None:
-                step.called.append(step.builder.facts.call(name, asked))
+                step.called += (step.builder.facts.call(name, asked),)
 
     @ends
     def on_tool_error(self, error: BaseException, run_id: int) -> None:
@@ -356,7 +358,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         asked = step or isinstance(self._runs.get(run_id), ModelCall)
         reply = read_reply(response) if asked else None
         if step and step.builder.facts and isinstance(reply, AIMessage):
-            step.usage.append(read_usage(reply))
+            step.usage += (read_usage(reply),)
         self._finish(reply, run_id)
 
     @ends

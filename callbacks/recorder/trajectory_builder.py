@@ -228,8 +228,7 @@ class TrajectoryBuilder:
     def _move(
         self, source: str, target: str | None, step: int | None, facts: StepFacts | None = None
     ) -> TrajectoryStep:
-        place = (self.trajectory, source, target, step)
-        return TrajectoryStep(*place, self.context, self.run, facts)
+        return TrajectoryStep(self.trajectory, source, target, step, self.context, self.run, facts)
 
     def _close(self) -> Sequence[TrajectoryStep]:
         names: list[str] = []
