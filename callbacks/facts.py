@@ -7,8 +7,8 @@ came first. A task that is no state (a model that asks for tools) goes to `RunFa
 credits its tokens to the next step.
 
 Digests are keyed with random bytes that live as long as the run is open, so nobody can guess
-contents from what is kept. They read the first 64 KiB of a content, and its length. What cannot be
-read for certain (an object of a class of yours, a circle) has no digest, and nothing is claimed of
+contents from what is kept. They read the first 64 KiB of a content, beyond 4 KiB as a check sum, and
+its length. What cannot be read for certain (an object of a class of yours, a circle) has no digest, and nothing is claimed of
 it. Messages and commands are known by their fields: who reads a trace needs no LangChain.
 
 Examples
@@ -36,7 +36,7 @@ from detailed_balance.analyzers.runs.trajectory import StepFacts
 __all__ = ["Digest", "RunFacts", "TaskFacts", "Usage", "digest", "digest_call", "read_usage"]
 
 _READ = 64 * 1024
-_HASHED = 16 * 1024
+_HASHED = 4 * 1024
 _DEEPEST = 40
 _MOST_ITEMS = 1_000
 _PLAIN = frozenset({str, int, float, bool, type(None)})

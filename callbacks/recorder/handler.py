@@ -355,9 +355,10 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     def on_llm_end(self, response: LLMResult, run_id: int) -> None:
         """End a model call."""
         step = self._runs.step_of(run_id)
-        asked = step or isinstance(self._runs.get(run_id), ModelCall)
+        counted = step is not None and step.builder.facts is not None
+        asked = counted or isinstance(self._runs.get(run_id), (StepRun, ModelCall))
         reply = read_reply(response) if asked else None
-        if step and step.builder.facts and isinstance(reply, AIMessage):
+        if step is not None and counted and isinstance(reply, AIMessage):
             step.usage += (read_usage(reply),)
         self._finish(reply, run_id)
 
