@@ -7,9 +7,10 @@ came first. A task that is no state (a model that asks for tools) goes to `RunFa
 credits its tokens to the next step.
 
 Digests are keyed with random bytes that live as long as the run is open, so nobody can guess
-contents from what is kept. They read the first 64 KiB of a content, beyond 4 KiB as a check sum, and
-its length. What cannot be read for certain (an object of a class of yours, a circle) has no digest, and nothing is claimed of
-it. Messages and commands are known by their fields: who reads a trace needs no LangChain.
+contents from what is kept. They read the first 64 KiB of a content, beyond 4 KiB as a check sum,
+and its length. What cannot be read for certain (an object of a class of yours, a circle) has no
+digest, and nothing is claimed of it. Messages and commands are known by their fields: who reads a
+trace needs no LangChain.
 
 Examples
 --------
