@@ -144,8 +144,7 @@ class RunFacts:
         """
         key = self._key
         if not messages and not calls and not failed:
-            answer = (digest(key, update),) if update else ()
-            return TaskFacts(called, answer, False, usage)
+            return TaskFacts(called, (digest(key, update),) if update else (), False, usage)
         answers: list[Any] = []
         usage = [*usage]
         for message in messages:
@@ -202,10 +201,10 @@ class RunFacts:
         repeats = stale = False
         call = answer = None
         if calls:
-            call, call_size = _join(calls)
+            call, call_size = calls[0] if len(calls) == 1 else _join(calls)
             called, repeats = self._first(self._calls, call, number)
         if answers:
-            answer, answer_size = _join(answers)
+            answer, answer_size = answers[0] if len(answers) == 1 else _join(answers)
             answered, _ = self._first(self._answers, answer, number)
         if call is not None and answer is not None:
             _, stale = self._first(self._pairs, call + b"=" + answer, number)

@@ -278,7 +278,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
                 tools, called = tuple(run.tools), run.called_model
                 about = (output, run.metadata, run.given)
                 node = NodeRun(run.name, run.builder.step, tools, called, *about)
-                acts = called or tools or run.given is not NOTHING or node.is_hook
+                acts = called or tools or run.given is not NOTHING or "." in run.name  # a hook
                 names = self._name(self._name_node if acts else self._of_node, node)
                 if run.builder.facts is not None:
                     messages = node.messages if acts else ()

@@ -108,7 +108,7 @@ class NodeRun:
     @property
     def is_hook(self) -> bool:
         """Whether it is the hook of a middleware, such as ``TodoListMiddleware.after_model``."""
-        return is_hook(self.name)
+        return "." in self.name and is_hook(self.name)
 
     @property
     def messages(self) -> list[BaseMessage]:
