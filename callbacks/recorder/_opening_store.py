@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks.store.store import TransitionStore
     from detailed_balance.callbacks.transition import Record
 
-_MOST_WAITING = 100_000
-"""So many records wait for the store; those beyond are lost."""
-
 
 class OpeningStore:
     """Keep records until the store is open, and hand them on from then on; never wait.
@@ -54,8 +51,7 @@ class OpeningStore:
         """Hand a record to the store, or keep it until that is open."""
         with self._lock:
             if self._thread.is_alive() and self.opened is None:
-                if len(self._waiting) < _MOST_WAITING:
-                    self._waiting.append(record)
+                self._waiting.append(record)  # not for long: to connect takes 10 s at most
             elif self.opened is not None:
                 self.opened.record(record)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
+from weakref import WeakSet
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
@@ -55,8 +56,8 @@ class Root:
     """Its open trajectories, by the run of their graph."""
     calls: dict[str, str] = field(default_factory=dict)
     """The runs of its model calls, where these are the moves, by their trajectory."""
-    inner_limits: set[int] = field(default_factory=set)
-    """Errors of a limit, by their identity, that came out of a node: no limit of its graph."""
+    inner_limits: WeakSet[BaseException] = field(default_factory=WeakSet)
+    """Errors of a limit that came out of a node: no limit of its graph."""
 
 
 @dataclass(slots=True)
@@ -106,8 +107,6 @@ class StepRun(Run):
         """Hand the state keys and the facts of the node to its trajectory."""
         if self.has_steps and outcome is not Outcome.INTERRUPTED:
             return ()
-        if outcome is Outcome.RECURSION_LIMIT:  # of a graph inside it
-            outcome = Outcome.FAILED
         return self.builder.end_task(self.task, outcome, names, facts)
 
 

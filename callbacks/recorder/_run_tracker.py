@@ -242,12 +242,14 @@ class RunTracker:
             root = owner.root
             root.open.discard(run_id)
             records: Sequence[Record] = ()
-            if outcome is Outcome.RECURSION_LIMIT and id(error) in root.inner_limits:
-                outcome = Outcome.FAILED
+            if outcome is Outcome.RECURSION_LIMIT and error is not None:
+                # Only the graph that raises it is at its limit, and none that it comes through.
+                if owner.id == run_id and isinstance(owner, StepRun):
+                    root.inner_limits.add(error)
+                if error in root.inner_limits:
+                    outcome = Outcome.FAILED
             if owner.id == run_id:
                 records = owner.end(outcome, names, facts)
-                if outcome is Outcome.RECURSION_LIMIT and isinstance(owner, StepRun):
-                    root.inner_limits.add(id(error))
             else:
                 root.chains.pop(run_id, None)
             if builder := root.builders.pop(run_id, None):
@@ -351,11 +353,11 @@ class RunTracker:
             builder = kept
             builder.resume()
         else:
-            self._begin(builder, above, resumes, begins)
             builder.facts = RunFacts() if self._facts else None
             builder.context = self._labels.of_graph(
                 metadata, tags, name_graph(root.chains, graph_id)
             )
+            self._begin(builder, above, resumes, begins)
             self._stopped.record_latest(builder)
         root.builders[graph_id] = builder
         return builder
@@ -383,6 +385,7 @@ class RunTracker:
             self._stopped.latest(builder.trajectory) if asks else None,
             builder.source in (None, RESUMED),
             begins if asks else None,
+            builder.context,
         )
 
     def _new_builder(
@@ -393,9 +396,7 @@ class RunTracker:
         trajectory = name_trajectory(base, metadata)
         if above and trajectory == above.builder.trajectory:  # a graph with a thread of its own
             trajectory = f"{trajectory}/{UUID(int=graph_id)}"
-        return TrajectoryBuilder(
-            trajectory, base, resumable=metadata.get("thread_id") not in (None, "")
-        )
+        return TrajectoryBuilder(trajectory, base, resumable=find_thread(metadata) is not None)
 
     def _end_trajectory(
         self, builder: TrajectoryBuilder, outcome: Outcome, error: BaseException | None

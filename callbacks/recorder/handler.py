@@ -313,8 +313,9 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         """Start a tool."""
         inputs = more.get("inputs")
         name = self._name_tool(read_tool(serialized, more), inputs)
+        is_new = self._runs.get(run_id) is None  # the event may come twice
         self._record(self._runs.start_tool(run_id, parent_id, name, Call(metadata, tags)))
-        step = self._runs.step_of(run_id)
+        step = self._runs.step_of(run_id) if is_new else None
         if step and step.builder.facts and not step.given.calls:
             asked = input_str or None if inputs is None else inputs  # None: a trace without it
             if asked is not None:
@@ -476,9 +477,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @harmless_unary
     def _record_beginning(self, beginning: Beginning) -> None:
-        self._keeper.record(
-            replace(beginning, time=time.time(), context=beginning.context or self.context)
-        )
+        self._keeper.record(replace(beginning, time=time.time()))
 
     @property
     def _keeper(self) -> TransitionStore | RecentRuns:

@@ -138,3 +138,11 @@ def test_facts_can_be_left_out(store):
     handler = TransitionCallbackHandler(store=store, facts=False)
     agent_that_asks(["a"]).invoke({"messages": [("user", "hi")]}, {"callbacks": [handler]})
     assert {move.facts for move in store.of(Transition)} == {None}
+
+
+def test_a_handler_that_is_given_twice_counts_a_call_once(store):
+    handler = TransitionCallbackHandler(store=store)
+    search.invoke({"query": "one"}, {"callbacks": [handler, handler]})
+    search.invoke({"query": "one"}, {"callbacks": [handler]})
+    twice, once = facts_of(store)
+    assert twice.call_size == once.call_size

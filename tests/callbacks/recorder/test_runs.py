@@ -165,12 +165,8 @@ def test_nothing_given_to_a_finished_thread_is_no_run(store, config):
 
 
 def test_a_state_that_a_person_edited_goes_on_with_the_run_but_not_from_where_it_was(store, config):
-    graph = StateGraph(State)
-    graph.add_node("a", node("a"))
-    graph.add_node("b", node("b"))
-    graph.add_edge(START, "a")
-    graph.add_edge("a", "b")
-    agent = graph.compile(checkpointer=InMemorySaver(), interrupt_before=["b"])
+    agent = saved("a", "b")
+    agent.interrupt_before_nodes = ["b"]
     agent.invoke(INPUT, config)
     agent.update_state(thread("T"), {"log": ["edited"]})
     agent.invoke(None, config)
@@ -199,12 +195,8 @@ def test_a_stream_that_is_dropped_after_its_interrupt_was_interrupted(store, con
 
 
 def test_a_stream_that_is_dropped_after_its_static_interrupt_was_interrupted(store, config):
-    graph = StateGraph(State)
-    graph.add_node("a", node("a"))
-    graph.add_node("b", node("b"))
-    graph.add_edge(START, "a")
-    graph.add_edge("a", "b")
-    agent = graph.compile(checkpointer=InMemorySaver(), interrupt_before=["b"])
+    agent = saved("a", "b")
+    agent.interrupt_before_nodes = ["b"]
     stream = agent.stream(INPUT, config)
     for chunk in stream:
         if "__interrupt__" in chunk:
@@ -443,3 +435,24 @@ def test_a_call_that_failed_is_a_step_of_its_own_in_a_plain_runnable(store):
     handler = TransitionCallbackHandler(store=store)
     RunnableLambda(work).invoke("go", {"callbacks": [handler]})
     assert store.runs == [(ENDED, path(START, "search", None, "search", "search", END))]
+
+
+def test_a_limit_of_an_inner_graph_that_was_handled_does_not_hide_the_own_limit_of_the_outer_one(
+    store,
+):
+    inner = loop(100).with_config(recursion_limit=5)
+
+    def sub(state):
+        with contextlib.suppress(GraphRecursionError):
+            inner.invoke(INPUT)
+        return {"n": 0}
+
+    graph = StateGraph(State)
+    graph.add_node("sub", sub)
+    graph.add_edge(START, "sub")
+    graph.add_edge("sub", "sub")
+    with pytest.raises(GraphRecursionError):
+        graph.compile().invoke(
+            INPUT, {"callbacks": [TransitionCallbackHandler(store=store)], "recursion_limit": 3}
+        )
+    assert {tuple(outcomes) for outcomes, _ in store.runs} == {("recursion_limit",)}
