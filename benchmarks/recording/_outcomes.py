@@ -1,4 +1,4 @@
-"""A plugin of pytest for `peers_tests.py`: writes what became of each test, one a line."""
+"""A plugin of pytest for `peers_tests.py`: writes the outcome of each test, one a line."""
 
 from __future__ import annotations
 

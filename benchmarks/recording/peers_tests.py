@@ -63,7 +63,7 @@ Outcomes: TypeAlias = dict[str, str]
 
 
 class Compared(NamedTuple):
-    """What became of the tests of a package."""
+    """The outcomes of the tests of a package."""
 
     without: Outcomes
     with_recorder: Outcomes
@@ -96,7 +96,7 @@ def _run_pip(*arguments: str) -> int:
 
 
 def run_tests(source: Path, tests: Sequence[str], results: Path, store: Path | None) -> Outcomes:
-    """Run tests, recorded into a store or not, and return what became of each."""
+    """Run tests, recorded into a store or not, and return their outcomes."""
     results.unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if "DETAILED" not in name}
     libraries = [str(_ROOT), str(_ROOT / "src"), str(results.parent / "needed")]

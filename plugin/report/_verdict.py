@@ -114,7 +114,7 @@ def _describe_looping(runs: RunClassification) -> str:
     if all(kind.succeeded == kind.runs for kind in kinds):
         return ""
     how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in kinds)
-    return f"of {count_noun(runs.runs, 'run')} some do not advance: {how}"
+    return f"of {count_noun(runs.runs, 'run')} some loop: {how}"
 
 
 def _describe_inside(children: Mapping[str, RunClassification]) -> str:

@@ -81,7 +81,7 @@ def run_section(
     shown = report.rows[:limit]
     if not shown:
         return None
-    dropped = {"moves", "good alike", "stopped"} if narrow else set[str]()
+    dropped = {"moves", "successful runs like it", "stopped"} if narrow else set[str]()
     if all(row.cost_after is None for row in shown):
         dropped.add("cost after")
     table = [{k: v for k, v in _run_cells(row).items() if k not in dropped} for row in shown]
@@ -90,7 +90,7 @@ def run_section(
         "before the onset, and from there to the end."
     )
     if not narrow:
-        note += " good alike: other runs that did that as much or more, and succeeded."
+        note += " successful runs like it: other runs that did that as much or more, and succeeded."
     if more := report.left_out + len(report.rows) - len(shown):
         note += f" And {count_noun(more, 'more run')}."
     rows = tuple(tuple(cells.values()) for cells in table)
@@ -107,7 +107,7 @@ def _run_cells(row: ClassifiedRun) -> dict[str, str]:
         "after": "-" if row.after is None else f"{row.after:,}",
         "cost after": _show_cost(row.cost_after),
         "moves": f"{row.steps:,}",
-        "good alike": "-" if row.onset is None else f"{row.similar_successes:,}",
+        "successful runs like it": "-" if row.onset is None else f"{row.similar_successes:,}",
         "stopped": "-" if row.outcome is None else OUTCOMES[row.outcome],
         "success": _JUDGED[row.success],
     }

@@ -63,7 +63,7 @@ def test_ten_invocations_are_ten_runs_that_failed(recorded: list[Trajectory]) ->
 
 def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajectory]) -> None:
     report = analyze(recorded)
-    inside = "inside research, of 10 runs some do not advance: 10 oscillating"
+    inside = "inside research, of 10 runs some loop: 10 oscillating"
     assert report.verdict.headline == f"The agent gets stuck: 1 trap; {inside}"
     assert "Inside research: 10 of 10 runs repeat themselves (10 oscillating)" in show(report)
     assert "write: other 10 10 0" in show(report)
@@ -107,7 +107,7 @@ def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
     )
     verdict = analyze(runs).verdict
     assert verdict.outcome == "finding"
-    assert verdict.headline == "Inside research, of 45 runs some do not advance: 5 oscillating"
+    assert verdict.headline == "Inside research, of 45 runs some loop: 5 oscillating"
 
 
 def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
@@ -116,7 +116,7 @@ def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
         "good", 40, "psp", "xtx", True
     )
     report = analyze(runs)
-    assert report.verdict.headline == "Of 45 runs some do not advance: 5 oscillating"
+    assert report.verdict.headline == "Of 45 runs some loop: 5 oscillating"
     text = show(report)
     place = text.index("5 of 45 runs repeat themselves (5 oscillating), and 5 of them failed")
     assert place < text.index("Inside research: 5 of 45 runs repeat themselves (5 oscillating)")

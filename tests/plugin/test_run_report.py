@@ -60,7 +60,7 @@ def test_runs_that_go_back_and_forth_head_the_report_unless_all_of_them_succeed(
     paths = [("back and forth", 5, "p" + "sc" * 8 + "p", success), ("good", 40, "psp", True)]
     verdict = analyze(runs_of(*paths)).verdict
     assert verdict.outcome == outcome
-    some = "Of 45 runs some do not advance: 5 oscillating"
+    some = "Of 45 runs some loop: 5 oscillating"
     assert (verdict.headline == some) is (success is not True)
 
 

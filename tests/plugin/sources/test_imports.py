@@ -1,4 +1,4 @@
-"""A trace becomes a store once, with what became of its runs."""
+"""A trace becomes a store once, with the outcomes of its runs."""
 
 import json
 import sqlite3
