@@ -14,14 +14,14 @@ import numpy as np
 
 from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.isolation import renew_after_fork
-from detailed_balance.callbacks.transition import (
+from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
     is_context,
     make_context,
     matches_context,
 )
+from detailed_balance.callbacks.isolation import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 
 __all__ = [
     "RESUMED",
     "Beginning",
-    "Context",
-    "ContextLike",
     "Ending",
     "Record",
     "Resumption",
     "Standing",
     "Transition",
-    "is_context",
-    "make_context",
-    "matches_context",
 ]
-
-Context: TypeAlias = tuple[tuple[str, str], ...]
-"""The labels of a transition, sorted by name: ``(("model", "gpt-4o"), ("version", "2"))``."""
-
-ContextLike: TypeAlias = Mapping[str, str] | Context | None
-"""What users may give for a context: a mapping of labels, a `Context`, or nothing."""
-
-
-def make_context(labels: ContextLike) -> Context:
-    """Return `labels` as a `Context`; a tuple, such as a `Context`, comes back as it is.
-
-    Raises
-    ------
-    InvalidInputError
-        Where `labels` is no mapping.
-
-    Examples
-    --------
-    >>> make_context({"version": "2", "model": "gpt-4o"})
-    (('model', 'gpt-4o'), ('version', '2'))
-    """
-    if type(labels) is tuple:
-        return labels
-    if not labels:
-        return ()
-    if not isinstance(labels, Mapping):
-        raise InvalidInputError(
-            f"a context maps labels to values, like {{'model': 'gpt-4o'}}; got {labels!r}"
-        )
-    return tuple(sorted((str(name), str(value)) for name, value in labels.items()))
-
-
-def is_context(key: Any) -> TypeGuard[Context]:
-    """Say whether `key` is a tuple of (name, value) pairs of str, sorted by name.
-
-    Examples
-    --------
-    >>> is_context((("model", "gpt-4o"),)), is_context("model"), is_context(())
-    (True, False, True)
-    """
-    try:
-        return type(key) is tuple and key == make_context(dict(key))
-    except (TypeError, ValueError):
-        return False
-
-
-def matches_context(context: Context, wanted: ContextLike) -> bool:
-    """Say whether `context` carries every label of `wanted`; None is matched by all."""
-    return wanted is None or set(make_context(wanted)) <= set(context)
 
 
 @dataclass(frozen=True, slots=True)

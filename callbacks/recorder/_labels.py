@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.callbacks.transition import Context
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

@@ -12,6 +12,7 @@ from uuid import UUID
 from weakref import WeakSet
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
 from detailed_balance.callbacks.recorder.trajectory_builder import (
     Record,
@@ -20,7 +21,6 @@ from detailed_balance.callbacks.recorder.trajectory_builder import (
     join_names,
 )
 from detailed_balance.callbacks.states.base import NOTHING, Given
-from detailed_balance.callbacks.transition import Context
 
 Chain: TypeAlias = tuple[str | None, bool]
 """The name of a run that may be a graph, and whether it continues from a checkpoint."""

@@ -14,6 +14,7 @@ from langgraph.types import Command
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import ContextLike, make_context
 from detailed_balance.callbacks.facts import TaskFacts, read_usage
 from detailed_balance.callbacks.graph import TransitionGraph
 from detailed_balance.callbacks.isolation import (
@@ -58,14 +59,7 @@ from detailed_balance.callbacks.states import (
 from detailed_balance.callbacks.states.base import NOTHING, read_given
 from detailed_balance.callbacks.states.cardinality import StateLimit
 from detailed_balance.callbacks.states.steps import answered_tools
-from detailed_balance.callbacks.transition import (
-    RESUMED,
-    Beginning,
-    ContextLike,
-    Ending,
-    Transition,
-    make_context,
-)
+from detailed_balance.callbacks.transition import RESUMED, Beginning, Ending, Transition
 
 if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult

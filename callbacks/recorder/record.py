@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
+from detailed_balance.analyzers.runs.labels import ContextLike
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.recorder._opening_store import OpeningStore
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.states import ActionStates, ModelCallStates, StateFunction
-from detailed_balance.callbacks.transition import ContextLike
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks.graph import TransitionGraph

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.facts import RunFacts, TaskFacts
 from detailed_balance.callbacks.names import join_names, order_names
-from detailed_balance.callbacks.transition import Beginning, Context, Standing
+from detailed_balance.callbacks.transition import Beginning, Standing
 
 __all__ = ["Record", "Stop", "TrajectoryBuilder", "TrajectoryStep", "join_names"]
 

@@ -11,6 +11,7 @@ from sqlalchemy import Double, and_, cast, false, func, literal, not_, or_, sele
 from sqlalchemy.exc import DataError, OperationalError
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.labels import ContextLike
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
@@ -24,7 +25,7 @@ from detailed_balance.callbacks.store._rows import (
     select_moves,
 )
 from detailed_balance.callbacks.store._schema import ENDINGS, TRANSITIONS, decode_text
-from detailed_balance.callbacks.transition import ContextLike, Ending, Transition
+from detailed_balance.callbacks.transition import Ending, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,12 @@ from sqlalchemy import BigInteger, Column, bindparam, case, cast, false, func, s
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import (
+    Context,
+    ContextLike,
+    make_context,
+    matches_context,
+)
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.store._schema import (
     CONTEXTS,
@@ -29,14 +35,10 @@ from detailed_balance.callbacks.store._schema import (
 from detailed_balance.callbacks.transition import (
     RESUMED,
     Beginning,
-    Context,
-    ContextLike,
     Ending,
     Record,
     Standing,
     Transition,
-    make_context,
-    matches_context,
 )
 
 if TYPE_CHECKING:

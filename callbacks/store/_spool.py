@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.store.engine import file_of, is_in_memory
 from detailed_balance.callbacks.transition import (
@@ -24,7 +25,6 @@ from detailed_balance.callbacks.transition import (
     Resumption,
     Standing,
     Transition,
-    make_context,
 )
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
+from detailed_balance.analyzers.runs.labels import ContextLike
 from detailed_balance.callbacks.store._rows import HIDDEN_SOURCE
 from detailed_balance.callbacks.store._schema import (
     STATES,
@@ -17,7 +18,6 @@ from detailed_balance.callbacks.store._schema import (
     digest,
     encode_text,
 )
-from detailed_balance.callbacks.transition import ContextLike
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

@@ -67,8 +67,9 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
 
+    from detailed_balance.analyzers.runs.labels import Context, ContextLike
     from detailed_balance.callbacks.store._spool import RecordBatch
-    from detailed_balance.callbacks.transition import Beginning, Context, ContextLike, Transition
+    from detailed_balance.callbacks.transition import Beginning, Transition
 
 __all__ = ["TransitionStore"]
 

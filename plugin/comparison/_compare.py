@@ -6,10 +6,9 @@ from typing import Any
 
 from detailed_balance.analyzers import compare_counts, compare_runs
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.analyzers.runs.labels import ContextLike, Moment
 from detailed_balance.comparison._sides import load_side
 from detailed_balance.comparison.comparison import Comparison
-from detailed_balance.sources.runs import Moment
 from detailed_balance.sources.source import Progress
 
 

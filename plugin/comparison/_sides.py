@@ -9,12 +9,12 @@ from typing import Any
 
 from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.labels import ContextLike, Moment, moment_of
 from detailed_balance.analyzers.runs.roots import root_runs
 from detailed_balance.analyzers.runs.trajectory import count_transitions
-from detailed_balance.callbacks.transition import ContextLike
 from detailed_balance.render.formatting import show_context
 from detailed_balance.report import Report, analyze
-from detailed_balance.sources.runs import Moment, find_runs, moment_of
+from detailed_balance.sources.runs import find_runs
 from detailed_balance.sources.source import SourceInfo, count_roots, is_runs, load_counts
 
 _REPLICATES = 200

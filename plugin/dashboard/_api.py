@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.dashboard._csv_tables import TABLES
 from detailed_balance.dashboard._details import (
     compare_snapshots,

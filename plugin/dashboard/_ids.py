@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.render import safe_text
 
 LABEL = 48

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from detailed_balance.analyzers import Potential, TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot, take_snapshot
 from detailed_balance.monitor import Status

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.results import plain
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.dashboard._ids import LABEL, label_name, loop_id, show_state, visible
 from detailed_balance.monitor import Finding, Status
 from detailed_balance.render import safe_text

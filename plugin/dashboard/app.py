@@ -23,7 +23,7 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.dashboard._api import DashboardApi
 from detailed_balance.dashboard._ids import visible
 from detailed_balance.dashboard._monitors import MakeMonitor, MonitorPool

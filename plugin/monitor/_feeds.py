@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.labels import Context, ContextLike, matches_context
 from detailed_balance.callbacks import Ending, TransitionGraph
 from detailed_balance.callbacks.graph import Move
-from detailed_balance.callbacks.transition import Context, ContextLike, matches_context
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render import safe_text

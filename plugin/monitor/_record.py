@@ -9,10 +9,10 @@ from typing import Any
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.transition import Context
 from detailed_balance.monitor._feeds import Feed, MoveBatch
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule

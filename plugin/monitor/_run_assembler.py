@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.graph import Move
-from detailed_balance.callbacks.transition import Context
 
 MAX_OPEN = 10_000
 """Of more unfinished runs the one that moved longest ago is let go."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.labels import ContextLike, make_context
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.callbacks.transition import ContextLike, make_context
 from detailed_balance.monitor._feeds import open_feed
 from detailed_balance.monitor._record import Record
 from detailed_balance.monitor._schedule import Entry, Schedule

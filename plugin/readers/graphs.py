@@ -12,8 +12,8 @@ from xml.parsers import expat
 import networkx as nx
 
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.labels import is_context
 from detailed_balance.callbacks import Transition
-from detailed_balance.callbacks.transition import is_context
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, open_trace
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.rows import LineRecord, read_records

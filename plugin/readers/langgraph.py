@@ -21,9 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import order_names
-from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers._checkpoint_names import ThreadNames
 from detailed_balance.readers._checkpoints import (
     OPAQUE,

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
-from detailed_balance.callbacks.transition import ContextLike
+from detailed_balance.analyzers.runs.labels import ContextLike
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
 from detailed_balance.sources.runs import find_runs

@@ -7,8 +7,8 @@ from typing import Any
 
 from detailed_balance.analyzers import Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import DetailedBalanceError, InsufficientDataError
+from detailed_balance.analyzers.runs.labels import ContextLike, matches_context
 from detailed_balance.analyzers.runs.trajectory import count_transitions
-from detailed_balance.callbacks.transition import ContextLike, matches_context
 from detailed_balance.sources.runs import MAX_READ, count_stored, read_trajectories
 from detailed_balance.sources.source import load_counts
 

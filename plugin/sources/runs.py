@@ -6,17 +6,17 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain, repeat
 from math import inf, isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.labels import ContextLike, Moment, matches_context, moment_of
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
-from detailed_balance.callbacks.transition import Beginning, ContextLike, matches_context
+from detailed_balance.callbacks.transition import Beginning
 from detailed_balance.readers import Source, read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.sources.source import is_runs
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts
     from detailed_balance.callbacks import Transition
 
-__all__ = ["MAX_READ", "Moment", "count_stored", "find_runs", "moment_of", "read_trajectories"]
-
-Moment: TypeAlias = "float | str | datetime | None"
-"""Seconds since 1970 (UTC), or a date and time."""
+__all__ = ["MAX_READ", "count_stored", "find_runs", "read_trajectories"]
 
 MAX_READ = 500_000
 """Of a source with more transitions the runs are read only when asked for: they fill the memory."""
@@ -109,32 +106,6 @@ def read_trajectories(
         options = {"success_field": success_field, "context_fields": fields, **options}
         runs = _split(read_transitions(cast("Source", source), **options).records())
     return [run.end(cost_field) for run in runs if run.began_in(*window)]
-
-
-def moment_of(moment: Moment) -> float | None:
-    """Return seconds since 1970 (UTC).
-
-    Raises
-    ------
-    InvalidInputError
-        Where a text is no date.
-
-    Examples
-    --------
-    >>> moment_of("1970-01-02"), moment_of(None)
-    (86400.0, None)
-    """
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            raise InvalidInputError(
-                f"{moment!r} is no moment; allowed are seconds since 1970 and dates such as "
-                "2025-06-30 or 2025-06-30T12:00"
-            ) from None
-    if isinstance(moment, datetime):
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return moment
 
 
 def count_stored(source: object, **reader_options: Any) -> int | None:

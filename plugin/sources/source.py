@@ -16,16 +16,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError, ReadError
-from detailed_balance.analyzers.runs.roots import root_runs
-from detailed_balance.analyzers.runs.trajectory import count_transitions
-from detailed_balance.callbacks import TransitionGraph, TransitionStore
-from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.transition import (
+from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
     make_context,
     matches_context,
 )
+from detailed_balance.analyzers.runs.roots import root_runs
+from detailed_balance.analyzers.runs.trajectory import count_transitions
+from detailed_balance.callbacks import TransitionGraph, TransitionStore
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers import SkippedLine, TransitionReader, read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.render.formatting import safe_text, show_context

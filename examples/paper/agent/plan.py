@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context, make_context
 from detailed_balance.callbacks import Transition, TransitionStore
-from detailed_balance.callbacks.transition import Context, make_context
 
 __all__ = ["Mode", "Plan", "Recorded"]
 

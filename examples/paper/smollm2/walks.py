@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from detailed_balance.analyzers.runs.labels import ContextLike, make_context
 from detailed_balance.callbacks import Transition
-from detailed_balance.callbacks.transition import ContextLike, make_context
 from examples.paper.smollm2.prompts import RELATED_WORD, Chat, fill_prompt
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detailed_balance.analyzers.results import Result
-from detailed_balance.callbacks.transition import Context
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.monitor.analysis.findings import Finding
 
 __all__ = ["Analysis", "Status"]

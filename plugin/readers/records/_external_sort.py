@@ -12,8 +12,8 @@ from typing import Any
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records.base import BadLines
 from detailed_balance.readers.records.values import Step
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import join_names
-from detailed_balance.callbacks.transition import Context
 from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
 from detailed_balance.readers.records.values import Step

@@ -10,8 +10,8 @@ from numbers import Real
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
-from detailed_balance.callbacks.transition import Context
 from detailed_balance.render.formatting import safe_text
 
 __all__ = [

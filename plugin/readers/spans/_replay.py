@@ -16,6 +16,7 @@ from uuid import UUID
 
 from detailed_balance.analyzers import START
 from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import (
     Ending,
     Transition,
@@ -23,7 +24,7 @@ from detailed_balance.callbacks import (
     TransitionGraph,
 )
 from detailed_balance.callbacks.recorder.langgraph_events import read_kind
-from detailed_balance.callbacks.transition import RESUMED, Beginning, Context
+from detailed_balance.callbacks.transition import RESUMED, Beginning
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError, parse_outcome
 from detailed_balance.readers.spans._graph_nodes import (

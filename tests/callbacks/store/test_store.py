@@ -18,8 +18,9 @@ from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.callbacks import TransitionStore
-from detailed_balance.callbacks.transition import Transition, make_context
+from detailed_balance.callbacks.transition import Transition
 
 POSTGRES = os.environ.get(
     "DETAILED_BALANCE_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test"

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
+from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._outbox import Outbox
 from detailed_balance.callbacks.store._spool import RecordBatch, Spool, find_spool_folder
-from detailed_balance.callbacks.transition import Ending, Transition, make_context
+from detailed_balance.callbacks.transition import Ending, Transition
 from tests.callbacks.store.test_store import RUNS, TEXT, TRANSITIONS, file_url
 
 ENDINGS = st.lists(

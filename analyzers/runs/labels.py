@@ -1,0 +1,97 @@
+"""Labels of runs, and moments: what runs are chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeGuard
+
+from detailed_balance.analyzers.errors import InvalidInputError
+
+__all__ = [
+    "Context",
+    "ContextLike",
+    "Moment",
+    "is_context",
+    "make_context",
+    "matches_context",
+    "moment_of",
+]
+
+Context: TypeAlias = tuple[tuple[str, str], ...]
+"""The labels of a run, sorted by name: ``(("model", "gpt-4o"), ("version", "2"))``."""
+
+ContextLike: TypeAlias = Mapping[str, str] | Context | None
+"""What users may give for a context: a mapping of labels, a `Context`, or nothing."""
+
+Moment: TypeAlias = "float | str | datetime | None"
+"""Seconds since 1970 (UTC), or a date and time."""
+
+
+def make_context(labels: ContextLike) -> Context:
+    """Return `labels` as a `Context`; a tuple, such as a `Context`, comes back as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `labels` is no mapping.
+
+    Examples
+    --------
+    >>> make_context({"version": "2", "model": "gpt-4o"})
+    (('model', 'gpt-4o'), ('version', '2'))
+    """
+    if type(labels) is tuple:
+        return labels
+    if not labels:
+        return ()
+    if not isinstance(labels, Mapping):
+        raise InvalidInputError(
+            f"a context maps labels to values, like {{'model': 'gpt-4o'}}; got {labels!r}"
+        )
+    return tuple(sorted((str(name), str(value)) for name, value in labels.items()))
+
+
+def is_context(key: Any) -> TypeGuard[Context]:
+    """Say whether `key` is a tuple of (name, value) pairs of str, sorted by name.
+
+    Examples
+    --------
+    >>> is_context((("model", "gpt-4o"),)), is_context("model"), is_context(())
+    (True, False, True)
+    """
+    try:
+        return type(key) is tuple and key == make_context(dict(key))
+    except (TypeError, ValueError):
+        return False
+
+
+def matches_context(context: Context, wanted: ContextLike) -> bool:
+    """Say whether `context` carries every label of `wanted`; None is matched by all."""
+    return wanted is None or set(make_context(wanted)) <= set(context)
+
+
+def moment_of(moment: Moment) -> float | None:
+    """Return seconds since 1970 (UTC).
+
+    Raises
+    ------
+    InvalidInputError
+        Where a text is no date.
+
+    Examples
+    --------
+    >>> moment_of("1970-01-02"), moment_of(None)
+    (86400.0, None)
+    """
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            raise InvalidInputError(
+                f"{moment!r} is no moment; allowed are seconds since 1970 and dates such as "
+                "2025-06-30 or 2025-06-30T12:00"
+            ) from None
+    if isinstance(moment, datetime):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moment
