@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import END
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +77,7 @@ class Paths:
     @classmethod
     def from_runs(
         cls,
-        runs: Iterable[Trajectory],
+        runs: Runs,
         *,
         judged: bool = False,
         states: tuple[str, ...] | None = None,
@@ -95,34 +94,33 @@ class Paths:
         InsufficientDataError
             Where there are no moves.
         """
-        place = {} if states is None else {state: i for i, state in enumerate(states)}
-        rows: list[tuple[int, int, int]] = []
-        number = -1
-        for number, run in enumerate(runs):
-            if not isinstance(run, Trajectory):
-                raise InvalidInputError(
-                    f"a run is a Trajectory; got {type(run).__name__}. "
-                    "read_trajectories reads them from a store or a file"
-                )
-            for source, target, end in _moves(run, judged):
-                here = place.setdefault(source, len(place))
-                there = -1 - end if end >= 0 else place.setdefault(str(target), len(place))
-                rows.append((number, here, there))
-        if not rows:
+        table = RunTable.of(runs)
+        if not table.total:
             raise InsufficientDataError("there are no moves in these runs")
-        return cls._from_rows(tuple(place), 2 if judged else 1, np.array(rows), number + 1)
+        run, here, after, end = _moves(table, judged)
+        if not len(run):
+            raise InsufficientDataError("there are no moves in these runs")
+        names = _name_states(table, here, after, states)
+        place = {state: i for i, state in enumerate(names)}
+        codes = np.array([place.get(state, -1) for state in table.states])
+        after = np.where(end < 0, codes[after], len(names) + end)
+        return cls._from_moves(names, 2 if judged else 1, run, codes[here], after, len(table))
 
     @classmethod
-    def _from_rows(
-        cls, states: tuple[str, ...], n_ends: int, rows: NDArray[Any], n_runs: int
+    def _from_moves(
+        cls,
+        states: tuple[str, ...],
+        n_ends: int,
+        run: NDArray[np.int64],
+        here: NDArray[np.int64],
+        after: NDArray[np.int64],
+        n_runs: int,
     ) -> Paths:
-        run, here, after = rows.T
-        after = np.where(after < 0, len(states) - 1 - after, after)
-        goes_on = np.zeros(len(rows), dtype=bool)
+        goes_on = np.zeros(len(run), dtype=bool)
         goes_on[1:] = (run[1:] == run[:-1]) & (here[1:] == after[:-1])
         before = np.where(goes_on, np.roll(here, 1), -1)
         begin = np.flatnonzero(~goes_on)
-        length = np.diff(np.append(begin, len(rows)))
+        length = np.diff(np.append(begin, len(run)))
         end = np.maximum(after[begin + length - 1] - len(states), -1)
         steps = Steps(run, before, here, after)
         return cls(states, n_ends, steps, here[begin], length, end, run[begin], n_runs)
@@ -152,28 +150,44 @@ class Paths:
         )
 
 
-def _moves(run: Trajectory, judged: bool) -> Iterator[tuple[str, str, int]]:
-    """Yield source, target and end of each move; the end is -1 between states."""
-    success = _succeeded(run)
-    here = None
-    for source, target in run.moves:
-        if target == END:
-            if not judged or success is not None:
-                yield source, END, 0 if not judged or success else 1
-            return
-        here = source if target is None else target
-        yield source, here, -1
-    if judged and success is not None and here is not None:
-        yield here, END, 0 if success else 1
+def _moves(
+    table: RunTable, judged: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return run, source, target and end of each move, up to END; the end is -1 between states."""
+    success, number = table.success_of_runs(), np.arange(table.total)
+    run, source = table.run_of_move, table.source.astype(np.int64)
+    to_end = table.target == table.code(END)
+    after = np.where(table.target < 0, source, table.target)
+    ends = np.flatnonzero(to_end)
+    first = np.full(len(table) + 1, table.total)  # the first move to END of each run
+    np.minimum.at(first, run[ends], ends)
+    kept = number <= first[run]
+    ended = first[:-1] < table.total
+    end = np.where(to_end, 0, -1)
+    if judged:
+        end = np.where(to_end, success[run] == 0, end)
+        kept &= ~(to_end & (success[run] < 0))
+        stops = np.flatnonzero(~ended & (success >= 0) & (table.lengths > 0))
+        last = table.offsets[stops + 1] - 1
+        places = np.concatenate([np.flatnonzero(kept), last])
+        extra = np.repeat([False, True], [len(places) - len(last), len(last)])
+        order = np.lexsort((extra, places))
+        places, extra = places[order], extra[order]
+        here = np.where(extra, after[places], source[places])
+        end = np.where(extra, success[run[places]] == 0, end[places])
+        return run[places], here, after[places], end
+    return run[kept], source[kept], after[kept], end[kept]
 
 
-def _succeeded(run: Trajectory) -> bool | None:
-    """Return whether a run did its work: as it was judged, or else as its outcome says.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Outcome
-    >>> _succeeded(Trajectory((), outcome=Outcome.ENDED)), _succeeded(Trajectory(()))
-    (True, None)
-    """
-    return run.success if run.success is not None or run.outcome is None else run.outcome.success
+def _name_states(
+    table: RunTable,
+    here: NDArray[np.int64],
+    after: NDArray[np.int64],
+    states: tuple[str, ...] | None,
+) -> tuple[str, ...]:
+    """Return the states visited, without END; those of `states` first, where it is given."""
+    seen = np.zeros(len(table.states), dtype=bool)
+    seen[here] = seen[after] = True
+    seen[table.code(END) if END in table.states else []] = False
+    found = tuple(state for state, there in zip(table.states, seen, strict=True) if there)
+    return tuple(dict.fromkeys((*(states or ()), *found)))

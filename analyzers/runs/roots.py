@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
-__all__ = ["child_runs", "root_runs", "whole_runs"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["child_runs", "root_places", "root_runs", "whole_runs"]
 
 _UNNAMED = "subgraph"
 _PLACE = re.compile(r"[/|]([^/|:]+):")
@@ -42,6 +49,41 @@ def root_runs(runs: Iterable[Trajectory]) -> list[Trajectory]:
     ['T/research:7']
     """
     return [whole[0] for whole in whole_runs(runs)]
+
+
+def root_places(table: RunTable) -> NDArray[np.int64]:
+    """(r,) array of int64: the place of the root run of each run, its own where it is one.
+
+    Examples
+    --------
+    >>> inner = Trajectory((("__start__", "search"),), run="2", parent="1")
+    >>> outer = Trajectory((("__start__", "research"),), run="1")
+    >>> root_places(RunTable.of([inner, outer])).tolist()
+    [1, 1]
+    """
+    own = np.arange(len(table))
+    named = _named(table.runs.run)
+    inner = _named(table.runs.parent)
+    if not named.size or not inner.size:
+        return own
+    names = table.runs.run[named].astype(str)
+    order = np.argsort(names, kind="stable")
+    names, named = names[order], named[order]
+    wanted = table.runs.parent[inner].astype(str)
+    place = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
+    there = names[place] == wanted
+    above = own.copy()
+    above[inner[there]] = named[place[there]]
+    root = above
+    for _ in range(len(table).bit_length()):
+        root = root[root]
+    # In a circle, which no record of ours has, there is no root.
+    return np.where(above[root] == root, root, own)
+
+
+def _named(column: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Return the places of a column that are not None."""
+    return np.flatnonzero(column != np.array(None))
 
 
 def whole_runs(runs: Iterable[Trajectory]) -> list[tuple[Trajectory, ...]]:

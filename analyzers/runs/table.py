@@ -1,0 +1,687 @@
+"""`RunTable`: runs as columns, the one form in which they are held and computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import (
+    Context,
+    ContextLike,
+    Moment,
+    make_context,
+    matches_context,
+    moment_of,
+)
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["OUTCOMES", "FactColumns", "RunColumns", "RunMoves", "RunTable", "Runs"]
+
+OUTCOMES = tuple(Outcome)
+"""The outcomes, in the order of their codes in `RunColumns.outcome`."""
+
+ESCAPE = -1
+"""The target code of an escape."""
+
+
+class FactColumns(NamedTuple):
+    """What is known of each move beyond its states: `StepFacts` as (m,) arrays.
+
+    Parameters
+    ----------
+    known : array of bool
+        Whether anything is.
+    failed, repeats, stale : array of bool
+        As in `StepFacts`.
+    call, answer, call_size, answer_size, tokens : array of int64
+        Likewise; -1 where not known.
+    cost : array of float64
+        Likewise; NaN where not known.
+    """
+
+    known: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    call: NDArray[np.int64]
+    answer: NDArray[np.int64]
+    repeats: NDArray[np.bool_]
+    stale: NDArray[np.bool_]
+    call_size: NDArray[np.int64]
+    answer_size: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    cost: NDArray[np.float64]
+
+    @classmethod
+    def from_facts(cls, facts: Sequence[StepFacts | None]) -> FactColumns:
+        """Return the facts of moves, None where nothing is known of one, as columns."""
+        rows = [_fact_row(each) for each in facts]
+        columns = zip(*rows, strict=True) if rows else [()] * len(cls._fields)
+        return cls(*(np.array(c, dtype=t) for c, t in zip(columns, _FACT_TYPES, strict=True)))
+
+    def select(self, moves: NDArray[Any]) -> FactColumns:
+        """Return the facts of some of the moves, by their places or by a mask."""
+        return FactColumns(*(column[moves] for column in self))
+
+    def row(self, place: int) -> StepFacts | None:
+        """Return the facts of one move."""
+        if not self.known[place]:
+            return None
+        cost = float(self.cost[place])
+        return StepFacts(
+            failed=bool(self.failed[place]),
+            call=_known(self.call[place]),
+            answer=_known(self.answer[place]),
+            repeats=bool(self.repeats[place]),
+            stale=bool(self.stale[place]),
+            call_size=_known(self.call_size[place]),
+            answer_size=_known(self.answer_size[place]),
+            tokens=_known(self.tokens[place]),
+            cost=None if cost != cost else cost,
+        )
+
+
+_FACT_TYPES: tuple[Any, ...] = (
+    *(np.bool_, np.bool_, np.int64, np.int64, np.bool_, np.bool_),
+    *(np.int64, np.int64, np.int64, np.float64),
+)
+
+
+def _fact_row(facts: StepFacts | None) -> tuple[Any, ...]:
+    known, facts = facts is not None, facts or StepFacts()
+    *values, cost = (-1 if value is None else value for value in facts)
+    return (known, *values, np.nan if facts.cost is None else cost)
+
+
+def _known(value: Any) -> int | None:
+    return None if value < 0 else int(value)
+
+
+class RunColumns(NamedTuple):
+    """What is known of each run as a whole, (r,) arrays; the names are those of `Trajectory`.
+
+    Parameters
+    ----------
+    name, run, thread, parent, origin, error : array of object
+        Texts, None where not known.
+    outcome : array of int8
+        A place in `OUTCOMES`; -1 where not known.
+    success : array of int8
+        1 or 0; -1 where not known.
+    judged, past_unknown : array of bool
+        As in `Trajectory`.
+    attempts : array of int64
+        As in `Trajectory`.
+    started, ended : array of float64
+        In seconds since 1970 (UTC); NaN where not known.
+    limit_steps : array of int64
+        As in `Trajectory`; -1 where not known.
+    context : array of int64
+        The labels: a place in `RunTable.contexts`.
+    block : array of int64
+        The task or batch: a place in `RunTable.blocks`; -1 where it is of none.
+    """
+
+    name: NDArray[np.object_]
+    run: NDArray[np.object_]
+    thread: NDArray[np.object_]
+    parent: NDArray[np.object_]
+    origin: NDArray[np.object_]
+    error: NDArray[np.object_]
+    outcome: NDArray[np.int8]
+    success: NDArray[np.int8]
+    judged: NDArray[np.bool_]
+    past_unknown: NDArray[np.bool_]
+    attempts: NDArray[np.int64]
+    started: NDArray[np.float64]
+    ended: NDArray[np.float64]
+    limit_steps: NDArray[np.int64]
+    context: NDArray[np.int64]
+    block: NDArray[np.int64]
+
+    @classmethod
+    def unknown(cls, n: int, **known: ArrayLike) -> RunColumns:
+        """Return the columns of n runs of which nothing is known but `known`, named columns."""
+        columns = []
+        for name, (kind, missing) in _RUN_TYPES.items():
+            given = known.pop(name, None)
+            if given is None:
+                columns.append(np.full(n, missing, dtype=kind))
+            elif kind is np.object_:
+                columns.append(_objects(given))
+            else:
+                columns.append(np.asarray(given, dtype=kind))
+        if known:
+            raise InvalidInputError(f"no columns of runs: {', '.join(sorted(known))}")
+        return cls(*columns)
+
+    def select(self, runs: NDArray[Any]) -> RunColumns:
+        """Return those of some of the runs, by their places or by a mask."""
+        return RunColumns(*(column[runs] for column in self))
+
+
+_TEXTS = ("name", "run", "thread", "parent", "origin", "error")
+_RUN_TYPES: dict[str, tuple[Any, Any]] = {
+    **dict.fromkeys(_TEXTS, (np.object_, None)),
+    **dict.fromkeys(("outcome", "success"), (np.int8, -1)),
+    **dict.fromkeys(("judged", "past_unknown"), (np.bool_, False)),
+    "attempts": (np.int64, 0),
+    **dict.fromkeys(("started", "ended"), (np.float64, np.nan)),
+    "limit_steps": (np.int64, -1),
+    "context": (np.int64, 0),
+    "block": (np.int64, -1),
+}
+
+
+def _objects(values: Any) -> NDArray[np.object_]:
+    if isinstance(values, np.ndarray) and values.dtype == np.object_:
+        return values
+    array = np.empty(len(values), dtype=np.object_)
+    array[:] = values
+    return array
+
+
+class RunMoves(NamedTuple):
+    """How often each run made each move.
+
+    Parameters
+    ----------
+    source, target : (k,) arrays of int64
+        The k different moves as places in `RunTable.states`, sorted; the target -1 is an escape.
+    counts : (r, k) csr_array of int64
+        How often each of the r runs made each of them.
+    """
+
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    counts: csr_array[Any, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RunTable(Sequence[Trajectory]):
+    """Runs as columns: the moves of one run after those of another, and what is known of each.
+
+    It is a sequence of `Trajectory` too, each made when it is asked for.
+
+    Parameters
+    ----------
+    states : tuple of str, length n
+        The states, sorted, START and END among them where runs have them.
+    source, target : (m,) arrays of int32
+        The moves as places in `states`, run after run, in order; the target -1 is an escape.
+    offsets : (r + 1,) array of int64
+        Run i has the moves ``offsets[i]`` to ``offsets[i + 1]``.
+    runs : RunColumns
+        What is known of each run.
+    contexts : tuple of Context
+        The labels that runs carry; ``runs.context`` says which.
+    blocks : tuple of str
+        The tasks or batches that runs are of; ``runs.block`` says which.
+    costs : (m,) array of float64 or None
+        What each move cost, NaN where not known; None where no cost is.
+    facts : FactColumns or None
+        What else is known of each move; None where nothing is.
+
+    Examples
+    --------
+    >>> runs = [Trajectory((("plan", "search"), ("search", "plan"))), Trajectory((("plan", None),))]
+    >>> table = RunTable.from_trajectories(runs)
+    >>> len(table), table.states, table.source.tolist(), table.target.tolist()
+    (2, ('plan', 'search'), [0, 1, 0], [1, 0, -1])
+    >>> table[1].moves
+    (('plan', None),)
+    """
+
+    states: tuple[str, ...]
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    runs: RunColumns
+    contexts: tuple[Context, ...] = ((),)
+    blocks: tuple[str, ...] = ()
+    costs: NDArray[np.float64] | None = field(default=None)
+    facts: FactColumns | None = field(default=None)
+
+    @classmethod
+    def from_trajectories(cls, runs: Iterable[Trajectory]) -> RunTable:
+        """Return runs as a table, in the order given.
+
+        Raises
+        ------
+        InvalidInputError
+            Where something is no `Trajectory`.
+        """
+        runs = list(runs)
+        for run in runs:
+            if not isinstance(run, Trajectory):
+                raise InvalidInputError(
+                    f"a run is a Trajectory; got {type(run).__name__}. "
+                    "read_runs reads them from a store or a file"
+                )
+        places: dict[str | None, int] = {None: ESCAPE}
+        codes = [
+            places.setdefault(state, len(places) - 1)
+            for run in runs
+            for move in run.moves
+            for state in move
+        ]
+        moves = np.array(codes, dtype=np.int32).reshape(-1, 2)
+        contexts: dict[Context, int] = {(): 0}
+        known: dict[str, Any] = {name: [getattr(run, name) for run in runs] for name in _TEXTS}
+        known["outcome"] = [_code(OUTCOMES, run.outcome) for run in runs]
+        known["success"] = [-1 if run.success is None else int(run.success) for run in runs]
+        for name in ("judged", "past_unknown", "attempts"):
+            known[name] = [getattr(run, name) for run in runs]
+        for name in ("started", "ended"):
+            values = (getattr(run, name) for run in runs)
+            known[name] = [np.nan if value is None else value for value in values]
+        known["limit_steps"] = [-1 if r.limit_steps is None else r.limit_steps for r in runs]
+        known["context"] = [contexts.setdefault(run.context, len(contexts)) for run in runs]
+        return cls.from_codes(
+            tuple(state for state in places if state is not None),
+            moves[:, 0],
+            moves[:, 1],
+            np.cumsum([0, *map(len, runs)]),
+            RunColumns.unknown(len(runs), **known),
+            contexts=tuple(contexts),
+            costs=_costs_of(runs),
+            facts=_facts_of(runs),
+        )
+
+    @classmethod
+    def from_codes(
+        cls,
+        states: Sequence[str],
+        source: NDArray[Any],
+        target: NDArray[Any],
+        offsets: NDArray[Any],
+        runs: RunColumns,
+        **columns: Any,
+    ) -> RunTable:
+        """Return a table of moves by places in `states`, which may be in any order, or unused.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the columns are not of the same runs, or not of the same moves.
+        """
+        if len(offsets) != len(runs.name) + 1 or offsets[-1] != len(source):
+            raise InvalidInputError(
+                f"{len(runs.name)} runs of {len(source)} moves need {len(runs.name) + 1} offsets "
+                f"up to {len(source)}; got {len(offsets)} up to {offsets[-1]}"
+            )
+        used = np.zeros(len(states) + 1, dtype=bool)
+        used[source] = used[target] = True
+        order = sorted(np.flatnonzero(used[:-1]).tolist(), key=states.__getitem__)
+        place = np.full(len(states) + 1, ESCAPE, dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        names = tuple(states[i] for i in order)
+        moves = place[source], place[target]
+        return cls(names, *moves, np.asarray(offsets, np.int64), runs, **columns)
+
+    @classmethod
+    def of(cls, runs: Iterable[Trajectory]) -> RunTable:
+        """Return a table as it is, and any other runs as one."""
+        return runs if isinstance(runs, RunTable) else cls.from_trajectories(runs)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, place: slice) -> RunTable: ...
+    def __getitem__(self, place: int | slice) -> Trajectory | RunTable:
+        if isinstance(place, slice):
+            return self.select(np.arange(len(self))[place])
+        return self._view(range(len(self))[place])
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        return map(self._view, range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"RunTable(runs={len(self):,}, moves={self.total:,}, states={len(self.states):,})"
+
+    def _view(self, i: int) -> Trajectory:
+        first, last = self.offsets[i : i + 2].tolist()
+        names = (*self.states, None)
+        source, target = self.source[first:last].tolist(), self.target[first:last].tolist()
+        each = [column[i] for column in self.runs]
+        row = dict(zip(RunColumns._fields, each, strict=True))
+        costs = () if self.costs is None else tuple(self.costs[first:last].tolist())
+        facts = () if self.facts is None else tuple(map(self.facts.row, range(first, last)))
+        limit, started, ended = int(row["limit_steps"]), float(row["started"]), float(row["ended"])
+        return Trajectory(
+            tuple((self.states[f], names[g]) for f, g in zip(source, target, strict=True)),
+            name=row["name"],
+            outcome=None if row["outcome"] < 0 else OUTCOMES[row["outcome"]],
+            success=None if row["success"] < 0 else bool(row["success"]),
+            error=row["error"],
+            context=self.contexts[row["context"]],
+            costs=() if any(cost != cost for cost in costs) else costs,
+            limit_steps=None if limit < 0 else limit,
+            run=row["run"],
+            thread=row["thread"],
+            parent=row["parent"],
+            origin=row["origin"],
+            attempts=int(row["attempts"]),
+            judged=bool(row["judged"]),
+            past_unknown=bool(row["past_unknown"]),
+            started=None if started != started else started,
+            ended=None if ended != ended else ended,
+            facts=facts if any(each is not None for each in facts) else (),
+        )
+
+    @property
+    def total(self) -> int:
+        """The number of moves of all runs, escapes included."""
+        return len(self.source)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(r,) array of int64: the moves of each run."""
+        return np.diff(self.offsets)
+
+    @property
+    def run_of_move(self) -> NDArray[np.int64]:
+        """(m,) array of int64: the run of each move."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def code(self, state: str) -> int:
+        """Return the place of a state in `states`; -2, which no move has, where it is not there."""
+        try:
+            return self.states.index(state)
+        except ValueError:
+            return -2
+
+    def success_of_runs(self) -> NDArray[np.int8]:
+        """(r,) array of int8: 1 or 0, as judged or else as the outcome says; -1 not known."""
+        by_outcome = [-1 if o.success is None else int(o.success) for o in OUTCOMES]
+        told = np.array([*by_outcome, -1], dtype=np.int8)[self.runs.outcome]
+        return np.where(self.runs.success >= 0, self.runs.success, told)
+
+    def counts(self) -> TransitionCounts:
+        """Return how often each move was made, START, END and escapes included.
+
+        Examples
+        --------
+        >>> RunTable.of([Trajectory((("a", "b"), ("b", None)))]).counts().attempts.tolist()
+        [1, 1]
+        """
+        keys, number = self._count_moves()
+        width = len(self.states) + 1
+        return TransitionCounts.from_arrays(self.states, keys // width, keys % width - 1, number)
+
+    def _keys(self) -> NDArray[np.int64]:
+        """(m,) array of int64: a number for each move, the same for the same move."""
+        return self.source.astype(np.int64) * (len(self.states) + 1) + (self.target + 1)
+
+    def _count_moves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        size = len(self.states) * (len(self.states) + 1)
+        if size > 4 * max(self.total, 1_000_000):
+            return np.unique(self._keys(), return_counts=True)
+        number = np.bincount(self._keys(), minlength=size)
+        keys = np.flatnonzero(number)
+        return keys, number[keys]
+
+    def by_run(self) -> RunMoves:
+        """Return how often each run made each move.
+
+        Examples
+        --------
+        >>> runs = [Trajectory((("a", "b"), ("b", "a"))), Trajectory((("a", "b"),) * 2)]
+        >>> RunTable.of(runs).by_run().counts.toarray().tolist()
+        [[1, 1], [2, 0]]
+        """
+        keys, _ = self._count_moves()
+        column = np.searchsorted(keys, self._keys())
+        ones, shape = np.ones(self.total, dtype=np.int64), (len(self), len(keys))
+        counts = csr_array((ones, column, self.offsets.copy()), shape=shape)
+        counts.sum_duplicates()
+        width = len(self.states) + 1
+        return RunMoves(keys // width, keys % width - 1, counts)
+
+    def select(self, runs: ArrayLike) -> RunTable:
+        """Return some of the runs, by their places, in that order, or by a mask.
+
+        States that none of them visits stay in `states`.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("a", "b"),)), Trajectory((("b", "a"),))])
+        >>> [run.moves for run in table.select([1])]
+        [(('b', 'a'),)]
+        """
+        chosen = np.asarray(runs)
+        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        lengths = self.lengths[places]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        moves = np.arange(offsets[-1]) + np.repeat(self.offsets[places] - offsets[:-1], lengths)
+        return replace(
+            self,
+            source=self.source[moves],
+            target=self.target[moves],
+            offsets=offsets,
+            runs=self.runs.select(places),
+            costs=None if self.costs is None else self.costs[moves],
+            facts=None if self.facts is None else self.facts.select(moves),
+        )
+
+    def where(
+        self, context: ContextLike = None, since: Moment = None, until: Moment = None
+    ) -> RunTable:
+        """Return the runs that carry all labels and began in ``since <= time < until``.
+
+        Parameters
+        ----------
+        context : mapping, optional
+            The labels.
+        since, until : float, str or datetime, optional
+            As for `moment_of`. A run without times is in no such window.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a moment is no date, or `context` no mapping.
+
+        Examples
+        --------
+        >>> runs = [Trajectory((("a", "b"),), context=(("model", m),), started=9.0) for m in "xy"]
+        >>> len(RunTable.of(runs).where({"model": "x"}, since=5)), len(RunTable.of(runs).where(until=5))
+        (1, 0)
+        """  # noqa: E501 - one line shows both
+        labels = make_context(context)
+        carries = np.array([matches_context(each, labels) for each in self.contexts], dtype=bool)
+        kept, started = carries[self.runs.context], self.runs.started
+        low, high = moment_of(since), moment_of(until)
+        if low is not None:
+            kept = kept & (started >= low)
+        if high is not None:
+            kept = kept & (started < high)
+        return self if kept.all() else self.select(kept)
+
+    def block_codes(self, by: str | None = None) -> NDArray[np.int64]:
+        """(r,) array of int64: the block of each run, -1 where it is of none.
+
+        Parameters
+        ----------
+        by : str, optional
+            ``"thread"``, or the name of a label; by default `blocks`.
+
+        Raises
+        ------
+        InvalidInputError
+            Where no run has such a label.
+        """
+        if by is None:
+            return self.runs.block
+        if by == "thread":
+            values = self.runs.thread
+        else:
+            told = [dict(context).get(by) for context in self.contexts]
+            values = _objects(told)[self.runs.context]
+        there = np.array([value is not None for value in values], dtype=bool)
+        if not there.any():
+            seen = sorted({name for context in self.contexts for name, _ in context})
+            raise InvalidInputError(
+                f"no run has a label {by!r} to tell its block; the labels are "
+                f"{', '.join(map(repr, seen)) or 'none'}, and 'thread' is allowed"
+            )
+        codes = np.full(len(self), -1, dtype=np.int64)
+        codes[there] = np.unique(values[there].astype(str), return_inverse=True)[1]
+        return codes
+
+    def resample(self, rng: np.random.Generator, *, block: str | None = None) -> RunTable:
+        """Draw as many runs, or as many blocks of runs, with replacement.
+
+        Parameters
+        ----------
+        rng : Generator
+            What to draw with.
+        block : str, optional
+            As `by` of `block_codes`: whole blocks are drawn. By default single runs are, or the
+            blocks of the table where it has any. A run of no block is one by itself.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("a", state),)) for state in "bcd"])
+        >>> table.resample(np.random.default_rng(0)).counts().total
+        3
+        """
+        weights = self.bootstrap_weights(rng, 1, block=block)[0]
+        return self.select(np.repeat(np.arange(len(self)), weights))
+
+    def bootstrap_weights(
+        self, rng: np.random.Generator, replicates: int, *, block: str | None = None
+    ) -> NDArray[np.int64]:
+        """(replicates, r) array of int64: how often each run is drawn; as for `resample`."""
+        codes = self.block_codes(block)
+        alone = np.flatnonzero(codes < 0)
+        if len(alone) == len(self):
+            return _draw(rng, replicates, len(self))
+        blocks = np.unique(codes[codes >= 0], return_inverse=True)[1]
+        unit = np.empty(len(self), dtype=np.int64)
+        unit[codes >= 0] = blocks
+        unit[alone] = blocks.max() + 1 + np.arange(len(alone))
+        return _draw(rng, replicates, int(unit.max()) + 1)[:, unit]
+
+    def bootstrap_counts(
+        self, rng: np.random.Generator, replicates: int = 200, *, block: str | None = None
+    ) -> NDArray[np.int64]:
+        """(replicates, k) array of int64: the counts of the moves of `by_run`, runs redrawn.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("a", "b"),))] * 5)
+        >>> table.bootstrap_counts(np.random.default_rng(0), 3).tolist()
+        [[5], [5], [5]]
+        """
+        weights = self.bootstrap_weights(rng, replicates, block=block)
+        counts = self.by_run().counts
+        return np.asarray((counts.T.tocsr() @ weights.T).T)
+
+    def rename(self, names: Mapping[str, str]) -> RunTable:
+        """Give states other names.
+
+        Raises
+        ------
+        InvalidInputError
+            Where two states would have one name; `merge` makes them one.
+        """
+        new = [names.get(state, state) for state in self.states]
+        if len(set(new)) < len(new):
+            twice = sorted({name for name in new if new.count(name) > 1})
+            raise InvalidInputError(
+                f"{', '.join(map(repr, twice))} would be the name of more than one state; "
+                "merge() makes several states one"
+            )
+        return self._with_states(new)
+
+    def merge(self, states: Mapping[str, str] | Callable[[str], str]) -> RunTable:
+        """Make several states one; a move between them becomes a move from it to itself.
+
+        Parameters
+        ----------
+        states : mapping of str to str, or callable
+            The new name of each old one; what a mapping does not hold keeps its name.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("web", "docs"), ("docs", "end")))])
+        >>> table.merge({"web": "search", "docs": "search"})[0].moves
+        (('search', 'search'), ('search', 'end'))
+        """
+        name = states if callable(states) else lambda state: states.get(state, state)
+        return self._with_states([name(state) for state in self.states])
+
+    def _with_states(self, new: Sequence[str]) -> RunTable:
+        names = list(dict.fromkeys(new))
+        place = {name: i for i, name in enumerate(names)}
+        codes = np.array([*(place[name] for name in new), ESCAPE], dtype=np.int32)
+        columns = {"contexts": self.contexts, "blocks": self.blocks}
+        return RunTable.from_codes(
+            names,
+            codes[self.source],
+            codes[self.target],
+            self.offsets,
+            self.runs,
+            costs=self.costs,
+            facts=self.facts,
+            **columns,
+        )
+
+    def hide(self, states: Iterable[str]) -> RunTable:
+        """Take states out of each run: ``a > hub > b`` becomes ``a > b``.
+
+        ``a > hub > a`` becomes a stay at a. An attempt that failed in a hidden state failed in the
+        state before it. What a move to a hidden state cost is added to the next move that is left,
+        else to the last one of the run.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a state is not there.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("a", "hub"), ("hub", "b"), ("b", "hub"), ("hub", "b")))])
+        >>> table.hide(["hub"])[0].moves
+        (('a', 'b'), ('b', 'b'))
+        """  # noqa: E501 - one line shows the run
+        from detailed_balance.analyzers.runs._hiding import hide_states
+
+        return hide_states(self, states)
+
+
+Runs: TypeAlias = "RunTable | Iterable[Trajectory]"
+"""What every analysis of runs takes."""
+
+
+def _code(values: Sequence[Any], value: Any) -> int:
+    return -1 if value is None else values.index(value)
+
+
+def _draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
+    if not n:
+        return np.zeros((replicates, 0), dtype=np.int64)
+    drawn = rng.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]
+    return np.bincount(drawn.ravel(), minlength=replicates * n).reshape(replicates, n)
+
+
+def _costs_of(runs: Sequence[Trajectory]) -> NDArray[np.float64] | None:
+    if not any(run.costs for run in runs):
+        return None
+    return np.array([c for run in runs for c in (run.costs or [np.nan] * len(run))], dtype=float)
+
+
+def _facts_of(runs: Sequence[Trajectory]) -> FactColumns | None:
+    if not any(run.facts for run in runs):
+        return None
+    return FactColumns.from_facts([f for run in runs for f in (run.facts or [None] * len(run))])
