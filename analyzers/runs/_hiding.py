@@ -41,6 +41,7 @@ def hide_states(table: RunTable, states: Iterable[str]) -> RunTable:
     facts = None if table.facts is None else table.facts.select(places)
     if facts is not None and table.facts is not None:
         facts = facts._replace(
+            known=_credit(table, places, table.facts.known.astype(np.int64), 0) > 0,
             tokens=_credit(table, places, table.facts.tokens, -1),
             cost=_credit(table, places, table.facts.cost, np.nan),
         )
