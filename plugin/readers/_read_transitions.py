@@ -114,28 +114,69 @@ def read_transitions(
     >>> list(read_transitions(walked, boundaries=("begin", "done")))[0].source
     '__start__'
     """
-    _check_options(format, delimiter, boundaries)
-    fields = FieldNames(
-        source=source_field,
-        target=target_field,
-        trajectory=trajectory_field,
-        step=step_field,
-        time=time_field,
-        count=count_field,
-        context=(context_fields,) if isinstance(context_fields, str) else tuple(context_fields),
-        state=state_field,
-        event=event_field,
-        success=success_field,
-        boundaries=dict(zip(boundaries or (), (START, END), strict=False)),
+    options = make_options(
+        states=states,
+        state_field=state_field,
+        source_field=source_field,
+        target_field=target_field,
+        trajectory_field=trajectory_field,
+        context_fields=context_fields,
+        step_field=step_field,
+        time_field=time_field,
+        count_field=count_field,
+        event_field=event_field,
+        success_field=success_field,
+        delimiter=delimiter,
+        boundaries=boundaries,
+        progress=progress,
     )
-    options = ReadOptions(fields, delimiter, progress, states)
-    records, bad = _open(source, format, options, skip_bad_lines)
-    return TransitionReader(records, bad)
+    return TransitionReader(*open_records(source, format, options, skip=skip_bad_lines))
 
 
-def _open(
-    source: Source, format_: str | None, options: ReadOptions, skip: bool
+def make_options(
+    *,
+    states: StateOf | None = None,
+    delimiter: str | None = None,
+    boundaries: tuple[str, str] | None = None,
+    progress: Progress | None = None,
+    context_fields: Sequence[str] = (),
+    **fields: str | None,
+) -> ReadOptions:
+    """Return the options of `read_transitions` in one object.
+
+    Raises
+    ------
+    InvalidInputError
+        Where one has a value that is not allowed.
+    """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise InvalidInputError(f"delimiter must be one character, no quote; got {delimiter!r}")
+    if boundaries is not None and (isinstance(boundaries, str) or len(set(boundaries)) != 2):
+        raise InvalidInputError(
+            f"boundaries must be two different names, of START and of END; got {boundaries!r}"
+        )
+    names: dict[str, Any] = {name.removesuffix("_field"): each for name, each in fields.items()}
+    names["context"] = (
+        (context_fields,) if isinstance(context_fields, str) else tuple(context_fields)
+    )
+    names["boundaries"] = dict(zip(boundaries or (), (START, END), strict=False))
+    return ReadOptions(FieldNames(**names), delimiter, progress, states)
+
+
+def open_records(
+    source: Source, format_: str | None, options: ReadOptions, *, skip: bool
 ) -> tuple[Iterator[Record], BadLines]:
+    """Return an iterator over what a source holds, and the account of it.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the format is none of `FORMATS`.
+    ReadError
+        Where the source is missing, or of no known format.
+    """
+    if format_ is not None and format_ not in FORMATS:
+        raise InvalidInputError(f"format must be one of {', '.join(FORMATS)}; got {format_!r}")
     if isinstance(source, nx.Graph):
         bad = BadLines("the graph", skip=skip)
         return read_graph(source, options, bad), bad
@@ -148,19 +189,6 @@ def _open(
     bad = BadLines(str(path), skip=skip)
     found = find_format(format_) if format_ else detect_format(path)
     return found.read(path, options, bad), bad
-
-
-def _check_options(
-    format_: str | None, delimiter: str | None, boundaries: tuple[str, str] | None
-) -> None:
-    if format_ is not None and format_ not in FORMATS:
-        raise InvalidInputError(f"format must be one of {', '.join(FORMATS)}; got {format_!r}")
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise InvalidInputError(f"delimiter must be one character, no quote; got {delimiter!r}")
-    if boundaries is not None and (isinstance(boundaries, str) or len(set(boundaries)) != 2):
-        raise InvalidInputError(
-            f"boundaries must be two different names, of START and of END; got {boundaries!r}"
-        )
 
 
 def _existing_file(source: object) -> Path:
