@@ -102,7 +102,10 @@ from .repetition.classify import (
     RunClassification as RunClassification,
     classify_runs as classify_runs,
 )
-from .repetition.walk import LoopOccurrences as LoopOccurrences, locate_loops as locate_loops
+from .repetition.occurrences import (
+    LoopOccurrences as LoopOccurrences,
+    locate_loops as locate_loops,
+)
 from .runs.roots import root_runs as root_runs
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale

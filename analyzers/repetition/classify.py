@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
+from math import fsum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.walk import (
-    RunRepetition,
-    measure_repetition,
-    reversed_loop,
-)
+from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
+from detailed_balance.analyzers.repetition.walk import RunRepetition, reversed_loop
 from detailed_balance.analyzers.results import Table, TableResult
-from detailed_balance.analyzers.runs.trajectory import Outcome, Trajectory
+from detailed_balance.analyzers.runs.names import rank_names
+from detailed_balance.analyzers.runs.table import OUTCOMES, Runs, RunTable
+from detailed_balance.analyzers.runs.trajectory import Outcome
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from detailed_balance.analyzers.potential.estimate import Potential
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "KindSummary",
     "RepetitionRules",
     "RunClassification",
+    "RunKinds",
     "classify_runs",
     "repeating_kind",
 ]
@@ -169,7 +173,8 @@ class RunClassification(TableResult):
         In the order of `KINDS`, without those that no run is of.
     rows : tuple of ClassifiedRun
         The runs that matter, worst first: those that repeat themselves or were stopped at the
-        limit, then those that failed; inside, by the moves after the onset.
+        limit, then those that failed; inside, by the moves after the onset, and of equal ones by
+        name.
     left_out : int
         How many more of them there are.
     typical : ClassifiedRun or None
@@ -204,7 +209,7 @@ class RunClassification(TableResult):
 
 
 def classify_runs(
-    runs: Iterable[Trajectory],
+    runs: Runs | MeasuredRuns,
     *,
     potential: Potential | None = None,
     traps: Iterable[Sequence[str]] = (),
@@ -215,7 +220,7 @@ def classify_runs(
 
     Parameters
     ----------
-    runs : iterable of Trajectory
+    runs : RunTable, iterable of Trajectory, or MeasuredRuns
         The runs.
     potential : Potential, optional
         Tells runs that progress.
@@ -228,91 +233,206 @@ def classify_runs(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import Trajectory
     >>> back_and_forth = [("a", "b"), ("b", "a")] * 10
     >>> runs = [Trajectory((("__start__", "x"), ("x", "a"), *back_and_forth), "run-1")]
     >>> row = classify_runs(runs).rows[0]
     >>> row.kind, row.states, row.times, row.onset, row.after
     ('oscillating', ('a', 'b'), 20, 2, 20)
     """
-    rules = rules or RepetitionRules()
-    traps = [tuple(trap) for trap in traps]
-    levels = {} if potential is None else _levels(potential)
-    found = [
-        _classify(i, run, measure_repetition(run, traps), levels, rules)
-        for i, run in enumerate(runs)
-    ]
-    successes: dict[RunKind, list[int]] = {kind: [] for kind in REPEATING}
-    for each in found:
-        if each.row.success:
-            for kind, times in each.times.items():
-                successes[kind].append(times)
-    for values in successes.values():
-        values.sort()
-    rows = [each.with_similar_successes(successes) for each in found]
-    listed = sorted(filter(_is_listed, rows), key=_severity_key)
-    only_failed = sum(row.kind not in _ALARMING for row in listed)
-    shown = listed[: min(len(listed) - only_failed + FAILED_LISTED, keep)]
-    good = sorted((row for row in rows if row.success), key=lambda row: row.steps)
-    return RunClassification(
-        tuple(_summarise(kind, [row for row in rows if row.kind == kind]) for kind in _seen(rows)),
-        tuple(shown),
-        len(listed) - len(shown),
-        good[len(good) // 2] if good else None,
-        len(rows),
-        sum(row.success is True for row in rows),
-        sum(row.success is False for row in rows),
-        rules,
-    )
+    kinds = RunKinds.find(runs, potential=potential, traps=traps, rules=rules)
+    return kinds.report(np.arange(len(kinds.kind)), keep=keep)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A run, and how often it did what each repeating kind is about."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RunKinds:
+    """What each of r runs did, as columns.
 
-    row: ClassifiedRun
-    times: Mapping[RunKind, int]
+    Parameters
+    ----------
+    measured : MeasuredRuns
+        The runs.
+    traps : tuple of tuple of str
+        The sets of states that hold runs.
+    rules : RepetitionRules
+        When a run counts as what.
+    evidence : tuple of Evidence
+        For each kind of `REPEATING`.
+    kind : (r,) array of int
+        The kind of each run, its place in `KINDS`: below 3 it is one of `REPEATING`.
 
-    def with_similar_successes(self, successes: Mapping[RunKind, Sequence[int]]) -> ClassifiedRun:
-        if self.row.kind not in successes:
-            return self.row
-        values = successes[self.row.kind]
-        similar = len(values) - bisect_left(values, self.times[self.row.kind])
-        return replace(self.row, similar_successes=similar - (self.row.success is True))
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> RunKinds.find([Trajectory((("a", "a"),) * n) for n in (3, 30)]).kind.tolist()
+    [5, 1]
+    """
+
+    measured: MeasuredRuns
+    traps: tuple[tuple[str, ...], ...]
+    rules: RepetitionRules
+    evidence: tuple[Evidence, ...]
+    kind: NDArray[np.int64]
+
+    @classmethod
+    def find(
+        cls,
+        runs: Runs | MeasuredRuns,
+        *,
+        potential: Potential | None = None,
+        traps: Iterable[Sequence[str]] = (),
+        rules: RepetitionRules | None = None,
+    ) -> RunKinds:
+        """Say of each run of what kind it is; the parameters are those of `classify_runs`."""
+        measured, rules = MeasuredRuns.of(runs), rules or RepetitionRules()
+        sets = tuple(tuple(sorted(set(trap))) for trap in traps)
+        evidence = (measured.oscillating(), measured.stuck(sets), measured.driven(rules.rounds))
+        limits = np.array([[rules.visits], [rules.visits], [rules.rounds]])
+        holds = np.stack([each.times for each in evidence]) >= limits
+        visits = np.where(holds, np.stack([each.visits for each in evidence]), -1)
+        others = _unremarkable_kinds(measured.table, potential)
+        kind = np.where(holds.any(axis=0), visits.argmax(axis=0), others)
+        return cls(measured, sets, rules, evidence, kind)
+
+    def report(self, places: NDArray[np.int64], *, keep: int = 50) -> RunClassification:
+        """Report on some of the runs, by their places, as `classify_runs` does."""
+        table = self.measured.table
+        kind, success = self.kind[places], table.success_of_runs()[places]
+        steps, after = table.lengths[places], self._after()[places]
+        alarming = kind < len(_ALARMING)
+        names = rank_names(table.runs.name[places])
+        order = np.lexsort((names, -steps, -after, success == 1, ~alarming))
+        listed = order[(alarming | (success == 0))[order]]
+        only_failed = int((~alarming[listed]).sum())
+        shown = listed[: min(len(listed) - only_failed + FAILED_LISTED, keep)]
+        good = np.flatnonzero(success == 1)
+        good = good[np.lexsort((names[good], steps[good]))]
+        typical = good[len(good) // 2 : len(good) // 2 + 1]
+        rows = self._rows(places[np.concatenate([shown, typical])], places[good])
+        return RunClassification(
+            tuple(self._summarise(places[kind == i], i) for i in np.unique(kind).tolist()),
+            tuple(rows[: len(shown)]),
+            len(listed) - len(shown),
+            rows[-1] if typical.size else None,
+            len(places),
+            len(good),
+            int((success == 0).sum()),
+            self.rules,
+        )
+
+    def _of_kind(self, name: Literal["place", "onset", "times"]) -> NDArray[np.int64]:
+        """Return a number of the evidence for the kind of each run; -1 where there is none."""
+        columns = [getattr(each, name) for each in self.evidence]
+        return np.choose(np.minimum(self.kind, len(columns)), [*columns, -1])
+
+    def _after(self) -> NDArray[np.int64]:
+        """Return the moves of each run from its onset on, 0 where there is none."""
+        onset = self._of_kind("onset")
+        return np.where(onset < 0, 0, self.measured.table.lengths - onset)
+
+    def _summarise(self, runs: NDArray[np.int64], kind: int) -> KindSummary:
+        table, after = self.measured.table, self._after()[runs]
+        success = table.success_of_runs()[runs]
+        costs = _sum_costs(table, runs, after) if kind < len(REPEATING) else np.zeros(0)
+        costs = costs[~np.isnan(costs)]
+        return KindSummary(
+            tuple(KINDS)[kind],
+            len(runs),
+            int((success == 1).sum()),
+            int((success == 0).sum()),
+            float(np.median(table.lengths[runs])),
+            int(after.sum()),
+            fsum(costs.tolist()) if costs.size else None,
+        )
+
+    def _rows(self, runs: NDArray[np.int64], good: NDArray[np.int64]) -> list[ClassifiedRun]:
+        """Return some runs; `good` are those that succeeded among all that are reported on."""
+        table, success = self.measured.table, self.measured.table.success_of_runs()
+        onsets, times, after = self._of_kind("onset"), self._of_kind("times"), self._after()
+        all_costs = _sum_costs(table, runs, table.lengths[runs])
+        costs_after = _sum_costs(table, runs, after[runs])
+        rows = []
+        names = table.runs.name[runs].tolist()
+        for run, name, cost, late in zip(runs.tolist(), names, all_costs, costs_after, strict=True):
+            repeats, similar = self.kind[run] < len(REPEATING), 0
+            if repeats:
+                others = self.evidence[self.kind[run]].times[good]
+                similar = int((others >= times[run]).sum()) - int(success[run] == 1)
+            row = ClassifiedRun(
+                run,
+                name,
+                tuple(KINDS)[self.kind[run]],
+                self._states(run),
+                int(times[run]) if repeats else 0,
+                int(onsets[run]) if repeats else None,
+                int(table.lengths[run]),
+                int(after[run]) if repeats else None,
+                None if np.isnan(cost) else float(cost),
+                float(late) if repeats and not np.isnan(late) else None,
+                None if success[run] < 0 else bool(success[run]),
+                None if table.runs.outcome[run] < 0 else OUTCOMES[table.runs.outcome[run]],
+                similar,
+            )
+            rows.append(row)
+        return rows
+
+    def _states(self, run: int) -> tuple[str, ...]:
+        """Return where a run repeats itself."""
+        measured, kind = self.measured, self.kind[run]
+        if kind >= len(REPEATING):
+            return ()
+        place = int(self.evidence[kind].place[run])
+        if REPEATING[kind] == "driven":
+            return measured.loops.name(place)
+        if place >= 0:
+            return self.traps[place]
+        part = measured.oscillation if REPEATING[kind] == "oscillating" else measured.stay
+        codes = int(part.first[run]), int(part.second[run])
+        return tuple(measured.table.states[code] for code in codes if code >= 0)
 
 
-def _levels(potential: Potential) -> dict[str, float]:
-    return dict(zip(potential.states, potential.relative_to().tolist(), strict=True))
+def _unremarkable_kinds(table: RunTable, potential: Potential | None) -> NDArray[np.int64]:
+    """Return the kinds of runs that do not repeat themselves, as places in `KINDS`."""
+    limit, progressing, other = (list(KINDS).index(k) for k in ("limit", "progressing", "other"))
+    kinds = np.full(len(table), other)
+    if potential is not None:
+        values = dict(zip(potential.states, potential.relative_to().tolist(), strict=True))
+        levels = np.array([*(values.get(state, np.nan) for state in table.states), np.nan])
+        first, last = _first_and_last(table)
+        kinds[levels[last] <= levels[first]] = progressing  # of NaN it is never so
+    kinds[table.runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT)] = limit
+    return kinds
 
 
-def _classify(
-    place: int,
-    run: Trajectory,
-    repetition: RunRepetition,
-    levels: Mapping[str, float],
-    rules: RepetitionRules,
-) -> _Found:
-    evidence = _evidence(repetition)
-    repeats = repeating_kind(repetition, rules)
-    kind = _unremarkable_kind(run, levels) if repeats is None else repeats
-    strongest = _Evidence() if repeats is None else evidence[repeats]
-    onset = None if repeats is None else strongest.onset
-    costs = run.costs
-    row = ClassifiedRun(
-        place,
-        run.name,
-        kind,
-        strongest.states,
-        strongest.times,
-        onset,
-        len(run),
-        None if onset is None else len(run) - onset,
-        sum(costs) if costs else None,
-        sum(costs[onset:]) if costs and onset is not None else None,
-        run.success,
-        run.outcome,
-        0,
-    )
-    return _Found(row, {name: found.times for name, found in evidence.items()})
+def _first_and_last(table: RunTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the states that each run was in first and last, boundaries left out; -1 for none."""
+    inner = np.array([*(state not in BOUNDARIES for state in table.states), False])
+    begins = np.flatnonzero(table.lengths)
+    source = table.source[table.offsets[begins]]
+    places = np.flatnonzero(inner[table.target])
+    run = table.run_of_move[places]
+    first, last = np.full((2, len(table)), -1)
+    last[begins] = np.where(inner[source], source, -1)
+    last[run] = table.target[places]
+    first[run[::-1]] = table.target[places[::-1]]
+    first[begins] = np.where(inner[source], source, first[begins])
+    return first, last
+
+
+def _sum_costs(
+    table: RunTable, runs: NDArray[np.int64], moves: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return what the last moves of runs cost, NaN for a run of which not all costs are known."""
+    if table.costs is None:
+        return np.full(len(runs), np.nan)
+    costs = np.append(table.costs, 0.0)
+    begin, end = table.offsets[runs], table.offsets[runs + 1]
+
+    def add(start: NDArray[np.int64]) -> NDArray[np.float64]:
+        bounds = np.column_stack([start, end]).ravel()
+        return np.add.reduceat(costs, bounds)[::2] if len(runs) else np.zeros(0)
+
+    return np.where((end == begin) | np.isnan(add(begin)), np.nan, add(end - moves))
 
 
 def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind | None:
@@ -320,6 +440,8 @@ def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> from detailed_balance.analyzers.repetition.walk import measure_repetition
     >>> stays = measure_repetition(Trajectory((("a", "a"),) * 12))
     >>> repeating_kind(stays, RepetitionRules()), repeating_kind(stays, RepetitionRules(visits=20))
     ('stuck', None)
@@ -360,39 +482,3 @@ def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
         "stuck": stuck,
         "driven": driven,
     }
-
-
-def _unremarkable_kind(run: Trajectory, levels: Mapping[str, float]) -> RunKind:
-    """Return the kind of a run that does not repeat itself."""
-    if run.outcome is Outcome.RECURSION_LIMIT:
-        return "limit"
-    states = run.states
-    if not states or states[0] not in levels or states[-1] not in levels:
-        return "other"
-    return "progressing" if levels[states[-1]] <= levels[states[0]] else "other"
-
-
-def _is_listed(row: ClassifiedRun) -> bool:
-    return row.kind in _ALARMING or row.success is False
-
-
-def _severity_key(row: ClassifiedRun) -> tuple[bool, bool, int, int]:
-    return row.kind not in _ALARMING, row.success is True, -(row.after or 0), -row.steps
-
-
-def _seen(rows: Sequence[ClassifiedRun]) -> list[RunKind]:
-    there = {row.kind for row in rows}
-    return [kind for kind in KINDS if kind in there]
-
-
-def _summarise(kind: RunKind, rows: Sequence[ClassifiedRun]) -> KindSummary:
-    costs = [row.cost_after for row in rows if row.cost_after is not None]
-    return KindSummary(
-        kind,
-        len(rows),
-        sum(row.success is True for row in rows),
-        sum(row.success is False for row in rows),
-        float(median(row.steps for row in rows)),
-        sum(row.after or 0 for row in rows),
-        sum(costs) if costs else None,
-    )

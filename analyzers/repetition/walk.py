@@ -6,23 +6,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import median
+from typing import Generic, TypeVar
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END
 from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = [
-    "LoopOccurrences",
+    "LoopErasedPath",
     "RepetitionTracker",
     "RunRepetition",
     "canonical_loop",
-    "locate_loops",
     "measure_repetition",
     "reversed_loop",
 ]
 
 _LONGEST_LOOP = 6
+
+_State = TypeVar("_State", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,20 +173,51 @@ def _longest_in(blocks: Sequence[_Block], states: frozenset[str]) -> Stretch:
     return replace(_stretch(longest), states=tuple(sorted(states)))
 
 
+class LoopErasedPath(Generic[_State]):
+    """The states of a run, less the loops that it closed.
+
+    Whenever the run comes back to a state that is on the path, the states since then are a loop,
+    and are cut off. Each state is cut off once, so that the cost of a visit does not grow with the
+    length of the run.
+
+    Parameters
+    ----------
+    visits : iterable of (state, int)
+        The path so far.
+
+    Examples
+    --------
+    >>> path = LoopErasedPath()
+    >>> [path.visit(state, move) for move, state in enumerate("abcbd", 1)]
+    [[], [], [], [('b', 2), ('c', 3)], []]
+    """
+
+    def __init__(self, visits: Iterable[tuple[_State, int]] = ()) -> None:
+        self._visits: dict[_State, int] = dict(visits)
+
+    def visit(self, state: _State, move: int) -> list[tuple[_State, int]]:
+        """Add a visit, and return those of the loop that it closes, in order, from `state` on."""
+        visits, loop = self._visits, []
+        if state in visits:
+            while True:
+                last = visits.popitem()
+                loop.append(last)
+                if last[0] == state:
+                    break
+            loop.reverse()
+        visits[state] = move
+        return loop
+
+
 def _close_loops(blocks: Sequence[_Block]) -> Iterator[LoopWalk]:
     """Yield the loops of the loop-erased path, each once."""
-    path: dict[str, int] = {}
+    path: LoopErasedPath[str] = LoopErasedPath()
     found: dict[tuple[str, ...], tuple[int, int]] = {}
     for block in blocks:
-        if block.state in path:
-            onset, loop = path[block.state], [block.state]
-            while (last := next(reversed(path))) != block.state:
-                loop.append(last)
-                del path[last]
-            name = canonical_loop([block.state, *reversed(loop[1:])])
-            begun, rounds = found.get(name, (onset, 0))
+        if loop := path.visit(block.state, block.onset):
+            name = canonical_loop([state for state, _ in loop])
+            begun, rounds = found.get(name, (loop[0][1], 0))
             found[name] = (begun, rounds + 1)
-        path[block.state] = block.onset
     for name, (onset, rounds) in found.items():
         yield LoopWalk(name, onset, rounds)
 
@@ -207,86 +239,12 @@ def reversed_loop(loop: Sequence[str]) -> tuple[str, ...]:
     return canonical_loop(tuple(reversed(loop)))
 
 
-@dataclass(frozen=True, slots=True)
-class LoopOccurrences:
-    """Where a loop was walked.
-
-    Parameters
-    ----------
-    loop : tuple of str
-        In the order walked.
-    runs, failed : int
-        How many runs walked it round, and how many of them failed.
-    rounds : int
-        How often, in all runs.
-    back : int
-        How often the other way round.
-    onset : float
-        The median of the moves before its first round, NaN where no run walked it.
-    examples : tuple of str
-        The runs that walked it most, at most 3.
-    """
-
-    loop: tuple[str, ...]
-    runs: int
-    failed: int
-    rounds: int
-    back: int
-    onset: float
-    examples: tuple[str, ...]
-
-
-def locate_loops(
-    runs: Iterable[Trajectory], loops: Iterable[Sequence[str]]
-) -> tuple[LoopOccurrences, ...]:
-    """Say of each loop in how many runs it was walked, how often, and from which move on.
-
-    Side trips are cut out: a run that leaves a loop and comes back to where it left goes on.
-
-    Examples
-    --------
-    >>> run = Trajectory(tuple(zip("xabcabxbca", "abcabxbcab")), "run-1")
-    >>> seen = locate_loops([run], [("b", "c", "a")])[0]
-    >>> seen.runs, seen.rounds, seen.back, seen.onset, seen.examples
-    (1, 2, 0, 1, ('run-1',))
-    """
-    wanted = [tuple(loop) for loop in loops]
-    names = [canonical_loop(loop) for loop in wanted]
-    walks: list[list[tuple[int, int, Trajectory]]] = [[] for _ in wanted]
-    back = [0] * len(wanted)
-    for run in runs if wanted else ():
-        made = {loop.states: loop for loop in measure_repetition(run).loops}
-        for i, name in enumerate(names):
-            if (walked := made.get(name)) is not None:
-                walks[i].append((walked.rounds, walked.onset, run))
-            if (walked := made.get(reversed_loop(name))) is not None:
-                back[i] += walked.rounds
-    return tuple(_loop_seen(*each) for each in zip(wanted, walks, back, strict=True))
-
-
-def _loop_seen(
-    loop: tuple[str, ...], walks: Sequence[tuple[int, int, Trajectory]], back: int
-) -> LoopOccurrences:
-    most = sorted(walks, key=lambda walk: -walk[0])
-    names = dict.fromkeys(run.name for _, _, run in most if run.name is not None)
-    return LoopOccurrences(
-        loop,
-        len(walks),
-        sum(run.success is False for _, _, run in walks),
-        sum(rounds for rounds, _, _ in walks),
-        back,
-        median(onset for _, onset, _ in walks) if walks else float("nan"),
-        tuple(names)[:3],
-    )
-
-
 class RepetitionTracker:
     """The loops that a run has closed, how long it stays, and how few states it is among.
 
-    Loops are those of the loop-erased path: whenever the run comes back to a state that is on it,
-    the states since then are a loop, and are cut off. The move to END is the last of a run and
-    changes nothing; an escape is a step, after which the run stands where it stood. The cost of a
-    move does not grow with the length of the run, but for loops: each state is cut off once.
+    Loops are those of the loop-erased path (`LoopErasedPath`). The move to END is the last of a run
+    and changes nothing; an escape is a step, after which the run stands where it stood. The cost of
+    a move does not grow with the length of the run.
 
     Attributes
     ----------
@@ -324,7 +282,7 @@ class RepetitionTracker:
         self._state: str | None = None
         self._other: str | None = None
         self._longest_in: str | None = None
-        self._path: dict[str, None] = {}
+        self._path: LoopErasedPath[str] = LoopErasedPath()
 
     @property
     def closings(self) -> int:
@@ -350,7 +308,9 @@ class RepetitionTracker:
         if self.dwell > self.longest_dwell:
             self.longest_dwell, self._longest_in = self.dwell, state
         self._state = state
-        self._close_loop(state)
+        loop = self._path.visit(state, self.steps)
+        if len(loop) > 1:
+            self._count_loop([state for state, _ in loop])
 
     def _count_oscillation(self, state: str) -> None:
         """Count the last visits that were to at most two states; call it before the dwell."""
@@ -361,17 +321,6 @@ class RepetitionTracker:
         if state != self._state:
             self._other = self._state
         self.longest_oscillation = max(self.longest_oscillation, self.oscillation)
-
-    def _close_loop(self, state: str) -> None:
-        if state not in self._path:
-            self._path[state] = None
-            return
-        loop = [state]
-        while (last := next(reversed(self._path))) != state:
-            loop.append(last)
-            del self._path[last]
-        if len(loop) > 1:
-            self._count_loop([state, *reversed(loop[1:])])
 
     def _count_loop(self, loop: list[str]) -> None:
         key = canonical_loop(loop)

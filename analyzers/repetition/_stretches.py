@@ -1,0 +1,167 @@
+"""The visits of many runs as columns: longest stays, oscillations and stretches in traps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.runs.table import RunTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class Blocks(NamedTuple):
+    """Visits in a row to one state, run after run.
+
+    Parameters
+    ----------
+    state : (b,) array of int32
+        The state, its place in `RunTable.states`.
+    onset : (b,) array of int64
+        The moves of the run before the first of the visits.
+    visits : (b,) array of int64
+        How many there are; an attempt that reached no state is one more where the run stands.
+    offsets : (r + 1,) array of int64
+        Run i has the blocks ``offsets[i]`` to ``offsets[i + 1]``.
+    """
+
+    state: NDArray[np.int32]
+    onset: NDArray[np.int64]
+    visits: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    @property
+    def run(self) -> NDArray[np.int64]:
+        """(b,) array of int64: the run of each block."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+class StretchColumns(NamedTuple):
+    """One `Stretch` of each run, as (r,) arrays of int64.
+
+    Parameters
+    ----------
+    first, second : array
+        Two of its states, places in `RunTable.states`; -1 where it has fewer.
+    onset, visits, switches : array
+        As in `Stretch`.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    onset: NDArray[np.int64]
+    visits: NDArray[np.int64]
+    switches: NDArray[np.int64]
+
+
+def find_blocks(table: RunTable) -> Blocks:
+    """Return the visits of runs; START and END are none."""
+    visited = np.arange(len(table.states), dtype=np.int32)
+    visited[[state in BOUNDARIES for state in table.states]] = -1
+    run, moves = table.run_of_move, np.arange(table.total)
+    # A place for where each run begins, and one for each move.
+    state = np.full(table.total + len(table), -1, dtype=np.int32)
+    begins = np.flatnonzero(table.lengths)
+    state[table.offsets[begins] + begins] = visited[table.source[table.offsets[begins]]]
+    state[moves + run + 1] = visited[np.where(table.target < 0, table.source, table.target)]
+    places = np.flatnonzero(state >= 0)
+    state = state[places]
+    start = table.offsets[:-1] + np.arange(len(table))
+    run = np.repeat(np.arange(len(table)), table.lengths + 1)[places]
+    new = np.ones(len(places), dtype=bool)
+    new[1:] = (run[1:] != run[:-1]) | (state[1:] != state[:-1])
+    first = np.flatnonzero(new)
+    run = run[first]
+    return Blocks(
+        state[first],
+        places[first] - start[run],
+        np.diff(np.append(first, len(places))),
+        np.concatenate([[0], np.cumsum(np.bincount(run, minlength=len(table)))]),
+    )
+
+
+def find_stays(blocks: Blocks) -> StretchColumns:
+    """Return the longest stay of each run in one state; of equal ones the first."""
+    runs, best = _first_largest(blocks.visits, blocks.offsets)
+    return _stretches(blocks, runs, best, best + 1)
+
+
+def find_oscillations(blocks: Blocks) -> StretchColumns:
+    """Return the stretch among two states with the most changes; of equal ones the first."""
+    state, offsets = blocks.state, blocks.offsets
+    wide = np.flatnonzero(np.diff(offsets) > 1)
+    first = np.zeros(len(state), dtype=bool)
+    first[offsets[wide]] = True
+    # A third state ends a stretch, and the block before it begins the next one.
+    third = np.zeros(len(state), dtype=bool)
+    third[2:] = state[2:] != state[:-2]
+    heads = offsets[wide]
+    third[heads] = third[heads + 1] = False
+    third[offsets[:-1][np.diff(offsets) == 1]] = False
+    first[:-1] |= third[1:]
+    start = np.flatnonzero(first)
+    run = blocks.run[start]
+    stop = np.append(start[1:] + 1, len(state))
+    stop = np.minimum(stop, offsets[run + 1])
+    parts = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=len(offsets) - 1))])
+    runs, best = _first_largest(stop - start, parts)
+    return _stretches(blocks, runs, start[best], stop[best])
+
+
+def find_in_trap(blocks: Blocks, trap: Sequence[int]) -> StretchColumns:
+    """Return the longest stretch of each run in some states; of equal ones the first."""
+    inside = np.flatnonzero(np.isin(blocks.state, np.asarray(trap, dtype=np.int32)))
+    run = blocks.run[inside]
+    new = np.ones(len(inside), dtype=bool)
+    new[1:] = (np.diff(inside) > 1) | (run[1:] != run[:-1])
+    last = np.ones(len(inside), dtype=bool)
+    last[:-1] = new[1:]
+    first = np.flatnonzero(new)
+    start, stop = inside[first], inside[last] + 1
+    number = np.bincount(run[first], minlength=len(blocks.offsets) - 1)
+    visits = _sums(blocks.visits, start, stop)
+    runs, best = _first_largest(visits, np.concatenate([[0], np.cumsum(number)]))
+    return _stretches(blocks, runs, start[best], stop[best])
+
+
+def _stretches(
+    blocks: Blocks, runs: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> StretchColumns:
+    """Return the blocks from `start` to before `stop` of some runs as stretches."""
+    n = len(blocks.offsets) - 1
+    found = StretchColumns(*np.full((2, n), -1), *np.zeros((3, n), dtype=np.int64))
+    last = np.minimum(start + 1, stop - 1)
+    one, other = blocks.state[start], blocks.state[last]
+    found.first[runs] = np.minimum(one, other)
+    found.second[runs] = np.where(one == other, -1, np.maximum(one, other))
+    found.onset[runs] = blocks.onset[start]
+    found.visits[runs] = _sums(blocks.visits, start, stop)
+    found.switches[runs] = stop - start - 1
+    return found
+
+
+def _sums(
+    values: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    total = np.concatenate([[0], np.cumsum(values)])
+    return np.asarray(total[stop] - total[start])
+
+
+def _first_largest(
+    values: NDArray[Any], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the groups that are not empty, and the place of the first largest value in each."""
+    groups = np.flatnonzero(np.diff(offsets))
+    if not len(groups):
+        return groups, groups
+    most = np.maximum.reduceat(values, offsets[groups])
+    group = np.repeat(np.arange(len(groups)), np.diff(offsets)[groups])
+    hits = np.flatnonzero(values == most[group])[::-1]
+    best = np.empty(len(groups), dtype=np.int64)
+    best[group[hits]] = hits
+    return groups, best

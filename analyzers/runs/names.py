@@ -1,0 +1,27 @@
+"""The order of runs by their names, which does not depend on the order of a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["rank_names"]
+
+
+def rank_names(names: NDArray[Any]) -> NDArray[np.int64]:
+    """(r,) array of int64: the place of each of r names among all, sorted; -1 for None.
+
+    Examples
+    --------
+    >>> rank_names(np.array(["b", None, "a", "b"], dtype=object)).tolist()
+    [1, -1, 0, 1]
+    """
+    values = names.tolist()
+    ranks: dict[str | None, int] = {None: -1}
+    for name in sorted({name for name in values if name is not None}):
+        ranks[name] = len(ranks) - 1
+    return np.array([ranks[name] for name in values], dtype=np.int64)
