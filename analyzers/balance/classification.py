@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
@@ -12,7 +13,9 @@ from scipy.stats import false_discovery_control, fisher_exact
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.violation import Kind, Violation
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.repetition.rounds import LoopRounds, count_rounds
+from detailed_balance.analyzers.runs.names import rank_names
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -27,40 +30,8 @@ EXAMPLES = 3
 """So many runs are named as examples of a loop."""
 
 
-def count_rounds(run: Trajectory, loop: Sequence[str]) -> int:
-    """Return how often a run walked round a loop without leaving it.
-
-    Steps that stay where they are, and escapes, leave nothing.
-
-    Examples
-    --------
-    >>> run = Trajectory(tuple(zip("xabcabca", "abcabcax")))
-    >>> count_rounds(run, ("a", "b", "c")), count_rounds(run, ("c", "b", "a"))
-    (2, 0)
-    """
-    return _rounds(_steps(run), _followers(loop))
-
-
-def _steps(run: Trajectory) -> list[tuple[str, str]]:
-    return [(f, g) for f, g in run.moves if g is not None and f != g]
-
-
 def _followers(loop: Sequence[str]) -> dict[str, str]:
     return dict(zip(loop, (*loop[1:], loop[0]), strict=True))
-
-
-def _rounds(steps: Sequence[tuple[str, str]], follows: Mapping[str, str]) -> int:
-    rounds = streak = 0
-    at = None
-    for source, target in steps:
-        if follows.get(source) != target:
-            streak = 0
-            continue
-        streak = streak + 1 if source == at else 1
-        at = target
-        if streak == len(follows):
-            rounds, streak = rounds + 1, 0
-    return rounds
 
 
 def mark_structural(
@@ -142,7 +113,7 @@ def _times_walked(counts: TransitionCounts, loop: tuple[str, ...]) -> int:
 
 def compare_with_outcomes(
     found: Sequence[Violation],
-    runs: Iterable[Trajectory],
+    runs: Runs,
     alpha: float,
     correction: Correction,
 ) -> list[Violation]:
@@ -152,66 +123,61 @@ def compare_with_outcomes(
     of rounds that splits the runs most evenly, whatever their outcome, so the choice does not
     bend the test.
     """
-    judged, rounds, examples = _walk_runs(found, runs)
+    table = RunTable.of(runs)
+    walks = count_rounds(table, [v.loop for v in found])
+    examples = _find_examples(table, walks, len(found))
     found = [replace(v, trajectories=names) for v, names in zip(found, examples, strict=True)]
-    success = np.array(judged, dtype=bool)
-    if not success.any() or success.all():
+    success = table.success_of_runs()
+    good, bad = int((success == 1).sum()), int((success == 0).sum())
+    if not (good and bad):
         return found
-    cuts = [_even_cut(column) for column in rounds.T]
-    often = rounds >= cuts
-    tables = [_split_counts(~success, column) for column in often.T]
-    words = [_describe(table, cut) for table, cut in zip(tables, cuts, strict=True)]
+    tables, words = [], []
+    judged = success[walks.run] >= 0
+    bounds = np.searchsorted(walks.loop[judged], np.arange(len(found) + 1)).tolist()
+    succeeded, rounds = success[walks.run][judged], walks.rounds[judged]
+    for begin, end in pairwise(bounds):
+        cut = _even_cut(rounds[begin:end], good + bad)
+        often = succeeded[begin:end][rounds[begin:end] >= cut]
+        n_good = int(often.sum())
+        n_bad = len(often) - n_good
+        tables.append(((n_bad, bad - n_bad), (n_good, good - n_good)))
+        words.append(_describe(tables[-1], cut))
     in_good = [table[1][0] > 0 for table in tables]
     return _judge(found, tables, in_good, words, alpha, correction)
 
 
-def _walk_runs(
-    found: Sequence[Violation], runs: Iterable[Trajectory]
-) -> tuple[list[bool], NDArray[np.int64], list[tuple[str, ...]]]:
-    """Return the success of the judged runs, their rounds (runs, loops), and examples per loop."""
-    loops = [_followers(v.loop) for v in found]
-    judged: list[bool] = []
-    rows: list[list[int]] = []
-    best: list[list[tuple[bool, int, str]]] = [[] for _ in found]
-    for run in runs:
-        steps = _steps(run)
-        seen = set(steps)
-        row = [_rounds(steps, loop) if loop.items() <= seen else 0 for loop in loops]
-        if run.success is not None:
-            judged.append(run.success)
-            rows.append(row)
-        for kept, times in zip(best, row, strict=True):
-            if times and run.name is not None:
-                _keep_best(kept, (run.success is not False, -times, run.name))
-    rounds = np.array(rows, dtype=np.int64).reshape(-1, len(found))
-    return judged, rounds, [tuple(name for _, _, name in kept) for kept in best]
+def _find_examples(table: RunTable, walks: LoopRounds, loops: int) -> list[tuple[str, ...]]:
+    """Name for each loop runs that failed first, and then those that walked it most.
+
+    Each name comes once: a thread may hold several runs.
+    """
+    names = rank_names(table.runs.name)[walks.run]
+    failed = table.success_of_runs()[walks.run] == 0
+    order = np.lexsort((names, -walks.rounds, ~failed, walks.loop))
+    order = order[names[order] >= 0]
+    # Of one name in one loop only the first.
+    keys = walks.loop[order] * (len(table) + 1) + names[order]
+    order = order[np.sort(np.unique(keys, return_index=True)[1])]
+    bounds = np.searchsorted(walks.loop[order], np.arange(loops + 1)).tolist()
+    return [
+        tuple(table.runs.name[walks.run[order[begin:end][:EXAMPLES]]].tolist())
+        for begin, end in pairwise(bounds)
+    ]
 
 
-def _keep_best(kept: list[tuple[bool, int, str]], run: tuple[bool, int, str]) -> None:
-    """Keep the best few runs, each name once (a thread may hold several runs)."""
-    by_name = {old[2]: old for old in sorted([*kept, run], reverse=True)}
-    kept[:] = sorted(by_name.values())[:EXAMPLES]
+def _even_cut(rounds: NDArray[np.int64], runs: int) -> int:
+    """Return the number of rounds, 1 or more, that splits all runs most evenly.
 
-
-def _even_cut(rounds: NDArray[np.int64]) -> int:
-    """Return the number of rounds, 1 or more, that splits the runs most evenly."""
-    values, numbers = np.unique(np.maximum(rounds, 0), return_counts=True)
-    above = np.cumsum(numbers[::-1])[::-1]
-    walked = values > 0
-    if not walked.any():
+    `rounds` are those of the runs that walked the loop at all.
+    """
+    values, numbers = np.unique(rounds, return_counts=True)
+    if not len(values):
         return 1
-    return int(values[walked][np.argmin(np.abs(above[walked] - len(rounds) / 2))])
+    above = np.cumsum(numbers[::-1])[::-1]
+    return int(values[np.argmin(np.abs(above - runs / 2))])
 
 
 _Table: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
-
-
-def _split_counts(failed: NDArray[np.bool_], often: NDArray[np.bool_]) -> _Table:
-    """Return failed and successful runs, each with and without the loop."""
-    return (
-        (int((failed & often).sum()), int((failed & ~often).sum())),
-        (int((~failed & often).sum()), int((~failed & ~often).sum())),
-    )
 
 
 def _describe(table: _Table, cut: int) -> dict[Kind, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ def rank_names(names: NDArray[Any]) -> NDArray[np.int64]:
     [1, -1, 0, 1]
     """
     values = names.tolist()
-    ranks: dict[str | None, int] = {None: -1}
-    for name in sorted({name for name in values if name is not None}):
-        ranks[name] = len(ranks) - 1
-    return np.array([ranks[name] for name in values], dtype=np.int64)
+    different = sorted(filter(partial(is_not, None), dict.fromkeys(values)))
+    ranks: dict[str | None, int] = dict(zip(different, range(len(different)), strict=True))
+    ranks[None] = -1
+    return np.fromiter(map(ranks.__getitem__, values), dtype=np.int64, count=len(values))

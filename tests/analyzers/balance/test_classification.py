@@ -12,7 +12,6 @@ from detailed_balance.analyzers import (
     TransitionCounts,
     check_balance,
 )
-from detailed_balance.analyzers.balance.classification import count_rounds
 from detailed_balance.analyzers.errors import InvalidInputError
 
 LOOP = "abc"
@@ -41,30 +40,6 @@ def check(runs, **options):
 def the_loop(report):
     (violation,) = [v for v in report.violations if set(v.loop) == set(LOOP)]
     return violation
-
-
-@pytest.mark.parametrize(
-    ("states", "loop", "rounds"),
-    [
-        ("abca", "abc", 1),
-        ("abca", "bca", 1),
-        ("abcabca", "abc", 2),
-        ("abcaxabc", "abc", 1),
-        ("abxca", "abc", 0),
-        ("aabbca", "abc", 1),
-        ("abca", "cba", 0),
-        ("babcabcxcab", "abc", 1),
-    ],
-)
-def test_rounds_are_those_counted_by_hand(states, loop, rounds):
-    assert count_rounds(run_of(states), tuple(loop)) == rounds
-
-
-def test_an_escape_does_not_break_a_round_but_a_jump_does():
-    tried = Trajectory((("a", "b"), ("b", None), ("b", "c"), ("c", "a")))
-    jumped = Trajectory((("a", "b"), ("b", "c"), ("a", "b"), ("c", "a")))
-    assert count_rounds(tried, ("a", "b", "c")) == 1
-    assert count_rounds(jumped, ("a", "b", "c")) == 0
 
 
 def test_a_loop_of_failed_runs_is_suspect_with_the_odds_ratio_counted_by_hand():
