@@ -562,15 +562,9 @@ class RunTable(Sequence[Trajectory]):
         self, rng: np.random.Generator, replicates: int, *, block: str | None = None
     ) -> NDArray[np.int64]:
         """(replicates, r) array of int64: how often each run is drawn; as for `resample`."""
-        codes = self.block_codes(block)
-        alone = np.flatnonzero(codes < 0)
-        if len(alone) == len(self):
-            return _draw(rng, replicates, len(self))
-        blocks = np.unique(codes[codes >= 0], return_inverse=True)[1]
-        unit = np.empty(len(self), dtype=np.int64)
-        unit[codes >= 0] = blocks
-        unit[alone] = blocks.max() + 1 + np.arange(len(alone))
-        return _draw(rng, replicates, int(unit.max()) + 1)[:, unit]
+        from detailed_balance.analyzers.runs._bootstrap import draw_weights
+
+        return draw_weights(self, rng, replicates, block)
 
     def bootstrap_counts(
         self, rng: np.random.Generator, replicates: int = 200, *, block: str | None = None
@@ -583,9 +577,9 @@ class RunTable(Sequence[Trajectory]):
         >>> table.bootstrap_counts(np.random.default_rng(0), 3).tolist()
         [[5], [5], [5]]
         """
-        weights = self.bootstrap_weights(rng, replicates, block=block)
-        counts = self.by_run().counts
-        return np.asarray((counts.T.tocsr() @ weights.T).T)
+        from detailed_balance.analyzers.runs._bootstrap import draw_counts
+
+        return draw_counts(self, rng, replicates, block)
 
     def rename(self, names: Mapping[str, str]) -> RunTable:
         """Give states other names.
@@ -666,13 +660,6 @@ Runs: TypeAlias = "RunTable | Iterable[Trajectory]"
 
 def _code(values: Sequence[Any], value: Any) -> int:
     return -1 if value is None else values.index(value)
-
-
-def _draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
-    if not n:
-        return np.zeros((replicates, 0), dtype=np.int64)
-    drawn = rng.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]
-    return np.bincount(drawn.ravel(), minlength=replicates * n).reshape(replicates, n)
 
 
 def _costs_of(runs: Sequence[Trajectory]) -> NDArray[np.float64] | None:

@@ -1,0 +1,67 @@
+"""Runs drawn again: how often each is, and the counts of their moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.runs.table import RunTable
+
+AT_ONCE = 8_000_000
+"""So many weights of runs are held in memory at a time."""
+
+EXACT = 2**24
+"""Up to here float32 adds whole numbers without rounding."""
+
+
+def draw_weights(
+    table: RunTable, rng: np.random.Generator, replicates: int, block: str | None
+) -> NDArray[np.int64]:
+    """(replicates, r) array of int64; see `RunTable.bootstrap_weights`."""
+    units, n = _units(table, block)
+    return _draw(rng, replicates, n)[:, units]
+
+
+def draw_counts(
+    table: RunTable, rng: np.random.Generator, replicates: int, block: str | None
+) -> NDArray[np.int64]:
+    """(replicates, k) array of int64; see `RunTable.bootstrap_counts`."""
+    counts = table.by_run().counts
+    units, n = _units(table, block)
+    if n < len(table):  # the moves of a block are drawn together
+        ones, runs = np.ones(len(table), dtype=np.int64), np.arange(len(table))
+        counts = csr_array(csr_array((ones, (units, runs)), shape=(n, len(table))) @ counts)
+    by_move, most = counts.T.tocsr(), int(counts.sum(axis=0).max()) if counts.nnz else 0
+    single = by_move.astype(np.float32)
+    found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
+    at_once = max(1, AT_ONCE // max(n, 1))
+    for begin in range(0, replicates, at_once):
+        weights = _draw(rng, min(at_once, replicates - begin), n)
+        exact = weights.max(initial=0) * most < EXACT
+        factor = single if exact else by_move.astype(np.float64)
+        drawn = factor @ np.ascontiguousarray(weights.T.astype(factor.dtype))
+        found[begin : begin + len(weights)] = drawn.T
+    return found
+
+
+def _units(table: RunTable, block: str | None) -> tuple[NDArray[np.int64], int]:
+    """Return the block of each run, a run of none being one by itself, and how many there are."""
+    codes = table.block_codes(block)
+    alone = codes < 0
+    blocks, unit = np.unique(codes[~alone], return_inverse=True)
+    units = np.empty(len(table), dtype=np.int64)
+    units[~alone] = unit
+    units[alone] = len(blocks) + np.arange(np.count_nonzero(alone))
+    return units, len(blocks) + int(np.count_nonzero(alone))
+
+
+def _draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
+    if not n:
+        return np.zeros((replicates, 0), dtype=np.int64)
+    drawn = rng.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]
+    return np.bincount(drawn.ravel(), minlength=replicates * n).reshape(replicates, n)
