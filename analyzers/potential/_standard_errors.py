@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers._solver.edges import add_at
 from detailed_balance.analyzers._solver.laplacian import DIRECT_LIMIT, LaplacianSolver
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,11 +110,12 @@ class SandwichCovariance:
         moves, source, target = moves[kept], source[kept], target[kept]
         inside = np.flatnonzero(target < n)
         ends = np.concatenate([[pairs.first, pairs.second], [pairs.second, pairs.first]], axis=1)
+        number = csr_array((np.arange(1, ends.shape[1] + 1), tuple(ends)), shape=(n, n))
+        pair = lookup(number, source[inside], target[inside])
         weights = np.zeros((len(moves), len(members)))
         for i, f in enumerate(members):
             there, back = self.influence(int(f), g)
-            table = csr_array((np.concatenate([there, back]), tuple(ends)), shape=(n, n))
-            weights[inside, i] = table[source[inside], target[inside]]
+            weights[inside, i] = np.concatenate([[0.0], there, back])[pair]
             weights[:, i] -= self._by_source(self._rate * there, self._back_rate * back)[source]
         return np.asarray(runs[:, moves] @ (weights / self.attempts[source][:, None]))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from scipy.optimize import minimize
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 from detailed_balance.analyzers import (
     END,
@@ -370,3 +370,15 @@ def test_the_kernel_that_was_used_is_kept():
     used = estimate_potential(counts).kernel
     expected = estimate_kernel(counts).probabilities
     assert np.array_equal(used.probabilities.toarray(), expected.toarray())
+
+
+def test_a_run_with_no_move_between_the_states_adds_what_its_exits_take_from_them():
+    """A way out of a takes 1/30 of T(b<-a), and V(b) - V(a) = log T(a<-b) - log T(b<-a) follows."""
+    counts = TransitionCounts.from_edges([("a", "b", 28), ("a", None, 2), ("b", "a", 20)])
+    potential, width = estimate_potential(counts), 3
+    runs = csr_array(([1.0, 2.0], ([0, 1], [0 * width + 2, 1 * width + 2])), shape=(3, 2 * width))
+    added = potential.influence(["b"], "a", runs, width)
+    assert np.abs(added) == pytest.approx(np.array([[1 / 30], [2 / 20], [0.0]]))
+    assert added[0] * added[1] < 0
+    nothing = potential.influence(["b"], "a", csr_array((3, 2 * width)), width)
+    assert nothing.tolist() == [[0.0]] * 3
