@@ -1,4 +1,4 @@
-"""Many entries of sparse matrices at once."""
+"""Many entries of sparse matrices at once, and the counts that go into them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,27 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["lookup", "ranges"]
+__all__ = ["count_distinct", "exact_type", "lookup", "ranges"]
+
+
+def count_distinct(keys: NDArray[Any], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which numbers are among `keys`, of 0 to size - 1, sorted, and how often each is.
+
+    Examples
+    --------
+    >>> count_distinct(np.array([4, 1, 4]), 5)
+    (array([1, 4]), array([1, 2]))
+    """
+    if size > 4 * len(keys):  # sorting takes less memory
+        return np.unique(keys, return_counts=True)
+    number = np.bincount(keys, minlength=size)
+    distinct = np.flatnonzero(number)
+    return distinct, number[distinct]
+
+
+def exact_type(most: float) -> type[np.float32] | type[np.float64]:
+    """Return the smaller type of float that adds whole numbers up to `most` without rounding."""
+    return np.float32 if most < 2**24 else np.float64
 
 
 def lookup(matrix: Any, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:

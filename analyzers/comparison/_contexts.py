@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
@@ -16,18 +16,23 @@ from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.joining import join_runs
+from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.sparse import exact_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-Recorded: TypeAlias = "TransitionCounts | Iterable[Trajectory]"
+Recorded: TypeAlias = "TransitionCounts | Runs"
 """What was recorded in one context."""
 
 Unit: TypeAlias = Literal["runs", "exits"]
 """What is exchangeable under the null hypothesis."""
+
+AT_ONCE = 8_000_000
+"""So many labels or counts of shuffled units are held in memory at a time."""
 
 _T = TypeVar("_T")
 
@@ -101,6 +106,21 @@ class Sample:
     def counts(self, label: NDArray[np.int64]) -> NDArray[np.float64]:
         """(k, m) array: the counts of each context."""
         return np.asarray((self.units.T @ np.eye(len(self.names))[label]).T)
+
+    def shuffled_counts(
+        self, replicates: int, rng: np.random.Generator
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield the (k, m) counts of each context after its units were dealt out anew."""
+        total, k = self.units.sum(axis=0), len(self.names)
+        by_move = self.units.T.tocsr().astype(exact_type(total.sum()))
+        at_once = max(1, AT_ONCE // max(len(self.label), k * len(total)))
+        for begin in range(0, replicates, at_once):
+            copies = min(at_once, replicates - begin)
+            label = np.array([rng.permutation(self.label) for _ in range(copies)]).T
+            drawn = [by_move @ (label == i).astype(by_move.dtype) for i in range(k - 1)]
+            for copy in range(copies):
+                parts = [part[:, copy].astype(np.float64) for part in drawn]
+                yield np.stack([*parts, total - sum(parts)])
 
     def ratios(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the likelihood ratio of each state."""
@@ -177,12 +197,12 @@ def _count_sample(contexts: Mapping[str, Any]) -> Sample:
 
 
 def _run_sample(contexts: Mapping[str, Any]) -> Sample:
-    runs = [(run, i) for i, record in enumerate(contexts.values()) for run in record]
-    paths = Paths.from_runs(run for run, _ in runs)
+    tables = [RunTable.of(record) for record in contexts.values()]
+    paths = Paths.from_runs(join_runs(tables))
     flat = paths.run_counts()
     distinct = np.unique(flat.indices)
     source, target = np.divmod(distinct, len(paths.states) + 1)
-    label = np.array([i for _, i in runs], dtype=np.int64)
+    label = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     targets = (*paths.states, END)
     units = csr_array(flat[:, distinct])
     return Sample(tuple(contexts), paths.states, targets, source, target, units, label, "runs")

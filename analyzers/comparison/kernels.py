@@ -142,7 +142,7 @@ def compare_kernels(
 
     Parameters
     ----------
-    a, b : TransitionCounts or iterable of Trajectory
+    a, b : TransitionCounts, RunTable or iterable of Trajectory
         What was recorded in each context; or `a` alone, a mapping from their names.
     unit : {"runs", "exits"}, optional
         What is exchangeable under the null hypothesis. "runs", the default for trajectories:
@@ -271,8 +271,8 @@ class _Test:
         """Draw (replicates, m) likelihood ratios under one kernel; say which are permuted."""
         sample, tested = self.sample, self.tested
         if sample.unit == "runs" or not len(tested):
-            shuffled = (rng.permutation(sample.label) for _ in range(replicates))
-            null = [sample.ratios(sample.counts(label))[tested] for label in shuffled]
+            shuffled = sample.shuffled_counts(replicates, rng)
+            null = [sample.ratios(counts)[tested] for counts in shuffled]
             return np.array(null), np.ones(len(tested), dtype=bool)
         tables = [self.counts[:, sample.source == i] for i in tested]
         drawn = [

@@ -21,14 +21,15 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.joining import join_runs
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["PotentialComparison", "compare_potentials"]
 
-Measured: TypeAlias = "Potential | TransitionCounts | Iterable[Trajectory]"
+Measured: TypeAlias = "Potential | TransitionCounts | Runs"
 """A context: its potential, or what to estimate it from."""
 
 NO_SPREAD = 1e-10
@@ -155,7 +156,7 @@ def compare_potentials(
 
     Parameters
     ----------
-    a, b : iterable of Trajectory, TransitionCounts or Potential
+    a, b : RunTable or iterable of Trajectory, TransitionCounts or Potential
         Each context, independent of the others; or `a` alone, a mapping from their names. Give
         runs where you can: their covariance is that of whole runs, which takes no two moves of
         one run for independent. From counts each move is independent of the others.
@@ -198,9 +199,9 @@ def compare_potentials(
     """
     found = {name: _Context.of(x, settings) for name, x in named_contexts(a, b).items()}
     names, contexts = tuple(found), tuple(found.values())
-    if replicates and not all(context.runs for context in contexts):
+    if replicates and any(context.runs is None for context in contexts):
         raise InvalidInputError("replicates= permutes runs; give runs (read_trajectories)")
-    if len({not context.runs for context in contexts}) > 1:
+    if len({context.runs is None for context in contexts}) > 1:
         raise InvalidInputError("some contexts are runs and others are not; give one kind")
     betas = {context.potential.violation.beta for context in contexts}
     if len(betas) > 1:
@@ -254,7 +255,7 @@ class _Context:
     """The potential of one context, and the (r, n * width) counts of its runs if it has them."""
 
     potential: Potential
-    runs: tuple[Trajectory, ...] = ()
+    runs: RunTable | None = None
     run_counts: csr_array[Any, tuple[int, int]] | None = None
     width: int = 0
 
@@ -264,7 +265,7 @@ class _Context:
             return cls(given)
         if isinstance(given, TransitionCounts):
             return cls(estimate_potential(given, **settings))
-        runs = tuple(given)
+        runs = RunTable.of(given)
         first = Paths.from_runs(runs)
         states, moves = first.states, first.counts().tocoo()
         counts = TransitionCounts.from_arrays((*states, END), moves.row, moves.col, moves.data)
@@ -276,7 +277,7 @@ class _Context:
 
     @property
     def run_number(self) -> int | None:
-        return len(self.runs) or None
+        return None if self.runs is None else len(self.runs)
 
     def values(self, states: tuple[str, ...]) -> NDArray[np.float64]:
         found = self.potential.relative_to(states[0])
@@ -320,13 +321,13 @@ def _permuted(
     counts as if it were as small.
     """
     rng = np.random.default_rng(seed)
-    runs = [run for context in contexts for run in context.runs]
-    cuts = np.cumsum([len(context.runs) for context in contexts])[:-1]
+    tables = [context.runs for context in contexts if context.runs is not None]
+    runs, cuts = join_runs(tables), np.cumsum([len(table) for table in tables])[:-1]
     beyond = 0
     for _ in range(replicates):
         parts = np.split(rng.permutation(len(runs)), cuts)
         try:
-            drawn = [_Context.of([runs[i] for i in part], settings) for part in parts]
+            drawn = [_Context.of(runs.select(part), settings) for part in parts]
         except InsufficientDataError:
             beyond += 1
             continue

@@ -166,7 +166,7 @@ def bootstrap_sampler(
     places = np.unique(run_counts.indices)
 
     def draw(rng: np.random.Generator) -> AbsorbingChain:
-        often = rng.multinomial(runs, np.full(runs, 1 / runs)).astype(np.float64)
+        often = np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)
         total = np.asarray(often @ run_counts)[places]
         kept = total > 0
         where = np.divmod(places[kept], n + 2)

@@ -13,9 +13,13 @@ from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain,
 from detailed_balance.analyzers.forecast.result import FitCheck
 from detailed_balance.analyzers.markov.order import order_test
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
+from detailed_balance.analyzers.sparse import count_distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MOVES_AT_ONCE = 4_000_000
+"""About so many simulated moves are held in memory at a time."""
 
 MAX_LENGTH = 20
 """A simulated run that does not end is given up at so many times the longest recorded one."""
@@ -85,28 +89,49 @@ def _simulate_distances(
     copies: int,
 ) -> NDArray[np.float64]:
     """Return the (copies,) distances in runs simulated from the chain, which is fitted anew."""
+    expected = len(paths.steps.here) + (0 if held_out is None else int(held_out[0].sum()))
+    at_once = max(1, MOVES_AT_ONCE // expected)
+    parts = [
+        _simulate_batch(paths, rng, held_out, min(at_once, copies - begin))
+        for begin in range(0, copies, at_once)
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
+def _simulate_batch(
+    paths: Paths,
+    rng: np.random.Generator,
+    held_out: tuple[NDArray[Any], NDArray[Any]] | None,
+    copies: int,
+) -> NDArray[np.float64]:
     first, length, end = paths.whole_runs()
-    counts, width = paths.counts(), len(paths.states) + 2
+    counts = paths.counts()
     firsts, limits = np.tile(first, copies), np.tile(_longest(length, end), copies)
     steps, *runs = _simulate(counts, firsts, limits, rng)
-    keys = steps.here * width + steps.after
-    shape = (copies, len(paths.states) * width)
-    drawn = csr_array((np.ones(len(keys)), (steps.run // len(first), keys)), shape=shape)
+    drawn = _counts_of(steps, steps.run // len(first), copies, counts.shape)
     if held_out is not None:
         firsts = rng.choice(first, size=copies * len(held_out[0]))
         _, *runs = _simulate(counts, firsts, np.tile(_longest(*held_out), copies), rng)
     lengths, ends = (values.reshape(copies, -1) for values in runs)
     found = np.empty(copies)
-    for i in range(copies):
-        chain = fit_chain(_unflatten(drawn, i, width), np.zeros(1))
-        found[i] = _distance(chain, first, lengths[i], ends[i])
+    for i, each in enumerate(drawn):
+        found[i] = _distance(fit_chain(each, np.zeros(1)), first, lengths[i], ends[i])
     return found
 
 
-def _unflatten(drawn: Any, row: int, width: int) -> csr_array[Any, tuple[int, int]]:
-    here, there = drawn.indptr[row], drawn.indptr[row + 1]
-    where = np.divmod(drawn.indices[here:there], width)
-    return csr_array((drawn.data[here:there], where), shape=(width - 2, width))
+def _counts_of(
+    steps: Steps, copy: NDArray[Any], copies: int, shape: tuple[int, int]
+) -> list[csr_array[Any, tuple[int, int]]]:
+    """Return the counts of the moves of each copy."""
+    size = shape[0] * shape[1]
+    keys = copy * size + steps.here * shape[1] + steps.after
+    distinct, number = count_distinct(keys, copies * size)
+    cuts = np.searchsorted(distinct, size * np.arange(1, copies))
+    moves = np.split(distinct % size, cuts)
+    return [
+        csr_array((count.astype(np.float64), np.divmod(move, shape[1])), shape=shape)
+        for move, count in zip(moves, np.split(number, cuts), strict=True)
+    ]
 
 
 def _simulate(

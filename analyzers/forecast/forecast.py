@@ -19,11 +19,10 @@ from detailed_balance.analyzers.forecast._absorbing_chain import (
 from detailed_balance.analyzers.forecast._goodness_of_fit import check_fit
 from detailed_balance.analyzers.forecast.result import Forecast, Intervals, absorption_intervals
 from detailed_balance.analyzers.runs.arrays import Paths
+from detailed_balance.analyzers.runs.table import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["forecast_outcome"]
 
@@ -34,7 +33,7 @@ Cost: TypeAlias = (
 
 
 def forecast_outcome(
-    runs: Iterable[Trajectory] | TransitionCounts,
+    runs: Runs | TransitionCounts,
     *,
     success: Iterable[str] | None = None,
     failure: Iterable[str] = (),
@@ -43,7 +42,7 @@ def forecast_outcome(
     level: float = 0.95,
     replicates: int = 500,
     prior: float = 1.0,
-    held_out: Iterable[Trajectory] | None = None,
+    held_out: Runs | None = None,
     fit_replicates: int = 199,
     alpha: float = 0.05,
     seed: int = 0,
@@ -52,7 +51,7 @@ def forecast_outcome(
 
     Parameters
     ----------
-    runs : iterable of Trajectory, or TransitionCounts
+    runs : RunTable, iterable of Trajectory, or TransitionCounts
         What was recorded. Runs end in success or in failure, as `Trajectory.success` or else its
         outcome says, by the move to END or, without one, by one more move from where they
         stopped. A run with neither is open: it counts with its moves, and its end is taken to be
@@ -72,7 +71,7 @@ def forecast_outcome(
         How many chains are drawn for them; 0 for no intervals.
     prior : float
         For "dirichlet": how many moves the prior of a row is worth; they go where all moves go.
-    held_out : iterable of Trajectory, optional
+    held_out : RunTable or iterable of Trajectory, optional
         Runs to hold the forecast against; by default those that it was made from.
     fit_replicates : int
         How many sets of runs are simulated for the check of fit; 0 for no check.
@@ -193,7 +192,7 @@ def _refuse_for_counts(intervals: str, held_out: object) -> None:
         )
 
 
-def _from_runs(runs: Iterable[Trajectory]) -> _Record:
+def _from_runs(runs: Runs) -> _Record:
     paths = Paths.from_runs(runs, judged=True)
     first, _, end = paths.whole_runs()
     start = np.bincount(first, minlength=len(paths.states)) / len(first)

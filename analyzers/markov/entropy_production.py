@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -10,11 +10,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.convergence import StepsCallback
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
 from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sparse import lookup
 
@@ -27,7 +28,7 @@ FEWEST_RUNS = 10
 """With fewer runs their spread says too little about that of the next ones."""
 
 AT_ONCE = 4_000_000
-"""How many kernel entries of replicates are held in memory at a time."""
+"""How many kernel entries, or weights of runs, of replicates are held in memory at a time."""
 
 Batch: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]"
 """Forward (b, m), backward (b, m) and staying (b, n) moves of b replicates."""
@@ -109,7 +110,7 @@ class EntropyProduction(Result):
 
 
 def entropy_production(
-    source: Source | Sequence[Trajectory],
+    source: Source | Runs,
     *,
     confidence: float = 0.95,
     replicates: int = 500,
@@ -123,16 +124,16 @@ def entropy_production(
 
     Parameters
     ----------
-    source : sequence of Trajectory, TransitionCounts, Kernel or (n, n) array of float
+    source : RunTable, iterable of Trajectory, TransitionCounts, Kernel or (n, n) array of float
         Of runs and counts, the strongly connected parts; of a kernel, which is taken as known,
         its only closed class. START and END never enter. A step is a move that was made:
         self-loops count, escapes do not.
     confidence : float
         Of the interval.
     replicates : int
-        Of the bootstrap: of whole runs where runs are given, which holds whatever the
-        dependence inside them; else of each state's moves as independent draws, which takes the
-        runs for a first-order chain.
+        Of the bootstrap: of whole runs where runs are given (of their blocks where the table has
+        any), which holds whatever the dependence inside them; else of each state's moves as
+        independent draws, which takes the runs for a first-order chain.
     seed : int
         Equal seeds give equal intervals.
     progress : callable
@@ -170,7 +171,7 @@ def entropy_production(
     """
     _check_settings(confidence, replicates)
     runs = _as_runs(source)
-    counts = _count(runs) if runs else cast("Source", source)
+    counts = cast("Source", source) if runs is None else runs.counts()
     moves = pair_moves(counts)
     exact = not isinstance(counts, TransitionCounts)
     value, two_way = _values(
@@ -187,22 +188,23 @@ def entropy_production(
         len(moves.pairs),
         int(np.count_nonzero(moves.one_way)),
         moves.left_out,
-        "exact" if exact else "runs" if runs else "rows",
-        len(runs),
+        "exact" if exact else "rows" if runs is None else "runs",
+        0 if runs is None else len(runs),
         0 if exact else replicates,
         seed,
     )
     if exact:
         return result
-    if 0 < len(runs) < FEWEST_RUNS:
+    if runs is not None and len(runs) < FEWEST_RUNS:
         raise InsufficientDataError(
             f"{len(runs)} runs are too few for an interval; {FEWEST_RUNS} are needed. Give their "
             "counts instead to take each state's moves as independent draws",
             replace(result, replicates=0),
         )
     rng = np.random.default_rng(seed)
-    draw = _draw_runs(moves, runs, rng) if runs else _draw_rows(moves, rng)
-    return _with_interval(result, _replicate(moves, draw, replicates, progress))
+    draw = _draw_rows(moves, rng) if runs is None else _draw_runs(moves, runs, rng)
+    size = max(_size(moves), result.runs)
+    return _with_interval(result, _replicate(moves, draw, replicates, size, progress))
 
 
 def _check_settings(confidence: float, replicates: int) -> None:
@@ -212,26 +214,12 @@ def _check_settings(confidence: float, replicates: int) -> None:
         raise InvalidInputError(f"replicates={replicates!r}; 20 are the fewest with an interval")
 
 
-def _as_runs(source: Any) -> tuple[Trajectory, ...]:
-    if isinstance(source, Sequence) and source and isinstance(source[0], Trajectory):
-        return tuple(source)
-    return ()
-
-
-def _inner_moves(runs: Sequence[Trajectory]) -> list[tuple[int, str, str]]:
-    """Return (run, source, target) of the moves that reached a state from a state."""
-    return [
-        (i, source, target)
-        for i, run in enumerate(runs)
-        for source, target in run.moves
-        if target is not None and BOUNDARIES.isdisjoint((source, target))
-    ]
-
-
-def _count(runs: Sequence[Trajectory]) -> TransitionCounts:
-    return TransitionCounts.from_edges(
-        (source, target, 1) for _, source, target in _inner_moves(runs)
-    )
+def _as_runs(source: Any) -> RunTable | None:
+    """Return runs as a table; None where `source` is something else."""
+    if isinstance(source, RunTable | Iterator):
+        return RunTable.of(source)
+    listed = isinstance(source, Sequence) and source and isinstance(source[0], Trajectory)
+    return RunTable.of(source) if listed else None
 
 
 def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -248,11 +236,20 @@ def _add_half_moves(
     return forward + half, backward + half, stays
 
 
+def _size(moves: PairMoves) -> int:
+    """Return how many kernel entries a replicate has."""
+    n = len(moves.states)
+    return n**2 if n <= DENSE_LIMIT else 2 * len(moves.pairs)
+
+
 def _replicate(
-    moves: PairMoves, draw: Callable[[int], Batch], replicates: int, progress: StepsCallback | None
+    moves: PairMoves,
+    draw: Callable[[int], Batch],
+    replicates: int,
+    size: int,
+    progress: StepsCallback | None,
 ) -> NDArray[np.float64]:
-    """(b,) array: the entropy production of each replicate."""
-    size = len(moves.states) ** 2 if len(moves.states) <= DENSE_LIMIT else 2 * len(moves.pairs)
+    """(b,) array: the entropy production of each replicate, of so many numbers."""
     at_once = max(1, min(replicates, AT_ONCE // size))
     values: list[NDArray[np.float64]] = []
     for done in range(0, replicates, at_once):
@@ -264,27 +261,27 @@ def _replicate(
 
 
 def _draw_runs(
-    moves: PairMoves, runs: Sequence[Trajectory], rng: np.random.Generator
+    moves: PairMoves, runs: RunTable, rng: np.random.Generator
 ) -> Callable[[int], Batch]:
     """Draw whole runs with replacement: each replicate weighs the runs anew."""
-    pairs, n = moves.pairs, len(moves.states)
+    pairs, n, m = moves.pairs, len(moves.states), len(moves.pairs)
+    made = runs.by_run()
     place = {state: i for i, state in enumerate(moves.states)}
-    inner = [m for m in _inner_moves(runs) if m[1] in place and m[2] in place]
-    run = np.array([i for i, _, _ in inner])
-    source = np.array([place[source] for _, source, _ in inner])
-    target = np.array([place[target] for _, _, target in inner])
+    places = np.array([*(place.get(state, -1) for state in runs.states), -1])
+    source, target = places[made.source], places[made.target]
+    inner = np.flatnonzero((source >= 0) & (target >= 0))
+    source, target = source[inner], target[inner]
     # One column for each pair each way, and one for each state's self-loops.
-    m = len(pairs)
     number = csr_array((np.arange(1, m + 1), (pairs.first, pairs.second)), shape=(n, n))
     up, down = lookup(number, source, target), lookup(number, target, source)
     column = np.where(up > 0, up - 1, np.where(down > 0, m + down - 1, 2 * m + source))
     kept = (up > 0) | (down > 0) | (source == target)
-    table = csr_array(
-        (np.ones(kept.sum()), (run[kept], column[kept])), shape=(len(runs), 2 * m + n)
-    )
+    shape = (made.counts.shape[1], 2 * m + n)
+    into = csr_array((np.ones(kept.sum()), (inner[kept], column[kept])), shape=shape)
+    table = csr_array(made.counts @ into)
 
     def draw(size: int) -> Batch:
-        weights = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size)
+        weights = runs.bootstrap_weights(rng, size)
         forward, backward, stays = np.split(weights @ table, [m, 2 * m], axis=1)
         return forward, backward, stays
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,11 @@ from scipy.stats import false_discovery_control
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
+from detailed_balance.analyzers.runs.table import Runs
+from detailed_balance.analyzers.sparse import count_distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["MarkovOrderTest", "markov_order_test", "order_test"]
 
@@ -100,7 +99,7 @@ class MarkovOrderTest(TableResult):
 
 
 def markov_order_test(
-    runs: Iterable[Trajectory], *, replicates: int = 999, seed: int = 0, alpha: float = 0.05
+    runs: Runs, *, replicates: int = 999, seed: int = 0, alpha: float = 0.05
 ) -> MarkovOrderTest:
     """Test a chain of order 1 against one of order 2.
 
@@ -111,7 +110,7 @@ def markov_order_test(
 
     Parameters
     ----------
-    runs : iterable of Trajectory
+    runs : RunTable, or iterable of Trajectory
         Only moves of one run that follow each other make a pair. START counts as a state before,
         END as a next state, an escape as a move to where the run stands.
     replicates : int
@@ -200,7 +199,8 @@ def _reshuffled(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]
     for begin in range(0, replicates, batch):
         copies = min(batch, replicates - begin)
         steps = shuffle.draw(copies, rng)
-        found.append(_likelihood_ratios(steps, steps.run, copies, n, width)[0])
+        copy = steps.run // len(paths.first)
+        found.append(_likelihood_ratios(steps, copy, copies, n, width)[0])
     return np.concatenate(found)
 
 
@@ -226,7 +226,7 @@ def _sum_logs(
     keys: NDArray[Any], radix: int, size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(size,) arrays: the sum of N log N over the keys of each owner, and how many they are."""
-    distinct, count = np.unique(keys, return_counts=True)
+    distinct, count = count_distinct(keys, size * radix)
     owner = distinct // radix
     total = np.bincount(owner, xlogy(count, count), size).astype(np.float64)
     return total, np.bincount(owner, minlength=size)
@@ -237,9 +237,10 @@ class EulerShuffle:
 
     A chain of order 1 makes all such sets of runs with the same probability, whatever its kernel:
     compared with them a test is exact, however sparse the counts. Each state keeps its exits in a
-    random order, and runs take them one after the other. They use up all exits where the last
-    ones form a tree that leads to the ends (the BEST theorem), so these are drawn first, by
-    popping cycles (Wilson's algorithm). Where an open run stopped is an exit as well.
+    random order, from which all runs that are there take the next ones at each step (any rule by
+    which runs take turns will do). They use up all exits where the last ones form a tree that leads
+    to the ends (the BEST theorem), so these are drawn first, by popping cycles (Wilson's
+    algorithm). Where an open run stopped is an exit as well.
 
     Parameters
     ----------
@@ -265,25 +266,31 @@ class EulerShuffle:
         self.first, self.n, self.open_end = paths.first, n, open_end
 
     def draw(self, copies: int, rng: np.random.Generator) -> Steps:
-        """Return the moves of so many sets of runs; `Steps.run` is the number of the set."""
-        stacks = self._stacks(copies, rng)
-        copy, moves = np.arange(copies), len(self.exits)
-        run, fresh = np.zeros(copies, dtype=np.int64), np.full(copies, -1)
-        here, before = np.full(copies, self.first[0]), fresh
-        taken = np.tile(self.begin, (copies, 1))
-        found = np.empty((3, moves, copies), dtype=np.int64)
-        for i in range(moves):
-            place = taken[copy, here]
-            taken[copy, here] += 1
-            after = stacks[copy, place]
-            found[:, i] = before, here, after
-            ended = after >= self.n
-            run += ended
-            begins = self.first[np.minimum(run, len(self.first) - 1)]
-            before, here = np.where(ended, -1, here), np.where(ended, begins, after)
-        owner = np.broadcast_to(copy, (moves, copies))
-        kept = found[2] < self.open_end
-        return Steps(owner[kept], *(part[kept] for part in found))
+        """Return the moves of so many sets of runs, step by step.
+
+        `Steps.run` counts through the stretches of the first set, then those of the second.
+        """
+        stretches, moves = len(self.first), len(self.exits)
+        exits = self._stacks(copies, rng).ravel()
+        unused = (self.begin + moves * np.arange(copies)[:, None]).ravel()
+        run, here = np.arange(copies * stretches), np.tile(self.first, copies)
+        before = np.full(len(run), -1)
+        found, narrow = [], np.min_scalar_type(copies * self.n)  # sorted by radix, up to 16 bits
+        while len(run):
+            owner = run // stretches * self.n + here
+            order = np.argsort(owner.astype(narrow), kind="stable")
+            owner, run, before, here = owner[order], run[order], before[order], here[order]
+            begin = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+            size = np.diff(np.append(begin, len(owner)))
+            place = unused[owner] + np.arange(len(owner)) - np.repeat(begin, size)
+            unused[owner[begin]] += size
+            after = exits[place]
+            found.append((run, before, here, after))
+            going = after < self.n
+            run, before, here = run[going], here[going], after[going]
+        steps = Steps(*map(np.concatenate, zip(*found, strict=True)))
+        kept = steps.after < self.open_end
+        return Steps(steps.run[kept], steps.before[kept], steps.here[kept], steps.after[kept])
 
     def _stacks(self, copies: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return (copies, m) exits, those of each state together and in its order."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from detailed_balance.analyzers.sparse import exact_type
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8_000_000
 """So many weights of runs are held in memory at a time."""
-
-EXACT = 2**24
-"""Up to here float32 adds whole numbers without rounding."""
 
 
 def draw_weights(
@@ -37,14 +36,12 @@ def draw_counts(
         ones, runs = np.ones(len(table), dtype=np.int64), np.arange(len(table))
         counts = csr_array(csr_array((ones, (units, runs)), shape=(n, len(table))) @ counts)
     by_move, most = counts.T.tocsr(), int(counts.sum(axis=0).max()) if counts.nnz else 0
-    single = by_move.astype(np.float32)
     found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
     at_once = max(1, AT_ONCE // max(n, 1))
     for begin in range(0, replicates, at_once):
         weights = _draw(rng, min(at_once, replicates - begin), n)
-        exact = weights.max(initial=0) * most < EXACT
-        factor = single if exact else by_move.astype(np.float64)
-        drawn = factor @ np.ascontiguousarray(weights.T.astype(factor.dtype))
+        kind = exact_type(int(weights.max(initial=0)) * most)
+        drawn = by_move.astype(kind) @ np.ascontiguousarray(weights.T.astype(kind))
         found[begin : begin + len(weights)] = drawn.T
     return found
 

@@ -20,6 +20,7 @@ from detailed_balance.analyzers.runs.labels import (
     moment_of,
 )
 from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, Trajectory
+from detailed_balance.analyzers.sparse import count_distinct
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -424,12 +425,7 @@ class RunTable(Sequence[Trajectory]):
         return self.source.astype(np.int64) * (len(self.states) + 1) + (self.target + 1)
 
     def _count_moves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        size = len(self.states) * (len(self.states) + 1)
-        if size > 4 * max(self.total, 1_000_000):
-            return np.unique(self._keys(), return_counts=True)
-        number = np.bincount(self._keys(), minlength=size)
-        keys = np.flatnonzero(number)
-        return keys, number[keys]
+        return count_distinct(self._keys(), len(self.states) * (len(self.states) + 1))
 
     def by_run(self) -> RunMoves:
         """Return how often each run made each move.

@@ -85,10 +85,10 @@ def test_reshuffled_runs_are_all_equally_likely():
             possible.add((*first, *second))
     copies = 200 * len(possible)
     steps = EulerShuffle(paths).draw(copies, np.random.default_rng(0))
-    seen = [[] for _ in range(copies)]
-    for copy, here, after in zip(steps.run, steps.here, steps.after, strict=True):
-        seen[copy].append((int(here), int(after)))
-    counted = Counter(map(tuple, seen))
+    seen = [[] for _ in range(2 * copies)]
+    for run, here, after in zip(steps.run, steps.here, steps.after, strict=True):
+        seen[run].append((int(here), int(after)))
+    counted = Counter((*one, *other) for one, other in zip(seen[::2], seen[1::2], strict=True))
     assert set(counted) == possible
     assert chisquare(list(counted.values())).pvalue > 1e-3
 

@@ -20,9 +20,11 @@ def draw_runs(rng: np.random.Generator, tasks: int | None) -> list[Trajectory]:
 
 
 @pytest.mark.parametrize("tasks", [None, 4])
-@pytest.mark.parametrize(("name", "value"), [("AT_ONCE", 1), ("AT_ONCE", 100), ("EXACT", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("AT_ONCE", 1), ("AT_ONCE", 100), ("exact_type", lambda _: np.float64)]
+)
 def test_drawn_counts_are_those_of_the_runs_drawn_by_as_many_at_once_as_may_be(
-    tasks: int | None, name: str, value: int, monkeypatch: pytest.MonkeyPatch
+    tasks: int | None, name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = RunTable.of(draw_runs(np.random.default_rng(2), tasks))
     block = None if tasks is None else "task"
