@@ -1,0 +1,106 @@
+"""Trajectories as columns, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context
+from detailed_balance.analyzers.runs.table import OUTCOMES, FactColumns, RunColumns, RunTable
+from detailed_balance.analyzers.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TEXTS = ("name", "run", "thread", "parent", "origin", "error")
+
+
+def make_table(runs: Iterable[Trajectory]) -> RunTable:
+    """Return runs as a table; see `RunTable.from_trajectories`."""
+    runs = list(runs)
+    for run in runs:
+        if not isinstance(run, Trajectory):
+            raise InvalidInputError(
+                f"a run is a Trajectory; got {type(run).__name__}. "
+                "read_runs reads them from a store or a file"
+            )
+    places: dict[str | None, int] = {None: -1}
+    codes = [
+        places.setdefault(state, len(places) - 1)
+        for run in runs
+        for move in run.moves
+        for state in move
+    ]
+    moves = np.array(codes, dtype=np.int32).reshape(-1, 2)
+    contexts: dict[Context, int] = {(): 0}
+    known: dict[str, Any] = {name: [getattr(run, name) for run in runs] for name in _TEXTS}
+    known["outcome"] = [_code(OUTCOMES, run.outcome) for run in runs]
+    known["success"] = [-1 if run.success is None else int(run.success) for run in runs]
+    for name in ("judged", "past_unknown", "attempts"):
+        known[name] = [getattr(run, name) for run in runs]
+    for name in ("started", "ended"):
+        values = (getattr(run, name) for run in runs)
+        known[name] = [np.nan if value is None else value for value in values]
+    known["limit_steps"] = [-1 if r.limit_steps is None else r.limit_steps for r in runs]
+    known["context"] = [contexts.setdefault(run.context, len(contexts)) for run in runs]
+    return RunTable.from_codes(
+        tuple(state for state in places if state is not None),
+        moves[:, 0],
+        moves[:, 1],
+        np.cumsum([0, *map(len, runs)]),
+        RunColumns.unknown(len(runs), **known),
+        contexts=tuple(contexts),
+        costs=_costs_of(runs),
+        facts=_facts_of(runs),
+    )
+
+
+def view_run(table: RunTable, i: int) -> Trajectory:
+    """Return run i of a table."""
+    first, last = table.offsets[i : i + 2].tolist()
+    names = (*table.states, None)
+    source, target = table.source[first:last].tolist(), table.target[first:last].tolist()
+    each = [column[i] for column in table.runs]
+    row = dict(zip(RunColumns._fields, each, strict=True))
+    costs = () if table.costs is None else tuple(table.costs[first:last].tolist())
+    facts = () if table.facts is None else tuple(map(table.facts.row, range(first, last)))
+    limit, started, ended = int(row["limit_steps"]), float(row["started"]), float(row["ended"])
+    return Trajectory(
+        tuple((table.states[f], names[g]) for f, g in zip(source, target, strict=True)),
+        name=row["name"],
+        outcome=None if row["outcome"] < 0 else OUTCOMES[row["outcome"]],
+        success=None if row["success"] < 0 else bool(row["success"]),
+        error=row["error"],
+        context=table.contexts[row["context"]],
+        costs=() if any(cost != cost for cost in costs) else costs,
+        limit_steps=None if limit < 0 else limit,
+        run=row["run"],
+        thread=row["thread"],
+        parent=row["parent"],
+        origin=row["origin"],
+        attempts=int(row["attempts"]),
+        judged=bool(row["judged"]),
+        past_unknown=bool(row["past_unknown"]),
+        started=None if started != started else started,
+        ended=None if ended != ended else ended,
+        facts=facts if any(each is not None for each in facts) else (),
+    )
+
+
+def _code(values: Sequence[Any], value: Any) -> int:
+    return -1 if value is None else values.index(value)
+
+
+def _costs_of(runs: Sequence[Trajectory]) -> NDArray[np.float64] | None:
+    if not any(run.costs for run in runs):
+        return None
+    return np.array([c for run in runs for c in (run.costs or [np.nan] * len(run))], dtype=float)
+
+
+def _facts_of(runs: Sequence[Trajectory]) -> FactColumns | None:
+    if not any(run.facts for run in runs):
+        return None
+    return FactColumns.from_facts([f for run in runs for f in (run.facts or [None] * len(run))])
