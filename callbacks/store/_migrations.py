@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, func, insert, inspect, select, text, update
 
 from detailed_balance.analyzers import START
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
     METADATA,
@@ -113,7 +114,17 @@ _STEPS: dict[int, dict[str, tuple[str, ...]]] = {
 
 
 def read_version(connection: Connection) -> int | None:
-    """Return the version of the tables; None where there are none."""
+    """Return the version of the tables; None where there are none.
+
+    Raises
+    ------
+    ReadError
+        Where a view stands for one of them: what it does when it is read, nobody knows.
+    """
+    if connection.dialect.name == "sqlite":
+        views = {name.lower() for name in inspect(connection).get_view_names()}
+        if views := sorted(views & METADATA.tables.keys()):
+            raise ReadError(f"{views[0]} is a view, and no table: this is no store of ours")
     if not inspect(connection).has_table(VERSIONS.name):
         return None
     version: int | None = connection.scalar(select(func.max(VERSIONS.c.version)))

@@ -23,7 +23,7 @@ from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.render import safe_text
 
 if TYPE_CHECKING:
-    from detailed_balance.callbacks.store.excerpts import Excerpt
+    from detailed_balance.callbacks.store.reading import Excerpt
 
 LONGEST_LOOP = 64
 """The most states of a loop that a URL may ask for."""

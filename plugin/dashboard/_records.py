@@ -15,7 +15,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.store.excerpts import Excerpt, find_excerpts
+from detailed_balance.callbacks.store.reading import Excerpt, find_excerpts
 from detailed_balance.readers import read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.render import safe_text

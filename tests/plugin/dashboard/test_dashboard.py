@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 import detailed_balance.dashboard
 from detailed_balance import Transition, TransitionCounts, TransitionGraph, TransitionStore
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
-from detailed_balance.callbacks.store.excerpts import find_excerpts
+from detailed_balance.callbacks.store.reading import find_excerpts
 from detailed_balance.dashboard import build_app
 from detailed_balance.dashboard._api import STREAMS
 from detailed_balance.dashboard._ids import label_name, loop_id, parse_context, state_id

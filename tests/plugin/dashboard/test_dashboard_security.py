@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from detailed_balance import Transition, TransitionStore
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks.store.excerpts import find_excerpts
+from detailed_balance.callbacks.store.reading import find_excerpts
 from detailed_balance.dashboard import build_app, make_server
 from detailed_balance.dashboard._records import open_store
 from detailed_balance.dashboard._security import HEADERS

@@ -1,0 +1,311 @@
+"""What is read of a store as a whole: its moves as columns, and stretches of runs as examples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import and_, func, literal_column, or_, select
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.labels import Context, ContextLike
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.store._rows import HIDDEN_SOURCE, WHOLE_RUN, read_contexts
+from detailed_balance.callbacks.store._schema import (
+    RUNS,
+    STATES,
+    TRAJECTORIES,
+    TRANSITIONS,
+    decode_text,
+    digest,
+    encode_text,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sqlalchemy import Column, ColumnElement
+    from sqlalchemy.engine import Connection
+
+    from detailed_balance.callbacks.store.store import TransitionStore
+
+__all__ = ["MISSING", "Excerpt", "MoveColumns", "find_excerpts", "read_moves"]
+
+MISSING = -(2**63) + 1
+"""What stands for null in a column of whole numbers."""
+
+_SEARCHED = 200_000
+"""Of the moves recorded last; so an example costs no more on a large store than on a small one."""
+
+_BEFORE, _AFTER = 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A stretch of one run.
+
+    Parameters
+    ----------
+    trajectory : str
+        The run.
+    moves : tuple of (str, str or None)
+        Its moves from shortly before the first that was asked for; None is an escape.
+    hits : int
+        How many of the moves searched are those asked for.
+    time : float or None
+        When the last of them was made, in seconds since 1970 (UTC).
+    """
+
+    trajectory: str
+    moves: tuple[tuple[str, str | None], ...]
+    hits: int
+    time: float | None
+
+
+def find_excerpts(
+    store: TransitionStore,
+    moves: Collection[tuple[str, str]],
+    *,
+    context: ContextLike = None,
+    since: float | None = None,
+    until: float | None = None,
+    limit: int = 3,
+) -> tuple[Excerpt, ...]:
+    """Return stretches of the runs that made all of `moves` last, latest first.
+
+    Only the 200,000 transitions recorded last are searched.
+
+    Examples
+    --------
+    >>> from detailed_balance import Transition, TransitionStore
+    >>> with TransitionStore("sqlite://") as store:
+    ...     path = ["plan", "search", "read", "plan", "answer"]
+    ...     store.append([Transition(*move, "run") for move in zip(path, path[1:])])
+    ...     excerpt, = find_excerpts(store, [("search", "read"), ("read", "plan")])
+    >>> excerpt.trajectory, excerpt.hits, len(excerpt.moves)
+    ('run', 2, 4)
+    """
+    if not moves:
+        return ()
+    table = TRANSITIONS.c
+    last = store._fetch(select(func.max(table.id)))[0][0] or 0
+    chosen = store._conditions(TRANSITIONS, None, context, since, until)
+    made = [
+        and_(table.source_id == _number(source), table.target_id == _number(target))
+        for source, target in moves
+    ]
+    hits = (
+        select(table.trajectory_id, func.min(table.id), func.count(), func.max(table.time))
+        .where(*chosen, table.id > last - _SEARCHED, table.trajectory_id.is_not(None))
+        .where(or_(*made))
+        .group_by(table.trajectory_id)
+        .having(func.count(table.source_id.distinct()) == len({source for source, _ in moves}))
+        .order_by(func.max(table.id).desc())
+        .limit(limit)
+    )
+    return tuple(_read_excerpt(store, *row) for row in store._fetch(hits))
+
+
+def _number(state: str) -> int:
+    return digest(encode_text(state))
+
+
+def _read_excerpt(
+    store: TransitionStore, trajectory: int, first: int, hits: int, time: float | None
+) -> Excerpt:
+    key = TRANSITIONS.c.id
+    before = _read_moves(store, trajectory, key < first, key.desc(), _BEFORE)[::-1]
+    after = _read_moves(store, trajectory, key >= first, key, _AFTER)
+    names = TRAJECTORIES.c
+    (name,) = store._fetch(select(names.name).where(names.id == trajectory))[0]
+    return Excerpt(decode_text(name), (*before, *after), hits, time)
+
+
+def _read_moves(
+    store: TransitionStore, trajectory: int, where: ColumnElement[bool], order: Any, limit: int
+) -> list[tuple[str, str | None]]:
+    table, sources, targets = TRANSITIONS.c, STATES.alias(), STATES.alias()
+    query = (
+        select(sources.c.name, targets.c.name)
+        .select_from(TRANSITIONS)
+        .join(sources, table.source_id == sources.c.id)
+        .outerjoin(targets, table.target_id == targets.c.id)
+        .where(table.trajectory_id == trajectory, table.source_id != HIDDEN_SOURCE, where)
+        .order_by(order)
+        .limit(limit)
+    )
+    return [
+        (decode_text(source), None if target is None else decode_text(target))
+        for source, target in store._fetch(query)
+    ]
+
+
+class MoveColumns(NamedTuple):
+    """The moves of a store in the order recorded, (m,) arrays.
+
+    Parameters
+    ----------
+    states, trajectories, runs : list of str
+        The names that the columns hold places of. Those of runs are of whole runs, whatever went
+        on with them.
+    contexts : list of Context
+        Likewise.
+    source, target, trajectory, run, context : array of int64
+        Places in these; -1 where there is none, of a target an escape.
+    step : array of int64
+        `MISSING` where there is none.
+    time : array of float64
+        Seconds since 1970 (UTC); NaN where there is none.
+    count : array of int64
+        How many moves each stands for.
+    facts : dict of str to array
+        The fields of `StepFacts` by name, numbers without missing ones -1, NaN for a cost, and
+        ``known``; empty where no move has any.
+    """
+
+    states: list[str]
+    trajectories: list[str]
+    runs: list[str]
+    contexts: list[Context]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    trajectory: NDArray[np.int64]
+    run: NDArray[np.int64]
+    context: NDArray[np.int64]
+    step: NDArray[np.int64]
+    time: NDArray[np.float64]
+    count: NDArray[np.int64]
+    facts: dict[str, NDArray[Any]]
+
+
+_BASE = ("source_id", "target_id", "trajectory_id", "run_id", "context_id", "step", "time", "count")
+_FLOATS = ("time", "cost")
+
+
+def read_moves(store: TransitionStore) -> MoveColumns:
+    """Return all moves of a store as columns.
+
+    A column that says the same in each row is not read.
+
+    Raises
+    ------
+    ReadError
+        Where a column holds something else than numbers.
+
+    Examples
+    --------
+    >>> from detailed_balance import Transition, TransitionStore
+    >>> with TransitionStore("sqlite://") as store:
+    ...     store.append([Transition("plan", "search", "T1"), Transition("search", None, "T1")])
+    ...     moves = read_moves(store)
+    >>> [moves.states[place] for place in moves.source], moves.target.tolist()
+    (['plan', 'search'], [1, -1])
+    """
+    version, shown = store._version, store._conditions(TRANSITIONS)
+    names = [*_BASE, *StepFacts._fields] if version >= 4 else [n for n in _BASE if n != "run_id"]
+    try:
+        with store._transaction() as connection:
+            _begin_snapshot(connection)
+            columns = _read_columns(connection, names, shown)
+            contexts = read_contexts(connection)
+            states = _read_names(connection, STATES.c.id, STATES.c.name)
+            trajectories = _read_names(connection, TRAJECTORIES.c.id, TRAJECTORIES.c.name)
+            runs = _read_names(connection, RUNS.c.digest, WHOLE_RUN) if version >= 4 else ([], [])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ReadError(f"the store {store._name} holds values of wrong types") from error
+    state_names, ids = states
+    source, target = (_places(ids, columns[n]) for n in ("source_id", "target_id"))
+    if (source < 0).any() or (target[columns["target_id"] != MISSING] < 0).any():
+        raise ReadError(f"the store {store._name} has moves of states without a name")
+    run_names, run_ids = runs
+    whole: dict[str, int] = {}
+    whole_of = np.array([whole.setdefault(n, len(whole)) for n in run_names] + [-1], dtype=np.int64)
+    labels = list(contexts.values())
+    run = whole_of[_places(run_ids, columns["run_id"])] if run_ids else np.full(len(source), -1)
+    facts = {} if "failed" not in columns else _facts(columns)
+    return MoveColumns(
+        state_names,
+        trajectories[0],
+        list(whole),
+        labels,
+        source,
+        target,
+        _places(trajectories[1], columns["trajectory_id"]),
+        run,
+        _places(list(contexts), columns["context_id"]),
+        columns["step"],
+        columns["time"],
+        columns["count"],
+        facts,
+    )
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    """Let all queries of a transaction see the same moment."""
+    words = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"}
+    connection.exec_driver_sql(words[connection.dialect.name])
+
+
+def _read_columns(
+    connection: Connection, names: list[str], shown: list[ColumnElement[bool]]
+) -> dict[str, NDArray[Any]]:
+    """Read the columns that differ by row, and fill in the others; facts only where there are."""
+    table = TRANSITIONS.c
+    ends = [end(table[name]) for name in names for end in (func.count, func.min, func.max)]
+    total, *told = connection.execute(select(func.count(), *ends).where(*shown)).one()
+    columns: dict[str, NDArray[Any]] = {"run_id": np.full(total, MISSING)}
+    read = []
+    for name, known, least, most in zip(names, told[::3], told[1::3], told[2::3], strict=True):
+        if known and (known < total or least != most):
+            read.append(name)
+        elif known or name in _BASE or "failed" in columns or "failed" in read:
+            missing = np.nan if name in _FLOATS else MISSING
+            columns[name] = np.full(total, least if known else missing, dtype=_kind(name))
+    if read:
+        kind = np.dtype([(name, _kind(name)) for name in read])
+        query = select(*(_filled(table[name]) for name in read)).where(*shown).order_by(table.id)
+        with connection.execute(query) as found:  # the rows of the driver: tuples, made faster
+            rows = np.fromiter(found.cursor or (), dtype=kind, count=total)
+        columns |= {name: rows[name].copy() for name in read}
+    return columns
+
+
+def _kind(name: str) -> Any:
+    return np.float64 if name in _FLOATS else np.int64
+
+
+def _filled(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column with `MISSING` for null; null becomes NaN by itself in a float."""
+    if column.name in _FLOATS or not column.nullable:
+        return column
+    return func.coalesce(column, literal_column(str(MISSING)))
+
+
+def _facts(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    facts: dict[str, NDArray[Any]] = {"known": columns["failed"] != MISSING}
+    for name in StepFacts._fields:
+        values = columns[name]
+        if name in ("failed", "repeats", "stale"):
+            facts[name] = (values != MISSING) & (values != 0)
+        else:
+            facts[name] = values if name in _FLOATS else np.where(values == MISSING, -1, values)
+    return facts
+
+
+def _read_names(
+    connection: Connection, key: ColumnElement[Any], name: ColumnElement[Any]
+) -> tuple[list[str], list[int]]:
+    """Return names, and their numbers."""
+    rows = connection.execute(select(key, name)).all()
+    return [decode_text(text) for _, text in rows], [number for number, _ in rows]
+
+
+def _places(numbers: list[int], column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each number of a column among `numbers`, -1 where it is not there."""
+    if not numbers:
+        return np.full(len(column), -1)
+    known = np.array(numbers, dtype=np.int64)
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known[order], column), len(known) - 1)
+    return np.where(known[order][place] == column, order[place], -1)
