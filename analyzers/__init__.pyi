@@ -107,6 +107,7 @@ from .repetition.occurrences import (
     locate_loops as locate_loops,
 )
 from .runs.roots import root_runs as root_runs
+from .runs.table import RunTable as RunTable
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
 from .sequential.conformal_betting import RunEvidence as RunEvidence

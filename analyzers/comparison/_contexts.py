@@ -169,7 +169,7 @@ def collect_sample(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
         return _pooled(sample) if unit == "exits" else sample
     if unit == "runs":
         raise InvalidInputError(
-            "unit='runs' needs runs (read_trajectories): counts do not tell one from another"
+            "unit='runs' needs runs (read_runs): counts do not tell one from another"
         )
     return _count_sample(contexts)
 

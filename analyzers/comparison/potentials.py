@@ -200,7 +200,7 @@ def compare_potentials(
     found = {name: _Context.of(x, settings) for name, x in named_contexts(a, b).items()}
     names, contexts = tuple(found), tuple(found.values())
     if replicates and any(context.runs is None for context in contexts):
-        raise InvalidInputError("replicates= permutes runs; give runs (read_trajectories)")
+        raise InvalidInputError("replicates= permutes runs; give runs (read_runs)")
     if len({context.runs is None for context in contexts}) > 1:
         raise InvalidInputError("some contexts are runs and others are not; give one kind")
     betas = {context.potential.violation.beta for context in contexts}

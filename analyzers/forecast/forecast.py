@@ -187,7 +187,7 @@ def _check(intervals: str, level: float, replicates: int, prior: float) -> None:
 def _refuse_for_counts(intervals: str, held_out: object) -> None:
     if intervals == "bootstrap" or held_out is not None:
         raise InvalidInputError(
-            "counts do not tell one run from another: give runs (read_trajectories), or take "
+            "counts do not tell one run from another: give runs (read_runs), or take "
             "intervals='dirichlet' and no held_out"
         )
 

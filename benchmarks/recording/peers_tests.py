@@ -150,11 +150,11 @@ def _differing(one: Outcomes, other: Outcomes) -> list[str]:
 
 def broken_rules(store: Path) -> Iterator[tuple[str, str]]:
     """Yield the rules that recorded runs break, with the key of the run."""
-    from detailed_balance import read_trajectories
+    from detailed_balance import read_runs
     from detailed_balance.analyzers import END, START, Outcome
 
     seen: set[str | None] = set()
-    for run in read_trajectories(store):
+    for run in read_runs(store):
         ends = [place for place, (_, target) in enumerate(run.moves) if target == END]
         ended = run.outcome is Outcome.ENDED
         rules = {

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from detailed_balance import TransitionCounts, read_trajectories
+from detailed_balance import TransitionCounts, read_runs
 from detailed_balance.analyzers import (
     Forecast,
     Trajectory,
@@ -37,7 +37,7 @@ def read(folder: Path) -> dict[str, list[Trajectory]]:
     options: dict[str, Any] = {"success_field": "reward", "boundaries": ("start", "end")}
     names = [file.name.removesuffix(".jsonl.gz") for file in files]
     return {
-        name: read_trajectories(file, **options) for name, file in zip(names, files, strict=True)
+        name: read_runs(file, **options) for name, file in zip(names, files, strict=True)
     }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import (
     Trajectory,
     TransitionCounts,
@@ -31,7 +31,7 @@ ALPHA = 0.05
 
 def read(path: Path) -> list[Trajectory]:
     """Return the runs of a file."""
-    return read_trajectories(path, success_field="reward", boundaries=("start", "end"))
+    return read_runs(path, success_field="reward", boundaries=("start", "end"))
 
 
 def name(path: Path) -> str:

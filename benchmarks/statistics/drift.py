@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 from scipy.special import kolmogorov
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import DriftMartingale, Trajectory
 from detailed_balance.analyzers.sequential._run_scores import RunScorer
 from detailed_balance.analyzers.sequential.drift_martingale import split_baseline
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     runs = {
-        name: read_trajectories(options.data / f"{file}.jsonl.gz", success_field="reward")
+        name: read_runs(options.data / f"{file}.jsonl.gz", success_field="reward")
         for name, file in FILES.items()
     }
     for row in false_alarms(runs, ["gpt-4o", "gpt-oss", LARGE], options.splits):

@@ -123,8 +123,8 @@ def read_version(connection: Connection) -> int | None:
     """
     if connection.dialect.name == "sqlite":
         views = {name.lower() for name in inspect(connection).get_view_names()}
-        if views := sorted(views & METADATA.tables.keys()):
-            raise ReadError(f"{views[0]} is a view, and no table: this is no store of ours")
+        if ours := sorted(views & METADATA.tables.keys()):
+            raise ReadError(f"{ours[0]} is a view, and no table: this is no store of ours")
     if not inspect(connection).has_table(VERSIONS.name):
         return None
     version: int | None = connection.scalar(select(func.max(VERSIONS.c.version)))

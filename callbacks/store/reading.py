@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from sqlalchemy import and_, func, literal_column, or_, select
@@ -157,7 +157,7 @@ class MoveColumns(NamedTuple):
         `MISSING` where there is none.
     time : array of float64
         Seconds since 1970 (UTC); NaN where there is none.
-    count : array of int64
+    number : array of int64
         How many moves each stands for.
     facts : dict of str to array
         The fields of `StepFacts` by name, numbers without missing ones -1, NaN for a cost, and
@@ -175,18 +175,19 @@ class MoveColumns(NamedTuple):
     context: NDArray[np.int64]
     step: NDArray[np.int64]
     time: NDArray[np.float64]
-    count: NDArray[np.int64]
+    number: NDArray[np.int64]
     facts: dict[str, NDArray[Any]]
 
 
 _BASE = ("source_id", "target_id", "trajectory_id", "run_id", "context_id", "step", "time", "count")
+_NULLABLE = ("target_id", "trajectory_id", "run_id", "step", "time", "failed")
 _FLOATS = ("time", "cost")
 
 
 def read_moves(store: TransitionStore) -> MoveColumns:
     """Return all moves of a store as columns.
 
-    A column that says the same in each row is not read.
+    Columns that say nothing are not read.
 
     Raises
     ------
@@ -250,25 +251,25 @@ def _begin_snapshot(connection: Connection) -> None:
 def _read_columns(
     connection: Connection, names: list[str], shown: list[ColumnElement[bool]]
 ) -> dict[str, NDArray[Any]]:
-    """Read the columns that differ by row, and fill in the others; facts only where there are."""
+    """Read the columns that say something, and fill in the others; facts only where there are."""
     table = TRANSITIONS.c
-    ends = [end(table[name]) for name in names for end in (func.count, func.min, func.max)]
-    total, *told = connection.execute(select(func.count(), *ends).where(*shown)).one()
-    columns: dict[str, NDArray[Any]] = {"run_id": np.full(total, MISSING)}
-    read = []
-    for name, known, least, most in zip(names, told[::3], told[1::3], told[2::3], strict=True):
-        if known and (known < total or least != most):
-            read.append(name)
-        elif known or name in _BASE or "failed" in columns or "failed" in read:
-            missing = np.nan if name in _FLOATS else MISSING
-            columns[name] = np.full(total, least if known else missing, dtype=_kind(name))
-    if read:
-        kind = np.dtype([(name, _kind(name)) for name in read])
-        query = select(*(_filled(table[name]) for name in read)).where(*shown).order_by(table.id)
-        with connection.execute(query) as found:  # the rows of the driver: tuples, made faster
-            rows = np.fromiter(found.cursor or (), dtype=kind, count=total)
-        columns |= {name: rows[name].copy() for name in read}
-    return columns
+    nullable = [name for name in names if name in _NULLABLE]
+    counted = [func.count(table[name]) for name in nullable]
+    ends = (func.min(table.context_id), func.max(table.context_id), func.max(table["count"]))
+    found = connection.execute(select(func.count(), *ends, *counted).where(*shown)).one()
+    total, first, last, most = found[:4]
+    known = dict(zip(nullable, found[4:], strict=True))
+    columns = {name: np.full(total, MISSING) for name in _BASE}
+    columns["time"], columns["count"] = np.full(total, np.nan), np.full(total, 1)
+    columns["context_id"] = np.full(total, first or 0)
+    read = ["source_id", *(name for name in nullable if known[name] and name != "failed")]
+    read += ["context_id"] * (first != last) + ["count"] * ((most or 1) > 1)
+    read += StepFacts._fields if known.get("failed") else ()
+    kind = np.dtype([(name, _kind(name)) for name in read])
+    query = select(*(_filled(table[name]) for name in read)).where(*shown).order_by(table.id)
+    with connection.execute(query) as result:  # the rows of the driver: tuples, made faster
+        rows = np.fromiter(cast("Any", result.cursor), dtype=kind, count=total)
+    return columns | {name: rows[name].copy() for name in read}
 
 
 def _kind(name: str) -> Any:

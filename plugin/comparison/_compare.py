@@ -22,14 +22,12 @@ def compare(
     until_a: Moment = None,
     since_b: Moment = None,
     until_b: Moment = None,
-    success_field: str | None = None,
-    cost_field: str | None = None,
     alpha: float = 0.05,
     replicates: int | None = None,
     min_visits: float = 10.0,
     seed: int = 0,
     progress: Progress | None = None,
-    **reader_options: Any,
+    **options: Any,
 ) -> Comparison:
     """Find what a change did: two sources, or two contexts or weeks of one, side by side.
 
@@ -43,15 +41,12 @@ def compare(
     Parameters
     ----------
     a, b : object
-        Before and after: a `TransitionCallbackHandler`, `TransitionStore` or its URL, the path of
-        a file, a list of `Trajectory`, a `TransitionGraph`, `TransitionCounts` or networkx graph.
-        Without `b`, both sides are of `a`, and differ by context or time.
+        Before and after, each as for `open_source`. Without `b`, both sides are of `a`, and differ
+        by context or time.
     context_a, context_b : mapping, optional
         Only runs with these labels, such as ``{"model": "gpt-4o"}``.
     since_a, until_a, since_b, until_b : float, str or datetime, optional
-        Only runs that began in that time; of stores, and of files with times.
-    success_field, cost_field : str, optional
-        Of files: as for `read_trajectories`.
+        Only runs that began in that time, where the source knows runs and times.
     alpha : float
         See above; also the false discovery rate of each list of changes, and of the driven loops
         of each side.
@@ -63,8 +58,9 @@ def compare(
         Of the permutations.
     progress : callable, optional
         As for `analyze`.
-    **reader_options
-        As for `read_transitions`, for both files alike.
+    **options
+        As for `open_source`, for both sides alike: `hide`, `merge`, `block`, and which field of a
+        file or a table holds what.
 
     Returns
     -------
@@ -97,7 +93,6 @@ def compare(
             "and context_b=, or by since_a=, until_a=, since_b= and until_b="
         )
     announce = progress or (lambda stage, done, total: None)
-    fields = {"success_field": success_field, "cost_field": cost_field}
     settings = {"alpha": alpha, "min_visits": min_visits}
     sides = []
     for name, source, context, window in (
@@ -105,7 +100,8 @@ def compare(
         ("B", a if b is None else b, context_b, windows[1]),
     ):
         announce(f"Reading {name}", 0, 0)
-        sides.append(load_side(name, source, context, window, fields, reader_options, settings))
+        wanted: dict[str, Any] = {"context": context, **options}
+        sides.append(load_side(name, source, window, wanted, settings))
     announce("Comparing", 0, 0)
     before, after = sides
     if before.runs is not None and after.runs is not None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.runs.labels import ContextLike, Moment, moment_of
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.runs.labels import Moment, moment_of
 from detailed_balance.analyzers.runs.roots import root_runs
-from detailed_balance.analyzers.runs.trajectory import count_transitions
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import show_context
 from detailed_balance.report import Report, analyze
-from detailed_balance.sources.runs import find_runs
-from detailed_balance.sources.source import SourceInfo, count_roots, is_runs, load_counts
+from detailed_balance.sources.source import SourceInfo, open_source
 
 _REPLICATES = 200
 
@@ -32,7 +31,7 @@ class Side:
         What distinguishes it from the other, safe to print.
     report : Report
         What `analyze` says of it alone, without its single runs.
-    runs : tuple of Trajectory or None
+    runs : RunTable or None
         Its runs, those of subgraphs too; None where only counts are known.
     forecast : Forecast or None
         Of a run before its first move; None where no run is known to have succeeded or failed.
@@ -41,7 +40,7 @@ class Side:
     name: str
     label: str
     report: Report
-    runs: tuple[Trajectory, ...] | None
+    runs: RunTable | None
     forecast: Forecast | None
 
     @property
@@ -59,10 +58,8 @@ class Side:
 def load_side(
     name: str,
     source: object,
-    context: ContextLike,
     window: tuple[Moment, Moment],
-    fields: Mapping[str, str | None],
-    reader_options: Mapping[str, Any],
+    wanted: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Side:
     """Read one side, and analyze it by itself.
@@ -72,15 +69,11 @@ def load_side(
     name : str
         "A" or "B".
     source : object
-        As for `load_counts`.
-    context : mapping or Context
-        The labels that its runs carry.
+        As for `open_source`.
     window : (Moment, Moment)
         Only runs that began since the first and before the second.
-    fields : mapping
-        ``success_field`` and ``cost_field`` of a file.
-    reader_options : mapping
-        As for `read_transitions`.
+    wanted : mapping
+        The other options of `open_source`.
     settings : mapping
         As for `analyze`.
 
@@ -95,29 +88,13 @@ def load_side(
     --------
     >>> from detailed_balance import TransitionCounts
     >>> counts = TransitionCounts.from_edges([("a", "b", 30), ("b", "a", 10)])
-    >>> load_side("A", counts, None, (None, None), {}, {}, {}).label
+    >>> load_side("A", counts, (None, None), {}, {}).label
     'TransitionCounts'
     """
-    counts, info = load_counts(source, context=context, **reader_options)
-    windowed = any(moment is not None for moment in window)
-    asked = {**fields, "since": window[0], "until": window[1]} if windowed else dict(fields)
-    if windowed and is_runs(source):
-        raise InvalidInputError("a list of Trajectory knows no times; leave since and until out")
-    in_runs = counts.total if info.trajectories else None
-    runs, warnings = find_runs(source, in_runs, context, fields=asked, **reader_options)
-    if windowed and runs is None:
-        raise InvalidInputError(
-            f"{info.description} does not know when its runs began; since and until are for "
-            "stores and files with times, of at most 500,000 transitions"
-        )
-    if runs:
-        counts = count_transitions(runs)
-        info = count_roots(info, runs)
-    elif windowed:
-        raise InsufficientDataError(f"no run of {info.description} began in the time asked for")
-    report = analyze(counts, trajectories=runs, runs=0, **settings)
-    report = replace(report, source=info, warnings=(*report.warnings, *warnings))
-    return Side(name, _label(info, window), report, tuple(runs) if runs else None, _forecast(runs))
+    opened = open_source(source, since=window[0], until=window[1], **wanted)
+    runs, info = opened.runs(), opened.info
+    report = analyze(opened, runs=0, **settings)
+    return Side(name, _label(info, window), report, runs or None, _forecast(runs))
 
 
 def _label(info: SourceInfo, window: tuple[Moment, Moment]) -> str:

@@ -16,9 +16,9 @@ from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.reading import Excerpt, find_excerpts
-from detailed_balance.readers import read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.render import safe_text
+from detailed_balance.sources.source import open_source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,8 +31,11 @@ class Records:
 
     Parameters
     ----------
-    source : TransitionStore, TransitionGraph, handler, path or URL
-        A store is opened for reading alone. A file of another kind is read once, into memory.
+    source : object
+        As for `open_source`. A store is opened for reading alone; files and runs are read once,
+        into a store in memory.
+    **options
+        As for `open_source`: which field of a file holds what.
 
     Raises
     ------
@@ -50,16 +53,15 @@ class Records:
     (((('model', 'a'),),), 1, False)
     """
 
-    def __init__(self, source: object) -> None:
+    def __init__(self, source: object, **options: Any) -> None:
         self.description = type(source).__name__
         self._opened: TransitionStore | None = None
-        self.watched: TransitionStore | TransitionGraph
-        if isinstance(source, str | os.PathLike):
-            self._opened = self.watched = _open(source)
-            text = str(source)
-            self.description = safe_text(hide_secrets(text), 120)
-        else:
-            self.watched = _find_recorded(source)
+        found = _find_recorded(source)
+        if found is None:
+            found = self._opened = _open(source, options)
+            if isinstance(source, str | os.PathLike):
+                self.description = safe_text(hide_secrets(str(source)), 120)
+        self.watched: TransitionStore | TransitionGraph = found
         self._contexts: tuple[float, tuple[Context, ...]] = (0.0, ())
         self._lock = Lock()
 
@@ -142,22 +144,19 @@ def open_store(url: str | URL) -> TransitionStore:
     return store
 
 
-def _open(source: str | os.PathLike[str]) -> TransitionStore:
-    url = store_url(source)
+def _open(source: object, options: dict[str, Any]) -> TransitionStore:
+    url = store_url(source) if isinstance(source, str | os.PathLike) else None
     if url is not None:
         return open_store(url)
+    readers = open_source(source, **options).readers()
     store = TransitionStore("sqlite://")
-    store.append(read_transitions(source))
+    for reader in readers:
+        store.append(reader.records())
     return store
 
 
-def _find_recorded(source: object) -> TransitionStore | TransitionGraph:
+def _find_recorded(source: object) -> TransitionStore | TransitionGraph | None:
     if isinstance(source, TransitionStore | TransitionGraph):
         return source
-    for part in (getattr(source, "store", None), getattr(source, "graph", None)):
-        if isinstance(part, TransitionStore | TransitionGraph):
-            return part
-    raise InvalidInputError(
-        f"a {type(source).__name__} cannot be served; allowed are a TransitionStore or its URL, a "
-        "TransitionGraph, a TransitionCallbackHandler, and the path of a trace"
-    )
+    parts = (getattr(source, "store", None), getattr(source, "graph", None))
+    return next((p for p in parts if isinstance(p, TransitionStore | TransitionGraph)), None)

@@ -16,7 +16,7 @@ from detailed_balance.analyzers.results import Table
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
 from detailed_balance.report import Report, analyze
 from detailed_balance.report.sections import CHEAP_ERRORS
-from detailed_balance.sources.source import SourceInfo, load_counts
+from detailed_balance.sources.source import SourceInfo, open_source
 
 Part: TypeAlias = Literal["counts", "potential", "violations"]
 """What can be exported; ``"all"`` is all of them."""
@@ -135,8 +135,8 @@ def _make_tables(
 ) -> tuple[dict[str, Table], dict[str, Any], SourceInfo]:
     """Return the tables, the settings that they depend on, and where they come from."""
     if what == "counts" and not isinstance(source, Report):
-        counts, info = load_counts(source, **options)
-        return {"counts": _counts_table(counts)}, {}, info
+        opened = open_source(source, **options)
+        return {"counts": _counts_table(opened.counts())}, {}, opened.info
     report = source if isinstance(source, Report) else analyze(source, **options)
     tables: dict[str, Table] = {}
     if what in ("counts", "all"):

@@ -13,7 +13,6 @@ from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.monitor._feeds import Feed, MoveBatch
 from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
@@ -25,6 +24,7 @@ from detailed_balance.monitor.analysis.restarting_tests import (
 )
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render import safe_text
+from detailed_balance.sources.feeds import Feed, MoveBatch
 
 RECENT = 50_000
 """So many moves, at least, are read one by one at the start; those before are only counted."""

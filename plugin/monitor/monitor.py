@@ -13,7 +13,6 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.labels import ContextLike, make_context
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.monitor._feeds import open_feed
 from detailed_balance.monitor._record import Record
 from detailed_balance.monitor._schedule import Entry, Schedule
 from detailed_balance.monitor._state_file import load_state, save_state
@@ -25,6 +24,7 @@ from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
 from detailed_balance.render import safe_text
 from detailed_balance.sources.baseline import read_baseline
+from detailed_balance.sources.source import open_source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,6 +61,8 @@ class Monitor:
         The level of each of the live tests.
     state : path, optional
         A file in which to keep what is known, so that a restart goes on from there.
+    **options
+        Of a file: which field holds what, as for `read_transitions`; each line is a move.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class Monitor:
         window: int = 5_000,
         alpha: float = 0.05,
         state: str | PathLike[str] | None = None,
+        **options: Any,
     ) -> None:
         if not every > 0:
             raise InvalidInputError(f"every={every!r}; it is a number of seconds above 0")
@@ -104,7 +107,7 @@ class Monitor:
         self._baseline = read_baseline(baseline, context)
         self._path = None if state is None else Path(state)
         saved = None if self._path is None else load_state(self._path)
-        feed = open_feed(source, context)
+        feed = open_source(source, context=context, **options).follow()
         self._record = Record(feed, self._context, window, alpha, self._begin_drift())
         if saved is not None:
             self._restore(saved)

@@ -24,10 +24,11 @@ from detailed_balance.readers.records.base import (
     TransitionReader,
 )
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.registry import FORMATS, detect_format, find_format
 
-Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any]"
-"""What can be read: a path, the URL of a store, or a directed networkx graph."""
+Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any] | list[dict[str, Any]]"
+"""What can be read: a path, the URL of a store, a directed networkx graph, or rows of a table."""
 
 
 def read_transitions(
@@ -185,6 +186,10 @@ def open_records(
         holds_checkpoints = format_ == "langgraph" or (format_ is None and has_checkpoints(source))
         reader = langgraph if holds_checkpoints else store
         return reader.read_url(source, options, bad), bad
+    if isinstance(source, list):
+        bad = BadLines("the table", skip=skip)
+        rows = ((f"row {number}", row) for number, row in enumerate(source))
+        return read_records(rows, options, bad), bad
     path = _existing_file(source)
     bad = BadLines(str(path), skip=skip)
     found = find_format(format_) if format_ else detect_format(path)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import networkx as nx
 import numpy as np
@@ -161,8 +161,10 @@ def _make_table(runs: list[Trajectory], block_field: str | None, *, keep: bool) 
 def _list_sources(source: Sources) -> Sequence[Source]:
     if isinstance(source, str | os.PathLike | nx.Graph):
         return [source]
+    if isinstance(source, list) and source and isinstance(source[0], dict):
+        return [cast("list[dict[str, Any]]", source)]
     if isinstance(source, Sequence) and source:
-        return source
+        return cast("Sequence[str | os.PathLike[str]]", source)
     raise InvalidInputError(
         "source must be a path, a URL, a networkx graph or several paths; got "
         f"{'no paths' if isinstance(source, Sequence) else type(source).__name__}"

@@ -11,7 +11,7 @@ from typing import Any
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
 
-__all__ = ["FORMATS", "detect_format", "find_format"]
+__all__ = ["FORMATS", "SUFFIXES", "detect_format", "find_format"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,9 @@ _FORMATS = (
 FORMATS = tuple(sorted(format_.name for format_ in _FORMATS))
 """The formats that ``format=`` takes."""
 
+SUFFIXES = tuple(sorted({suffix for format_ in _FORMATS for suffix in format_.suffixes}))
+"""What the names of traces end with, apart from ``.gz``."""
+
 
 def find_format(name: str) -> Format:
     """Return the format of this name, one of `FORMATS`."""
@@ -91,7 +94,7 @@ def detect_format(path: Path) -> Format:
             return format_
     if named:
         return named[-1]  # it will say what is wrong
-    known = ", ".join(sorted({suffix for format_ in _FORMATS for suffix in format_.suffixes}))
+    known = ", ".join(SUFFIXES)
     raise ReadError(
         f"neither the name nor the content of {path} tells a format (known names are {known}, "
         f"each with .gz); set format= (on the command line --format) to one of {', '.join(FORMATS)}"

@@ -9,7 +9,6 @@ from detailed_balance.analyzers import (
     BalanceReport,
     Potential,
     Progress as SolverProgress,
-    Trajectory,
     TransitionCounts,
     ViolationFunction,
     check_balance,
@@ -20,16 +19,15 @@ from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
-from detailed_balance.analyzers.runs.labels import ContextLike
+from detailed_balance.analyzers.runs.labels import ContextLike, Moment
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
-from detailed_balance.sources.runs import find_runs
 from detailed_balance.sources.source import (
+    Merge,
     Progress,
     SourceInfo,
-    count_roots,
     list_allowed_moves,
-    load_counts,
+    open_source,
 )
 
 _ESTIMATING = "Estimating the potential"
@@ -43,15 +41,18 @@ def analyze(
     attempts: Attempts = "observed",
     min_attempts: int = 2,
     baseline: object = None,
+    agent: object = None,
     context: ContextLike = None,
+    since: Moment = None,
+    until: Moment = None,
+    last: str | None = None,
+    block: str | None = None,
+    hide: Iterable[str] = (),
+    merge: Merge = None,
     errors: Errors = "multinomial",
     correction: Correction = "bh",
-    trajectories: Iterable[Trajectory] | None = None,
-    agent: object = None,
     min_visits: float = 10.0,
     runs: int = 50,
-    success_field: str | None = None,
-    cost_field: str | None = None,
     progress: Progress | None = None,
     **reader_options: Any,
 ) -> Report:
@@ -60,9 +61,8 @@ def analyze(
     Parameters
     ----------
     source : object
-        A `TransitionCallbackHandler`, `TransitionGraph`, `TransitionCounts` or `TransitionStore`,
-        a list of `Trajectory`, the URL of a store, the path of a file, or a directed networkx
-        graph.
+        Whatever holds transitions, as for `open_source`: a `TransitionCallbackHandler`, a store
+        or its URL, a path, a folder, a `RunTable`, a graph, counts, a DataFrame.
     alpha : float
         The false discovery rate of the loops that are called driven.
     violation : ViolationFunction
@@ -72,28 +72,29 @@ def analyze(
     baseline : object
         Runs that were as they should be, from any kind of source and taken whole; they distinguish
         habitual loops from suspect ones.
-    context : mapping, optional
-        Keep only the transitions of `source` that carry all these labels.
-    errors, correction
-        As for `check_balance`.
-    trajectories : iterable of Trajectory
-        Runs with their success, which distinguish habitual from suspect loops; by default those
-        of a store or a file, unless it holds more than 500,000 transitions.
     agent : object
         The compiled graph of the agent; a loop is then structural only where the graph leaves no
         other exit from any of its states.
+    context, since, until, last
+        Which runs of `source` to keep, as for `open_source`.
+    block : str, optional
+        What tells the block of a run, as for `open_source`.
+    hide, merge
+        States to take out of each run, and new names of states, as for `open_source`; of the
+        baseline too.
+    errors, correction
+        As for `check_balance`.
     min_visits : float
         As for `find_traps`, and for runs that are stuck (`RepetitionRules`).
     runs : int
         How many of the runs that matter to list; 0 to study no single run.
-    success_field, cost_field : str, optional
-        Of a file: as for `read_trajectories`.
     progress : callable, optional
         Called with the stage of the work, how much of it is done and how much there is (0 where
         that is not known). Ctrl-C while the potential is estimated ends only that: the report
         goes on from the estimate so far, with a warning.
     **reader_options
-        As for `read_transitions`, for `source` and `baseline` alike.
+        As for `read_recording`, for `source` and `baseline` alike: which field of a file or a
+        table holds what.
 
     Returns
     -------
@@ -119,25 +120,25 @@ def analyze(
     """
     allowed = list_allowed_moves(agent)
     announce = progress or (lambda stage, done, total: None)
-    counts, info = load_counts(source, context=context, progress=progress, **reader_options)
+    shared: dict[str, Any] = {"hide": hide, "merge": merge, "progress": progress, **reader_options}
+    wanted: dict[str, Any] = {
+        "context": context,
+        "since": since,
+        "until": until,
+        "last": last,
+        "block": block,
+    }
+    opened = open_source(source, **wanted, **shared)
+    found, counts, info = opened.runs(), opened.counts(), opened.info
     good, good_info = None, None
     if baseline is not None:
-        good, good_info = load_counts(baseline, progress=progress, **reader_options)
-        good = good.without_boundaries()
+        usual = open_source(baseline, **shared)
+        good, good_info = usual.counts().without_boundaries(), usual.info
     if not counts.without_boundaries().total:
         raise InsufficientDataError(_nothing_recorded(counts, info))
     announce(_ESTIMATING, 0, 0)
     potential, warnings = _estimate(counts, violation, attempts, min_attempts, announce)
     announce("Testing loops", 0, 0)
-    fields = {"success_field": success_field, "cost_field": cost_field}
-    in_runs = counts.total if info.trajectories else None
-    found, skipped = (
-        find_runs(source, in_runs, context, fields=fields, **reader_options)
-        if trajectories is None
-        else (list(trajectories), ())
-    )
-    if found and any(run.parent for run in found) and _hold_all(found, counts):
-        info = count_roots(info, found)
     balance = _check(
         counts,
         potential,
@@ -148,8 +149,6 @@ def analyze(
         trajectories=found,
         graph=allowed,
     )
-    if balance.violations:
-        warnings = (*warnings, *skipped)
     announce("Looking for traps", 0, 0)
     traps = find_traps(counts, min_visits=min_visits)
     studied = None
@@ -192,11 +191,6 @@ def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> B
             raise
         without_loops: BalanceReport = error.partial  # the verdict says so
         return without_loops
-
-
-def _hold_all(runs: Iterable[Trajectory], counts: TransitionCounts) -> bool:
-    """Say whether every transition counted is of one of the runs; a handler keeps the last ones."""
-    return sum(map(len, runs)) == int(counts.attempts.sum())
 
 
 def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:

@@ -28,7 +28,8 @@ def read_stored(store: TransitionStore) -> tuple[RunTable, TransitionCounts]:
     """Return the runs of a store, and the counts of all its moves, those of no run too.
 
     A run is what bears the same id of a run. Where moves have none, it begins where its trajectory
-    is seen first, and at each START after that. Runs are in the order in which they began.
+    is seen first, and at each START after that. Runs are in the order in which they began, then in
+    that of their names.
 
     Raises
     ------
@@ -46,9 +47,22 @@ def read_stored(store: TransitionStore) -> tuple[RunTable, TransitionCounts]:
     """
     moves = read_moves(store)
     counts = TransitionCounts.from_arrays(
-        tuple(moves.states), moves.source, moves.target, moves.count
+        tuple(moves.states), moves.source, moves.target, moves.number
     )
-    return _RunFinder(moves, store.runs(), store.endings()).table(), counts
+    runs = _RunFinder(moves, store.runs(), store.endings()).table()
+    return sort_runs(runs), counts
+
+
+def sort_runs(runs: RunTable) -> RunTable:
+    """Return runs in the order in which they began, then in that of their names.
+
+    Those whose time is not known come first, and equal ones stay as they are.
+    """
+    started, names = runs.runs.started, runs.runs.name.tolist()
+    early = np.where(np.isnan(started), -np.inf, started)
+    order = sorted(range(len(names)), key=lambda i: names[i] or "")
+    order = np.array(order, dtype=np.int64)[np.argsort(early[order], kind="stable")]
+    return runs.select(order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +166,13 @@ class _RunFinder:
         size = len(groups.of_move)
         seen = np.where(first >= 0, first, size + len(self._endings))
         there = first >= 0
-        for place, code in enumerate(self._own):
+        for number, code in enumerate(self._own):
             if code >= 0:
                 there[code] = True
-                seen[code] = min(seen[code], size + place)
+                seen[code] = min(seen[code], size + number)
         began = np.where(first >= 0, np.append(self._moves.time, np.nan)[first], np.nan)
-        for place, (code, beginning) in enumerate(self._begun.items()):
-            seen[code] = place - len(self._begun)
+        for number, (code, beginning) in enumerate(self._begun.items()):
+            seen[code] = number - len(self._begun)
             began[code] = began[code] if beginning.time is None else beginning.time
         shown = np.flatnonzero(there)
         shown = shown[np.argsort(seen[shown], kind="stable")]
@@ -279,7 +293,9 @@ class _RunFinder:
         known["outcome"][ended] = OUTCOMES.index(Outcome.ENDED)
         steps = self._limit_steps(order, run, head, n)
         known["limit_steps"] = np.where(
-            known["limit_steps"] >= 0, known["limit_steps"], np.where(known.pop("stopped"), steps, -1)
+            known["limit_steps"] >= 0,
+            known["limit_steps"],
+            np.where(known.pop("stopped"), steps, -1),
         )
         return known
 
@@ -297,7 +313,9 @@ class _RunFinder:
         contexts = {context: i for i, context in enumerate(known["contexts"])}
         codes = {kind: (OUTCOMES.index(kind), kind.success) for kind in Outcome}
         unnamed = set(np.flatnonzero(~has_moves).tolist())
-        first_names = {place[code]: b.trajectory for code, b in self._begun.items() if code in place}
+        first_names = {
+            place[code]: b.trajectory for code, b in self._begun.items() if code in place
+        }
         for number, i in zip(*(part.tolist() for part in ends), strict=True):
             ending = self._endings[number]
             if ending.outcome is not None:
@@ -345,7 +363,7 @@ class _RunFinder:
     ) -> RunTable:
         """Return the table, a move that was counted several times as so many moves."""
         moves, contexts = self._moves, known.pop("contexts")
-        number = moves.count[order]
+        number = moves.number[order]
         if len(order) and number.max() > 1:
             if float(number.sum(dtype=np.float64)) > _MOST_MOVES:
                 raise ReadError(

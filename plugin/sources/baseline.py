@@ -1,4 +1,4 @@
-"""`Baseline`, usual behaviour: its counts, and its runs where they are known and not too many."""
+"""`Baseline`, usual behaviour: its counts, and its last runs where they are known."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from detailed_balance.analyzers import Trajectory, TransitionCounts
-from detailed_balance.analyzers.errors import DetailedBalanceError, InsufficientDataError
-from detailed_balance.analyzers.runs.labels import ContextLike, matches_context
-from detailed_balance.analyzers.runs.trajectory import count_transitions
-from detailed_balance.sources.runs import MAX_READ, count_stored, read_trajectories
-from detailed_balance.sources.source import load_counts
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.runs.labels import ContextLike
+from detailed_balance.sources.source import open_source
 
 __all__ = ["Baseline", "read_baseline"]
 
@@ -40,7 +38,7 @@ def read_baseline(source: Any, context: ContextLike) -> Baseline:
     Parameters
     ----------
     source : object
-        A list of `Trajectory`, or what `load_counts` takes. A store is best: it knows whole runs.
+        As for `open_source`. A store is best: it knows whole runs.
     context : mapping, optional
         The labels to compare with; where the baseline has no such moves, all of it counts.
 
@@ -51,25 +49,11 @@ def read_baseline(source: Any, context: ContextLike) -> Baseline:
     """
     if source is None:
         return Baseline()
-    if isinstance(source, list | tuple) and all(isinstance(run, Trajectory) for run in source):
-        return Baseline(count_transitions(source).without_boundaries(), tuple(source)[-MAX_RUNS:])
-    return Baseline(_load(source, context).without_boundaries(), _read_runs(source, context))
-
-
-def _load(source: Any, context: ContextLike) -> TransitionCounts:
+    opened = open_source(source, context=context)
     try:
-        return load_counts(source, context=context)[0]
+        runs, counts = opened.runs(), opened.counts()
     except InsufficientDataError:  # other labels, as where the version is one of them
-        return load_counts(source)[0]
-
-
-def _read_runs(source: Any, context: ContextLike) -> tuple[Trajectory, ...]:
-    """Return the runs of a baseline; none where they are not known, or hold too many moves."""
-    if isinstance(source, TransitionCounts) or (count_stored(source) or 0) > MAX_READ:
-        return ()
-    try:
-        runs = read_trajectories(source)
-    except (DetailedBalanceError, TypeError):
-        return ()
-    labelled = [run for run in runs if matches_context(run.context, context)]
-    return tuple((labelled or runs)[-MAX_RUNS:])
+        opened = open_source(source)
+        runs, counts = opened.runs(), opened.counts()
+    last = () if runs is None else tuple(runs[-MAX_RUNS:])
+    return Baseline(counts.without_boundaries(), last)

@@ -17,10 +17,10 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Transition, TransitionStore
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.engine import open_engine
-from detailed_balance.readers import Source, TransitionReader, read_transitions
+from detailed_balance.readers import TransitionReader
 from detailed_balance.readers.records.base import Record
 from detailed_balance.render.formatting import safe_text
-from detailed_balance.sources.source import Progress
+from detailed_balance.sources.source import Progress, open_source
 
 __all__ = ["ImportSummary", "import_trace"]
 
@@ -64,7 +64,7 @@ class ImportSummary:
 
 
 def import_trace(
-    source: Source,
+    source: object,
     store: str | os.PathLike[str] | URL,
     *,
     prefix: str = "",
@@ -78,8 +78,8 @@ def import_trace(
 
     Parameters
     ----------
-    source : path, URL or networkx graph
-        As for `read_transitions`.
+    source : object
+        Files, databases, a networkx graph or a DataFrame, as for `open_source`.
     store : path or URL
         Where to; made where there is none.
     prefix : str
@@ -135,26 +135,35 @@ def _store_url(store: str | os.PathLike[str] | URL) -> str | URL:
 class _Trace:
     """A source that can be read more than once."""
 
-    source: Source
+    source: object
     prefix: str
     options: dict[str, Any]
     progress: Progress | None
 
-    def open(self, stage: str) -> TransitionReader:
-        report = None if self.progress is None else partial(self.progress, stage)
-        return read_transitions(self.source, progress=report, **self.options)
+    def records(
+        self, stage: str, readers: list[TransitionReader] | None = None
+    ) -> Iterator[Record]:
+        """Yield all records; the readers that gave them are added to a list."""
+        for reader in self._open(stage):
+            if readers is not None:
+                readers.append(reader)
+            yield from self._rename(reader.records())
 
-    def records(self, stage: str) -> Iterator[Record]:
-        return self._rename(self.open(stage).records())
+    def _open(self, stage: str) -> Iterator[TransitionReader]:
+        report = self.progress
+        if report is None:
+            return open_source(self.source, **self.options).readers()
+        progress = partial(_report_as, report, stage)
+        return open_source(self.source, progress=progress, **self.options).readers()
 
     def check(
         self, known: Iterable[str], is_imported: Callable[[str], bool]
     ) -> tuple[str, ImportSummary]:
         """Read the trace to its end, and return its digest and what is in it."""
         names, taken = frozenset(known), None
-        reader, digest = self.open("Checking"), blake2b(digest_size=16)
-        moves = endings = 0
-        for record in self._rename(reader.records()):
+        readers: list[TransitionReader] = []
+        digest, moves, endings = blake2b(digest_size=16), 0, 0
+        for record in self.records("Checking", readers):
             is_move = isinstance(record, Transition)
             moves, endings = moves + is_move, endings + (not is_move)
             digest.update(repr(record).encode("utf-8", "backslashreplace"))
@@ -169,10 +178,10 @@ class _Trace:
         return digest.hexdigest(), ImportSummary(
             0 if already else moves,
             0 if already else endings,
-            reader.read_count,
-            reader.skipped_count,
-            reader.duplicate_count,
-            reader.reordered_count,
+            sum(reader.read_count for reader in readers),
+            sum(reader.skipped_count for reader in readers),
+            sum(reader.duplicate_count for reader in readers),
+            sum(reader.reordered_count for reader in readers),
             already,
         )
 
@@ -181,6 +190,11 @@ class _Trace:
             if self.prefix and record.trajectory is not None:
                 record = replace(record, trajectory=self.prefix + record.trajectory)
             yield record
+
+
+def _report_as(report: Progress, stage: str, _: str, done: int, total: int) -> None:
+    """Report progress as that of a stage of the import."""
+    report(stage, done, total)
 
 
 class _Imports:

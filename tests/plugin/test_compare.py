@@ -203,7 +203,7 @@ def test_sides_that_cannot_be_are_refused(
 
 def test_a_list_of_runs_knows_no_times() -> None:
     sides = two_sides(10)
-    with pytest.raises(InvalidInputError, match="knows no times"):
+    with pytest.raises(InsufficientDataError, match="has a time"):
         compare(*sides, since_a=3.0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance import TransitionStore, read_runs
 from detailed_balance.cli import app
 from detailed_balance.cli._probe import explain_silence
 from detailed_balance.cli._record import make_environment
@@ -49,7 +49,7 @@ def place(tmp_path):
 
 def states_in(place):
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
-        return [run.states for run in read_trajectories(store)]
+        return [run.states for run in read_runs(store)]
 
 
 def wait_for(path, limit=120.0):

@@ -29,7 +29,7 @@ from detailed_balance.analyzers.errors import (
     ReadError,
     UnknownStateError,
 )
-from detailed_balance.sources.source import load_counts
+from detailed_balance.sources.source import open_source
 from tests.support.chains import data_file, reversible_kernel, walk_counts
 
 HOSTILE = [
@@ -81,7 +81,7 @@ def test_a_driven_triangle_breaks_detailed_balance() -> None:
     assert verdict.headline == "Detailed balance is broken: 1 driven loop"
     assert verdict.outcome == "finding"
     # The affinity is 3 log 9, its error the root of 3/90 + 3/10.
-    assert "plan → search → critic → plan. Affinity 6.59 ± 0.58 nats" in str(verdict)
+    assert "critic → plan → search → critic. Affinity 6.59 ± 0.58 nats" in str(verdict)
     assert "90 times this way round, 10 times the other" in str(verdict)
     assert "--baseline good_runs.jsonl" in str(verdict)
 
@@ -178,7 +178,7 @@ def test_boundaries_enter_neither_states_nor_baseline_odds() -> None:
     ends: list[tuple[str, str | None, int]] = [("__start__", "plan", 50), ("critic", "__end__", 50)]
     loop = edges("plan", "search", "critic", forward=90, backward=10)
     report = analyze(counts_of(loop, ends), baseline=counts_of(loop, ends))
-    assert report.potential.states == ("plan", "search", "critic")
+    assert report.potential.states == ("critic", "plan", "search")
     assert report.balance.violations[0].odds_ratio == pytest.approx(1.0)
     assert "runs         50" in str(report)
 
@@ -224,7 +224,9 @@ def test_a_state_that_does_not_exist_is_named_with_its_neighbours() -> None:
 
 
 def test_a_source_of_no_known_kind_names_what_is_allowed() -> None:
-    with pytest.raises(InvalidInputError, match=r"a list holds.*TransitionGraph.*path of a file"):
+    with pytest.raises(
+        InvalidInputError, match=r"a list of tuple holds.*TransitionGraph.*a path, a folder"
+    ):
         analyze([("a", "b", 1)])
 
 
@@ -236,13 +238,13 @@ def test_every_kind_of_source_gives_the_same_counts(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with TransitionStore(f"sqlite:///{path}") as store:
         store.append(Transition(source, target, "run-1") for source, target in moves)
-        counted = [load_counts(store)[0]]
+        counted = [open_source(store).counts()]
     lines = [json.dumps({"source": f, "target": g, "trajectory": "r"}) for f, g in moves]
     trace = tmp_path / "trace.jsonl"
     trace.write_text("\n".join(lines))
     handler = type("Handler", (), {"graph": graph, "faults": 0})()
     sources = [graph, handler, graph.graph, graph.snapshot(), path, f"sqlite:///{path}", trace]
-    counted += [load_counts(source)[0] for source in sources]
+    counted += [open_source(source).counts() for source in sources]
     expected = nx.DiGraph()
     expected.add_edges_from([("plan", "search"), ("search", "plan"), (START, "plan")])
     for counts in counted:
@@ -257,13 +259,13 @@ def test_every_kind_of_source_gives_the_same_counts(tmp_path: Path) -> None:
 def test_labels_choose_transitions_wherever_they_come_from(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("source,target,model\na,b,x\nb,a,x\nc,d,y\n")
-    counts, info = load_counts(path, context={"model": "x"}, context_fields=["model"])
-    assert counts.states == ("a", "b")
-    assert info.context == (("model", "x"),)
+    source = open_source(path, context={"model": "x"}, context_fields=["model"])
+    assert source.counts().states == ("a", "b")
+    assert source.info.context == (("model", "x"),)
     graph = TransitionGraph()
     graph.record("a", "b", context={"model": "x"})
     graph.record("c", "d", context={"model": "y"})
-    assert load_counts(graph, context={"model": "y"})[0].states == ("c", "d")
+    assert open_source(graph, context={"model": "y"}).counts().states == ("c", "d")
 
 
 def test_labels_that_nothing_carries_name_those_that_are_there(tmp_path: Path) -> None:

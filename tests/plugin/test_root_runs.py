@@ -11,10 +11,9 @@ from detailed_balance import (
     TransitionStore,
     analyze,
     compare,
-    read_trajectories,
+    read_runs,
 )
 from detailed_balance.analyzers import Outcome, Trajectory, root_runs
-from detailed_balance.analyzers.runs.trajectory import count_transitions
 from detailed_balance.callbacks import TransitionCallbackHandler
 from tests.plugin.test_report import check_harmless
 from tests.support.agents import INPUT, build, chain, run
@@ -37,7 +36,7 @@ def recorded() -> list[Trajectory]:
         for i in range(INVOCATIONS):
             with pytest.raises(GraphRecursionError):
                 run(agent, handler, configurable={"thread_id": f"T{i}"})
-        return read_trajectories(store)
+        return read_runs(store)
 
 
 def log(state: object) -> dict[str, list[str]]:
@@ -159,13 +158,6 @@ def test_a_comparison_counts_root_runs(recorded: list[Trajectory]) -> None:
     assert "Compared were 10 and 12 runs as wholes." in " ".join(str(found).split())
     moved = sum(target is not None for r in recorded for _, target in r.moves)
     assert found.a.report.counts.total == moved  # of all runs
-
-
-def test_numbers_of_a_source_stay_where_its_runs_are_not_all_of_it() -> None:
-    runs = families("one", 12, "pqr", "xsx", True)
-    counts = count_transitions([*runs, *families("two", 12, "pqr", "xsx", True)])
-    report = analyze(counts, trajectories=runs)
-    assert (report.source.trajectories, report.source.outcomes) == (None, {})
 
 
 def test_root_runs_of_a_store_are_its_invocations(recorded: list[Trajectory]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from detailed_balance import Report, Transition, TransitionStore, analyze, read_trajectories
+from detailed_balance import Report, Transition, TransitionStore, analyze, read_runs
 from detailed_balance.analyzers import Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending
@@ -185,7 +185,7 @@ def test_a_file_tells_its_runs_success_and_costs(tmp_path: Path) -> None:
     assert "And 11 more runs." in done.output
     path.write_text('{"source": "a", "target": "b", "trajectory": "1", "tokens": "many"}\n')
     with pytest.raises(ReadError, match="'many'; a cost is a number"):
-        read_trajectories(path, cost_field="tokens")
+        read_runs(path, cost_field="tokens")
 
 
 def test_a_store_counts_the_supersteps_that_a_limit_counts() -> None:
@@ -199,10 +199,10 @@ def test_a_store_counts_the_supersteps_that_a_limit_counts() -> None:
             )
             store.append([Ending(f"run-{i}", Outcome.ENDED, time=float(i))])
         report = analyze(store)
-        runs = read_trajectories(store)
-        since = read_trajectories(store, since=1, until=2)
+        runs = read_runs(store)
+        since = read_runs(store, since=1, until=2)
         with pytest.raises(InvalidInputError, match="a store keeps no costs"):
-            read_trajectories(store, cost_field="tokens")
+            read_runs(store, cost_field="tokens")
     assert [run.limit_steps for run in runs] == [9, 9, 9]  # 8 steps, and one more
     assert report.runs is not None
     assert report.runs.limit_unit == "supersteps"

@@ -9,7 +9,7 @@ import shutil
 import sys
 from itertools import pairwise
 
-from detailed_balance import Transition, TransitionStore, read_trajectories
+from detailed_balance import Transition, TransitionStore, read_runs
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
 from detailed_balance.callbacks import Ending
 from examples.paper.chains import sample, smollm2
@@ -187,7 +187,7 @@ def make_names(page):
         "__name__": page,
     }
     if page in ("docs/action.md", "docs/guard.md", "docs/statistics.md"):
-        runs = read_trajectories("runs.db")
+        runs = read_runs("runs.db")
         counts = TransitionStore("sqlite:///runs.db").counts()
         names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}
     if page == "docs/explicit.md":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import (
     Kernel,
     PotentialComparison,
@@ -259,7 +259,7 @@ def _compare_models(given: Namespace) -> PotentialComparison | None:
         print(f"no runs (--airline {given.airline or 'DIR'}): the airline models are left out")
         return None
     runs = {
-        file.name.removesuffix(".jsonl.gz"): read_trajectories(
+        file.name.removesuffix(".jsonl.gz"): read_runs(
             file, success_field="reward", boundaries=("start", "end")
         )
         for file in files

@@ -61,7 +61,7 @@ def walk_words(
     Yields
     ------
     Transition
-        For `TransitionGraph.record`, `TransitionStore.append` or `read_trajectories`.
+        For `TransitionGraph.record`, `TransitionStore.append` or `read_runs`.
 
     Notes
     -----

@@ -190,7 +190,7 @@ def test_what_cannot_be_compared_is_refused():
         compare_kernels(counts, counts)
     with pytest.raises(InvalidInputError, match="one kind"):
         compare_kernels(counts, runs)
-    with pytest.raises(InvalidInputError, match="read_trajectories"):
+    with pytest.raises(InvalidInputError, match="read_runs"):
         compare_kernels(counts, counts, unit="runs")
     with pytest.raises(InvalidInputError, match="allowed are"):
         compare_kernels(runs, runs, unit="moves")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, fisher_exact, ttest_ind
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import (
     Trajectory,
     TransitionCounts,
@@ -149,7 +149,7 @@ def test_real_models_are_told_apart_and_halves_of_one_are_not():
     # The false alarms over 200 splits and all pairs of models: benchmarks/statistics/compare.py.
     def read(name):
         path = data_file("tau2_airline", f"{name}.jsonl.gz")
-        return read_trajectories(path, success_field="reward", boundaries=("start", "end"))
+        return read_runs(path, success_field="reward", boundaries=("start", "end"))
 
     one, two = read("gpt-5.4"), read("gpt-oss-120b_langchain")
     found = compare_runs(one, two)

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 from scipy.integrate import quad
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import DriftMartingale, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
@@ -389,7 +389,7 @@ def test_other_names_of_the_states_change_no_number(names):
 def test_one_model_in_place_of_another_is_found_in_real_runs():
     folder = data_file("tau2_airline")
     baseline, new = (
-        read_trajectories(folder / f"{name}.jsonl.gz", success_field="reward")
+        read_runs(folder / f"{name}.jsonl.gz", success_field="reward")
         for name in ("gpt-4o", "gpt-oss-120b_langchain")
     )
     drift = DriftMartingale(baseline)

@@ -11,7 +11,7 @@ from langgraph.errors import GraphRecursionError
 from langgraph.graph import START
 from langgraph.types import Command, interrupt
 
-from detailed_balance import Transition, TransitionStore, analyze, read_trajectories
+from detailed_balance import Transition, TransitionStore, analyze, read_runs
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler
@@ -60,10 +60,10 @@ def test_interrupted_run_is_open_until_it_is_resumed(handler):
     agent = chain("a", "ask", ask=ask, checkpointer=MemorySaver())
     run(agent, handler, **thread("T"))
     assert outcomes(handler) == [(Outcome.INTERRUPTED, None)]
-    (open_run,) = read_trajectories(handler)
+    (open_run,) = read_runs(handler)
     assert (open_run.outcome, open_run.success) == (Outcome.INTERRUPTED, None)
     run(agent, handler, Command(resume="yes"), **thread("T"))
-    (finished,) = read_trajectories(handler)
+    (finished,) = read_runs(handler)
     assert (finished.outcome, finished.success) == (Outcome.ENDED, True)
     assert finished.states == ("a", "ask")
 
@@ -132,7 +132,7 @@ def test_every_use_of_a_thread_is_a_run_with_its_own_outcome(handler):
     for _ in range(3):
         with contextlib.suppress(ValueError):
             run(agent, handler, **thread("T"))
-    runs = read_trajectories(handler)
+    runs = read_runs(handler)
     assert [r.outcome for r in runs] == [Outcome.ENDED, Outcome.FAILED, Outcome.ENDED]
     assert [r.error for r in runs] == [None, "ValueError", None]
     assert [r.success for r in runs] == [True, False, True]
@@ -143,7 +143,7 @@ def test_judgement_overrules_the_outcome(handler):
     run(loop(2), handler, **thread("T"))
     handler.flush()
     handler.store.judge("T", success=False)
-    (judged,) = read_trajectories(handler)
+    (judged,) = read_runs(handler)
     assert (judged.outcome, judged.success) == (Outcome.ENDED, False)
 
 
@@ -199,14 +199,14 @@ def test_store_of_version_1_is_brought_up_to_date(tmp_path):
         assert len(store) == 1
     with TransitionStore(f"sqlite:///{place}") as store:
         store.judge("T", success=True)
-        assert [run.success for run in read_trajectories(store)] == [True]
+        assert [run.success for run in read_runs(store)] == [True]
 
 
 def test_runs_of_a_file_are_judged_by_a_field(tmp_path):
     trace = tmp_path / "runs.csv"
     rows = ["source,target,trajectory,reward", "a,b,1,1.0", "a,c,2,0", "b,a,1,1.0", "a,,3,"]
     trace.write_text("\n".join(rows) + "\n")
-    runs = read_trajectories(trace, success_field="reward")
+    runs = read_runs(trace, success_field="reward")
     assert [(r.name, r.moves, r.success) for r in runs] == [
         ("1", (("a", "b"), ("b", "a")), True),
         ("2", (("a", "c"),), False),
@@ -218,7 +218,7 @@ def test_field_that_judges_nothing_is_refused(tmp_path):
     trace = tmp_path / "runs.csv"
     trace.write_text("source,target,trajectory,reward\na,b,1,maybe\n")
     with pytest.raises(ReadError, match=r"line 2: 'reward' must be one of 1, .*; got 'maybe'"):
-        read_trajectories(trace, success_field="reward")
+        read_runs(trace, success_field="reward")
     judged = pytest.raises(InvalidInputError, match="are judged by")
     with TransitionStore("sqlite://") as store, judged:
-        read_trajectories(store, success_field="reward")
+        read_runs(store, success_field="reward")

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 import pytest
 from langgraph_sdk import get_client
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import ReadError
 from tests.support.agents import path
@@ -120,6 +120,6 @@ def test_a_thread_that_is_resumed_three_times_on_a_server_is_one_run(server):
     runs = []
     while sum(run.outcome == "ended" for run in runs) < 2:  # the server writes a moment later
         with contextlib.suppress(ReadError):
-            runs = read_trajectories(store)
+            runs = read_runs(store)
     assert {run.thread for run in runs} == threads
     assert [list(run.moves) for run in runs] == 2 * [path(START, "plan", "ask", "act", END)]

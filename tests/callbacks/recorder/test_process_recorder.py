@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance import TransitionStore, read_runs
 from detailed_balance.cli._record import make_environment
 
 AGENT = """
@@ -34,7 +34,7 @@ def python(code, **variables):
 
 def states_in(place):
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
-        return [run.states for run in read_trajectories(store)]
+        return [run.states for run in read_runs(store)]
 
 
 def test_variable_records_every_thread_of_a_process_that_imports_the_library(place):

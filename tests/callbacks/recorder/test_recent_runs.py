@@ -3,7 +3,7 @@
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.callbacks import Ending, Transition, TransitionCallbackHandler
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
 from detailed_balance.callbacks.recorder.trajectory_builder import TrajectoryStep
@@ -62,7 +62,7 @@ def test_the_runs_of_a_handler_are_the_same_with_and_without_a_store():
     agent.invoke(INPUT, config)
     agent.invoke(Command(resume="y"), config)
     agent.invoke(INPUT, config)
-    (first, second), stored = read_trajectories(without), read_trajectories(within)
+    (first, second), stored = read_runs(without), read_runs(within)
     assert [(run.moves, run.outcome, run.facts) for run in (first, second)] == [
         (run.moves, run.outcome, run.facts) for run in stored
     ]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import END, START, Outcome
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def test_the_runs_of_all_agents_of_these_tests_keep_the_rules(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    runs = read_trajectories(store)
+    runs = read_runs(store)
     assert len({run.run for run in runs}) == len(runs) > 200
     assert max(sum(run.name == name for run in runs) for name in {run.name for run in runs}) > 20
     broken = [(run.name, rules, run.moves) for run in runs if (rules := broken_rules(run))]

@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers import END, START
 from detailed_balance.callbacks import TransitionCallbackHandler
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
@@ -87,7 +87,7 @@ def test_twelve_approved_calls_are_one_run_though_each_request_has_its_own_handl
         handler = TransitionCallbackHandler(store=url)
         agent.invoke(given, {"callbacks": [handler], **thread("T")})
         handler.close()
-    (run,) = read_trajectories(url)
+    (run,) = read_runs(url)
     assert list(run.moves) == path(START, *12 * ["pay"], "model", END)
     assert (run.outcome, run.attempts, run.past_unknown) == ("ended", 1, False)
 
@@ -99,7 +99,7 @@ def test_the_run_of_a_subgraph_is_one_too_though_each_request_has_its_own_handle
         handler = TransitionCallbackHandler(store=url)
         agent.invoke(given, {"callbacks": [handler], **thread("T")})
         handler.close()
-    outer, inside = read_trajectories(url)
+    outer, inside = read_runs(url)
     assert list(outer.moves) == path(START, "a", "sub", "b", END)
     assert list(inside.moves) == path(START, "in1", "ask", "in2", END)
     assert (inside.parent, inside.outcome, outer.outcome) == (outer.run, "ended", "ended")
@@ -109,7 +109,7 @@ def test_a_run_that_other_processes_go_on_with_is_one(url, tmp_path):
     for given in ("question", "resume", "resume", "question"):
         command = [sys.executable, "-c", REQUEST, str(tmp_path / "checkpoints.db"), url, given]
         subprocess.run(command, check=True)
-    first, second = read_trajectories(url)
+    first, second = read_runs(url)
     assert list(first.moves) == path(START, "plan", "ask", "act", END)
     assert list(second.moves) == path(START, "plan")
     assert (first.outcome, second.outcome) == ("ended", "interrupted")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance import TransitionStore, read_runs
 from detailed_balance.callbacks.store import _writer
 from detailed_balance.callbacks.store._writer import BatchWriter
 
@@ -88,7 +88,7 @@ def run(folder, code, **variables):
 
 def counted(folder):
     with TransitionStore(f"sqlite:///{folder / 'runs.db'}", create=False) as store:
-        return [(len(run.states), str(run.outcome)) for run in read_trajectories(store)]
+        return [(len(run.states), str(run.outcome)) for run in read_runs(store)]
 
 
 def moves_in(folder):

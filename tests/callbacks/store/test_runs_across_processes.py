@@ -11,7 +11,7 @@ from langgraph.types import Command, interrupt
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
-from detailed_balance.sources.runs import read_trajectories
+from detailed_balance.sources.source import read_runs
 from tests.callbacks.store.test_store import file_url
 
 THREAD = {"thread_id": "T"}
@@ -53,7 +53,7 @@ def test_parallel_interrupts_answered_one_by_one_are_one_superstep(store):
     for _ in range(2):
         question = graph.get_state({"configurable": THREAD}).interrupts[0]
         invoke(graph, Command(resume={question.id: "yes"}), store)
-    (run,) = read_trajectories(store)
+    (run,) = read_runs(store)
     assert run.states == ("plan", "a|b|c", "join")
     assert (run.outcome, run.attempts) == (Outcome.ENDED, 1)
 
@@ -72,7 +72,7 @@ def test_a_run_that_failed_and_was_tried_again_is_one(store):
     with pytest.raises(ValueError, match="b"):
         invoke(graph, {"done": []}, store)
     invoke(graph, None, store)
-    (run,) = read_trajectories(store)
+    (run,) = read_runs(store)
     assert run.moves == (
         ("__start__", "a"),
         ("a", None),
@@ -89,7 +89,7 @@ def test_a_run_that_waits_between_supersteps_goes_on_and_a_new_turn_does_not(sto
     graph = build(edges, {"a": str, "b": str}, interrupt_before=["b"])
     for given in ({"done": []}, None, {"done": []}, None):
         invoke(graph, given, store)
-    runs = read_trajectories(store)
+    runs = read_runs(store)
     assert [run.states for run in runs] == [("a", "b")] * 2
     assert len({run.run for run in runs}) == 2
     assert store.outcomes() == {Outcome.ENDED: 2}

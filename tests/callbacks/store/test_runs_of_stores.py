@@ -16,7 +16,7 @@ from detailed_balance.callbacks.transition import (
     Standing,
     Transition,
 )
-from detailed_balance.sources.runs import read_trajectories
+from detailed_balance.sources.source import read_runs
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 
 
@@ -65,7 +65,7 @@ def shown(store):
 
 
 def path_of(store, run="A"):
-    found = [found for found in read_trajectories(store) if found.run == run]
+    found = [found for found in read_runs(store) if found.run == run]
     assert len(found) == 1
     return found[0].moves
 
@@ -138,7 +138,7 @@ def test_nothing_is_shown_of_a_move_whose_source_is_not_known(store):
     assert run.origin is None
     assert len(store) == 2
     assert not any(RESUMED in state for state in store.counts().states)
-    (found,) = read_trajectories(store)
+    (found,) = read_runs(store)
     assert found.past_unknown
     assert found.states == ("ask", "answer")
 
@@ -325,7 +325,7 @@ def test_a_run_is_judged_by_its_id_or_as_the_last_of_its_trajectory(store):
     store.append([begin("C", 4.0), *moves("C", 4.1, START, "plan", END), stop("C", 4.9)])
     store.judge("B", success=False)
     store.judge("T", success=True)
-    assert [(run.run, run.success, run.judged) for run in read_trajectories(store)] == [
+    assert [(run.run, run.success, run.judged) for run in read_runs(store)] == [
         ("A", False, True),
         ("C", True, True),
     ]
@@ -350,7 +350,7 @@ def test_a_retry_is_the_same_run_and_the_last_outcome_counts(store):
     failed = stop("A", 1.8, Outcome.FAILED, Standing("search", 3, ("ask-1",)))
     store.append([*FIRST[:-1], failed, *moves("A", 1.9, "search", END), stop("A", 2.0, "ended")])
     assert store.outcomes() == {Outcome.ENDED: 1}
-    (run,) = read_trajectories(store)
+    (run,) = read_runs(store)
     assert (run.outcome, run.attempts, run.success) == (Outcome.ENDED, 2, True)
     assert (run.started, run.ended, run.limit_steps) == (1.0, 2.0, 3)
 

@@ -13,7 +13,7 @@ from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._schema import digest
 from detailed_balance.callbacks.transition import Ending, Transition
-from detailed_balance.sources.runs import read_trajectories
+from detailed_balance.sources.source import read_runs
 from tests.callbacks.store.test_store import file_url, postgres_url  # noqa: F401 - a fixture
 
 MOVES = [Transition("a", "b", "run", (), 1, 5.0), Transition("b", None, None, (), None, None, 3)]
@@ -229,9 +229,9 @@ def test_old_runs_are_what_they_were_and_have_ids(url, version):
             insert(connection, "endings", **row, time=30.5, outcome="failed")
     engine.dispose()
     with TransitionStore(url, create=False) as store:
-        before = read_trajectories(store)
+        before = read_runs(store)
     with TransitionStore(url) as store:
-        after = read_trajectories(store)
+        after = read_runs(store)
         began = store.runs()
     assert len(after) == len(began) == len({run.run for run in after}) == 5
     plain = [replace(run, run=None, past_unknown=False) for run in after]

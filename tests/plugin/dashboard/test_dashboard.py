@@ -499,7 +499,7 @@ def test_a_real_monitor_finds_the_loop_that_the_views_show():
 
 def test_a_dashboard_serves_what_a_monitor_can_watch():
     assert build_app(path_store(LOOP), make_monitor=lambda s, c: Monitor(s, context=c or None))
-    with pytest.raises(InvalidInputError, match="cannot be served"):
+    with pytest.raises(InvalidInputError, match="holds no transitions; allowed are"):
         build_app(object())
 
 

@@ -17,7 +17,7 @@ from detailed_balance.analyzers import BalanceMartingale
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import TransitionCallbackHandler
 from detailed_balance.monitor import Event, Observation, View, default_analyzers
-from detailed_balance.sources.runs import read_trajectories
+from detailed_balance.sources.source import read_runs
 from tests.support.walkers import Walker
 
 PATIENCE = 300  # seconds, on a machine with much to do
@@ -303,7 +303,7 @@ def test_another_kind_of_run_is_a_drift_and_the_usual_kind_again_ends_it(tmp_pat
     usual = Walker(14, ending=0.2)
     with TransitionStore("sqlite://") as store:
         store.append(usual.walk(4_000))
-        baseline = read_trajectories(store)
+        baseline = read_runs(store)
     graph, events = TransitionGraph(), []
     monitor = Monitor(graph, baseline=baseline, window=500, sinks=[events.append])
     record(graph, Walker(15, ending=0.2), 1_000)
@@ -469,7 +469,7 @@ def test_a_growing_file_is_followed_line_by_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [5, object(), [("a", "b")]])
 def test_what_does_not_grow_cannot_be_watched(source: object) -> None:
-    with pytest.raises(InvalidInputError, match="cannot be watched; allowed are"):
+    with pytest.raises(InvalidInputError, match="holds no transitions; allowed are"):
         Monitor(source)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from detailed_balance import analyze, read_trajectories
+from detailed_balance import analyze, read_runs
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
@@ -196,7 +196,7 @@ STATES = ("respond", "search", "book|search", "respond")
 def test_what_the_assistant_did_is_the_path(tmp_path, name, content):
     reader = read_transitions(write(tmp_path / name, content))
     assert pairs(reader) == walk(*STATES)
-    (run,) = read_trajectories(tmp_path / name)
+    (run,) = read_runs(tmp_path / name)
     assert (run.name, run.success, run.outcome) == ("4-1", True, Outcome.ENDED)
     assert reader.read_count == len(TALK)
 
@@ -237,7 +237,7 @@ def test_a_tau_run_that_raised_has_failed(tmp_path):
         {"task_id": 1, "trial": 0, "reward": 0.0, "traj": [SAY], "info": {"error": "boom"}},
         {"task_id": 2, "trial": 0, "reward": 0.5, "traj": [SAY], "info": {}},
     ]
-    failed, partly = read_trajectories(write(tmp_path / "t.json", json.dumps(runs)))
+    failed, partly = read_runs(write(tmp_path / "t.json", json.dumps(runs)))
     assert (failed.outcome, failed.success) == (Outcome.FAILED, False)
     assert failed.moves == ((START, "respond"),)
     assert (partly.outcome, partly.success) == (Outcome.ENDED, False)
@@ -277,7 +277,7 @@ def test_results_that_tau2_wrote_are_read(tmp_path):
     )
     path = tmp_path / "results.json"
     tau2.Results(info=info, tasks=[], simulations=runs).save(path)
-    found = read_trajectories(path, context_fields=["model", "domain"])
+    found = read_runs(path, context_fields=["model", "domain"])
     assert [(run.name, run.outcome, run.success) for run in found] == [
         ("run-user_stop", Outcome.ENDED, True),
         ("run-max_steps", Outcome.RECURSION_LIMIT, False),

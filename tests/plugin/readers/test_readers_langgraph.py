@@ -26,7 +26,7 @@ from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import CachePolicy, Command, RetryPolicy, Send, interrupt
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
@@ -372,7 +372,7 @@ def test_metadata_of_a_run_can_be_its_labels(saver):
 
 def test_runs_come_with_their_outcome(saver):
     live(play_failure, saver[0])
-    (run,) = read_trajectories(saver[1])
+    (run,) = read_runs(saver[1])
     assert (run.outcome, run.success, run.error) == (Outcome.FAILED, False, "ValueError")
     assert run.moves == (("__start__", "a"), ("a", None))
 
@@ -383,7 +383,7 @@ def test_runs_come_with_their_outcome(saver):
 def test_a_recursion_limit_looks_like_a_run_that_may_be_resumed(saver):
     with suppress(GraphRecursionError):
         loop(50, saver[0]).invoke(INPUT, {**thread("T"), "recursion_limit": 4})
-    (run,) = read_trajectories(saver[1])
+    (run,) = read_runs(saver[1])
     assert run.outcome is Outcome.INTERRUPTED
     assert len(run) == 4
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given, strategies as st
 
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
@@ -202,7 +202,7 @@ def test_every_record_is_read_skipped_or_a_duplicate(tmp_path):
 def test_runs_of_a_table_know_their_success(tmp_path):
     table = write(tmp_path, "1,a,,1,,true", "2,a,,1,,failure", "3,a,,1,,cancelled", "4,a,,1,,")
     options = {"state_field": "node", "trajectory_field": "run", "success_field": "ok"}
-    runs = read_trajectories(table, **options)
+    runs = read_runs(table, **options)
     assert [(run.name, run.outcome, run.success) for run in runs] == [
         ("1", Outcome.ENDED, True),
         ("2", Outcome.ENDED, False),
@@ -215,6 +215,6 @@ def test_threads_used_twice_are_judged_run_by_run(tmp_path):
     rows = ["begin,a,T,1", "a,done,T,1", "begin,b,T,0", "b,done,T,0"]
     (tmp_path / "t.csv").write_text("source,target,trajectory,ok\n" + "\n".join(rows))
     options = {"boundaries": ("begin", "done"), "success_field": "ok"}
-    first, second = read_trajectories(tmp_path / "t.csv", **options)
+    first, second = read_runs(tmp_path / "t.csv", **options)
     assert (first.states, first.success) == (("a",), True)
     assert (second.states, second.success) == (("b",), False)

@@ -13,7 +13,7 @@ from functools import cache
 import pytest
 
 import tests.support.tracers as tracers
-from detailed_balance import read_trajectories
+from detailed_balance import read_runs
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
@@ -227,10 +227,10 @@ def test_feedback_is_the_success_of_a_run(tmp_path):
     judged = {**AGENT[0], "feedback_stats": {"correct": {"n": 1, "avg": 1.0}}}
     path = tmp_path / "trace.jsonl"
     path.write_text("\n".join(map(json.dumps, [judged, *AGENT[1:]])))
-    (run,) = read_trajectories(path, success_field="feedback_stats.correct.avg")
+    (run,) = read_runs(path, success_field="feedback_stats.correct.avg")
     assert (run.success, run.outcome) == (True, Outcome.ENDED)
     with pytest.raises(ReadError, match="'the outcome' must be one of"):
-        read_trajectories(path, success_field="run_type")
+        read_runs(path, success_field="run_type")
 
 
 @names_agents

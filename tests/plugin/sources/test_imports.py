@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import URL
 from typer.testing import CliRunner
 
-from detailed_balance import TransitionStore, read_trajectories
+from detailed_balance import TransitionStore, read_runs
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.cli import app
 from detailed_balance.readers import read_transitions
@@ -46,7 +46,7 @@ def test_a_store_gives_back_the_runs_of_the_trace(tmp_path, trace):
     for number, (source, options) in enumerate(sources):
         place = tmp_path / f"{number}.db"
         summary = import_trace(source, place, **options)
-        assert read_trajectories(place) == read_trajectories(source, **options)
+        assert list(read_runs(place)) == list(read_runs(source, **options))
         with open_store(place) as store:
             assert (summary.transitions, summary.endings) == (len(store), len(store.endings()))
 
@@ -67,7 +67,7 @@ def test_a_run_of_a_name_that_is_there_is_refused_and_a_prefix_keeps_it_apart(tm
     with pytest.raises(InvalidInputError, match=r"a run called '1' already; .*--prefix"):
         import_trace(other, place, **AS_STEPS)
     import_trace(other, place, prefix="new/", **AS_STEPS)
-    assert [run.name for run in read_trajectories(place)] == ["1", "2", "new/1", "new/2"]
+    assert [run.name for run in read_runs(place)] == ["1", "2", "new/1", "new/2"]
 
 
 def test_a_trace_with_an_error_leaves_the_store_as_it_was(tmp_path):
@@ -94,7 +94,7 @@ def test_an_import_that_was_cut_short_is_not_taken_for_done(tmp_path, monkeypatc
 def test_stores_and_graphs_are_sources_too(tmp_path, trace):
     import_trace(trace, tmp_path / "a.db", **AS_STEPS)
     import_trace(f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "b.db")
-    assert read_trajectories(tmp_path / "a.db") == read_trajectories(tmp_path / "b.db")
+    assert list(read_runs(tmp_path / "a.db")) == list(read_runs(tmp_path / "b.db"))
     summary = import_trace(nx.DiGraph([("a", "b")]), tmp_path / "b.db")
     assert (summary.transitions, summary.endings) == (1, 0)
 
@@ -110,7 +110,7 @@ def test_postgresql_takes_an_import(trace, postgres_url):  # noqa: F811 - the fi
     import_trace(trace, postgres_url, **AS_STEPS)
     assert import_trace(trace, postgres_url, **AS_STEPS).already
     with TransitionStore(postgres_url, create=False) as store:
-        assert read_trajectories(store) == read_trajectories(trace, **AS_STEPS)
+        assert list(read_runs(store)) == list(read_runs(trace, **AS_STEPS))
 
 
 def test_the_airline_runs_keep_their_success(tmp_path):
@@ -119,8 +119,8 @@ def test_the_airline_runs_keep_their_success(tmp_path):
         file = data_file("tau2_airline", f"{model}.jsonl.gz")
         prefix = f"{file.stem}/"
         import_trace(file, tmp_path / "all.db", prefix=prefix, **options)
-        runs = [run for run in read_trajectories(tmp_path / "all.db") if prefix in run.name]
-        expected = read_trajectories(file, **options)
+        runs = [run for run in read_runs(tmp_path / "all.db") if prefix in run.name]
+        expected = read_runs(file, **options)
         assert [(r.moves, r.success) for r in runs] == [(r.moves, r.success) for r in expected]
 
 

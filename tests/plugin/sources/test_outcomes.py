@@ -7,8 +7,7 @@ from typing import Any, TypedDict
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-import detailed_balance.sources.runs
-from detailed_balance import Report, Transition, TransitionStore, analyze, read_trajectories
+from detailed_balance import Report, Transition, TransitionStore, analyze
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import TransitionCallbackHandler
 from detailed_balance.sources.source import list_allowed_moves
@@ -64,18 +63,6 @@ def test_successful_runs_that_walk_a_loop_make_it_habitual() -> None:
         report = analyze(store)
     assert loop_kind(report) == "habitual"
     assert "Driven as in successful runs: 1 loop" in str(report.verdict)
-
-
-def test_a_large_store_is_not_read_and_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detailed_balance.sources.runs, "MAX_READ", 100)
-    with fill(TransitionStore("sqlite://"), *BAD_LOOP) as store:
-        report = analyze(store)
-        runs = read_trajectories(store)
-        given = analyze(store, trajectories=runs)
-    assert loop_kind(report) == "unclassified"
-    assert "The outcomes of runs were not looked at" in str(report.verdict)
-    assert loop_kind(given) == "suspect"
-    assert "not looked at" not in str(given.verdict)
 
 
 def test_labels_choose_the_runs_too() -> None:

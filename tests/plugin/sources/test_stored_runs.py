@@ -5,16 +5,15 @@ from dataclasses import astuple
 from itertools import chain
 from math import inf
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from detailed_balance import Transition, TransitionStore
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Beginning
+from detailed_balance.readers.records.runs import split_runs
 from detailed_balance.sources._stored_runs import read_stored
-from detailed_balance.sources.runs import _split as split_runs
 
 STATES = ["__start__", "__end__", "a", "b", "c", "n\x00ul"]
 TRAJECTORIES = [None, "T1", "T2", "T1/sub:1"]
@@ -78,7 +77,10 @@ def read_one_by_one(store):
         runs.sort(key=lambda run: -inf if run.began is None else run.began)
     for run in reversed(runs):
         run.pop_endings(loose[run.trajectory])
-    return [run.end() for run in runs]
+    found = [run.end() for run in runs]
+    return sorted(
+        found, key=lambda run: (-inf if run.started is None else run.started, run.name or "")
+    )
 
 
 @settings(max_examples=300, deadline=None)

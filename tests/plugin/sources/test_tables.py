@@ -5,14 +5,12 @@ import random
 import shutil
 from collections import Counter
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from detailed_balance import analyze, read_transitions
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.sources.source import load_counts
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
 
 ibis = pytest.importorskip("ibis", reason="counting needs detailed-balance[scale]")
@@ -21,7 +19,6 @@ pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 from detailed_balance.sources import count_events, count_table  # noqa: E402 - needs Ibis
-from detailed_balance.sources.tables import count_parquet  # noqa: E402
 
 HOSTILE = ["plan", "a|b", "é", "Z", "a", "=1+1", '"; DROP TABLE x; --', "search\n", "名前", "%s"]
 STEPS = {"trajectory": "run", "order": "at", "state": "tool"}
@@ -214,64 +211,6 @@ def test_a_duckdb_file_and_both_urls_name_their_table(tmp_path, postgres_url):  
         connection.execute(sqlalchemy.text("INSERT INTO events VALUES (:run, :at, :tool)"), rows)
     engine.dispose()
     assert edges_of(count_table(f"{postgres_url}&table=events", **STEPS)) == expected
-
-
-def as_reader(path, **options):
-    """Return what DuckDB counts, the reader's turn being an error, and what the reader counts."""
-    counts = count_parquet(path, None, options)
-    assert counts is not None
-    return edges_of(counts), read_by_reader(path, **options)
-
-
-def test_analyze_counts_parquet_as_the_reader_does(tmp_path):
-    steps = make_steps(300)
-    began = datetime(2025, 1, 1, tzinfo=UTC)
-    when = [began + timedelta(seconds=int(i * i % 97)) for i in range(300)]
-    timed = steps.append_column("time", pyarrow.array(when)).drop_columns("at")
-    numbers = pyarrow.table({"tool": [1, 2, None, 2, 1], "run": [1, 1, 1, 2, 2]})
-    moves = pyarrow.table(
-        {"source": ["go", "a", "a"], "target": ["a", "b", None], "count": [2, 1, 1]}
-    )
-    fields = {"state_field": "tool", "trajectory_field": "run"}
-    for table, options in [
-        (steps, {**fields, "step_field": "at"}),
-        (timed, fields),  # ties in time go by their place
-        (timed.drop_columns("time"), fields),
-        (numbers, fields),
-        (moves, {"boundaries": ("go", "stop")}),
-    ]:
-        found, expected = as_reader(write(table, tmp_path / "t.parquet"), **options)
-        assert found == expected
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"state_field": "{tool}:{model}"},
-        {"state_field": "share"},
-        {"state_field": "tool", "success_field": "model"},
-        {"state_field": "tool", "step_field": "gaps"},
-        {"state_field": "tool", "boundaries": ("plan", "stop")},
-        {"states": lambda row: row["tool"]},
-    ],
-)
-def test_what_the_engine_would_take_otherwise_is_left_to_the_reader(tmp_path, options):
-    table = make_steps(60)
-    table = table.append_column("share", pyarrow.array([i / 7 for i in range(60)]))
-    table = table.append_column("gaps", pyarrow.array([i or None for i in range(60)]))
-    assert count_parquet(write(table, tmp_path / "t.parquet"), None, options) is None
-
-
-def test_labels_choose_moves_as_they_do_for_the_reader(tmp_path):
-    path = write(make_steps(300, ties=False, escapes=False), tmp_path / "t.parquet")
-    options = {"state_field": "tool", "trajectory_field": "run", "step_field": "at",
-               "context_fields": ["model"]}  # fmt: skip
-    counts, _ = load_counts(path, context={"model": "a"}, **options)
-    found = Counter()
-    for move in read_transitions(path, **options):
-        if move.context == (("model", "a"),):
-            found[move.source, move.target] += 1
-    assert edges_of(counts) == dict(found)
 
 
 def test_steps_without_a_place_and_named_as_the_marks_are_refused():

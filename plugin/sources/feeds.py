@@ -1,4 +1,4 @@
-"""Where a monitor reads: a store, a live graph or a file that grows, each as increments."""
+"""What grows, as increments: a store, a live graph or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.labels import Context, ContextLike, matches_context
 from detailed_balance.callbacks import Ending, TransitionGraph
@@ -23,6 +23,26 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from detailed_balance.callbacks import Transition, TransitionStore
+
+__all__ = [
+    "MOST_BYTES",
+    "UNWATCHED",
+    "Feed",
+    "FileFeed",
+    "GraphFeed",
+    "MoveBatch",
+    "OpenedFeed",
+    "StoreFeed",
+    "open_file",
+]
+
+UNWATCHED = (
+    "what can be watched is a TransitionCallbackHandler, a TransitionGraph, a TransitionStore, its "
+    "path or URL, and a JSON Lines file"
+)
+"""What is said of anything else."""
+
+_FOLLOWED = ("source", "target", "trajectory", "step", "time", "count")
 
 MOST_BYTES = 16_000_000
 """So much of a file is read at a time; a longer line is not taken in."""
@@ -237,6 +257,8 @@ class FileFeed:
         The file, plain JSON Lines with the fields that `read_transitions` takes by default.
     context : mapping, optional
         The labels that a move must carry.
+    fields : FieldNames, optional
+        Which field of a line holds what.
 
     Raises
     ------
@@ -244,10 +266,10 @@ class FileFeed:
         Where it cannot be opened.
     """
 
-    def __init__(self, path: str, context: ContextLike) -> None:
+    def __init__(self, path: str, context: ContextLike, fields: FieldNames | None = None) -> None:
         self.name = safe_text(path, 120)
         self._path, self._context = Path(path), context
-        self._fields = FieldNames()
+        self._fields = fields or FieldNames()
         self._offset = self._bad = 0
         self._file_id = self._find()
 
@@ -328,40 +350,40 @@ def _to_object(line: bytes) -> dict[str, object]:
     return record
 
 
-def open_feed(source: Any, context: ContextLike) -> Feed:
-    """Return the feed of a source.
+def open_file(source: object, context: ContextLike, options: Mapping[str, Any]) -> Feed:
+    """Return the feed of a file that grows.
 
     Raises
     ------
     InvalidInputError
-        Where the source is of no kind that grows.
+        Where an option is of no use for it.
     ReadError
         Where it cannot be read.
     """
-    graph = source if isinstance(source, TransitionGraph) else getattr(source, "graph", None)
-    if isinstance(graph, TransitionGraph):
-        return GraphFeed(graph, context, source)
-    from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
-    from detailed_balance.readers.databases import store_url
-
-    if isinstance(source, TransitionStore):
-        return StoreFeed(source, context, type(source).__name__)
-    if isinstance(source, str | os.PathLike):
-        url = store_url(source)
-        if url is not None:
-            return OpenedFeed(url, context)
-        return _open_file(os.fspath(source), context)
-    raise InvalidInputError(
-        f"a {type(source).__name__} cannot be watched; allowed are a TransitionCallbackHandler, a "
-        "TransitionGraph, a TransitionStore, its path or URL, and a JSON Lines file"
-    )
-
-
-def _open_file(path: str, context: ContextLike) -> Feed:
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidInputError(f"a {type(source).__name__} cannot be watched; {UNWATCHED}")
+    path = os.fspath(source)
     if not path.endswith((".jsonl", ".ndjson")):
         there = "" if os.path.exists(path) else "there is no file "
         raise ReadError(
             f"{there}{safe_text(path)}: what can be watched is a store (a file or a URL) and a "
             "JSON Lines file (.jsonl) that grows"
         )
-    return FileFeed(path, context)
+    return FileFeed(path, context, _name_fields(options))
+
+
+def _name_fields(options: Mapping[str, Any]) -> FieldNames:
+    """Return which field of a line holds what; each line is a move by itself."""
+    fields = {name: options[f"{name}_field"] for name in _FOLLOWED if f"{name}_field" in options}
+    labels, ends = options.get("context_fields", ()), options.get("boundaries", ())
+    known = {f"{name}_field" for name in _FOLLOWED} | {"context_fields", "boundaries", "progress"}
+    if unknown := sorted(options.keys() - known - {"format", "skip_bad_lines"}):
+        raise InvalidInputError(
+            f"{', '.join(unknown)} cannot be used with a file that is followed, each line of which "
+            "is a move; import it into a store, which can be followed too"
+        )
+    return FieldNames(
+        **fields,
+        context=(labels,) if isinstance(labels, str) else tuple(labels),
+        boundaries=dict(zip(ends, (START, END), strict=False)),
+    )

@@ -1,0 +1,67 @@
+"""Paths, folders and patterns as files; the standard input as a file."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TypeAlias
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.registry import SUFFIXES
+from detailed_balance.render.formatting import safe_text
+
+_Path: TypeAlias = "str | os.PathLike[str]"
+
+
+def find_paths(source: _Path) -> list[_Path]:
+    """Return the files that a path, a folder or a pattern means, by name; a URL as it is.
+
+    Hidden files and folders, and those that begin with an underscore, are passed over, as Spark
+    and others do that write such folders.
+
+    Raises
+    ------
+    ReadError
+        Where no file is there.
+
+    Examples
+    --------
+    >>> find_paths("sqlite:///runs.db")
+    ['sqlite:///runs.db']
+    """
+    text, path = os.fspath(source), Path(source)
+    if "://" in text or path.is_file():
+        return [source]
+    shown = safe_text(text, 200)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if _is_trace(file, path))
+        if not found:
+            raise ReadError(f"no file in {shown} has a name of a trace ({', '.join(SUFFIXES)})")
+        return list(found)
+    if not path.exists() and glob.has_magic(text):
+        matched = sorted(Path(name) for name in glob.glob(text, recursive=True))
+        files = [file for file in matched if file.is_file()]
+        if not files:
+            raise ReadError(f"no file matches {shown}")
+        return list(files)
+    return [source]  # the reader says what is wrong with it
+
+
+def _is_trace(file: Path, folder: Path) -> bool:
+    if any(part[0] in "._" for part in file.relative_to(folder).parts):
+        return False
+    last = next((s.lower() for s in reversed(file.suffixes) if s.lower() != ".gz"), "")
+    return last in SUFFIXES and file.is_file()
+
+
+def spool_input() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """Return the standard input as a file, and its folder, which goes when that is let go."""
+    folder = tempfile.TemporaryDirectory(prefix="detailed-balance-")
+    path = Path(folder.name) / "standard input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path, folder

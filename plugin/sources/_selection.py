@@ -1,0 +1,195 @@
+"""Which runs of a source are meant, and what their states are called."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context, ContextLike, Moment, make_context
+from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.render.formatting import safe_text, show_context
+
+Merge: TypeAlias = "Mapping[str, str] | Callable[[str], str] | None"
+"""New names of states: of exact names or patterns with ``*``, or a function."""
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+_LABELS_SHOWN = 8
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a text such as 90s, 30m, 12h, 7d or 2w.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is something else.
+
+    Examples
+    --------
+    >>> parse_duration("7d"), parse_duration("1.5h")
+    (604800.0, 5400.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(text).strip())
+    if not found:
+        raise InvalidInputError(
+            f"{safe_text(str(text), 40)!r} is no length of time; write 90s, 30m, 12h, 7d or 2w"
+        )
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is wanted of a source; see `open_source` for the parameters."""
+
+    context: ContextLike = None
+    since: Moment = None
+    until: Moment = None
+    last: str | None = None
+    hide: tuple[str, ...] = ()
+    merge: Merge = None
+    block: str | None = None
+
+    @classmethod
+    def of(cls, *, hide: Iterable[str] = (), **wanted: Any) -> Selection:
+        """Return a selection, whose parts fit together.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `last` and `since` are both given, or one of them means nothing.
+        """
+        if wanted.get("last") is not None:
+            if wanted.get("since") is not None:
+                raise InvalidInputError("give either last= or since=, not both")
+            wanted["since"] = time.time() - parse_duration(wanted["last"])
+        return cls(hide=(hide,) if isinstance(hide, str) else tuple(hide), **wanted)
+
+    @property
+    def labels(self) -> Context:
+        """The labels."""
+        return make_context(self.context)
+
+    @property
+    def needs_runs(self) -> str:
+        """Which option needs runs, empty where none does."""
+        asked: dict[str, Any] = {"last": self.last, "since": self.since, "until": self.until}
+        asked |= {"hide": self.hide or None, "block": self.block}
+        return next((name for name, value in asked.items() if value is not None), "")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether runs, or moves of runs, are left out."""
+        return bool(self.labels or self.hide or self.since is not None or self.until is not None)
+
+    @cached_property
+    def _rename(self) -> Callable[[str], str]:
+        merge = self.merge
+        if merge is None or callable(merge):
+            return merge or (lambda state: state)
+        patterns = [(old, new) for old, new in merge.items() if "*" in old]
+
+        def rename(state: str) -> str:
+            if state in merge or state in BOUNDARIES:
+                return merge.get(state, state)
+            found = (new for old, new in patterns if fnmatchcase(state, _literal(old)))
+            return next(found, state)
+
+        return rename
+
+    def select_runs(self, runs: RunTable, description: str, *, strict: bool = True) -> RunTable:
+        """Return the runs that are wanted: chosen, merged, hidden, in this order.
+
+        Parameters
+        ----------
+        runs : RunTable
+            All runs.
+        description : str
+            What they are of, for messages.
+        strict : bool
+            Whether labels that no run carries are a mistake: those of older runs may.
+
+        Raises
+        ------
+        InsufficientDataError
+            Where no run carries the labels, or none began in the time asked for.
+        InvalidInputError
+            Where a state to hide, or a label that names the block, is not there.
+        """
+        labelled = runs.where(self.labels)
+        if strict and self.labels and len(runs) and not len(labelled):
+            raise InsufficientDataError(no_such_labels(self.labels, runs.contexts))
+        chosen = labelled.where(None, self.since, self.until)
+        if len(labelled) and not len(chosen):
+            raise InsufficientDataError(self._empty_window(labelled, description))
+        if self.merge is not None:
+            chosen = chosen.merge(self._rename)
+        if self.hide and len(chosen):
+            chosen = chosen.hide(self.hide)
+        if self.block is not None and len(chosen):
+            codes, names = chosen.block_codes(self.block), _block_names(chosen, self.block)
+            chosen = replace(chosen, runs=chosen.runs._replace(block=codes), blocks=names)
+        return chosen
+
+    def merge_counts(self, counts: TransitionCounts) -> TransitionCounts:
+        """Return counts with the names that states are to have, and these sorted."""
+        if self.merge is not None:
+            edges, escapes = counts.counts.tocoo(), counts.escapes
+            new = [self._rename(state) for state in counts.states]
+            names = sorted(set(new))
+            place = {name: i for i, name in enumerate(names)}
+            codes = np.array([place[name] for name in new], dtype=np.int64)
+            return TransitionCounts.from_arrays(
+                tuple(names),
+                np.concatenate([codes[edges.row], codes]),
+                np.concatenate([codes[edges.col], np.full(len(codes), -1)]),
+                np.concatenate([edges.data, escapes]),
+            )
+        order = sorted(counts.states)
+        return counts if order == list(counts.states) else counts.restrict(order)
+
+    def _empty_window(self, runs: RunTable, description: str) -> str:
+        started = runs.runs.started
+        if np.isnan(started).all():
+            return (
+                f"no run of {description} has a time, so none is known to have begun in the time "
+                "asked for; of a file, time_field= (--time-field) names the field"
+            )
+        newest = datetime.fromtimestamp(float(np.nanmax(started)), UTC)
+        return (
+            f"no run of {description} began in the time asked for; the newest began "
+            f"{newest:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
+def no_such_labels(labels: Context, contexts: Iterable[Context]) -> str:
+    """Say that nothing carries labels, and which there are."""
+    seen = [show_context(each) for each in sorted(set(contexts)) if each][:_LABELS_SHOWN]
+    return (
+        f"no transition carries {show_context(labels)}; the labels seen are "
+        f"{'; '.join(seen) or 'none'}. Of a file, context_fields= (on the command line "
+        "--context-field) names the fields that hold labels"
+    )
+
+
+def _literal(pattern: str) -> str:
+    """Return a pattern in which only ``*`` has a meaning."""
+    return re.sub(r"([\[?])", r"[\1]", pattern)
+
+
+def _block_names(runs: RunTable, by: str) -> tuple[str, ...]:
+    values = runs.runs.thread
+    if by != "thread":
+        told = [dict(context).get(by) for context in runs.contexts]
+        values = np.array([told[i] for i in runs.runs.context.tolist()], dtype=object)
+    return tuple(sorted({str(value) for value in values if value is not None}))
