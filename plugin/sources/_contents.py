@@ -16,13 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
     make_context,
     matches_context,
 )
-from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns

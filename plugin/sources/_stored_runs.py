@@ -60,9 +60,8 @@ def sort_runs(runs: RunTable) -> RunTable:
     """
     started, names = runs.runs.started, runs.runs.name.tolist()
     early = np.where(np.isnan(started), -np.inf, started)
-    order = sorted(range(len(names)), key=lambda i: names[i] or "")
-    order = np.array(order, dtype=np.int64)[np.argsort(early[order], kind="stable")]
-    return runs.select(order)
+    by_name = np.array(sorted(range(len(names)), key=lambda i: names[i] or ""), dtype=np.int64)
+    return runs.select(by_name[np.argsort(early[by_name], kind="stable")])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ LINE = 1 + COUNTS.read_text(encoding="utf-8").split("\n").index(
     ("file", "name", "home"),
     [
         ("plugin/report/_analyze.py", "check_balance", "analyzers/balance/check.py"),
-        ("plugin/report/_analyze.py", "load_counts", "plugin/sources/source.py"),
+        ("plugin/report/_analyze.py", "open_source", "plugin/sources/source.py"),
         ("callbacks/middleware.py", "RunWatch", "analyzers/guard/watch.py"),
         ("examples/attach_to_agent.py", "analyze", "plugin/report/_analyze.py"),
     ],
