@@ -200,8 +200,8 @@ def read_moves(store: TransitionStore) -> MoveColumns:
     >>> with TransitionStore("sqlite://") as store:
     ...     store.append([Transition("plan", "search", "T1"), Transition("search", None, "T1")])
     ...     moves = read_moves(store)
-    >>> [moves.states[place] for place in moves.source], moves.target.tolist()
-    (['plan', 'search'], [1, -1])
+    >>> [moves.states[place] for place in moves.source], (moves.target < 0).tolist()
+    (['plan', 'search'], [False, True])
     """
     version, shown = store._version, store._conditions(TRANSITIONS)
     names = [*_BASE, *StepFacts._fields] if version >= 4 else [n for n in _BASE if n != "run_id"]
