@@ -17,7 +17,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.guard.rules import StuckRules
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
 from detailed_balance.analyzers.guard.watch import RunWatch
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.potential.estimate import Potential
@@ -79,6 +79,7 @@ class RunGuard:
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import Trajectory
     >>> stuck = Trajectory((("__start__", "a"), *20 * [("a", "b"), ("b", "a")]), success=False)
     >>> fine = Trajectory((("__start__", "a"), ("a", "b"), ("b", "c")), success=True)
     >>> guard = RunGuard.fit(20 * [stuck, fine])
@@ -114,7 +115,7 @@ class RunGuard:
     @classmethod
     def fit(
         cls,
-        runs: Iterable[Trajectory],
+        runs: Runs,
         alpha: float = 0.1,
         score: RunScore | None = None,
         *,
@@ -131,8 +132,9 @@ class RunGuard:
 
         Parameters
         ----------
-        runs : iterable of Trajectory
-            Recorded runs; those with ``success`` None are ignored, and counted.
+        runs : RunTable, or iterable of Trajectory
+            Recorded runs; those of which nobody knows whether they succeeded are ignored, and
+            counted.
         alpha : float
             Largest share of successful runs stopped, over 0 and under 1.
         score : RunScore or None
@@ -154,6 +156,7 @@ class RunGuard:
 
         Examples
         --------
+        >>> from detailed_balance.analyzers import Trajectory
         >>> run = Trajectory((("__start__", "a"),), success=True)
         >>> guard = RunGuard.fit(10 * [run], alpha=0.2, score=StuckRules(max_dwell=5))
         >>> guard.calibration, guard.threshold
@@ -161,23 +164,23 @@ class RunGuard:
         """
         _check_share("alpha", alpha)
         _check_share("calibration_share", calibration_share)
-        runs = list(runs)
-        failed = [run for run in runs if run.success is False]
-        worked = [run for run in runs if run.success]
+        table = RunTable.of(runs)
+        success = table.success_of_runs()
+        failed, worked = np.flatnonzero(success == 0), np.flatnonzero(success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
-        settings["moves"] = {move for run in (*failed, *worked) for move in run.moves}
-        settings["ignored"] = len(runs) - len(failed) - len(worked)
+        settings["moves"] = _different_moves(table.select(success >= 0))
+        settings["ignored"] = len(table) - len(failed) - len(worked)
         score = OutcomeScore() if score is None else score
         m = calibration_size(len(worked), alpha, calibration_share)
         if m is None:
-            partial = None
+            partial, known = None, table.select(np.concatenate([failed, worked]))
             with suppress(InsufficientDataError):
-                partial = cls(score.fit([*failed, *worked], seed), None, **settings)
+                partial = cls(score.fit(known, seed), None, **settings)
             raise InsufficientDataError(_say_too_few(len(worked), alpha), partial)
         order = np.random.default_rng(seed).permutation(len(worked))
-        held, used = [worked[i] for i in order[:m]], [worked[i] for i in order[m:]]
-        fitted = score.fit([*failed, *used], seed)
-        threshold = conformal_threshold([_run_maximum(fitted, run) for run in held], alpha)
+        held, used = worked[order[:m]], worked[order[m:]]
+        fitted = score.fit(table.select(np.concatenate([failed, used])), seed)
+        threshold = conformal_threshold(_run_maxima(fitted, table.select(held)), alpha)
         return cls(fitted, threshold, calibration=m, **settings)
 
     @classmethod
@@ -384,9 +387,25 @@ def _read_score(data: Mapping[str, Any]) -> RunScore:
     return _SCORES[kind].from_dict(fields)
 
 
-def _run_maximum(score: RunScore, run: Trajectory) -> float:
-    state = score.start()
-    return max((float(state.update(*move)) for move in run.moves), default=-math.inf)
+def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
+    moves, names = table.by_run(), (*table.states, None)
+    pairs = zip(moves.source.tolist(), moves.target.tolist(), strict=True)
+    return {(table.states[f], names[g]) for f, g in pairs}
+
+
+def _run_maxima(score: RunScore, table: RunTable) -> list[float]:
+    """Return the highest risk of each run; -inf for one without moves."""
+    risks = getattr(score, "risks", None)
+    if risks is None:
+        starts = [(score.start(), run.moves) for run in table]
+        return [
+            max((float(state.update(*move)) for move in moves), default=-math.inf)
+            for state, moves in starts
+        ]
+    moved, maxima = np.flatnonzero(table.lengths), np.full(len(table), -np.inf)
+    if len(moved):
+        maxima[moved] = np.maximum.reduceat(risks(table), table.offsets[moved])
+    return maxima.tolist()
 
 
 def _say_too_few(worked: int, alpha: float) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.repetition.prefixes import highest_so_far, measure_prefixes
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from detailed_balance.analyzers.potential.estimate import Potential
-    from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = ["StuckRules"]
 
@@ -73,13 +78,45 @@ class StuckRules:
             levels = dict(zip(self.potential.states, values, strict=True))
             object.__setattr__(self, "potential", levels)
 
-    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> StuckRules:
+    def fit(self, runs: Runs, seed: int = 0) -> StuckRules:
         """Return itself: rules are declared and learn nothing."""
         return self
 
     def start(self) -> _RuleState:
         """Begin a run."""
         return _RuleState(self)
+
+    def risks(self, runs: Runs) -> NDArray[np.float64]:
+        """(m,) array: the largest share of a limit used up after each of the m moves of runs.
+
+        Examples
+        --------
+        >>> from detailed_balance.analyzers import Trajectory
+        >>> run = Trajectory((("__start__", "a"), ("a", "a"), ("a", "a")))
+        >>> StuckRules(max_dwell=2).risks([run]).tolist()
+        [0.5, 1.0, 1.5]
+        """
+        table = RunTable.of(runs)
+        found = measure_prefixes(table)
+        counts = (found.dwell, found.oscillation, found.closings, self._stalls(table, found.steps))
+        limits = [getattr(self, name) for name in _LIMITS]
+        shares = [
+            count / limit for count, limit in zip(counts, limits, strict=True) if limit is not None
+        ]
+        return np.asarray(np.max(shares, axis=0), dtype=np.float64)
+
+    def _stalls(self, table: RunTable, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(m,) array: the steps since a run reached a lower potential than ever before."""
+        heights = np.array([self.levels.get(state, np.inf) for state in table.states] + [np.inf])
+        lower = np.unique(heights[heights < np.inf])
+        # How deep each state lies, 1 and more; 0 where that is not known.
+        depth = np.where(heights < np.inf, len(lower) - np.searchsorted(lower, heights), 0)
+        reached = np.where(table.target == table.code(END), 0, depth[table.target])
+        run = table.run_of_move
+        deepest = highest_so_far(reached, run)
+        before = np.append(0, deepest[:-1])
+        before[table.offsets[:-1][table.lengths > 0]] = 0
+        return steps - highest_so_far(np.where(deepest > before, steps, 0), run)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""

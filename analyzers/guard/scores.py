@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.repetition.prefixes import (
+    PrefixColumns,
+    measure_prefixes,
+    sum_so_far,
+)
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.table import RunMoves, Runs, RunTable
 
 __all__ = ["OutcomeScore", "RunScore"]
 
 _Move = tuple[str, str | None]
 
+_Number = TypeVar("_Number", float, NDArray[np.float64])
+
 _FEATURES = 5  # how many have a weight in `OutcomeModel.weights`
+
+_UNIT = 2.0**-30
+"""What is added up over a run is a multiple of this, so that no order of adding changes the sum."""
 
 
 class RunState(Protocol):
@@ -38,10 +47,12 @@ class RunScore(Protocol):
     """What rates a run in progress: any function of the moves so far, fitted or declared.
 
     The promise of `RunGuard` holds whatever the score is, as long as the risk depends on nothing
-    but the moves so far of this one run. To be saved, it needs ``to_dict() -> dict`` as well.
+    but the moves so far of this one run. To be saved, it needs ``to_dict() -> dict`` as well. With
+    ``risks(runs) -> (m,) array``, the risk after each of the m moves of a `RunTable`, exactly as
+    `start` gives it, `RunGuard.fit` is faster.
     """
 
-    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> RunScore:
+    def fit(self, runs: RunTable, seed: int = 0) -> RunScore:
         """Return the score fitted to runs of known success, as a new object."""
         ...
 
@@ -67,8 +78,10 @@ class KernelRatio:
 
     Examples
     --------
-    >>> failed, worked = [[("a", "b"), ("b", "a")]], [[("a", "c")]]
-    >>> ratio = KernelRatio.fit(failed, worked)
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> failed = Trajectory((("a", "b"), ("b", "a")), success=False)
+    >>> worked = Trajectory((("a", "c"),), success=True)
+    >>> ratio = KernelRatio.fit([failed, worked])
     >>> ratio("a", "b") > 0 > ratio("a", "c"), ratio("z", "a")
     (True, 0.0)
     """
@@ -77,36 +90,48 @@ class KernelRatio:
     unseen: Mapping[str, float]
 
     @classmethod
-    def fit(
-        cls,
-        failed: Iterable[Iterable[_Move]],
-        worked: Iterable[Iterable[_Move]],
-        prior: float = 2.0,
+    def fit(cls, runs: Runs, prior: float = 2.0) -> KernelRatio:
+        """Count the moves of failed and of successful runs; moves to END are left out."""
+        table = RunTable.of(runs)
+        return cls.of_success(table.states, table.by_run(), table.success_of_runs(), prior)
+
+    @classmethod
+    def of_success(
+        cls, states: tuple[str, ...], moves: RunMoves, success: NDArray[Any], prior: float
     ) -> KernelRatio:
-        """Count the moves of both kinds of runs; moves to END are left out."""
-        bad, good = Counter(_inner(failed)), Counter(_inner(worked))
-        both = bad + good
-        from_bad, from_good, from_both = (_by_end(moves, 0) for moves in (bad, good, both))
-        into, total = _by_end(both, 1), both.total()
-
-        def log_ratio(source: str, target: str | None) -> float:
-            share = into[target] / total
-            pooled = (both[source, target] + prior * share) / (from_both[source] + prior)
-            return math.log(
-                (bad[source, target] + prior * pooled) * (from_good[source] + prior)
-            ) - math.log((good[source, target] + prior * pooled) * (from_bad[source] + prior))
-
-        moves = {move: log_ratio(*move) for move in sorted(both, key=str)}
-        unseen = {
-            str(source): math.log((from_good[source] + prior) / (from_bad[source] + prior))
-            for source in sorted(from_both, key=str)
-        }
-        return cls(moves, unseen)
+        """Take the moves of runs of which `success`, (r,), is 0 or 1; of others it is -1."""
+        inner = np.array([state != END for state in (*states, None)])[moves.target]
+        source, target = moves.source[inner], moves.target[inner]
+        bad, good = (
+            np.asarray(moves.counts.T @ (success == kind).astype(np.int64))[inner]
+            for kind in (0, 1)
+        )
+        both, n = bad + good, len(states)
+        from_bad, from_good = (np.bincount(source, counts, n) for counts in (bad, good))
+        left, into = from_bad + from_good, np.bincount(target + 1, both, n + 1)[target + 1]
+        pooled = (both + prior * into / max(both.sum(), 1)) / (left + prior)[source]
+        failing = (bad + prior * pooled) / (from_bad + prior)[source]
+        working = (good + prior * pooled) / (from_good + prior)[source]
+        seen = np.flatnonzero(both)
+        ratio = _on_grid(np.log(failing[seen] / working[seen]))
+        names = (*states, None)
+        pairs = zip(source[seen].tolist(), target[seen].tolist(), ratio.tolist(), strict=True)
+        unseen = _on_grid(np.log((from_good + prior) / (from_bad + prior))).tolist()
+        return cls(
+            {(states[f], names[g]): value for f, g, value in pairs},
+            {states[f]: unseen[f] for f in np.flatnonzero(left).tolist()},
+        )
 
     def __call__(self, source: str, target: str | None) -> float:
         """Return the log ratio of one move."""
         known = self.moves.get((source, target))
         return self.unseen.get(source, 0.0) if known is None else known
+
+    def of_moves(self, states: tuple[str, ...], moves: RunMoves) -> NDArray[np.int64]:
+        """(k,) array: the log ratio of each of k moves, in units; that of a move to END is 0."""
+        names = (*states, None)
+        pairs = zip(moves.source.tolist(), moves.target.tolist(), strict=True)
+        return _in_units([0.0 if names[g] == END else self(states[f], names[g]) for f, g in pairs])
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,16 @@ class OutcomeModel:
     intercept: float
     weights: tuple[float, ...]
     states: Mapping[str, float]
+
+    def weigh(self, visits: _Number, evidence: Sequence[_Number]) -> _Number:
+        """Return the log odds, by the summed weights of the states visited and the five numbers.
+
+        Added up one by one, so that numbers and arrays give the same.
+        """
+        odds = self.intercept + visits
+        for weight, value in zip(self.weights, evidence, strict=True):
+            odds = odds + weight * value
+        return odds
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -173,6 +208,7 @@ class OutcomeScore:
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import Trajectory
     >>> stuck = Trajectory((("__start__", "a"), *9 * [("a", "a")]), success=False)
     >>> fine = Trajectory((("__start__", "a"), ("a", "b")), success=True)
     >>> state = OutcomeScore().fit(5 * [stuck, fine]).start()
@@ -186,43 +222,71 @@ class OutcomeScore:
     prior: float = 2.0
     model: OutcomeModel | None = None
 
-    def fit(self, runs: Sequence[Trajectory], seed: int = 0) -> OutcomeScore:
-        """Learn from runs of known success; runs without moves are left out.
+    def fit(self, runs: Runs, seed: int = 0) -> OutcomeScore:
+        """Learn from runs of known success; others, and runs without moves, are left out.
 
         Raises
         ------
         InsufficientDataError
             Where no run failed, or none succeeded.
         """
-        runs = [run for run in runs if run.moves]
-        failed = np.array([not run.success for run in runs], dtype=bool)
+        table = RunTable.of(runs)
+        table = table.select((table.lengths > 0) & (table.success_of_runs() >= 0))
+        failed = table.success_of_runs() == 0
         if failed.all() or not failed.any():
             raise InsufficientDataError(
                 f"this score learns from failed and from successful runs, and was given "
                 f"{failed.sum()} and {(~failed).sum()}; without failed runs, fit the guard with "
                 f"a score of declared rules, such as StuckRules"
             )
-        states = tuple(sorted({state for run in runs for state in _visited(run)}))
-        features = self._features_out_of_fold(runs, failed, states, seed)
-        sizes = np.array([len(rows) for rows in features])
-        shares = np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum()) * len(runs)
+        prefixes, moves = measure_prefixes(table), table.by_run()
+        ratio = self._ratios_out_of_fold(table, moves, failed, seed)
+        evidence = _evidence(table, prefixes, ratio)
+        visited, states = _visited_so_far(table, prefixes)
+        run, shares = table.run_of_move, np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum())
         intercept, *fitted = _fit_ridge_logistic(
-            np.concatenate(features),
-            np.repeat(failed, sizes),
-            np.repeat(shares / sizes, sizes),
+            np.column_stack([*evidence, visited]),
+            failed[run],
+            (shares * len(table) / table.lengths)[run],
             self.ridge,
         ).tolist()
-        by_state = dict(zip(states, fitted[_FEATURES:], strict=True))
-        model = OutcomeModel(
-            self._kernel_ratio(runs), intercept, tuple(fitted[:_FEATURES]), by_state
-        )
+        by_state = dict(zip(states, _on_grid(fitted[_FEATURES:]).tolist(), strict=True))
+        success = table.success_of_runs()
+        kernels = KernelRatio.of_success(table.states, moves, success, self.prior)
+        model = OutcomeModel(kernels, intercept, tuple(fitted[:_FEATURES]), by_state)
         return replace(self, model=model)
+
+    def risks(self, runs: Runs) -> NDArray[np.float64]:
+        """(m,) array: the log odds of failure after each of the m moves of runs, as live.
+
+        Examples
+        --------
+        >>> from detailed_balance.analyzers import Trajectory
+        >>> stuck = Trajectory((("a", "a"),) * 4, success=False)
+        >>> fine = Trajectory((("a", "b"),), success=True)
+        >>> score = OutcomeScore().fit([stuck, fine] * 5)
+        >>> state = score.start()
+        >>> score.risks([stuck]).tolist() == [state.update(*move) for move in stuck.moves]
+        True
+        """
+        model, table = self._fitted(), RunTable.of(runs)
+        prefixes = measure_prefixes(table)
+        new = np.zeros(table.total, dtype=np.int64)
+        weights = _in_units([model.states.get(state, 0.0) for state in table.states])
+        np.add.at(new, prefixes.new_move, weights[prefixes.new_state])
+        moves = table.by_run()
+        ratio = model.ratio.of_moves(table.states, moves)[_numbers(table, moves)]
+        evidence = _evidence(table, prefixes, ratio)
+        return model.weigh(_from_units(sum_so_far(new, table.offsets)), evidence)
 
     def start(self) -> RunState:
         """Begin a run."""
+        return _OutcomeState(self._fitted())
+
+    def _fitted(self) -> OutcomeModel:
         if self.model is None:
             raise InvalidInputError("this score is not fitted: call fit(runs) first")
-        return _OutcomeState(self.model)
+        return self.model
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -234,24 +298,17 @@ class OutcomeScore:
         """Return the score that `to_dict` has written."""
         return cls(**{**data, "model": data["model"] and OutcomeModel.from_dict(data["model"])})
 
-    def _features_out_of_fold(
-        self,
-        runs: Sequence[Trajectory],
-        failed: NDArray[np.bool_],
-        states: Sequence[str],
-        seed: int,
-    ) -> list[NDArray[np.float64]]:
-        """Return the features of all prefixes of each run, (steps, features) each."""
+    def _ratios_out_of_fold(
+        self, table: RunTable, moves: RunMoves, failed: NDArray[np.bool_], seed: int
+    ) -> NDArray[np.int64]:
+        """(m,) array: the log ratio of each move by kernels fitted without its part, in units."""
         fold = _folds(failed, self.folds, np.random.default_rng(seed))
-        ratios = [
-            self._kernel_ratio([run for run, part in zip(runs, fold, strict=True) if part != k])
-            for k in range(self.folds)
-        ]
-        return [_features(run, ratios[k], states) for run, k in zip(runs, fold, strict=True)]
-
-    def _kernel_ratio(self, runs: Sequence[Trajectory]) -> KernelRatio:
-        failed = [run.moves for run in runs if not run.success]
-        return KernelRatio.fit(failed, [run.moves for run in runs if run.success], self.prior)
+        ratios = []
+        for k in range(self.folds):
+            success = np.where(fold == k, -1, ~failed)
+            kernels = KernelRatio.of_success(table.states, moves, success, self.prior)
+            ratios.append(kernels.of_moves(table.states, moves))
+        return np.array(ratios)[fold[table.run_of_move], _numbers(table, moves)]
 
 
 def _fit_ridge_logistic(
@@ -265,10 +322,12 @@ def _fit_ridge_logistic(
     The penalty is ridge / 2 times the squared weights of the features when each is standardised
     (with `weights`); the intercept is free. A feature that does not vary gets the weight 0.
     """
-    mean = np.average(features, axis=0, weights=weights)
-    spread = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
+    share = weights / weights.sum()
+    mean = share @ features
+    design = np.column_stack([np.ones(len(features)), features - mean])
+    spread = np.sqrt(share @ design[:, 1:] ** 2)
     scale = np.where(spread > 1e-12, spread, np.inf)
-    design = np.column_stack([np.ones(len(features)), (features - mean) / scale])
+    design[:, 1:] /= scale
     penalty = np.full(design.shape[1], ridge)
     penalty[0] = 0.0
 
@@ -279,24 +338,14 @@ def _fit_ridge_logistic(
 
     def curvature(point: Any) -> Any:
         chance = expit(design @ point)
-        return (design.T * (weights * chance * (1 - chance))) @ design + np.diag(penalty)
+        root = design * np.sqrt(weights * chance * (1 - chance))[:, None]
+        return root.T @ root + np.diag(penalty)
 
     start = np.zeros(design.shape[1])
     settings: Any = {"jac": True, "hess": curvature, "method": "trust-exact"}
     found = minimize(loss, start, options={"gtol": 1e-8}, **settings).x
     slopes = found[1:] / scale
     return np.concatenate([[found[0] - slopes @ mean], slopes])
-
-
-def _inner(runs: Iterable[Iterable[_Move]]) -> Iterator[_Move]:
-    return (move for moves in runs for move in moves if move[1] != END)
-
-
-def _by_end(moves: Counter[_Move], end: int) -> Counter[str | None]:
-    sums: Counter[str | None] = Counter()
-    for move, count in moves.items():
-        sums[move[end]] += count
-    return sums
 
 
 def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -308,21 +357,48 @@ def _folds(failed: NDArray[np.bool_], folds: int, rng: np.random.Generator) -> N
     return parts
 
 
-def _visited(run: Trajectory) -> set[str]:
-    repetition = RepetitionTracker()
-    for move in run.moves:
-        repetition.update(*move)
-    return set(repetition.visited)
+def _in_units(values: ArrayLike) -> NDArray[np.int64]:
+    return np.rint(np.asarray(values, dtype=np.float64) / _UNIT).astype(np.int64)
 
 
-def _features(run: Trajectory, ratio: KernelRatio, states: Sequence[str]) -> NDArray[np.float64]:
-    """Return the features of all prefixes of a run."""
-    rows, evidence = [], _Evidence(ratio)
-    for move in run.moves:
-        evidence.update(*move)
-        visited = evidence.repetition.visited
-        rows.append([*evidence.values(), *(float(state in visited) for state in states)])
-    return np.array(rows)
+def _from_units(values: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(values * _UNIT, dtype=np.float64)
+
+
+def _on_grid(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values as multiples of `_UNIT`."""
+    return _from_units(_in_units(values))
+
+
+def _numbers(table: RunTable, moves: RunMoves) -> NDArray[np.int64]:
+    """(m,) array: which of the moves of `RunTable.by_run` each move is."""
+    width = len(table.states) + 1
+    known = moves.source * width + moves.target + 1
+    return np.searchsorted(known, table.source.astype(np.int64) * width + table.target + 1)
+
+
+def _evidence(
+    table: RunTable, prefixes: PrefixColumns, ratio: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Return what `_Evidence.values` does after each move; `ratio` is that of each, in units."""
+    counts = (prefixes.steps, prefixes.escapes, prefixes.closings, prefixes.longest_oscillation)
+    # The same function as live, to the last digit.
+    logs = np.array([math.log1p(i) for i in range(int(prefixes.steps.max(initial=0)) + 2)])
+    steps, *others = (logs[count] for count in counts)
+    return steps, _from_units(sum_so_far(ratio, table.offsets)), *others
+
+
+def _visited_so_far(
+    table: RunTable, prefixes: PrefixColumns
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the (m, s) marks of the states that a run has visited after each move, and their s."""
+    seen, column = np.unique(prefixes.new_state, return_inverse=True)
+    visited = np.zeros((table.total, len(seen)))
+    visited[prefixes.new_move, column] = 1.0
+    np.cumsum(visited, axis=0, out=visited)
+    before = np.vstack([np.zeros(len(seen)), visited])[table.offsets[:-1]]
+    visited -= np.repeat(before, table.lengths, axis=0)
+    return visited, tuple(table.states[i] for i in seen.tolist())
 
 
 class _Evidence:
@@ -358,5 +434,4 @@ class _OutcomeState:
         new = [end for end in dict.fromkeys((source, target)) if end and end not in visited]
         self._evidence.update(source, target)
         self._visits += sum(self._model.states.get(end, 0.0) for end in new if end in visited)
-        terms = zip(self._model.weights, self._evidence.values(), strict=True)
-        return self._model.intercept + self._visits + sum(w * value for w, value in terms)
+        return self._model.weigh(self._visits, self._evidence.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -101,11 +101,29 @@ class LoopColumns:
         return np.where(known[place] == asked, place + before, -1)
 
 
-def close_loops(blocks: Blocks, states: tuple[str, ...]) -> LoopColumns:
-    """Return the loops that runs close: they come back to a state that is on their path."""
-    members, lengths = _erase_loops(blocks, len(states))
+class Closings(NamedTuple):
+    """Each time that a run closed a loop, run by run and in each in that order.
+
+    Parameters
+    ----------
+    first, last : (c,) arrays of int64
+        The blocks in which the run began the loop, and with which it closed it.
+    loop : (c,) array of int64
+        The number of the loop.
+    rows : mapping of int to array
+        As in `LoopColumns`.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    loop: NDArray[np.int64]
+    rows: dict[int, NDArray[Any]]
+
+
+def find_closings(blocks: Blocks, n: int) -> Closings:
+    """Return the loops that runs close, in n states: they come back to a state on their path."""
+    members, lengths = _erase_loops(blocks, n)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    first = members[starts[:-1]]
     closing = np.full(len(lengths), -1)
     rows: dict[int, NDArray[Any]] = {}
     before = 0
@@ -113,13 +131,21 @@ def close_loops(blocks: Blocks, states: tuple[str, ...]) -> LoopColumns:
         these = np.flatnonzero(lengths == length)
         walked = blocks.state[members[starts[these][:, None] + np.arange(length)]]
         turned = rotate_to_least(walked)
-        _, example, number = np.unique(
-            _row_keys(turned, len(states)), return_index=True, return_inverse=True
-        )
+        _, example, number = np.unique(_row_keys(turned, n), return_index=True, return_inverse=True)
         rows[length] = turned[example]
         closing[these] = number + before
         before += len(example)
-    return LoopColumns(states, rows, *_count_rounds(blocks, first, closing, before))
+    # The last block on the path is the one before the block that closes the loop.
+    return Closings(members[starts[:-1]], members[starts[1:] - 1] + 1, closing, rows)
+
+
+def close_loops(blocks: Blocks, states: tuple[str, ...]) -> LoopColumns:
+    """Return the loops that runs close: they come back to a state that is on their path."""
+    found = find_closings(blocks, len(states))
+    different = sum(map(len, found.rows.values()))
+    return LoopColumns(
+        states, found.rows, *_count_rounds(blocks, found.first, found.loop, different)
+    )
 
 
 def rotate_to_least(loops: NDArray[Any]) -> NDArray[Any]:

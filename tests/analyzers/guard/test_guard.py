@@ -1,6 +1,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from detailed_balance.analyzers import (
     END,
     START,
+    Outcome,
     OutcomeScore,
     RunGuard,
     StuckRules,
@@ -18,8 +20,10 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.guard.guard import conformal_threshold
 from detailed_balance.analyzers.guard.scores import KernelRatio
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers import read_transitions
 from tests.support.chains import data_file
+from tests.support.trajectories import RUNS
 
 
 def run_of(*states, success=None):
@@ -341,13 +345,13 @@ def test_repetitions_agree_with_their_definitions(states):
 
 def test_the_kernel_ratio_is_the_hand_worked_one():
     # From a: failed b 3 of 4, c 1 of 4; worked b 1, c 3. Pooled kernel 1/2 each, share 1/2 each.
-    failed = [[("a", "b")] * 3 + [("a", "c")]]
-    worked = [[("a", "b")] + [("a", "c")] * 3]
-    ratio = KernelRatio.fit(failed, worked, prior=2.0)
+    failed = Trajectory((*[("a", "b")] * 3, ("a", "c")), success=False)
+    worked = Trajectory((("a", "b"), *[("a", "c")] * 3), success=True)
+    ratio = KernelRatio.fit([failed, worked], prior=2.0)
     assert ratio("a", "b") == pytest.approx(math.log((3 + 1) / (1 + 1)))
     assert ratio("a", "c") == pytest.approx(-math.log(2))
     assert ratio("a", "zebra") == pytest.approx(0.0)
-    more = KernelRatio.fit([[("a", "b")] * 8], worked, prior=2.0)
+    more = KernelRatio.fit([Trajectory((("a", "b"),) * 8, success=False), worked], prior=2.0)
     assert more("a", None) == pytest.approx(math.log((4 + 2) / (8 + 2)))
 
 
@@ -382,3 +386,63 @@ def test_on_real_runs_the_risk_tells_failures_and_the_promise_holds():
     assert right / pairs > 0.74  # the length of the run alone: 0.69
     assert np.mean(good) < 0.1 + 3 * np.std(good, ddof=1) / np.sqrt(10)
     assert np.mean(caught) > 0.25  # the same tool three times in a row: 0.30, at 0.16 false stops
+
+
+ENDLESS = st.lists(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c", START]), st.sampled_from([*"abcabcabc", None, END])
+        ),
+        max_size=30,
+    ).map(lambda moves: Trajectory(tuple(moves))),
+    max_size=4,
+)
+FITTED = OutcomeScore().fit(
+    [
+        Trajectory((("a", "b"), ("b", "c"), ("c", None), ("c", "c")), success=False),
+        Trajectory((("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")), success=False),
+        Trajectory(((START, "a"), ("a", "c"), ("c", END)), success=True),
+        Trajectory((("b", "c"), ("c", "a"), ("a", "b")), success=True),
+    ]
+)
+RULES = StuckRules(4, 6, 2, 3, {"a": 1.0, "b": 0.5, "c": float("nan")})
+
+
+@settings(deadline=None)
+@given(RUNS | ENDLESS)
+@pytest.mark.parametrize("score", [FITTED, RULES], ids=["outcome", "rules"])
+def test_risks_of_a_table_are_those_of_each_run_as_it_goes(score, runs):
+    risks = []
+    for run in runs:
+        state = score.start()
+        risks += [state.update(*move) for move in run.moves]
+    assert score.risks(RunTable.of(runs)).tolist() == risks
+    assert score.risks(runs).tolist() == risks
+
+
+def test_a_run_like_those_of_the_calibration_is_at_the_threshold_and_not_above():
+    for seed in range(5):
+        runs = recorded(seed)
+        guard = RunGuard.fit(runs, seed=seed)
+        watches = [guard.watch(run.moves) for run in runs if run.success]
+        highest = [max(guard.score.risks([run])) for run in runs if run.success]
+        assert guard.threshold in highest
+        assert [w.stopped for w in watches] == [risk > guard.threshold for risk in highest]
+
+
+def test_a_guard_of_a_table_is_that_of_its_runs():
+    runs = recorded(3)
+    one, other = RunGuard.fit(runs), RunGuard.fit(RunTable.of(runs))
+    assert one.to_dict() == other.to_dict()
+
+
+def test_outcomes_tell_success_where_nobody_judged():
+    runs = recorded(4)
+    told = [
+        replace(run, success=None, outcome=Outcome.ENDED if run.success else Outcome.FAILED)
+        for run in runs
+    ]
+    open_ = Trajectory((("a", "b"),), outcome=Outcome.INTERRUPTED)
+    guard = RunGuard.fit([*told, open_])
+    assert guard.ignored == 1
+    assert guard.to_dict()["score"] == RunGuard.fit(runs).to_dict()["score"]
