@@ -36,9 +36,7 @@ def read(folder: Path) -> dict[str, list[Trajectory]]:
     files = sorted(folder.glob("*.jsonl.gz"))
     options: dict[str, Any] = {"success_field": "reward", "boundaries": ("start", "end")}
     names = [file.name.removesuffix(".jsonl.gz") for file in files]
-    return {
-        name: read_runs(file, **options) for name, file in zip(names, files, strict=True)
-    }
+    return {name: read_runs(file, **options) for name, file in zip(names, files, strict=True)}
 
 
 def counts_of(runs: Sequence[Trajectory]) -> TransitionCounts:
