@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from scipy.sparse import csc_array, csr_array, hstack
 from scipy.stats import rankdata
 
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, REPEAT, Question
-from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.markov.traps import find_traps
 from detailed_balance.analyzers.potential.estimate import estimate_potential
-from detailed_balance.analyzers.repetition.classify import RepetitionRules, repeating_kind
-from detailed_balance.analyzers.repetition.walk import RunRepetition, measure_repetition
+from detailed_balance.analyzers.repetition.classify import REPEATING, RepetitionRules, RunKinds
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.trajectory import Trajectory, count_transitions
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_Columns: TypeAlias = "csc_array[Any, tuple[int, int]]"
 
 MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
 """Of more moves, loops and states, those that most runs show are tested."""
@@ -32,10 +33,80 @@ MOST_SOLVED = 5_000
 
 STAY, OSCILLATION = "longest stay in one state", "changes back and forth between two states"
 
+_AT_ONCE = 16
+"""So many columns of scores are held at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeRuns:
+    """Root runs, each with all that ran inside it.
+
+    Parameters
+    ----------
+    runs : RunTable or MeasuredRuns
+        All r runs.
+    whole : (r,) array of int64
+        Of which of the u whole runs each is a part; -1 where of none of them.
+    roots : (u,) array of int64
+        The place of the root of each.
+    """
+
+    runs: RunTable | MeasuredRuns
+    whole: NDArray[np.int64]
+    roots: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, runs: RunTable | MeasuredRuns, root: NDArray[np.int64], chosen: NDArray[np.int64]
+    ) -> WholeRuns:
+        """Choose some of the roots, given the root of each run (`root_places`), in that order."""
+        number = np.full(len(root), -1)
+        number[chosen] = np.arange(len(chosen))
+        return cls(runs, number[root], chosen)
+
+    @property
+    def table(self) -> RunTable:
+        """The runs."""
+        return self.runs.table if isinstance(self.runs, MeasuredRuns) else self.runs
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """The places of the runs that are a part of one."""
+        return np.flatnonzero(self.whole >= 0)
+
+    def add(self, counts: Any) -> Any:
+        """(u, k) sparse array: the sums of (r, k) counts, a sparse array, over the parts."""
+        parts = self.parts
+        if len(parts) == len(self.roots):
+            return counts[self.roots]
+        shape = (len(self.roots), len(self.whole))
+        ones = np.ones(len(parts), dtype=counts.dtype)
+        return csr_array((ones, (self.whole[parts], parts)), shape=shape) @ counts
+
+    def most(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """(u,) array: the largest of (r,) values, 0 or more, over the parts."""
+        if len(self.parts) == len(self.roots):
+            return values[self.roots].astype(np.float64)
+        found = np.zeros(len(self.roots))
+        np.maximum.at(found, self.whole[self.parts], values[self.parts])
+        return found
+
+    def counts(self) -> TransitionCounts:
+        """Return the counts of all parts, with the states that they visit."""
+        table = self.table
+        parts = self.parts
+        chosen = table if len(parts) == len(table) else table.select(parts)
+        counts = chosen.counts()
+        seen = np.zeros(len(counts), dtype=bool)
+        seen[chosen.source] = seen[chosen.target[chosen.target >= 0]] = True
+        if seen.all():
+            return counts
+        return counts.restrict([s for s, there in zip(counts.states, seen, strict=True) if there])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunStatistics:
-    """The m statistics behind one question, of each of r runs.
+    """The m statistics behind one question, of each of u whole runs.
 
     Parameters
     ----------
@@ -43,34 +114,110 @@ class RunStatistics:
         The question.
     names : tuple of tuple of (str or None), length m
         A move (source, target), a state, a loop, a trap, or the name of a number.
-    numerator, denominator : (r, m) arrays of float
-        A statistic of a set of runs is the sum of `numerator` over the sum of `denominator`.
-    scores : (r, m) array of float
-        What is tested, with the sum 0 over the runs: above 0 where a run has more of it.
+    numerator : (u, m) csc_array of float
+        A statistic of a set of runs is its sum over the sum of the denominator.
+    base : (q, u) array of float
+        The different denominators.
+    column : (m,) array of int
+        Which of them is that of each statistic.
+    weights, scale : (u, m) csc_array and (m,) array of float
+        What is tested: ``weights + denominator * scale``, with the sum 0 over the runs: above 0
+        where a run has more of it.
     """
 
     question: Question
     names: tuple[tuple[str | None, ...], ...]
-    numerator: NDArray[np.float64]
-    denominator: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    numerator: _Columns
+    base: NDArray[np.float64]
+    column: NDArray[np.int64]
+    weights: _Columns
+    scale: NDArray[np.float64]
+
+    def scores(self, columns: slice = slice(None)) -> NDArray[np.float64]:
+        """(w, u) array: the scores of some of the statistics, those of each 1 long if `varying`."""
+        rows = self.base[self.column[columns]] * self.scale[columns, None]
+        starts, weights = self.weights.indptr, self.weights
+        for row, j in zip(rows, range(len(self.names))[columns], strict=True):
+            inside = slice(starts[j], starts[j + 1])
+            row[weights.indices[inside]] += weights.data[inside]
+        return rows
+
+    def parts(self) -> Iterable[slice]:
+        """Yield the statistics a few at a time."""
+        return (slice(i, i + _AT_ONCE) for i in range(0, len(self.names), _AT_ONCE))
+
+    def norms(self) -> NDArray[np.float64]:
+        """(m,) array: the length of the scores of each statistic."""
+        there = self.base[_spread(self.column, self.weights), self.weights.indices]
+        scale = _spread(self.scale, self.weights)
+        where_weighted = _sum_columns(self.weights, (self.weights.data + there * scale) ** 2)
+        elsewhere = (self.base**2).sum(axis=1)[self.column]
+        elsewhere -= _sum_columns(self.weights, there**2)
+        return np.sqrt(where_weighted + np.maximum(elsewhere, 0) * self.scale**2)
+
+    def varying(self) -> RunStatistics:
+        """Leave out what is the same in all runs, and make the scores of the rest 1 long."""
+        norms = self.norms()
+        kept = np.flatnonzero(norms > 1e-9)
+        weights = self.weights[:, kept]
+        weights.data /= _spread(norms[kept], weights)
+        return RunStatistics(
+            self.question,
+            tuple(self.names[i] for i in kept.tolist()),
+            self.numerator[:, kept],
+            self.base,
+            self.column[kept],
+            weights,
+            self.scale[kept] / norms[kept],
+        )
+
+    def effects(self, later: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(5, m) array: before, after, the error of their difference, and the runs that count.
+
+        Parameters
+        ----------
+        later : (u,) array of bool
+            Which of the runs count as after.
+        """
+        data = self.numerator.data
+        below = self.base[_spread(self.column, self.numerator), self.numerator.indices]
+        side = np.column_stack([~later, later]).astype(np.float64)
+        total, squares = (power @ side for power in (self.base, self.base**2))
+        number = ((self.base > 0) @ side)[self.column]
+        by_numerator = self.question in ("loops", "stays")
+        runs = _sum_columns(self.numerator, data > 0, side) if by_numerator else number
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = _sum_columns(self.numerator, data, side) / total[self.column]
+            # Where the numerator is 0 the rest is the mean times the denominator.
+            zeros = squares[self.column] - _sum_columns(self.numerator, below**2, side)
+            rest = mean**2 * zeros
+            for i in range(2):
+                residuals = data - below * _spread(mean[:, i], self.numerator)
+                rest[:, i] += _sum_columns(self.numerator, residuals**2, side[:, i])
+            variance = rest / total[self.column] ** 2 * number / (number - 1)
+        return np.vstack([mean.T, np.sqrt(variance.sum(axis=1)), runs.T])
+
+
+def _spread(values: NDArray[Any], matrix: _Columns) -> NDArray[Any]:
+    """Return the value of a column for each entry of a sparse matrix."""
+    return np.repeat(values, np.diff(matrix.indptr))
+
+
+def _sum_columns(
+    matrix: _Columns, data: NDArray[Any], side: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Add `data`, one number for each entry of `matrix`, up in each column, weighted by `side`."""
+    side = np.ones(matrix.shape[0]) if side is None else side
+    values = csc_array((data.astype(np.float64), matrix.indices, matrix.indptr), matrix.shape)
+    return np.asarray(values.T @ side)
 
 
 def compute_run_statistics(
-    wholes: Sequence[Sequence[Trajectory]],
-    questions: Iterable[Question],
-    min_visits: float = 10.0,
+    wholes: WholeRuns, questions: Iterable[Question], min_visits: float = 10.0
 ) -> list[RunStatistics]:
     """Return the statistics behind each question that the runs can answer.
 
-    They do not depend on which runs are to be compared with which. A run comes with all that ran
-    inside it (`whole_runs`).
-
-    Examples
-    --------
-    >>> runs = [[Trajectory((("a", "b"), ("b", "a")), success=i % 2 == 0)] for i in range(10)]
-    >>> [statistics.question for statistics in compute_run_statistics(runs, ["moves", "success"])]
-    ['success']
+    They do not depend on which runs are to be compared with which.
     """
     wanted = set(questions)
     found: list[RunStatistics] = []
@@ -79,96 +226,98 @@ def compute_run_statistics(
     if "potential" in wanted:
         found.append(_potential(wholes))
     if not wanted.isdisjoint({"loops", "stays"}):
-        counts = count_transitions(chain.from_iterable(wholes))
-        traps = [trap.states for trap in find_traps(counts, min_visits=min_visits).traps]
-        repetition = [[measure_repetition(run, traps) for run in whole] for whole in wholes]
-        found += [_loops(repetition), _stays(repetition, traps, min_visits)]
+        measured = MeasuredRuns.of(wholes.runs)
+        if "loops" in wanted:
+            found.append(_loops(wholes, measured))
+        if "stays" in wanted:
+            found.append(_stays(wholes, measured, min_visits))
     if "success" in wanted:
-        found.append(_success([root for root, *_ in wholes]))
+        found.append(_success(wholes))
     if "length" in wanted:
         found.append(_length(wholes))
-    return [kept for t in found if t.question in wanted and (kept := _varying(t)).names]
+    return [kept for statistics in found if (kept := statistics.varying()).names]
 
 
-def _moves(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
-    counts = [Counter(move for run in whole for move in run.moves) for whole in wholes]
-    shown = Counter(move for count in counts for move in count)
-    exits = Counter(source for source, _ in shown)
-    common = [move for move, n in shown.most_common() if n >= FEWEST_RUNS and exits[move[0]] > 1]
-    names = tuple(common[:MOST_MOVES])
-    left = [Counter[str]() for _ in wholes]
-    for count, total in zip(counts, left, strict=True):
-        for (source, _), n in count.items():
-            total[source] += n
-    numerator = _table([[count[move] for move in names] for count in counts], len(names))
-    denominator = _table([[total[source] for source, _ in names] for total in left], len(names))
-    return RunStatistics("moves", names, numerator, denominator, _residuals(numerator, denominator))
+def _moves(wholes: WholeRuns) -> RunStatistics:
+    moves = wholes.table.by_run()
+    counts = wholes.add(moves.counts)
+    shown = np.bincount(counts.indices, minlength=len(moves.source))
+    exits = np.bincount(moves.source[shown > 0], minlength=len(wholes.table.states))
+    order = np.lexsort((moves.target, moves.source, -shown))
+    common = order[((shown >= FEWEST_RUNS) & (exits[moves.source] > 1))[order]][:MOST_MOVES]
+    sources, column = np.unique(moves.source[common], return_inverse=True)
+    from_source = csr_array(moves.source[:, None] == sources, dtype=np.int64)
+    states = (*wholes.table.states, None)
+    names = zip(moves.source[common].tolist(), moves.target[common].tolist(), strict=True)
+    return _compare_shares(
+        "moves",
+        tuple((states[source], states[target]) for source, target in names),
+        csc_array(counts[:, common]),
+        (counts @ from_source).toarray().T,
+        column,
+    )
 
 
-def _loops(repetition: Sequence[Sequence[RunRepetition]]) -> RunStatistics:
-    rounds = [Counter[tuple[str, ...]]() for _ in repetition]
-    for found, parts in zip(rounds, repetition, strict=True):
-        for loop in (loop for part in parts for loop in part.loops):
-            found[loop.states] += loop.rounds
-    shown = Counter(loop for found in rounds for loop in found)
-    common = [loop for loop, n in shown.most_common(MOST_LOOPS) if n >= FEWEST_RUNS]
-    values = _table([[found[loop] for loop in common] for found in rounds], len(common))
-    return _ranked("loops", tuple(common), values)
+def _loops(wholes: WholeRuns, measured: MeasuredRuns) -> RunStatistics:
+    loops, n = measured.loops, len(measured.loops)
+    rounds = csr_array((loops.rounds, (loops.run, loops.loop)), shape=(len(measured.table), n))
+    counts = wholes.add(rounds)
+    shown = np.bincount(counts.indices, minlength=n)
+    fewest = max(FEWEST_RUNS, int(np.sort(shown)[-MOST_LOOPS:][0]) if n else 0)
+    enough = np.flatnonzero(shown >= fewest).tolist()
+    names = {loop: loops.name(loop) for loop in enough}
+    common = sorted(enough, key=lambda loop: (-shown[loop], names[loop]))[:MOST_LOOPS]
+    return _compare_ranks("loops", tuple(map(names.__getitem__, common)), counts[:, common])
 
 
-def _stays(
-    repetition: Sequence[Sequence[RunRepetition]],
-    traps: Sequence[tuple[str, ...]],
-    min_visits: float,
-) -> RunStatistics:
-    rules = RepetitionRules(visits=min_visits)
-    repeats = [
-        [float(any(repeating_kind(part, rules) is not None for part in parts))]
-        for parts in repetition
-    ]
-    stays = [
-        [(p.stay.visits, p.oscillation.switches, *(t.visits for t in p.trapped)) for p in parts]
-        for parts in repetition
-    ]
-    values = [[max(each) for each in zip(*parts, strict=True)] for parts in stays]
-    ranked = _ranked("stays", ((STAY,), (OSCILLATION,), *traps), _table(values, 2 + len(traps)))
-    share = np.array(repeats)
+def _stays(wholes: WholeRuns, measured: MeasuredRuns, min_visits: float) -> RunStatistics:
+    traps = [trap.states for trap in find_traps(wholes.counts(), min_visits=min_visits).traps]
+    kinds = RunKinds.find(measured, traps=traps, rules=RepetitionRules(visits=min_visits))
+    stays = [measured.stay.visits, measured.oscillation.switches]
+    stays += [measured.in_trap(trap).visits for trap in traps]
+    values = csc_array(np.column_stack([wholes.most(each) for each in stays]))
+    ranked = _compare_ranks("stays", ((STAY,), (OSCILLATION,), *traps), values)
+    repeats = wholes.most(kinds.kind < len(REPEATING))
+    share = _compare_shares("stays", ((REPEAT,),), csc_array(repeats[:, None]), ranked.base)
     return RunStatistics(
         "stays",
-        ((REPEAT,), *ranked.names),
-        np.hstack([share, ranked.numerator]),
-        np.hstack([np.ones_like(share), ranked.denominator]),
-        np.hstack([share - share.mean(), ranked.scores]),
+        (*share.names, *ranked.names),
+        csc_array(hstack([share.numerator, ranked.numerator])),
+        ranked.base,
+        np.concatenate([share.column, ranked.column]),
+        csc_array(hstack([share.weights, ranked.weights])),
+        np.concatenate([share.scale, ranked.scale]),
     )
 
 
-def _success(runs: Sequence[Trajectory]) -> RunStatistics:
-    known = [run.success for run in runs]
-    numerator = np.array([[float(bool(success))] for success in known])
-    denominator = np.array([[float(success is not None)] for success in known])
-    return RunStatistics(
-        "success", (("success",),), numerator, denominator, _residuals(numerator, denominator)
-    )
+def _success(wholes: WholeRuns) -> RunStatistics:
+    known = wholes.table.success_of_runs()[wholes.roots]
+    numerator = csc_array((known == 1).astype(np.float64)[:, None])
+    return _compare_shares("success", (("success",),), numerator, (known >= 0)[None].astype(float))
 
 
-def _length(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
+def _length(wholes: WholeRuns) -> RunStatistics:
     """Return moves and costs as they are: a few endless runs make a change expensive."""
-    names, columns = [("steps",)], [[float(len(root)) for root, *_ in wholes]]
-    if all(run.costs for whole in wholes for run in whole):
-        names.append(("cost",))
-        columns.append([sum(cost for run in whole for cost in run.costs) for whole in wholes])
-    numerator = np.array(columns).T
-    denominator = np.ones_like(numerator)
-    return RunStatistics(
-        "length", tuple(names), numerator, denominator, _residuals(numerator, denominator)
-    )
+    table, parts = wholes.table, wholes.parts
+    names, columns = [("steps",)], [table.lengths[wholes.roots].astype(np.float64)]
+    if table.costs is not None:
+        whole = wholes.whole[table.run_of_move]
+        known = not np.isnan(table.costs[whole >= 0]).any() and table.lengths[parts].all()
+        if known:
+            names.append(("cost",))
+            weights = table.costs[whole >= 0]
+            columns.append(np.bincount(whole[whole >= 0], weights, len(wholes.roots)))
+    numerator = csc_array(np.column_stack(columns))
+    return _compare_shares("length", tuple(names), numerator, np.ones((1, len(wholes.roots))))
 
 
-def _potential(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
+def _potential(wholes: WholeRuns) -> RunStatistics:
     """Return what each run adds to V of the states of the largest component, less their mean."""
-    none = RunStatistics("potential", (), *(np.zeros((len(wholes), 0)) for _ in range(3)))
-    runs = list(chain.from_iterable(wholes))
-    counts = count_transitions(runs)
+    n = len(wholes.roots)
+    no_part = csc_array((n, 0))
+    nothing = (np.zeros((0, n)), np.zeros(0, dtype=np.int64), no_part, np.zeros(0))
+    none = RunStatistics("potential", (), no_part, *nothing)
+    counts = wholes.counts()
     if len(counts) > MOST_SOLVED:
         return none
     try:
@@ -183,50 +332,49 @@ def _potential(wholes: Sequence[Sequence[Trajectory]]) -> RunStatistics:
     if len(names) < 2:
         return none
     order = (*potential.states, *(s for s in first if s not in set(potential.states)))
-    paths = Paths.from_runs(runs, states=order)
-    width = len(paths.states) + 1
-    first_of = np.cumsum([0, *(len(whole) for whole in wholes)])[:-1]
-    each_adds = potential.influence(names, names[0], paths.run_counts(), width)
-    added = -np.add.reduceat(each_adds, first_of)
+    parts = wholes.parts
+    paths = Paths.from_runs(wholes.table.select(parts), states=order)
+    each_adds = potential.influence(names, names[0], paths.run_counts(), len(paths.states) + 1)
+    ones = np.ones(len(parts))
+    adder = csr_array((ones, (wholes.whole[parts], np.arange(len(parts)))), shape=(n, len(parts)))
+    added = -(adder @ each_adds)
     scores = added - added.mean(axis=1, keepdims=True)
-    nothing = np.zeros_like(scores)
+    scores -= scores.mean(axis=0)
+    m = len(names)
+    empty = csc_array((n, m))
     each = tuple((name,) for name in names)
-    return RunStatistics("potential", each, nothing, nothing, scores - scores.mean(axis=0))
+    return RunStatistics(
+        "potential", each, empty, np.ascontiguousarray(scores.T), np.arange(m), empty, np.ones(m)
+    )
 
 
-def _table(rows: Sequence[Sequence[float]], width: int) -> NDArray[np.float64]:
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+def _compare_shares(
+    question: Question,
+    names: tuple[tuple[str | None, ...], ...],
+    numerator: Any,
+    base: NDArray[Any],
+    column: NDArray[np.int64] | None = None,
+) -> RunStatistics:
+    """Return numbers of runs, tested by what each run has over its share, by the share of all."""
+    column = np.zeros(len(names), dtype=np.int64) if column is None else column
+    numerator, base = numerator.astype(np.float64), np.ascontiguousarray(base, dtype=np.float64)
+    total = base.sum(axis=1)[column]
+    share = np.divide(numerator.sum(axis=0), total, out=np.zeros(len(names)), where=total > 0)
+    return RunStatistics(question, names, numerator, base, column, numerator, -share)
 
 
-def _residuals(
-    numerator: NDArray[np.float64], denominator: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return what each run has over its share, by the share of all."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(
-            np.nan_to_num(
-                numerator - denominator * (numerator.sum(axis=0) / denominator.sum(axis=0))
-            )
-        )
-
-
-def _ranked(
-    question: Question, names: tuple[tuple[str, ...], ...], values: NDArray[np.float64]
+def _compare_ranks(
+    question: Question, names: Sequence[tuple[str, ...]], values: Any
 ) -> RunStatistics:
     """Return numbers of runs, tested by their ranks, so that one endless run does not decide."""
-    ranks = rankdata(values, axis=0) if values.size else values
-    scores = ranks - ranks.mean(axis=0) if len(ranks) else ranks
-    return RunStatistics(question, names, values, np.ones_like(values), scores)
-
-
-def _varying(statistics: RunStatistics) -> RunStatistics:
-    """Leave out what is the same in all runs."""
-    kept = np.flatnonzero(np.abs(statistics.scores).max(axis=0, initial=0.0) > 1e-9)
-    return RunStatistics(
-        statistics.question,
-        tuple(statistics.names[i] for i in kept),
-        *(
-            part[:, kept]
-            for part in (statistics.numerator, statistics.denominator, statistics.scores)
-        ),
-    )
+    values = csc_array(values, dtype=np.float64)
+    values.eliminate_zeros()
+    n, m = values.shape
+    zeros = n - np.diff(values.indptr)
+    lowest = (zeros + 1) / 2  # the rank of 0, which most runs share
+    ranks = values.copy()
+    for j, (start, stop) in enumerate(zip(values.indptr[:-1], values.indptr[1:], strict=True)):
+        ranks.data[start:stop] = rankdata(values.data[start:stop]) + zeros[j] - lowest[j]
+    column = np.zeros(m, dtype=np.int64)
+    scale = lowest - (n + 1) / 2
+    return RunStatistics(question, tuple(names), values, np.ones((1, n)), column, ranks, scale)

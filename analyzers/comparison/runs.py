@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from detailed_balance.analyzers.comparison._permutation import permute_runs
 from detailed_balance.analyzers.comparison._run_statistics import (
     RunStatistics,
+    WholeRuns,
     compute_run_statistics,
 )
 from detailed_balance.analyzers.comparison.potentials import PotentialComparison, compare_potentials
@@ -25,27 +27,21 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.runs.roots import whole_runs
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
+from detailed_balance.analyzers.runs.joining import join_runs
+from detailed_balance.analyzers.runs.names import rank_names
+from detailed_balance.analyzers.runs.roots import root_places
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["compare_runs"]
-
-_Whole: TypeAlias = Sequence[Trajectory]
-"""A root run and all that ran inside it."""
-
-_CHUNK = 250
-"""Permutations made at a time."""
-
-_MOST_DRAWN = 200_000_000
-"""So many labels are drawn in all, where `replicates` is not given."""
+__all__ = ["compare_runs", "contrast_runs"]
 
 
 def compare_runs(
-    before: Iterable[Trajectory],
-    after: Iterable[Trajectory],
+    before: Runs,
+    after: Runs,
     *,
     questions: Iterable[Question] | None = None,
     min_visits: float = 10.0,
@@ -65,7 +61,7 @@ def compare_runs(
 
     Parameters
     ----------
-    before, after : iterable of Trajectory
+    before, after : RunTable or iterable of Trajectory
         The runs. Those of subgraphs are part of the run around them: their moves and loops add to
         it, and so do their costs, and of stays the longest counts; success and steps are its own.
     questions : iterable of str, optional
@@ -75,7 +71,8 @@ def compare_runs(
     alpha : float
         See `RunComparison`.
     replicates : int, optional
-        How many permutations; 9,999 by default, and fewer for more than 20,000 runs.
+        How many permutations; 9,999 by default. For 10,000 runs or more all shifts of the labels
+        round a random order of the runs are taken by default, nearly as many as there are runs.
     seed : int
         Of the permutations.
 
@@ -92,91 +89,107 @@ def compare_runs(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import Trajectory
     >>> old = [Trajectory((("a", "b"), ("b", "a"), ("a", "__end__")))] * 20
     >>> new = [Trajectory((("a", "b"), ("b", "c"), ("c", "__end__")))] * 20
     >>> found = compare_runs(old, new, questions=["moves", "length"])
     >>> found.rejected, [(change.what, change.difference) for change in found.changes[:2]]
     (True, [(('b', 'a'), -1.0), (('b', 'c'), 1.0)])
     """
-    sides = [whole_runs(before), whole_runs(after)]
-    asked = _check(sides, questions, alpha)
-    runs = [*sides[0], *sides[1]]
-    families = compute_run_statistics(runs, asked, min_visits)
-    label = np.repeat([False, True], [len(side) for side in sides])
-    if replicates is None:
-        replicates = max(999, min(9_999, _MOST_DRAWN // len(runs)))
+    tables = [RunTable.of(before), RunTable.of(after)]
+    root = [root_places(table) for table in tables]
+    moved = len(tables[0])
+    return contrast_runs(
+        join_runs(tables),
+        np.concatenate([root[0], root[1] + moved]),
+        np.unique(root[0]),
+        np.unique(root[1]) + moved,
+        questions=questions,
+        min_visits=min_visits,
+        alpha=alpha,
+        replicates=replicates,
+        seed=seed,
+    )
+
+
+def contrast_runs(
+    runs: RunTable | MeasuredRuns,
+    root: NDArray[np.int64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    *,
+    questions: Iterable[Question] | None = None,
+    min_visits: float = 10.0,
+    alpha: float = 0.05,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> RunComparison:
+    """Compare two sets of runs of one table, as `compare_runs` does.
+
+    Parameters
+    ----------
+    runs : RunTable or MeasuredRuns
+        The r runs.
+    root : (r,) array of int64
+        The place of the root run of each (`root_places`).
+    before, after : arrays of int64
+        The places of the root runs of each set.
+    questions, min_visits, alpha, replicates, seed
+        As for `compare_runs`.
+    """
+    asked = _check((len(before), len(after)), questions, alpha)
+    rng = np.random.default_rng(seed)
+    chosen, label = (
+        np.concatenate([before, after]),
+        np.repeat([False, True], [len(before), len(after)]),
+    )
+    # By name first: what is drawn must not depend on the order of a record.
+    table = runs.table if isinstance(runs, MeasuredRuns) else runs
+    order = np.argsort(rank_names(table.runs.name)[chosen], kind="stable")
+    order = order[rng.permutation(len(order))]
+    chosen, label = chosen[order], label[order]
+    wholes = WholeRuns.of(runs, root, chosen)
+    families = compute_run_statistics(wholes, asked, min_visits)
+    sizes = (len(before), len(after))
     if not families:
-        return RunComparison((), (len(sides[0]), len(sides[1])), "runs", alpha, replicates, seed)
-    omnibus, each = _permute([family.scores for family in families], label, replicates, seed)
-    shifts = _shifts(sides, families)
+        return RunComparison((), sizes, "runs", alpha, replicates or 0, seed)
+    found = permute_runs(families, label, replicates, rng)
+    shifts = _shifts(wholes, label, families)
     tests = []
-    for family, (pvalue, adjusted), found in zip(families, omnibus, each, strict=True):
-        changes = _changes(family, label, found, shifts, alpha if adjusted <= alpha else -1.0)
+    for family, pvalue, adjusted, each in zip(
+        families, found.omnibus.tolist(), found.adjusted.tolist(), found.each, strict=True
+    ):
+        level = alpha if adjusted <= alpha else -1.0
+        changes = _changes(family, label, each, shifts, level)
         tests.append(ComparisonTest(family.question, pvalue, adjusted, changes, adjusted <= alpha))
-    sizes = (len(sides[0]), len(sides[1]))
-    return RunComparison(tuple(tests), sizes, "runs", alpha, replicates, seed)
+    return RunComparison(tuple(tests), sizes, "runs", alpha, found.replicates, seed)
 
 
 def _check(
-    sides: Sequence[Sequence[_Whole]], questions: Iterable[Question] | None, alpha: float
+    sizes: tuple[int, int], questions: Iterable[Question] | None, alpha: float
 ) -> tuple[Question, ...]:
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; it must lie between 0 and 1")
     asked = tuple(QUESTIONS) if questions is None else tuple(questions)
     if unknown := sorted(set(asked) - set(QUESTIONS)):
         raise InvalidInputError(f"questions={unknown!r}; allowed are {', '.join(QUESTIONS)}")
-    if not all(sides):
-        sizes = " and ".join(str(len(side)) for side in sides)
-        raise InsufficientDataError(f"a comparison needs runs on both sides; got {sizes}")
+    if not all(sizes):
+        raise InsufficientDataError(
+            f"a comparison needs runs on both sides; got {sizes[0]} and {sizes[1]}"
+        )
     return asked
 
 
-def _permute(
-    scores: Sequence[NDArray[np.float64]], label: NDArray[np.bool_], replicates: int, seed: int
-) -> tuple[list[tuple[float, float]], list[NDArray[np.float64]]]:
-    """Return (p, adjusted p) of each question, and the (m,) p-values of its statistics."""
-    unit = [part / np.sqrt((part**2).sum(axis=0)) for part in scores]
-    found = [np.abs(label @ part) for part in unit]
-    beyond = [np.ones(part.shape[1]) for part in unit]
-    totals = [np.array([(z**2).sum() for z in found])]
-    for labels in _draw_labels(label, replicates, np.random.default_rng(seed)):
-        drawn = [np.abs(labels @ part) for part in unit]
-        totals.append(np.column_stack([(z**2).sum(axis=1) for z in drawn]))
-        for count, z, z0 in zip(beyond, drawn, found, strict=True):
-            count += (z >= z0 - 1e-9).sum(axis=0)
-    ranks = _rank_pvalues(np.vstack(totals))
-    # Of each question: how often is the smallest p-value of a permutation as small?
-    smallest = np.sort(ranks.min(axis=1))
-    adjusted = [np.searchsorted(smallest, p + 1e-12, "right") / len(smallest) for p in ranks[0]]
-    each = [count / (replicates + 1) for count in beyond]
-    return list(zip(ranks[0].tolist(), map(float, adjusted), strict=True)), each
-
-
-def _draw_labels(
-    label: NDArray[np.bool_], replicates: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, replicates, _CHUNK):
-        rows = np.tile(label.astype(np.float64), (min(_CHUNK, replicates - start), 1))
-        yield rng.permuted(rows, axis=1)
-
-
-def _rank_pvalues(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each entry the share of its column that is as large."""
-    n = len(totals)
-    columns = [
-        (n - np.searchsorted(np.sort(column), column - 1e-9, "left")) / n for column in totals.T
-    ]
-    return np.column_stack(columns)
-
-
 def _shifts(
-    sides: Sequence[Sequence[_Whole]], families: Sequence[RunStatistics]
+    wholes: WholeRuns, label: NDArray[np.bool_], families: Iterable[RunStatistics]
 ) -> PotentialComparison | None:
     """Return the potentials of both sides on the states asked about, where they can be compared."""
     names = [name for f in families if f.question == "potential" for (name,) in f.names]
     if not names:
         return None
-    before, after = ([run for whole in side for run in whole] for side in sides)
+    parts = wholes.parts
+    later = label[wholes.whole[parts]]
+    before, after = (wholes.table.select(parts[side]) for side in (~later, later))
     try:
         return compare_potentials(before, after, states=[n for n in names if n is not None])
     except (InsufficientDataError, ConvergenceError):
@@ -192,7 +205,7 @@ def _changes(
 ) -> tuple[Change, ...]:
     adjusted = np.asarray(false_discovery_control(pvalues))
     of_potential = family.question == "potential"
-    values = _shifted(family, shifts) if of_potential else _effects(family, label)
+    values = _shifted(family, shifts) if of_potential else family.effects(label)
     found = []
     for i in np.lexsort((-np.abs(np.nan_to_num(values[1] - values[0])), pvalues)):
         before, after, error, *runs = values[:, i].tolist()
@@ -201,22 +214,6 @@ def _changes(
         about = (family.question, family.names[i])
         found.append(Change(*about, before, after, error, sizes, p, q, q <= alpha))
     return tuple(found)
-
-
-def _effects(family: RunStatistics, label: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(5, m) array: before, after, the error of their difference, and the runs that count."""
-    means, variances, runs = [], [], []
-    for side in (~label, label):
-        numerator, denominator = family.numerator[side], family.denominator[side]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = numerator.sum(axis=0) / denominator.sum(axis=0)
-            n = (denominator > 0).sum(axis=0)
-            rest = ((numerator - denominator * mean) ** 2).sum(axis=0)
-            variances.append(rest / denominator.sum(axis=0) ** 2 * n / (n - 1))
-        means.append(mean)
-        shown = denominator if family.question in ("moves", "success", "length") else numerator
-        runs.append((shown > 0).sum(axis=0))
-    return np.array([*means, np.sqrt(variances[0] + variances[1]), *runs])
 
 
 def _shifted(family: RunStatistics, shifts: PotentialComparison | None) -> NDArray[np.float64]:

@@ -13,9 +13,10 @@ from detailed_balance.analyzers import (
     compare_potentials,
     compare_runs,
 )
-from detailed_balance.analyzers.comparison._run_statistics import compute_run_statistics
+from detailed_balance.analyzers.comparison._run_statistics import WholeRuns, compute_run_statistics
 from detailed_balance.analyzers.comparison.result import QUESTIONS, REPEAT
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from tests.support.chains import data_file
 from tests.support.walks import random_chain, walk_runs
@@ -74,9 +75,11 @@ def test_a_move_is_told_with_its_shares():
 
 def test_scores_sum_to_zero_whoever_the_runs_are_of():
     runs = walk_runs(np.random.default_rng(5), *random_chain(np.random.default_rng(5), 5), 40)
-    for statistics in compute_run_statistics([[run] for run in runs], QUESTIONS):
-        assert np.abs(statistics.scores.sum(axis=0)).max() < 1e-6 * np.abs(statistics.scores).max()
-        assert statistics.scores.shape == (40, len(statistics.names))
+    table = RunTable.of(runs)
+    wholes = WholeRuns.of(table, np.arange(40), np.arange(40))
+    for statistics in compute_run_statistics(wholes, QUESTIONS):
+        assert np.abs(statistics.scores().sum(axis=1)).max() < 1e-6 * np.abs(statistics.scores()).max()
+        assert statistics.scores().shape == (len(statistics.names), 40)
 
 
 def test_lists_are_adjusted_inside_their_question():
