@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["count_distinct", "exact_type", "lookup", "ranges"]
+__all__ = ["count_distinct", "exact_type", "find_places", "lookup", "ranges"]
 
 
 def count_distinct(keys: NDArray[Any], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -25,6 +25,23 @@ def count_distinct(keys: NDArray[Any], size: int) -> tuple[NDArray[np.int64], ND
     number = np.bincount(keys, minlength=size)
     distinct = np.flatnonzero(number)
     return distinct, number[distinct]
+
+
+def find_places(keys: NDArray[Any], distinct: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """Return the place of each of `keys`, of 0 to size - 1, in sorted `distinct`; -1 for none.
+
+    Examples
+    --------
+    >>> find_places(np.array([4, 1, 4, 2]), np.array([1, 4]), 5).tolist()
+    [1, 0, 1, -1]
+    """
+    if size > 4 * len(keys):
+        place = np.searchsorted(distinct, keys)
+        there = np.append(distinct, -1)[place] == keys
+        return np.where(there, place, -1)
+    places = np.full(size, -1)
+    places[distinct] = np.arange(len(distinct))
+    return np.asarray(places[keys])
 
 
 def exact_type(most: float) -> type[np.float32] | type[np.float64]:

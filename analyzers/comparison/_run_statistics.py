@@ -23,7 +23,7 @@ from detailed_balance.analyzers.runs.table import RunTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Columns: TypeAlias = "csc_array[Any, tuple[int, int]]"
+_Columns: TypeAlias = "csc_array[Any]"
 
 MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
 """Of more moves, loops and states, those that most runs show are tested."""
@@ -153,7 +153,7 @@ class RunStatistics:
         where_weighted = _sum_columns(self.weights, (self.weights.data + there * scale) ** 2)
         elsewhere = (self.base**2).sum(axis=1)[self.column]
         elsewhere -= _sum_columns(self.weights, there**2)
-        return np.sqrt(where_weighted + np.maximum(elsewhere, 0) * self.scale**2)
+        return np.asarray(np.sqrt(where_weighted + np.maximum(elsewhere, 0) * self.scale**2))
 
     def varying(self) -> RunStatistics:
         """Leave out what is the same in all runs, and make the scores of the rest 1 long."""
@@ -306,7 +306,8 @@ def _length(wholes: WholeRuns) -> RunStatistics:
         if known:
             names.append(("cost",))
             weights = table.costs[whole >= 0]
-            columns.append(np.bincount(whole[whole >= 0], weights, len(wholes.roots)))
+            total = np.bincount(whole[whole >= 0], weights, len(wholes.roots))
+            columns.append(total.astype(np.float64))
     numerator = csc_array(np.column_stack(columns))
     return _compare_shares("length", tuple(names), numerator, np.ones((1, len(wholes.roots))))
 
@@ -337,7 +338,7 @@ def _potential(wholes: WholeRuns) -> RunStatistics:
     each_adds = potential.influence(names, names[0], paths.run_counts(), len(paths.states) + 1)
     ones = np.ones(len(parts))
     adder = csr_array((ones, (wholes.whole[parts], np.arange(len(parts)))), shape=(n, len(parts)))
-    added = -(adder @ each_adds)
+    added = -np.asarray(adder @ each_adds)
     scores = added - added.mean(axis=1, keepdims=True)
     scores -= scores.mean(axis=0)
     m = len(names)

@@ -144,8 +144,8 @@ def contrast_runs(
         np.repeat([False, True], [len(before), len(after)]),
     )
     # By name first: what is drawn must not depend on the order of a record.
-    table = runs.table if isinstance(runs, MeasuredRuns) else runs
-    order = np.argsort(rank_names(table.runs.name)[chosen], kind="stable")
+    names = runs.names if isinstance(runs, MeasuredRuns) else rank_names(runs.runs.name)
+    order = np.argsort(names[chosen], kind="stable")
     order = order[rng.permutation(len(order))]
     chosen, label = chosen[order], label[order]
     wholes = WholeRuns.of(runs, root, chosen)

@@ -14,7 +14,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
 from detailed_balance.analyzers.repetition.walk import RunRepetition, reversed_loop
 from detailed_balance.analyzers.results import Table, TableResult
-from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import OUTCOMES, Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 
@@ -300,7 +299,7 @@ class RunKinds:
         kind, success = self.kind[places], table.success_of_runs()[places]
         steps, after = table.lengths[places], self._after()[places]
         alarming = kind < len(_ALARMING)
-        names = rank_names(table.runs.name[places])
+        names = self.measured.names[places]
         order = np.lexsort((names, -steps, -after, success == 1, ~alarming))
         listed = order[(alarming | (success == 0))[order]]
         only_failed = int((~alarming[listed]).sum())

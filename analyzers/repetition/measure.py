@@ -17,6 +17,7 @@ from detailed_balance.analyzers.repetition._stretches import (
     find_oscillations,
     find_stays,
 )
+from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class MeasuredRuns:
         The stretch of each run among two states with the most changes between them.
     loops : LoopColumns
         The loops that they went round.
+    names : (r,) array of int64
+        Their names in order (`rank_names`).
 
     Examples
     --------
@@ -75,6 +78,7 @@ class MeasuredRuns:
     stay: StretchColumns
     oscillation: StretchColumns
     loops: LoopColumns
+    names: NDArray[np.int64]
 
     @classmethod
     def of(cls, runs: Runs | MeasuredRuns) -> MeasuredRuns:
@@ -83,8 +87,9 @@ class MeasuredRuns:
             return runs
         table = RunTable.of(runs)
         blocks = find_blocks(table)
+        stays, oscillations = find_stays(blocks), find_oscillations(blocks)
         loops = close_loops(blocks, table.states)
-        return cls(table, blocks, find_stays(blocks), find_oscillations(blocks), loops)
+        return cls(table, blocks, stays, oscillations, loops, rank_names(table.runs.name))
 
     def in_trap(self, trap: Iterable[str]) -> StretchColumns:
         """Return the longest stretch of each run in some states."""

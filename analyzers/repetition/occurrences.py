@@ -10,7 +10,6 @@ import numpy as np
 
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.repetition.walk import canonical_loop, reversed_loop
-from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs
 
 if TYPE_CHECKING:
@@ -83,9 +82,8 @@ def locate_loops(
     made = measured.loops.loop[rows]
     rounds = np.zeros(len(measured.loops) + 1, dtype=np.int64)  # the last one for -1
     np.add.at(rounds, made, measured.loops.rounds[rows])
-    names = rank_names(measured.table.runs.name)
     return tuple(
-        _describe(measured, loop, rows[made == number], names, int(rounds[other]))
+        _describe(measured, loop, rows[made == number], int(rounds[other]))
         for loop, number, other in zip(wanted, there.tolist(), back.tolist(), strict=True)
     )
 
@@ -94,15 +92,14 @@ def _describe(
     measured: MeasuredRuns,
     loop: tuple[str, ...],
     rows: NDArray[np.int64],
-    names: NDArray[np.int64],
     back: int,
 ) -> LoopOccurrences:
     """Return a loop with the rows of `LoopColumns` that hold it."""
     made, table = measured.loops, measured.table
     runs, rounds = made.run[rows], made.rounds[rows]
-    named = names[runs] >= 0
-    order = np.lexsort((names[runs[named]], -rounds[named]))
-    most = dict.fromkeys(table.runs.name[runs[named][order]].tolist())
+    names = measured.names[runs]
+    order = np.lexsort((names, -rounds))
+    most = dict.fromkeys(table.runs.name[runs[order[names[order] >= 0]]].tolist())
     return LoopOccurrences(
         loop,
         len(rows),

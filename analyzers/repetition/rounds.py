@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.analyzers.sparse import find_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,9 +101,8 @@ def _moves_of_loops(
     """Return run, source, target and place in `known` of the moves; -1 where it is of no loop."""
     moves = np.flatnonzero((table.target >= 0) & (table.target != table.source))
     source, target = (part[moves].astype(np.int64) for part in (table.source, table.target))
-    keys = source * len(table.states) + target
-    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    edge = np.where(known[place] == keys, place, -1)
+    n = len(table.states)
+    edge = find_places(source * n + target, known, n**2)
     return table.run_of_move[moves], source, target, edge
 
 

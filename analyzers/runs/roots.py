@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["child_runs", "root_places", "root_runs", "whole_runs"]
+__all__ = ["name_graphs", "root_places", "root_runs"]
 
 _UNNAMED = "subgraph"
 _PLACE = re.compile(r"[/|]([^/|:]+):")
@@ -48,7 +47,9 @@ def root_runs(runs: Iterable[Trajectory]) -> list[Trajectory]:
     >>> [run.name for run in root_runs([inner])]
     ['T/research:7']
     """
-    return [whole[0] for whole in whole_runs(runs)]
+    runs = list(runs)
+    roots = _find_roots([run.run for run in runs], [run.parent for run in runs])
+    return [runs[place] for place in np.unique(roots).tolist()]
 
 
 def root_places(table: RunTable) -> NDArray[np.int64]:
@@ -61,84 +62,54 @@ def root_places(table: RunTable) -> NDArray[np.int64]:
     >>> root_places(RunTable.of([inner, outer])).tolist()
     [1, 1]
     """
-    own = np.arange(len(table))
-    named = _named(table.runs.run)
-    inner = _named(table.runs.parent)
-    if not named.size or not inner.size:
-        return own
-    names = table.runs.run[named].astype(str)
-    order = np.argsort(names, kind="stable")
-    names, named = names[order], named[order]
-    wanted = table.runs.parent[inner].astype(str)
-    place = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
-    there = names[place] == wanted
-    above = own.copy()
-    above[inner[there]] = named[place[there]]
+    return _find_roots(table.runs.run.tolist(), table.runs.parent.tolist())
+
+
+def _find_roots(ids: Sequence[str | None], parents: Sequence[str | None]) -> NDArray[np.int64]:
+    own = np.arange(len(ids))
+    places: dict[str | None, int] = dict(zip(reversed(ids), reversed(range(len(ids))), strict=True))
+    places.pop(None, None)  # of an id that several runs have, the first is left
+    above = np.fromiter(map(places.get, parents, range(len(ids))), dtype=np.int64, count=len(ids))
     root = above
-    for _ in range(len(table).bit_length()):
+    for _ in range(len(ids).bit_length()):
         root = root[root]
     # In a circle, which no record of ours has, there is no root.
     return np.where(above[root] == root, root, own)
 
 
-def _named(column: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Return the places of a column that are not None."""
-    return np.flatnonzero(column != np.array(None))
-
-
-def whole_runs(runs: Iterable[Trajectory]) -> list[tuple[Trajectory, ...]]:
-    """Return each root run, followed by all runs inside it.
-
-    Examples
-    --------
-    >>> inner = Trajectory((("__start__", "search"),), "T/research:7", run="2", parent="1")
-    >>> outer = Trajectory((("__start__", "research"),), "T", run="1")
-    >>> [[run.name for run in whole] for whole in whole_runs([inner, outer])]
-    [['T', 'T/research:7']]
-    """
-    runs = list(runs)
-    known = {run.run for run in runs}
-    inside: defaultdict[str | None, list[Trajectory]] = defaultdict(list)
-    for run in runs:
-        inside[run.parent if run.parent in known else None].append(run)
-    wholes = []
-    for root in inside.pop(None, []):
-        whole = [root]
-        for run in whole:  # which grows
-            whole += inside.pop(run.run, [])
-        wholes.append(tuple(whole))
-    in_circles = (run for left in inside.values() for run in left)  # no record of ours has any
-    return [*wholes, *((run,) for run in in_circles)]
-
-
-def child_runs(wholes: Iterable[Sequence[Trajectory]]) -> dict[str, list[Trajectory]]:
-    """Return the runs inside root runs by the name of their graph.
+def name_graphs(table: RunTable, root: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Return the places of the runs inside root runs by the name of their graph.
 
     That is the label ``graph``, where it is not that of the root run too, or else the node in which
     they ran, the last one that the key names.
 
     Parameters
     ----------
-    wholes : iterable of sequence of Trajectory
-        As from `whole_runs`.
+    table : RunTable
+        The r runs.
+    root : (r,) array of int64
+        As from `root_places`.
 
     Examples
     --------
     >>> outer = Trajectory((("__start__", "research"),), "T", run="1")
     >>> inner = Trajectory((("__start__", "search"),), "T/research:7", run="2", parent="1")
-    >>> list(child_runs(whole_runs([outer, inner])))
-    ['research']
+    >>> table = RunTable.of([outer, inner])
+    >>> name_graphs(table, root_places(table))
+    {'research': array([1])}
     """
-    found: dict[str, list[Trajectory]] = {}
-    for root, *inside in wholes:
-        for run in inside:
-            found.setdefault(_name_graph(run, root), []).append(run)
-    return found
+    inner = np.flatnonzero(root != np.arange(len(root)))
+    labels = np.array([dict(context).get("graph") for context in table.contexts], dtype=object)
+    own, outer = (labels[table.runs.context[runs]] for runs in (inner, root[inner]))
+    found: dict[str, list[int]] = {}
+    for place, key, label, other in zip(
+        inner.tolist(), table.runs.name[inner], own, outer, strict=True
+    ):
+        name = label if label and label != other else _name_node(key)
+        found.setdefault(name, []).append(place)
+    return {name: np.array(places) for name, places in found.items()}
 
 
-def _name_graph(run: Trajectory, root: Trajectory) -> str:
-    label = dict(run.context).get("graph")
-    if label and label != dict(root.context).get("graph"):
-        return label
-    nodes = _PLACE.findall(run.name or "")
+def _name_node(key: str | None) -> str:
+    nodes = _PLACE.findall(key or "")
     return nodes[-1] if nodes else _UNNAMED

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.runs.labels import (
     moment_of,
 )
 from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, Trajectory
-from detailed_balance.analyzers.sparse import count_distinct
+from detailed_balance.analyzers.sparse import count_distinct, find_places
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -378,8 +378,9 @@ class RunTable(Sequence[Trajectory]):
         >>> RunTable.of(runs).by_run().counts.toarray().tolist()
         [[1, 1], [2, 0]]
         """
-        keys, _ = self._count_moves()
-        column = np.searchsorted(keys, self._keys())
+        size = len(self.states) * (len(self.states) + 1)
+        keys, _ = count_distinct(moves := self._keys(), size)
+        column = find_places(moves, keys, size)
         ones, shape = np.ones(self.total, dtype=np.int64), (len(self), len(keys))
         counts = csr_array((ones, column, self.offsets.copy()), shape=shape)
         counts.sum_duplicates()

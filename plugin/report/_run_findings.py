@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
 from math import isfinite, nan
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from detailed_balance.analyzers import (
     BalanceReport,
@@ -22,16 +22,21 @@ from detailed_balance.analyzers import (
     StepLimit,
     Trajectory,
     TrapReport,
-    classify_runs,
-    compare_runs,
     locate_loops,
     suggest_step_limit,
 )
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Question
+from detailed_balance.analyzers.comparison.runs import contrast_runs
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.repetition.classify import RunKinds
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result
-from detailed_balance.analyzers.runs.roots import child_runs, whole_runs
+from detailed_balance.analyzers.runs.roots import name_graphs, root_places
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.render.document import ChosenRun
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DRAWN = 3
 """How many of the runs that matter are drawn, besides one that succeeded."""
@@ -88,7 +93,7 @@ class RunFindings(Result):
 
 
 def study_runs(
-    runs: Iterable[Trajectory],
+    runs: Runs,
     potential: Potential,
     balance: BalanceReport,
     traps: TrapReport,
@@ -96,77 +101,72 @@ def study_runs(
     keep: int,
 ) -> RunFindings | None:
     """Study the runs of a report; None where there are none."""
-    runs = list(runs)
-    wholes = [whole for whole in whole_runs(runs) if any(map(len, whole))]
-    if not wholes:
+    table = RunTable.of(runs)
+    root = root_places(table)
+    moves = np.bincount(root, table.lengths, minlength=len(table))
+    roots = np.flatnonzero(moves)
+    if not roots.size:
         return None
-    parts = [run for run in runs if len(run)]
     rules = RepetitionRules(visits=traps.min_visits)
     sets = [trap.states for trap in traps.traps]
-    classify = partial(classify_runs, potential=potential, traps=sets, rules=rules)
-    report = classify(parts, keep=keep)
-    children = {name: classify(inside, keep=0) for name, inside in child_runs(wholes).items()}
-    chosen = _choose(parts, report, potential)
+    measured = MeasuredRuns.of(table)
+    kinds = RunKinds.find(measured, potential=potential, traps=sets, rules=rules)
+    report = kinds.report(np.flatnonzero(table.lengths), keep=keep)
+    inside = name_graphs(table, np.where(moves[root] > 0, root, np.arange(len(table))))
+    children = {name: kinds.report(places, keep=0) for name, places in inside.items()}
+    chosen = _choose(table, report, potential)
     if children:
-        roots = classify([root for root, *_ in wholes], keep=0)
-        report = replace(roots, rows=report.rows, left_out=report.left_out, typical=report.typical)
+        of_roots = kinds.report(roots, keep=0)
+        rows = {name: getattr(report, name) for name in ("rows", "left_out", "typical")}
+        report = replace(of_roots, **rows)
     worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "habitual"))
-    good = [whole for whole in wholes if whole[0].success]
-    bad = [whole for whole in wholes if whole[0].success is False]
-    limit, unit = _suggest_limit([root for root, *_ in good if len(root)])
+    success = table.success_of_runs()[roots]
+    good, bad = roots[success == 1], roots[success == 0]
+    limit, unit = _suggest_limit(table, good)
+    contrast = None
+    if min(len(good), len(bad)) >= FEWEST_RUNS:
+        contrast = contrast_runs(
+            *(measured, root, good, bad),
+            questions=_CONTRASTED,
+            min_visits=rules.visits,
+            alpha=balance.alpha,
+        )
     return RunFindings(
         report,
-        dict(sorted(children.items(), key=_count_after, reverse=True)),
-        locate_loops(parts, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
+        dict(sorted(children.items(), key=_count_after)),
+        locate_loops(measured, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
         limit,
         unit,
         chosen,
-        _contrast(good, bad, balance.alpha, rules),
+        contrast if contrast is not None and contrast.tests else None,
     )
 
 
-def _count_after(child: tuple[str, RunClassification]) -> int:
-    return sum(kind.after for kind in child[1].kinds)
+def _count_after(child: tuple[str, RunClassification]) -> tuple[int, str]:
+    return -sum(kind.after for kind in child[1].kinds), child[0]
 
 
 def _suggest_limit(
-    good: Sequence[Trajectory],
+    table: RunTable, good: NDArray[np.int64]
 ) -> tuple[StepLimit | None, Literal["supersteps", "moves"]]:
-    known = [run.limit_steps for run in good if run.limit_steps is not None]
-    if good and len(known) == len(good):
-        return suggest_step_limit(known), "supersteps"
+    good = good[table.lengths[good] > 0]
+    steps = table.runs.limit_steps[good]
+    if good.size and (steps >= 0).all():
+        return suggest_step_limit(steps.tolist()), "supersteps"
     with suppress(InsufficientDataError):
-        return suggest_step_limit([len(run) for run in good]), "moves"
+        return suggest_step_limit(table.lengths[good].tolist()), "moves"
     return None, "moves"
 
 
-def _contrast(
-    good: Sequence[Sequence[Trajectory]],
-    bad: Sequence[Sequence[Trajectory]],
-    alpha: float,
-    rules: RepetitionRules,
-) -> RunComparison | None:
-    if min(len(good), len(bad)) < FEWEST_RUNS:
-        return None
-    found = compare_runs(
-        chain.from_iterable(good),
-        chain.from_iterable(bad),
-        questions=_CONTRASTED,
-        min_visits=rules.visits,
-        alpha=alpha,
-    )
-    return found if found.tests else None
-
-
 def _choose(
-    runs: Sequence[Trajectory], report: RunClassification, potential: Potential
+    table: RunTable, report: RunClassification, potential: Potential
 ) -> tuple[ChosenRun, ...]:
     levels = dict(zip(potential.states, potential.relative_to().tolist(), strict=True))
     first = {(row.kind, row.states): row for row in reversed(report.rows)}  # of each sort
     rows = [row for row in report.rows if row is first[row.kind, row.states]][:DRAWN]
     if report.typical is not None and report.typical not in rows:
         rows.append(report.typical)
-    return tuple(_trace(row, runs[row.place], levels) for row in rows)
+    return tuple(_trace(row, table[row.place], levels) for row in rows)
 
 
 def _trace(row: ClassifiedRun, run: Trajectory, levels: Mapping[str, float]) -> ChosenRun:

@@ -6,7 +6,8 @@ import pytest
 
 from detailed_balance.analyzers import Trajectory, compare_runs, root_runs
 from detailed_balance.analyzers.comparison.result import REPEAT
-from detailed_balance.analyzers.runs.roots import child_runs, whole_runs
+from detailed_balance.analyzers.runs.roots import name_graphs, root_places
+from detailed_balance.analyzers.runs.table import RunTable
 
 MOVES = (("__start__", "a"), ("a", "__end__"))
 
@@ -16,16 +17,22 @@ def run(number: str, parent: str | None = None, name: str | None = None, **label
     return Trajectory(MOVES, name, run=number, parent=parent, context=context)
 
 
+def graphs(runs):
+    table = RunTable.of(runs)
+    return {name: found.tolist() for name, found in name_graphs(table, root_places(table)).items()}
+
+
 def test_all_runs_are_roots_where_nothing_is_known_of_parents():
     runs = [Trajectory(MOVES, "T"), Trajectory(MOVES, "T/research:1"), run("3"), run("4", "gone")]
     assert root_runs(runs) == runs
-    assert child_runs(whole_runs(runs)) == {}
+    assert graphs(runs) == {}
 
 
 def test_a_run_comes_with_all_that_ran_inside_it_in_whatever_order():
     runs = [run("inmost", "inner"), run("other"), run("inner", "outer"), run("outer")]
-    wholes = [[part.run for part in whole] for whole in whole_runs(runs)]
-    assert wholes == [["other"], ["outer", "inner", "inmost"]]
+    assert [runs[place].run for place in root_places(RunTable.of(runs))] == [
+        *("outer", "other", "outer", "outer")
+    ]
 
 
 def test_runs_that_name_each_other_are_roots_and_none_is_lost():
@@ -48,7 +55,7 @@ def test_runs_that_name_each_other_are_roots_and_none_is_lost():
 )
 def test_a_subgraph_is_called_by_its_label_or_else_by_its_node(key, labels, name):
     runs = [run("1", graph="agent"), run("2", "1", key, **labels)]
-    assert list(child_runs(whole_runs(runs))) == [name]
+    assert graphs(runs) == {name: [1]}
 
 
 def whole(number: int, rounds: int) -> list[Trajectory]:

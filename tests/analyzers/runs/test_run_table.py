@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from detailed_balance.analyzers import END, START, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.roots import root_places, whole_runs
+from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import count_transitions
 from tests.support.trajectories import RUNS
@@ -175,5 +175,13 @@ def test_root_runs_are_found_through_any_depth(pairs: list[tuple[int, int]]) -> 
     parents = {i: None if p == i or p > 7 else str(p) for i, p in pairs}
     runs = [Trajectory((("a", "b"),), run=str(i), parent=parents[i]) for i in ids]
     root = root_places(RunTable.of(runs))
-    expected = {run.run: whole[0].run for whole in whole_runs(runs) for run in whole}
-    assert {run.run: runs[j].run for run, j in zip(runs, root, strict=True)} == expected
+    place = {run.run: i for i, run in enumerate(runs)}
+
+    def climb(i: int, seen: tuple[int, ...]) -> int | None:
+        above = place.get(runs[i].parent)
+        if above is None:
+            return i
+        return None if above in seen else climb(above, (*seen, above))
+
+    found = [climb(i, (i,)) for i in range(len(runs))]
+    assert root.tolist() == [i if top is None else top for i, top in enumerate(found)]
