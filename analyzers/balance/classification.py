@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
-from scipy.stats import false_discovery_control, fisher_exact
+from scipy.stats import false_discovery_control, hypergeom
 
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.violation import Kind, Violation
@@ -203,18 +203,28 @@ def _judge(
     What an earlier comparison called structural or suspect stays so. A rare loop that a few good
     runs happen not to hold proves nothing either way.
     """
-    tests = [fisher_exact(np.array(table), alternative="greater") for table in tables]
-    adjusted = false_discovery_control([test.pvalue for test in tests], method=correction)
+    ratios, pvalues = _test_tables(np.array(tables, dtype=np.int64).reshape(-1, 2, 2))
+    adjusted = false_discovery_control(pvalues, method=correction)
     result = []
-    for v, test, p, good, because in zip(
-        found, tests, adjusted.tolist(), in_good, words, strict=True
+    for v, ratio, p, good, because in zip(
+        found, ratios.tolist(), adjusted.tolist(), in_good, words, strict=True
     ):
         kind: Kind = "suspect" if p <= alpha else "habitual" if good else "unclassified"
         decides = _RANK[kind] > _RANK[v.kind] or not v.evidence
         if decides or np.isnan(v.odds_pvalue):
-            v = replace(v, odds_ratio=float(test.statistic), odds_pvalue=p)
+            v = replace(v, odds_ratio=ratio, odds_pvalue=p)
         result.append(replace(v, kind=kind, evidence=because[kind]) if decides else v)
     return result
+
+
+def _test_tables(tables: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return odds ratios and p-values of Fisher's exact test, greater, of (k, 2, 2) tables."""
+    (a, b), (c, d) = tables.transpose(1, 2, 0)
+    pvalues = np.minimum(hypergeom.cdf(b, a + b + c + d, a + b, b + d), 1.0)
+    empty = (tables.sum(axis=1) == 0).any(axis=1) | (tables.sum(axis=2) == 0).any(axis=1)
+    ratios = np.full(len(tables), np.inf)
+    np.divide(a * d, b * c, out=ratios, where=b * c > 0)
+    return np.where(empty, np.nan, ratios), np.where(empty, 1.0, pvalues)
 
 
 _RANK: dict[Kind, int] = {"unclassified": 0, "habitual": 1, "suspect": 2, "structural": 3}

@@ -9,6 +9,7 @@ import numpy as np
 
 from detailed_balance.analyzers.repetition._stretches import Blocks
 from detailed_balance.analyzers.repetition.walk import LoopErasedPath, canonical_loop
+from detailed_balance.analyzers.sparse import count_distinct, find_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,11 +131,9 @@ def find_closings(blocks: Blocks, n: int) -> Closings:
     for length in np.unique(lengths).tolist():
         these = np.flatnonzero(lengths == length)
         walked = blocks.state[members[starts[these][:, None] + np.arange(length)]]
-        turned = rotate_to_least(walked)
-        _, example, number = np.unique(_row_keys(turned, n), return_index=True, return_inverse=True)
-        rows[length] = turned[example]
+        rows[length], number = _number_rows(_rotate_to_least(walked), n)
         closing[these] = number + before
-        before += len(example)
+        before += len(rows[length])
     # The last block on the path is the one before the block that closes the loop.
     return Closings(members[starts[:-1]], members[starts[1:] - 1] + 1, closing, rows)
 
@@ -148,10 +147,21 @@ def close_loops(blocks: Blocks, states: tuple[str, ...]) -> LoopColumns:
     )
 
 
-def rotate_to_least(loops: NDArray[Any]) -> NDArray[Any]:
+def _rotate_to_least(loops: NDArray[Any]) -> NDArray[Any]:
     """Return loops of one length, an (u, L) array of states, each from its least state on."""
     places = loops.argmin(axis=1)[:, None] + np.arange(loops.shape[1])
     return np.take_along_axis(loops, places % loops.shape[1], axis=1)
+
+
+def _number_rows(rows: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the different rows, sorted, and the number of each row among them."""
+    keys, width = _row_keys(rows, n), rows.shape[1]
+    if keys.dtype == np.int64:
+        distinct, _ = count_distinct(keys, n**width)
+        digits = distinct[:, None] // n ** np.arange(width - 1, -1, -1) % n
+        return digits, find_places(keys, distinct, n**width)
+    _, example, number = np.unique(keys, return_index=True, return_inverse=True)
+    return rows[example], number
 
 
 def _row_keys(rows: NDArray[Any], n: int) -> NDArray[Any]:
