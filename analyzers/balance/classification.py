@@ -127,7 +127,7 @@ def compare_with_outcomes(
     walks = count_rounds(table, [v.loop for v in found])
     examples = _find_examples(table, walks, len(found))
     found = [replace(v, trajectories=names) for v, names in zip(found, examples, strict=True)]
-    success = table.success_of_runs()
+    success = table.runs.success
     good, bad = int((success == 1).sum()), int((success == 0).sum())
     if not (good and bad):
         return found
@@ -152,7 +152,7 @@ def _find_examples(table: RunTable, walks: LoopRounds, loops: int) -> list[tuple
     Each name comes once: a thread may hold several runs.
     """
     names = rank_names(table.runs.name)[walks.run]
-    failed = table.success_of_runs()[walks.run] == 0
+    failed = table.runs.success[walks.run] == 0
     order = np.lexsort((names, -walks.rounds, ~failed, walks.loop))
     order = order[names[order] >= 0]
     # Of one name in one loop only the first.

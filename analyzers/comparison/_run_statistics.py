@@ -291,7 +291,7 @@ def _stays(wholes: WholeRuns, measured: MeasuredRuns, min_visits: float) -> RunS
 
 
 def _success(wholes: WholeRuns) -> RunStatistics:
-    known = wholes.table.success_of_runs()[wholes.roots]
+    known = wholes.table.runs.success[wholes.roots]
     numerator = csc_array((known == 1).astype(np.float64)[:, None])
     return _compare_shares("success", (("success",),), numerator, (known >= 0)[None].astype(float))
 

@@ -296,7 +296,7 @@ class RunKinds:
     def report(self, places: NDArray[np.int64], *, keep: int = 50) -> RunClassification:
         """Report on some of the runs, by their places, as `classify_runs` does."""
         table = self.measured.table
-        kind, success = self.kind[places], table.success_of_runs()[places]
+        kind, success = self.kind[places], table.runs.success[places]
         steps, after = table.lengths[places], self._after()[places]
         alarming = kind < len(_ALARMING)
         names = self.measured.names[places]
@@ -331,7 +331,7 @@ class RunKinds:
 
     def _summarise(self, runs: NDArray[np.int64], kind: int) -> KindSummary:
         table, after = self.measured.table, self._after()[runs]
-        success = table.success_of_runs()[runs]
+        success = table.runs.success[runs]
         costs = _sum_costs(table, runs, after) if kind < len(REPEATING) else np.zeros(0)
         costs = costs[~np.isnan(costs)]
         return KindSummary(
@@ -346,7 +346,7 @@ class RunKinds:
 
     def _rows(self, runs: NDArray[np.int64], good: NDArray[np.int64]) -> list[ClassifiedRun]:
         """Return some runs; `good` are those that succeeded among all that are reported on."""
-        table, success = self.measured.table, self.measured.table.success_of_runs()
+        table, success = self.measured.table, self.measured.table.runs.success
         onsets, times, after = self._of_kind("onset"), self._of_kind("times"), self._after()
         all_costs = _sum_costs(table, runs, table.lengths[runs])
         costs_after = _sum_costs(table, runs, after[runs])

@@ -103,7 +103,7 @@ def _describe(
     return LoopOccurrences(
         loop,
         len(rows),
-        int((table.success_of_runs()[runs] == 0).sum()),
+        int((table.runs.success[runs] == 0).sum()),
         int(rounds.sum()),
         back,
         float(np.median(made.onset[rows])) if len(rows) else float("nan"),

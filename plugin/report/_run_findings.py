@@ -120,7 +120,7 @@ def study_runs(
         rows = {name: getattr(report, name) for name in ("rows", "left_out", "typical")}
         report = replace(of_roots, **rows)
     worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "habitual"))
-    success = table.success_of_runs()[roots]
+    success = table.runs.success[roots]
     good, bad = roots[success == 1], roots[success == 0]
     limit, unit = _suggest_limit(table, good)
     contrast = None
