@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,11 @@ class TransitionCounts:
         """Count ``(source, target, count)`` triples; the target None is an escape.
 
         States come in the order in which they are first named; equal edges add up.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a count is a fraction, negative, or too large.
         """
         indices: dict[str, int] = {}
         rows: list[tuple[int, int, int]] = []
@@ -104,20 +109,32 @@ class TransitionCounts:
             i = indices.setdefault(source, len(indices))
             j = -1 if target is None else indices.setdefault(target, len(indices))
             rows.append((i, j, count))
-        _check_total([row[2] for row in rows])
-        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        return cls.from_arrays(tuple(indices), table[:, 0], table[:, 1], table[:, 2])
+        names = tuple(indices)
+
+        def name_edge(place: int) -> str:
+            source, target, _ = rows[place]
+            reached = "an escape" if target < 0 else repr(names[target])
+            return f"{names[source]!r} -> {reached}"
+
+        counts = _whole_numbers([count for _, _, count in rows], name_edge)
+        table = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
+        return cls.from_arrays(names, table[:, 0], table[:, 1], counts)
 
     @classmethod
     def from_arrays(
         cls, states: tuple[str, ...], sources: ArrayLike, targets: ArrayLike, counts: ArrayLike
     ) -> TransitionCounts:
-        """Count an edge list of state indices, each (m,) of int; the target -1 is an escape."""
+        """Count an edge list of state indices, each (m,) of int; the target -1 is an escape.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a count is a fraction, negative, or too large.
+        """
         n = len(states)
         source = np.asarray(sources, dtype=np.int64)
         target = np.asarray(targets, dtype=np.int64)
-        _check_total(counts)
-        count = np.asarray(counts, dtype=np.int64)
+        count = _whole_numbers(counts, lambda place: f"edge {place}")
         if count.size and count.min() < 0:
             raise InvalidInputError(f"counts must be 0 or more; got {count.min()}")
         attempts = np.zeros(n, dtype=np.int64)
@@ -128,9 +145,19 @@ class TransitionCounts:
 
     @classmethod
     def from_dense(cls, matrix: ArrayLike, states: Iterable[str] | None = None) -> TransitionCounts:
-        """Take an (n, n) array of counts; states are named ``"0"``, ``"1"``, ... by default."""
-        _check_total(matrix)
-        sparse = csr_array(np.asarray(matrix, dtype=np.int64))
+        """Take an (n, n) array of counts; states are named ``"0"``, ``"1"``, ... by default.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a count is a fraction, negative, or too large, or the array is not square.
+        """
+        values = np.asarray(matrix)
+        width = values.shape[-1] if values.ndim == 2 else 1
+        whole = _whole_numbers(
+            values, lambda place: f"row {place // width}, column {place % width}"
+        )
+        sparse = csr_array(whole)
         names = tuple(map(str, range(sparse.shape[0]))) if states is None else tuple(states)
         return cls(names, sparse, np.asarray(sparse.sum(axis=1), dtype=np.int64))
 
@@ -193,6 +220,31 @@ class TransitionCounts:
             total = total + csr_array(moved, shape=total.shape)
             attempts[where] += part.attempts
         return TransitionCounts(states, total, attempts)
+
+
+def _whole_numbers(counts: ArrayLike, name: Callable[[int], str]) -> NDArray[np.int64]:
+    """Return counts as integers; fractions are refused, by the name of their place."""
+    values = np.asarray(counts)
+    if values.dtype.kind not in "iub":
+        flat = values.ravel()
+        if values.dtype.kind == "f":
+            wrong = np.flatnonzero(~(flat == np.floor(flat)) | np.isinf(flat)).tolist()
+        else:
+            wrong = [place for place, value in enumerate(flat.tolist()) if not _is_whole(value)]
+        for place in wrong[:1]:
+            raise InvalidInputError(
+                f"counts are whole numbers; {name(place)} has {flat[place]!s}. Give how often "
+                "each move was made, or multiply shares by the number of attempts"
+            )
+    _check_total(values)
+    return values.astype(np.int64)
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return bool(value == int(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _check_total(counts: ArrayLike) -> None:

@@ -96,6 +96,29 @@ def test_counts_that_add_up_too_high_are_refused_with_their_sum_and_the_limit(co
         TransitionCounts.from_dense([[0, count], [count, 0]])
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: TransitionCounts.from_edges([("a", "b", 1), ("b", "a", 2.5)]),
+            "'b' -> 'a' has 2.5",
+        ),
+        (lambda: TransitionCounts.from_edges([("a", None, float("nan"))]), "an escape has nan"),
+        (lambda: TransitionCounts.from_edges([("a", "b", "2")]), "'a' -> 'b' has 2"),
+        (lambda: TransitionCounts.from_dense([[0, 1], [0.5, 0]]), "row 1, column 0 has 0.5"),
+        (lambda: TransitionCounts.from_arrays(("a", "b"), [0], [1], [np.inf]), "edge 0 has inf"),
+    ],
+)
+def test_fractions_are_refused_with_their_place(build, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build()
+
+
+def test_whole_numbers_may_be_floats():
+    assert TransitionCounts.from_edges([("a", "b", 3.0)]).total == 3
+    assert TransitionCounts.from_dense(np.array([[0.0, 2.0], [1.0, 0.0]])).total == 3
+
+
 def test_counts_up_to_the_limit_are_exact():
     counts = TransitionCounts.from_edges([("a", "b", MOST - 2), ("b", None, 1), ("b", "a", 1)])
     assert (counts.total, counts.attempts.tolist()) == (MOST - 1, [MOST - 2, 2])
