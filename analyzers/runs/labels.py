@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeGuard
@@ -16,6 +17,7 @@ __all__ = [
     "make_context",
     "matches_context",
     "moment_of",
+    "parse_duration",
 ]
 
 Context: TypeAlias = tuple[tuple[str, str], ...]
@@ -26,6 +28,8 @@ ContextLike: TypeAlias = Mapping[str, str] | Context | None
 
 Moment: TypeAlias = "float | str | datetime | None"
 """Seconds since 1970 (UTC), or a date and time."""
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def make_context(labels: ContextLike) -> Context:
@@ -95,3 +99,24 @@ def moment_of(moment: Moment) -> float | None:
     if isinstance(moment, datetime):
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return moment
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a text such as 90s, 30m, 12h, 7d or 2w.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is something else.
+
+    Examples
+    --------
+    >>> parse_duration("7d"), parse_duration("1.5h")
+    (604800.0, 5400.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(text).strip())
+    if not found:
+        raise InvalidInputError(
+            f"{str(text)[:40]!r} is no length of time; write 90s, 30m, 12h, 7d or 2w"
+        )
+    return float(found[1]) * _SECONDS[found[2]]

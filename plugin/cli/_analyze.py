@@ -11,16 +11,13 @@ import typer
 from detailed_balance.cli._shared import (
     FOUND,
     Baseline,
-    ContextLabels,
-    CostField,
     HtmlFile,
     JsonFile,
     MinVisits,
     late_progress,
     parse_conditions,
-    parse_context,
     show,
-    takes_reader_options,
+    takes_source_options,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +47,14 @@ def register(app: typer.Typer) -> None:
     app.command(name="analyze")(_analyze)
 
 
-@takes_reader_options
+@takes_source_options
 def _analyze(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="Any trace, or a store: a file or its URL."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="Any trace, or a store: a file, a folder, a pattern in quotes, a URL, or -.",
+        ),
     ],
     html: HtmlFile = None,
     json: JsonFile = None,
@@ -83,8 +83,6 @@ def _analyze(
         _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
     ] = _Correction.bh,
     min_visits: MinVisits = 10.0,
-    context: ContextLabels = None,
-    cost_field: CostField = None,
     runs: Annotated[
         int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
     ] = 50,
@@ -102,12 +100,10 @@ def _analyze(
             attempts=_parse_attempts(attempts),
             min_attempts=min_attempts,
             baseline=baseline,
-            context=parse_context(context or []),
             errors=errors.value,
             correction=correction.value,
             min_visits=min_visits,
             runs=runs,
-            cost_field=cost_field,
             progress=progress,
             **reading,
         )

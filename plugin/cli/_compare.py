@@ -9,7 +9,6 @@ import typer
 
 from detailed_balance.cli._shared import (
     FOUND,
-    CostField,
     HtmlFile,
     JsonFile,
     MinVisits,
@@ -17,7 +16,7 @@ from detailed_balance.cli._shared import (
     parse_conditions,
     parse_context,
     show,
-    takes_reader_options,
+    takes_source_options,
 )
 
 
@@ -26,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="compare")(_compare)
 
 
-@takes_reader_options
+@takes_source_options
 def _compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Before: a file, or a store or its URL.")],
     b: Annotated[
@@ -68,7 +67,6 @@ def _compare(
         int | None, typer.Option(help="Permutations of runs; 9,999 by default.")
     ] = None,
     min_visits: MinVisits = 10.0,
-    cost_field: CostField = None,
     *,
     reading: dict[str, Any],
 ) -> None:
@@ -86,7 +84,6 @@ def _compare(
             until_a=until_a,
             since_b=since_b,
             until_b=until_b,
-            cost_field=cost_field,
             alpha=alpha,
             replicates=replicates,
             min_visits=min_visits,

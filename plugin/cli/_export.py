@@ -7,10 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from detailed_balance.cli._shared import (
-    ContextLabels,
     late_progress,
-    parse_context,
-    takes_reader_options,
+    takes_source_options,
 )
 
 
@@ -19,7 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="export")(_export)
 
 
-@takes_reader_options
+@takes_source_options
 def _export(
     source: Annotated[
         str,
@@ -41,14 +39,13 @@ def _export(
     source_format: Annotated[
         str | None, typer.Option(help="The format of SOURCE, if its name does not say.")
     ] = None,
-    context: ContextLabels = None,
     *,
     reading: dict[str, Any],
 ) -> None:
     """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
     from detailed_balance.export import export  # loads scipy
 
-    options = {"source_format": source_format, "context": parse_context(context or []), **reading}
+    options: dict[str, Any] = {"source_format": source_format, **reading}
     with late_progress() as progress:
         files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
     for file in files:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from detailed_balance.cli._shared import AlarmLevel, Baseline, Window
+from detailed_balance.cli._shared import AlarmLevel, Baseline, Window, takes_reader_options
 from detailed_balance.render.formatting import safe_text
 
 
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="serve")(_serve)
 
 
+@takes_reader_options
 def _serve(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A store (file or URL), or a trace.")
@@ -37,6 +38,8 @@ def _serve(
     window: Window = 10_000,
     alpha: AlarmLevel = 0.05,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Show a record as it grows: landscape, evidence, traps and findings, in a browser."""
     from detailed_balance.dashboard import make_server  # loads starlette, uvicorn and scipy
@@ -51,6 +54,7 @@ def _serve(
         every=every,
         window=window,
         alpha=alpha,
+        **reading,
     )
     socket = server.open_socket()
     _announce(host, socket.getsockname()[1], token, open_)

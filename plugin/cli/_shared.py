@@ -26,11 +26,6 @@ _SECONDS_WITHOUT_BAR = 1.0
 
 _Name = TypeVar("_Name", bound=str)
 
-ContextLabels: TypeAlias = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep transitions with this label.")
-]
-"""``--context``, of every command that reads."""
-
 Baseline: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="SOURCE", help="Runs that went well; they show which loops are no fault."),
@@ -39,9 +34,6 @@ Baseline: TypeAlias = Annotated[
 
 MinVisits: TypeAlias = Annotated[float, typer.Option(help="Visits to each state that make a trap.")]
 """``--min-visits``."""
-
-CostField: TypeAlias = Annotated[str | None, typer.Option(help="Field of what a move cost.")]
-"""``--cost-field``."""
 
 HtmlFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write the report as one page.")]
 """``--html``."""
@@ -77,8 +69,14 @@ def reader_options(
     order_field: Annotated[str | None, typer.Option(help="Field of a step's number.")] = None,
     time_field: Annotated[str | None, typer.Option(help="Field of the time.")] = None,
     count_field: Annotated[str | None, typer.Option(help="Field of a count.")] = None,
+    cost_field: Annotated[str | None, typer.Option(help="Field of what a move cost.")] = None,
+    block_field: Annotated[str | None, typer.Option(help="Field of the task of a run.")] = None,
     success_field: Annotated[
         str | None, typer.Option(help="Field that says whether a run succeeded.")
+    ] = None,
+    success_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE", help="A value of it that means success; others do not."),
     ] = None,
     context_field: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A field that becomes a label.")
@@ -93,7 +91,7 @@ def reader_options(
         bool, typer.Option("--skip-bad-lines", help="Pass over broken records, and say so.")
     ] = False,
 ) -> dict[str, Any]:
-    """Return options of the command line as those of `read_transitions`, without empty ones.
+    """Return options of the command line as those of `read_recording`, without empty ones.
 
     Examples
     --------
@@ -112,10 +110,59 @@ def reader_options(
         "step_field": order_field,
         "time_field": time_field,
         "count_field": count_field,
+        "cost_field": cost_field,
+        "block_field": block_field,
         "success_field": success_field,
+        "success_values": tuple(success_value or ()),
         "context_fields": context_field,
         "boundaries": (start_state or START, end_state or END) if named else None,
         "skip_bad_lines": skip_bad_lines,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def selection_options(
+    *,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Keep what has this label."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs that began since then.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep runs that began before then.")
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Keep runs that began in this time: 90m, 12h, 7d, 2w."),
+    ] = None,
+    hide: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="Take a state out of each run.")
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Call a state NEW; OLD may have a *."),
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
+    ] = None,
+) -> dict[str, Any]:
+    """Return options of the command line as those of `open_source`, without empty ones.
+
+    Examples
+    --------
+    >>> selection_options(merge=["search_*=search"], last="7d")
+    {'last': '7d', 'merge': {'search_*': 'search'}}
+    """
+    options = {
+        "context": parse_context(context or []),
+        "since": since,
+        "until": until,
+        "last": last,
+        "hide": tuple(hide or ()),
+        "merge": parse_pairs(merge or [], "--merge", "OLD=NEW"),
+        "block": block,
     }
     return {name: value for name, value in options.items() if value}
 
@@ -125,17 +172,30 @@ def takes_reader_options(command: Callable[..., None]) -> Callable[..., None]:
 
     An option of the same name that the command has of its own comes in place of the shared one.
     """
+    return _takes(command, reader_options)
+
+
+def takes_source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `reader_options` and of `selection_options` as `reading`."""
+    return _takes(command, selection_options, reader_options)
+
+
+def _takes(
+    command: Callable[..., None], *groups: Callable[..., dict[str, Any]]
+) -> Callable[..., None]:
     own = dict(signature(command, eval_str=True).parameters)
     del own["reading"]
-    shared = dict(signature(reader_options, eval_str=True).parameters)
-    added = [option for name, option in shared.items() if name not in own]
+    shared = [dict(signature(group, eval_str=True).parameters) for group in groups]
+    added = [[each for name, each in group.items() if name not in own] for group in shared]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        reading = reader_options(**{option.name: given.pop(option.name) for option in added})
+        reading: dict[str, Any] = {}
+        for group, options in zip(groups, added, strict=True):
+            reading |= group(**{option.name: given.pop(option.name) for option in options})
         command(**given, reading=reading)
 
-    parameters = [*own.values(), *added]
+    parameters = [*own.values(), *(option for options in added for option in options)]
     vars(run)["__signature__"] = Signature(parameters)
     run.__annotations__ = {option.name: option.annotation for option in parameters}
     return run
@@ -171,12 +231,23 @@ def parse_context(pairs: Sequence[str]) -> dict[str, str] | None:
     typer.BadParameter
         Where one is not of that form.
     """
-    labels: dict[str, str] = {}
+    return parse_pairs(pairs, "--context", "NAME=VALUE")
+
+
+def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str] | None:
+    """Return what an option was given as pairs with an equals sign, None where there are none.
+
+    Raises
+    ------
+    typer.BadParameter
+        Where one is not of that form.
+    """
+    found: dict[str, str] = {}
     for pair in pairs:
-        name, equals, labels[name] = pair.partition("=")
+        name, equals, found[name] = pair.partition("=")
         if not (name and equals):
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--context")
-    return labels or None
+            raise typer.BadParameter(f"{pair!r} is not {form}", param_hint=option)
+    return found or None
 
 
 def show(report: object) -> None:

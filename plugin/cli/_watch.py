@@ -19,9 +19,9 @@ from detailed_balance.cli._shared import (
     FOUND,
     AlarmLevel,
     Baseline,
-    ContextLabels,
     Window,
     parse_context,
+    takes_reader_options,
 )
 
 # What is imported in functions loads scipy, which other commands do without.
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="watch")(_watch)
 
 
+@takes_reader_options
 def _watch(
     source: Annotated[
         str,
@@ -44,7 +45,9 @@ def _watch(
     ],
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
     baseline: Baseline = None,
-    context: ContextLabels = None,
+    context: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep what has this label.")
+    ] = None,
     window: Window = 5_000,
     alpha: AlarmLevel = 0.05,
     state: Annotated[
@@ -69,6 +72,8 @@ def _watch(
     once: Annotated[
         bool, typer.Option("--once", help="Read once and end; with 2 where there is an alarm.")
     ] = False,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Follow a record that grows, and report what drives the agent or holds it while it runs."""
     from detailed_balance.monitor import Monitor
@@ -90,6 +95,7 @@ def _watch(
         window=window,
         alpha=alpha,
         state=state,
+        **reading,
     )
     if once:
         monitor.stop()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from detailed_balance.analyzers import compare_counts, compare_runs
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.runs.labels import ContextLike, Moment
+from detailed_balance.analyzers.runs.labels import (
+    ContextLike,
+    Moment,
+    make_context,
+    parse_duration,
+)
 from detailed_balance.comparison._sides import load_side
 from detailed_balance.comparison.comparison import Comparison
 from detailed_balance.sources.source import Progress
@@ -16,6 +22,10 @@ def compare(
     a: object,
     b: object = None,
     *,
+    context: ContextLike = None,
+    since: Moment = None,
+    until: Moment = None,
+    last: str | None = None,
     context_a: ContextLike = None,
     context_b: ContextLike = None,
     since_a: Moment = None,
@@ -43,10 +53,13 @@ def compare(
     a, b : object
         Before and after, each as for `open_source`. Without `b`, both sides are of `a`, and differ
         by context or time.
+    context, since, until, last
+        Which runs to keep of both sides, as for `open_source`.
     context_a, context_b : mapping, optional
-        Only runs with these labels, such as ``{"model": "gpt-4o"}``.
+        Only runs of that side with these labels, such as ``{"model": "gpt-4o"}``, besides those of
+        `context`.
     since_a, until_a, since_b, until_b : float, str or datetime, optional
-        Only runs that began in that time, where the source knows runs and times.
+        Only runs of that side that began in that time, in place of `since` and `until`.
     alpha : float
         See above; also the false discovery rate of each list of changes, and of the driven loops
         of each side.
@@ -86,8 +99,15 @@ def compare(
     ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
 ('drift', 'trap'))
     """
-    windows = ((since_a, until_a), (since_b, until_b))
-    if b is None and context_a == context_b and windows[0] == windows[1]:
+    if last is not None:
+        since = _since_last(last, since)
+    shared = dict(make_context(context))
+    contexts = [shared | dict(make_context(own)) for own in (context_a, context_b)]
+    windows = [
+        (since if begin is None else begin, until if end is None else end)
+        for begin, end in ((since_a, until_a), (since_b, until_b))
+    ]
+    if b is None and contexts[0] == contexts[1] and windows[0] == windows[1]:
         raise InvalidInputError(
             "both sides are the same: give a second source, or distinguish the sides by context_a= "
             "and context_b=, or by since_a=, until_a=, since_b= and until_b="
@@ -95,12 +115,12 @@ def compare(
     announce = progress or (lambda stage, done, total: None)
     settings = {"alpha": alpha, "min_visits": min_visits}
     sides = []
-    for name, source, context, window in (
-        ("A", a, context_a, windows[0]),
-        ("B", a if b is None else b, context_b, windows[1]),
+    for name, source, own, window in (
+        ("A", a, contexts[0], windows[0]),
+        ("B", a if b is None else b, contexts[1], windows[1]),
     ):
         announce(f"Reading {name}", 0, 0)
-        wanted: dict[str, Any] = {"context": context, **options}
+        wanted = {"context": own or None, **options}
         sides.append(load_side(name, source, window, wanted, settings))
     announce("Comparing", 0, 0)
     before, after = sides
@@ -116,3 +136,10 @@ def compare(
     else:
         found = compare_counts(before.report.counts, after.report.counts, alpha=alpha, seed=seed)
     return Comparison(before, after, found)
+
+
+def _since_last(last: str, since: Moment) -> float:
+    """Return when a length of time up to now began."""
+    if since is not None:
+        raise InvalidInputError("give either last= or since=, not both")
+    return time.time() - parse_duration(last)

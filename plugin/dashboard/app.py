@@ -39,6 +39,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_WATCHING = ("window", "alpha", "baseline")
 _PAGES = ("/", "/finding/{id}", "/state/{id}", "/loop/{id}", "/compare")
 
 
@@ -55,8 +56,9 @@ def build_app(
 
     Parameters
     ----------
-    source : TransitionStore, TransitionGraph, handler, path or URL
-        What is watched; it is only read.
+    source : object
+        What is watched, and only read: a `TransitionStore`, a `TransitionGraph`, a handler, or a
+        file as for `open_source`.
     token : str, optional
         What a client must know: as a bearer token, or once as ``?token=``, which sets a cookie.
     hosts : collection of str
@@ -66,7 +68,8 @@ def build_app(
     make_monitor : callable, optional
         Makes the monitor of a source and a context; a `Monitor` by default.
     **settings
-        For each `Monitor`: window, alpha, baseline.
+        For each `Monitor`: window, alpha, baseline. Any other is an option of `open_source` that
+        says which field of a file holds what.
 
     Raises
     ------
@@ -84,8 +87,9 @@ def build_app(
     """
     if token is not None:
         check_token(token)
-    records = Records(source)
-    monitors = MonitorPool(records, make_monitor or _monitor_maker(every, settings))
+    watching = {name: settings.pop(name) for name in _WATCHING if name in settings}
+    records = Records(source, **settings)
+    monitors = MonitorPool(records, make_monitor or _monitor_maker(every, watching))
     api = DashboardApi(records, monitors, every)
 
     @asynccontextmanager

@@ -16,36 +16,20 @@ import numpy as np
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.runs.labels import Context, ContextLike, Moment, make_context
+from detailed_balance.analyzers.runs.labels import (
+    Context,
+    ContextLike,
+    Moment,
+    make_context,
+    parse_duration,
+)
 from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.render.formatting import safe_text, show_context
+from detailed_balance.render.formatting import show_context
 
 Merge: TypeAlias = "Mapping[str, str] | Callable[[str], str] | None"
 """New names of states: of exact names or patterns with ``*``, or a function."""
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _LABELS_SHOWN = 8
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a text such as 90s, 30m, 12h, 7d or 2w.
-
-    Raises
-    ------
-    InvalidInputError
-        Where it is something else.
-
-    Examples
-    --------
-    >>> parse_duration("7d"), parse_duration("1.5h")
-    (604800.0, 5400.0)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(text).strip())
-    if not found:
-        raise InvalidInputError(
-            f"{safe_text(str(text), 40)!r} is no length of time; write 90s, 30m, 12h, 7d or 2w"
-        )
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -214,12 +214,78 @@ def test_fields_boundaries_and_labels_can_be_named(tmp_path: Path) -> None:
     assert "begin" not in output
 
 
-@pytest.mark.parametrize("command", ["analyze", "compare", "export", "import"])
+READERS = ["analyze", "compare", "export", "import", "serve", "watch"]
+
+
+@pytest.mark.parametrize("command", READERS)
 def test_every_command_that_reads_a_trace_takes_the_same_options(command: str) -> None:
     options = {option for each in get_command(app).commands[command].params for option in each.opts}
-    names = signature(shared.reader_options).parameters
+    names = [*signature(shared.reader_options).parameters]
     assert len(names) > 10
+    if command in READERS[:3]:
+        names += signature(shared.selection_options).parameters
     assert {f"--{name.replace('_', '-')}" for name in names} <= options
+
+
+@pytest.fixture
+def runs_file(tmp_path: Path) -> Path:
+    """Runs of two tools and a hub between them: one a day, up to now."""
+    rows = ["run,step,time,tool,model"]
+    for number in range(12):
+        path = ["web_1", "hub", "web_2", "hub", "docs", "hub", "web_1"]
+        began = time.time() - 3_600 - 86_400 * number
+        rows += [
+            f"run {number},{step},{began + step},{tool},{'x' if number % 2 else 'y'}"
+            for step, tool in enumerate(path)
+        ]
+    file = tmp_path / "runs.csv"
+    file.write_text("\n".join(rows), encoding="utf-8")
+    return file
+
+
+STEPS = ["--state-field", "tool", "--trajectory-field", "run", "--context-field", "model"]
+
+
+def test_runs_are_chosen_by_time_and_label(runs_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    for options, runs in [
+        ([], 12),
+        (["--last", "5d"], 5),
+        (["--last", "36h", "--context", "model=y"], 1),
+        (["--since", "2000-01-01", "--until", "2100-01-01"], 12),
+    ]:
+        code, output = run("analyze", runs_file, *STEPS, *options, "--json", out)
+        assert code == 0, output
+        assert json.loads(out.read_text())["source"]["trajectories"] == runs
+    code, output = run("analyze", runs_file, *STEPS, "--last", "5m")
+    assert code == 1
+    assert "the newest began 20" in output
+    code, output = run("analyze", runs_file, *STEPS, "--last", "5 days")
+    assert (code, "write 90s, 30m, 12h, 7d or 2w" in output) == (1, True)
+
+
+def test_states_are_hidden_and_merged(runs_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "counts.csv"
+    chosen = ["--hide", "hub", "--merge", "web_*=web", "--merge", "web_2=second"]
+    code, output = run("export", runs_file, out, "--what", "counts", *STEPS, *chosen)
+    assert code == 0, output
+    assert out.read_text().split() == [
+        "source,target,count",
+        "__start__,web,12",
+        "docs,web,12",
+        "second,docs,12",
+        "web,__end__,12",
+        "web,second,12",
+    ]
+    code, output = run("analyze", runs_file, *STEPS, "--merge", "web")
+    assert (code, "'web' is not OLD=NEW" in output) == (1, True)
+
+
+def test_the_standard_input_is_a_trace(driven: Path) -> None:
+    given = CliRunner().invoke(app, ["analyze", "-"], input=driven.read_bytes())
+    assert given.exit_code == 0, given.output
+    assert "source       standard input" in given.output
+    assert given.output.startswith("Detailed balance is broken: 1 driven loop\n")
 
 
 def test_bad_lines_are_skipped_only_when_asked(driven: Path) -> None:
