@@ -5,6 +5,7 @@ import json
 import random
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import networkx as nx
