@@ -198,7 +198,7 @@ class ScoreTest:
     --------
     >>> test = ScoreTest.start("length", [2.0, 3.0, 4.0] * 20, max_runs=100)
     >>> run = Trajectory((("a", "b"),) * 50)
-    >>> pvalue = test.update(run, 50.0, 1, RunScorer([]), np.random.default_rng(0))
+    >>> pvalue = test.update([run], 0, 50.0, 1, RunScorer([]), np.random.default_rng(0))
     >>> pvalue < 1 / 61, test.usual, [found.value for found in test.evidence]
     (True, 3.0, [50.0])
     """
@@ -216,17 +216,19 @@ class ScoreTest:
 
     def update(
         self,
-        run: Trajectory,
+        runs: Sequence[Trajectory],
+        place: int,
         value: float,
         number: int,
         scorer: RunScorer,
         rng: np.random.Generator,
     ) -> float:
-        """Add the score of a new run, and return its p-value."""
+        """Add the score of a new run, which is ``runs[place]``, and return its p-value."""
         pvalue = self.ranks.add(value, rng)
         gain = self.martingale.update(pvalue)
         least = self.evidence[-1].gain if len(self.evidence) == _KEPT else 0.0
         if gain > least:
+            run = runs[place]
             moves = scorer.surprising_moves(run, _MOVES)
             about = (self.score, value, self.usual, pvalue, gain, moves)
             found = [*self.evidence, RunEvidence(run.name, number, *about)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import log
+from math import isnan, log
 from typing import Any
 
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
 from detailed_balance.analyzers.sequential.conformal_betting import RunEvidence, ScoreTest
@@ -56,7 +57,7 @@ class DriftMartingale:
 
     Parameters
     ----------
-    baseline : sequence of Trajectory
+    baseline : RunTable, or iterable of Trajectory
         Finished runs of the usual behaviour, at least 20; 200 find much smaller changes than 50.
         Their order matters only for which of them the seed draws.
     alpha : float
@@ -96,7 +97,7 @@ class DriftMartingale:
 
     def __init__(
         self,
-        baseline: Sequence[Trajectory],
+        baseline: Runs,
         alpha: float = 0.05,
         *,
         scores: Iterable[str] | None = None,
@@ -105,13 +106,14 @@ class DriftMartingale:
     ) -> None:
         chosen = None if scores is None else tuple(dict.fromkeys(scores))
         _check_settings(alpha, chosen, seed, max_runs)
-        fitted, calibration = split_baseline(len(baseline), seed)
+        table = RunTable.of(baseline)
+        fitted, calibration = split_baseline(len(table), seed)
         self.alpha, self.seed = alpha, seed
         self.runs = 0
         self.alarmed_at: int | None = None
-        self._scorer = RunScorer(baseline[i] for i in fitted)
-        found = [self._scorer.score(baseline[i]) for i in calibration]
-        known = {name: [v for s in found if (v := s[name]) is not None] for name in SCORES}
+        self._scorer = RunScorer(table.select(fitted))
+        found = self._scorer.score_runs(table.select(calibration))
+        known = {name: values[~np.isnan(values)].tolist() for name, values in found.items()}
         if chosen is None:
             chosen = tuple(name for name in SCORES if len(known[name]) >= FEWEST)
         for name in chosen:
@@ -125,14 +127,35 @@ class DriftMartingale:
         A score that the run does not determine is not bet on this time; `failure`, for example,
         where the run was not judged.
         """
+        self._bet([run], 0, self._scorer.score(run))
+
+    def update_runs(self, runs: Runs) -> None:
+        """Add finished runs in their order: the same as `update` of each, and faster.
+
+        Examples
+        --------
+        >>> usual = Trajectory((("plan", "search"), ("search", "answer")))
+        >>> drift = DriftMartingale([usual] * 40)
+        >>> drift.update_runs([Trajectory((("plan", "plan"),) * 9)] * 20)
+        >>> drift.runs, drift.alarm
+        (20, True)
+        """
+        table = RunTable.of(runs)
+        scores = self._scorer.score_runs(table)
+        for i, row in enumerate(zip(*(v.tolist() for v in scores.values()), strict=True)):
+            known = {name: None if isnan(v) else v for name, v in zip(scores, row, strict=True)}
+            self._bet(table, i, known)
+
+    def _bet(
+        self, runs: Sequence[Trajectory], place: int, values: Mapping[str, float | None]
+    ) -> None:
         self.runs += 1
         # A stream of its own for each run: the seed and the number of runs are all its state.
         rng = np.random.default_rng((self.seed, self.runs))
-        values = self._scorer.score(run)
         for name, test in self._tests.items():
             self._pvalues[name] = None
             if (value := values[name]) is not None:
-                self._pvalues[name] = test.update(run, value, self.runs, self._scorer, rng)
+                self._pvalues[name] = test.update(runs, place, value, self.runs, self._scorer, rng)
         if self.alarmed_at is None and self.log_e_value >= self.threshold:
             self.alarmed_at = self.runs
 

@@ -56,7 +56,7 @@ def peer_alarms(
 ) -> bool:
     """Return whether the peer rejects at one of the looks, given as numbers of new runs."""
     fitted, calibration = split_baseline(len(baseline), seed)
-    scorer = RunScorer(baseline[i] for i in fitted)
+    scorer = RunScorer([baseline[i] for i in fitted])
     usual = _table(scorer, [baseline[i] for i in calibration])
     scores = _table(scorer, new)
     columns = range(usual.shape[1])
@@ -73,7 +73,7 @@ def _kolmogorov(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _table(scorer: RunScorer, runs: Sequence[Trajectory]) -> np.ndarray:
-    return np.array([list(scorer.score(run).values()) for run in runs], dtype=np.float64)
+    return np.column_stack(list(scorer.score_runs(runs).values()))
 
 
 def draw(runs: Sequence[Trajectory], count: int, rng: np.random.Generator) -> list[Trajectory]:
