@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import log
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from detailed_balance.analyzers import (
     Trajectory,
 )
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sequential.thinned_series import ThinnedSeries
 
 __all__ = ["RestartingBalanceTest", "RestartingDriftTest"]
@@ -183,7 +184,7 @@ class RestartingDriftTest:
 
     Parameters
     ----------
-    baseline : sequence of Trajectory
+    baseline : RunTable, or iterable of Trajectory
         Usual runs, at least 20.
     alpha : float
         The level of each test.
@@ -202,8 +203,8 @@ class RestartingDriftTest:
     False
     """
 
-    def __init__(self, baseline: Sequence[Trajectory], alpha: float) -> None:
-        self._baseline, self._alpha = tuple(baseline), alpha
+    def __init__(self, baseline: Runs, alpha: float) -> None:
+        self._baseline, self._alpha = RunTable.of(baseline), alpha
         self.main = DriftMartingale(self._baseline, alpha)
         self.second: DriftMartingale | None = None
         self._lowest = (0.0, 0)  # the least evidence, and after how many runs
