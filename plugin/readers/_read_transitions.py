@@ -24,7 +24,7 @@ from detailed_balance.readers.records.base import (
     TransitionReader,
 )
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.records.rows import read_records
+from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.readers.registry import FORMATS, detect_format, find_format
 
 Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any] | list[dict[str, Any]]"
@@ -131,7 +131,9 @@ def read_transitions(
         boundaries=boundaries,
         progress=progress,
     )
-    return TransitionReader(*open_records(source, format, options, skip=skip_bad_lines))
+    reader = find_reader(source, format)
+    bad = BadLines(name_source(source, reader), skip=skip_bad_lines)
+    return TransitionReader(open_records(source, reader, options, bad), bad)
 
 
 def make_options(
@@ -164,36 +166,52 @@ def make_options(
     return ReadOptions(FieldNames(**names), delimiter, progress, states)
 
 
-def open_records(
-    source: Source, format_: str | None, options: ReadOptions, *, skip: bool
-) -> tuple[Iterator[Record], BadLines]:
-    """Return an iterator over what a source holds, and the account of it.
+def find_reader(source: object, format_: str | None) -> str:
+    """Return the format of a file; else ``networkx``, ``rows``, ``checkpoints`` or ``url``.
 
     Raises
     ------
     InvalidInputError
-        Where the format is none of `FORMATS`.
+        Where the format is none of `FORMATS`, or the source is nothing that can be read.
     ReadError
-        Where the source is missing, or of no known format.
+        Where there is no such file, or it is of no known format.
     """
     if format_ is not None and format_ not in FORMATS:
         raise InvalidInputError(f"format must be one of {', '.join(FORMATS)}; got {format_!r}")
     if isinstance(source, nx.Graph):
-        bad = BadLines("the graph", skip=skip)
-        return read_graph(source, options, bad), bad
-    if isinstance(source, str) and "://" in source:
-        bad = BadLines(hide_secrets(source), skip=skip)
-        holds_checkpoints = format_ == "langgraph" or (format_ is None and has_checkpoints(source))
-        reader = langgraph if holds_checkpoints else store
-        return reader.read_url(source, options, bad), bad
+        return "networkx"
     if isinstance(source, list):
-        bad = BadLines("the table", skip=skip)
-        rows = ((f"row {number}", row) for number, row in enumerate(source))
-        return read_records(rows, options, bad), bad
+        return "rows"
+    if isinstance(source, str) and "://" in source:
+        holds_checkpoints = format_ == "langgraph" or (format_ is None and has_checkpoints(source))
+        return "checkpoints" if holds_checkpoints else "url"
     path = _existing_file(source)
-    bad = BadLines(str(path), skip=skip)
-    found = find_format(format_) if format_ else detect_format(path)
-    return found.read(path, options, bad), bad
+    return format_ or detect_format(path).name
+
+
+def open_records(source: Any, reader: str, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Return an iterator over what a source holds; `reader` is as `find_reader` says."""
+    if reader == "networkx":
+        return read_graph(source, options, bad)
+    if reader == "rows":
+        return read_records(number_rows(source), options, bad)
+    if reader in ("checkpoints", "url"):
+        if reader == "checkpoints":
+            return langgraph.read_url(source, options, bad)
+        return store.read_url(source, options, bad)
+    return find_format(reader).read(Path(source), options, bad)
+
+
+def number_rows(rows: Sequence[dict[str, Any]]) -> Iterator[LineRecord]:
+    """Yield the rows of a table in memory with their places."""
+    return ((f"row {number}", row) for number, row in enumerate(rows))
+
+
+def name_source(source: Any, reader: str) -> str:
+    """Return what messages call a source."""
+    if reader in ("networkx", "rows"):
+        return "the graph" if reader == "networkx" else "the table"
+    return hide_secrets(source) if reader in ("checkpoints", "url") else str(source)
 
 
 def _existing_file(source: object) -> Path:

@@ -63,7 +63,7 @@ def _read_escapes(
 def _edges(graph: nx.Graph[Any], fields: FieldNames) -> Iterator[tuple[str, dict[str, Any]]]:
     # networkx keeps the defaults that GraphML declares aside.
     usual = graph.graph.get("edge_default", {})
-    wanted = {fields.count, *fields.context}
+    wanted = {fields.count, *fields.labels}
     multi = graph if isinstance(graph, nx.MultiDiGraph) else nx.MultiDiGraph(graph)
     for source, target, key, data in multi.edges(keys=True, data=True):
         record = {name: value for name, value in (usual | data).items() if name in wanted}

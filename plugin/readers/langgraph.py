@@ -37,7 +37,7 @@ from detailed_balance.readers._checkpoints import (
 from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.rows import FieldCheck
-from detailed_balance.readers.records.values import BadRecordError, parse_labels
+from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
@@ -231,7 +231,7 @@ class _Thread:
             state,
             step,
             _time(values),
-            parse_labels(record, self.options.fields.context),
+            self.options.fields.read_labels(record),
             frozenset(keys),
             tuple(sent),
             sends,

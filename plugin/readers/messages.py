@@ -28,7 +28,6 @@ from detailed_balance.readers.records.steps import connect_sorted_steps
 from detailed_balance.readers.records.values import (
     BadRecordError,
     Step,
-    parse_labels,
     parse_outcome,
     parse_text,
     parse_time,
@@ -199,7 +198,7 @@ def _follow(
             replies = read_replies(later) if is_reply(message) else []
             names = options.name_states(record, partial(name_message, replies=replies))
             time = parse_time(message.get("timestamp"), "timestamp")
-            context = parse_labels(record, options.fields.context)
+            context = options.fields.read_labels(record)
             known = read_facts(facts, number + 1, message, replies) if names else None
         except BadRecordError as error:
             bad.report(f"{line}, message {place}", str(error))

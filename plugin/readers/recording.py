@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -15,9 +16,20 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import Transition
-from detailed_balance.readers._read_transitions import Source, make_options, open_records
-from detailed_balance.readers.records.base import BadLines, Record, SkippedLine
-from detailed_balance.readers.records.runs import split_runs
+from detailed_balance.readers._read_transitions import (
+    Source,
+    find_reader,
+    make_options,
+    name_source,
+    number_rows,
+    open_records,
+)
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, SkippedLine
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.runs import split_runs, split_table
+from detailed_balance.readers.registry import find_format
+from detailed_balance.readers.tables.engine import MEMORY_LIMIT, TABLES, read_table
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers import Trajectory
@@ -69,7 +81,10 @@ def read_recording(
     cost_field: str | None = None,
     block_field: str | None = None,
     in_order: bool = False,
+    only_counts: bool = False,
     skip_bad_lines: bool = False,
+    memory_limit: str = MEMORY_LIMIT,
+    temp_directory: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Recording:
     r"""Read a trace as a whole: its runs, its counts, and an account of its records.
@@ -88,9 +103,15 @@ def read_recording(
     block_field : str, optional
         The field with the task or batch of a run; its last one counts.
     in_order : bool
-        Keep the runs in the order of the trace, where that is known to be the order of time.
+        Keep runs of which no time is known in the order of the trace, and not by their names.
+    only_counts : bool
+        Leave the runs out, which take memory.
     skip_bad_lines : bool
         Pass over broken records, and keep account of them.
+    memory_limit : str
+        The memory that DuckDB may use, which sorts tables; the rest of a sort goes to the disk.
+    temp_directory : path, optional
+        Where to; by default the folder of the system for temporary files.
     **options
         As for `read_transitions`.
 
@@ -111,46 +132,106 @@ def read_recording(
     (RunTable(runs=2, moves=5, states=4), 3)
     >>> folder.cleanup()
     """
-    extra = [name for name in (cost_field, block_field) if name is not None]
     labels = options.pop("context_fields", ())
     labels = (labels,) if isinstance(labels, str) else tuple(labels)
-    read_options = make_options(context_fields=(*labels, *extra), **options)
-    runs: list[Trajectory] = []
-    moves: list[Transition] = []
-    accounts: list[BadLines] = []
-    for each in _list_sources(source):
-        found, account = open_records(each, format, read_options, skip=skip_bad_lines)
-        kept: list[Record] = []
-        for record in found:
-            kept.append(record)
-            if isinstance(record, Transition):
-                moves.append(record)
-        runs += [run.end(cost_field) for run in split_runs(kept)]
-        accounts.append(account)
-    counts = _count(moves)
-    if not in_order:
-        runs.sort(key=lambda run: (-inf if run.started is None else run.started, run.name or ""))
-    return Recording(
-        _make_table(runs, block_field, keep=block_field in labels) if runs else None,
-        counts,
-        sum(each.accepted - each.duplicates for each in accounts),
-        tuple(line for each in accounts for line in each.first),
-        sum(each.count for each in accounts),
-        sum(each.duplicates for each in accounts),
-        sum(each.reordered for each in accounts),
+    read_options = make_options(
+        context_fields=labels, cost_field=cost_field, block_field=block_field, **options
     )
+    sources = _list_sources(source)
+    found = [find_reader(each, format) for each in sources]
+    if len(set(found)) == 1 and found[0] in TABLES:
+        content = read_table(
+            [Path(each) for each in sources],
+            found[0],
+            read_options,
+            in_order=in_order,
+            only_counts=only_counts,
+            memory_limit=memory_limit,
+            temp_directory=temp_directory,
+        )
+        if content is not None:
+            read = content.rows - content.duplicates
+            account = (read, (), 0, content.duplicates, content.reordered)
+            return Recording(content.runs, content.counts, *account)
+    settings = {"in_order": in_order, "only_counts": only_counts, "skip": skip_bad_lines}
+    return _read_records(sources, found, read_options, **settings)
 
 
-def _make_table(runs: list[Trajectory], block_field: str | None, *, keep: bool) -> RunTable:
-    """Return runs as a table, the label of this name as their blocks."""
-    if block_field is None:
+def _read_records(
+    sources: Sequence[Any],
+    readers: Sequence[str],
+    options: ReadOptions,
+    *,
+    in_order: bool,
+    only_counts: bool,
+    skip: bool,
+) -> Recording:
+    """Read a trace record by record."""
+    bad = BadLines("", skip=skip, several=len(sources) > 1)
+    cost_field, of_moves = None, False
+    if readers == ["rows"]:
+        bad.name = name_source(sources[0], "rows")
+        options = replace(options, every_ending=True)
+        records = read_records(number_rows(sources[0]), options, bad)
+        of_moves = not options.reads_steps
+    elif len(set(readers)) == 1 and readers[0] in TABLES:
+        options = replace(options, every_ending=True)
+        rows, options = _open_rows(sources, readers[0], options, bad)
+        records, of_moves = read_records(rows, options, bad), not options.reads_steps
+    else:
+        fields, cost_field = options.fields, options.fields.cost
+        if cost_field is not None:  # the format says what a move is; its cost is one of its labels
+            fields = replace(fields, context=(*fields.context, cost_field), cost=None)
+        records = _open_each(sources, readers, replace(options, fields=fields), bad)
+    kept = list(records)
+    found = split_table(kept) if of_moves else split_runs(kept)
+    runs = [run.end(cost_field) for run in found]
+    runs.sort(
+        key=lambda run: (
+            -inf if run.started is None else run.started,
+            "" if in_order else run.name or "",
+        )
+    )
+    table = _make_table(runs, options.fields) if runs and not only_counts else None
+    read = bad.accepted - bad.duplicates
+    account = (read, tuple(bad.first), bad.count, bad.duplicates, bad.reordered)
+    counts = _count(record for record in kept if isinstance(record, Transition))
+    return Recording(table, counts, *account)
+
+
+def _open_rows(
+    sources: Sequence[Any], reader: str, options: ReadOptions, bad: BadLines
+) -> tuple[Iterator[LineRecord], ReadOptions]:
+    """Return the rows of files of one format, one after another, and the options for them."""
+    bad.name = str(sources[0])
+    open_rows = find_format(reader).open_rows
+    first, options_there = open_rows(Path(sources[0]), options, bad)
+
+    def rows() -> Iterator[LineRecord]:
+        yield from first
+        for source in sources[1:]:
+            bad.name = str(source)
+            yield from open_rows(Path(source), options, bad)[0]
+
+    return rows(), options_there
+
+
+def _open_each(
+    sources: Sequence[Any], readers: Sequence[str], options: ReadOptions, bad: BadLines
+) -> Iterator[Record]:
+    for source, reader in zip(sources, readers, strict=True):
+        bad.name = name_source(source, reader)
+        yield from open_records(source, reader, options, bad)
+
+
+def _make_table(runs: list[Trajectory], fields: FieldNames) -> RunTable:
+    """Return runs as a table, the label of the block as their blocks."""
+    if fields.block is None:
         return RunTable.from_trajectories(runs)
-    told = [dict(run.context).get(block_field) for run in runs]
-    if not keep:
-        runs = [
-            replace(run, context=tuple(label for label in run.context if label[0] != block_field))
-            for run in runs
-        ]
+    told = [dict(run.context).get(fields.block) for run in runs]
+    if fields.block not in fields.context:
+        bare = [tuple(label for label in run.context if label[0] != fields.block) for run in runs]
+        runs = [replace(run, context=labels) for run, labels in zip(runs, bare, strict=True)]
     table = RunTable.from_trajectories(runs)
     blocks = tuple(sorted({name for name in told if name is not None}))
     place = {None: -1} | {name: i for i, name in enumerate(blocks)}
@@ -158,13 +239,13 @@ def _make_table(runs: list[Trajectory], block_field: str | None, *, keep: bool) 
     return replace(table, runs=columns, blocks=blocks)
 
 
-def _list_sources(source: Sources) -> Sequence[Source]:
+def _list_sources(source: Sources) -> Sequence[Any]:
     if isinstance(source, str | os.PathLike | nx.Graph):
         return [source]
     if isinstance(source, list) and source and isinstance(source[0], dict):
-        return [cast("list[dict[str, Any]]", source)]
+        return [source]
     if isinstance(source, Sequence) and source:
-        return cast("Sequence[str | os.PathLike[str]]", source)
+        return source
     raise InvalidInputError(
         "source must be a path, a URL, a networkx graph or several paths; got "
         f"{'no paths' if isinstance(source, Sequence) else type(source).__name__}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
+from detailed_balance.readers.records.rows import LineRecord
 
 __all__ = ["FORMATS", "SUFFIXES", "detect_format", "find_format"]
 
@@ -44,6 +45,14 @@ class Format:
         """Return an iterator over what the file holds."""
         records: Iterator[Record] = self._load(self.reader)(path, options, bad)
         return records
+
+    def open_rows(
+        self, path: Path, options: ReadOptions, bad: BadLines
+    ) -> tuple[Iterator[LineRecord], ReadOptions]:
+        """Return the rows of a table with their lines, and the options for its columns."""
+        opened: tuple[Iterator[LineRecord], ReadOptions]
+        opened = self._load("open_rows")(path, options, bad)
+        return opened
 
     def _load(self, function: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(import_module(self.module, __package__), function)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -18,6 +19,7 @@ from detailed_balance.readers.records.base import BadLines
 from detailed_balance.readers.records.values import Step
 
 _BATCH = 10_000
+_NOTHING = (None, None, None)
 _SETTINGS = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
@@ -93,14 +95,21 @@ def sort_steps(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Step |
 def _to_row(step: Step | Ending) -> tuple[Any, ...]:
     context = _write_context(step.context)
     if isinstance(step, Step):
-        return step.trajectory, 0, step.step, step.time, step.state, step.event, context, None
+        told = (step.cost, step.outcome, step.success)
+        extra = None if told == _NOTHING else json.dumps(told)
+        return step.trajectory, 0, step.step, step.time, step.state, step.event, context, extra
     extra = json.dumps([step.outcome, step.error, step.success])
     return step.trajectory, 1, None, step.time, None, None, context, extra
 
 
 def _to_step(trajectory: str | None, *row: Any) -> Step:
-    step, time, state, event, context, _ = row
-    return Step(trajectory, state, step, time, _read_context(context), event)
+    step, time, state, event, context, extra = row
+    step = Step(trajectory, state, step, time, _read_context(context), event)
+    if extra is None:
+        return step
+    cost, outcome, success = json.loads(extra)
+    kind = None if outcome is None else Outcome(outcome)
+    return replace(step, cost=cost, outcome=kind, success=success)
 
 
 def _to_ending(trajectory: str | None, *row: Any) -> Ending:

@@ -65,12 +65,16 @@ class ReadOptions:
         Called with how far the reading is.
     states : StateOf or None
         Names the state of a record; None leaves it to the fields, or to what the format says.
+    every_ending : bool
+        Whether a table of moves yields an `Ending` after each record that tells one, and not only
+        where it is new to the run.
     """
 
     fields: FieldNames
     delimiter: str | None = None
     progress: Progress | None = None
     states: StateOf | None = None
+    every_ending: bool = False
 
     @property
     def reads_steps(self) -> bool:
@@ -140,11 +144,14 @@ class BadLines:
         Steps that stood in another place than their number or time says.
     first : list of SkippedLine
         What was wrong with the first 1,000 that were skipped.
+    several : bool
+        Whether the trace is several files, so that each skipped line is listed with its file.
     """
 
-    def __init__(self, name: str, *, skip: bool) -> None:
+    def __init__(self, name: str, *, skip: bool, several: bool = False) -> None:
         self.name = name
         self.skip = skip
+        self.several = several
         self.count = self.accepted = self.duplicates = self.reordered = 0
         self.first: list[SkippedLine] = []
 
@@ -164,7 +171,8 @@ class BadLines:
             )
         self.count += 1
         if self.count <= _DETAILS_KEPT:
-            self.first.append(SkippedLine(line, reason))
+            said = f"{self.name}, line {line}" if self.several else line
+            self.first.append(SkippedLine(said, reason))
 
 
 class TransitionReader:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.labels import Context
+from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.readers.records.values import (
     BadRecordError,
+    PricedMove,
     Step,
+    parse_cost,
     parse_count,
     parse_integer,
     parse_labels,
@@ -22,8 +26,9 @@ from detailed_balance.readers.records.values import (
 )
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["FieldNames", "unknown_field_message"]
+__all__ = ["FieldNames", "get_field", "has_field", "unknown_field_message"]
 
+_MISSING = object()
 _NAMES_SHOWN = 12
 _TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -45,6 +50,10 @@ class FieldNames:
         with fields in braces such as ``{node}:{tool}``.
     event : str or None
         An id of the step.
+    cost : str or None
+        What the move cost.
+    block : str or None
+        The task or batch of the run; it becomes a label.
     success : str or None
         The outcome or the success of the run; see `parse_outcome`.
     boundaries : mapping of str to str
@@ -66,6 +75,8 @@ class FieldNames:
     state: str | None = None
     event: str | None = None
     success: str | None = None
+    cost: str | None = None
+    block: str | None = None
     boundaries: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, *, steps: bool = False) -> dict[str, str]:
@@ -78,7 +89,7 @@ class FieldNames:
         expected = {self.source: "source_field", self.target: "target_field"}
         if steps:
             expected = dict.fromkeys(self.state_fields, "state_field")
-        for role in ("trajectory", "step", "time", "count", "event", "success"):
+        for role in ("trajectory", "step", "time", "count", "event", "success", "cost", "block"):
             name = getattr(self, role)
             if name is not None and name != getattr(usual, role):
                 expected[name] = f"{role}_field"
@@ -87,6 +98,7 @@ class FieldNames:
     def expected_labels(self) -> dict[str, str]:
         """Return the fields that some record must have where the format itself defines the rest."""
         expected = dict.fromkeys(self.state_fields, "state_field")
+        expected |= {} if self.block is None else {self.block: "block_field"}
         return expected | dict.fromkeys(self.context, "context_fields")
 
     @property
@@ -106,8 +118,8 @@ class FieldNames:
         """
         if self.state is None:
             raise InvalidInputError("no field of the state is known; set state_field=")
-        if self.state in record:
-            value = record[self.state]
+        if has_field(record, self.state):
+            value = get_field(record, self.state)
             return None if value in (None, "") else self.rename(parse_state(value, self.state))
         values = {name: self._get(record, name, "state_field") for name in self.state_fields}
         texts = {name: parse_text(value, name) or "" for name, value in values.items()}
@@ -122,13 +134,17 @@ class FieldNames:
         BadRecordError
             Where a value is of no use for its field.
         """
+        outcome, success = self._read_outcome(record)
         return Step(
-            parse_text(record.get(self.trajectory), self.trajectory),
+            parse_text(get_field(record, self.trajectory), self.trajectory),
             state,
-            parse_integer(record.get(self.step), self.step),
-            parse_time(record.get(self.time), self.time),
-            parse_labels(record, self.context),
-            None if self.event is None else parse_text(record.get(self.event), self.event),
+            parse_integer(get_field(record, self.step), self.step),
+            parse_time(get_field(record, self.time), self.time),
+            self.read_labels(record),
+            None if self.event is None else parse_text(get_field(record, self.event), self.event),
+            cost=None if self.cost is None else parse_cost(get_field(record, self.cost), self.cost),
+            outcome=outcome,
+            success=success,
         )
 
     def to_transition(self, record: Mapping[str, Any]) -> Transition:
@@ -141,16 +157,19 @@ class FieldNames:
         """
         source = self._get(record, self.source, "source_field")
         target = self._get(record, self.target, "target_field")
-        count = record.get(self.count)
-        return Transition(
+        count = get_field(record, self.count)
+        move = (
             self.rename(parse_state(source, self.source)),
             None if target is None else self.rename(parse_state(target, self.target)),
-            parse_text(record.get(self.trajectory), self.trajectory),
-            parse_labels(record, self.context),
-            parse_integer(record.get(self.step), self.step),
-            parse_time(record.get(self.time), self.time),
+            parse_text(get_field(record, self.trajectory), self.trajectory),
+            self.read_labels(record),
+            parse_integer(get_field(record, self.step), self.step),
+            parse_time(get_field(record, self.time), self.time),
             1 if count is None else parse_count(count, self.count),
         )
+        if self.cost is None:
+            return Transition(*move)
+        return PricedMove(*move, cost=parse_cost(get_field(record, self.cost), self.cost))
 
     def to_ending(self, record: Mapping[str, Any], move: Transition | Step) -> Ending | None:
         """Return what `record` says of the end of its run, None where that is nothing.
@@ -160,12 +179,30 @@ class FieldNames:
         BadRecordError
             Where the field of the success says something else.
         """
-        if self.success is None:
-            return None
-        outcome, success = parse_outcome(record.get(self.success), self.success)
+        outcome, success = self._read_outcome(record)
         if outcome is None and success is None:
             return None
         return Ending(move.trajectory, outcome, None, success, move.context, move.time)
+
+    def _read_outcome(self, record: Mapping[str, Any]) -> tuple[Outcome | None, bool | None]:
+        if self.success is None:
+            return None, None
+        return parse_outcome(get_field(record, self.success), self.success)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The fields that become labels, that of the block among them."""
+        return self.context if self.block is None else (*self.context, self.block)
+
+    def read_labels(self, record: Mapping[str, Any]) -> Context:
+        """Return the labels that a record carries.
+
+        Raises
+        ------
+        BadRecordError
+            Where a value is no text and no number.
+        """
+        return parse_labels(record, {name: get_field(record, name) for name in self.labels})
 
     def rename(self, state: str) -> str:
         """Return START or END for the names that stand for them."""
@@ -173,10 +210,42 @@ class FieldNames:
 
     @staticmethod
     def _get(record: Mapping[str, Any], name: str, option: str) -> Any:
-        try:
-            return record[name]
-        except KeyError:
-            raise BadRecordError(unknown_field_message(name, option, record)) from None
+        if not has_field(record, name):
+            raise BadRecordError(unknown_field_message(name, option, record))
+        return get_field(record, name)
+
+
+def has_field(record: Mapping[str, Any], name: str) -> bool:
+    """Say whether a record has a field, by itself or, with dots, in objects inside of it.
+
+    Examples
+    --------
+    >>> has_field({"message": {"role": "user"}}, "message.role"), has_field({}, "a.b")
+    (True, False)
+    """
+    return name in record or ("." in name and _walk(record, name) is not _MISSING)
+
+
+def get_field(record: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a field, which may stand in objects inside of the record; else None.
+
+    Examples
+    --------
+    >>> get_field({"message": {"role": "user"}}, "message.role")
+    'user'
+    """
+    if name in record or "." not in name:
+        return record.get(name)
+    value = _walk(record, name)
+    return None if value is _MISSING else value
+
+
+def _walk(record: Any, name: str) -> Any:
+    for part in name.split("."):
+        if not isinstance(record, Mapping) or part not in record:
+            return _MISSING
+        record = record[part]
+    return record
 
 
 def unknown_field_message(name: str, option: str, there: Iterable[str]) -> str:

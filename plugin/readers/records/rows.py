@@ -9,7 +9,7 @@ from detailed_balance.analyzers import START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.columns import unknown_field_message
+from detailed_balance.readers.records.columns import has_field, unknown_field_message
 from detailed_balance.readers.records.steps import connect_steps
 from detailed_balance.readers.records.values import BadRecordError, Step
 
@@ -39,21 +39,20 @@ def read_records(
 def read_steps(
     records: Iterable[LineRecord], options: ReadOptions, bad: BadLines
 ) -> Iterator[Step | Ending]:
-    """Yield the step of each record that has a state, and what it says of the end of its run."""
-    new_endings = _EndingFilter()
+    """Yield the step of each record that has a state; of another, what it says of its run's end."""
     for line, record in _checked(records, options, bad):
         try:
             state = options.name_state(record)
             step = options.fields.to_step(record, state)
-            ending = options.fields.to_ending(record, step)
         except BadRecordError as error:
             bad.report(line, str(error))
             continue
         bad.accepted += 1
         if state is not None or options.states is None:
             yield step
-        if ending is not None and new_endings.is_new(ending):
-            yield ending
+        elif step.outcome is not None or step.success is not None:
+            told = step.outcome, None, step.success
+            yield Ending(step.trajectory, *told, step.context, step.time)
 
 
 def _read_moves(
@@ -68,9 +67,11 @@ def _read_moves(
             bad.report(line, str(error))
             continue
         bad.accepted += 1
-        if transition.count:
-            yield transition
-        if ending is not None and new_endings.is_new(ending, begins=transition.source == START):
+        if not transition.count:
+            continue
+        yield transition
+        begins = options.every_ending or transition.source == START
+        if ending is not None and new_endings.is_new(ending, begins=begins):
             yield ending
 
 
@@ -104,7 +105,7 @@ class FieldCheck:
         """Cross off the fields that a record has."""
         self.there = self.there or tuple(record)
         if self._missing:
-            self._missing = {n: option for n, option in self._missing.items() if n not in record}
+            self._missing = {n: o for n, o in self._missing.items() if not has_field(record, n)}
 
     def report(self, bad: BadLines) -> None:
         """Raise `ReadError` where there were records, and a field is still missing."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import chain, repeat
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,16 @@ from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Beginning
+from detailed_balance.readers.records.steps import merge_endings
+from detailed_balance.readers.records.values import PricedMove
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts
     from detailed_balance.callbacks import Transition
 
-__all__ = ["RunParts", "split_runs"]
+__all__ = ["RunParts", "split_runs", "split_table"]
 
+_LARGEST_LIMIT = 2**53
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
 _NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
 
@@ -52,6 +56,60 @@ def split_runs(
             runs.append(run)
         run.moves.append(record)
     return runs
+
+
+def split_table(records: Iterable[Transition | Ending]) -> list[RunParts]:
+    """Return the runs of a table of moves, which may stand in any order.
+
+    The moves of a trajectory are sorted by their step, then by their time, then by their place in
+    the table. Where it holds several runs, in each of which the steps may begin anew, their time
+    decides, if it is known of all moves, and else their place. What the last record of a run says
+    of its end counts.
+
+    Parameters
+    ----------
+    records : iterable of Transition or Ending
+        Each ending behind the move whose record told it.
+
+    Examples
+    --------
+    >>> from detailed_balance.callbacks import Transition
+    >>> moves = [Transition("b", "c", "T", step=2), Transition("a", "b", "T", step=1)]
+    >>> [move.target for move in split_table(moves)[0].moves]
+    ['b', 'c']
+    """
+    trajectories: dict[str | None, list[tuple[Transition, list[Ending]]]] = {}
+    for record in records:
+        told = trajectories.setdefault(record.trajectory, [])
+        if isinstance(record, Ending):
+            told[-1][1].append(record)
+        else:
+            told.append((record, []))
+    runs: list[RunParts] = []
+    for told in sorted(trajectories.values(), key=_began):
+        moves = [move for move, _ in told]
+        key = _by_time if sum(move.source == START for move in moves) > 1 else _by_step
+        if key is _by_step or all(move.time is not None for move in moves):
+            told.sort(key=lambda pair: key(pair[0]))
+        ordered: Iterable[Iterable[Transition | Ending]] = ((m, *ends) for m, ends in told)
+        runs += split_runs(chain.from_iterable(ordered))
+    for run in runs:
+        if run.endings:
+            last = reduce(merge_endings, run.endings)
+            run.endings = [replace(last, time=run.moves[-1].time)]
+    return runs
+
+
+def _began(told: Sequence[tuple[Transition, object]]) -> float:
+    return min((move.time for move, _ in told if move.time is not None), default=-inf)
+
+
+def _by_step(move: Transition) -> tuple[bool, int, bool, float]:
+    return move.step is None, move.step or 0, *_by_time(move)
+
+
+def _by_time(move: Transition) -> tuple[bool, float]:
+    return move.time is None, move.time or 0.0
 
 
 def _is_new(run: Sequence[Transition], move: Transition, endings: Sequence[Ending]) -> bool:
@@ -141,7 +199,7 @@ class RunParts:
             success,
             stops[-1].error if stops else None,
             tuple(label for label in labels if label[0] != cost_field),
-            () if cost_field is None else tuple(self._costs(cost_field)),
+            tuple(self._costs(cost_field)),
             self._limit_steps(),
             run=self.name,
             thread=began.thread if began else None,
@@ -160,8 +218,12 @@ class RunParts:
             return ()
         return tuple(move.facts for move in self.moves for _ in range(move.count))
 
-    def _costs(self, field: str) -> Iterator[float]:
+    def _costs(self, field: str | None) -> Iterator[float]:
         for move in self.moves:
+            if isinstance(move, PricedMove):
+                yield from repeat(move.cost / move.count, move.count)
+            if field is None:
+                continue
             value = dict(move.context).get(field, "").strip() or "0"
             try:
                 cost = float(value)
@@ -189,4 +251,5 @@ class RunParts:
         if not steps:
             return None
         fresh = self.moves[0].source == START and steps[0] <= _MOST_SILENT + 1
-        return max(steps) + 1 - (0 if fresh else steps[0] - 2)
+        limit = max(steps) + 1 - (0 if fresh else steps[0] - 2)
+        return limit if 0 < limit < _LARGEST_LIMIT else None

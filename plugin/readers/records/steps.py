@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import join_names
 from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.records.values import Step
+from detailed_balance.readers.records.values import PricedMove, Step
 
-__all__ = ["connect_sorted_steps", "connect_steps"]
+__all__ = ["connect_sorted_steps", "connect_steps", "merge_endings"]
 
 
 def connect_steps(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
@@ -76,22 +77,28 @@ class _Run:
     context: Context = ()
     events: set[int] = field(default_factory=set)
     facts: StepFacts | None = None
+    cost: float | None = None
 
     def follow(self, steps: Iterable[Step | Ending]) -> Iterator[Transition | Ending]:
         last = Ending(self.trajectory)
         for step in steps:
             if isinstance(step, Ending):
-                last = _merge(last, step)
-            elif self._is_duplicate(step):
+                last = merge_endings(last, step)
+                continue
+            if step.outcome is not None or step.success is not None:
+                last = merge_endings(last, Ending(None, step.outcome, None, step.success))
+            if self._is_duplicate(step):
                 self.bad.duplicates += 1
             else:
                 yield from self._add(step)
         yield from self._close()
         if self.source != START and last.outcome in (None, Outcome.ENDED):
+            self.cost = None if self.cost is None else 0.0
             place = None if self.step is None else self.step + 1
             yield self._move(END, place)
         if last.outcome is not None or last.success is not None:
-            yield replace(last, context=last.context or self.context, time=last.time or self.time)
+            told = (last.context or self.context, last.time or self.time)
+            yield Ending(self.trajectory, last.outcome, last.error, last.success, *told)
 
     def _is_duplicate(self, step: Step) -> bool:
         if step.event is not None:
@@ -107,17 +114,17 @@ class _Run:
 
     def _add(self, step: Step) -> Iterator[Transition]:
         """Open a step, or add to the one that is open."""
-        if step.step is None or step.step != self.step:
+        if step.step is None or step.step != self.step or step.state in BOUNDARIES:
             yield from self._close()
         self.step, self.time, self.context = step.step, step.time, step.context
         self.facts = step.facts
+        if step.cost is not None:
+            self.cost = step.cost + (self.cost or 0.0 if self.names else 0.0)
         if step.state is None:
             yield self._move(None, step.step, step.facts)
         elif step.state == START:
-            yield from self._close()
             self.source = START
         elif step.state == END:
-            yield from self._close()
             yield self._move(END, step.step)
             self.source = START
         else:
@@ -134,11 +141,19 @@ class _Run:
         self, target: str | None, step: int | None, facts: StepFacts | None = None
     ) -> Transition:
         place = (self.trajectory, self.context, step, self.time)
-        return Transition(self.source, target, *place, facts=facts)
+        if self.cost is None:
+            return Transition(self.source, target, *place, facts=facts)
+        return PricedMove(self.source, target, *place, facts=facts, cost=self.cost)
 
 
-def _merge(last: Ending, new: Ending) -> Ending:
-    """Return what is known of an end after `new`, which may judge it alone."""
+def merge_endings(last: Ending, new: Ending) -> Ending:
+    """Return what is known of an end after `new`, which may judge it alone.
+
+    Examples
+    --------
+    >>> merge_endings(Ending("T", Outcome.FAILED), Ending("T", success=True))
+    Ending(trajectory='T', outcome=<Outcome.FAILED: 'failed'>, error=None, success=True, context=(), time=None)
+    """  # noqa: E501 - a doctest's output stands in one line
     if new.outcome is None:
         return last if new.success is None else replace(last, success=new.success)
     return new if new.success is not None else replace(new, success=last.success)

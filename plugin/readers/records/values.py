@@ -12,11 +12,14 @@ from typing import Any
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks import Transition
 from detailed_balance.render.formatting import safe_text
 
 __all__ = [
     "BadRecordError",
+    "PricedMove",
     "Step",
+    "parse_cost",
     "parse_count",
     "parse_integer",
     "parse_labels",
@@ -55,16 +58,15 @@ def parse_count(value: Any, name: str) -> int:
     return count
 
 
-def parse_labels(record: Mapping[str, Any], names: tuple[str, ...]) -> Context:
-    """Return the labels that `record` carries in the fields `names` and in `context`.
+def parse_labels(record: Mapping[str, Any], values: Mapping[str, Any]) -> Context:
+    """Return the labels that `record` carries in `context`, and in the fields of `values`.
 
     Of a field `context` that holds a mapping, the texts and numbers become labels; nested values
     are no labels.
     """
     nested = record.get("context")
     labels = {} if nested is None else _plain_values(nested)
-    for name in names:
-        value = record.get(name)
+    for name, value in values.items():
         if name == "context" and isinstance(value, Mapping):
             continue
         text = str(value) if isinstance(value, bool) else parse_text(value, name)
@@ -167,6 +169,24 @@ def _show(value: Any) -> str:
     return safe_text(repr(value), 60)
 
 
+def parse_cost(value: Any, name: str) -> float:
+    """Return what something cost; nothing is 0.
+
+    Examples
+    --------
+    >>> parse_cost("0.25", "usd"), parse_cost(" ", "usd")
+    (0.25, 0.0)
+    """
+    text = "" if value is None else str(value).strip()
+    try:
+        cost = float(text or "0")
+    except ValueError:
+        cost = math.nan
+    if not math.isfinite(cost):
+        raise BadRecordError(f"{name!r} is {_show(value)}; a cost is a number")
+    return cost
+
+
 def parse_outcome(value: Any, name: str) -> tuple[Outcome | None, bool | None]:
     """Return what a value says of the end of a run: its outcome, and its success.
 
@@ -225,6 +245,12 @@ class Step:
         An id of its own; the same one again in the same trajectory is a duplicate.
     facts : StepFacts or None
         What is known of it beyond its state.
+    cost : float or None
+        What it cost.
+    outcome : Outcome or None
+        What its record says of how its run stopped.
+    success : bool or None
+        What its record says of the success of its run.
 
     Examples
     --------
@@ -239,3 +265,24 @@ class Step:
     context: Context = ()
     event: str | None = None
     facts: StepFacts | None = None
+    cost: float | None = None
+    outcome: Outcome | None = None
+    success: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedMove(Transition):
+    """A move of which the cost is known.
+
+    Parameters
+    ----------
+    cost : float
+        What it cost; where it stands for several, all of them together.
+
+    Examples
+    --------
+    >>> PricedMove("plan", "search", cost=0.5).cost
+    0.5
+    """
+
+    cost: float = 0.0

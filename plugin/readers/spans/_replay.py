@@ -82,7 +82,7 @@ def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterat
 
 def reads_messages(options: ReadOptions) -> bool:
     """Say whether it matters what models were asked and answered."""
-    return NamedStates(options).of_calls or "prompt" in options.fields.context
+    return NamedStates(options).of_calls or "prompt" in options.fields.labels
 
 
 class _Uncounted(TransitionGraph):
@@ -117,7 +117,7 @@ class _Player:
             self._states.for_handler,
             _Uncounted(),
             cast("TransitionStore", self),
-            labels=list(dict.fromkeys(("model", "graph", *options.fields.context))),
+            labels=list(dict.fromkeys(("model", "graph", *options.fields.labels))),
             max_states=None,
         )
         self._prompts = reads_messages(options)

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from detailed_balance.analyzers.errors import ReadError
@@ -18,9 +19,9 @@ from detailed_balance.readers.records.base import (
     read_lines,
 )
 from detailed_balance.readers.records.columns import unknown_field_message
-from detailed_balance.readers.records.rows import read_records
+from detailed_balance.readers.records.rows import LineRecord, read_records
 
-__all__ = ["looks_like", "read", "read_rows"]
+__all__ = ["adapt", "looks_like", "open_rows", "read", "read_header", "read_rows"]
 
 _DELIMITERS = ",;\t|"
 _LONGEST_ROW = 10_000  # lines; bounds the memory that a quote which is never closed can take
@@ -36,15 +37,46 @@ def looks_like(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of a delimited file, plain or gzip."""
+    rows, options = open_rows(path, options, bad)
+    return read_records(rows, options, bad)
+
+
+def open_rows(
+    path: Path, options: ReadOptions, bad: BadLines
+) -> tuple[Iterator[LineRecord], ReadOptions]:
+    """Return the rows of a file with their lines, and the options for its columns."""
+    options = adapt(path, options)
+    return read_rows(path, options, bad), options
+
+
+def adapt(path: Path, options: ReadOptions) -> ReadOptions:
+    """Return options for the columns of a file, which may be an event log."""
     header = peek_text(path).partition(b"\n")[0].decode("utf-8", "replace")
     names = [name.strip('"') for name in re.split(f"[{_DELIMITERS}]", header.strip())]
-    options = adapt_to_event_log(names, options)
-    return read_records(read_rows(path, options, bad), options, bad)
+    return adapt_to_event_log(names, options)
 
 
-def read_rows(
+def read_header(
     path: Path, options: ReadOptions, bad: BadLines
-) -> Iterator[tuple[int, dict[str, str | None]]]:
+) -> tuple[str, list[str], ReadOptions]:
+    """Return the delimiter, the header, which is the first line, and the options for its columns.
+
+    Raises
+    ------
+    ReadError
+        Where the first line is no header, or lacks a column that was asked for.
+    """
+    options = adapt(path, options)
+    lines = _Lines(read_lines(path, replace(options, progress=None), bad))
+    delimiter = options.delimiter or _sniff_delimiter(lines.peek(), options)
+    number, header = next(_rows(lines, delimiter, bad), (0, []))
+    if number != 1 or any("\n" in name for name in header):
+        raise ReadError(f"{bad.name} does not begin with a header of one line")
+    _check_header(header, options, bad.name)
+    return delimiter, header, options
+
+
+def read_rows(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRecord]:
     """Yield the rows of a delimited file with their lines; an empty cell is None."""
     lines = _Lines(read_lines(path, options, bad))
     delimiter = options.delimiter or _sniff_delimiter(lines.peek(), options)

@@ -20,13 +20,14 @@ from detailed_balance.readers.records.base import (
     peek_text,
     read_lines,
 )
-from detailed_balance.readers.records.rows import read_records
+from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.render.formatting import safe_text
 
 __all__ = [
     "first_keys",
     "load_document",
     "looks_like",
+    "open_rows",
     "read",
     "read_json_lines",
     "read_objects",
@@ -47,6 +48,13 @@ def looks_like(head: bytes, path: Path) -> bool:
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of a JSON Lines file, plain or gzip."""
     return read_records(read_json_lines(path, options, bad), options, bad)
+
+
+def open_rows(
+    path: Path, options: ReadOptions, bad: BadLines
+) -> tuple[Iterator[LineRecord], ReadOptions]:
+    """Return the records of a file with their lines, and the options for them."""
+    return read_json_lines(path, options, bad), options
 
 
 def read_json_lines(

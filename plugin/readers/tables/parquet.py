@@ -12,7 +12,7 @@ from detailed_balance.readers.records.columns import unknown_field_message
 from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.render.formatting import first_line
 
-__all__ = ["looks_like", "read", "read_columns", "read_table"]
+__all__ = ["looks_like", "open_rows", "read", "read_columns", "read_table"]
 
 _MAGIC = b"PAR1"
 _ROWS_AT_A_TIME = 10_000
@@ -31,14 +31,37 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     InvalidInputError
         Where pyarrow is missing.
     """
+    rows, options = open_rows(path, options, bad)
+    yield from read_records(rows, options, bad)
+
+
+def open_rows(
+    path: Path, options: ReadOptions, bad: BadLines
+) -> tuple[Iterator[LineRecord], ReadOptions]:
+    """Return the rows of a file with their numbers, and the options for its columns.
+
+    Raises
+    ------
+    InvalidInputError
+        Where pyarrow is missing.
+    ReadError
+        Where a column is missing, or the file cannot be read.
+    """
     with _open(path) as file:
         columns = list(file.schema_arrow.names)
         options = adapt_to_event_log(columns, options)
         wanted = options.fields.expected(steps=options.reads_steps)
         for name, option in wanted.items():
-            if name not in columns:
+            if name not in columns and name.partition(".")[0] not in columns:
                 raise ReadError(f"{bad.name}: {unknown_field_message(name, option, columns)}")
-        yield from read_records(_rows(file, _choose(columns, options), options, bad), options, bad)
+    return _read_rows(path, _choose(columns, options), options, bad), options
+
+
+def _read_rows(
+    path: Path, columns: list[str] | None, options: ReadOptions, bad: BadLines
+) -> Iterator[LineRecord]:
+    with _open(path) as file:
+        yield from _rows(file, columns, options, bad)
 
 
 def read_columns(path: Path) -> frozenset[str]:
@@ -58,8 +81,7 @@ def read_table(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Line
     InvalidInputError
         Where pyarrow is missing.
     """
-    with _open(path) as file:
-        yield from _rows(file, None, options, bad)
+    return _read_rows(path, None, options, bad)
 
 
 def _open(path: Path) -> Any:
@@ -84,6 +106,7 @@ def _choose(columns: list[str], options: ReadOptions) -> list[str] | None:
     fields = options.fields
     usual = {fields.trajectory, fields.step, fields.time, fields.count, "context"}
     wanted = usual | set(fields.expected(steps=options.reads_steps))
+    wanted |= {name.partition(".")[0] for name in wanted if name not in columns}
     return [name for name in columns if name in wanted]
 
 

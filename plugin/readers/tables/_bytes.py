@@ -1,0 +1,173 @@
+"""What the bytes of a text file are like, before an engine reads them: one quick look at each."""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detailed_balance.readers.records.base import open_trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK = 1 << 22
+
+
+class DoubtError(Exception):
+    """The engine may not read this as the records are read; they are read one by one instead."""
+
+
+@dataclass(slots=True)
+class TextFacts:
+    """What was seen of a text file.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is, unpacked.
+    rows : int
+        How many lines it has that are not blank; as CSV, how many rows, the header among them.
+    quotes : bool
+        Whether there is a quote in it.
+    line_end : str
+        What ends its lines.
+    """
+
+    path: Path
+    rows: int = 0
+    quotes: bool = False
+    line_end: str = "\n"
+
+
+def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> TextFacts:
+    """Look at each byte of a text file, and unpack it where it is gzip.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    folder : Path
+        Where to write what is unpacked.
+    delimiter : str or None
+        Between the cells, where it is CSV.
+
+    Raises
+    ------
+    DoubtError
+        Where it is no UTF-8, is damaged, holds NUL, ends its lines in several ways, or, as CSV,
+        where a quote stands where none belongs.
+    """
+    facts = TextFacts(path)
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    look = _Rows(delimiter)
+    plain = True
+    returns = ends = 0
+    try:
+        with open_trace(path) as (stream, raw), ExitStack() as stack:
+            copy = None
+            if stream is not raw:
+                facts.path = folder / f"{len(list(folder.iterdir()))}.unpacked"
+                copy = stack.enter_context(facts.path.open("wb"))
+            for chunk in _chunks(stream):
+                if b"\0" in chunk or chunk.startswith(codecs.BOM_UTF8):
+                    raise DoubtError
+                if not (plain and chunk.isascii()):
+                    plain = False
+                    decode(chunk)
+                returns += chunk.count(b"\r")
+                ends += chunk.count(b"\r\n")
+                facts.quotes = facts.quotes or b'"' in chunk
+                look.update(chunk)
+                if copy is not None:
+                    copy.write(chunk)
+        decode(b"", True)
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+        raise DoubtError from error
+    if returns != ends or ends not in (0, look.ends):
+        raise DoubtError
+    facts.line_end = "\r\n" if ends else "\n"
+    facts.rows = look.close()
+    return facts
+
+
+def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
+        while chunk.endswith(b"\r") and (more := stream.read(1)):
+            chunk += more
+        yield chunk
+
+
+def _count_blank(text: bytes) -> int:
+    """Return how many lines that begin in `text`, after its first byte, hold nothing."""
+    found = 0
+    for blank in (b"\n\n", b"\n\r\n"):
+        place = text.find(blank)
+        while place >= 0:
+            found += 1
+            place = text.find(blank, place + 1)
+    return found
+
+
+class _Rows:
+    """Counts rows, and checks that quotes stand where every reader of CSV takes them in one way.
+
+    That is at the beginning and at the end of a cell, and twice inside of a cell that is quoted.
+    Without a delimiter a row is a line.
+    """
+
+    def __init__(self, delimiter: str | None) -> None:
+        self.ends = 0
+        self._delimiter = delimiter
+        self._outside = [] if delimiter is None else list(f'{delimiter}\n\r"'.encode())
+        self._rows = 0
+        self._inside = False
+        self._before = b"\n"
+        self._closed = False  # the last byte was a quote that may have ended a cell
+
+    def update(self, chunk: bytes) -> None:
+        """Go on with the next part of the file."""
+        self.ends += chunk.count(b"\n")
+        if self._delimiter is None or not (b'"' in chunk or self._inside or self._closed):
+            self._rows += chunk.count(b"\n") - _count_blank(self._before + chunk)
+        else:
+            self._look_at_quotes(np.frombuffer(chunk, dtype=np.uint8))
+        self._before = chunk[-1:]
+
+    def _look_at_quotes(self, codes: NDArray[np.uint8]) -> None:
+        places = np.flatnonzero(codes == ord('"'))
+        opens = (np.arange(len(places)) + self._inside) % 2 == 0
+        around = np.concatenate([list(self._before), codes, [ord("\n")]])
+        allowed = np.isin(around, self._outside)
+        last = len(codes) - 1
+        wrong = np.where(opens, ~allowed[places], ~allowed[places + 2] & (places != last))
+        if wrong.any() or (self._closed and not allowed[1]):
+            raise DoubtError
+        ends = np.flatnonzero(codes == ord("\n"))
+        inside = (np.searchsorted(places, ends) + self._inside) % 2 == 1
+        first = ends[~inside]
+        before, two = around[first], around[np.maximum(first - 1, 0)]
+        outside = ~np.isin(first - 1, ends[inside]) & ~np.isin(first - 2, ends[inside])
+        blank = (before == ord("\n")) | ((before == ord("\r")) & (two == ord("\n")))
+        self._rows += len(first) - int((blank & outside).sum())
+        self._closed = bool(len(places)) and int(places[-1]) == last and not opens[-1]
+        self._inside = bool((len(places) + self._inside) % 2)
+
+    def close(self) -> int:
+        """Return the number of rows.
+
+        Raises
+        ------
+        DoubtError
+            Where the last quote is not closed.
+        """
+        if self._inside:
+            raise DoubtError
+        return self._rows + (self._before != b"\n")
