@@ -11,6 +11,7 @@ import numpy as np
 from detailed_balance.analyzers import END, START, Outcome
 from detailed_balance.analyzers.runs.table import OUTCOMES
 from detailed_balance.callbacks.names import join_names
+from detailed_balance.readers.tables._bytes import DoubtError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,6 +149,8 @@ def connect_steps(rows: Rows, names: StateNames) -> tuple[RunPart, int]:
     cost = None if rows.cost is None else np.add.reduceat(rows.cost, begin)
     items = replace(rows.select(last), target=target, cost=cost)
     moves, at = _close_runs(items, outcome, names)
+    if not len(moves.run):
+        raise DoubtError  # nothing but marks of START
     runs = _begin_runs(moves, names)
     # What is said of the end of a trajectory is of its last run.
     ends = np.append(_begins(moves.run[runs])[1:], True)
@@ -264,8 +267,6 @@ def _begin_runs(moves: Rows, names: StateNames) -> NDArray[np.int64]:
     """Return where runs begin: with a trajectory, and at each START after a state was reached."""
     new = _begins(moves.run)
     part = np.flatnonzero(new | (moves.source == names.start))
-    if not len(part):
-        return part
     reached = np.add.reduceat((moves.target >= 0).astype(np.int64), part) > 0
     begins: NDArray[np.int64] = part[new[part] | np.append(True, reached[:-1])]
     return begins

@@ -1,0 +1,218 @@
+"""What DuckDB reads of a table is what the readers of records read of it, to the last digit."""
+
+import csv
+import io
+import json
+import os
+from dataclasses import fields
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.analyzers.runs.table import RunColumns, RunTable
+from detailed_balance.readers import read_recording, recording
+from tests.support.chains import AIRLINE, data_file
+
+EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "250"))
+FEW = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def read_by_records(path, **options):
+    """Read a table as if there were no engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "read_table", lambda *_, **__: None)
+        return read_recording(path, **options)
+
+
+def read_by_engine(path, **options):
+    """Read a table, and say whether the engine did."""
+    used = []
+
+    def read(*arguments, **settings):
+        content = engine(*arguments, **settings)
+        used.append(content is not None)
+        return content
+
+    engine = recording.read_table
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "read_table", read)
+        return read_recording(path, **options), used == [True]
+
+
+def outcome_of(read, path, **options):
+    try:
+        return read(path, **options)
+    except DetailedBalanceError as error:
+        return str(error)
+
+
+def columns_of(found):
+    """Return all that is known of a recording, in a form that `==` compares."""
+    if isinstance(found, str):
+        return found
+    account = {f.name: getattr(found, f.name) for f in fields(found)}
+    counts, runs = account.pop("counts"), account.pop("runs")
+    account["states"] = counts.states
+    account["moves"] = counts.counts.toarray().tolist()
+    account["attempts"] = counts.attempts.tolist()
+    return account | ({} if runs is None else columns_of_runs(runs))
+
+
+def columns_of_runs(runs: RunTable):
+    plain = {name: plain_values(getattr(runs.runs, name)) for name in RunColumns._fields}
+    plain |= {name: plain_values(getattr(runs, name)) for name in ("source", "target", "offsets")}
+    costs = None if runs.costs is None else plain_values(runs.costs)
+    return plain | {
+        "names": runs.states,
+        "contexts": runs.contexts,
+        "blocks": runs.blocks,
+        "costs": costs,
+    }
+
+
+def plain_values(column):
+    values = [None if value != value else value for value in column.tolist()]
+    return (str(column.dtype), values)
+
+
+def check(path, **options):
+    """Read a file both ways, hold one against the other, and return what the engine read."""
+    expected = columns_of(outcome_of(read_by_records, path, **options))
+    found, used = read_by_engine(path, **options) if isinstance(expected, dict) else (None, False)
+    if found is None:
+        with pytest.raises(DetailedBalanceError) as caught:
+            read_recording(path, **options)
+        assert str(caught.value) == expected
+        return None
+    assert columns_of(found) == expected
+    return found if used else None
+
+
+# Tables of any kind
+
+names = st.sampled_from(["a", "b", "c", "search web", 'say "hi"', "x,y", "é", "😀", "1", "1.0"])
+odd_names = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=4)
+states = names | st.sampled_from(["begin", "done", "__start__", "__end__", "a|b"]) | odd_names
+runs_of = st.sampled_from(["T", "U", "V", "run 10", "run 9", "", "7"])
+steps_of = st.none() | st.integers(0, 4) | st.sampled_from(["3.0", "-1", "0x1", "1e2", "+2"])
+times_of = st.none() | st.sampled_from(
+    [0, 1.5, 2, -1, 1e9, "2024-01-01", "2024-01-01T10:00:00", "2024-01-01 10:00:00.250",
+     "2024-01-01T10:00:00+02:00", "2024-01-01T10:00:00.123456Z", "20240101", "1_0", "1e3"]
+)  # fmt: skip
+endings = st.sampled_from([None, "ended", "failed", "interrupted", "success", "failure", "1", 0])
+
+
+@st.composite
+def tables(draw, *, moves):
+    """Return the rows of a table: some of its columns are there, in all rows or in some."""
+    there = {"run": draw(st.booleans()), "step": draw(st.booleans()), "time": draw(st.booleans())}
+    more = (
+        ("id", "ok", "cost", "model", "task") if not moves else ("n", "ok", "cost", "model", "task")
+    )
+    there |= {name: draw(st.booleans()) for name in more}
+    tidy = draw(st.booleans())
+    values = {
+        "run": runs_of,
+        "step": st.integers(0, 4) if tidy else steps_of,
+        "time": st.floats(0, 1e9).map(lambda t: round(t, 2)) if tidy else times_of,
+        "id": st.none() | st.sampled_from(["1", "2", "3", "4"]),
+        "ok": endings,
+        "cost": st.none() | st.sampled_from([0, 1, 0.25, "2.5", 1e-7, " "]),
+        "model": st.none() | st.sampled_from(["m", "n", "1"]),
+        "task": st.none() | st.sampled_from(["t1", "t2"]),
+        "n": st.sampled_from([1, 2, 3]) if tidy else st.none() | st.sampled_from([0, 1, 2]),
+    }
+    row = {name: values[name] for name, is_there in there.items() if is_there}
+    escapes = st.none() | states
+    row |= {"from": states, "to": escapes} if moves else {"tool": escapes}
+    return draw(st.lists(st.fixed_dictionaries(row), min_size=1, max_size=12))
+
+
+def options_for(rows, *, moves):
+    there = set(rows[0])
+    named = {"run": "trajectory", "step": "step", "time": "time", "id": "event", "ok": "success"}
+    named |= {"cost": "cost", "task": "block", "n": "count"}
+    options = {f"{role}_field": name for name, role in named.items() if name in there}
+    options |= {"context_fields": ["model"]} if "model" in there else {}
+    if moves:
+        return options | {
+            "source_field": "from",
+            "target_field": "to",
+            "boundaries": ("begin", "done"),
+        }
+    return options | {"state_field": "tool", "boundaries": ("begin", "done")}
+
+
+def write_csv(path, rows, *, quoting=csv.QUOTE_MINIMAL, line_end="\n"):
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), quoting=quoting, lineterminator=line_end)
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_bytes(text.getvalue().encode())
+    return path
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_parquet(path, rows):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    try:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):  # a column of several types
+        texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
+        parquet.write_table(pyarrow.Table.from_pylist(texts), path)
+    return path
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["steps", "moves"])
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_the_engine_reads_what_the_records_say(tmp_path, write, moves):
+    @FEW
+    @given(rows=tables(moves=moves))
+    def holds(rows):
+        check(write(tmp_path / f"t.{write.__name__[6:]}", rows), **options_for(rows, moves=moves))
+
+    holds()
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["steps", "moves"])
+def test_one_table_is_the_same_in_every_format(tmp_path, moves):
+    @settings(FEW, max_examples=EXAMPLES // 5)
+    @given(rows=tables(moves=moves))
+    def holds(rows):
+        rows = [{k: None if v == "" else v for k, v in row.items()} for row in rows]
+        texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
+        options = options_for(rows, moves=moves)
+        found = [
+            columns_of(
+                outcome_of(read_recording, write(tmp_path / f"t.{suffix}", given), **options)
+            )
+            for write, suffix, given in (
+                (write_csv, "csv", texts),
+                (write_jsonl, "jsonl", texts),
+                (write_parquet, "parquet", texts),
+            )
+        ]
+        if all(isinstance(each, dict) for each in found):
+            assert found[0] == found[1] == found[2]
+        else:
+            assert all(isinstance(each, str) for each in found)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", AIRLINE)
+def test_real_moves_are_read_as_the_records_say(name):
+    path = data_file("tau2_airline", f"{name}.jsonl.gz")
+    options = {"boundaries": ("start", "end"), "success_field": "reward", "block_field": "domain"}
+    assert len(check(path, context_fields=["model"], cost_field="step", **options).runs) > 40
