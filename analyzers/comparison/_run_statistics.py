@@ -45,57 +45,67 @@ class WholeRuns:
     ----------
     runs : RunTable or MeasuredRuns
         All r runs.
-    whole : (r,) array of int64
-        Of which of the u whole runs each is a part; -1 where of none of them.
+    parts, whole : (p,) arrays of int64
+        The places of the runs that are a part of one, and of which of the u whole runs; in the
+        order of these, and inside in that of their names.
     roots : (u,) array of int64
         The place of the root of each.
     """
 
     runs: RunTable | MeasuredRuns
+    parts: NDArray[np.int64]
     whole: NDArray[np.int64]
     roots: NDArray[np.int64]
 
     @classmethod
     def of(
-        cls, runs: RunTable | MeasuredRuns, root: NDArray[np.int64], chosen: NDArray[np.int64]
+        cls,
+        runs: RunTable | MeasuredRuns,
+        root: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        names: NDArray[np.int64],
     ) -> WholeRuns:
-        """Choose some of the roots, given the root of each run (`root_places`), in that order."""
+        """Choose some of the roots, in that order.
+
+        Parameters
+        ----------
+        runs : RunTable or MeasuredRuns
+            The r runs.
+        root, names : (r,) arrays of int64
+            The root of each run (`root_places`), and its name in order (`rank_names`).
+        chosen : (u,) array of int64
+            The places of the roots.
+        """
         number = np.full(len(root), -1)
         number[chosen] = np.arange(len(chosen))
-        return cls(runs, number[root], chosen)
+        whole = number[root]
+        parts = np.lexsort((names, whole))
+        parts = parts[np.searchsorted(whole[parts], 0) :]
+        return cls(runs, parts, whole[parts], chosen)
 
     @property
     def table(self) -> RunTable:
         """The runs."""
         return self.runs.table if isinstance(self.runs, MeasuredRuns) else self.runs
 
-    @property
-    def parts(self) -> NDArray[np.int64]:
-        """The places of the runs that are a part of one."""
-        return np.flatnonzero(self.whole >= 0)
-
     def add(self, counts: Any) -> Any:
         """(u, k) sparse array: the sums of (r, k) counts, a sparse array, over the parts."""
-        parts = self.parts
-        if len(parts) == len(self.roots):
-            return counts[self.roots]
-        shape = (len(self.roots), len(self.whole))
-        ones = np.ones(len(parts), dtype=counts.dtype)
-        return csr_array((ones, (self.whole[parts], parts)), shape=shape) @ counts
+        if len(self.parts) == len(self.roots):
+            return counts[self.parts]
+        shape = (len(self.roots), counts.shape[0])
+        ones = np.ones(len(self.parts), dtype=counts.dtype)
+        return csr_array((ones, (self.whole, self.parts)), shape=shape) @ counts
 
     def most(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """(u,) array: the largest of (r,) values, 0 or more, over the parts."""
-        if len(self.parts) == len(self.roots):
-            return values[self.roots].astype(np.float64)
         found = np.zeros(len(self.roots))
-        np.maximum.at(found, self.whole[self.parts], values[self.parts])
+        np.maximum.at(found, self.whole, values[self.parts])
         return found
 
     def counts(self) -> TransitionCounts:
         """Return the counts of all parts, with the states that they visit."""
         table = self.table
-        parts = self.parts
-        chosen = table if len(parts) == len(table) else table.select(parts)
+        chosen = table if len(self.parts) == len(table) else table.select(self.parts)
         counts = chosen.counts()
         seen = np.zeros(len(counts), dtype=bool)
         seen[chosen.source] = seen[chosen.target[chosen.target >= 0]] = True
@@ -300,13 +310,13 @@ def _length(wholes: WholeRuns) -> RunStatistics:
     """Return moves and costs as they are: a few endless runs make a change expensive."""
     table, parts = wholes.table, wholes.parts
     names, columns = [("steps",)], [table.lengths[wholes.roots].astype(np.float64)]
-    if table.costs is not None:
-        whole = wholes.whole[table.run_of_move]
-        known = not np.isnan(table.costs[whole >= 0]).any() and table.lengths[parts].all()
-        if known:
+    if table.costs is not None and table.lengths[parts].all():
+        begins = np.flatnonzero(table.lengths)
+        costs = np.full(len(table), np.nan)
+        costs[begins] = np.add.reduceat(table.costs, table.offsets[begins])
+        if not np.isnan(costs[parts]).any():
             names.append(("cost",))
-            weights = table.costs[whole >= 0]
-            total = np.bincount(whole[whole >= 0], weights, len(wholes.roots))
+            total = np.bincount(wholes.whole, costs[parts], len(wholes.roots))
             columns.append(total.astype(np.float64))
     numerator = csc_array(np.column_stack(columns))
     return _compare_shares("length", tuple(names), numerator, np.ones((1, len(wholes.roots))))
@@ -333,12 +343,11 @@ def _potential(wholes: WholeRuns) -> RunStatistics:
     if len(names) < 2:
         return none
     order = (*potential.states, *(s for s in first if s not in set(potential.states)))
-    parts = wholes.parts
-    paths = Paths.from_runs(wholes.table.select(parts), states=order)
+    paths = Paths.from_runs(wholes.table.select(wholes.parts), states=order)
     each_adds = potential.influence(names, names[0], paths.run_counts(), len(paths.states) + 1)
-    ones = np.ones(len(parts))
-    adder = csr_array((ones, (wholes.whole[parts], np.arange(len(parts)))), shape=(n, len(parts)))
-    added = -np.asarray(adder @ each_adds)
+    # The parts come in the order of the wholes, each of which has one at least.
+    begins = np.flatnonzero(np.diff(wholes.whole, prepend=-1))
+    added = -np.add.reduceat(each_adds, begins)
     scores = added - added.mean(axis=1, keepdims=True)
     scores -= scores.mean(axis=0)
     m = len(names)

@@ -148,7 +148,7 @@ def contrast_runs(
     order = np.argsort(names[chosen], kind="stable")
     order = order[rng.permutation(len(order))]
     chosen, label = chosen[order], label[order]
-    wholes = WholeRuns.of(runs, root, chosen)
+    wholes = WholeRuns.of(runs, root, chosen, names)
     families = compute_run_statistics(wholes, asked, min_visits)
     sizes = (len(before), len(after))
     if not families:
@@ -187,9 +187,8 @@ def _shifts(
     names = [name for f in families if f.question == "potential" for (name,) in f.names]
     if not names:
         return None
-    parts = wholes.parts
-    later = label[wholes.whole[parts]]
-    before, after = (wholes.table.select(parts[side]) for side in (~later, later))
+    later = label[wholes.whole]
+    before, after = (wholes.table.select(wholes.parts[side]) for side in (~later, later))
     try:
         return compare_potentials(before, after, states=[n for n in names if n is not None])
     except (InsufficientDataError, ConvergenceError):

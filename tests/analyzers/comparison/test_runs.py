@@ -76,10 +76,11 @@ def test_a_move_is_told_with_its_shares():
 def test_scores_sum_to_zero_whoever_the_runs_are_of():
     runs = walk_runs(np.random.default_rng(5), *random_chain(np.random.default_rng(5), 5), 40)
     table = RunTable.of(runs)
-    wholes = WholeRuns.of(table, np.arange(40), np.arange(40))
+    wholes = WholeRuns.of(table, *[np.arange(40)] * 3)
     for statistics in compute_run_statistics(wholes, QUESTIONS):
-        assert np.abs(statistics.scores().sum(axis=1)).max() < 1e-6 * np.abs(statistics.scores()).max()
-        assert statistics.scores().shape == (len(statistics.names), 40)
+        scores = statistics.scores()
+        assert np.abs(scores.sum(axis=1)).max() < 1e-6 * np.abs(scores).max()
+        assert scores.shape == (len(statistics.names), 40)
 
 
 def test_lists_are_adjusted_inside_their_question():
