@@ -91,9 +91,9 @@ def _shift(
         for part in family.parts():
             rows = family.scores(part)
             found = irfft(rfft(rows[:, :n]) * labels, n) + (rows[:, n:] @ kept)[:, None]
-            found = np.abs(found, out=found)
+            np.square(found, out=found)
             counts.append(np.count_nonzero(found >= found[:, :1] - _TIE, axis=1))
-            totals[:, i] += np.einsum("ij,ij->j", found, found)
+            totals[:, i] += found.sum(axis=0)
         beyond.append(np.concatenate(counts).astype(np.float64))
     return totals, beyond
 
@@ -106,12 +106,12 @@ def _draw(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return the same of permutations drawn at random, what was observed first."""
     unit = [family.scores() for family in families]
-    found = [np.abs(part @ label) for part in unit]
+    found = [(part @ label) ** 2 for part in unit]
     beyond = [np.ones(len(part)) for part in unit]
-    totals = [np.array([[(z**2).sum() for z in found]])]
+    totals = [np.array([[z.sum() for z in found]])]
     for labels in _draw_labels(label, replicates, rng):
-        drawn = [np.abs(labels @ part.T) for part in unit]
-        totals.append(np.column_stack([(z**2).sum(axis=1) for z in drawn]))
+        drawn = [(labels @ part.T) ** 2 for part in unit]
+        totals.append(np.column_stack([z.sum(axis=1) for z in drawn]))
         for count, z, z0 in zip(beyond, drawn, found, strict=True):
             count += (z >= z0 - _TIE).sum(axis=0)
     return np.vstack(totals), beyond

@@ -33,7 +33,7 @@ MOST_SOLVED = 5_000
 
 STAY, OSCILLATION = "longest stay in one state", "changes back and forth between two states"
 
-_AT_ONCE = 16
+_AT_ONCE = 4
 """So many columns of scores are held at a time."""
 
 
@@ -218,7 +218,7 @@ def _sum_columns(
 ) -> NDArray[np.float64]:
     """Add `data`, one number for each entry of `matrix`, up in each column, weighted by `side`."""
     side = np.ones(matrix.shape[0]) if side is None else side
-    values = csc_array((data.astype(np.float64), matrix.indices, matrix.indptr), matrix.shape)
+    values = csc_array((data.astype(np.float64, copy=False), matrix.indices, matrix.indptr), matrix.shape)
     return np.asarray(values.T @ side)
 
 
