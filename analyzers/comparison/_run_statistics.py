@@ -218,7 +218,9 @@ def _sum_columns(
 ) -> NDArray[np.float64]:
     """Add `data`, one number for each entry of `matrix`, up in each column, weighted by `side`."""
     side = np.ones(matrix.shape[0]) if side is None else side
-    values = csc_array((data.astype(np.float64, copy=False), matrix.indices, matrix.indptr), matrix.shape)
+    values = csc_array(
+        (data.astype(np.float64, copy=False), matrix.indices, matrix.indptr), matrix.shape
+    )
     return np.asarray(values.T @ side)
 
 

@@ -64,7 +64,8 @@ def compare(
         See above; also the false discovery rate of each list of changes, and of the driven loops
         of each side.
     replicates : int, optional
-        Permutations; 9,999 by default, and fewer for more than 20,000 runs.
+        Permutations; by default 9,999, or nearly as many as runs from 10,000 runs on, as for
+        `compare_runs`.
     min_visits : float
         Of traps, as for `find_traps`.
     seed : int

@@ -13,6 +13,7 @@ from detailed_balance.analyzers import (
     check_balance,
 )
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.table import RunTable
 
 LOOP = "abc"
 
@@ -157,3 +158,21 @@ def test_runs_are_not_read_where_nothing_is_driven():
 def test_a_correction_of_another_name_is_refused():
     with pytest.raises(InvalidInputError, match="correction='holm'; allowed are bh, by"):
         check_balance(TransitionCounts.from_edges(ONLY), correction="holm")
+
+
+def test_the_order_of_runs_changes_no_violation():
+    rng = np.random.default_rng(0)
+    runs = [
+        run_of("abc" * int(n) + "ax", success=bool(rng.random() < 0.6), name=f"run-{i}")
+        for i, n in enumerate(rng.geometric(0.4, size=80))
+    ]
+    runs += [run_of("xba", name=f"other-{i}") for i in range(30)]
+
+    def violations(runs):
+        table = RunTable.of(runs)
+        return check_balance(table.counts(), trajectories=table).violations
+
+    expected = violations(runs)
+    assert any(v.trajectories for v in expected)
+    for _ in range(5):
+        assert violations([runs[i] for i in rng.permutation(len(runs))]) == expected

@@ -1,5 +1,7 @@
 """What single runs did, by stated rules; where loops are walked; how many steps to allow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -204,3 +206,29 @@ def test_without_a_success_there_is_no_limit():
         suggest_step_limit([])
     with pytest.raises(InvalidInputError, match="share=1"):
         suggest_step_limit([3], share=1.0)
+
+
+# Order.
+
+
+def test_the_order_of_runs_changes_no_row_and_no_number():
+    rng = np.random.default_rng(0)
+    runs = [
+        run_of(
+            "".join(rng.choice(list("abcd"), p=[0.4, 0.4, 0.1, 0.1], size=rng.integers(3, 40))),
+            f"run-{i}",
+            success=bool(rng.random() < 0.5),
+        )
+        for i in range(80)
+    ]
+    rules = RepetitionRules(visits=4, rounds=2)
+
+    def study(runs):
+        report = classify_runs(runs, traps=[("a", "b")], rules=rules, keep=20)
+        rows = [replace(row, place=0) for row in (*report.rows, report.typical)]
+        return rows, report.kinds, report.left_out, locate_loops(runs, ["abc", "ab", "acb"])
+
+    expected = study(runs)
+    assert len({row.kind for row in expected[0]}) > 2
+    for _ in range(5):
+        assert study([runs[i] for i in rng.permutation(len(runs))]) == expected
