@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from detailed_balance.analyzers.repetition._stretches import Blocks
-from detailed_balance.analyzers.repetition.walk import LoopErasedPath, canonical_loop
+from detailed_balance.analyzers.repetition.walk import LoopErasure, canonical_loop
 from detailed_balance.analyzers.sparse import count_distinct, find_places
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _walk_one(
     code: NDArray[Any], path: list[int], begin: int, end: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Walk one run on from where its path is known, and yield the loops that it closes."""
-    walk: LoopErasedPath[int] = LoopErasedPath(zip(code[path].tolist(), path, strict=True))
+    walk: LoopErasure[int] = LoopErasure(zip(code[path].tolist(), path, strict=True))
     members: list[int] = []
     lengths: list[int] = []
     for block, state in enumerate(code[begin:end].tolist(), begin):

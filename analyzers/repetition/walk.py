@@ -13,7 +13,7 @@ from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 __all__ = [
-    "LoopErasedPath",
+    "LoopErasure",
     "RepetitionTracker",
     "RunRepetition",
     "canonical_loop",
@@ -173,7 +173,7 @@ def _longest_in(blocks: Sequence[_Block], states: frozenset[str]) -> Stretch:
     return replace(_stretch(longest), states=tuple(sorted(states)))
 
 
-class LoopErasedPath(Generic[_State]):
+class LoopErasure(Generic[_State]):
     """The states of a run, less the loops that it closed.
 
     Whenever the run comes back to a state that is on the path, the states since then are a loop,
@@ -187,7 +187,7 @@ class LoopErasedPath(Generic[_State]):
 
     Examples
     --------
-    >>> path = LoopErasedPath()
+    >>> path = LoopErasure()
     >>> [path.visit(state, move) for move, state in enumerate("abcbd", 1)]
     [[], [], [], [('b', 2), ('c', 3)], []]
     """
@@ -211,7 +211,7 @@ class LoopErasedPath(Generic[_State]):
 
 def _close_loops(blocks: Sequence[_Block]) -> Iterator[LoopWalk]:
     """Yield the loops of the loop-erased path, each once."""
-    path: LoopErasedPath[str] = LoopErasedPath()
+    path: LoopErasure[str] = LoopErasure()
     found: dict[tuple[str, ...], tuple[int, int]] = {}
     for block in blocks:
         if loop := path.visit(block.state, block.onset):
@@ -242,7 +242,7 @@ def reversed_loop(loop: Sequence[str]) -> tuple[str, ...]:
 class RepetitionTracker:
     """The loops that a run has closed, how long it stays, and how few states it is among.
 
-    Loops are those of the loop-erased path (`LoopErasedPath`). The move to END is the last of a run
+    Loops are those of the loop-erased path (`LoopErasure`). The move to END is the last of a run
     and changes nothing; an escape is a step, after which the run stands where it stood. The cost of
     a move does not grow with the length of the run.
 
@@ -282,7 +282,7 @@ class RepetitionTracker:
         self._state: str | None = None
         self._other: str | None = None
         self._longest_in: str | None = None
-        self._path: LoopErasedPath[str] = LoopErasedPath()
+        self._path: LoopErasure[str] = LoopErasure()
 
     @property
     def closings(self) -> int:
