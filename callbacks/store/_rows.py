@@ -50,6 +50,8 @@ SortKey: TypeAlias = Sequence[Column[Any]]
 
 _SOURCES, _TARGETS = STATES.alias("sources"), STATES.alias("targets")
 
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+
 _FACTS = StepFacts._fields
 _get_facts = attrgetter(*_FACTS)
 
@@ -235,7 +237,7 @@ def ending_from_row(
     """Return the ending that was written as this row."""
     return Ending(
         decode_optional(trajectory),
-        None if outcome is None else Outcome(outcome),
+        None if outcome is None else _OUTCOMES.get(outcome) or Outcome(outcome),
         decode_optional(error),
         None if success is None else bool(success),
         contexts[context],

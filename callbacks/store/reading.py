@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy import and_, exists, func, literal_column, or_, select
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import Context, ContextLike
@@ -253,23 +253,31 @@ def _read_columns(
 ) -> dict[str, NDArray[Any]]:
     """Read the columns that say something, and fill in the others; facts only where there are."""
     table = TRANSITIONS.c
-    nullable = [name for name in names if name in _NULLABLE]
-    counted = [func.count(table[name]) for name in nullable]
-    ends = (func.min(table.context_id), func.max(table.context_id), func.max(table["count"]))
-    found = connection.execute(select(func.count(), *ends, *counted).where(*shown)).one()
-    total, first, last, most = found[:4]
-    known = dict(zip(nullable, found[4:], strict=True))
+    total = connection.execute(select(func.count()).where(*shown)).scalar_one()
     columns = {name: np.full(total, MISSING) for name in _BASE}
     columns["time"], columns["count"] = np.full(total, np.nan), np.full(total, 1)
+    first, last = (
+        connection.execute(select(end(table.context_id))).scalar_one_or_none()
+        for end in (func.min, func.max)  # each by itself, which the index answers
+    )
     columns["context_id"] = np.full(total, first or 0)
-    read = ["source_id", *(name for name in nullable if known[name] and name != "failed")]
-    read += ["context_id"] * (first != last) + ["count"] * ((most or 1) > 1)
-    read += StepFacts._fields if known.get("failed") else ()
+    read = ["source_id"] + ["context_id"] * (first != last)
+    there = [
+        name for name in names if name in _NULLABLE and _has(connection, table[name].is_not(None))
+    ]
+    read += [name for name in there if name != "failed"]
+    read += ["count"] * _has(connection, table["count"] > 1)
+    read += StepFacts._fields if "failed" in there else ()
     kind = np.dtype([(name, _kind(name)) for name in read])
     query = select(*(_filled(table[name]) for name in read)).where(*shown).order_by(table.id)
     with connection.execute(query) as result:  # the rows of the driver: tuples, made faster
         rows = np.fromiter(cast("Any", result.cursor), dtype=kind, count=total)
     return columns | {name: rows[name].copy() for name in read}
+
+
+def _has(connection: Connection, condition: ColumnElement[bool]) -> bool:
+    """Say whether some move fulfils a condition."""
+    return bool(connection.execute(select(exists().where(condition))).scalar_one())
 
 
 def _kind(name: str) -> Any:
