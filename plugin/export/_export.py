@@ -13,6 +13,7 @@ import numpy as np
 from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
+from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
 from detailed_balance.report import Report, analyze
 from detailed_balance.report.sections import CHEAP_ERRORS
@@ -136,7 +137,8 @@ def _make_tables(
     """Return the tables, the settings that they depend on, and where they come from."""
     if what == "counts" and not isinstance(source, Report):
         opened = open_source(source, **options)
-        return {"counts": _counts_table(opened.counts())}, {}, opened.info
+        info = SourceInfo(opened.description, make_context(options.get("context")))
+        return {"counts": _counts_table(opened.counts())}, {}, info
     report = source if isinstance(source, Report) else analyze(source, **options)
     tables: dict[str, Table] = {}
     if what in ("counts", "all"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,6 +46,7 @@ def read_transitions(
     count_field: str = "count",
     event_field: str | None = None,
     success_field: str | None = None,
+    success_values: Collection[str] = (),
     delimiter: str | None = None,
     boundaries: tuple[str, str] | None = None,
     skip_bad_lines: bool = False,
@@ -84,6 +85,8 @@ def read_transitions(
     success_field : str, optional
         A field with the success of the run (true, 1 or "success", or false, 0 or "failure") or its
         outcome ("ended", "failed" or another `Outcome`). The last one of a run counts.
+    success_values : collection of str
+        The values of that field that mean success; with it, any other value means failure.
     delimiter : str, optional
         Between the columns of CSV; by default one of ``, ; | tab``, as the header has it.
     boundaries : (str, str), optional
@@ -127,6 +130,7 @@ def read_transitions(
         count_field=count_field,
         event_field=event_field,
         success_field=success_field,
+        success_values=success_values,
         delimiter=delimiter,
         boundaries=boundaries,
         progress=progress,
@@ -143,6 +147,7 @@ def make_options(
     boundaries: tuple[str, str] | None = None,
     progress: Progress | None = None,
     context_fields: Sequence[str] = (),
+    success_values: Collection[str] = (),
     **fields: str | None,
 ) -> ReadOptions:
     """Return the options of `read_transitions` in one object.
@@ -162,6 +167,13 @@ def make_options(
     names["context"] = (
         (context_fields,) if isinstance(context_fields, str) else tuple(context_fields)
     )
+    if success_values and names.get("success") is None:
+        raise InvalidInputError(
+            "success_values= (--success-value) says which values of a field mean success; name "
+            "that field with success_field= (--success-field)"
+        )
+    values = (success_values,) if isinstance(success_values, str) else success_values
+    names["success_values"] = tuple(map(str, values))
     names["boundaries"] = dict(zip(boundaries or (), (START, END), strict=False))
     return ReadOptions(FieldNames(**names), delimiter, progress, states)
 

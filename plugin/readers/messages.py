@@ -167,7 +167,7 @@ def _name_run(run: Mapping[str, Any], options: ReadOptions, number: int) -> str:
 
 def _end(run: Mapping[str, Any], trajectory: str, options: ReadOptions) -> Ending:
     if (field := options.fields.success) is not None:
-        outcome, success = parse_outcome(run.get(field), field)
+        outcome, success = parse_outcome(run.get(field), field, options.fields.success_values)
         return Ending(trajectory, outcome, None, success)
     reward = run.get("reward", _part(run, "reward_info").get("reward"))
     known = isinstance(reward, int | float)

@@ -56,6 +56,8 @@ class FieldNames:
         The task or batch of the run; it becomes a label.
     success : str or None
         The outcome or the success of the run; see `parse_outcome`.
+    success_values : tuple of str
+        The values of it that mean success, where it is told in other words than usual.
     boundaries : mapping of str to str
         The names that stand for START and END in this trace.
 
@@ -75,6 +77,7 @@ class FieldNames:
     state: str | None = None
     event: str | None = None
     success: str | None = None
+    success_values: tuple[str, ...] = ()
     cost: str | None = None
     block: str | None = None
     boundaries: Mapping[str, str] = field(default_factory=dict)
@@ -134,7 +137,7 @@ class FieldNames:
         BadRecordError
             Where a value is of no use for its field.
         """
-        outcome, success = self._read_outcome(record)
+        outcome, success = self.read_outcome(record)
         return Step(
             parse_text(get_field(record, self.trajectory), self.trajectory),
             state,
@@ -179,15 +182,22 @@ class FieldNames:
         BadRecordError
             Where the field of the success says something else.
         """
-        outcome, success = self._read_outcome(record)
+        outcome, success = self.read_outcome(record)
         if outcome is None and success is None:
             return None
         return Ending(move.trajectory, outcome, None, success, move.context, move.time)
 
-    def _read_outcome(self, record: Mapping[str, Any]) -> tuple[Outcome | None, bool | None]:
+    def read_outcome(self, record: Mapping[str, Any]) -> tuple[Outcome | None, bool | None]:
+        """Return what a record says of the end of its run.
+
+        Raises
+        ------
+        BadRecordError
+            Where the field of the success says something else.
+        """
         if self.success is None:
             return None, None
-        return parse_outcome(get_field(record, self.success), self.success)
+        return parse_outcome(get_field(record, self.success), self.success, self.success_values)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Real
@@ -187,18 +187,26 @@ def parse_cost(value: Any, name: str) -> float:
     return cost
 
 
-def parse_outcome(value: Any, name: str) -> tuple[Outcome | None, bool | None]:
+def parse_outcome(
+    value: Any, name: str, success_values: Collection[str] = ()
+) -> tuple[Outcome | None, bool | None]:
     """Return what a value says of the end of a run: its outcome, and its success.
 
     Success is true, 1 or "success", or false, 0 or "failure"; an outcome is one of the values of
-    `Outcome`. An empty value says nothing.
+    `Outcome`. An empty value says nothing. Where `success_values` are given they mean success, in
+    upper or lower case, and any other value means failure.
 
     Examples
     --------
     >>> parse_outcome(1.0, "reward"), parse_outcome("failed", "status")
     ((None, True), (<Outcome.FAILED: 'failed'>, None))
+    >>> parse_outcome("resolved", "status", ["resolved"]), parse_outcome("open", "s", ["resolved"])
+    ((None, True), (None, False))
     """
     word = "" if value is None else str(value).strip().lower()
+    if success_values and word:
+        words = {word, word.removesuffix(".0")}  # 1 may be kept as 1.0
+        return None, not words.isdisjoint(each.strip().lower() for each in success_values)
     if word in _JUDGED or not word:
         return None, _JUDGED.get(word)
     try:

@@ -113,6 +113,7 @@ class _Player:
     def __init__(self, options: ReadOptions, bad: BadLines) -> None:
         self._bad = bad
         self._states = NamedStates(options)
+        self._success_values = options.fields.success_values
         self._handler = TransitionCallbackHandler(
             self._states.for_handler,
             _Uncounted(),
@@ -240,7 +241,7 @@ class _Player:
     def _judge(self, root: Span) -> None:
         """Add what a trace says of its outcome to the trajectory of its outermost graph."""
         try:
-            outcome, success = parse_outcome(root.success, "the outcome")
+            outcome, success = parse_outcome(root.success, "the outcome", self._success_values)
         except BadRecordError as error:
             self._refuse(root, str(error))
             return

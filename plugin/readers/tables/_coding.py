@@ -196,7 +196,8 @@ class Coder:
         """Code what rows say of the end of their run: outcome and success of each code."""
         field = self.fields.success
         code, records = self.code("endings", [] if field is None else [field])
-        told = [parse_outcome(record.get(field or ""), field or "") for record in records]
+        values = self.fields.success_values
+        told = [parse_outcome(record.get(field or ""), field or "", values) for record in records]
         outcome = [-1 if each is None else OUTCOMES.index(each) for each, _ in told]
         success = [-1 if each is None else int(each) for _, each in told]
         return code, np.array(outcome, dtype=np.int8), np.array(success, dtype=np.int8)

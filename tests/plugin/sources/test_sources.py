@@ -288,6 +288,24 @@ def test_blocks_are_told_by_a_label_or_a_field(tmp_path) -> None:
         read_runs(make_runs(), block="task")
 
 
+def test_the_values_that_mean_success_can_be_named(tmp_path) -> None:
+    states = {"r1": "Resolved", "r2": "open", "r3": ""}
+    rows = [{**row, "status": states[row["trajectory"]]} for row in rows_of_moves()]
+    file = tmp_path / "runs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    options = {"success_field": "status", "success_values": ["resolved"]}
+    for source in (file, rows_frame(rows)):
+        assert [run.success for run in read_runs(source, **options)] == [True, False, None]
+    with pytest.raises(ReadError, match="'status' must be one of"):
+        read_runs(file, success_field="status")
+    with pytest.raises(InvalidInputError, match="name that field with success_field="):
+        read_runs(file, success_values=["resolved"])
+
+
+def rows_frame(rows):
+    return pytest.importorskip("pandas").DataFrame(rows)
+
+
 def test_the_standard_input_is_read_as_a_file(sources_of_runs, monkeypatch) -> None:
     for name in ("file", "store"):
         source, options = sources_of_runs[name]
