@@ -3,8 +3,10 @@
 import io
 import json
 import random
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -415,3 +417,35 @@ def test_the_order_of_edges_changes_no_number_and_no_word() -> None:
             text = str(report).replace("networkx graph", "TransitionCounts")
             reports.add((text, json.dumps(told, default=str)))
     assert len(reports) == 1
+
+
+# Hostile databases
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT {} FROM n"
+
+
+@pytest.mark.parametrize("table", ["transitions", "versions", "states"])
+def test_a_view_in_the_place_of_a_table_is_refused(tmp_path, table) -> None:
+    with fill(TransitionStore(f"sqlite:///{tmp_path}/runs.db")):
+        pass
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        names = [
+            row[1] for row in connection.execute(f"PRAGMA table_info(detailed_balance_{table})")
+        ]
+        endless = ENDLESS.format(", ".join(f"x AS {name}" for name in names))
+        connection.execute(f"DROP TABLE detailed_balance_{table}")
+        connection.execute(f"CREATE VIEW detailed_balance_{table} AS {endless}")
+    with pytest.raises(ReadError, match=f"detailed_balance_{table} is a view, and no table"):
+        analyze(tmp_path / "runs.db")
+    with pytest.raises(ReadError, match="is a view, and no table"):
+        open_source(f"sqlite:///{tmp_path}/runs.db").counts()
+
+
+def test_values_of_wrong_types_in_a_store_are_an_error(tmp_path) -> None:
+    with fill(TransitionStore(f"sqlite:///{tmp_path}/runs.db")):
+        pass
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        connection.execute("UPDATE detailed_balance_transitions SET time = 'noon' WHERE id = 3")
+        connection.commit()
+    with pytest.raises(ReadError, match="holds values of wrong types"):
+        analyze(tmp_path / "runs.db")
