@@ -98,7 +98,7 @@ def test_prune_deletes_what_is_old_and_says_how_much(tmp_path):
 def test_prune_refuses_what_is_no_age(tmp_path, age):
     code, text = run("prune", tmp_path / "runs.db", "--older-than", age)
     assert code == 1
-    assert "write 12h, 30d or 8w" in text
+    assert "write 90s, 30m, 12h, 7d or 2w" in text
 
 
 def test_prune_makes_no_store(tmp_path):
