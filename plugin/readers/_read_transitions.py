@@ -236,4 +236,9 @@ def _existing_file(source: object) -> Path:
         raise ReadError(f"{path} is a directory; name one file in it")
     if not path.exists():
         raise ReadError(f"there is no file {path}")
+    if not path.is_file():
+        raise ReadError(
+            f"{path} is no regular file but a pipe, a socket or a device, which may never end; "
+            "write it into a file, or give - for standard input"
+        )
     return path

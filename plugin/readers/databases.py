@@ -29,6 +29,8 @@ def store_url(source: str | os.PathLike[str]) -> str | URL | None:
     """
     url: str | URL = str(source)
     if "://" not in str(source):
+        if not Path(source).is_file():
+            return None  # a pipe would have to be waited for
         try:
             with Path(source).open("rb") as file:
                 if not is_sqlite(file.read(len(_SQLITE_MAGIC))):

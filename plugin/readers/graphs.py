@@ -14,7 +14,7 @@ import networkx as nx
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import is_context
 from detailed_balance.callbacks import Transition
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, open_trace
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, read_whole
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.readers.records.values import BadRecordError, parse_count, parse_state
@@ -81,8 +81,7 @@ def looks_like_graphml(head: bytes, path: Path) -> bool:
 def read_graphml(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of a GraphML file, plain or gzip; it is held in memory whole."""
     try:
-        with open_trace(path) as (stream, _):
-            text = stream.read()
+        text = read_whole(path)
         _refuse_entities(text)
         with warnings.catch_warnings(action="ignore"):  # they would print what the file says
             graph = nx.read_graphml(io.BytesIO(text), force_multigraph=True)

@@ -23,6 +23,7 @@ from detailed_balance.render.formatting import safe_text
 __all__ = [
     "ACTIVITY",
     "CASE",
+    "LONGEST_LINE",
     "TIMESTAMP",
     "BadLines",
     "Progress",
@@ -35,6 +36,7 @@ __all__ = [
     "open_trace",
     "peek_text",
     "read_lines",
+    "read_whole",
 ]
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -45,6 +47,12 @@ Record: TypeAlias = Transition | Ending
 
 StateOf: TypeAlias = Callable[[Any], str | Iterable[str] | None]
 """Names the state of one record of a trace, a dict; None is no state, several are a composite."""
+
+LONGEST_LINE = 64 * 2**20
+"""The bytes that a line may have; a longer one ends the reading."""
+
+LARGEST_DOCUMENT = 2**30
+"""The bytes, unpacked, of a file that is held in memory whole."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINES_BETWEEN_PROGRESS = 1_000
@@ -254,7 +262,10 @@ def read_lines(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tupl
     with open_trace(path) as (stream, raw):
         total = os.fstat(raw.fileno()).st_size
         try:
-            for number, line in enumerate(stream, 1):
+            while line := stream.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise ReadError(_too_long(path, f"line {number}"))
                 yield number, _without_mark(line, path) if number == 1 else line
                 if options.progress and number % _LINES_BETWEEN_PROGRESS == 0:
                     options.progress(raw.tell(), total)
@@ -262,6 +273,32 @@ def read_lines(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tupl
             bad.report(number + 1, f"the file is damaged, nothing after here is read ({error})")
         if options.progress:
             options.progress(raw.tell(), total)
+
+
+def read_whole(path: Path) -> bytes:
+    """Return all that a file says, plain or gzip, for formats that are held in memory whole.
+
+    Raises
+    ------
+    ReadError
+        Where that is more than `LARGEST_DOCUMENT`.
+    """
+    with open_trace(path) as (stream, _):
+        text = stream.read(LARGEST_DOCUMENT + 1)
+    if len(text) > LARGEST_DOCUMENT:
+        size = LARGEST_DOCUMENT // 2**20
+        raise ReadError(
+            f"{path} says more than {size:,} MiB; this format is read as a whole, so write it in "
+            "several files, or as JSON Lines"
+        )
+    return text
+
+
+def _too_long(path: Path, place: str) -> str:
+    return (
+        f"{path}, {place}: it is longer than {LONGEST_LINE // 2**20} MiB, so this is no trace with "
+        "a record a line; nothing more is read"
+    )
 
 
 def _without_mark(line: bytes, path: Path) -> bytes:

@@ -130,10 +130,13 @@ def count_reordered(rows: Rows) -> int:
     new = _begins(rows.run)
     if (new[1:] | (rows.place[1:] > rows.place[:-1])).all():
         return 0
-    rank = np.empty(len(new), dtype=np.int64)
-    rank[np.argsort(rows.place)] = np.arange(len(new))
-    furthest = np.maximum.accumulate(rank + (np.cumsum(new) - 1) * len(new))
-    return int((rank[1:] + (np.cumsum(new)[1:] - 1) * len(new) < furthest[:-1])[~new[1:]].sum())
+    run, width = np.cumsum(new), int(rows.place.max()) + 1
+    place = rows.place
+    if width > 2**62 // len(new):
+        place, width = np.empty_like(place), len(new)
+        place[np.argsort(rows.place)] = np.arange(width)
+    place = place + run * width
+    return int((place[1:] < np.maximum.accumulate(place)[:-1]).sum())
 
 
 def connect_steps(rows: Rows, names: StateNames) -> tuple[RunPart, int]:
@@ -141,13 +144,19 @@ def connect_steps(rows: Rows, names: StateNames) -> tuple[RunPart, int]:
     first = np.flatnonzero(_begins(rows.run))
     outcome, success = _last_told(rows.outcome, first), _last_told(rows.success, first)
     kept = _drop_duplicates(rows, names)
-    group, rows = kept[1], rows.select(kept[0])
+    group = kept[1]
+    nothing: Any = None  # of what is not needed any more
+    unneeded = dict.fromkeys(("outcome", "success", "place", "event", "has_event"), nothing)
+    rows = replace(rows, source=nothing, **unneeded)
+    rows = rows if len(kept[0]) == len(group) == len(rows.run) else rows.select(kept[0])
     begin = np.flatnonzero(_begins(group))
     last = np.append(begin[1:], len(group)) - 1
     target = rows.target[last].copy()
     _join_composites(rows.target, begin, target, names)
     cost = None if rows.cost is None else np.add.reduceat(rows.cost, begin)
-    items = replace(rows.select(last), target=target, cost=cost)
+    items = replace(
+        rows if len(last) == len(group) else rows.select(last), target=target, cost=cost
+    )
     moves, at = _close_runs(items, outcome, names)
     if not len(moves.run):
         raise DoubtError  # nothing but marks of START

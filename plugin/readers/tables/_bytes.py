@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detailed_balance.readers.records.base import open_trace
+from detailed_balance.readers.records.base import LONGEST_LINE, open_trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,14 +37,14 @@ class TextFacts:
         How many lines it has that are not blank; as CSV, how many rows, the header among them.
     quotes : bool
         Whether there is a quote in it.
-    line_end : str
-        What ends its lines.
+    no_number : bool
+        Whether some letters in it may spell infinity, or what is no number.
     """
 
     path: Path
     rows: int = 0
     quotes: bool = False
-    line_end: str = "\n"
+    no_number: bool = False
 
 
 def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> TextFacts:
@@ -70,6 +70,7 @@ def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> Text
     look = _Rows(delimiter)
     plain = True
     returns = ends = 0
+    last = b""
     try:
         with open_trace(path) as (stream, raw), ExitStack() as stack:
             copy = None
@@ -82,9 +83,13 @@ def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> Text
                 if not (plain and chunk.isascii()):
                     plain = False
                     decode(chunk)
-                returns += chunk.count(b"\r")
-                ends += chunk.count(b"\r\n")
+                if b"\r" in chunk:
+                    returns += chunk.count(b"\r")
+                    ends += chunk.count(b"\r\n")
                 facts.quotes = facts.quotes or b'"' in chunk
+                if delimiter is None and not facts.no_number:
+                    facts.no_number = _spells(last + chunk, b"nan") or _spells(last + chunk, b"inf")
+                    last = chunk[-2:]
                 look.update(chunk)
                 if copy is not None:
                     copy.write(chunk)
@@ -93,7 +98,6 @@ def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> Text
         raise DoubtError from error
     if returns != ends or ends not in (0, look.ends):
         raise DoubtError
-    facts.line_end = "\r\n" if ends else "\n"
     facts.rows = look.close()
     return facts
 
@@ -103,6 +107,13 @@ def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
         while chunk.endswith(b"\r") and (more := stream.read(1)):
             chunk += more
         yield chunk
+
+
+def _spells(text: bytes, word: bytes) -> bool:
+    """Say whether a word of three letters is in a text, small or capital."""
+    small = np.frombuffer(text, dtype=np.uint8) | 32
+    found = (small[:-2] == word[0]) & (small[1:-1] == word[1]) & (small[2:] == word[2])
+    return bool(found.any())
 
 
 def _count_blank(text: bytes) -> int:
@@ -129,16 +140,28 @@ class _Rows:
         self._outside = [] if delimiter is None else list(f'{delimiter}\n\r"'.encode())
         self._rows = 0
         self._inside = False
+        self._open_line = 0  # bytes since the last line end
         self._before = b"\n"
         self._closed = False  # the last byte was a quote that may have ended a cell
 
     def update(self, chunk: bytes) -> None:
         """Go on with the next part of the file."""
-        self.ends += chunk.count(b"\n")
+        end = chunk.rfind(b"\n") + 1
+        self._open_line = len(chunk) - end + (0 if end else self._open_line)
+        if self._open_line > LONGEST_LINE:
+            raise DoubtError
+        codes = np.frombuffer(chunk, dtype=np.uint8)
+        is_end = codes == ord("\n")
+        ends = int(np.count_nonzero(is_end))
+        self.ends += ends
         if self._delimiter is None or not (b'"' in chunk or self._inside or self._closed):
-            self._rows += chunk.count(b"\n") - _count_blank(self._before + chunk)
+            blank = int(np.count_nonzero(is_end[1:] & is_end[:-1]))
+            blank += bool(self._before == b"\n" and is_end[0])
+            if b"\r" in chunk:
+                blank = _count_blank(self._before + chunk)
+            self._rows += ends - blank
         else:
-            self._look_at_quotes(np.frombuffer(chunk, dtype=np.uint8))
+            self._look_at_quotes(codes)
         self._before = chunk[-1:]
 
     def _look_at_quotes(self, codes: NDArray[np.uint8]) -> None:

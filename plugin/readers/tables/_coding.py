@@ -79,7 +79,7 @@ class Coder:
         self.fields, self.columns = scan.fields, scan.columns
         self.place = f"source.{scan.place}"
         self.steps = scan.steps
-        self._joins: list[str] = []
+        self._joins: dict[str, str] = {}
         numbers = numeric_fields(scan.fields, steps=self.steps)
         self._numbers: dict[str, str] = {}
         self.known: dict[str, int] = {}
@@ -111,7 +111,8 @@ class Coder:
             f"unnest($2::{kind}[]) AS value",
             [odd, values],
         )
-        self._joins.append(f"LEFT JOIN m_{role} ON source.odd_{role}::VARCHAR = m_{role}.odd")
+        join = f"LEFT JOIN m_{role} ON source.odd_{role}::VARCHAR = m_{role}.odd"
+        self._joins[f"m_{role}"] = join
         self._numbers[role] = f"COALESCE(n_{role}, m_{role}.value)"
 
     def number(self, role: str) -> str | None:
@@ -121,7 +122,7 @@ class Coder:
     @property
     def origin(self) -> str:
         """The SQL of the table with all that is joined to it."""
-        return " ".join(["source", *self._joins])
+        return " ".join(["source", *self._joins.values()])
 
     def code(self, table: str, fields: Iterable[str]) -> tuple[str, list[dict[str, Any]]]:
         """Code the combinations of values of some fields: the SQL of the code, and the values."""
@@ -143,7 +144,7 @@ class Coder:
         ]
         if len(rows) == 1:
             return "0", records
-        self._joins.append(f"JOIN {table} ON {_same(table, columns.values())}")
+        self._joins[table] = f"JOIN {table} ON {_same(table, columns.values())}"
         return f"{table}.code", records
 
     def code_states(self) -> tuple[list[str], list[NDArray[np.int32]], StateNames]:
@@ -222,20 +223,30 @@ class Coder:
             several = f"count(*) FILTER ({source} IN ({', '.join(map(str, starts))})) > 1"
             again = f"CASE WHEN NOT {several} THEN 0 WHEN {timed} THEN 1 ELSE 2 END"
         began = "NULL" if time is None else f"min({time})"
+        tables = ("m_time", source.partition(".")[0]) if starts else ("m_time",)
+        needed = [self._joins[table] for table in tables if table in self._joins]
         run = f"source.{column.sql}"
         self.execute(
             f"CREATE TEMP TABLE runs AS SELECT *, (row_number() OVER (ORDER BY began NULLS FIRST, "
             f"first) - 1)::INTEGER AS code FROM (SELECT {run}, {began} AS began, "
             f"min({self.place}) AS first, count(*) AS size, {again} AS again "
-            f"FROM {self.origin} GROUP BY {run})"
+            f"FROM {' '.join(['source', *needed])} GROUP BY {run})"
         )
-        found = self.execute(f"SELECT {column.sql}, size, again FROM runs ORDER BY code").fetchall()
-        names = [parse_text(column.decode(run), self.fields.trajectory) for run, _, _ in found]
+        found = self.execute(
+            f"SELECT {column.sql} AS name, size, again FROM runs ORDER BY code"
+        ).fetchnumpy()
+        names = self._name_trajectories(column, found["name"])
         if len(set(names)) < len(names):
             raise DoubtError
-        self._joins.append(f"JOIN runs ON {_same('runs', [column])}")
-        sizes = np.array([size for _, size, _ in found], dtype=np.int64)
-        return Trajectories("runs.code", names, sizes, any(again for _, _, again in found))
+        self._joins["runs"] = f"JOIN runs ON {_same('runs', [column])}"
+        return Trajectories("runs.code", names, found["size"], bool(found["again"].any()))
+
+    def _name_trajectories(self, column: Column, found: Any) -> list[str | None]:
+        values = found.tolist()  # None where it is masked
+        decode, field = column.decode, self.fields.trajectory
+        if column.kind == JSON:
+            values = [decode(value) for value in values]
+        return [value if type(value) is str else parse_text(value, field) for value in values]
 
     def event(self) -> str | None:
         """Return the SQL of the id of a step as text; None where there is none."""

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _SEPARATOR = "\x01"  # no line of JSON has it
 _FEW = 100_000
 # What DuckDB takes for JSON and Python does not, or deeper or longer than Python takes it.
-_SUSPECT = r",[ \t\r]*[\]}]|[:,\[][ \t\r]*-?(?i:nan|inf)"
-_IS_SUSPECT = f"""
-    regexp_matches(j, '{_SUSPECT}') OR (length(j) > 1800 AND (regexp_matches(j, '[0-9]{{1000}}')
-        OR length(j) - length(replace(replace(j, '[', ''), '{{', '')) > 900))
+_SUSPECT = r"""
+    regexp_matches(j, ',[ \t\r]*[\]}]') OR (strlen(j) > 1800 AND (regexp_matches(j, '[0-9]{1000}')
+        OR length(j) - length(replace(replace(j, '[', ''), '{', '')) > 900))
 """
+_NO_NUMBER = r"regexp_matches(j, '[:,\[][ \t\r]*-?(?i:nan|inf)')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,15 @@ class Scan:
 
 def needed_fields(fields: FieldNames, *, steps: bool) -> list[str]:
     """Return the fields that a reader of records looks at, where they are there."""
-    states = fields.state_fields if steps else (fields.source, fields.target, fields.count)
-    usual = (fields.trajectory, fields.step, fields.time)
-    asked = (fields.event, fields.success, fields.cost, *fields.labels, "context")
-    names = (*states, *usual, *asked)
-    return list(dict.fromkeys(each for each in names if each is not None))
+    numbers = numeric_fields(fields, steps=steps).values()
+    return list(dict.fromkeys((*coded_fields(fields, steps=steps), *numbers)))
+
+
+def coded_fields(fields: FieldNames, *, steps: bool) -> list[str]:
+    """Return those of them that hold more than numbers."""
+    states = fields.state_fields if steps else (fields.source, fields.target)
+    asked = (fields.event, fields.success, *fields.labels, "context")
+    return [each for each in (*states, fields.trajectory, *asked) if each is not None]
 
 
 def numeric_fields(fields: FieldNames, *, steps: bool) -> dict[str, str]:
@@ -68,7 +72,8 @@ def numeric_fields(fields: FieldNames, *, steps: bool) -> dict[str, str]:
 
 def _convert(columns: Mapping[str, Column], fields: FieldNames, *, steps: bool) -> str:
     """Return what to select: the columns, and the numbers, with what Python has to make of them."""
-    chosen = [column.sql for column in columns.values()]
+    coded = coded_fields(fields, steps=steps)
+    chosen = [column.sql for field, column in columns.items() if field in coded]
     for role, field in numeric_fields(fields, steps=steps).items():
         if field in columns:
             column = columns[field]
@@ -95,7 +100,7 @@ def scan_csv(
         facts = inspect_text(path, folder, delimiter)
         # Of two columns of one name that nobody asked for, a reader of records takes the last.
         places = [len(header) - 1 - header[::-1].index(each) for each in found]
-        chosen = ", ".join(f"NULLIF(c{place}, '') AS f{i}" for i, place in enumerate(places))
+        chosen = ", ".join(f"c{place} AS f{i}" for i, place in enumerate(places))
         columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(header)))
         quote = '"' if facts.quotes else ""
         inside = {each: Column(f"f{i}", TEXT) for i, each in enumerate(found)}
@@ -122,7 +127,7 @@ def scan_json_lines(
     connection: DuckDBPyConnection, paths: Sequence[Path], options: ReadOptions, folder: Path
 ) -> Scan:
     """Load the needed fields of files of JSON Lines, each as JSON."""
-    rows = 0
+    rows, no_number = 0, False
     for number, path in enumerate(paths):
         facts = inspect_text(path, folder)
         select = """SELECT j FROM read_csv($1, columns = {'j': 'VARCHAR'}, auto_detect = false,
@@ -130,10 +135,12 @@ def scan_json_lines(
             strict_mode = true)"""
         _load(connection, "lines", number, select, [str(facts.path), _SEPARATOR])
         rows += facts.rows
+        no_number = no_number or facts.no_number
     if _count(connection, "lines", "j") != rows:
         raise DoubtError
     fields, steps = options.fields, options.reads_steps
-    suspects = connection.execute(f"SELECT j FROM lines WHERE {_IS_SUSPECT}")
+    suspect = f"{_SUSPECT} OR {_NO_NUMBER}" if no_number else _SUSPECT
+    suspects = connection.execute(f"SELECT j FROM lines WHERE {suspect}")
     while lines := suspects.fetchmany(1_000):
         for (line,) in lines:
             _check_json(line)
@@ -145,22 +152,27 @@ def scan_json_lines(
     found = _find_paths(
         connection, needed_fields(fields, steps=steps), set(expected), required, fields
     )
+    # Of a number that is one, or a text of one, Python makes the same.
+    coded = coded_fields(fields, steps=steps)
+    columns = {
+        each: Column(f"f{i}", JSON if each in coded else TEXT) for i, each in enumerate(found)
+    }
     structure: dict[str, Any] = {}
-    for path_ in found.values():
+    for each, path_ in found.items():
         inner = structure
         for part in path_[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
                 raise DoubtError
-        if inner.setdefault(path_[-1], "JSON") != "JSON":
+        if path_[-1] in inner:
             raise DoubtError
+        inner[path_[-1]] = "VARCHAR" if columns[each].kind == TEXT else "JSON"
     _refuse_twins(structure)
     reached = [
         ".".join(["t", *(name(part) for part in path_)]) + f" AS f{i}"
         for i, path_ in enumerate(found.values())
     ]
     shape = json.dumps(structure, ensure_ascii=False)
-    columns = {each: Column(f"f{i}", JSON) for i, each in enumerate(found)}
     connection.execute(
         f"""CREATE TEMP TABLE source AS SELECT {_convert(columns, fields, steps=steps)} FROM (
             SELECT {", ".join(reached)} FROM (
@@ -220,7 +232,8 @@ def _list_keys(connection: DuckDBPyConnection, path: Sequence[str]) -> list[list
     where = "$" + "".join(f".{name(part)}" for part in path)
     argument = ", $1" if path else ""
     found = connection.execute(
-        f"SELECT DISTINCT json_keys(j{argument}) FROM lines WHERE contains(j, '{{') LIMIT {_FEW}",
+        f"SELECT json_keys(j{argument}) FROM lines WHERE rowid IN (SELECT min(rowid) FROM lines "
+        f"WHERE contains(j, '{{') GROUP BY hash(json_keys(j{argument})) LIMIT {_FEW})",
         [where] if path else None,
     ).fetchall()
     lists = [keys or [] for (keys,) in found]

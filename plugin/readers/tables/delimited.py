@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
+    LONGEST_LINE,
     BadLines,
     ReadOptions,
     Record,
@@ -104,6 +105,7 @@ class _Lines:
         self._lines = lines
         self._ahead: deque[tuple[int, bytes]] = deque()
         self._row: list[tuple[int, bytes]] = []
+        self._size = 0  # of these in bytes
         self._lonely = 0  # how many of the lines ahead are a row each
         self._longest = _LONGEST_ROW
         self.damage = ""
@@ -112,10 +114,11 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        if len(self._row) == self._longest:
+        if len(self._row) == self._longest or self._size > LONGEST_LINE:
             raise csv.Error("a quote is not closed")
         number, line = self._ahead.popleft() if self._ahead else next(self._lines)
         self._row.append((number, line))
+        self._size += len(line)
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -129,6 +132,7 @@ class _Lines:
 
     def begin_row(self) -> None:
         self._row.clear()
+        self._size = 0
         self.damage = ""
         self._longest = 1 if self._lonely else _LONGEST_ROW
         self._lonely = max(0, self._lonely - 1)

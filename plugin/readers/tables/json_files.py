@@ -19,6 +19,7 @@ from detailed_balance.readers.records.base import (
     open_trace,
     peek_text,
     read_lines,
+    read_whole,
 )
 from detailed_balance.readers.records.rows import LineRecord, read_records
 from detailed_balance.render.formatting import safe_text
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 20
-_LARGEST = 1 << 28  # characters of one object that is not one line; it is held in memory whole
+_LARGEST = 1 << 26  # characters of one object that is not one line; it is held in memory whole
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _LONGEST_WORD = 20  # a number or a word that a chunk may cut
 _DECODER = json.JSONDecoder()
@@ -93,8 +94,7 @@ def load_document(path: Path) -> Any:
         Where it is damaged.
     """
     try:
-        with open_trace(path) as (stream, _):
-            return json.loads(stream.read().decode("utf-8-sig"))
+        return json.loads(read_whole(path).decode("utf-8-sig"))
     except (EOFError, OSError, zlib.error) as error:
         raise ReadError(f"{path} is damaged ({error})") from error
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
     ACTIVITY,
     CASE,
+    LONGEST_LINE,
     TIMESTAMP,
     BadLines,
     ReadOptions,
@@ -49,8 +50,15 @@ def _events(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRec
     with open_trace(path) as (stream, raw):
         total = os.fstat(raw.fileno()).st_size
         try:
+            fed = 0
             while chunk := stream.read(_CHUNK):
                 log.parser.Parse(chunk, False)
+                fed += len(chunk)
+                if fed - max(log.parser.CurrentByteIndex, 0) > LONGEST_LINE:
+                    raise ReadError(
+                        f"{bad.name}, line {log.line}: what begins here is longer than "
+                        f"{LONGEST_LINE // 2**20} MiB; nothing more is read"
+                    )
                 yield from log.pop_events()
                 if options.progress:
                     options.progress(raw.tell(), total)

@@ -14,7 +14,7 @@ import networkx as nx
 import pytest
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.readers import FORMATS, read_transitions
+from detailed_balance.readers import FORMATS, read_recording, read_transitions
 from tests.plugin.readers.test_readers_formats import TALK, XES
 
 MOVE = '{"source": "a", "target": "b", "trajectory": "T", "step": 1, "time": 2.5, "count": 3}\n'
@@ -88,6 +88,7 @@ CASES = {
     "langgraph": (".db", checkpoint_bytes, {"format": "langgraph"}),
     "store": (".db", store_bytes, {"format": "store"}),
 }
+AS_WHOLE = 8  # of so many files one is read as a whole too, which takes longer
 IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "2400"))
 
 
@@ -126,6 +127,8 @@ def test_no_mutation_crashes_hangs_or_loses_a_record_unsaid(tmp_path, case):
         text = mutate(seed, random.Random(f"{case} {number}"))
         path.write_bytes(text)
         reader, moves, error = read_all(path, options)
+        if number % AS_WHOLE == 0:
+            check_whole(path, options, reader, moves, error)
         if reader is None:
             assert error.isprintable(), number
             continue
@@ -149,6 +152,24 @@ def read_all(path, options):
         return None, [], str(error)
     finally:
         signal.alarm(0)
+
+
+def check_whole(path, options, reader, moves, error):
+    """Read a file as a whole, and hold what is found against what was read record by record."""
+    signal.alarm(SECONDS)
+    try:
+        found = read_recording(path, skip_bad_lines=True, **options)
+    except DetailedBalanceError as other:
+        assert reader is None
+        assert str(other) == error
+        return
+    finally:
+        signal.alarm(0)
+    for name in ("read_count", "skipped_count", "skipped", "duplicate_count"):
+        assert getattr(found, name) == getattr(reader, name)
+    assert found.counts.attempts.sum() == sum(move.count for move in moves)
+    in_runs = sum(move.count for move in moves if move.trajectory is not None)
+    assert (0 if found.runs is None else found.runs.total) == in_runs
 
 
 def count_lines(case, text, otherwise):

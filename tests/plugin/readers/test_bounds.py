@@ -1,0 +1,90 @@
+"""Files without end: a clear error, within bounds of time and memory that do not depend on them."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers import read_recording, read_transitions
+from detailed_balance.readers.records import base
+from detailed_balance.readers.tables import json_files
+
+# Reads a file with 1.5 GiB of memory more than the imports take, and prints what is wrong with it.
+LIMITED = """
+import resource, sys
+import duckdb, pyarrow.parquet
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers import read_recording, recording
+import detailed_balance.readers.tables.delimited, detailed_balance.readers.messages
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29,) * 2)
+try:
+    print(read_recording(sys.argv[1], skip_bad_lines=True).skipped)
+except ReadError as error:
+    print(error)
+"""
+
+
+def read_limited(path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("the memory of a process is limited as Linux does it")
+    command = [sys.executable, "-c", LIMITED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_packed_line_of_2_gib_ends_with_an_error(tmp_path, suffix):
+    path = tmp_path / f"t.{suffix}.gz"
+    first = b"source,target\n" if suffix == "csv" else b'{"source": "a", "target": "b"}\n'
+    path.write_bytes(gzip.compress(first) + gzip.compress(b"x" * 2**24) * 128)
+    assert "line 2: it is longer than 64 MiB" in read_limited(path)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json", "xes", "graphml", "parquet"])
+def test_a_sparse_file_of_a_terabyte_is_no_trace(tmp_path, suffix):
+    path = tmp_path / f"t.{suffix}"
+    with path.open("wb") as file:
+        file.write({"xes": b"<log>", "graphml": b"<graphml>", "json": b"["}.get(suffix, b"x,y\n"))
+        try:
+            file.truncate(2**40)
+        except OSError:
+            pytest.skip("this file system has no sparse files of this size")
+    assert re.search("MiB|no valid|cannot be read|nothing after here", read_limited(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("read", [read_recording, read_transitions])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "t.jsonl")
+    for path in (tmp_path / "t.jsonl", "/dev/zero"):
+        with pytest.raises(ReadError, match=r"no regular file.* - for standard input"):
+            read(path)
+
+
+def test_a_quote_that_is_never_closed_holds_64_mib_at_most(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text("source,target\na,b\n" + 'a,"' + "x\n" * 200)
+    for module in (
+        "detailed_balance.readers.tables.delimited",
+        "detailed_balance.readers.records.base",
+    ):
+        monkeypatch.setattr(sys.modules[module], "LONGEST_LINE", 100)
+    found = read_recording(path, skip_bad_lines=True)
+    assert (found.read_count, found.skipped_count) == (1, 200)
+
+
+def test_a_document_is_as_large_as_its_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "LARGEST_DOCUMENT", 100)
+    path = tmp_path / "t.json"
+    path.write_text('{"directed": true, "multigraph": false, "edges": [' + " " * 100 + "]}")
+    with pytest.raises(ReadError, match="read as a whole"):
+        read_recording(path, format="nodelink")
+    assert json_files._LARGEST == base.LONGEST_LINE
