@@ -13,6 +13,14 @@ from detailed_balance.readers import read_recording, read_transitions
 from detailed_balance.readers.records import base
 from detailed_balance.readers.tables import json_files
 
+FIRST = {
+    "jsonl": b'{"source": "a", "target": "b"}\n',
+    "csv": b"source,target\n",
+    "json": b"[",
+    "xes": b"<log>",
+    "graphml": b"<graphml>",
+    "parquet": b"PAR1",
+}
 # Reads a file with 1.5 GiB of memory more than the imports take, and prints what is wrong with it.
 LIMITED = """
 import resource, sys
@@ -43,16 +51,15 @@ def read_limited(path):
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_a_packed_line_of_2_gib_ends_with_an_error(tmp_path, suffix):
     path = tmp_path / f"t.{suffix}.gz"
-    first = b"source,target\n" if suffix == "csv" else b'{"source": "a", "target": "b"}\n'
-    path.write_bytes(gzip.compress(first) + gzip.compress(b"x" * 2**24) * 128)
+    path.write_bytes(gzip.compress(FIRST[suffix]) + gzip.compress(b"x" * 2**24) * 128)
     assert "line 2: it is longer than 64 MiB" in read_limited(path)
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json", "xes", "graphml", "parquet"])
+@pytest.mark.parametrize("suffix", FIRST)
 def test_a_sparse_file_of_a_terabyte_is_no_trace(tmp_path, suffix):
     path = tmp_path / f"t.{suffix}"
     with path.open("wb") as file:
-        file.write({"xes": b"<log>", "graphml": b"<graphml>", "json": b"["}.get(suffix, b"x,y\n"))
+        file.write(FIRST[suffix])
         try:
             file.truncate(2**40)
         except OSError:
