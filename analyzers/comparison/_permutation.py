@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -83,14 +83,18 @@ def _shift(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return the (n, q) statistics of questions, and how often each of theirs is as large."""
     n = next(m for m in range(len(label), 0, -1) if next_fast_len(m, real=True) == m)
-    labels, kept = np.conj(rfft(label[:n].astype(np.float64))), label[n:].astype(np.float64)
+    spectrum: Any = rfft(label[:n].astype(np.float64))
+    kept = label[n:].astype(np.float64)
     totals = np.zeros((n, len(families)))
     beyond = []
     for i, family in enumerate(families):
         counts = []
         for part in family.parts():
             rows = family.scores(part)
-            found = irfft(rfft(rows[:, :n]) * labels, n) + (rows[:, n:] @ kept)[:, None]
+            products: Any = rfft(rows[:, :n])
+            products *= spectrum.conj()
+            found: Any = irfft(products, n)
+            found += (rows[:, n:] @ kept)[:, None]
             np.square(found, out=found)
             counts.append(np.count_nonzero(found >= found[:, :1] - _TIE, axis=1))
             totals[:, i] += found.sum(axis=0)

@@ -160,9 +160,11 @@ class RunStatistics:
         """(m,) array: the length of the scores of each statistic."""
         there = self.base[_spread(self.column, self.weights), self.weights.indices]
         scale = _spread(self.scale, self.weights)
-        where_weighted = _sum_columns(self.weights, (self.weights.data + there * scale) ** 2)
+        all_runs = np.ones(self.base.shape[1])
+        scores = self.weights.data + there * scale
+        where_weighted = _sum_columns(self.weights, scores**2, all_runs)
         elsewhere = (self.base**2).sum(axis=1)[self.column]
-        elsewhere -= _sum_columns(self.weights, there**2)
+        elsewhere -= _sum_columns(self.weights, there**2, all_runs)
         return np.asarray(np.sqrt(where_weighted + np.maximum(elsewhere, 0) * self.scale**2))
 
     def varying(self) -> RunStatistics:
@@ -214,14 +216,11 @@ def _spread(values: NDArray[Any], matrix: _Columns) -> NDArray[Any]:
 
 
 def _sum_columns(
-    matrix: _Columns, data: NDArray[Any], side: NDArray[np.float64] | None = None
+    matrix: _Columns, data: NDArray[Any], side: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Add `data`, one number for each entry of `matrix`, up in each column, weighted by `side`."""
-    side = np.ones(matrix.shape[0]) if side is None else side
-    values = csc_array(
-        (data.astype(np.float64, copy=False), matrix.indices, matrix.indptr), matrix.shape
-    )
-    return np.asarray(values.T @ side)
+    values = (data.astype(np.float64, copy=False), matrix.indices, matrix.indptr)
+    return np.asarray(csc_array(values, shape=matrix.shape).T @ side)
 
 
 def compute_run_statistics(

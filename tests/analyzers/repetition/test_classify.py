@@ -225,6 +225,7 @@ def test_the_order_of_runs_changes_no_row_and_no_number():
 
     def study(runs):
         report = classify_runs(runs, traps=[("a", "b")], rules=rules, keep=20)
+        assert report.typical is not None
         rows = [replace(row, place=0) for row in (*report.rows, report.typical)]
         return rows, report.kinds, report.left_out, locate_loops(runs, ["abc", "ab", "acb"])
 
