@@ -18,7 +18,7 @@ from detailed_balance.readers.records.base import LONGEST_LINE, open_trace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 18  # what the caches of a processor hold
 
 
 class DoubtError(Exception):

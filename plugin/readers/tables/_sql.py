@@ -17,6 +17,7 @@ _FLOATS = frozenset({"FLOAT", "DOUBLE"})
 PLAIN = frozenset({TEXT, JSON, "VARCHAR", "BOOLEAN"}) | INTEGERS | _FLOATS
 """The types whose values are in Python what a reader of records would get."""
 
+_TOO_LOW = -(2**63)
 _DATE = r"(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{6}|\.[0-9]{3})?"
 _MOMENT = rf"{_DATE}([T ]{_CLOCK}(Z|\+00:00)?)?"
@@ -55,15 +56,14 @@ class Column(NamedTuple):
     def as_whole(self) -> str:
         """Return the SQL of a whole number; null where Python has to decide."""
         if self.kind in INTEGERS:
-            return f"TRY_CAST({self.sql} AS BIGINT)"
+            return f"NULLIF(TRY_CAST({self.sql} AS BIGINT), {_TOO_LOW})"
         if self.kind in _FLOATS:
             fits = f"{self.sql} = floor({self.sql}) AND abs({self.sql}) < 9e15"
             return f"CASE WHEN {fits} THEN CAST({self.sql} AS BIGINT) END"
         self._check_text()
-        number = f"TRY_CAST({self.text} AS DOUBLE)"
-        plain = " AND ".join(f"NOT contains({self.text}, '{sign}')" for sign in "+eE")
-        fits = f"{plain} AND {number} = floor({number}) AND abs({number}) < 9e15"
-        return f"CASE WHEN {fits} THEN CAST({number} AS BIGINT) END"
+        number = f"TRY_CAST({self.text} AS BIGINT)"
+        fits = f"{number}::VARCHAR = {self.text} AND {self.text} <> '{_TOO_LOW}'"
+        return f"CASE WHEN {fits} THEN {number} END"
 
     def as_time(self) -> str:
         """Return the SQL of seconds since 1970; null where Python has to decide."""
