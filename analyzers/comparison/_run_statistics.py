@@ -250,8 +250,7 @@ def compute_run_statistics(
 
 
 def _moves(wholes: WholeRuns) -> RunStatistics:
-    moves = wholes.table.by_run()
-    counts = wholes.add(moves.counts)
+    moves, counts = wholes.table.distinct_moves(), wholes.add(wholes.table.by_run())
     shown = np.bincount(counts.indices, minlength=len(moves.source))
     exits = np.bincount(moves.source[shown > 0], minlength=len(wholes.table.states))
     order = np.lexsort((moves.target, moves.source, -shown))

@@ -388,7 +388,7 @@ def _read_score(data: Mapping[str, Any]) -> RunScore:
 
 
 def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
-    moves, names = table.by_run(), (*table.states, None)
+    moves, names = table.distinct_moves(), (*table.states, None)
     pairs = zip(moves.source.tolist(), moves.target.tolist(), strict=True)
     return {(table.states[f], names[g]) for f, g in pairs}
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from scipy.special import expit
 
 from detailed_balance.analyzers.counts import END
@@ -20,7 +21,7 @@ from detailed_balance.analyzers.repetition.prefixes import (
     sum_so_far,
 )
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
-from detailed_balance.analyzers.runs.table import RunMoves, Runs, RunTable
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 __all__ = ["OutcomeScore", "RunScore"]
 
@@ -93,18 +94,18 @@ class KernelRatio:
     def fit(cls, runs: Runs, prior: float = 2.0) -> KernelRatio:
         """Count the moves of failed and of successful runs; moves to END are left out."""
         table = RunTable.of(runs)
-        return cls.of_success(table.states, table.by_run(), table.success_of_runs(), prior)
+        return cls.of_success(table, table.by_run(), table.success_of_runs(), prior)
 
     @classmethod
     def of_success(
-        cls, states: tuple[str, ...], moves: RunMoves, success: NDArray[Any], prior: float
+        cls, table: RunTable, counts: csr_array[Any, Any], success: NDArray[Any], prior: float
     ) -> KernelRatio:
-        """Take the moves of runs of which `success`, (r,), is 0 or 1; of others it is -1."""
+        """Take the moves of runs, `counts`, of which `success`, (r,), is 0, 1, or else -1."""
+        states, moves = table.states, table.distinct_moves()
         inner = np.array([state != END for state in (*states, None)])[moves.target]
         source, target = moves.source[inner], moves.target[inner]
         bad, good = (
-            np.asarray(moves.counts.T @ (success == kind).astype(np.int64))[inner]
-            for kind in (0, 1)
+            np.asarray(counts.T @ (success == kind).astype(np.int64))[inner] for kind in (0, 1)
         )
         both, n = bad + good, len(states)
         from_bad, from_good = (np.bincount(source, counts, n) for counts in (bad, good))
@@ -127,8 +128,9 @@ class KernelRatio:
         known = self.moves.get((source, target))
         return self.unseen.get(source, 0.0) if known is None else known
 
-    def of_moves(self, states: tuple[str, ...], moves: RunMoves) -> NDArray[np.int64]:
-        """(k,) array: the log ratio of each of k moves, in units; that of a move to END is 0."""
+    def of_moves(self, table: RunTable) -> NDArray[np.int64]:
+        """(k,) array: the log ratio of the distinct moves, in units; that of one to END is 0."""
+        states, moves = table.states, table.distinct_moves()
         names = (*states, None)
         pairs = zip(moves.source.tolist(), moves.target.tolist(), strict=True)
         return _in_units([0.0 if names[g] == END else self(states[f], names[g]) for f, g in pairs])
@@ -239,8 +241,8 @@ class OutcomeScore:
                 f"{failed.sum()} and {(~failed).sum()}; without failed runs, fit the guard with "
                 f"a score of declared rules, such as StuckRules"
             )
-        prefixes, moves = measure_prefixes(table), table.by_run()
-        ratio = self._ratios_out_of_fold(table, moves, failed, seed)
+        prefixes, counts = measure_prefixes(table), table.by_run()
+        ratio = self._ratios_out_of_fold(table, counts, failed, seed)
         evidence = _evidence(table, prefixes, ratio)
         visited, states = _visited_so_far(table, prefixes)
         run, shares = table.run_of_move, np.where(failed, 0.5 / failed.sum(), 0.5 / (~failed).sum())
@@ -252,7 +254,7 @@ class OutcomeScore:
         ).tolist()
         by_state = dict(zip(states, _on_grid(fitted[_FEATURES:]).tolist(), strict=True))
         success = table.success_of_runs()
-        kernels = KernelRatio.of_success(table.states, moves, success, self.prior)
+        kernels = KernelRatio.of_success(table, counts, success, self.prior)
         model = OutcomeModel(kernels, intercept, tuple(fitted[:_FEATURES]), by_state)
         return replace(self, model=model)
 
@@ -274,8 +276,7 @@ class OutcomeScore:
         new = np.zeros(table.total, dtype=np.int64)
         weights = _in_units([model.states.get(state, 0.0) for state in table.states])
         np.add.at(new, prefixes.new_move, weights[prefixes.new_state])
-        moves = table.by_run()
-        ratio = model.ratio.of_moves(table.states, moves)[_numbers(table, moves)]
+        ratio = model.ratio.of_moves(table)[_numbers(table)]
         evidence = _evidence(table, prefixes, ratio)
         return model.weigh(_from_units(sum_so_far(new, table.offsets)), evidence)
 
@@ -299,16 +300,16 @@ class OutcomeScore:
         return cls(**{**data, "model": data["model"] and OutcomeModel.from_dict(data["model"])})
 
     def _ratios_out_of_fold(
-        self, table: RunTable, moves: RunMoves, failed: NDArray[np.bool_], seed: int
+        self, table: RunTable, counts: csr_array[Any, Any], failed: NDArray[np.bool_], seed: int
     ) -> NDArray[np.int64]:
         """(m,) array: the log ratio of each move by kernels fitted without its part, in units."""
         fold = _folds(failed, self.folds, np.random.default_rng(seed))
         ratios = []
         for k in range(self.folds):
             success = np.where(fold == k, -1, ~failed)
-            kernels = KernelRatio.of_success(table.states, moves, success, self.prior)
-            ratios.append(kernels.of_moves(table.states, moves))
-        return np.array(ratios)[fold[table.run_of_move], _numbers(table, moves)]
+            kernels = KernelRatio.of_success(table, counts, success, self.prior)
+            ratios.append(kernels.of_moves(table))
+        return np.array(ratios)[fold[table.run_of_move], _numbers(table)]
 
 
 def _fit_ridge_logistic(
@@ -370,9 +371,9 @@ def _on_grid(values: ArrayLike) -> NDArray[np.float64]:
     return _from_units(_in_units(values))
 
 
-def _numbers(table: RunTable, moves: RunMoves) -> NDArray[np.int64]:
-    """(m,) array: which of the moves of `RunTable.by_run` each move is."""
-    width = len(table.states) + 1
+def _numbers(table: RunTable) -> NDArray[np.int64]:
+    """(m,) array: which of the distinct moves each move is."""
+    moves, width = table.distinct_moves(), len(table.states) + 1
     known = moves.source * width + moves.target + 1
     return np.searchsorted(known, table.source.astype(np.int64) * width + table.target + 1)
 

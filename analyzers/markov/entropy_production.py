@@ -265,7 +265,7 @@ def _draw_runs(
 ) -> Callable[[int], Batch]:
     """Draw whole runs with replacement: each replicate weighs the runs anew."""
     pairs, n, m = moves.pairs, len(moves.states), len(moves.pairs)
-    made = runs.by_run()
+    made, counts = runs.distinct_moves(), runs.by_run()
     place = {state: i for i, state in enumerate(moves.states)}
     places = np.array([*(place.get(state, -1) for state in runs.states), -1])
     source, target = places[made.source], places[made.target]
@@ -276,9 +276,9 @@ def _draw_runs(
     up, down = lookup(number, source, target), lookup(number, target, source)
     column = np.where(up > 0, up - 1, np.where(down > 0, m + down - 1, 2 * m + source))
     kept = (up > 0) | (down > 0) | (source == target)
-    shape = (made.counts.shape[1], 2 * m + n)
+    shape = (counts.shape[1], 2 * m + n)
     into = csr_array((np.ones(kept.sum()), (inner[kept], column[kept])), shape=shape)
-    table = csr_array(made.counts @ into)
+    table = csr_array(counts @ into)
 
     def draw(size: int) -> Batch:
         weights = runs.bootstrap_weights(rng, size)

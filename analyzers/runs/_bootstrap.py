@@ -30,7 +30,7 @@ def draw_counts(
     table: RunTable, rng: np.random.Generator, replicates: int, block: str | None
 ) -> NDArray[np.int64]:
     """(replicates, k) array of int64; see `RunTable.bootstrap_counts`."""
-    counts = table.by_run().counts
+    counts = table.by_run()
     units, n = _units(table, block)
     if n < len(table):  # the moves of a block are drawn together
         ones, runs = np.ones(len(table), dtype=np.int64), np.arange(len(table))

@@ -25,7 +25,7 @@ from detailed_balance.analyzers.sparse import count_distinct, find_places
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["OUTCOMES", "FactColumns", "RunColumns", "RunMoves", "RunTable", "Runs"]
+__all__ = ["OUTCOMES", "DistinctMoves", "FactColumns", "RunColumns", "RunTable", "Runs"]
 
 OUTCOMES = tuple(Outcome)
 """The outcomes, in the order of their codes in `RunColumns.outcome`."""
@@ -189,20 +189,17 @@ def _objects(values: Any) -> NDArray[np.object_]:
     return array
 
 
-class RunMoves(NamedTuple):
-    """How often each run made each move.
+class DistinctMoves(NamedTuple):
+    """The k different moves of runs, sorted.
 
     Parameters
     ----------
     source, target : (k,) arrays of int64
-        The k different moves as places in `RunTable.states`, sorted; the target -1 is an escape.
-    counts : (r, k) csr_array of int64
-        How often each of the r runs made each of them.
+        Places in `RunTable.states`; the target -1 is an escape.
     """
 
     source: NDArray[np.int64]
     target: NDArray[np.int64]
-    counts: csr_array[Any, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -359,8 +356,7 @@ class RunTable(Sequence[Trajectory]):
         [1, 1]
         """
         keys, number = self._count_moves()
-        width = len(self.states) + 1
-        return TransitionCounts.from_arrays(self.states, keys // width, keys % width - 1, number)
+        return TransitionCounts.from_arrays(self.states, *self._split(keys), number)
 
     def _keys(self) -> NDArray[np.int64]:
         """(m,) array of int64: a number for each move, the same for the same move."""
@@ -369,13 +365,29 @@ class RunTable(Sequence[Trajectory]):
     def _count_moves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return count_distinct(self._keys(), len(self.states) * (len(self.states) + 1))
 
-    def by_run(self) -> RunMoves:
-        """Return how often each run made each move.
+    def _split(self, keys: NDArray[np.int64]) -> DistinctMoves:
+        width = len(self.states) + 1
+        return DistinctMoves(keys // width, keys % width - 1)
+
+    def distinct_moves(self) -> DistinctMoves:
+        """Return the different moves, which are the columns of `by_run`.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("b", None), ("b", "a"), ("b", "a")))])
+        >>> moves = table.distinct_moves()
+        >>> moves.source.tolist(), moves.target.tolist()
+        ([1, 1], [-1, 0])
+        """
+        return self._split(self._count_moves()[0])
+
+    def by_run(self) -> csr_array[Any, tuple[int, int]]:
+        """(r, k) csr_array of int64: how often each run made each of `distinct_moves`.
 
         Examples
         --------
         >>> runs = [Trajectory((("a", "b"), ("b", "a"))), Trajectory((("a", "b"),) * 2)]
-        >>> RunTable.of(runs).by_run().counts.toarray().tolist()
+        >>> RunTable.of(runs).by_run().toarray().tolist()
         [[1, 1], [2, 0]]
         """
         size = len(self.states) * (len(self.states) + 1)
@@ -384,8 +396,7 @@ class RunTable(Sequence[Trajectory]):
         ones, shape = np.ones(self.total, dtype=np.int64), (len(self), len(keys))
         counts = csr_array((ones, column, self.offsets.copy()), shape=shape)
         counts.sum_duplicates()
-        width = len(self.states) + 1
-        return RunMoves(keys // width, keys % width - 1, counts)
+        return counts
 
     def select(self, runs: ArrayLike) -> RunTable:
         """Return some of the runs, by their places, in that order, or by a mask.
@@ -508,7 +519,7 @@ class RunTable(Sequence[Trajectory]):
     def bootstrap_counts(
         self, rng: np.random.Generator, replicates: int = 200, *, block: str | None = None
     ) -> NDArray[np.int64]:
-        """(replicates, k) array of int64: the counts of the moves of `by_run`, runs redrawn.
+        """(replicates, k) array of int64: the counts of `distinct_moves`, runs redrawn.
 
         Examples
         --------

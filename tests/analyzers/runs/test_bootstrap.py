@@ -29,7 +29,7 @@ def test_drawn_counts_are_those_of_the_runs_drawn_by_as_many_at_once_as_may_be(
     table = RunTable.of(draw_runs(np.random.default_rng(2), tasks))
     block = None if tasks is None else "task"
     weights = table.bootstrap_weights(np.random.default_rng(3), 20, block=block)
-    moves = table.by_run()
+    moves = table.distinct_moves()
     monkeypatch.setattr(_bootstrap, name, value)
     counts = table.bootstrap_counts(np.random.default_rng(3), 20, block=block)
     for drawn, row in zip(weights, counts, strict=True):

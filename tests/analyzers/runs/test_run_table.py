@@ -38,9 +38,9 @@ def test_counts_are_those_of_the_moves_in_whatever_order_runs_are(runs: list[Tra
 @given(RUNS)
 def test_moves_by_run_add_up_to_each_run(runs: list[Trajectory]) -> None:
     table = RunTable.of(runs)
-    moves = table.by_run()
+    moves, counts = table.distinct_moves(), table.by_run()
     names = (*table.states, None)
-    for run, row in zip(runs, moves.counts.toarray(), strict=True):
+    for run, row in zip(runs, counts.toarray(), strict=True):
         for f, g, count in zip(moves.source, moves.target, row, strict=True):
             assert count == run.moves.count((table.states[f], names[g]))
         assert row.sum() == len(run)
