@@ -200,6 +200,21 @@ class TransitionCounts:
             tuple(states), self.counts[kept, :][:, kept].tocsr(), self.attempts[kept]
         )
 
+    def sorted(self) -> TransitionCounts:
+        """Put the states in the order of their names, so that no result depends on another one.
+
+        Examples
+        --------
+        >>> TransitionCounts.from_edges([("b", "c", 1), ("a", "b", 2)]).sorted().states
+        ('a', 'b', 'c')
+        """
+        states = tuple(sorted(self.states))
+        if states == self.states and self.counts.has_canonical_format:
+            return self
+        ordered = self.restrict(states)
+        ordered.counts.sum_duplicates()
+        return ordered
+
     def without_boundaries(self) -> TransitionCounts:
         """Drop START and END; moves into END stay attempts of the states they came from."""
         if BOUNDARIES.isdisjoint(self._indices):

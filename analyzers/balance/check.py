@@ -187,17 +187,18 @@ def check_balance(
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
     _check_choice("errors", errors, get_args(Errors))
     _check_choice("correction", correction, get_args(Correction))
-    counts = counts.without_boundaries()
+    counts = counts.without_boundaries().sorted()
     potential = potential if potential is not None else estimate_potential(counts)
-    counts = counts.restrict(potential.states)
-    pairs = compare_pairs(counts, potential, errors)
+    held = counts.restrict(potential.states)
+    pairs = compare_pairs(held, potential, errors)
+    counts = held.sorted()
     loops = find_loops(counts, correction=correction)
     found = _classify(
         _violations(counts, loops, alpha), counts, alpha, correction, baseline, trajectories, graph
     )
     report = BalanceReport(
         pairs,
-        list_one_way_pairs(counts, potential),
+        list_one_way_pairs(held, potential),
         loops,
         tuple(found),
         **pair_statistics(pairs),

@@ -51,7 +51,7 @@ class LoopTable(TableResult):
     Parameters
     ----------
     states : tuple of str
-        The states that the members index.
+        The states that the members index, sorted.
     members : tuple of tuple of int, length m
         The states of each loop, in order, starting with the lowest index.
     affinity : (m,) array of float, 0 or more
@@ -146,6 +146,7 @@ def find_loops(
     >>> loops.names(0), round(float(loops.affinity[0]), 3)  # 3 log 9
     (('a', 'b', 'c'), 6.592)
     """
+    counts = counts.sorted()
     moves = counts.counts.astype(np.int64)
     moves.data[moves.tocoo().row == moves.indices] = 0  # nothing from a state to itself
     moves.eliminate_zeros()

@@ -170,7 +170,7 @@ def check_one_way(
     >>> check.violations
     (('a', 'b'), ('b', 'c'), ('c', 'a'))
     """
-    bare = counts.without_boundaries()
+    bare = counts.without_boundaries().sorted()
     potential = potential if potential is not None else estimate_potential(bare)
     counts = bare.restrict(potential.states)
     f, g, n, drop = one_way_moves(counts, potential)

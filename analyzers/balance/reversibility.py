@@ -213,11 +213,11 @@ def reversibility_test(
     drawn = freedom > 0 and method == "bootstrap"
     pvalue = float(chi2.sf(statistic, freedom)) if freedom else float("nan")
     if drawn:
-        rng = np.random.default_rng(seed)
+        rng, ordered = np.random.default_rng(seed), fit_reversible(counts.sorted())
         tables = sample_reversible_tables(
-            fit, replicates=replicates, sweeps=sweeps, rng=rng, progress=progress
+            ordered, replicates=replicates, sweeps=sweeps, rng=rng, progress=progress
         )
-        pvalue = (1 + sum(_as_extreme(fit, table) for table in tables)) / (replicates + 1)
+        pvalue = (1 + sum(_as_extreme(ordered, table) for table in tables)) / (replicates + 1)
     tested = int(fit.totals.sum())
     result = ReversibilityResult(
         statistic,

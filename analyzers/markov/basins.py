@@ -180,6 +180,8 @@ def find_attractors(
     """
     if not min_depth >= 0:
         raise InvalidInputError(f"min_depth={min_depth!r}; a depth is 0 or more")
+    if isinstance(source, TransitionCounts):
+        source = source.sorted()
     potential = source if isinstance(source, Potential) else estimate_potential(source)
     links = _links(potential)
     tree = csr_array(minimum_spanning_tree(links))

@@ -172,6 +172,8 @@ def entropy_production(
     _check_settings(confidence, replicates)
     runs = _as_runs(source)
     counts = cast("Source", source) if runs is None else runs.counts()
+    if isinstance(counts, TransitionCounts):
+        counts = counts.sorted()
     moves = pair_moves(counts)
     exact = not isinstance(counts, TransitionCounts)
     value, two_way = _values(

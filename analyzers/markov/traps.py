@@ -136,6 +136,7 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
     """
     if not min_visits > 1:
         raise InvalidInputError(f"min_visits={min_visits!r}; a trap is visited more than once")
+    counts = counts.sorted()
     inner = [state for state in counts.states if state not in BOUNDARIES]
     runs_known = not BOUNDARIES.isdisjoint(counts.states)
     block = counts.restrict(inner)
