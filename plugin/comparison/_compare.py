@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detailed_balance.analyzers import compare_counts, compare_runs
@@ -15,7 +16,7 @@ from detailed_balance.analyzers.runs.labels import (
 )
 from detailed_balance.comparison._sides import load_side
 from detailed_balance.comparison.comparison import Comparison
-from detailed_balance.sources.source import Progress
+from detailed_balance.sources.source import Merge, Progress, Source, open_source
 
 
 def compare(
@@ -26,6 +27,9 @@ def compare(
     since: Moment = None,
     until: Moment = None,
     last: str | None = None,
+    block: str | None = None,
+    hide: Iterable[str] = (),
+    merge: Merge = None,
     context_a: ContextLike = None,
     context_b: ContextLike = None,
     since_a: Moment = None,
@@ -55,6 +59,9 @@ def compare(
         by context or time.
     context, since, until, last
         Which runs to keep of both sides, as for `open_source`.
+    block, hide, merge
+        The blocks of runs, states to take out of each run, and new names of states, as for
+        `open_source`. A state that is hidden may be on one side alone.
     context_a, context_b : mapping, optional
         Only runs of that side with these labels, such as ``{"model": "gpt-4o"}``, besides those of
         `context`.
@@ -73,8 +80,7 @@ def compare(
     progress : callable, optional
         As for `analyze`.
     **options
-        As for `open_source`, for both sides alike: `hide`, `merge`, `block`, and which field of a
-        file or a table holds what.
+        As for `open_source`, for both sides alike: which field of a file or a table holds what.
 
     Returns
     -------
@@ -115,16 +121,20 @@ def compare(
         )
     announce = progress or (lambda stage, done, total: None)
     settings = {"alpha": alpha, "min_visits": min_visits}
-    sides = []
-    for name, source, own, window in (
-        ("A", a, contexts[0], windows[0]),
-        ("B", a if b is None else b, contexts[1], windows[1]),
-    ):
-        announce(f"Reading {name}", 0, 0)
-        wanted = {"context": own or None, **options}
-        sides.append(load_side(name, source, window, wanted, settings))
+    chosen = [
+        {"context": own or None, "since": begin, "until": end, "merge": merge, "block": block}
+        for own, (begin, end) in zip(contexts, windows, strict=True)
+    ]
+    first = open_source(a, **options)
+    sources = (first, first if b is None else open_source(b, **options))
+    hidden = (hide,) if isinstance(hide, str) else tuple(hide)
+    before, after = (
+        load_side(name, source, window, settings)
+        for name, source, window in zip(
+            "AB", _choose(sources, chosen, hidden, announce), windows, strict=True
+        )
+    )
     announce("Comparing", 0, 0)
-    before, after = sides
     if before.runs is not None and after.runs is not None:
         found = compare_runs(
             before.runs,
@@ -144,3 +154,25 @@ def _since_last(last: str, since: Moment) -> float:
     if since is not None:
         raise InvalidInputError("give either last= or since=, not both")
     return time.time() - parse_duration(last)
+
+
+def _choose(
+    sources: Sequence[Source],
+    chosen: Sequence[Mapping[str, Any]],
+    hidden: tuple[str, ...],
+    announce: Progress,
+) -> list[Source]:
+    """Choose the runs of both sides; a hidden state that only one side has is no mistake."""
+    sides = [source.choose(**wanted) for source, wanted in zip(sources, chosen, strict=True)]
+    there = []
+    for name, side in zip("AB", sides, strict=True):
+        announce(f"Reading {name}", 0, 0)
+        runs = side.runs()
+        there.append(None if runs is None else set(runs.states))
+    if not hidden:
+        return sides
+    known: set[str] = set().union(*(states or () for states in there))
+    return [
+        source.choose(**wanted, hide=[s for s in hidden if s not in known or s in (states or {s})])
+        for source, wanted, states in zip(sources, chosen, there, strict=True)
+    ]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from detailed_balance.analyzers import Forecast, Trajectory, forecast_outcome
+import numpy as np
+
+from detailed_balance.analyzers import Forecast, forecast_outcome
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.runs.labels import Moment, moment_of
-from detailed_balance.analyzers.runs.roots import root_runs
+from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import show_context
 from detailed_balance.report import Report, analyze
-from detailed_balance.sources.source import SourceInfo, open_source
+from detailed_balance.sources.source import Source, SourceInfo
 
 _REPLICATES = 200
 
@@ -44,22 +46,21 @@ class Side:
     forecast: Forecast | None
 
     @property
-    def roots(self) -> list[Trajectory]:
+    def roots(self) -> RunTable:
         """Its root runs: those that count."""
-        return root_runs(self.runs or ())
+        return RunTable.of([]) if self.runs is None else _find_roots(self.runs)
 
     @property
     def judged(self) -> tuple[int, int]:
         """How many root runs succeeded, and how many were judged."""
-        known = [run.success for run in self.roots if run.success is not None]
-        return sum(known), len(known)
+        success = self.roots.runs.success
+        return int((success == 1).sum()), int((success >= 0).sum())
 
 
 def load_side(
     name: str,
-    source: object,
+    source: Source,
     window: tuple[Moment, Moment],
-    wanted: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Side:
     """Read one side, and analyze it by itself.
@@ -68,12 +69,10 @@ def load_side(
     ----------
     name : str
         "A" or "B".
-    source : object
-        As for `open_source`.
+    source : Source
+        Its runs, chosen.
     window : (Moment, Moment)
-        Only runs that began since the first and before the second.
-    wanted : mapping
-        The other options of `open_source`.
+        When they began, at the earliest and before when.
     settings : mapping
         As for `analyze`.
 
@@ -87,13 +86,13 @@ def load_side(
     Examples
     --------
     >>> from detailed_balance import TransitionCounts
+    >>> from detailed_balance.sources import open_source
     >>> counts = TransitionCounts.from_edges([("a", "b", 30), ("b", "a", 10)])
-    >>> load_side("A", counts, (None, None), {}, {}).label
+    >>> load_side("A", open_source(counts), (None, None), {}).label
     'TransitionCounts'
     """
-    opened = open_source(source, since=window[0], until=window[1], **wanted)
-    runs, info = opened.runs(), opened.info
-    report = analyze(opened, runs=0, **settings)
+    runs, info = source.runs(), source.info
+    report = analyze(source, runs=0, **settings)
     return Side(name, _label(info, window), report, runs or None, _forecast(runs))
 
 
@@ -105,10 +104,19 @@ def _label(info: SourceInfo, window: tuple[Moment, Moment]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _forecast(runs: Sequence[Trajectory] | None) -> Forecast | None:
-    judged = [replace(run, outcome=None) for run in root_runs(runs or ())]
-    if all(run.success is None for run in judged):
+def _find_roots(runs: RunTable) -> RunTable:
+    return runs.select(root_places(runs) == np.arange(len(runs)))
+
+
+def _forecast(runs: RunTable | None) -> Forecast | None:
+    """Return the forecast of success as it is told, whatever the outcome."""
+    if runs is None:
         return None
+    roots = _find_roots(runs)
+    if not (roots.runs.success >= 0).any():
+        return None
+    unknown = np.full(len(roots), -1, dtype=np.int8)
+    judged = replace(roots, runs=roots.runs._replace(outcome=unknown))
     with suppress(InsufficientDataError):
         return forecast_outcome(judged, replicates=_REPLICATES, fit_replicates=99)
     return None

@@ -154,6 +154,23 @@ class Source:
         outcomes = {OUTCOMES[code]: kinds[code] for code in sorted(kinds) if code >= 0}
         return replace(info, trajectories=int(roots.sum()) or None, outcomes=outcomes)
 
+    def choose(self, **wanted: Any) -> Source:
+        """Return the same source with another choice of runs; what was read is not read again.
+
+        Parameters
+        ----------
+        **wanted
+            `context`, `since`, `until`, `last`, `hide`, `merge` and `block`, as for `open_source`.
+
+        Examples
+        --------
+        >>> from detailed_balance.analyzers import Trajectory
+        >>> runs = [Trajectory((("a", "b"),), context=(("model", name),)) for name in "xyy"]
+        >>> len(open_source(runs).choose(context={"model": "y"}).runs())
+        2
+        """
+        return Source(self._content, Selection.of(**wanted))
+
     def readers(self) -> Iterator[TransitionReader]:
         """Yield, for each file of the source, what reads its records one by one.
 

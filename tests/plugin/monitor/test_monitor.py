@@ -467,6 +467,17 @@ def test_a_growing_file_is_followed_line_by_line(tmp_path: Path) -> None:
     monitor.stop()
 
 
+def test_the_fields_of_a_file_that_grows_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "moves.jsonl"
+    path.write_text('{"from": "x", "to": "y", "model": "a"}\n{"from": "y", "to": "go"}\n')
+    fields = {"source_field": "from", "target_field": "to", "context_fields": ["model"]}
+    monitor = Monitor(path, context={"model": "a"}, **fields)
+    monitor.poll()
+    assert monitor.counts().states == ("x", "y")
+    with pytest.raises(InvalidInputError, match="state_field cannot be used with a file"):
+        Monitor(path, state_field="from")
+
+
 @pytest.mark.parametrize("source", [5, object(), [("a", "b")]])
 def test_what_does_not_grow_cannot_be_watched(source: object) -> None:
     with pytest.raises(InvalidInputError, match="holds no transitions; allowed are"):

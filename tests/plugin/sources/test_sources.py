@@ -371,6 +371,10 @@ def test_both_sides_of_a_comparison_take_the_same_options() -> None:
     found = compare(runs, context_a={"model": "x"}, context_b={"model": "y"}, merge={"c": "b"})
     assert "c" not in {*found.a.report.counts.states, *found.b.report.counts.states}
     assert (len(found.a.roots), len(found.b.roots)) == (40, 20)
+    hidden = compare(runs, context_a={"model": "x"}, context_b={"model": "y"}, hide=["c"])
+    assert hidden.b.report.counts.states == (END, START, "a", "b")  # A has no state c
+    with pytest.raises(InvalidInputError, match="no state 'zebra'"):
+        compare(runs, context_a={"model": "x"}, context_b={"model": "y"}, hide=["zebra"])
     table = read_runs(runs)
     assert compare_runs(table[:30], table[30:], replicates=99).runs == (30, 30)
 
