@@ -1,20 +1,26 @@
-"""What DuckDB reads of a table is what the readers of records read of it, to the last digit."""
+"""What DuckDB reads of a table is what the readers of records read of it, to the last digit.
+
+``DETAILED_BALANCE_TEST_TABLES=250`` sets how many random tables there are of each kind.
+"""
 
 import csv
+import gzip
 import io
 import json
 import os
+import random
 from dataclasses import fields
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from detailed_balance.analyzers.errors import DetailedBalanceError
+from detailed_balance.analyzers.errors import DetailedBalanceError, ReadError
 from detailed_balance.analyzers.runs.table import RunColumns, RunTable
 from detailed_balance.readers import read_recording, recording
+from detailed_balance.readers.tables import engine as tables_engine
 from tests.support.chains import AIRLINE, data_file
 
-EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "250"))
+EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "60"))
 FEW = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -216,3 +222,152 @@ def test_real_moves_are_read_as_the_records_say(name):
     path = data_file("tau2_airline", f"{name}.jsonl.gz")
     options = {"boundaries": ("start", "end"), "success_field": "reward", "block_field": "domain"}
     assert len(check(path, context_fields=["model"], cost_field="step", **options).runs) > 40
+
+
+STEPS = {"state_field": "tool", "trajectory_field": "run", "step_field": "step"}
+
+
+def make_steps(runs, *, seed=0):
+    """Return the steps of runs of different lengths, shuffled."""
+    noise = random.Random(seed)
+    rows = [
+        {"run": f"run {i}", "step": j, "time": 100.0 * i + j, "tool": noise.choice("abc")}
+        for i in range(runs)
+        for j in range(1 + i % 5)
+    ]
+    noise.shuffle(rows)
+    return rows
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_a_table_that_is_read_in_parts_is_the_same(tmp_path, monkeypatch, write):
+    path = write(tmp_path / f"t.{write.__name__[6:]}", make_steps(20))
+    whole = check(path, **STEPS)
+    monkeypatch.setattr(tables_engine, "_ROWS_AT_A_TIME", 7)
+    assert columns_of(check(path, **STEPS)) == columns_of(whole)
+    counts = read_recording(path, only_counts=True, **STEPS)
+    assert counts.runs is None
+    assert counts.counts.attempts.tolist() == whole.counts.attempts.tolist()
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_several_files_are_one_table(tmp_path, write):
+    rows, suffix = make_steps(9), write.__name__[6:]
+    whole = write(tmp_path / f"t.{suffix}", rows)
+    parts = [write(tmp_path / f"{i}.{suffix}", rows[i::3]) for i in range(3)]
+    one, several = check(whole, **STEPS), check(parts, **STEPS)
+    one, several = columns_of(one), columns_of(several)
+    assert one.pop("reordered_count")
+    assert several.pop("reordered_count")
+    assert one == several
+
+
+def test_a_broken_line_of_several_files_is_named_with_its_file(tmp_path):
+    parts = [write_jsonl(tmp_path / f"{i}.jsonl", make_steps(2)) for i in range(2)]
+    parts[1].write_text('{"run": "x", "tool": "a", "step": 1}\nbroken\n')
+    with pytest.raises(ReadError, match=r"1\.jsonl, line 2: no valid JSON"):
+        read_recording(parts, **STEPS)
+    (skipped,) = read_recording(parts, skip_bad_lines=True, **STEPS).skipped
+    assert str(skipped.line).endswith("1.jsonl, line 2")
+
+
+def test_runs_without_times_stand_by_their_names_or_as_in_the_trace(tmp_path):
+    rows = [{"run": name, "tool": "a"} for name in ("b", "c", "a", "b")]
+    for write in (write_csv, write_jsonl, write_parquet):
+        path = write(tmp_path / f"t.{write.__name__[6:]}", rows)
+        options = {"state_field": "tool", "trajectory_field": "run"}
+        for in_order, names in ((False, "abc"), (True, "bca")):
+            runs = check(path, in_order=in_order, **options).runs
+            assert runs.runs.name.tolist() == list(names)
+
+
+def test_no_order_of_rows_changes_a_table_with_times(tmp_path):
+    options = {"state_field": "tool", "trajectory_field": "run", "time_field": "time"}
+    found = []
+    for seed in range(10):
+        rows = make_steps(8)
+        random.Random(seed).shuffle(rows)
+        read = columns_of(check(write_csv(tmp_path / "t.csv", rows), **options))
+        found.append({name: value for name, value in read.items() if name != "reordered_count"})
+    assert all(each == found[0] for each in found)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_csv_is_read_by_the_engine_however_it_is_written(tmp_path, line_end, quoting, packed):
+    path = write_csv(tmp_path / "t.csv", make_steps(20), quoting=quoting, line_end=line_end)
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert len(check(path, **STEPS).runs) == 20
+
+
+def test_fields_with_dots_reach_into_objects(tmp_path):
+    rows = [
+        {"run": "T", "message": {"role": role, "meta": {"n": i, "cost": 0.5}}}
+        for i, role in enumerate(["user", "tool", "user"])
+    ]
+    options = {
+        "state_field": "{message.role}!",
+        "trajectory_field": "run",
+        "step_field": "message.meta.n",
+        "cost_field": "message.meta.cost",
+    }
+    found = check(write_jsonl(tmp_path / "t.jsonl", rows), **options)
+    assert found.runs[0].states == ("user!", "tool!", "user!")
+    assert found.runs.costs.tolist() == [0.5, 0.5, 0.5, 0]
+    again = read_recording(write_parquet(tmp_path / "t.parquet", rows), **options)
+    assert columns_of(again) == columns_of(found)
+
+
+def test_a_field_that_is_called_so_with_its_dots_comes_first(tmp_path):
+    rows = [{"a.b": "x", "a": {"b": "y"}}]
+    assert check(write_jsonl(tmp_path / "t.jsonl", rows), state_field="a.b").counts.states == (
+        "__end__",
+        "__start__",
+        "x",
+    )
+
+
+# What DuckDB takes otherwise than Python
+
+OTHERWISE = [
+    '{"run": "T", "step": 1, "tool": "a",}',
+    '{"run": "T", "step": 1, "tool": "a", "more": [1, ]}',
+    '{"run": "T", "step": 1, "tool": "a", "more": nan}',
+    '{"run": "T", "step": 1, "tool": "a", "more": [INF]}',
+    '{"run": "T", "step": 1, "tool": "a", "more": ' + "9" * 5_000 + "}",
+    '{"run": "T", "step": 1, "tool": "a", "more": ' + "[" * 5_000 + "]" * 5_000 + "}",
+    '{"run": "T", "step": 1, "tool": "a", "tool": "b"}',
+    '{"run": "T", "step": 1, "tool": "a", "to\\u006fl": "b"}',
+    '{"run": "T", "step": 1.0, "tool": 1e22}',
+    '{"run": true, "step": 1, "tool": "a"}',
+    '{"run": "T", "step": true, "tool": "a"}',
+    '{"run": "T", "step": "0x10", "tool": "a"}',
+    '{"run": "T", "step": -9223372036854775808, "tool": "a"}',
+    '{"Run": "T", "step": 1, "tool": "a", "Tool": "b"}',
+    '{"run": "T", "step": 1, "tool": "\\ud83d"}',
+    '{"run": "T", "step": 1, "tool": NaN}',
+    '["run", "step", "tool"]',
+    "{}",
+]
+
+
+@pytest.mark.parametrize("line", OTHERWISE, ids=range(len(OTHERWISE)))
+def test_a_line_that_duckdb_takes_otherwise_is_read_as_python_does(tmp_path, line):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"run": "T", "step": 0, "tool": "b"}\n' + line + "\n")
+    check(path, **STEPS)
+    check(path, skip_bad_lines=True, **STEPS)
+
+
+TIMES = ["+-5", "1_0", "_1", "0x10", " 1 ", "1e400", "nan", "2024-02-30", "2024-01-01T24:00:00"]
+TIMES += ["1e5", "-0", ".5", "5.", "2024-01-01T10:00:00.1234567", "2024-06-01 10:00:00-05:30"]
+TIMES += ["1.7976931348623157e308", "٣", "2024-W01-1", "0001-01-01", "9999-12-31T23:59:59.999999"]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_a_time_is_what_python_says(tmp_path, time):
+    rows = [{"run": "T", "tool": "a", "time": each} for each in (time, "1")]
+    for write in (write_csv, write_jsonl):
+        check(write(tmp_path / f"t.{write.__name__[6:]}", rows), state_field="tool")
