@@ -158,7 +158,7 @@ class TransitionCounts:
             values, lambda place: f"row {place // width}, column {place % width}"
         )
         sparse = csr_array(whole)
-        names = tuple(map(str, range(sparse.shape[0]))) if states is None else tuple(states)
+        names = tuple(map(str, range(len(values)))) if states is None else tuple(states)
         return cls(names, sparse, np.asarray(sparse.sum(axis=1), dtype=np.int64))
 
     def __len__(self) -> int:

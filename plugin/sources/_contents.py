@@ -202,8 +202,8 @@ class _Store(Content):
                 raise InvalidInputError(f"{name}={options[name]!r} is for files; {instead}")
         self._store, self.description, self._recorder = store, description, recorder
         self._boundaries = options.get("boundaries")
-        names = dict(zip(self._boundaries or (), (START, END), strict=False))
-        self._names = {old: new for old, new in names.items() if old != new}
+        ends: tuple[str, ...] = self._boundaries or ()
+        self._names: dict[str, str] = dict(zip(ends, (START, END), strict=False))
         self._read: tuple[RunTable, TransitionCounts] | None = None
         self._lost = 0
 

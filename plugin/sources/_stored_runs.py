@@ -133,7 +133,9 @@ class _RunFinder:
             time = np.nan_to_num(moves.time)
             for place in starts[again].tolist():
                 last, now = order[place - 1], order[place]
-                new[place] = stopped(moves.trajectory[now], time[last], time[now])
+                new[place] = stopped(
+                    int(moves.trajectory[now]), float(time[last]), float(time[now])
+                )
         of_move[order] = named + np.cumsum(new) - 1
         return _Groups(of_move, named + int(new.sum()))
 
