@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from detailed_balance.analyzers.comparison._run_statistics import RunStatistics
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.comparison._run_statistics import RunStatistics
 
 REPLICATES = 9_999
 """So many permutations are drawn."""

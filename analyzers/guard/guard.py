@@ -165,7 +165,7 @@ class RunGuard:
         _check_share("alpha", alpha)
         _check_share("calibration_share", calibration_share)
         table = RunTable.of(runs)
-        success = table.success_of_runs()
+        success = table.success
         failed, worked = np.flatnonzero(success == 0), np.flatnonzero(success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
         settings["moves"] = _different_moves(table.select(success >= 0))

@@ -94,7 +94,7 @@ class KernelRatio:
     def fit(cls, runs: Runs, prior: float = 2.0) -> KernelRatio:
         """Count the moves of failed and of successful runs; moves to END are left out."""
         table = RunTable.of(runs)
-        return cls.of_success(table, table.by_run(), table.success_of_runs(), prior)
+        return cls.of_success(table, table.by_run(), table.success, prior)
 
     @classmethod
     def of_success(
@@ -233,8 +233,8 @@ class OutcomeScore:
             Where no run failed, or none succeeded.
         """
         table = RunTable.of(runs)
-        table = table.select((table.lengths > 0) & (table.success_of_runs() >= 0))
-        failed = table.success_of_runs() == 0
+        table = table.select((table.lengths > 0) & (table.success >= 0))
+        failed = table.success == 0
         if failed.all() or not failed.any():
             raise InsufficientDataError(
                 f"this score learns from failed and from successful runs, and was given "
@@ -253,7 +253,7 @@ class OutcomeScore:
             self.ridge,
         ).tolist()
         by_state = dict(zip(states, _on_grid(fitted[_FEATURES:]).tolist(), strict=True))
-        success = table.success_of_runs()
+        success = table.success
         kernels = KernelRatio.of_success(table, counts, success, self.prior)
         model = OutcomeModel(kernels, intercept, tuple(fitted[:_FEATURES]), by_state)
         return replace(self, model=model)

@@ -14,7 +14,8 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
 from detailed_balance.analyzers.repetition.walk import RunRepetition, reversed_loop
 from detailed_balance.analyzers.results import Table, TableResult
-from detailed_balance.analyzers.runs.table import OUTCOMES, Runs, RunTable
+from detailed_balance.analyzers.runs.columns import OUTCOMES
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 
 if TYPE_CHECKING:

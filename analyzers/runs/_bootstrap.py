@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,29 +12,29 @@ from detailed_balance.analyzers.sparse import exact_type
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.runs.table import RunTable
-
 AT_ONCE = 8_000_000
 """So many weights of runs are held in memory at a time."""
 
 
 def draw_weights(
-    table: RunTable, rng: np.random.Generator, replicates: int, block: str | None
+    blocks: NDArray[np.int64], rng: np.random.Generator, replicates: int
 ) -> NDArray[np.int64]:
-    """(replicates, r) array of int64; see `RunTable.bootstrap_weights`."""
-    units, n = _units(table, block)
+    """(replicates, r) array of int64: how often each run is drawn, by the block of each."""
+    units, n = _units(blocks)
     return _draw(rng, replicates, n)[:, units]
 
 
 def draw_counts(
-    table: RunTable, rng: np.random.Generator, replicates: int, block: str | None
+    counts: csr_array[Any, Any],
+    blocks: NDArray[np.int64],
+    rng: np.random.Generator,
+    replicates: int,
 ) -> NDArray[np.int64]:
-    """(replicates, k) array of int64; see `RunTable.bootstrap_counts`."""
-    counts = table.by_run()
-    units, n = _units(table, block)
-    if n < len(table):  # the moves of a block are drawn together
-        ones, runs = np.ones(len(table), dtype=np.int64), np.arange(len(table))
-        counts = csr_array(csr_array((ones, (units, runs)), shape=(n, len(table))) @ counts)
+    """(replicates, k) array of int64: the sums of the (r, k) counts of the runs drawn."""
+    units, n = _units(blocks)
+    if n < len(units):  # the moves of a block are drawn together
+        ones, runs = np.ones(len(units), dtype=np.int64), np.arange(len(units))
+        counts = csr_array(csr_array((ones, (units, runs)), shape=(n, len(units))) @ counts)
     by_move, most = counts.T.tocsr(), int(counts.sum(axis=0).max()) if counts.nnz else 0
     found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
     at_once = max(1, AT_ONCE // max(n, 1))
@@ -46,12 +46,11 @@ def draw_counts(
     return found
 
 
-def _units(table: RunTable, block: str | None) -> tuple[NDArray[np.int64], int]:
+def _units(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     """Return the block of each run, a run of none being one by itself, and how many there are."""
-    codes = table.block_codes(block)
     alone = codes < 0
     blocks, unit = np.unique(codes[~alone], return_inverse=True)
-    units = np.empty(len(table), dtype=np.int64)
+    units = np.empty(len(codes), dtype=np.int64)
     units[~alone] = unit
     units[alone] = len(blocks) + np.arange(np.count_nonzero(alone))
     return units, len(blocks) + int(np.count_nonzero(alone))

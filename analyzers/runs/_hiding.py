@@ -2,84 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import BOUNDARIES, unknown_state_message
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.columns import FactColumns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.runs.table import RunTable
-
-
 _Number = TypeVar("_Number", np.float64, np.int64)
 
 
-def hide_states(table: RunTable, states: Iterable[str]) -> RunTable:
-    """Return `table` without some states; see `RunTable.hide`."""
-    hidden = _mark(table, (states,) if isinstance(states, str) else tuple(states))
-    if not hidden.any():
-        return table
-    source, target = table.source, table.target
-    number, run = np.arange(table.total), table.run_of_move
-    joined = np.zeros(table.total, dtype=bool)  # whether a move goes on where the last one led
+def splice_out(
+    source: NDArray[Any], target: NDArray[Any], run: NDArray[Any], hidden: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the places of the (m,) moves that stay without some states, and their sources.
+
+    `hidden` says it of each state, and of an escape, which comes last and stays.
+    """
+    number = np.arange(len(source))
+    joined = np.zeros(len(source), dtype=bool)  # whether a move goes on where the last one led
     reached = np.where(target < 0, source, target)
     joined[1:] = (run[1:] == run[:-1]) & (source[1:] == reached[:-1])
     begin = np.maximum.accumulate(np.where(joined, 0, number))
     # The last move of the stretch that began in a state that stays: where the run still stands.
     stands = np.maximum.accumulate(np.where(hidden[source], -1, number))
-    known = stands >= begin
-    kept = known & ((target < 0) | ~hidden[target])
-    left = np.add.reduceat(np.append(kept, False), table.offsets[:-1]) if len(table) else kept
-    left = np.where(table.lengths > 0, left, 0)
-    places = np.flatnonzero(kept)
-    facts = None if table.facts is None else table.facts.select(places)
-    if facts is not None and table.facts is not None:
-        facts = facts._replace(
-            known=_credit(table, places, table.facts.known.astype(np.int64), 0) > 0,
-            tokens=_credit(table, places, table.facts.tokens, -1),
-            cost=_credit(table, places, table.facts.cost, np.nan),
-        )
-    return replace(
-        table,
-        source=source[stands[places]],
-        target=target[places],
-        offsets=np.concatenate([[0], np.cumsum(left)]),
-        costs=None if table.costs is None else _credit(table, places, table.costs, np.nan),
-        facts=facts,
-    )._with_states(table.states)
+    kept = np.flatnonzero((stands >= begin) & ~hidden[target])
+    return kept, source[stands[kept]]
 
 
-def _mark(table: RunTable, states: tuple[str, ...]) -> NDArray[np.bool_]:
-    """(n + 1,) array of bool: whether each state is hidden; an escape, the last one, is not."""
-    hidden = np.zeros(len(table.states) + 1, dtype=bool)
-    for state in states:
-        if state in BOUNDARIES:
-            raise InvalidInputError(f"{state!r} marks where a run begins or ends; it stays")
-        code = table.code(state)
-        if code < 0:
-            raise InvalidInputError(unknown_state_message(state, table.states))
-        hidden[code] = True
-    return hidden
+def credit_facts(facts: FactColumns, kept: NDArray[Any], run: NDArray[Any]) -> FactColumns:
+    """Return the facts of moves that stay; what the others cost is added to them."""
+    known = credit(facts.known.astype(np.int64), kept, run, 0) > 0
+    tokens, cost = credit(facts.tokens, kept, run, -1), credit(facts.cost, kept, run, np.nan)
+    return facts.select(kept)._replace(known=known, tokens=tokens, cost=cost)
 
 
-def _credit(
-    table: RunTable, kept: NDArray[np.int64], values: NDArray[_Number], missing: float
+def credit(
+    values: NDArray[_Number], kept: NDArray[Any], run: NDArray[Any], missing: float
 ) -> NDArray[_Number]:
-    """Return the values of moves that stay, each with those of the moves left out before it."""
-    run = table.run_of_move
-    known = (values != missing) & (values == values)
-    to = np.minimum(np.searchsorted(kept, np.arange(table.total)), max(len(kept) - 1, 0))
+    """Return the values of moves that stay, each with those of the moves left out before it.
+
+    What comes after the last move of a run that stays is added to that.
+    """
     if not len(kept):
         return values[:0]
-    last = np.maximum(np.searchsorted(kept, np.arange(table.total), side="right") - 1, 0)
-    to = np.where(run[kept[to]] == run, to, last)
-    known &= run[kept[to]] == run
+    number = np.arange(len(values))
+    following = np.minimum(np.searchsorted(kept, number), len(kept) - 1)
+    before = np.maximum(np.searchsorted(kept, number, side="right") - 1, 0)
+    to = np.where(run[kept[following]] == run, following, before)
+    known = (values != missing) & (values == values) & (run[kept[to]] == run)
     total = np.full(len(kept), missing, dtype=values.dtype)
     total[np.unique(to[known])] = 0
     np.add.at(total, to[known], values[known])

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.columns import OUTCOMES, FactColumns, RunColumns
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.analyzers.runs.table import OUTCOMES, FactColumns, RunColumns, RunTable
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.trajectory import StepFacts, Trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _TEXTS = ("name", "run", "thread", "parent", "origin", "error")
 
 
-def make_table(runs: Iterable[Trajectory]) -> RunTable:
-    """Return runs as a table; see `RunTable.from_trajectories`."""
+def make_columns(runs: Iterable[Trajectory]) -> dict[str, Any]:
+    """Return what `RunTable.from_codes` takes; see `RunTable.from_trajectories`."""
     runs = list(runs)
     for run in runs:
         if not isinstance(run, Trajectory):
@@ -46,44 +46,45 @@ def make_table(runs: Iterable[Trajectory]) -> RunTable:
         known[name] = [np.nan if value is None else value for value in values]
     known["limit_steps"] = [-1 if r.limit_steps is None else r.limit_steps for r in runs]
     known["context"] = [contexts.setdefault(run.context, len(contexts)) for run in runs]
-    return RunTable.from_codes(
-        tuple(state for state in places if state is not None),
-        moves[:, 0],
-        moves[:, 1],
-        np.cumsum([0, *map(len, runs)]),
-        RunColumns.unknown(len(runs), **known),
-        contexts=tuple(contexts),
-        costs=_costs_of(runs),
-        facts=_facts_of(runs),
-    )
+    return {
+        "states": tuple(state for state in places if state is not None),
+        "source": moves[:, 0],
+        "target": moves[:, 1],
+        "offsets": np.cumsum([0, *map(len, runs)]),
+        "runs": RunColumns.unknown(len(runs), **known),
+        "contexts": tuple(contexts),
+        "costs": _costs_of(runs),
+        "facts": _facts_of(runs),
+    }
 
 
-def view_run(table: RunTable, i: int) -> Trajectory:
-    """Return run i of a table."""
-    first, last = table.offsets[i : i + 2].tolist()
-    names = (*table.states, None)
-    source, target = table.source[first:last].tolist(), table.target[first:last].tolist()
-    each = [column[i] for column in table.runs]
-    row = dict(zip(RunColumns._fields, each, strict=True))
-    costs = () if table.costs is None else tuple(table.costs[first:last].tolist())
-    facts = () if table.facts is None else tuple(map(table.facts.row, range(first, last)))
-    limit, started, ended = int(row["limit_steps"]), float(row["started"]), float(row["ended"])
+def make_trajectory(
+    states: Sequence[str],
+    moves: Iterable[tuple[int, int]],
+    row: Any,
+    context: Context,
+    costs: tuple[float, ...],
+    facts: tuple[StepFacts | None, ...],
+) -> Trajectory:
+    """Return one run: its moves by places in `states`, and its row of `RunColumns`."""
+    names = (*states, None)
+    limit, started, ended = int(row.limit_steps), float(row.started), float(row.ended)
     return Trajectory(
-        tuple((table.states[f], names[g]) for f, g in zip(source, target, strict=True)),
-        name=row["name"],
-        outcome=None if row["outcome"] < 0 else OUTCOMES[row["outcome"]],
-        success=None if row["success"] < 0 else bool(row["success"]),
-        error=row["error"],
-        context=table.contexts[row["context"]],
+        tuple((states[f], names[g]) for f, g in moves),
+        name=row.name,
+        outcome=None if row.outcome < 0 else OUTCOMES[row.outcome],
+        success=None if row.success < 0 else bool(row.success),
+        error=row.error,
+        context=context,
         costs=() if any(cost != cost for cost in costs) else costs,
         limit_steps=None if limit < 0 else limit,
-        run=row["run"],
-        thread=row["thread"],
-        parent=row["parent"],
-        origin=row["origin"],
-        attempts=int(row["attempts"]),
-        judged=bool(row["judged"]),
-        past_unknown=bool(row["past_unknown"]),
+        run=row.run,
+        thread=row.thread,
+        parent=row.parent,
+        origin=row.origin,
+        attempts=int(row.attempts),
+        judged=bool(row.judged),
+        past_unknown=bool(row.past_unknown),
         started=None if started != started else started,
         ended=None if ended != ended else ended,
         facts=facts if any(each is not None for each in facts) else (),

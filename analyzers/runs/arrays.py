@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _moves(
     table: RunTable, judged: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return run, source, target and end of each move, up to END; the end is -1 between states."""
-    success, number = table.success_of_runs(), np.arange(table.total)
+    success, number = _succeeded(table), np.arange(table.total)
     run, source = table.run_of_move, table.source.astype(np.int64)
     to_end = table.target == table.code(END)
     after = np.where(table.target < 0, source, table.target)
@@ -191,3 +192,10 @@ def _name_states(
     seen[table.code(END) if END in table.states else []] = False
     found = tuple(state for state, there in zip(table.states, seen, strict=True) if there)
     return tuple(dict.fromkeys((*(states or ()), *found)))
+
+
+def _succeeded(table: RunTable) -> NDArray[np.int8]:
+    """(r,) array: 1 or 0, as told or else as the outcome says; -1 where nobody knows."""
+    by_outcome = [-1 if outcome.success is None else int(outcome.success) for outcome in OUTCOMES]
+    told = np.array([*by_outcome, -1], dtype=np.int8)[table.runs.outcome]
+    return np.where(table.success >= 0, table.success, told)

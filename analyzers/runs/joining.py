@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.runs.table import FactColumns, RunColumns, Runs, RunTable
+from detailed_balance.analyzers.runs.columns import FactColumns, RunColumns
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.counts import (
+    BOUNDARIES,
+    TransitionCounts,
+    unknown_state_message,
+)
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs._bootstrap import draw_counts, draw_weights
+from detailed_balance.analyzers.runs._hiding import credit, credit_facts, splice_out
+from detailed_balance.analyzers.runs._trajectories import make_columns, make_trajectory
+from detailed_balance.analyzers.runs.columns import FactColumns, RunColumns
 from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
@@ -19,174 +27,16 @@ from detailed_balance.analyzers.runs.labels import (
     matches_context,
     moment_of,
 )
-from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, Trajectory
+from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sparse import count_distinct, find_places
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["OUTCOMES", "DistinctMoves", "FactColumns", "RunColumns", "RunTable", "Runs"]
-
-OUTCOMES = tuple(Outcome)
-"""The outcomes, in the order of their codes in `RunColumns.outcome`."""
+__all__ = ["RunTable", "Runs"]
 
 ESCAPE = -1
 """The target code of an escape."""
-
-
-class FactColumns(NamedTuple):
-    """What is known of each move beyond its states: `StepFacts` as (m,) arrays.
-
-    Parameters
-    ----------
-    known : array of bool
-        Whether anything is.
-    failed, repeats, stale : array of bool
-        As in `StepFacts`.
-    call, answer, call_size, answer_size, tokens : array of int64
-        Likewise; -1 where not known.
-    cost : array of float64
-        Likewise; NaN where not known.
-    """
-
-    known: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
-    call: NDArray[np.int64]
-    answer: NDArray[np.int64]
-    repeats: NDArray[np.bool_]
-    stale: NDArray[np.bool_]
-    call_size: NDArray[np.int64]
-    answer_size: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    cost: NDArray[np.float64]
-
-    @classmethod
-    def from_facts(cls, facts: Sequence[StepFacts | None]) -> FactColumns:
-        """Return the facts of moves, None where nothing is known of one, as columns."""
-        rows = [_fact_row(each) for each in facts]
-        columns = zip(*rows, strict=True) if rows else [()] * len(cls._fields)
-        return cls(*(np.array(c, dtype=t) for c, t in zip(columns, _FACT_TYPES, strict=True)))
-
-    def select(self, moves: NDArray[Any]) -> FactColumns:
-        """Return the facts of some of the moves, by their places or by a mask."""
-        return FactColumns(*(column[moves] for column in self))
-
-    def row(self, place: int) -> StepFacts | None:
-        """Return the facts of one move."""
-        if not self.known[place]:
-            return None
-        cost = float(self.cost[place])
-        return StepFacts(
-            failed=bool(self.failed[place]),
-            call=_known(self.call[place]),
-            answer=_known(self.answer[place]),
-            repeats=bool(self.repeats[place]),
-            stale=bool(self.stale[place]),
-            call_size=_known(self.call_size[place]),
-            answer_size=_known(self.answer_size[place]),
-            tokens=_known(self.tokens[place]),
-            cost=None if cost != cost else cost,
-        )
-
-
-_FACT_TYPES: tuple[Any, ...] = (
-    *(np.bool_, np.bool_, np.int64, np.int64, np.bool_, np.bool_),
-    *(np.int64, np.int64, np.int64, np.float64),
-)
-
-
-def _fact_row(facts: StepFacts | None) -> tuple[Any, ...]:
-    known, facts = facts is not None, facts or StepFacts()
-    *values, cost = (-1 if value is None else value for value in facts)
-    return (known, *values, np.nan if facts.cost is None else cost)
-
-
-def _known(value: Any) -> int | None:
-    return None if value < 0 else int(value)
-
-
-class RunColumns(NamedTuple):
-    """What is known of each run as a whole, (r,) arrays; the names are those of `Trajectory`.
-
-    Parameters
-    ----------
-    name, run, thread, parent, origin, error : array of object
-        Texts, None where not known.
-    outcome : array of int8
-        A place in `OUTCOMES`; -1 where not known.
-    success : array of int8
-        1 or 0; -1 where not known.
-    judged, past_unknown : array of bool
-        As in `Trajectory`.
-    attempts : array of int64
-        As in `Trajectory`.
-    started, ended : array of float64
-        In seconds since 1970 (UTC); NaN where not known.
-    limit_steps : array of int64
-        As in `Trajectory`; -1 where not known.
-    context : array of int64
-        The labels: a place in `RunTable.contexts`.
-    block : array of int64
-        The task or batch: a place in `RunTable.blocks`; -1 where it is of none.
-    """
-
-    name: NDArray[np.object_]
-    run: NDArray[np.object_]
-    thread: NDArray[np.object_]
-    parent: NDArray[np.object_]
-    origin: NDArray[np.object_]
-    error: NDArray[np.object_]
-    outcome: NDArray[np.int8]
-    success: NDArray[np.int8]
-    judged: NDArray[np.bool_]
-    past_unknown: NDArray[np.bool_]
-    attempts: NDArray[np.int64]
-    started: NDArray[np.float64]
-    ended: NDArray[np.float64]
-    limit_steps: NDArray[np.int64]
-    context: NDArray[np.int64]
-    block: NDArray[np.int64]
-
-    @classmethod
-    def unknown(cls, n: int, **known: ArrayLike) -> RunColumns:
-        """Return the columns of n runs of which nothing is known but `known`, named columns."""
-        columns = []
-        for name, (kind, missing) in _RUN_TYPES.items():
-            given = known.pop(name, None)
-            if given is None:
-                columns.append(np.full(n, missing, dtype=kind))
-            elif kind is np.object_:
-                columns.append(_objects(given))
-            else:
-                columns.append(np.asarray(given, dtype=kind))
-        if known:
-            raise InvalidInputError(f"no columns of runs: {', '.join(sorted(known))}")
-        return cls(*columns)
-
-    def select(self, runs: NDArray[Any]) -> RunColumns:
-        """Return those of some of the runs, by their places or by a mask."""
-        return RunColumns(*(column[runs] for column in self))
-
-
-_TEXTS = ("name", "run", "thread", "parent", "origin", "error")
-_RUN_TYPES: dict[str, tuple[Any, Any]] = {
-    **dict.fromkeys(_TEXTS, (np.object_, None)),
-    **dict.fromkeys(("outcome", "success"), (np.int8, -1)),
-    **dict.fromkeys(("judged", "past_unknown"), (np.bool_, False)),
-    "attempts": (np.int64, 0),
-    **dict.fromkeys(("started", "ended"), (np.float64, np.nan)),
-    "limit_steps": (np.int64, -1),
-    "context": (np.int64, 0),
-    "block": (np.int64, -1),
-}
-
-
-def _objects(values: Any) -> NDArray[np.object_]:
-    if isinstance(values, np.ndarray) and values.dtype == np.object_:
-        return values
-    array = np.empty(len(values), dtype=np.object_)
-    array[:] = values
-    return array
 
 
 class DistinctMoves(NamedTuple):
@@ -256,9 +106,7 @@ class RunTable(Sequence[Trajectory]):
         InvalidInputError
             Where something is no `Trajectory`.
         """
-        from detailed_balance.analyzers.runs._trajectories import make_table
-
-        return make_table(runs)
+        return cls.from_codes(**make_columns(runs))
 
     @classmethod
     def from_codes(
@@ -315,9 +163,16 @@ class RunTable(Sequence[Trajectory]):
         return f"RunTable(runs={len(self):,}, moves={self.total:,}, states={len(self.states):,})"
 
     def _view(self, i: int) -> Trajectory:
-        from detailed_balance.analyzers.runs._trajectories import view_run
-
-        return view_run(self, i)
+        part = slice(*self.offsets[i : i + 2].tolist())
+        row = RunColumns(*(column[i] for column in self.runs))
+        return make_trajectory(
+            self.states,
+            zip(self.source[part].tolist(), self.target[part].tolist(), strict=True),
+            row,
+            self.contexts[int(row.context)],
+            () if self.costs is None else tuple(self.costs[part].tolist()),
+            () if self.facts is None else tuple(map(self.facts.row, range(part.start, part.stop))),
+        )
 
     @property
     def total(self) -> int:
@@ -341,11 +196,10 @@ class RunTable(Sequence[Trajectory]):
         except ValueError:
             return -2
 
-    def success_of_runs(self) -> NDArray[np.int8]:
-        """(r,) array of int8: 1 or 0, as judged or else as the outcome says; -1 not known."""
-        by_outcome = [-1 if o.success is None else int(o.success) for o in OUTCOMES]
-        told = np.array([*by_outcome, -1], dtype=np.int8)[self.runs.outcome]
-        return np.where(self.runs.success >= 0, self.runs.success, told)
+    @property
+    def success(self) -> NDArray[np.int8]:
+        """(r,) array of int8: 1 where a run did its work, 0 where not, -1 where nobody knows."""
+        return self.runs.success
 
     def counts(self) -> TransitionCounts:
         """Return how often each move was made, START, END and escapes included.
@@ -472,20 +326,20 @@ class RunTable(Sequence[Trajectory]):
         """
         if by is None:
             return self.runs.block
-        if by == "thread":
-            values = self.runs.thread
-        else:
-            told = [dict(context).get(by) for context in self.contexts]
-            values = _objects(told)[self.runs.context]
-        there = np.array([value is not None for value in values], dtype=bool)
-        if not there.any():
+        of_thread = by == "thread"
+        values = self.runs.thread
+        if not of_thread:
+            values = np.array([dict(context).get(by) for context in self.contexts], dtype=object)
+        there = values != np.array(None)
+        codes = np.full(len(values), -1, dtype=np.int64)
+        codes[there] = np.unique(values[there].astype(str), return_inverse=True)[1]
+        codes = codes if of_thread else codes[self.runs.context]
+        if not (codes >= 0).any():
             seen = sorted({name for context in self.contexts for name, _ in context})
             raise InvalidInputError(
                 f"no run has a label {by!r} to tell its block; the labels are "
                 f"{', '.join(map(repr, seen)) or 'none'}, and 'thread' is allowed"
             )
-        codes = np.full(len(self), -1, dtype=np.int64)
-        codes[there] = np.unique(values[there].astype(str), return_inverse=True)[1]
         return codes
 
     def resample(self, rng: np.random.Generator, *, block: str | None = None) -> RunTable:
@@ -512,9 +366,7 @@ class RunTable(Sequence[Trajectory]):
         self, rng: np.random.Generator, replicates: int, *, block: str | None = None
     ) -> NDArray[np.int64]:
         """(replicates, r) array of int64: how often each run is drawn; as for `resample`."""
-        from detailed_balance.analyzers.runs._bootstrap import draw_weights
-
-        return draw_weights(self, rng, replicates, block)
+        return draw_weights(self.block_codes(block), rng, replicates)
 
     def bootstrap_counts(
         self, rng: np.random.Generator, replicates: int = 200, *, block: str | None = None
@@ -527,9 +379,7 @@ class RunTable(Sequence[Trajectory]):
         >>> table.bootstrap_counts(np.random.default_rng(0), 3).tolist()
         [[5], [5], [5]]
         """
-        from detailed_balance.analyzers.runs._bootstrap import draw_counts
-
-        return draw_counts(self, rng, replicates, block)
+        return draw_counts(self.by_run(), self.block_codes(block), rng, replicates)
 
     def rename(self, names: Mapping[str, str]) -> RunTable:
         """Give states other names.
@@ -599,9 +449,31 @@ class RunTable(Sequence[Trajectory]):
         >>> table.hide(["hub"])[0].moves
         (('a', 'b'), ('b', 'b'))
         """  # noqa: E501 - one line shows the run
-        from detailed_balance.analyzers.runs._hiding import hide_states
+        hidden = self._mark((states,) if isinstance(states, str) else states)
+        run = self.run_of_move
+        kept, source = splice_out(self.source, self.target, run, hidden)
+        return RunTable.from_codes(
+            self.states,
+            source,
+            self.target[kept],
+            np.concatenate([[0], np.cumsum(np.bincount(run[kept], minlength=len(self)))]),
+            self.runs,
+            contexts=self.contexts,
+            blocks=self.blocks,
+            costs=None if self.costs is None else credit(self.costs, kept, run, np.nan),
+            facts=None if self.facts is None else credit_facts(self.facts, kept, run),
+        )
 
-        return hide_states(self, states)
+    def _mark(self, states: Iterable[str]) -> NDArray[np.bool_]:
+        """(n + 1,) array of bool: whether each state is among `states`; the last is an escape."""
+        marked = np.zeros(len(self.states) + 1, dtype=bool)
+        for state in states:
+            if state in BOUNDARIES:
+                raise InvalidInputError(f"{state!r} marks where a run begins or ends; it stays")
+            if (code := self.code(state)) < 0:
+                raise InvalidInputError(unknown_state_message(state, self.states))
+            marked[code] = True
+        return marked
 
 
 Runs: TypeAlias = "RunTable | Iterable[Trajectory]"

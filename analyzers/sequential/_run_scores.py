@@ -86,10 +86,7 @@ class RunScorer:
 
     def score(self, run: Trajectory) -> dict[str, float | None]:
         """Return each of `SCORES`; None where the run does not determine it."""
-        success, n = run.success, len(run)
-        if success is None and run.outcome is not None:
-            success = run.outcome.success
-        known = None if success is None else float(not success)
+        n, known = len(run), None if run.success is None else float(not run.success)
         scores = dict.fromkeys(SCORES, None) | {"length": float(n), "failure": known}
         if run.moves:
             scores["surprise"] = sum(self._surprises(run)) * _UNIT / n
@@ -108,7 +105,7 @@ class RunScorer:
         [0.5, nan]
         """
         table = RunTable.of(runs)
-        success, lengths, run = table.success_of_runs(), table.lengths, table.run_of_move
+        success, lengths, run = table.success, table.lengths, table.run_of_move
         source, target = table.source, table.target
         back = np.zeros(table.total, dtype=bool)
         back[1:] = (source[:-1] == target[1:]) & (target[:-1] == source[1:]) & (run[1:] == run[:-1])

@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from detailed_balance.analyzers.runs.table import RunColumns, RunTable
+from detailed_balance.analyzers.runs.columns import RunColumns
+from detailed_balance.analyzers.runs.table import RunTable
 
 STATES = 14
 PLAIN = 3

@@ -21,7 +21,6 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Section, Verdict
-from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report._verdict import findings, judge
 from detailed_balance.report.run_sections import (
     contrast_section,
@@ -42,6 +41,8 @@ from detailed_balance.sources.source import SourceInfo
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
+
+    from detailed_balance.report._run_findings import RunFindings
 
 __all__ = ["Report", "render_landscape"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isnan
+from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers import Change, ClassifiedRun, Outcome
 from detailed_balance.analyzers.comparison.result import REPEAT
@@ -16,7 +17,9 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report._run_findings import RunFindings
+
+if TYPE_CHECKING:
+    from detailed_balance.report._run_findings import RunFindings
 
 __all__ = [
     "OUTCOMES",

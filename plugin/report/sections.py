@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isfinite, isnan
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,10 +28,12 @@ from detailed_balance.render.formatting import (
     shorten_states,
     show_context,
 )
-from detailed_balance.report._run_findings import RunFindings
 from detailed_balance.report._verdict import expected_violations, findings
 from detailed_balance.report.run_sections import OUTCOMES
 from detailed_balance.sources.source import SourceInfo
+
+if TYPE_CHECKING:
+    from detailed_balance.report._run_findings import RunFindings
 
 __all__ = [
     "CHEAP_ERRORS",

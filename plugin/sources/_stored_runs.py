@@ -12,7 +12,8 @@ import numpy as np
 
 from detailed_balance.analyzers import END, START, Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.runs.table import OUTCOMES, FactColumns, RunColumns, RunTable
+from detailed_balance.analyzers.runs.columns import OUTCOMES, FactColumns, RunColumns
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import Ending, TransitionStore
 from detailed_balance.callbacks.store.reading import MISSING, MoveColumns, read_moves
 from detailed_balance.callbacks.transition import Beginning

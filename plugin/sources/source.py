@@ -11,9 +11,10 @@ import numpy as np
 
 from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.labels import Context, ContextLike, Moment
 from detailed_balance.analyzers.runs.roots import root_places
-from detailed_balance.analyzers.runs.table import OUTCOMES, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.sources._contents import Content, find_content
 from detailed_balance.sources._selection import Merge, Selection, no_such_labels
 

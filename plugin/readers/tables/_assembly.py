@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from detailed_balance.analyzers import END, START, Outcome
-from detailed_balance.analyzers.runs.table import OUTCOMES
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.callbacks.names import join_names
 from detailed_balance.readers.tables._bytes import DoubtError
 

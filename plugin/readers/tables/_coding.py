@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from detailed_balance.analyzers import START
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.analyzers.runs.table import OUTCOMES
 from detailed_balance.readers.records.values import (
     parse_cost,
     parse_count,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers.runs.columns import RunColumns
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.analyzers.runs.table import RunColumns, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers.records.base import ReadOptions
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.tables._assembly import (

@@ -1,7 +1,6 @@
 import json
 import math
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings, strategies as st
 from detailed_balance.analyzers import (
     END,
     START,
-    Outcome,
     OutcomeScore,
     RunGuard,
     StuckRules,
@@ -434,15 +432,3 @@ def test_a_guard_of_a_table_is_that_of_its_runs():
     runs = recorded(3)
     one, other = RunGuard.fit(runs), RunGuard.fit(RunTable.of(runs))
     assert one.to_dict() == other.to_dict()
-
-
-def test_outcomes_tell_success_where_nobody_judged():
-    runs = recorded(4)
-    told = [
-        replace(run, success=None, outcome=Outcome.ENDED if run.success else Outcome.FAILED)
-        for run in runs
-    ]
-    open_ = Trajectory((("a", "b"),), outcome=Outcome.INTERRUPTED)
-    guard = RunGuard.fit([*told, open_])
-    assert guard.ignored == 1
-    assert guard.to_dict()["score"] == RunGuard.fit(runs).to_dict()["score"]

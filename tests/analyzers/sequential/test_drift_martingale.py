@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from detailed_balance import read_runs
-from detailed_balance.analyzers import DriftMartingale, Outcome, Trajectory
+from detailed_balance.analyzers import DriftMartingale, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
@@ -438,9 +438,3 @@ def test_many_runs_at_once_are_the_same_as_one_by_one(max_runs):
     assert other.to_dict() == one.to_dict()
     assert one.evidence
     assert other.evidence == one.evidence
-
-
-def test_an_outcome_tells_failure_where_nobody_judged():
-    failed = Trajectory((("a", "b"),), outcome=Outcome.FAILED)
-    scorer = RunScorer([failed])
-    assert scorer.score(failed)["failure"] == scorer.score_runs([failed])["failure"].item() == 1

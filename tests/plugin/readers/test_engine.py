@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, ReadError
-from detailed_balance.analyzers.runs.table import RunColumns, RunTable
+from detailed_balance.analyzers.runs.columns import RunColumns
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers import read_recording, recording
 from detailed_balance.readers.tables import engine as tables_engine
 from tests.support.chains import AIRLINE, data_file
