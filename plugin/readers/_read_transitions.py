@@ -17,6 +17,7 @@ from detailed_balance.readers._checkpoints import has_checkpoints
 from detailed_balance.readers.graphs import read_graph
 from detailed_balance.readers.records.base import (
     BadLines,
+    LineRecord,
     Progress,
     ReadOptions,
     Record,
@@ -24,7 +25,7 @@ from detailed_balance.readers.records.base import (
     TransitionReader,
 )
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.registry import FORMATS, detect_format, find_format
 
 Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any] | list[dict[str, Any]]"

@@ -14,9 +14,15 @@ import networkx as nx
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import is_context
 from detailed_balance.callbacks import Transition
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, read_whole
+from detailed_balance.readers.records.base import (
+    BadLines,
+    LineRecord,
+    ReadOptions,
+    Record,
+    read_whole,
+)
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.records.values import BadRecordError, parse_count, parse_state
 from detailed_balance.readers.tables.json_files import load_document
 from detailed_balance.render.formatting import safe_text

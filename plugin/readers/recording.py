@@ -24,9 +24,15 @@ from detailed_balance.readers._read_transitions import (
     number_rows,
     open_records,
 )
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, SkippedLine
+from detailed_balance.readers.records.base import (
+    BadLines,
+    LineRecord,
+    ReadOptions,
+    Record,
+    SkippedLine,
+)
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.records.runs import split_runs, split_table
 from detailed_balance.readers.registry import find_format
 from detailed_balance.readers.tables.engine import MEMORY_LIMIT, TABLES, read_table

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
-from detailed_balance.readers.records.rows import LineRecord
+from detailed_balance.readers.records.base import (
+    BadLines,
+    LineRecord,
+    ReadOptions,
+    Record,
+    peek_text,
+)
 
 __all__ = ["FORMATS", "SUFFIXES", "detect_format", "find_format"]
 

@@ -26,6 +26,7 @@ __all__ = [
     "LONGEST_LINE",
     "TIMESTAMP",
     "BadLines",
+    "LineRecord",
     "Progress",
     "ReadOptions",
     "Record",
@@ -44,6 +45,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 Record: TypeAlias = Transition | Ending
 """What readers yield: a move, or the outcome of a trajectory."""
+
+LineRecord: TypeAlias = tuple[int | str, Mapping[str, Any]]
+"""A record, and its line or whatever else names its place."""
 
 StateOf: TypeAlias = Callable[[Any], str | Iterable[str] | None]
 """Names the state of one record of a trace, a dict; None is no state, several are a composite."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from detailed_balance.analyzers import START
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.columns import has_field, unknown_field_message
 from detailed_balance.readers.records.steps import connect_steps
 from detailed_balance.readers.records.values import BadRecordError, Step
 
-__all__ = ["FieldCheck", "LineRecord", "read_records"]
-
-LineRecord: TypeAlias = tuple[int | str, Mapping[str, Any]]
-"""A record, and its line or whatever else names its place."""
+__all__ = ["FieldCheck", "read_records"]
 
 _MOST_JUDGED = 100_000
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.rows import LineRecord
+from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._span import Span
 

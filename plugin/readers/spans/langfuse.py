@@ -9,9 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
+from detailed_balance.readers.records.base import (
+    BadLines,
+    LineRecord,
+    ReadOptions,
+    Record,
+    peek_text,
+)
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.records.rows import LineRecord
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._read import read_spans
 from detailed_balance.readers.spans._semantic_conventions import SpanAttributes

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.rows import LineRecord
+from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._read import read_spans
 from detailed_balance.readers.spans._semantic_conventions import SpanAttributes

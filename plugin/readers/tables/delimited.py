@@ -13,6 +13,7 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
     LONGEST_LINE,
     BadLines,
+    LineRecord,
     ReadOptions,
     Record,
     adapt_to_event_log,
@@ -20,7 +21,7 @@ from detailed_balance.readers.records.base import (
     read_lines,
 )
 from detailed_balance.readers.records.columns import unknown_field_message
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 
 __all__ = ["adapt", "looks_like", "open_rows", "read", "read_header", "read_rows"]
 

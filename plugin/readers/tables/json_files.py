@@ -14,6 +14,7 @@ from typing import Any
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
     BadLines,
+    LineRecord,
     ReadOptions,
     Record,
     open_trace,
@@ -21,7 +22,7 @@ from detailed_balance.readers.records.base import (
     read_lines,
     read_whole,
 )
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import safe_text
 
 __all__ = [

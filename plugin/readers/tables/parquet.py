@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError, ReadError
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, adapt_to_event_log
+from detailed_balance.readers.records.base import (
+    BadLines,
+    LineRecord,
+    ReadOptions,
+    Record,
+    adapt_to_event_log,
+)
 from detailed_balance.readers.records.columns import unknown_field_message
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import first_line
 
 __all__ = ["looks_like", "open_rows", "read", "read_columns", "read_table"]

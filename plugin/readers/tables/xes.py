@@ -16,12 +16,13 @@ from detailed_balance.readers.records.base import (
     LONGEST_LINE,
     TIMESTAMP,
     BadLines,
+    LineRecord,
     ReadOptions,
     Record,
     adapt_to_event_log,
     open_trace,
 )
-from detailed_balance.readers.records.rows import LineRecord, read_records
+from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
