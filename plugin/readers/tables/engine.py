@@ -108,6 +108,9 @@ def read_table(
         return None
     import duckdb
 
+    size = sum(path.stat().st_size for path in paths)
+    if options.progress:
+        options.progress(0, size)
     with tempfile.TemporaryDirectory(dir=temp_directory, prefix="detailed-balance-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
@@ -119,9 +122,12 @@ def read_table(
             connection.execute("SET enable_progress_bar = false")
             try:
                 coder = Coder(connection, SCANS[format_](connection, paths, options, Path(folder)))
-                return _Reading(coder).read(in_order=in_order, only_counts=only_counts)
+                content = _Reading(coder).read(in_order=in_order, only_counts=only_counts)
             except (DoubtError, BadRecordError, duckdb.Error):
                 return None
+    if options.progress:
+        options.progress(size, size)
+    return content
 
 
 class _Reading:

@@ -372,3 +372,13 @@ def test_a_time_is_what_python_says(tmp_path, time):
     rows = [{"run": "T", "tool": "a", "time": each} for each in (time, "1")]
     for write in (write_csv, write_jsonl):
         check(write(tmp_path / f"t.{write.__name__[6:]}", rows), state_field="tool")
+
+
+def test_progress_tells_the_beginning_and_the_end_of_a_table(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("run,tool\nA,search\nA,read\n")
+    calls = []
+    options = {"state_field": "tool", "trajectory_field": "run"}
+    _, used = read_by_engine(path, progress=lambda *each: calls.append(each), **options)
+    assert used
+    assert calls == [(0, path.stat().st_size), (path.stat().st_size,) * 2]
