@@ -120,7 +120,7 @@ class Sample:
             drawn = [by_move @ (label == i).astype(by_move.dtype) for i in range(k - 1)]
             for copy in range(copies):
                 parts = [part[:, copy].astype(np.float64) for part in drawn]
-                yield np.stack([*parts, total - sum(parts)])
+                yield np.array([*parts, total - sum(parts)], dtype=np.float64)
 
     def ratios(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the likelihood ratio of each state."""

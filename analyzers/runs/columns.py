@@ -54,7 +54,8 @@ class FactColumns(NamedTuple):
 
     def select(self, moves: NDArray[Any]) -> FactColumns:
         """Return the facts of some of the moves, by their places or by a mask."""
-        return FactColumns(*(column[moves] for column in self))
+        columns: list[Any] = [column[moves] for column in self]
+        return FactColumns(*columns)
 
     def row(self, place: int) -> StepFacts | None:
         """Return the facts of one move."""
@@ -150,7 +151,8 @@ class RunColumns(NamedTuple):
 
     def select(self, runs: NDArray[Any]) -> RunColumns:
         """Return those of some of the runs, by their places or by a mask."""
-        return RunColumns(*(column[runs] for column in self))
+        columns: list[Any] = [column[runs] for column in self]
+        return RunColumns(*columns)
 
 
 _TEXTS = ("name", "run", "thread", "parent", "origin", "error")

@@ -124,6 +124,11 @@ class Coder:
         """The SQL of the table with all that is joined to it."""
         return " ".join(["source", *self._joins.values()])
 
+    def fetch(self, select: str) -> dict[str, NDArray[Any]]:
+        """Return the columns of a query, none of whose numbers is null."""
+        columns: Any = self.execute(select).fetchnumpy()
+        return dict(columns)
+
     def code(self, table: str, fields: Iterable[str]) -> tuple[str, list[dict[str, Any]]]:
         """Code the combinations of values of some fields: the SQL of the code, and the values."""
         columns = {each: self.columns[each] for each in fields if each in self.columns}
@@ -232,9 +237,7 @@ class Coder:
             f"min({self.place}) AS first, count(*) AS size, {again} AS again "
             f"FROM {' '.join(['source', *needed])} GROUP BY {run})"
         )
-        found = self.execute(
-            f"SELECT {column.sql} AS name, size, again FROM runs ORDER BY code"
-        ).fetchnumpy()
+        found = self.fetch(f"SELECT {column.sql} AS name, size, again FROM runs ORDER BY code")
         names = self._name_trajectories(column, found["name"])
         if len(set(names)) < len(names):
             raise DoubtError

@@ -88,6 +88,7 @@ def scan_csv(
 ) -> Scan:
     """Load the needed columns of files of CSV, as texts; an empty cell is null."""
     seen: tuple[list[str], FieldNames] = ([], options.fields)
+    fields, inside, steps = options.fields, dict[str, Column](), False
     rows = 0
     for number, path in enumerate(paths):
         delimiter, header, adapted = _read_header(path, options)

@@ -197,7 +197,7 @@ class _Reading:
         chosen = ", ".join(f"{sql} AS {name}" for name, sql in selected.items())
         select = f"SELECT {chosen} FROM {self.coder.origin} ORDER BY {order}"
         if self.coder.total <= _ROWS_AT_A_TIME or len(self.trajectories.names) == 1:
-            yield self._to_rows(self.coder.execute(select).fetchnumpy())
+            yield self._to_rows(self.coder.fetch(select))
             return
         self.coder.execute(f"CREATE TEMP TABLE ordered AS {select}")
         upto = np.cumsum(self.trajectories.sizes)
@@ -205,10 +205,8 @@ class _Reading:
         while first < len(upto):
             done = upto[first - 1] if first else 0
             last = max(first + 1, int(np.searchsorted(upto, done + _ROWS_AT_A_TIME, "right")))
-            found = self.coder.execute(
-                f"SELECT * FROM ordered WHERE run BETWEEN {first} AND {last - 1}"
-            ).fetchnumpy()
-            yield self._to_rows(found)
+            part = f"SELECT * FROM ordered WHERE run BETWEEN {first} AND {last - 1}"
+            yield self._to_rows(self.coder.fetch(part))
             first = last
 
     def _columns(self) -> dict[str, str]:
@@ -358,5 +356,5 @@ class _Tally:
         used = sorted({*source.tolist(), *target.tolist()} - {-1}, key=names.__getitem__)
         place = np.full(len(names) + 1, -1)
         place[used] = np.arange(len(used))
-        states = tuple(names[code] for code in used)
+        states = tuple(names[int(code)] for code in used)
         return TransitionCounts.from_arrays(states, place[source], place[target], number)
