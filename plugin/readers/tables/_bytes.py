@@ -35,6 +35,8 @@ class TextFacts:
         Where it is, unpacked.
     rows : int
         How many lines it has that are not blank; as CSV, how many rows, the header among them.
+    delimiters : int
+        As CSV, how many of them stand between cells, those in quotes left out.
     quotes : bool
         Whether there is a quote in it.
     no_number : bool
@@ -43,6 +45,7 @@ class TextFacts:
 
     path: Path
     rows: int = 0
+    delimiters: int = 0
     quotes: bool = False
     no_number: bool = False
 
@@ -98,7 +101,7 @@ def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> Text
         raise DoubtError from error
     if returns != ends or ends not in (0, look.ends):
         raise DoubtError
-    facts.rows = look.close()
+    facts.rows, facts.delimiters = look.close(), look.delimiters
     return facts
 
 
@@ -135,7 +138,7 @@ class _Rows:
     """
 
     def __init__(self, delimiter: str | None) -> None:
-        self.ends = 0
+        self.ends = self.delimiters = 0
         self._delimiter = delimiter
         self._outside = [] if delimiter is None else list(f'{delimiter}\n\r"'.encode())
         self._rows = 0
@@ -160,6 +163,8 @@ class _Rows:
             if b"\r" in chunk:
                 blank = _count_blank(self._before + chunk)
             self._rows += ends - blank
+            if self._delimiter is not None:
+                self.delimiters += chunk.count(self._delimiter.encode())
         else:
             self._look_at_quotes(codes)
         self._before = chunk[-1:]
@@ -173,6 +178,9 @@ class _Rows:
         wrong = np.where(opens, ~allowed[places], ~allowed[places + 2] & (places != last))
         if wrong.any() or (self._closed and not allowed[1]):
             raise DoubtError
+        between = np.flatnonzero(codes == ord(self._delimiter or "\n"))
+        within = (np.searchsorted(places, between) + self._inside) % 2
+        self.delimiters += int(np.count_nonzero(within == 0))
         ends = np.flatnonzero(codes == ord("\n"))
         inside = (np.searchsorted(places, ends) + self._inside) % 2 == 1
         first = ends[~inside]

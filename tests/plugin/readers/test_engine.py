@@ -382,3 +382,16 @@ def test_progress_tells_the_beginning_and_the_end_of_a_table(tmp_path):
     _, used = read_by_engine(path, progress=lambda *each: calls.append(each), **options)
     assert used
     assert calls == [(0, path.stat().st_size), (path.stat().st_size,) * 2]
+
+
+@pytest.mark.parametrize("row", ["T,2,b,", 'T,2,"b",', 'T,2,"b,c",', 'T,2,b,""', "T,2,", "T,2,,,"])
+def test_a_row_of_csv_with_a_cell_too_many_is_wrong_even_where_it_is_empty(tmp_path, row):
+    path = tmp_path / "t.csv"
+    for rows in (f"T,1,a\n{row}\n", f'{row}\nT,1,"a\nb,c"\n', f"T,1,a\n\n{row}"):
+        path.write_text("run,step,tool\n" + rows)
+        check(path, **STEPS)
+        found, expected = (
+            read(path, skip_bad_lines=True, **STEPS) for read in (read_recording, read_by_records)
+        )
+        assert columns_of(found) == columns_of(expected)
+        assert found.skipped_count == (row != "T,2,")
