@@ -138,7 +138,17 @@ def _make_engine(url: URL) -> Engine:
 
 
 def count(connection: Connection) -> int:
-    """Return how many checkpoints there are."""
+    """Return how many checkpoints there are.
+
+    Raises
+    ------
+    ReadError
+        Where a view stands for one of the tables: what it does when it is read, nobody knows.
+    """
+    ours = {"checkpoints", _TABLES[connection.dialect.name][0]}
+    views = {name.lower() for name in inspect(connection).get_view_names()}
+    for name in sorted(ours & views):
+        raise ReadError(f"{name} is a view, and no table: no saver of LangGraph wrote this")
     return int(connection.execute(text("SELECT count(*) FROM checkpoints")).scalar_one())
 
 

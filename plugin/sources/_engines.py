@@ -24,6 +24,9 @@ MEMORY_LIMIT = "2GB"
 FILE, ROW = "filename", "file_row_number"
 """The columns with which DuckDB says where a row of Parquet stands."""
 
+_LONGEST_QUERY = "-c statement_timeout=10min"
+"""How long PostgreSQL may take for a query, as it is told where the URL has no ``options=``."""
+
 _PARQUET_MAGIC = b"PAR1"
 _DUCKDB_MAGIC = b"DUCK"
 _SUFFIXES = (".parquet", ".pq")
@@ -184,7 +187,7 @@ def _connect_postgres(url: URL, shown: str) -> Any:
             user=url.username,
             password=url.password,
             database=url.database,
-            **dict(url.query),
+            **{"options": _LONGEST_QUERY, **url.query},
         )
     except ImportError as error:
         raise InvalidInputError(
@@ -195,18 +198,41 @@ def _connect_postgres(url: URL, shown: str) -> Any:
 
 
 def _choose(connection: Any, name: str | None, shown: str) -> Table:
-    """Return the table of this name, which may be ``schema.table``; by default the only one."""
+    """Return the table of this name, which may be ``schema.table``; by default the only one.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is not said which table, or there is none of the name.
+    ReadError
+        Where it is a view in a DuckDB file: a query of others, which may have no end.
+    """
     schema, _, rest = (name or "").rpartition(".")
     there = _list_tables(connection, None)
     if name is None and len(there) == 1:
         name = there[0]
     if name in there:
-        return connection.table(name)
+        return _open(connection, name, None, shown)
     if schema and rest in _list_tables(connection, schema):
-        return connection.table(rest, database=schema)
+        return _open(connection, rest, schema, shown)
     tables = ", ".join(f"'{safe_text(table, 40)}'" for table in there[:12]) or "none"
     what = "which table" if name is None else f"a table '{safe_text(name, 40)}' that is there"
     raise InvalidInputError(f"{shown} does not say {what}; name it with ?table=. It has {tables}")
+
+
+def _open(connection: Any, name: str, schema: str | None, shown: str) -> Table:
+    if connection.name == "duckdb":
+        query = (
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = $1 "
+            "AND table_name = $2 AND table_type = 'VIEW'"
+        )
+        ((views,),) = connection.con.execute(query, [schema or "main", name]).fetchall()
+        if views:
+            raise ReadError(
+                f"'{safe_text(name, 40)}' of {shown} is a view, and a view may have no end; make "
+                "it a table, or give it as an Ibis table"
+            )
+    return connection.table(name, database=schema)
 
 
 def _list_tables(connection: Any, schema: str | None) -> list[str]:

@@ -289,6 +289,9 @@ class _RunFinder:
             if beginning.time is not None:
                 known["started"][i] = beginning.time
         self._add_endings(known, ends, has, place)
+        # In a trace it may be told before the last move how a run stopped.
+        last = np.where(self._named(shown), np.nan, np.append(moves.time, np.nan)[tail])
+        known["ended"] = np.where(last > known["ended"], last, known["ended"])
         ended = (known["outcome"] < 0) & has
         if len(order):
             ended &= (moves.target[tail] == self._end) & (self._end >= 0)

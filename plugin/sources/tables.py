@@ -43,7 +43,8 @@ def count_table(
     source : object
         An Ibis table of any engine (PySpark for one), Parquet (a file, a folder, or a pattern such
         as ``"runs/*.parquet"``), a DuckDB file, or a URL: ``postgresql://host/database?table=t``,
-        ``duckdb:///file?table=t``.
+        ``duckdb:///file?table=t``. A view in a DuckDB file is refused. PostgreSQL may take 10
+        minutes for a query; ``&options=-c%20statement_timeout%3D0`` in the URL lifts that.
     trajectory, order, state, count, context, boundaries
         As for `count_events`.
     source_column, target_column : str

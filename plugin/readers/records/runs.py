@@ -209,9 +209,15 @@ class RunParts:
             judged=judged is not None,
             past_unknown=bool(self.name and (not starts or (began and began.past_unknown))),
             started=self.began,
-            ended=stops[-1].time if stops else None,
+            ended=self._ended(stops),
             facts=self._facts(),
         )
+
+    def _ended(self, stops: Sequence[Ending]) -> float | None:
+        """Return when it stopped; in a trace that may be told before its last move."""
+        ended = stops[-1].time if stops else None
+        last = self.moves[-1].time if self.moves and self.name is None else None
+        return ended if ended is None or last is None else max(ended, last)
 
     def _facts(self) -> tuple[StepFacts | None, ...]:
         if all(move.facts is None for move in self.moves):

@@ -445,6 +445,24 @@ def test_a_view_in_the_place_of_a_table_is_refused(tmp_path, table) -> None:
         open_source(f"sqlite:///{tmp_path}/runs.db").counts()
 
 
+@pytest.mark.parametrize("table", ["checkpoints", "writes"])
+def test_a_view_in_the_place_of_checkpoints_is_refused(tmp_path, table) -> None:
+    names = ["thread_id", "checkpoint_ns", "checkpoint_id", "type"]
+    columns = {
+        "checkpoints": [*names, "parent_checkpoint_id", "checkpoint", "metadata"],
+        "writes": [*names, "task_id", "idx", "channel", "value"],
+    }
+    with closing(sqlite3.connect(tmp_path / "saved.db")) as connection:
+        for name, there in columns.items():
+            endless = ENDLESS.format(", ".join(f"x AS {column}" for column in there))
+            made = f"VIEW {name} AS {endless}" if name == table else f"TABLE {name} ({there[0]})"
+            connection.execute(f"CREATE {made}")
+    with pytest.raises(ReadError, match=f"{table} is a view, and no table"):
+        analyze(tmp_path / "saved.db", format="langgraph")
+    with pytest.raises(ReadError, match="holds no recorded transitions"):
+        analyze(tmp_path / "saved.db")
+
+
 def test_values_of_wrong_types_in_a_store_are_an_error(tmp_path) -> None:
     with fill(TransitionStore(f"sqlite:///{tmp_path}/runs.db")):
         pass

@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from contextlib import contextmanager
 
@@ -273,3 +275,42 @@ def test_more_than_the_memory_goes_to_the_disk_and_is_deleted(tmp_path):
     counts = count_table(path, **STEPS, memory_limit="100MB", temp_directory=tmp_path / "disk")
     assert counts.total == 1_000_000 + 50_000
     assert os.listdir(tmp_path / "disk") == []
+
+
+# Counts a view with 1.5 GiB of memory more than the imports take, and prints what is wrong with it.
+LIMITED = """
+import resource, sys
+import duckdb, ibis, pyarrow
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.sources import count_table, open_source
+try:
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29,) * 2)
+except OSError:
+    pass
+for count in (count_table, lambda source: open_source(source).counts()):
+    try:
+        print(count(sys.argv[1]))
+    except ReadError as error:
+        print(error)
+"""
+ENDLESS = """
+    WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
+    SELECT x AS source, x AS target FROM n
+"""
+
+
+@pytest.mark.parametrize("query", [ENDLESS, "SELECT * FROM inner_view", "SELECT * FROM endless()"])
+def test_a_view_of_a_duckdb_file_that_may_have_no_end_is_refused(tmp_path, query):
+    import duckdb
+
+    path = tmp_path / "events.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"CREATE VIEW inner_view AS {ENDLESS}")
+        connection.execute(f"CREATE MACRO endless() AS TABLE {ENDLESS}")
+        connection.execute(f"CREATE VIEW found AS {query}")
+    command = [sys.executable, "-c", LIMITED, f"duckdb:///{path}?table=found"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert done.stdout.count("'found' of") == done.stdout.count("is a view, and a view may") == 2
