@@ -70,6 +70,12 @@ def reader_options(
     time_field: Annotated[str | None, typer.Option(help="Field of the time.")] = None,
     count_field: Annotated[str | None, typer.Option(help="Field of a count.")] = None,
     cost_field: Annotated[str | None, typer.Option(help="Field of what a move cost.")] = None,
+    failed_field: Annotated[
+        str | None, typer.Option(help="Field that says whether a step failed.")
+    ] = None,
+    tokens_field: Annotated[str | None, typer.Option(help="Field of a step's tokens.")] = None,
+    call_field: Annotated[str | None, typer.Option(help="Field of what a step called.")] = None,
+    answer_field: Annotated[str | None, typer.Option(help="Field of its answer.")] = None,
     block_field: Annotated[str | None, typer.Option(help="Field of the task of a run.")] = None,
     success_field: Annotated[
         str | None, typer.Option(help="Field that says whether a run succeeded.")
@@ -111,6 +117,10 @@ def reader_options(
         "time_field": time_field,
         "count_field": count_field,
         "cost_field": cost_field,
+        "failed_field": failed_field,
+        "tokens_field": tokens_field,
+        "call_field": call_field,
+        "answer_field": answer_field,
         "block_field": block_field,
         "success_field": success_field,
         "success_values": tuple(success_value or ()),

@@ -31,11 +31,12 @@ from detailed_balance.readers.records.base import (
     Record,
     SkippedLine,
 )
-from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.columns import FACTS, FieldNames
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.records.runs import split_runs, split_table
 from detailed_balance.readers.registry import find_format
 from detailed_balance.readers.tables.engine import MEMORY_LIMIT, TABLES, read_table
+from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers import Trajectory
@@ -91,6 +92,10 @@ def read_recording(
     skip_bad_lines: bool = False,
     memory_limit: str = MEMORY_LIMIT,
     temp_directory: str | os.PathLike[str] | None = None,
+    failed_field: str | None = None,
+    tokens_field: str | None = None,
+    call_field: str | None = None,
+    answer_field: str | None = None,
     **options: Any,
 ) -> Recording:
     r"""Read a trace as a whole: its runs, its counts, and an account of its records.
@@ -108,6 +113,10 @@ def read_recording(
         The field that says what a move cost, in tokens or money; empty counts as 0.
     block_field : str, optional
         The field with the task or batch of a run; its last one counts.
+    failed_field, tokens_field, call_field, answer_field : str, optional
+        Fields of a table that tell the facts of a step, `StepFacts`: whether it failed (true, 1,
+        false, 0), the tokens that it used, what was called, and what was answered. Calls and
+        answers may be any text or JSON; of them it is kept only which are the same, and how long.
     in_order : bool
         Keep runs of which no time is known in the order of the trace, and not by their names.
     only_counts : bool
@@ -141,10 +150,18 @@ def read_recording(
     labels = options.pop("context_fields", ())
     labels = (labels,) if isinstance(labels, str) else tuple(labels)
     read_options = make_options(
-        context_fields=labels, cost_field=cost_field, block_field=block_field, **options
+        context_fields=labels,
+        cost_field=cost_field,
+        block_field=block_field,
+        failed_field=failed_field,
+        tokens_field=tokens_field,
+        call_field=call_field,
+        answer_field=answer_field,
+        **options,
     )
     sources = _list_sources(source)
     found = [find_reader(each, format) for each in sources]
+    _check_facts(read_options.fields, found)
     if len(set(found)) == 1 and found[0] in TABLES:
         content = read_table(
             [Path(each) for each in sources],
@@ -161,6 +178,23 @@ def read_recording(
             return Recording(content.runs, content.counts, *account)
     settings = {"in_order": in_order, "only_counts": only_counts, "skip": skip_bad_lines}
     return _read_records(sources, found, read_options, **settings)
+
+
+def _check_facts(fields: FieldNames, readers: Sequence[str]) -> None:
+    """Refuse fields of facts where a format is no table, and tells itself what it knows of a step.
+
+    Raises
+    ------
+    InvalidInputError
+        Where one is named all the same.
+    """
+    others = sorted(set(readers) - TABLES - {"rows", "xes"})
+    for role in FACTS if others else ():
+        if (name := getattr(fields, role)) is not None:
+            raise InvalidInputError(
+                f"{role}_field={safe_text(repr(name), 60)} is for tables: CSV, JSON Lines, "
+                f"Parquet, XES and DataFrames; {others[0]} tells itself what is known of a step"
+            )
 
 
 def _read_records(

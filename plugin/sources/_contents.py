@@ -50,13 +50,15 @@ _ALLOWED = (
     "moves, and an Ibis table"
 )
 
+_FACT_FIELDS = ("failed_field", "tokens_field", "call_field", "answer_field")
+
 _FILES_ONLY = {
     "success_field": "the runs of a store are judged by store.judge(trajectory, success=...)",
     "cost_field": "a store keeps no costs of its own, only what the model tells of a step",
-}
+} | dict.fromkeys(_FACT_FIELDS, "a store keeps the facts of steps as they were recorded")
 
 
-_RUNS_ONLY = ("cost_field", "block_field", "in_order")
+_RUNS_ONLY = ("cost_field", "block_field", "in_order", *_FACT_FIELDS)
 
 
 class Content(ABC):

@@ -16,10 +16,11 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.records.base import BadLines
+from detailed_balance.readers.records.facts import read_facts, write_facts
 from detailed_balance.readers.records.values import Step
 
 _BATCH = 10_000
-_NOTHING = (None, None, None)
+_NOTHING = (None, None, None, None)
 _SETTINGS = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
@@ -95,7 +96,7 @@ def sort_steps(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Step |
 def _to_row(step: Step | Ending) -> tuple[Any, ...]:
     context = _write_context(step.context)
     if isinstance(step, Step):
-        told = (step.cost, step.outcome, step.success)
+        told = (step.cost, step.outcome, step.success, write_facts(step.told))
         extra = None if told == _NOTHING else json.dumps(told)
         return step.trajectory, 0, step.step, step.time, step.state, step.event, context, extra
     extra = json.dumps([step.outcome, step.error, step.success])
@@ -107,9 +108,9 @@ def _to_step(trajectory: str | None, *row: Any) -> Step:
     step = Step(trajectory, state, step, time, _read_context(context), event)
     if extra is None:
         return step
-    cost, outcome, success = json.loads(extra)
+    cost, outcome, success, told = json.loads(extra)
     kind = None if outcome is None else Outcome(outcome)
-    return replace(step, cost=cost, outcome=kind, success=success)
+    return replace(step, cost=cost, outcome=kind, success=success, told=read_facts(told))
 
 
 def _to_ending(trajectory: str | None, *row: Any) -> Ending:

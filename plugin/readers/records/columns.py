@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending, Transition
+from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
 from detailed_balance.readers.records.values import (
     BadRecordError,
-    PricedMove,
     Step,
+    TableMove,
     parse_cost,
     parse_count,
+    parse_flag,
     parse_integer,
     parse_labels,
     parse_outcome,
@@ -26,8 +30,12 @@ from detailed_balance.readers.records.values import (
 )
 from detailed_balance.render.formatting import safe_text
 
-__all__ = ["FieldNames", "get_field", "has_field", "unknown_field_message"]
+__all__ = ["FACTS", "FieldNames", "get_field", "has_field", "unknown_field_message"]
 
+FACTS = ("failed", "tokens", "call", "answer")
+"""What fields may tell of a step, as `FieldNames` calls it."""
+
+_DIGEST_BYTES = 16
 _MISSING = object()
 _NAMES_SHOWN = 12
 _TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
@@ -54,6 +62,8 @@ class FieldNames:
         What the move cost.
     block : str or None
         The task or batch of the run; it becomes a label.
+    failed, tokens, call, answer : str or None
+        Whether the step failed, the tokens that it used, what was called, and what was answered.
     success : str or None
         The outcome or the success of the run; see `parse_outcome`.
     success_values : tuple of str
@@ -80,6 +90,10 @@ class FieldNames:
     success_values: tuple[str, ...] = ()
     cost: str | None = None
     block: str | None = None
+    failed: str | None = None
+    tokens: str | None = None
+    call: str | None = None
+    answer: str | None = None
     boundaries: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, *, steps: bool = False) -> dict[str, str]:
@@ -92,7 +106,8 @@ class FieldNames:
         expected = {self.source: "source_field", self.target: "target_field"}
         if steps:
             expected = dict.fromkeys(self.state_fields, "state_field")
-        for role in ("trajectory", "step", "time", "count", "event", "success", "cost", "block"):
+        named = ("trajectory", "step", "time", "count", "event", "success", "cost", "block")
+        for role in (*named, *FACTS):
             name = getattr(self, role)
             if name is not None and name != getattr(usual, role):
                 expected[name] = f"{role}_field"
@@ -148,6 +163,7 @@ class FieldNames:
             cost=None if self.cost is None else parse_cost(get_field(record, self.cost), self.cost),
             outcome=outcome,
             success=success,
+            told=self.read_facts(record),
         )
 
     def to_transition(self, record: Mapping[str, Any]) -> Transition:
@@ -170,9 +186,31 @@ class FieldNames:
             parse_time(get_field(record, self.time), self.time),
             1 if count is None else parse_count(count, self.count),
         )
-        if self.cost is None:
+        if self.cost is None and not self.tell_facts:
             return Transition(*move)
-        return PricedMove(*move, cost=parse_cost(get_field(record, self.cost), self.cost))
+        told = self.read_facts(record)
+        cost = None if self.cost is None else parse_cost(get_field(record, self.cost), self.cost)
+        return TableMove(*move, cost=cost, told=() if told is None else (told,))
+
+    @property
+    def tell_facts(self) -> bool:
+        """Whether some field tells facts of a step."""
+        return any(getattr(self, role) is not None for role in FACTS)
+
+    def read_facts(self, record: Mapping[str, Any]) -> TaskFacts | None:
+        """Return the facts of a step that a record tells, None where that is nothing.
+
+        Raises
+        ------
+        BadRecordError
+            Where a value is of no use for its field.
+        """
+        if not self.tell_facts:
+            return None
+        names: list[str | None] = [getattr(self, role) for role in FACTS]
+        values = [None if name is None else get_field(record, name) for name in names]
+        failed, tokens, call, answer = zip(names, values, strict=True)
+        return _parse_facts(failed, tokens, call, answer)
 
     def to_ending(self, record: Mapping[str, Any], move: Transition | Step) -> Ending | None:
         """Return what `record` says of the end of its run, None where that is nothing.
@@ -223,6 +261,64 @@ class FieldNames:
         if not has_field(record, name):
             raise BadRecordError(unknown_field_message(name, option, record))
         return get_field(record, name)
+
+
+def _parse_facts(
+    failed: tuple[str | None, Any],
+    tokens: tuple[str | None, Any],
+    call: tuple[str | None, Any],
+    answer: tuple[str | None, Any],
+) -> TaskFacts | None:
+    """Return what a record tells of its step: each argument is the name of a field and its value.
+
+    Returns
+    -------
+    TaskFacts or None
+        None where all values are empty.
+
+    Raises
+    ------
+    BadRecordError
+        Where a value is of no use for its field.
+
+    Examples
+    --------
+    >>> told = _parse_facts(("bad", "true"), ("n", 7), ("args", {"q": 1}), ("text", None))
+    >>> told.failed, told.usage[0].tokens, told.calls[0].size, told.answers
+    (True, 7, 7, ())
+    """
+    if all(_is_empty(value) for _, value in (failed, tokens, call, answer)):
+        return None
+    spent = () if _is_empty(tokens[1]) else (parse_count(tokens[1], tokens[0] or ""),)
+    return TaskFacts(
+        _digest(*call),
+        _digest(*answer),
+        not _is_empty(failed[1]) and parse_flag(failed[1], failed[0] or ""),
+        [Usage(None, number, None) for number in spent],
+    )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _digest(name: str | None, value: Any) -> Sequence[Digest]:
+    """Return the digest of a text, or of another value as JSON; of an empty one none."""
+    if _is_empty(value):
+        return ()
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(
+                value,
+                sort_keys=True,
+                ensure_ascii=False,
+                separators=(",", ":"),
+                default=lambda other: other.tolist() if hasattr(other, "tolist") else str(other),
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadRecordError(f"{name!r} must be a text or a value of JSON") from error
+    data = value.encode("utf-8", "surrogatepass")
+    return (Digest(blake2b(data, digest_size=_DIGEST_BYTES).digest(), len(data)),)
 
 
 def has_field(record: Mapping[str, Any], name: str) -> bool:

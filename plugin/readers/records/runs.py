@@ -13,8 +13,9 @@ from detailed_balance.analyzers import END, START, Outcome, Trajectory
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Beginning
+from detailed_balance.readers.records.facts import number_facts
 from detailed_balance.readers.records.steps import merge_endings
-from detailed_balance.readers.records.values import PricedMove
+from detailed_balance.readers.records.values import TableMove
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts
@@ -220,13 +221,12 @@ class RunParts:
         return ended if ended is None or last is None else max(ended, last)
 
     def _facts(self) -> tuple[StepFacts | None, ...]:
-        if all(move.facts is None for move in self.moves):
-            return ()
-        return tuple(move.facts for move in self.moves for _ in range(move.count))
+        facts = tuple(number_facts(self.moves))
+        return facts if any(each is not None for each in facts) else ()
 
     def _costs(self, field: str | None) -> Iterator[float]:
         for move in self.moves:
-            if isinstance(move, PricedMove):
+            if isinstance(move, TableMove) and move.cost is not None:
                 yield from repeat(move.cost / move.count, move.count)
             if field is None:
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -11,10 +11,11 @@ from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending, Transition
+from detailed_balance.callbacks.facts import TaskFacts
 from detailed_balance.callbacks.names import join_names
 from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.records.values import PricedMove, Step
+from detailed_balance.readers.records.values import Step, TableMove
 
 __all__ = ["connect_sorted_steps", "connect_steps", "merge_endings"]
 
@@ -77,6 +78,7 @@ class _Run:
     context: Context = ()
     events: set[int] = field(default_factory=set)
     facts: StepFacts | None = None
+    told: list[TaskFacts] = field(default_factory=list)
     cost: float | None = None
 
     def follow(self, steps: Iterable[Step | Ending]) -> Iterator[Transition | Ending]:
@@ -118,32 +120,39 @@ class _Run:
             yield from self._close()
         self.step, self.time, self.context = step.step, step.time, step.context
         self.facts = step.facts
+        told = [] if step.told is None else [step.told]
         if step.cost is not None:
             self.cost = step.cost + (self.cost or 0.0 if self.names else 0.0)
         if step.state is None:
-            yield self._move(None, step.step, step.facts)
+            yield self._move(None, step.step, told, step.facts)
         elif step.state == START:
             self.source = START
         elif step.state == END:
-            yield self._move(END, step.step)
+            yield self._move(END, step.step, told)
             self.source = START
         else:
+            self.told += told
             self.names.add(step.state)
 
     def _close(self) -> Iterator[Transition]:
         if self.names:
             target = join_names(self.names)
-            yield self._move(target, self.step, self.facts)
+            yield self._move(target, self.step, self.told, self.facts)
             self.source = target
+            self.told = []
             self.names.clear()
 
     def _move(
-        self, target: str | None, step: int | None, facts: StepFacts | None = None
+        self,
+        target: str | None,
+        step: int | None,
+        told: Sequence[TaskFacts] = (),
+        facts: StepFacts | None = None,
     ) -> Transition:
-        place = (self.trajectory, self.context, step, self.time)
-        if self.cost is None:
-            return Transition(self.source, target, *place, facts=facts)
-        return PricedMove(self.source, target, *place, facts=facts, cost=self.cost)
+        move = (self.source, target, self.trajectory, self.context, step, self.time)
+        if self.cost is None and not told:
+            return Transition(*move, facts=facts)
+        return TableMove(*move, facts=facts, cost=self.cost, told=tuple(told))
 
 
 def merge_endings(last: Ending, new: Ending) -> Ending:

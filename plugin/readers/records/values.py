@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.labels import Context
@@ -15,12 +15,16 @@ from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Transition
 from detailed_balance.render.formatting import safe_text
 
+if TYPE_CHECKING:
+    from detailed_balance.callbacks.facts import TaskFacts
+
 __all__ = [
     "BadRecordError",
-    "PricedMove",
     "Step",
+    "TableMove",
     "parse_cost",
     "parse_count",
+    "parse_flag",
     "parse_integer",
     "parse_labels",
     "parse_outcome",
@@ -32,10 +36,11 @@ __all__ = [
 
 # Counts and steps go into 64-bit columns and arrays.
 _INTEGER_BOUND = 2**63
-_JUDGED = {
-    **dict.fromkeys(("1", "1.0", "true", "success"), True),
-    **dict.fromkeys(("0", "0.0", "false", "failure"), False),
+_FLAGS = {
+    **dict.fromkeys(("1", "1.0", "true"), True),
+    **dict.fromkeys(("0", "0.0", "false"), False),
 }
+_JUDGED = {**_FLAGS, "success": True, "failure": False}
 
 
 class BadRecordError(Exception):
@@ -216,6 +221,20 @@ def parse_outcome(
         raise BadRecordError(f"{name!r} must be one of {allowed}; got {_show(value)}") from None
 
 
+def parse_flag(value: Any, name: str) -> bool:
+    """Return whether something holds: true or 1, false or 0.
+
+    Examples
+    --------
+    >>> parse_flag("True", "failed"), parse_flag(0, "failed")
+    (True, False)
+    """
+    flag = _FLAGS.get(str(value).strip().lower())
+    if flag is None:
+        raise BadRecordError(f"{name!r} must be true, 1, false or 0; got {_show(value)}")
+    return flag
+
+
 def state_keys(value: Any) -> tuple[str, ...]:
     """Return what a state function gave as keys; none at all is no state.
 
@@ -259,6 +278,8 @@ class Step:
         What its record says of how its run stopped.
     success : bool or None
         What its record says of the success of its run.
+    told : TaskFacts or None
+        What its record tells of its facts, before its run is known.
 
     Examples
     --------
@@ -276,21 +297,25 @@ class Step:
     cost: float | None = None
     outcome: Outcome | None = None
     success: bool | None = None
+    told: TaskFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PricedMove(Transition):
-    """A move of which the cost is known.
+class TableMove(Transition):
+    """A move of which its record tells more.
 
     Parameters
     ----------
-    cost : float
+    cost : float or None
         What it cost; where it stands for several, all of them together.
+    told : tuple of TaskFacts
+        What is told of the steps side by side that it is.
 
     Examples
     --------
-    >>> PricedMove("plan", "search", cost=0.5).cost
+    >>> TableMove("plan", "search", cost=0.5).cost
     0.5
     """
 
-    cost: float = 0.0
+    cost: float | None = None
+    told: tuple[TaskFacts, ...] = ()

@@ -104,7 +104,7 @@ def read_table(
     TableContent or None
         None where it is for the readers of records.
     """
-    if options.states is not None:
+    if options.states is not None or options.fields.tell_facts:
         return None
     import duckdb
 
