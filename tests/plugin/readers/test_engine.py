@@ -19,6 +19,7 @@ from detailed_balance.analyzers.runs.columns import RunColumns
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers import read_recording, recording
 from detailed_balance.readers.tables import engine as tables_engine
+from tests.plugin.readers.test_readers_fuzz import AS_STEPS, LOG, MOVE, STEPS as FUZZED_STEPS, TABLE
 from tests.support.chains import AIRLINE, data_file
 
 EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "60"))
@@ -395,3 +396,28 @@ def test_a_row_of_csv_with_a_cell_too_many_is_wrong_even_where_it_is_empty(tmp_p
         )
         assert columns_of(found) == columns_of(expected)
         assert found.skipped_count == (row != "T,2,")
+
+
+LABELLED = "source,target,trajectory,step,time,count,model\nplan,search,run-1,4,1.5,3,gpt-4o\n"
+FIXTURES = [
+    (".jsonl", MOVE * 6, {}),
+    (".csv", TABLE, {}),
+    (".csv", FUZZED_STEPS, AS_STEPS),
+    (".csv", LOG, {}),
+    (".csv", LABELLED, {"context_fields": ["model"]}),
+    (".tsv", LABELLED.replace(",", "\t"), {"block_field": "model"}),
+    (".csv", "source;target\na;b\n", {}),
+    (".csv", "\ufeffsource,target\r\n\r\na,b\r\n\r\n", {}),
+    (".jsonl", f"\ufeff{MOVE}\r\n\r\n{MOVE}\r\n", {}),
+    (".csv", "source,target\nbegin,a\na,\na,done\n", {"boundaries": ("begin", "done")}),
+    (".csv", "source,target\n", {}),
+    (".csv", 'source,target\na,b,c\na\n"a"x,b\na,b\n', {"skip_bad_lines": True}),
+    (".jsonl", f"{MOVE}broken\n{{}}\n{MOVE}", {"skip_bad_lines": True}),
+]
+
+
+@pytest.mark.parametrize(("suffix", "text", "options"), FIXTURES, ids=range(len(FIXTURES)))
+def test_the_tables_of_the_other_tests_are_read_as_the_records_say(tmp_path, suffix, text, options):
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(text.encode())
+    check(path, **options)
