@@ -1,4 +1,4 @@
-"""Counting events in Parquet by `count_table` and by plain DuckDB SQL, and the report on them.
+"""Counting events in Parquet by `count_table` and by plain DuckDB SQL.
 
     python -m benchmarks.scale.scale [--events 5000000 20000000] [--repeats 2] [--folder FOLDER]
 
@@ -56,16 +56,6 @@ counts = count_table(path, trajectory="run", order="step", state="tool", temp_di
 inner = counts.without_boundaries()
 print_result(inner.counts.nnz, inner.total)
 """
-REPORT = """
-import tempfile
-tempfile.tempdir = folder
-from detailed_balance import analyze
-began, used = time.perf_counter(), time.process_time()
-report = analyze(path, state_field="tool", trajectory_field="run", step_field="step")
-str(report)
-inner = report.counts.without_boundaries()
-print_result(inner.counts.nnz, inner.total)
-"""
 
 
 def measure(code: str, path: Path, repeats: int) -> list[float]:
@@ -95,7 +85,7 @@ def main() -> None:
             duckdb.connect(config={"memory_limit": "2GB", "temp_directory": folder}).execute(
                 EVENTS.format(runs=events // STEPS, events=events, path=path)
             )
-            named = {"plain SQL": PLAIN, "count_table": OURS, "report": REPORT}
+            named = {"plain SQL": PLAIN, "count_table": OURS}
             found = {name: measure(code, path, options.repeats) for name, code in named.items()}
         assert len({tuple(run[:2]) for run in found.values()}) == 1
         for name, (edges, _, clock, used, peak) in found.items():
