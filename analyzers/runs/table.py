@@ -471,7 +471,8 @@ class RunTable(Sequence[Trajectory]):
             if state in BOUNDARIES:
                 raise InvalidInputError(f"{state!r} marks where a run begins or ends; it stays")
             if (code := self.code(state)) < 0:
-                raise InvalidInputError(unknown_state_message(state, self.states))
+                known = [name for name in self.states if name not in BOUNDARIES]
+                raise InvalidInputError(unknown_state_message(state, known))
             marked[code] = True
         return marked
 

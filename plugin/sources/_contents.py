@@ -289,7 +289,14 @@ class _Trace(Content):
 
     def _read(self) -> Recording:
         if self._recording is None:
-            self._recording = read_recording(self._source, **self._options)
+            try:
+                self._recording = read_recording(self._source, **self._options)
+            except ReadError as error:
+                if self.folder is None:
+                    raise
+                # The file only stands for the standard input, which nobody knows by its path.
+                named = str(error).replace(str(self._source), self.description)
+                raise ReadError(named) from error
         return self._recording
 
     @property

@@ -285,6 +285,9 @@ def test_the_standard_input_is_a_trace(driven: Path) -> None:
     given = CliRunner().invoke(app, ["analyze", "-"], input=driven.read_bytes())
     assert given.exit_code == 0, given.output
     assert "source       standard input" in given.output
+    wrong = CliRunner().invoke(app, ["analyze", "-"], input=b"a,b\n1,2\n")
+    assert wrong.exit_code == 1
+    assert "error: standard input: there is no field 'source'" in wrong.output
     assert given.output.startswith("Detailed balance is broken: 1 driven loop\n")
 
 
