@@ -28,7 +28,7 @@ FEW_STATES = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoopColumns:
-    """The loops that runs went round, side trips cut out: a `LoopWalk` in each row.
+    """The loops of two states or more that runs went round, side trips cut out.
 
     Parameters
     ----------

@@ -42,14 +42,18 @@ class Blocks(NamedTuple):
 
 
 class StretchColumns(NamedTuple):
-    """One `Stretch` of each run, as (r,) arrays of int64.
+    """A part of each run that keeps to a few states, as (r,) arrays of int64.
 
     Parameters
     ----------
     first, second : array
         Two of its states, places in `RunTable.states`; -1 where it has fewer.
-    onset, visits, switches : array
-        As in `Stretch`.
+    onset : array
+        The moves before it.
+    visits : array
+        Its visits to states; an attempt that reached no state is one more where the run stands.
+    switches : array
+        How often it changed from one of the states to another.
     """
 
     first: NDArray[np.int64]

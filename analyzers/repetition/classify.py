@@ -12,7 +12,6 @@ import numpy as np
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
-from detailed_balance.analyzers.repetition.walk import RunRepetition, reversed_loop
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -32,7 +31,6 @@ __all__ = [
     "RunClassification",
     "RunKinds",
     "classify_runs",
-    "repeating_kind",
 ]
 
 RunKind: TypeAlias = Literal["oscillating", "stuck", "driven", "limit", "progressing", "other"]
@@ -433,52 +431,3 @@ def _sum_costs(
         return np.add.reduceat(costs, bounds)[::2] if len(runs) else np.zeros(0)
 
     return np.where((end == begin) | np.isnan(add(begin)), np.nan, add(end - moves))
-
-
-def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind | None:
-    """Return what kind of repetition a run shows, None where it shows none.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Trajectory
-    >>> from detailed_balance.analyzers.repetition.walk import measure_repetition
-    >>> stays = measure_repetition(Trajectory((("a", "a"),) * 12))
-    >>> repeating_kind(stays, RepetitionRules()), repeating_kind(stays, RepetitionRules(visits=20))
-    ('stuck', None)
-    """
-    evidence = _evidence(repetition)
-    limits: dict[RunKind, float] = dict.fromkeys(REPEATING, rules.visits)
-    limits["driven"] = rules.rounds
-    holding: list[RunKind] = [kind for kind in REPEATING if evidence[kind].times >= limits[kind]]
-    return max(holding, key=lambda k: evidence[k].visits, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    """The evidence for a kind."""
-
-    states: tuple[str, ...] = ()
-    onset: int = 0
-    times: int = 0
-    visits: int = 0
-
-
-def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
-    oscillation, stay = repetition.oscillation, repetition.stay
-    stuck = _Evidence(stay.states, stay.onset, stay.visits, stay.visits)
-    for part in repetition.trapped:
-        if (times := part.visits // len(part.states)) > stuck.times:
-            stuck = _Evidence(part.states, part.onset, times, part.visits)
-    rounds = {loop.states: loop.rounds for loop in repetition.loops}
-    driven = _Evidence()
-    for loop in repetition.loops:
-        more = loop.rounds - rounds.get(reversed_loop(loop.states), 0)
-        if len(loop.states) > 2 and more > driven.times:
-            driven = _Evidence(loop.states, loop.onset, more, more * len(loop.states))
-    return {
-        "oscillating": _Evidence(
-            oscillation.states, oscillation.onset, oscillation.switches, oscillation.visits
-        ),
-        "stuck": stuck,
-        "driven": driven,
-    }

@@ -45,7 +45,7 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredRuns:
-    """What runs do over and over: `measure_repetition` of all of them at once.
+    """What each of some runs does over and over.
 
     Parameters
     ----------

@@ -21,9 +21,9 @@ from detailed_balance.analyzers.forecast.step_limit import fewest_for_limit
 from detailed_balance.analyzers.repetition.walk import (
     RepetitionTracker,
     canonical_loop,
-    measure_repetition,
     reversed_loop,
 )
+from tests.support.repetition import repetition_of_each
 
 
 def run_of(states, name=None, **kwargs):
@@ -44,12 +44,12 @@ def the_row(states, **kwargs):
 
 
 def test_a_stay_counts_visits_and_failed_attempts():
-    stay = measure_repetition(run_of("xaa!ab")).stay
+    stay = repetition_of_each([run_of("xaa!ab")])[0].stay
     assert (stay.states, stay.onset, stay.visits) == (("a",), 2, 4)
 
 
 def test_the_last_block_of_one_stretch_may_begin_the_next():
-    found = measure_repetition(run_of("abacac"))
+    found = repetition_of_each([run_of("abacac")])[0]
     assert (found.oscillation.states, found.oscillation.onset, found.oscillation.switches) == (
         ("a", "c"),
         3,
@@ -58,12 +58,12 @@ def test_the_last_block_of_one_stretch_may_begin_the_next():
 
 
 def test_a_stretch_in_a_trap_ends_where_it_is_left():
-    (trapped,) = measure_repetition(run_of("xabcxabcabcx"), [("a", "b", "c")]).trapped
+    (trapped,) = repetition_of_each([run_of("xabcxabcabcx")], [("a", "b", "c")])[0].trapped
     assert (trapped.onset, trapped.visits) == (6, 6)
 
 
 def test_an_empty_run_shows_nothing():
-    found = measure_repetition(Trajectory(()))
+    found = repetition_of_each([Trajectory(())])[0]
     assert (found.stay.visits, found.oscillation.switches, found.loops) == (0, 0, ())
 
 
@@ -72,13 +72,13 @@ def test_loops_are_those_that_a_guard_counts(states):
     run, repetition = run_of(states), RepetitionTracker()
     for move in run.moves:
         repetition.update(*move)
-    found = measure_repetition(run)
+    found = repetition_of_each([run])[0]
     assert {loop.states: loop.rounds for loop in found.loops} == dict(repetition.loops)
     assert found.stay.visits == repetition.longest_dwell
 
 
 def test_the_onset_of_a_loop_is_where_its_first_round_began():
-    (loop,) = measure_repetition(run_of("xyabcabc")).loops
+    (loop,) = repetition_of_each([run_of("xyabcabc")])[0].loops
     assert (loop.states, loop.onset, loop.rounds) == (("a", "b", "c"), 3, 1)
     assert reversed_loop(canonical_loop("cab")) == ("a", "c", "b")
 

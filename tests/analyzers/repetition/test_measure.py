@@ -1,6 +1,5 @@
 """What all runs repeat, as columns, is what each of them repeats by itself."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -13,16 +12,10 @@ from detailed_balance.analyzers.repetition.classify import (
     REPEATING,
     RepetitionRules,
     RunKinds,
-    repeating_kind,
 )
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
-from detailed_balance.analyzers.repetition.walk import (
-    LoopWalk,
-    RunRepetition,
-    Stretch,
-    measure_repetition,
-    reversed_loop,
-)
+from detailed_balance.analyzers.repetition.walk import reversed_loop
+from tests.support.repetition import measure_repetition, repeating_kind, repetition_of_each
 
 TRAPS = [("b", "a"), ("c",), ("a", "b", "never"), ("d", "c", "b")]
 
@@ -45,33 +38,6 @@ def run_of(path: str, start: str = START) -> Trajectory:
         moves.append((here, target))
         here = target or here
     return Trajectory(tuple(moves))
-
-
-def stretches(measured: MeasuredRuns, columns, states=None) -> Iterator[Stretch]:
-    for first, second, onset, visits, switches in zip(
-        *map(np.ndarray.tolist, columns), strict=True
-    ):
-        names = tuple(measured.table.states[code] for code in (first, second) if code >= 0)
-        yield Stretch(names if states is None else states, onset, visits, switches)
-
-
-def repetition_of_each(runs, traps) -> list[RunRepetition]:
-    measured = MeasuredRuns.of(runs)
-    loops: list[list[LoopWalk]] = [[] for _ in runs]
-    columns = measured.loops
-    for run, loop, *rest in zip(
-        columns.run, columns.loop, columns.onset.tolist(), columns.rounds.tolist(), strict=True
-    ):
-        loops[run].append(LoopWalk(columns.name(loop), *rest))
-    trapped = [stretches(measured, measured.in_trap(t), tuple(sorted(t))) for t in traps]
-    rows = zip(
-        stretches(measured, measured.stay),
-        stretches(measured, measured.oscillation),
-        zip(*trapped, strict=True) if traps else [()] * len(runs),
-        map(tuple, loops),
-        strict=True,
-    )
-    return [RunRepetition(*row) for row in rows]
 
 
 @pytest.fixture(params=["at once", "one by one", "a few at a time", "many states"])
