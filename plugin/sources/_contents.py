@@ -167,9 +167,7 @@ class _Graph(Content):
         records = list(recent.records())
         begun = [record for record in records if isinstance(record, Beginning)]
         rest = [record for record in records if not isinstance(record, Beginning)]
-        found = split_runs(rest, beginnings=begun)
-        found.sort(key=lambda run: -1e300 if run.began is None else run.began)
-        return RunTable.from_trajectories(run.end() for run in found)
+        return sort_runs(RunTable.from_trajectories(run.end() for run in split_runs(rest, begun)))
 
     def counts(self, context: ContextLike) -> TransitionCounts:
         return self._graph.snapshot(context)

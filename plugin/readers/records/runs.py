@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain, repeat
@@ -25,13 +25,10 @@ __all__ = ["RunParts", "split_runs", "split_table"]
 
 _LARGEST_LIMIT = 2**53
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
-_NO_ENDINGS: Mapping[str | None, Sequence[Ending]] = {}
 
 
 def split_runs(
-    records: Iterable[Transition | Ending],
-    endings: Mapping[str | None, Sequence[Ending]] = _NO_ENDINGS,
-    beginnings: Iterable[Beginning] = (),
+    records: Iterable[Transition | Ending], beginnings: Iterable[Beginning] = ()
 ) -> list[RunParts]:
     """Return the transitions of each run, with the endings that stand behind them."""
     known = {beginning.run: RunParts(beginning.run, beginning) for beginning in beginnings}
@@ -51,8 +48,7 @@ def split_runs(
             if run is not None:
                 run.endings.append(record)
             continue
-        stops = endings.get(record.trajectory, ())
-        if run is None or (record.run is None and _is_new(run.moves, record, stops)):
+        if run is None or (record.run is None and _is_new(run.moves, record)):
             run = open_runs[record.trajectory or ""] = RunParts()
             runs.append(run)
         run.moves.append(record)
@@ -113,15 +109,9 @@ def _by_time(move: Transition) -> tuple[bool, float]:
     return move.time is None, move.time or 0.0
 
 
-def _is_new(run: Sequence[Transition], move: Transition, endings: Sequence[Ending]) -> bool:
-    """Say whether a move begins another run than the one before it in its trajectory."""
-    if move.source != START:
-        return False
-    if any(before.target is not None for before in run):
-        return True
-    # So far there were only escapes, which are retries unless the run has stopped since.
-    last, now = run[-1].time or 0.0, move.time or 0.0
-    return any(last <= (ending.time or 0.0) <= now for ending in endings if ending.outcome)
+def _is_new(run: Sequence[Transition], move: Transition) -> bool:
+    """Say whether a move begins another run; so far there may have been only attempts to start."""
+    return move.source == START and any(before.target is not None for before in run)
 
 
 def _in_order(moves: list[Transition]) -> list[Transition]:
@@ -163,20 +153,6 @@ class RunParts:
         if self.beginning is not None and self.beginning.time is not None:
             return self.beginning.time
         return self.moves[0].time if self.moves else None
-
-    def pop_endings(self, endings: list[Ending]) -> None:
-        """Take its own endings off a list."""
-        began = self.began
-        own = [e for e in endings if began is None or e.time is None or e.time >= began]
-        endings[:] = [e for e in endings if e not in own]
-        self.endings.extend(own)
-
-    def began_in(self, since: float | None, until: float | None) -> bool:
-        """Say whether it began in a window of time."""
-        if since is None and until is None:
-            return True
-        low, high = -inf if since is None else since, inf if until is None else until
-        return self.began is not None and low <= self.began < high
 
     def end(self, cost_field: str | None = None) -> Trajectory:
         """Return the run with its outcome."""

@@ -8,11 +8,11 @@ from math import inf
 from hypothesis import given, settings, strategies as st
 
 from detailed_balance import Transition, TransitionStore
-from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers import START, Outcome
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Beginning
-from detailed_balance.readers.records.runs import split_runs
+from detailed_balance.readers.records.runs import RunParts
 from detailed_balance.sources._stored_runs import read_stored
 
 STATES = ["__start__", "__end__", "a", "b", "c", "n\x00ul"]
@@ -66,17 +66,42 @@ beginnings = st.builds(
 some_records = st.lists(st.one_of(moves, moves, endings, beginnings), max_size=25)
 
 
+def stopped_between(stops, before, move):
+    """Whether a run that had only tried to start has stopped since, so that a START is anew."""
+    return any((before.time or 0) <= (s.time or 0) <= (move.time or 0) for s in stops if s.outcome)
+
+
 def read_one_by_one(store):
     """The definition: what the records of a store say, taken one after the other."""
     loose, records = defaultdict(list), []
     for ending in store.endings():
         (loose[ending.trajectory] if ending.run is None else records).append(ending)
-    runs = split_runs(chain(store.read(), records), loose, store.runs())
+    named = {begun.run: RunParts(begun.run, begun) for begun in store.runs()}
+    runs, open_runs = list(named.values()), {}
+    for record in chain(store.read(), records):
+        if record.run is not None:
+            run = named.get(record.run)
+            if run is None:
+                run = named[record.run] = RunParts(record.run)
+                runs.append(run)
+            (run.endings if isinstance(record, Ending) else run.moves).append(record)
+        elif record.trajectory is not None:
+            run, stops = open_runs.get(record.trajectory), loose[record.trajectory]
+            moved = run is not None and any(move.target is not None for move in run.moves)
+            if run is None or (
+                record.source == START and (moved or stopped_between(stops, run.moves[-1], record))
+            ):
+                run = open_runs[record.trajectory] = RunParts()
+                runs.append(run)
+            run.moves.append(record)
     runs = [run for run in runs if run.moves or run.endings]
     if any(run.beginning for run in runs):
         runs.sort(key=lambda run: -inf if run.began is None else run.began)
-    for run in reversed(runs):
-        run.pop_endings(loose[run.trajectory])
+    for run in reversed(runs):  # each takes the endings that came after it began
+        began, left = run.began, loose[run.trajectory]
+        own = [e for e in left if began is None or e.time is None or e.time >= began]
+        left[:] = [e for e in left if e not in own]
+        run.endings.extend(own)
     found = [run.end() for run in runs]
     return sorted(
         found, key=lambda run: (-inf if run.started is None else run.started, run.name or "")
