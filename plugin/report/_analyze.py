@@ -20,6 +20,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
+from detailed_balance.render.formatting import count_noun, safe_text
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
 from detailed_balance.sources.source import (
@@ -196,7 +197,13 @@ def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> B
 def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:
     escapes = int(counts.escapes.sum())
     seen = f"only {escapes:,} escapes" if escapes else "nothing at all"
+    if info.skipped_count:
+        line = info.skipped[0]
+        seen += (
+            f"; {count_noun(info.skipped_count, 'record')} skipped, the first at line "
+            f"{safe_text(str(line.line), 40)}: {safe_text(line.reason, 200)}"
+        )
     return (
-        f"{info.description} holds no transition between states ({seen}). Attach the handler to "
-        "the run as {'callbacks': [handler]}, or choose another state function"
+        f"{info.description} holds no transition between states ({seen}). Name the state by another "
+        "field or state function; a handler records the runs that get it as {'callbacks': [handler]}"
     )

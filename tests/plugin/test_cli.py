@@ -291,6 +291,15 @@ def test_the_standard_input_is_a_trace(driven: Path) -> None:
     assert given.output.startswith("Detailed balance is broken: 1 driven loop\n")
 
 
+def test_where_all_is_skipped_the_error_says_what_was_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text("run,step,tool\nA,1,a\nA,2\nA,x,b\n")
+    fields = ("--state-field", "tool", "--trajectory-field", "run", "--order-field", "step")
+    code, output = run("analyze", path, *fields, "--skip-bad-lines")
+    assert code == 1
+    assert "2 records skipped, the first at line 3: 2 fields, where the header has 3" in output
+
+
 def test_bad_lines_are_skipped_only_when_asked(driven: Path) -> None:
     driven.write_text(driven.read_text() + "{oops\n")
     assert run("analyze", driven)[0] == 1

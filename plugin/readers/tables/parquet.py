@@ -95,7 +95,8 @@ def _open(path: Path) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise InvalidInputError(
-            "Parquet is read by pyarrow, which is not there; install 'detailed-balance[parquet]'"
+            f"DuckDB does not read {path} as it is; pyarrow reads it row by row, or says what is "
+            "wrong with it: install 'detailed-balance[parquet]'"
         ) from error
     try:
         file = parquet.ParquetFile(path)
