@@ -204,6 +204,7 @@ def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:
             f"{safe_text(str(line.line), 40)}: {safe_text(line.reason, 200)}"
         )
     return (
-        f"{info.description} holds no transition between states ({seen}). Name the state by another "
-        "field or state function; a handler records the runs that get it as {'callbacks': [handler]}"
+        f"{info.description} holds no transition between states ({seen}). Name the state by "
+        "another field or state function; a handler records the runs that get it as "
+        "{'callbacks': [handler]}"
     )
