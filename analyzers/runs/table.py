@@ -324,15 +324,32 @@ class RunTable(Sequence[Trajectory]):
         InvalidInputError
             Where no run has such a label.
         """
+        return self._find_blocks(by)[0]
+
+    def with_blocks(self, by: str) -> RunTable:
+        """Return the same runs, the blocks of which are told by `by`; see `block_codes`.
+
+        Examples
+        --------
+        >>> runs = [Trajectory((("a", "b"),), context=(("task", task),)) for task in "yxy"]
+        >>> table = RunTable.of(runs).with_blocks("task")
+        >>> table.blocks, table.runs.block.tolist()
+        (('x', 'y'), [1, 0, 1])
+        """
+        codes, blocks = self._find_blocks(by)
+        return replace(self, runs=self.runs._replace(block=codes), blocks=blocks)
+
+    def _find_blocks(self, by: str | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         if by is None:
-            return self.runs.block
+            return self.runs.block, self.blocks
         of_thread = by == "thread"
         values = self.runs.thread
         if not of_thread:
             values = np.array([dict(context).get(by) for context in self.contexts], dtype=object)
         there = values != np.array(None)
+        names, places = np.unique(values[there].astype(str), return_inverse=True)
         codes = np.full(len(values), -1, dtype=np.int64)
-        codes[there] = np.unique(values[there].astype(str), return_inverse=True)[1]
+        codes[there] = places
         codes = codes if of_thread else codes[self.runs.context]
         if not (codes >= 0).any():
             seen = sorted({name for context in self.contexts for name, _ in context})
@@ -340,7 +357,7 @@ class RunTable(Sequence[Trajectory]):
                 f"no run has a label {by!r} to tell its block; the labels are "
                 f"{', '.join(map(repr, seen)) or 'none'}, and 'thread' is allowed"
             )
-        return codes
+        return codes, tuple(names.tolist())
 
     def resample(self, rng: np.random.Generator, *, block: str | None = None) -> RunTable:
         """Draw as many runs, or as many blocks of runs, with replacement.

@@ -33,7 +33,7 @@ from detailed_balance.readers.records.base import (
 )
 from detailed_balance.readers.records.columns import FACTS, FieldNames
 from detailed_balance.readers.records.rows import read_records
-from detailed_balance.readers.records.runs import split_runs, split_table
+from detailed_balance.readers.records.runs import MOST_COUNTED, split_runs, split_table
 from detailed_balance.readers.registry import find_format
 from detailed_balance.readers.tables.engine import MEMORY_LIMIT, TABLES, read_table
 from detailed_balance.render.formatting import safe_text
@@ -224,7 +224,11 @@ def _read_records(
             fields = replace(fields, context=(*fields.context, cost_field), cost=None)
         records = _open_each(sources, readers, replace(options, fields=fields), bad)
     kept = list(records)
-    found = split_table(kept) if of_moves else split_runs(kept)
+    moves = [record for record in kept if isinstance(record, Transition)]
+    if only_counts or sum(move.count - 1 for move in moves if _is_of_run(move)) > MOST_COUNTED:
+        found = []
+    else:
+        found = split_table(kept) if of_moves else split_runs(kept)
     runs = [run.end(cost_field) for run in found]
     runs.sort(
         key=lambda run: (
@@ -232,11 +236,14 @@ def _read_records(
             "" if in_order else run.name or "",
         )
     )
-    table = _make_table(runs, options.fields) if runs and not only_counts else None
+    table = _make_table(runs, options.fields) if runs else None
     read = bad.accepted - bad.duplicates
     account = (read, tuple(bad.first), bad.count, bad.duplicates, bad.reordered)
-    counts = _count(record for record in kept if isinstance(record, Transition))
-    return Recording(table, counts, *account)
+    return Recording(table, _count(moves), *account)
+
+
+def _is_of_run(move: Transition) -> bool:
+    return move.run is not None or move.trajectory is not None
 
 
 def _open_rows(

@@ -204,15 +204,16 @@ class _Store(Content):
         self._boundaries = options.get("boundaries")
         ends: tuple[str, ...] = self._boundaries or ()
         self._names: dict[str, str] = dict(zip(ends, (START, END), strict=False))
-        self._read: tuple[RunTable, TransitionCounts] | None = None
+        self._read: tuple[RunTable | None, TransitionCounts] | None = None
         self._lost = 0
 
-    def runs(self) -> RunTable:
+    def runs(self) -> RunTable | None:
         if self._read is None:
             with self._open() as store:
                 runs, counts = read_stored(store)
             renamed = Selection(merge=self._names)
-            self._read = runs.merge(self._names), renamed.merge_counts(counts)
+            runs = None if runs is None else runs.merge(self._names)
+            self._read = runs, renamed.merge_counts(counts)
         return self._read[0]
 
     def counts(self, context: ContextLike) -> TransitionCounts:

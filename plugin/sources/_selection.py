@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -121,8 +121,7 @@ class Selection:
         if self.hide and len(chosen):
             chosen = chosen.hide(self.hide)
         if self.block is not None and len(chosen):
-            codes, names = chosen.block_codes(self.block), _block_names(chosen, self.block)
-            chosen = replace(chosen, runs=chosen.runs._replace(block=codes), blocks=names)
+            chosen = chosen.with_blocks(self.block)
         return chosen
 
     def merge_counts(self, counts: TransitionCounts) -> TransitionCounts:
@@ -169,11 +168,3 @@ def no_such_labels(labels: Context, contexts: Iterable[Context]) -> str:
 def _literal(pattern: str) -> str:
     """Return a pattern in which only ``*`` has a meaning."""
     return re.sub(r"([\[?])", r"[\1]", pattern)
-
-
-def _block_names(runs: RunTable, by: str) -> tuple[str, ...]:
-    values = runs.runs.thread
-    if by != "thread":
-        told = [dict(context).get(by) for context in runs.contexts]
-        values = np.array([told[i] for i in runs.runs.context.tolist()], dtype=object)
-    return tuple(sorted({str(value) for value in values if value is not None}))

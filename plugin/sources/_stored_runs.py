@@ -11,31 +11,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers import END, START, Outcome, TransitionCounts
-from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.columns import OUTCOMES, FactColumns, RunColumns
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import Ending, TransitionStore
 from detailed_balance.callbacks.store.reading import MISSING, MoveColumns, read_moves
 from detailed_balance.callbacks.transition import Beginning
+from detailed_balance.readers.records.runs import MOST_COUNTED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
-_MOST_MOVES = 2**31
 
 
-def read_stored(store: TransitionStore) -> tuple[RunTable, TransitionCounts]:
+def read_stored(store: TransitionStore) -> tuple[RunTable | None, TransitionCounts]:
     """Return the runs of a store, and the counts of all its moves, those of no run too.
 
     A run is what bears the same id of a run. Where moves have none, it begins where its trajectory
     is seen first, and at each START after that. Runs are in the order in which they began, then in
-    that of their names.
+    that of their names. There are None where counts stand for more moves than a table holds.
 
     Raises
     ------
     ReadError
-        Where the store holds what it cannot.
+        As from `read_moves`.
 
     Examples
     --------
@@ -50,6 +49,9 @@ def read_stored(store: TransitionStore) -> tuple[RunTable, TransitionCounts]:
     counts = TransitionCounts.from_arrays(
         tuple(moves.states), moves.source, moves.target, moves.number
     )
+    of_runs = (moves.run >= 0) | (moves.trajectory >= 0)
+    if (moves.number[of_runs] - 1.0).sum() > MOST_COUNTED:
+        return None, counts
     runs = _RunFinder(moves, store.runs(), store.endings()).table()
     return sort_runs(runs), counts
 
@@ -370,11 +372,6 @@ class _RunFinder:
         moves, contexts = self._moves, known.pop("contexts")
         number = moves.number[order]
         if len(order) and number.max() > 1:
-            if float(number.sum(dtype=np.float64)) > _MOST_MOVES:
-                raise ReadError(
-                    f"runs of this store hold {number.sum(dtype=np.float64):.3g} moves; counts "
-                    "belong into moves without a run"
-                )
             order, run = np.repeat(order, number), np.repeat(run, number)
         facts = None
         if moves.facts and moves.facts["known"][order].any():

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts
     from detailed_balance.callbacks import Transition
 
-__all__ = ["RunParts", "split_runs", "split_table"]
+__all__ = ["MOST_COUNTED", "RunParts", "split_runs", "split_table"]
+
+MOST_COUNTED = 100_000_000
+"""Where counts stand for more moves than this beyond the records themselves, no runs are made."""
 
 _LARGEST_LIMIT = 2**53
 _MOST_SILENT = 3  # steps before the first move of a fresh thread

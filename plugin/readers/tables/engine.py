@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.columns import RunColumns
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers.records.base import ReadOptions
+from detailed_balance.readers.records.runs import MOST_COUNTED
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.tables._assembly import (
     Rows,
@@ -31,8 +33,10 @@ from detailed_balance.readers.tables._assembly import (
 from detailed_balance.readers.tables._bytes import DoubtError
 from detailed_balance.readers.tables._coding import Coder, start_codes
 from detailed_balance.readers.tables._scan import SCANS
+from detailed_balance.render.formatting import first_line
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
 __all__ = ["MEMORY_LIMIT", "TABLES", "TableContent", "read_table"]
@@ -44,7 +48,6 @@ TABLES = frozenset(SCANS)
 """The formats that the engine reads."""
 
 _ROWS_AT_A_TIME = 4_000_000
-_MOST_MOVES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,13 @@ def read_table(
     -------
     TableContent or None
         None where it is for the readers of records.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `memory_limit` is no amount of memory.
+    ReadError
+        Where there is no room to sort the table.
     """
     if options.states is not None or options.fields.tell_facts:
         return None
@@ -112,22 +122,41 @@ def read_table(
     if options.progress:
         options.progress(0, size)
     with tempfile.TemporaryDirectory(dir=temp_directory, prefix="detailed-balance-") as folder:
-        settings: dict[str, str | bool | int | float | list[str]] = {
+        settings = {
             "memory_limit": memory_limit,
             "temp_directory": str(Path(folder) / "sort"),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
-        with duckdb.connect(config=settings) as connection:
-            connection.execute("SET enable_progress_bar = false")
+        with _connect(settings) as connection:
             try:
                 coder = Coder(connection, SCANS[format_](connection, paths, options, Path(folder)))
                 content = _Reading(coder).read(in_order=in_order, only_counts=only_counts)
+            except duckdb.OutOfMemoryException as error:
+                raise ReadError(
+                    f"there is no room for sorting the table ({first_line(error)}); raise "
+                    f"memory_limit={memory_limit!r}, or name a folder with more room in "
+                    "temp_directory="
+                ) from error
             except (DoubtError, BadRecordError, duckdb.Error):
                 return None
     if options.progress:
         options.progress(size, size)
     return content
+
+
+def _connect(settings: dict[str, Any]) -> DuckDBPyConnection:
+    import duckdb
+
+    try:
+        connection = duckdb.connect(config=settings)
+    except duckdb.Error as error:
+        raise InvalidInputError(
+            f"memory_limit={settings['memory_limit']!r} is no amount of memory such as '2GB' "
+            f"({first_line(error)})"
+        ) from error
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 class _Reading:
@@ -161,7 +190,9 @@ class _Reading:
     def read(self, *, in_order: bool, only_counts: bool) -> TableContent:
         """Return what the table holds."""
         names = self.trajectories.names
-        if not self.coder.steps and (names == [None] or self.moves > _MOST_MOVES):
+        if not self.coder.steps and (
+            names == [None] or self.moves - self.coder.total > MOST_COUNTED
+        ):
             return TableContent(None, self._sum_moves(), self.coder.total, 0, 0)
         parts: list[RunPart] = []
         tally = _Tally()

@@ -471,3 +471,27 @@ def test_values_of_wrong_types_in_a_store_are_an_error(tmp_path) -> None:
         connection.commit()
     with pytest.raises(ReadError, match="holds values of wrong types"):
         analyze(tmp_path / "runs.db")
+
+
+@pytest.mark.parametrize("bad", ["", "T,a,b,x\n"])
+def test_counts_for_more_moves_than_a_table_holds_stay_counts(tmp_path, bad):
+    path, huge = tmp_path / "moves.csv", 10**15
+    path.write_text(f"trajectory,source,target,count\nT,a,b,{huge}\nT,b,a,1\n{bad}")
+    source = open_source(path, skip_bad_lines=True)
+    assert source.runs() is None
+    assert source.counts().total == huge + 1
+
+
+def test_a_store_of_such_counts_is_counted(tmp_path):
+    with TransitionStore(f"sqlite:///{tmp_path / 'runs.db'}") as store:
+        store.append([Transition("a", "b", "T", count=10**15), Transition("b", "a", "T")])
+        source = open_source(store)
+        assert source.runs() is None
+        assert source.counts().total == 10**15 + 1
+
+
+def test_a_limit_of_memory_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("trajectory,tool\nT,a\nT,b\n")
+    with pytest.raises(InvalidInputError, match="memory_limit='banana' is no amount of memory"):
+        open_source(path, state_field="tool", memory_limit="banana").runs()
