@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeGuard
@@ -13,6 +14,7 @@ __all__ = [
     "Context",
     "ContextLike",
     "Moment",
+    "find_since",
     "is_context",
     "make_context",
     "matches_context",
@@ -120,3 +122,23 @@ def parse_duration(text: str) -> float:
             f"{str(text)[:40]!r} is no length of time; write 90s, 30m, 12h, 7d or 2w"
         )
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def find_since(since: Moment, last: str | None) -> Moment:
+    """Return from when on runs are wanted: `since`, or the beginning of `last`, up to now.
+
+    Raises
+    ------
+    InvalidInputError
+        Where both are given, or `last` is no length of time.
+
+    Examples
+    --------
+    >>> find_since("2025-06-30", None)
+    '2025-06-30'
+    """
+    if last is None:
+        return since
+    if since is not None:
+        raise InvalidInputError("give either last= or since=, not both")
+    return time.time() - parse_duration(last)

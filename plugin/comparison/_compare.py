@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import (
     ContextLike,
     Moment,
+    find_since,
     make_context,
-    parse_duration,
 )
 from detailed_balance.comparison._sides import load_side
 from detailed_balance.comparison.comparison import Comparison
@@ -106,8 +105,7 @@ def compare(
     ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
 ('drift', 'trap'))
     """
-    if last is not None:
-        since = _since_last(last, since)
+    since = find_since(since, last)
     shared = dict(make_context(context))
     contexts = [shared | dict(make_context(own)) for own in (context_a, context_b)]
     windows = [
@@ -147,13 +145,6 @@ def compare(
     else:
         found = compare_counts(before.report.counts, after.report.counts, alpha=alpha, seed=seed)
     return Comparison(before, after, found)
-
-
-def _since_last(last: str, since: Moment) -> float:
-    """Return when a length of time up to now began."""
-    if since is not None:
-        raise InvalidInputError("give either last= or since=, not both")
-    return time.time() - parse_duration(last)
 
 
 def _choose(

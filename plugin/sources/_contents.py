@@ -30,6 +30,7 @@ from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.transition import Beginning
 from detailed_balance.readers import Recording, read_recording, read_transitions
 from detailed_balance.readers.databases import store_url
+from detailed_balance.readers.records.columns import FACTS
 from detailed_balance.readers.records.runs import split_runs
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._arrays import find_counts, find_rows
@@ -50,7 +51,7 @@ _ALLOWED = (
     "moves, and an Ibis table"
 )
 
-_FACT_FIELDS = ("failed_field", "tokens_field", "call_field", "answer_field")
+_FACT_FIELDS = tuple(f"{role}_field" for role in FACTS)
 
 _FILES_ONLY = {
     "success_field": "the runs of a store are judged by store.judge(trajectory, success=...)",

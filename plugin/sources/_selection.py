@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +14,13 @@ import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
     Moment,
+    find_since,
     make_context,
-    parse_duration,
 )
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import show_context
@@ -53,10 +52,7 @@ class Selection:
         InvalidInputError
             Where `last` and `since` are both given, or one of them means nothing.
         """
-        if wanted.get("last") is not None:
-            if wanted.get("since") is not None:
-                raise InvalidInputError("give either last= or since=, not both")
-            wanted["since"] = time.time() - parse_duration(wanted["last"])
+        wanted["since"] = find_since(wanted.get("since"), wanted.get("last"))
         return cls(hide=(hide,) if isinstance(hide, str) else tuple(hide), **wanted)
 
     @property
