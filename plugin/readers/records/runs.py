@@ -14,8 +14,7 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.transition import Beginning
 from detailed_balance.readers.records.facts import number_facts
-from detailed_balance.readers.records.steps import merge_endings
-from detailed_balance.readers.records.values import TableMove
+from detailed_balance.readers.records.values import TableMove, merge_endings
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers.runs.trajectory import StepFacts

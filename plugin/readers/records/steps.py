@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from detailed_balance.analyzers import END, START, Outcome
@@ -15,9 +15,9 @@ from detailed_balance.callbacks.facts import TaskFacts
 from detailed_balance.callbacks.names import join_names
 from detailed_balance.readers.records._external_sort import sort_steps
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.records.values import Step, TableMove
+from detailed_balance.readers.records.values import Step, TableMove, merge_endings
 
-__all__ = ["connect_sorted_steps", "connect_steps", "merge_endings"]
+__all__ = ["connect_sorted_steps", "connect_steps"]
 
 
 def connect_steps(steps: Iterable[Step | Ending], bad: BadLines) -> Iterator[Transition | Ending]:
@@ -153,16 +153,3 @@ class _Run:
         if self.cost is None and not told:
             return Transition(*move, facts=facts)
         return TableMove(*move, facts=facts, cost=self.cost, told=tuple(told))
-
-
-def merge_endings(last: Ending, new: Ending) -> Ending:
-    """Return what is known of an end after `new`, which may judge it alone.
-
-    Examples
-    --------
-    >>> merge_endings(Ending("T", Outcome.FAILED), Ending("T", success=True))
-    Ending(trajectory='T', outcome=<Outcome.FAILED: 'failed'>, error=None, success=True, context=(), time=None)
-    """  # noqa: E501 - a doctest's output stands in one line
-    if new.outcome is None:
-        return last if new.success is None else replace(last, success=new.success)
-    return new if new.success is not None else replace(new, success=last.success)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.analyzers.runs.trajectory import StepFacts
-from detailed_balance.callbacks import Transition
+from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "BadRecordError",
     "Step",
     "TableMove",
+    "merge_endings",
     "parse_cost",
     "parse_count",
     "parse_flag",
@@ -319,3 +320,16 @@ class TableMove(Transition):
 
     cost: float | None = None
     told: tuple[TaskFacts, ...] = ()
+
+
+def merge_endings(last: Ending, new: Ending) -> Ending:
+    """Return what is known of an end after `new`, which may judge it alone.
+
+    Examples
+    --------
+    >>> merge_endings(Ending("T", Outcome.FAILED), Ending("T", success=True))
+    Ending(trajectory='T', outcome=<Outcome.FAILED: 'failed'>, error=None, success=True, context=(), time=None)
+    """  # noqa: E501 - a doctest's output stands in one line
+    if new.outcome is None:
+        return last if new.success is None else replace(last, success=new.success)
+    return new if new.success is not None else replace(new, success=last.success)
