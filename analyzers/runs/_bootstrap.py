@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.sparse import exact_type
 
 if TYPE_CHECKING:
@@ -17,24 +18,23 @@ AT_ONCE = 8_000_000
 
 
 def draw_weights(
-    blocks: NDArray[np.int64], rng: np.random.Generator, replicates: int
+    blocks: NDArray[np.int64], names: NDArray[Any], rng: np.random.Generator, replicates: int
 ) -> NDArray[np.int64]:
-    """(replicates, r) array of int64: how often each run is drawn, by the block of each."""
-    units, n = _units(blocks)
+    """(replicates, r) array of int64: how often each run is drawn, by its block and its name."""
+    units, n = cluster_runs(blocks, names)
     return _draw(rng, replicates, n)[:, units]
 
 
 def draw_counts(
-    counts: csr_array[Any, Any],
+    counts: csr_array[Any, tuple[int, int]],
     blocks: NDArray[np.int64],
+    names: NDArray[Any],
     rng: np.random.Generator,
     replicates: int,
 ) -> NDArray[np.int64]:
     """(replicates, k) array of int64: the sums of the (r, k) counts of the runs drawn."""
-    units, n = _units(blocks)
-    if n < len(units):  # the moves of a block are drawn together
-        ones, runs = np.ones(len(units), dtype=np.int64), np.arange(len(units))
-        counts = csr_array(csr_array((ones, (units, runs)), shape=(n, len(units))) @ counts)
+    units, n = cluster_runs(blocks, names)
+    counts = sum_clusters(counts, units, n)
     by_move, most = counts.T.tocsr(), int(counts.sum(axis=0).max()) if counts.nnz else 0
     found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
     at_once = max(1, AT_ONCE // max(n, 1))
@@ -46,14 +46,26 @@ def draw_counts(
     return found
 
 
-def _units(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Return the block of each run, a run of none being one by itself, and how many there are."""
-    alone = codes < 0
-    blocks, unit = np.unique(codes[~alone], return_inverse=True)
-    units = np.empty(len(codes), dtype=np.int64)
-    units[~alone] = unit
-    units[alone] = len(blocks) + np.arange(np.count_nonzero(alone))
-    return units, len(blocks) + int(np.count_nonzero(alone))
+def cluster_runs(blocks: NDArray[np.int64], names: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
+    """Return the cluster of each run, its block or (where that is -1) itself, and how many.
+
+    Clusters are numbered by their blocks and then by the names of runs, not by their order.
+    """
+    alone = np.flatnonzero(blocks < 0)
+    different, unit = np.unique(blocks[blocks >= 0], return_inverse=True)
+    units = np.empty(len(blocks), dtype=np.int64)
+    units[blocks >= 0] = unit
+    order = np.argsort(rank_names(names[alone]), kind="stable")
+    units[alone[order]] = len(different) + np.arange(len(alone))
+    return units, len(different) + len(alone)
+
+
+def sum_clusters(
+    counts: csr_array[Any, tuple[int, int]], units: NDArray[np.int64], n: int
+) -> csr_array[Any, tuple[int, int]]:
+    """(n, k) csr_array: the (r, k) counts of runs, those of each cluster added up."""
+    ones, runs = np.ones(len(units), dtype=np.int64), np.arange(len(units))
+    return csr_array(csr_array((ones, (units, runs)), shape=(n, len(units))) @ counts)
 
 
 def _draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
