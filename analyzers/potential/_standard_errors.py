@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers._solver.edges import EdgeList
     from detailed_balance.analyzers.action import ViolationFunction
+    from detailed_balance.analyzers.runs.clusters import ClusterErrors, MoveClusters
+
+
+class RunMoves(NamedTuple):
+    """The k moves of clusters that are attempts of the kernel.
+
+    Parameters
+    ----------
+    moves : MoveClusters
+        How often each cluster made each.
+    source, target : (k,) arrays of int
+        Places among the states of the potential; -1 for none of them.
+    """
+
+    moves: MoveClusters
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
 
 
 def sketch_size(accuracy: float) -> int:
@@ -45,6 +62,8 @@ class SandwichCovariance:
         The potential.
     attempts : (n,) array of float
         N0 of each state.
+    clusters : RunMoves, optional
+        The moves of runs, which alone are independent then; else each attempt is.
     """
 
     def __init__(
@@ -53,6 +72,7 @@ class SandwichCovariance:
         violation: ViolationFunction,
         values: NDArray[np.float64],
         attempts: NDArray[np.float64],
+        clusters: RunMoves | None = None,
     ) -> None:
         drop, a, b = pairs.drop(values), pairs.forward, pairs.backward
         self.pairs, self.attempts = pairs, attempts
@@ -64,12 +84,19 @@ class SandwichCovariance:
         self._scale = pairs.scale[pairs.components]
         unit = 1 / self._scale[pairs.first]
         self._rate, self._back_rate = a * unit, b * unit
+        self.clusters = None if clusters is None else clusters.moves
+        self._pair = np.empty(0, dtype=np.int64)
+        if clusters is not None:
+            self._pair = self._find_pairs(clusters.source, clusters.target)
 
     def error(self, f: int, g: int) -> float:
         """Return the standard error of V(f) - V(g), two states of one component.
 
-        NaN where the sample shows no spread, since all attempts from each state went one way.
+        NaN where the sample shows no spread, since all attempts from each state went one way, and
+        where there are too few runs.
         """
+        if self.clusters is not None:
+            return float(self.clustered([f], g).errors[0])
         there, back = self.influence(f, g)
         mean = self._by_source(self._rate * there, self._back_rate * back)
         square = self._by_source(self._rate * there**2, self._back_rate * back**2)
@@ -90,6 +117,8 @@ class SandwichCovariance:
 
     def covariance(self, members: NDArray[Any], g: int) -> NDArray[np.float64]:
         """(m, m) array: the covariance of V(f) - V(g) for the m states f of `members`."""
+        if self.clusters is not None:
+            return self.clustered(members, g).covariance
         pairs = self.pairs
         moves = [self.influence(int(f), g) for f in members]
         there, back = (np.array(parts) for parts in zip(*moves, strict=True))
@@ -103,21 +132,40 @@ class SandwichCovariance:
         self, members: NDArray[Any], g: int, runs: csr_array[Any, tuple[int, int]], width: int
     ) -> NDArray[np.float64]:
         """(r, m) array: what each run adds to V(f) - V(g), up to a sign; `Potential.influence`."""
-        n, pairs = self.pairs.n_states, self.pairs
+        n = self.pairs.n_states
         moves = np.unique(runs.indices)
         source, target = np.divmod(moves, width)
         kept = source < n
         moves, source, target = moves[kept], source[kept], target[kept]
-        inside = np.flatnonzero(target < n)
-        ends = np.concatenate([[pairs.first, pairs.second], [pairs.second, pairs.first]], axis=1)
-        number = csr_array((np.arange(1, ends.shape[1] + 1), tuple(ends)), shape=(n, n))
-        pair = lookup(number, source[inside], target[inside])
-        weights = np.zeros((len(moves), len(members)))
+        pair = self._find_pairs(source, np.where(target < n, target, -1))
+        weights = np.empty((len(moves), len(members)))
         for i, f in enumerate(members):
             there, back = self.influence(int(f), g)
-            weights[inside, i] = np.concatenate([[0.0], there, back])[pair]
-            weights[:, i] -= self._by_source(self._rate * there, self._back_rate * back)[source]
+            mean = self._by_source(self._rate * there, self._back_rate * back)
+            weights[:, i] = np.concatenate([[0.0], there, back])[pair] - mean[source]
         return np.asarray(runs[:, moves] @ (weights / self.attempts[source][:, None]))
+
+    def clustered(self, members: Sequence[int] | NDArray[Any], g: int) -> ClusterErrors:
+        """Return the errors of V(f) - V(g) for the m states f of `members`, by runs."""
+        assert self.clusters is not None  # noqa: S101 - for the type checkers
+        return self.clusters.errors(self._slopes(members, g, self._pair))
+
+    def _slopes(
+        self, members: Sequence[int] | NDArray[Any], g: int, pair: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """(k, m) array: `influence` of each of k moves, by their places among the pairs."""
+        found = [np.concatenate([[0.0], *self.influence(int(f), g)])[pair] for f in members]
+        return np.array(found).reshape(len(members), len(pair)).T
+
+    def _find_pairs(self, source: NDArray[Any], target: NDArray[Any]) -> NDArray[np.int64]:
+        """(k,) array: 1 + place of each move among all pairs, both ways; 0 for others."""
+        n, pairs = self.pairs.n_states, self.pairs
+        ends = np.concatenate([[pairs.first, pairs.second], [pairs.second, pairs.first]], axis=1)
+        number = csr_array((np.arange(1, ends.shape[1] + 1), tuple(ends)), shape=(n, n))
+        inside = np.flatnonzero((source >= 0) & (target >= 0))
+        found = np.zeros(len(source), dtype=np.int64)
+        found[inside] = lookup(number, source[inside], target[inside])
+        return found
 
     def projections(self, accuracy: float, seed: int) -> Iterator[NDArray[np.float64]]:
         """Yield (n,) arrays z, normal with the covariance H+ M H+ up to a constant.
@@ -154,18 +202,24 @@ class SandwichCovariance:
 
         What a sketch shows of other components is rounding: no evidence of an error of 0.
         """
+        if self.clusters is not None and not self.clusters.enough:
+            return np.zeros(self.pairs.n_states, dtype=bool)
         rate, back = self._rate, self._back_rate
         several = self._by_source(rate * (1 - rate), back * (1 - back)) > 1e-12
         spread = self.pairs.component_sums(several.astype(np.float64)) > 0
         return np.asarray(spread[self.pairs.components])
 
     def bootstrap(self, f: int, g: int, replicates: int, seed: int) -> NDArray[np.float64]:
-        """(replicates,) array: changes of V(f) - V(g), each row of the kernel drawn again.
+        """(replicates,) array: changes of V(f) - V(g), runs or rows of the kernel drawn again.
 
         One Newton step from the estimate, with its Hessian: the step is linear in the drawn
         counts, so a single solve serves all replicates.
         """
         rng = np.random.default_rng(seed)
+        if self.clusters is not None:
+            if not self.clusters.enough:
+                return np.full(replicates, np.nan)
+            return -self.clusters.redraw(self._slopes([f], g, self._pair)[:, 0], rng, replicates)
         there, back = self.influence(f, g)
         rest = np.maximum(1 - self._by_source(self._rate, self._back_rate), 0.0) * self.attempts
         first, second = self.pairs.first, self.pairs.second
@@ -182,7 +236,11 @@ class SandwichCovariance:
     def _random_rows(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return normal deviations of the rates with the covariance of multinomial rows."""
+        """Return normal deviations of the rates with the covariance of runs, or of rows."""
+        if self.clusters is not None:
+            m, noise = len(self.pairs), self.clusters.noise(rng)
+            found = np.bincount(self._pair, noise, 2 * m + 1).astype(np.float64)
+            return found[1 : m + 1], found[m + 1 :]
         root, back_root = np.sqrt(self._rate), np.sqrt(self._back_rate)
         one, other = rng.standard_normal(len(root)), rng.standard_normal(len(root))
         rest = np.maximum(1 - self._by_source(self._rate, self._back_rate), 0.0)

@@ -20,7 +20,7 @@ from detailed_balance.analyzers.action import (
     check_violation_function,
 )
 from detailed_balance.analyzers.convergence import Method, ProgressCallback, Residuals
-from detailed_balance.analyzers.counts import TransitionCounts, unknown_state_message
+from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts, unknown_state_message
 from detailed_balance.analyzers.errors import (
     ConvergenceError,
     InsufficientDataError,
@@ -28,8 +28,10 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
-from detailed_balance.analyzers.potential._standard_errors import SandwichCovariance
+from detailed_balance.analyzers.potential._standard_errors import RunMoves, SandwichCovariance
 from detailed_balance.analyzers.results import Table, TableResult, plain
+from detailed_balance.analyzers.runs.clusters import FEWEST_CLUSTERS, MoveClusters
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +71,8 @@ class Potential(TableResult):
         K.
     tolerance : float
         The largest change of beta * V that one more step may make.
+    runs : RunTable or None
+        The runs that it was estimated from, which all errors are clustered by; None for counts.
     """
 
     states: tuple[str, ...]
@@ -81,6 +85,7 @@ class Potential(TableResult):
     kernel: Kernel
     violation: ViolationFunction
     tolerance: float
+    runs: RunTable | None = field(default=None, repr=False)
     _sandwich: SandwichCovariance | None = field(default=None, init=False, repr=False)
 
     @property
@@ -138,8 +143,9 @@ class Potential(TableResult):
     def standard_error(self, f: str, g: str) -> float:
         """Return the standard error of V(f) - V(g), in units of 1 / beta.
 
-        NaN where the difference is not finite, or where all attempts from each state went one
-        way, so that the sample shows no spread. See `standard_errors`.
+        NaN where the difference is not finite, where all attempts from each state went one way,
+        so that the sample shows no spread, and where fewer than 10 runs or blocks tell of it. See
+        `standard_errors`.
         """
         return float(self.standard_errors(g, [f])[0])
 
@@ -154,9 +160,11 @@ class Potential(TableResult):
         """Return the standard errors of V(state) - V(reference) for `states` (default: all).
 
         The sandwich formula: with H the Hessian of the action and M the covariance of its
-        gradient, each row of the kernel being multinomial in its attempts,
-        Var = (e_f - e_g)' H+ M H+ (e_f - e_g). One sparse solve for each state; more than 2,000
-        states are sketched unless `accuracy` is 0.
+        gradient, Var = (e_f - e_g)' H+ M H+ (e_f - e_g). M is by runs, or by blocks of runs, where
+        the potential was estimated from runs (`cluster_errors`): moves of one run depend on each
+        other, and runs differ. Else each row of the kernel is taken as multinomial in its
+        attempts; where runs differ, such errors are too small (`describe_errors`). One sparse
+        solve for each state; more than 2,000 states are sketched unless `accuracy` is 0.
 
         Parameters
         ----------
@@ -180,6 +188,26 @@ class Potential(TableResult):
         else:
             errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
         return errors
+
+    def describe_errors(self) -> str:
+        """Say in one sentence what the standard errors take for independent.
+
+        Examples
+        --------
+        >>> counts = TransitionCounts.from_edges([("a", "b", 10), ("b", "a", 90)])
+        >>> estimate_potential(counts).describe_errors()
+        'errors take each move for independent, and are too small where runs differ'
+        """
+        if self.kernel.attempts is None:
+            return "no errors: the kernel is taken as known"
+        found = self._run_moves()
+        if found is None:
+            return "errors take each move for independent, and are too small where runs differ"
+        clusters = found.moves
+        number = f"{len(clusters):,} {clusters.unit}{'s' * (len(clusters) != 1)}"
+        if not clusters.enough:
+            return f"no errors: {number} are too few, {FEWEST_CLUSTERS} are needed"
+        return f"errors are those of {number}"
 
     def covariance(self, states: Iterable[str], reference: str) -> NDArray[np.float64]:
         """(m, m) array: the covariance of V(state) - V(reference) for m states of its component.
@@ -231,8 +259,9 @@ class Potential(TableResult):
     ) -> tuple[float, float]:
         """Return an interval for V(f) - V(g); NaN where the difference is not finite.
 
-        "normal" takes the standard error; "bootstrap" draws each row of the kernel again and
-        takes one Newton step for each draw, which shows skewness where counts are small.
+        "normal" takes the standard error, by runs with Student's t; "bootstrap" draws runs, or for
+        counts each row of the kernel, again and takes one Newton step for each draw, which shows
+        skewness where counts are small.
         """
         if not 0 < level < 1:
             raise InvalidInputError(f"level={level!r}; a confidence level lies between 0 and 1")
@@ -242,7 +271,10 @@ class Potential(TableResult):
         if self.components[here] != self.components[there]:
             return float("nan"), float("nan")
         tails = np.array([0.5 - level / 2, 0.5 + level / 2])
-        if method == "normal":
+        if method == "normal" and self._errors().clusters is not None:
+            high = float(self._errors().clustered([here], there).half_widths(level)[0])
+            low = -high
+        elif method == "normal":
             low, high = ndtri(tails) * self._errors().error(here, there)
         else:
             changes = self._errors().bootstrap(here, there, replicates, seed)
@@ -288,6 +320,7 @@ class Potential(TableResult):
         settings = {
             "violation": self.violation,
             "attempts": self.kernel.mode,
+            "errors": self.describe_errors(),
             "min_attempts": self.kernel.min_attempts,
             "tolerance": self.tolerance,
         }
@@ -311,10 +344,26 @@ class Potential(TableResult):
             )
         if self._sandwich is None:
             pairs = EdgeList.from_matrix(self.kernel.probabilities, self.components)
-            made = SandwichCovariance(pairs, self.violation, self.values, self.kernel.attempts)
+            made = SandwichCovariance(
+                pairs, self.violation, self.values, self.kernel.attempts, self._run_moves()
+            )
             object.__setattr__(self, "_sandwich", made)
         assert self._sandwich is not None  # noqa: S101 - for the type checkers
         return self._sandwich
+
+    def _run_moves(self) -> RunMoves | None:
+        """Return the moves of the runs that are attempts; None where errors are not by runs."""
+        if self.runs is None or self.kernel.mode not in {"observed", "transitions"}:
+            return None
+        place = {state: i for i, state in enumerate(self.states)}
+        inner = [state not in BOUNDARIES for state in self.runs.states]
+        places = np.array([*(place.get(state, -1) for state in self.runs.states), -1])
+        made = self.runs.distinct_moves()
+        source, target = places[made.source], places[made.target]
+        kept = source >= 0
+        if self.kernel.mode == "transitions":
+            kept &= np.array([*inner, False])[made.target] & (made.source != made.target)
+        return RunMoves(MoveClusters.from_runs(self.runs, kept), source[kept], target[kept])
 
     def _ground(self) -> int:
         """Return the lowest state of the largest component."""
@@ -324,7 +373,7 @@ class Potential(TableResult):
 
 
 def estimate_potential(
-    counts: TransitionCounts | Kernel,
+    counts: TransitionCounts | Kernel | Runs,
     *,
     violation: ViolationFunction | None = None,
     attempts: Attempts = "observed",
@@ -339,12 +388,14 @@ def estimate_potential(
 
     Parameters
     ----------
-    counts : TransitionCounts or Kernel
-        What was recorded, or a kernel that is known. START and END are left out.
+    counts : RunTable, iterable of Trajectory, TransitionCounts or Kernel
+        What was recorded, or a kernel that is known. START and END are left out. Give runs where
+        you can: only then are errors by runs, or by the blocks that the table has.
     violation : ViolationFunction
         K, `Exponential()` by default.
     attempts, min_attempts
-        As for `estimate_kernel`; ignored for a kernel.
+        As for `estimate_kernel`; ignored for a kernel. An array follows the states without START
+        and END, in order; with a number or an array, errors are not by runs.
     initial : Potential or mapping of state to value
         Where to start; states that it does not name start at 0.
     method : str
@@ -385,6 +436,10 @@ def estimate_potential(
     2.1972
     >>> potential.difference("c", "a")  # nothing comes back from c
     -inf
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = [Trajectory((("a", "b"), ("b", "a"), ("a", goal))) for goal in "bbbbbbbccccc"]
+    >>> estimate_potential(runs).describe_errors()
+    'errors are those of 12 runs'
     """
     violation = violation if violation is not None else Exponential()
     check_violation_function(violation)
@@ -392,6 +447,9 @@ def estimate_potential(
         raise InvalidInputError(f"tolerance={tolerance!r}; a tolerance lies between 0 and 1")
     if method not in get_args(Method):
         raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(Method))}")
+    runs = None
+    if not isinstance(counts, TransitionCounts | Kernel):
+        counts = (runs := RunTable.of(counts)).counts()
     kernel = _kernel(counts, attempts, min_attempts)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     pairs = EdgeList.from_matrix(kernel.probabilities, labels.astype(np.int64))
@@ -415,6 +473,7 @@ def estimate_potential(
         kernel,
         violation,
         tolerance,
+        runs,
     )
     if not solution.converged:
         reason = "the solve was interrupted" if solution.interrupted else "no minimum was reached"

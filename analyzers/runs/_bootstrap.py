@@ -22,7 +22,7 @@ def draw_weights(
 ) -> NDArray[np.int64]:
     """(replicates, r) array of int64: how often each run is drawn, by its block and its name."""
     units, n = cluster_runs(blocks, names)
-    return _draw(rng, replicates, n)[:, units]
+    return draw(rng, replicates, n)[:, units]
 
 
 def draw_counts(
@@ -39,7 +39,7 @@ def draw_counts(
     found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
     at_once = max(1, AT_ONCE // max(n, 1))
     for begin in range(0, replicates, at_once):
-        weights = _draw(rng, min(at_once, replicates - begin), n)
+        weights = draw(rng, min(at_once, replicates - begin), n)
         kind = exact_type(int(weights.max(initial=0)) * most)
         drawn = by_move.astype(kind) @ np.ascontiguousarray(weights.T.astype(kind))
         found[begin : begin + len(weights)] = drawn.T
@@ -68,7 +68,7 @@ def sum_clusters(
     return csr_array(csr_array((ones, (units, runs)), shape=(n, len(units))) @ counts)
 
 
-def _draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
+def draw(rng: np.random.Generator, replicates: int, n: int) -> NDArray[np.int64]:
     if not n:
         return np.zeros((replicates, 0), dtype=np.int64)
     drawn = rng.integers(n, size=(replicates, n)) + n * np.arange(replicates)[:, None]

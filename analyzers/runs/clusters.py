@@ -9,7 +9,12 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import t
 
-from detailed_balance.analyzers.runs._bootstrap import cluster_runs, sum_clusters
+from detailed_balance.analyzers.runs._bootstrap import (
+    AT_ONCE,
+    cluster_runs,
+    draw,
+    sum_clusters,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -128,10 +133,11 @@ class MoveClusters:
         """Return the errors of quantities of transition probabilities; as `cluster_errors`."""
         weights = self._weights(np.asarray(slopes, dtype=np.float64))
         scores = np.asarray(self._left_out @ weights)
+        scores[np.abs(scores) <= 1e-12 * self._largest(np.abs(slopes))] = 0.0  # rounding
         # Sums are rounded: in an order that is that of the numbers themselves, not that of runs.
         scores = scores[np.lexsort(scores.T)]
         g, m = scores.shape
-        said = (np.abs(scores) > 1e-12 * np.abs(scores).max(axis=0, initial=1e-300)).sum(axis=0)
+        said = np.count_nonzero(scores, axis=0)
         own = self._alone[:, None] * weights
         centred = scores - scores.mean(axis=0) if g else scores
         covariance = (1 - 1 / max(g, 1)) * (centred.T @ centred)
@@ -140,25 +146,45 @@ class MoveClusters:
         spread = ((squares - squares.mean(axis=0)) ** 2).sum(axis=0) if g else np.zeros(m)
         total = squares.sum(axis=0)
         freedom = np.minimum(2 * total**2 / np.maximum(spread, 1e-300), np.maximum(said - 1, 0))
-        few = said < FEWEST_CLUSTERS
+        few = (said < FEWEST_CLUSTERS) & np.any(slopes, axis=0)  # else it is a constant
         covariance[few, :] = covariance[:, few] = np.nan
         return ClusterErrors(covariance, said, freedom)
+
+    def redraw(
+        self, slopes: NDArray[np.float64], rng: np.random.Generator, replicates: int
+    ) -> NDArray[np.float64]:
+        """(replicates,) array: changes of a quantity of (k,) slopes, clusters drawn again."""
+        expected, found = slopes * self.totals / self._attempts, []
+        at_once = max(1, AT_ONCE // max(len(slopes), len(self), 1))
+        for begin in range(0, replicates, at_once):
+            drawn = draw(rng, min(at_once, replicates - begin), len(self)) @ self.counts
+            into = csr_array((np.ones(len(slopes)), (np.arange(len(slopes)), self.source)))
+            made = (drawn @ into)[:, self.source]
+            found.append((slopes * drawn / np.maximum(made, 1) - expected * (made > 0)).sum(axis=1))
+        return np.concatenate([np.empty(0), *found])
 
     def noise(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """(k,) array: one normal deviation of the transition probabilities, by clusters."""
         g = len(self)
         drawn = self._left_out.T @ rng.standard_normal(g) * np.sqrt(1 - 1 / max(g, 1))
         drawn += np.where(self._alone, np.sqrt(self.totals) * rng.standard_normal(len(drawn)), 0)
-        attempts = np.bincount(self.source, self.totals)[self.source]
         summed = np.bincount(self.source, drawn)[self.source]
-        return np.asarray((drawn - self.totals / attempts * summed) / attempts)
+        return np.asarray((drawn - self.totals / self._attempts * summed) / self._attempts)
+
+    @property
+    def _attempts(self) -> NDArray[np.float64]:
+        """(k,) array: the moves from the source of each move."""
+        return np.asarray(np.bincount(self.source, self.totals)[self.source])
+
+    def _largest(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m,) array: the most that the moves of one cluster could add, none against another."""
+        most = np.asarray(self._left_out @ (slopes / self._attempts[:, None]), dtype=np.float64)
+        return np.asarray(most.max(axis=0, initial=0.0))
 
     def _weights(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(k, m) array: what one more of each move adds, given that shares of moves sum to 1."""
-        n = int(self.source.max(initial=-1)) + 1
-        moves = np.arange(len(self.source))
-        add = csr_array((self.totals, (self.source, moves)), shape=(n, len(moves)))
-        attempts = np.bincount(self.source, self.totals, minlength=n)[self.source][:, None]
+        moves, attempts = np.arange(len(self.source)), self._attempts[:, None]
+        add = csr_array((self.totals, (self.source, moves)))
         mean = np.asarray(add @ slopes)[self.source] / attempts
         return np.asarray((slopes - mean) / attempts)
 

@@ -20,6 +20,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import count_noun, safe_text
 from detailed_balance.report._run_findings import study_runs
 from detailed_balance.report.report import Report
@@ -138,7 +139,10 @@ def analyze(
     if not counts.without_boundaries().total:
         raise InsufficientDataError(_nothing_recorded(counts, info))
     announce(_ESTIMATING, 0, 0)
-    potential, warnings = _estimate(counts, violation, attempts, min_attempts, announce)
+    # Errors are by runs where all that was recorded is of runs.
+    of_runs = found is not None and found.total == int(counts.attempts.sum())
+    measured = found if found is not None and of_runs else counts
+    potential, warnings = _estimate(measured, violation, attempts, min_attempts, announce)
     announce("Testing loops", 0, 0)
     balance = _check(
         counts,
@@ -160,7 +164,7 @@ def analyze(
 
 
 def _estimate(
-    counts: TransitionCounts,
+    measured: TransitionCounts | RunTable,
     violation: ViolationFunction | None,
     attempts: Attempts,
     min_attempts: int,
@@ -171,7 +175,7 @@ def _estimate(
 
     try:
         potential = estimate_potential(
-            counts,
+            measured,
             violation=violation,
             attempts=attempts,
             min_attempts=min_attempts,

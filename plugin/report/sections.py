@@ -132,7 +132,8 @@ def state_section(potential: Potential, *, limit: int, width: int = 80) -> Secti
         for i in shown
     )
     columns = ("state", "V (1/β)", *(["component"] if several else []), "attempts")
-    note = _and_more(_order_note(order), len(potential.states) - len(rows), "state")
+    note = f"{_order_note(order)} {potential.describe_errors().capitalize()}.".strip()
+    note = _and_more(note, len(potential.states) - len(rows), "state")
     return Section("States, lowest potential first", columns, rows, note)
 
 
