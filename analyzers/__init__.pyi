@@ -44,7 +44,7 @@ from .forecast.result import (
 )
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
 from .guard.guard import RunGuard as RunGuard
-from .guard.rules import StuckRules as StuckRules
+from .guard.rules import RepetitionLimits as RepetitionLimits
 from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
 from .guard.watch import RunWatch as RunWatch
 from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 __all__ = ["Loop"]
 
-_State = TypeVar("_State", str, int)
+_State = TypeVar("_State", bound=str | int)
 
 
 class Loop(tuple[_State, ...], Generic[_State]):
@@ -33,6 +33,7 @@ class Loop(tuple[_State, ...], Generic[_State]):
     __slots__ = ()
 
     def __new__(cls, states: Iterable[_State]) -> Loop[_State]:
+        """Begin the loop at its least state."""
         walked = tuple(states)
         first = walked.index(min(walked)) if walked else 0
         return super().__new__(cls, walked[first:] + walked[:first])
@@ -56,7 +57,7 @@ class Loop(tuple[_State, ...], Generic[_State]):
         >>> Loop("cba").unoriented() == Loop("abc").unoriented() == Loop("abc")
         True
         """
-        return min(self, self.reversed())
+        return self if self[1:2] <= self[-1:] else self.reversed()
 
     def name(self) -> str:
         """Return it in one line, with the first state again at the end.

@@ -146,7 +146,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
 
     Examples
     --------
-    >>> guard = RunGuard.from_rules(max_closings=5)
+    >>> guard = RunGuard.from_rules(max_rounds=5)
     >>> sorry = "I could not finish this. A colleague will get back to you."
     >>> RunGuardMiddleware(guard, on_stop="end", message=sorry).faults
     0
@@ -315,7 +315,7 @@ def stop_when(
 
     Examples
     --------
-    >>> guard = RunGuard.from_rules(max_closings=2)
+    >>> guard = RunGuard.from_rules(max_rounds=2)
     >>> route = stop_when(guard, lambda state: "work", path=lambda state: state["log"])
     >>> route({"log": ["plan", "work"]}), route({"log": 4 * ["plan", "work"]})
     ('work', '__end__')

@@ -31,7 +31,7 @@ MOST_MOVES, MOST_LOOPS, MOST_STATES = 300, 100, 60
 MOST_SOLVED = 5_000
 """With more states, the potential is not asked about: its errors would take minutes."""
 
-STAY, OSCILLATION = "longest stay in one state", "changes back and forth between two states"
+STAY, SHUTTLE = "longest stay in one state", "longest shuttle between two states"
 
 _AT_ONCE = 4
 """So many columns of scores are held at a time."""
@@ -283,10 +283,10 @@ def _loops(wholes: WholeRuns, measured: MeasuredRuns) -> RunStatistics:
 def _stays(wholes: WholeRuns, measured: MeasuredRuns, min_visits: float) -> RunStatistics:
     traps = [trap.states for trap in find_traps(wholes.counts(), min_visits=min_visits).traps]
     kinds = RunKinds.find(measured, traps=traps, rules=RepetitionRules(visits=min_visits))
-    stays = [measured.stay.visits, measured.oscillation.switches]
+    stays = [measured.stay.visits, measured.shuttle.switches]
     stays += [measured.in_trap(trap).visits for trap in traps]
     values = csc_array(np.column_stack([wholes.most(each) for each in stays]))
-    ranked = _compare_ranks("stays", ((STAY,), (OSCILLATION,), *traps), values)
+    ranked = _compare_ranks("stays", ((STAY,), (SHUTTLE,), *traps), values)
     repeats = wholes.most(kinds.kind < len(REPEATING))
     share = _compare_shares("stays", ((REPEAT,),), csc_array(repeats[:, None]), ranked.base)
     return RunStatistics(

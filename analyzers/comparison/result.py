@@ -35,7 +35,7 @@ FEWEST_RUNS = 5
 """What fewer runs show is not tested; that does not depend on whose runs they are."""
 
 REPEAT = "runs that repeat themselves"
-"""The share of runs that are stuck, oscillate or are driven, by the rules of `classify_runs`."""
+"""The share of runs of the kinds stay, shuttle or cycle, by the rules of `classify_runs`."""
 
 ChangeUnit: TypeAlias = Literal["runs", "moves"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard.rules import StuckRules
+from detailed_balance.analyzers.guard.rules import RepetitionLimits
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
 from detailed_balance.analyzers.guard.watch import RunWatch
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunGuard"]
 
-_SCORES: dict[str, type[OutcomeScore] | type[StuckRules]] = {
+_SCORES: dict[str, type[OutcomeScore] | type[RepetitionLimits]] = {
     "outcome": OutcomeScore,
-    "rules": StuckRules,
+    "rules": RepetitionLimits,
 }
 _VERSION = 1
 _NAMED = 5
@@ -87,7 +87,7 @@ class RunGuard:
     ...     risk = guard.update("thread-1", source, target)
     >>> guard.stopped("thread-1"), guard.calibration
     (True, 9)
-    >>> print(RunGuard.from_rules(max_dwell=3).promise)
+    >>> print(RunGuard.from_rules(max_stay=3).promise)
     None
     """
 
@@ -158,7 +158,7 @@ class RunGuard:
         --------
         >>> from detailed_balance.analyzers import Trajectory
         >>> run = Trajectory((("__start__", "a"),), success=True)
-        >>> guard = RunGuard.fit(10 * [run], alpha=0.2, score=StuckRules(max_dwell=5))
+        >>> guard = RunGuard.fit(10 * [run], alpha=0.2, score=RepetitionLimits(max_stay=5))
         >>> guard.calibration, guard.threshold
         (4, 0.2)
         """
@@ -187,16 +187,16 @@ class RunGuard:
     def from_rules(
         cls,
         *,
-        max_dwell: int | None = None,
-        max_oscillation: int | None = None,
-        max_closings: int | None = None,
+        max_stay: int | None = None,
+        max_shuttle: int | None = None,
+        max_rounds: int | None = None,
         max_stall: int | None = None,
         potential: Potential | Mapping[str, float] | None = None,
         max_runs: int = 10_000,
     ) -> RunGuard:
         """Declare what stops a run, without outcomes; there is no promise.
 
-        The limits are those of `StuckRules`: one more than the limit stops the run.
+        The limits are those of `RepetitionLimits`: one more than the limit stops the run.
 
         Raises
         ------
@@ -205,14 +205,14 @@ class RunGuard:
 
         Examples
         --------
-        >>> guard = RunGuard.from_rules(max_closings=2)
+        >>> guard = RunGuard.from_rules(max_rounds=2)
         >>> for move in 4 * [("search", "read"), ("read", "search")]:
         ...     risk = guard.update("thread-1", *move)
         >>> guard.describe("thread-1")  # doctest: +NORMALIZE_WHITESPACE
-        'stopped at step 6: risk 1.5 above the threshold 1 (the same loop closed 3 times, at most 2
+        'stopped at step 6: risk 1.5 above the threshold 1 (3 rounds of the same loop, at most 2
         allowed) by a rule, without a promise; it went search -> read -> search 3 times'
         """
-        rules = StuckRules(max_dwell, max_oscillation, max_closings, max_stall, potential)
+        rules = RepetitionLimits(max_stay, max_shuttle, max_rounds, max_stall, potential)
         return cls(rules, 1.0, max_runs=max_runs)
 
     @property
@@ -231,7 +231,7 @@ class RunGuard:
 
         Examples
         --------
-        >>> RunGuard.from_rules(max_dwell=1).watch([("a", "b"), ("b", "b")]).stopped_at
+        >>> RunGuard.from_rules(max_stay=1).watch([("a", "b"), ("b", "b")]).stopped_at
         2
         """
         watch = RunWatch(self.score, self.threshold, self.promise)
@@ -300,7 +300,7 @@ class RunGuard:
 
         Examples
         --------
-        >>> guard = RunGuard(StuckRules(max_dwell=3), 1.0, moves=[("__start__", "search")])
+        >>> guard = RunGuard(RepetitionLimits(max_stay=3), 1.0, moves=[("__start__", "search")])
         >>> guard.find_unknown([("__start__", "find"), ("find", "read"), ("read", "search")])
         "the states 'find' and 'read' were in none of the runs it was fitted on"
         >>> guard.find_unknown([("__start__", "search")])
@@ -342,8 +342,8 @@ class RunGuard:
         Examples
         --------
         >>> import json
-        >>> text = json.dumps(RunGuard.from_rules(max_dwell=3).to_dict())
-        >>> RunGuard.from_dict(json.loads(text)).score.max_dwell
+        >>> text = json.dumps(RunGuard.from_rules(max_stay=3).to_dict())
+        >>> RunGuard.from_dict(json.loads(text)).score.max_stay
         3
         """
         write = getattr(self.score, "to_dict", None)

@@ -1,4 +1,4 @@
-"""`StuckRules`: declared limits on what a run may do over and over."""
+"""`RepetitionLimits`: declared limits on what a run may do over and over."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.potential.estimate import Potential
 
-__all__ = ["StuckRules"]
+__all__ = ["RepetitionLimits"]
 
 # The limits, in the order of the counts that they are for, and their words.
 _LIMITS = {
-    "max_dwell": "{} times in a row in the same state",
-    "max_oscillation": "{} visits in a row among two states",
-    "max_closings": "the same loop closed {} times",
+    "max_stay": "{} times in a row in the same state",
+    "max_shuttle": "{} changes in a row between two states",
+    "max_rounds": "{} rounds of the same loop",
     "max_stall": "{} steps without a lower potential",
 }
 
 
 @dataclass(frozen=True)
-class StuckRules:
+class RepetitionLimits:
     """How much repetition a run is allowed; its risk is the largest share of a limit used up.
 
     A risk above 1 breaks a rule. As the score of `RunGuard.fit`, the same measure gets a threshold
@@ -39,12 +39,12 @@ class StuckRules:
 
     Parameters
     ----------
-    max_dwell : int or None
+    max_stay : int or None
         Times in a row in the same state; None drops the rule, as for all of them.
-    max_oscillation : int or None
-        Visits in a row among at most two states.
-    max_closings : int or None
-        Times that the same loop of two or more states is closed.
+    max_shuttle : int or None
+        Changes in a row between two states.
+    max_rounds : int or None
+        Rounds of the same loop of two states or more, side trips cut out.
     max_stall : int or None
         Steps without reaching a lower potential than ever before in the run; needs `potential`.
     potential : Potential or Mapping of str to float or None
@@ -59,14 +59,14 @@ class StuckRules:
 
     Examples
     --------
-    >>> state = StuckRules(max_dwell=3).start()
+    >>> state = RepetitionLimits(max_stay=3).start()
     >>> [round(state.update(*move), 2) for move in [("__start__", "a")] + 3 * [("a", "a")]]
     [0.33, 0.67, 1.0, 1.33]
     """
 
-    max_dwell: int | None = None
-    max_oscillation: int | None = None
-    max_closings: int | None = None
+    max_stay: int | None = None
+    max_shuttle: int | None = None
+    max_rounds: int | None = None
     max_stall: int | None = None
     potential: Mapping[str, float] | Potential | None = None
 
@@ -78,7 +78,7 @@ class StuckRules:
             levels = dict(zip(self.potential.states, values, strict=True))
             object.__setattr__(self, "potential", levels)
 
-    def fit(self, runs: Runs, seed: int = 0) -> StuckRules:
+    def fit(self, runs: Runs, seed: int = 0) -> RepetitionLimits:
         """Return itself: rules are declared and learn nothing."""
         return self
 
@@ -93,12 +93,12 @@ class StuckRules:
         --------
         >>> from detailed_balance.analyzers import Trajectory
         >>> run = Trajectory((("__start__", "a"), ("a", "a"), ("a", "a")))
-        >>> StuckRules(max_dwell=2).risks([run]).tolist()
+        >>> RepetitionLimits(max_stay=2).risks([run]).tolist()
         [0.5, 1.0, 1.5]
         """
         table = RunTable.of(runs)
         found = measure_prefixes(table)
-        counts = (found.dwell, found.oscillation, found.closings, self._stalls(table, found.steps))
+        counts = (found.stay, found.shuttle, found.rounds, self._stalls(table, found.steps))
         limits = [getattr(self, name) for name in _LIMITS]
         shares = [
             count / limit for count, limit in zip(counts, limits, strict=True) if limit is not None
@@ -123,7 +123,7 @@ class StuckRules:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StuckRules:
+    def from_dict(cls, data: Mapping[str, Any]) -> RepetitionLimits:
         """Return the rules that `to_dict` has written."""
         return cls(**data)
 
@@ -146,7 +146,7 @@ def _check_limits(limits: Mapping[str, int | None], potential: object) -> None:
 class _RuleState:
     """One run under rules."""
 
-    def __init__(self, rules: StuckRules) -> None:
+    def __init__(self, rules: RepetitionLimits) -> None:
         self._rules = rules
         self._repetition = RepetitionTracker()
         self._levels = rules.levels
@@ -172,7 +172,7 @@ class _RuleState:
 
     def _shares(self) -> list[tuple[float, str, int]]:
         repetition = self._repetition
-        counts = (repetition.dwell, repetition.oscillation, repetition.closings, self._stall)
+        counts = (repetition.stay, repetition.shuttle, repetition.rounds, self._stall)
         limits = [(name, getattr(self._rules, name)) for name in _LIMITS]
         return [
             (count / limit, name, count)

@@ -148,7 +148,7 @@ class OutcomeModel:
         Log odds where all else is 0.
     weights : tuple of float
         Those of log(1 + steps), the summed log ratio, and log(1 + count) of the escapes, of the
-        closings of the loop closed most, and of the longest oscillation.
+        rounds of the loop closed most, and of the longest stay or shuttle.
     states : dict of str to float
         The weight of having visited each state; 0 for others.
     """
@@ -191,10 +191,10 @@ class OutcomeScore:
     """The log odds of failure given the moves so far, learned from failed and successful runs.
 
     A ridge logistic model of: the number of steps; the log ratio of the two kernels, summed; the
-    escapes; how often the loop closed most was closed; the most visits in a row to at most two
-    states; and which states were visited. It is trained on all prefixes of
-    all runs, with weights by which each run counts once and both outcomes count the same, so 0
-    means even odds. The kernel ratio of a training run comes from kernels fitted without it. The
+    escapes; how often the loop closed most was closed; the longest stay, in visits, or shuttle, in
+    changes, whichever is more; and which states were visited. It is trained on all prefixes of all
+    runs, with weights by which each run counts once and both outcomes count the same, so 0 means
+    even odds. The kernel ratio of a training run comes from kernels fitted without it. The
     move to END changes nothing.
 
     Parameters
@@ -239,7 +239,7 @@ class OutcomeScore:
             raise InsufficientDataError(
                 f"this score learns from failed and from successful runs, and was given "
                 f"{failed.sum()} and {(~failed).sum()}; without failed runs, fit the guard with "
-                f"a score of declared rules, such as StuckRules"
+                f"a score of declared rules, such as RepetitionLimits"
             )
         prefixes, counts = measure_prefixes(table), table.by_run()
         ratio = self._ratios_out_of_fold(table, counts, failed, seed)
@@ -382,7 +382,8 @@ def _evidence(
     table: RunTable, prefixes: PrefixColumns, ratio: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], ...]:
     """Return what `_Evidence.values` does after each move; `ratio` is that of each, in units."""
-    counts = (prefixes.steps, prefixes.escapes, prefixes.closings, prefixes.longest_oscillation)
+    longest = np.maximum(prefixes.longest_stay, prefixes.longest_shuttle)
+    counts = (prefixes.steps, prefixes.escapes, prefixes.rounds, longest)
     # The same function as live, to the last digit.
     logs = np.array([math.log1p(i) for i in range(int(prefixes.steps.max(initial=0)) + 2)])
     steps, *others = (logs[count] for count in counts)
@@ -417,7 +418,8 @@ class _Evidence:
 
     def values(self) -> tuple[float, ...]:
         seen = self.repetition
-        counts = (seen.escapes, seen.closings, seen.longest_oscillation)
+        longest = max(seen.longest_stay.times, seen.longest_shuttle.times)
+        counts = (seen.escapes, seen.rounds, longest)
         return (math.log1p(seen.steps), self._sum, *map(math.log1p, counts))
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition._stretches import Blocks
-from detailed_balance.analyzers.repetition.walk import LoopErasure, canonical_loop
+from detailed_balance.analyzers.repetition.walk import LoopErasure
 from detailed_balance.analyzers.sparse import count_distinct, find_places
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class LoopColumns:
     rows : mapping of int to (u, L) array of int
         For each length L the u different loops of that length, sorted: places in `states` in the
         order walked, from the least on. Loops are numbered in this order, the shorter first.
-    run, loop, onset, rounds : (k,) arrays of int64
-        Run, number of the loop, moves before it was first begun, and how often it was closed; by
-        run, and in each in the order in which loops were first closed.
+    run, loop, onset, end, rounds : (k,) arrays of int64
+        Run, number of the loop, moves before it was first begun and up to when it was last closed,
+        and how often it was closed; by run, and in each in the order in which loops were first
+        closed.
     """
 
     states: tuple[str, ...]
@@ -47,6 +49,7 @@ class LoopColumns:
     run: NDArray[np.int64]
     loop: NDArray[np.int64]
     onset: NDArray[np.int64]
+    end: NDArray[np.int64]
     rounds: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -59,16 +62,16 @@ class LoopColumns:
         lengths = np.array(list(self.rows), dtype=np.int64)
         return np.repeat(lengths, [len(rows) for rows in self.rows.values()])
 
-    def name(self, loop: int) -> tuple[str, ...]:
+    def name(self, loop: int) -> Loop[str]:
         """Return the states of a loop."""
         for rows in self.rows.values():
             if loop < len(rows):
-                return tuple(self.states[code] for code in rows[loop].tolist())
+                return Loop(self.states[code] for code in rows[loop].tolist())
             loop -= len(rows)
         raise IndexError(loop)
 
-    def find(self, loops: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-        """Return the numbers of loops, from their least states on; -1 for one that nobody made."""
+    def find(self, loops: Sequence[Loop[str]]) -> NDArray[np.int64]:
+        """Return the numbers of loops; -1 for one that nobody made."""
         place = {state: i for i, state in enumerate(self.states)}
         found = np.full(len(loops), -1)
         for length in {len(loop) for loop in loops}:
@@ -77,18 +80,8 @@ class LoopColumns:
                 for i, loop in enumerate(loops)
                 if len(loop) == length and set(loop) <= place.keys()
             ]
-            codes = [[place[state] for state in canonical_loop(loops[i])] for i in these]
+            codes = [[place[state] for state in loops[i]] for i in these]
             found[these] = self._find_rows(np.array(codes, dtype=np.int64).reshape(-1, length))
-        return found
-
-    def reverse(self, loops: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of each loop walked the other way round; -1 where nobody did."""
-        found, before = np.full(len(loops), -1), 0
-        for rows in self.rows.values():
-            here = np.flatnonzero((loops >= before) & (loops < before + len(rows)))
-            there = rows[loops[here] - before]
-            found[here] = self._find_rows(np.hstack([there[:, :1], there[:, :0:-1]]))
-            before += len(rows)
         return found
 
     def _find_rows(self, wanted: NDArray[Any]) -> NDArray[np.int64]:
@@ -142,9 +135,7 @@ def close_loops(blocks: Blocks, states: tuple[str, ...]) -> LoopColumns:
     """Return the loops that runs close: they come back to a state that is on their path."""
     found = find_closings(blocks, len(states))
     different = sum(map(len, found.rows.values()))
-    return LoopColumns(
-        states, found.rows, *_count_rounds(blocks, found.first, found.loop, different)
-    )
+    return LoopColumns(states, found.rows, *_count_rounds(blocks, found, different))
 
 
 def _rotate_to_least(loops: NDArray[Any]) -> NDArray[Any]:
@@ -173,14 +164,19 @@ def _row_keys(rows: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def _count_rounds(
-    blocks: Blocks, first: NDArray[np.int64], loop: NDArray[np.int64], n_loops: int
+    blocks: Blocks, closings: Closings, n_loops: int
 ) -> tuple[NDArray[np.int64], ...]:
-    """Return run, loop, onset and rounds of what was closed, in the order of first closing."""
-    run = blocks.run[first]
-    keys, place, rounds = np.unique(run * n_loops + loop, return_index=True, return_counts=True)
+    """Return run, loop, onset, end and rounds of loops, in the order of first closing."""
+    loop, run = closings.loop, blocks.run[closings.first]
+    keys, place, which, rounds = np.unique(
+        run * n_loops + loop, return_index=True, return_inverse=True, return_counts=True
+    )
+    end = np.zeros(len(keys), dtype=np.int64)
+    np.maximum.at(end, which, blocks.onset[closings.last])
     order = np.lexsort((place, keys // max(n_loops, 1)))
     place = place[order]
-    return run[place], loop[place], blocks.onset[first[place]], rounds[order]
+    onset = blocks.onset[closings.first[place]]
+    return run[place], loop[place], onset, end[order], rounds[order]
 
 
 def _erase_loops(blocks: Blocks, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

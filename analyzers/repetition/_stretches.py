@@ -1,4 +1,4 @@
-"""The visits of many runs as columns: longest stays, oscillations and stretches in traps."""
+"""The visits of many runs as columns: longest stays and shuttles, and stretches in traps."""
 
 from __future__ import annotations
 
@@ -62,9 +62,32 @@ class StretchColumns(NamedTuple):
     visits: NDArray[np.int64]
     switches: NDArray[np.int64]
 
+    @property
+    def end(self) -> NDArray[np.int64]:
+        """(r,) array of int64: the moves up to its end."""
+        return self.onset + np.maximum(self.visits - 1, 0)
 
-def find_blocks(table: RunTable) -> Blocks:
-    """Return the visits of runs; START and END are none."""
+
+class Visits(NamedTuple):
+    """The v visits of runs to states, run after run; START and END are none.
+
+    Parameters
+    ----------
+    state : (v,) array of int32
+        The state, its place in `RunTable.states`.
+    run : (v,) array of int64
+        The run.
+    onset : (v,) array of int64
+        The moves of the run up to the visit: 0 where it began there.
+    """
+
+    state: NDArray[np.int32]
+    run: NDArray[np.int64]
+    onset: NDArray[np.int64]
+
+
+def find_visits(table: RunTable) -> Visits:
+    """Return the visits of runs; an attempt that reached no state is one where the run stands."""
     visited = np.arange(len(table.states), dtype=np.int32)
     visited[[state in BOUNDARIES for state in table.states]] = -1
     run, moves = table.run_of_move, np.arange(table.total)
@@ -74,19 +97,29 @@ def find_blocks(table: RunTable) -> Blocks:
     state[table.offsets[begins] + begins] = visited[table.source[table.offsets[begins]]]
     state[moves + run + 1] = visited[np.where(table.target < 0, table.source, table.target)]
     places = np.flatnonzero(state >= 0)
-    state = state[places]
     start = table.offsets[:-1] + np.arange(len(table))
     run = np.repeat(np.arange(len(table)), table.lengths + 1)[places]
-    new = np.ones(len(places), dtype=bool)
-    new[1:] = (run[1:] != run[:-1]) | (state[1:] != state[:-1])
+    return Visits(state[places], run, places - start[run])
+
+
+def join_visits(visits: Visits, row: NDArray[np.int64], rows: int) -> Blocks:
+    """Return the visits in a row to one state; `row` is in which of the rows each of them is."""
+    state = visits.state
+    new = np.ones(len(state), dtype=bool)
+    new[1:] = (row[1:] != row[:-1]) | (state[1:] != state[:-1])
     first = np.flatnonzero(new)
-    run = run[first]
     return Blocks(
         state[first],
-        places[first] - start[run],
-        np.diff(np.append(first, len(places))),
-        np.concatenate([[0], np.cumsum(np.bincount(run, minlength=len(table)))]),
+        visits.onset[first],
+        np.diff(np.append(first, len(state))),
+        np.concatenate([[0], np.cumsum(np.bincount(row[first], minlength=rows))]),
     )
+
+
+def find_blocks(table: RunTable) -> Blocks:
+    """Return the visits of runs in a row to one state."""
+    visits = find_visits(table)
+    return join_visits(visits, visits.run, len(table))
 
 
 def find_stays(blocks: Blocks) -> StretchColumns:
@@ -95,7 +128,7 @@ def find_stays(blocks: Blocks) -> StretchColumns:
     return _stretches(blocks, runs, best, best + 1)
 
 
-def find_oscillations(blocks: Blocks) -> StretchColumns:
+def find_shuttles(blocks: Blocks) -> StretchColumns:
     """Return the stretch among two states with the most changes; of equal ones the first."""
     state, offsets = blocks.state, blocks.offsets
     wide = np.flatnonzero(np.diff(offsets) > 1)

@@ -1,4 +1,4 @@
-"""`classify_runs`: what each run did, by stated rules: stuck, oscillating, driven, at the limit."""
+"""`classify_runs`: what each run did, by stated rules: a stay, a shuttle, a cycle, the limit."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ __all__ = [
     "classify_runs",
 ]
 
-RunKind: TypeAlias = Literal["oscillating", "stuck", "driven", "limit", "progressing", "other"]
+RunKind: TypeAlias = Literal["shuttle", "stay", "cycle", "limit", "progressing", "other"]
 """What a run did; see `KINDS`."""
 
 KINDS: Mapping[RunKind, str] = {
-    "oscillating": "went back and forth between two states, {visits:g} changes or more in a row",
-    "stuck": "{visits:g} visits or more in a row to one state, or to each state of a trap",
-    "driven": "closed one loop of three states or more {rounds} times more than the other way",
+    "shuttle": "changed between two states {visits:g} times or more in a row",
+    "stay": "visited one state {visits:g} times or more in a row, or each state of a trap",
+    "cycle": "went round one loop of two states or more {rounds} times or more, side trips cut out",
     "limit": "none of these, and stopped at the recursion limit",
     "progressing": "none of these, and ended no higher than it began, by the potential",
     "other": "none of these",
 }
 """The rules, in words; where several of the first three hold, the one with the most visits."""
 
-REPEATING: tuple[RunKind, ...] = ("oscillating", "stuck", "driven")
+REPEATING: tuple[RunKind, ...] = ("shuttle", "stay", "cycle")
 """The kinds that have an onset."""
 
 FAILED_LISTED = 10
@@ -62,9 +62,9 @@ class RepetitionRules:
     Parameters
     ----------
     visits : float
-        Of "stuck" and "oscillating", above 1.
+        Of "stay" and "shuttle", above 1.
     rounds : int
-        Of "driven", 1 or more.
+        Of "cycle", 1 or more.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class ClassifiedRun:
     states : tuple of str
         Where it did so: one state, two, a trap, or a loop in the order walked.
     times : int
-        Visits (stuck), changes (oscillating), rounds more than the other way (driven), else 0.
+        Visits (stay), changes (shuttle), rounds (cycle), else 0.
     onset : int or None
         The moves before that began.
     steps : int
@@ -236,7 +236,7 @@ def classify_runs(
     >>> runs = [Trajectory((("__start__", "x"), ("x", "a"), *back_and_forth), "run-1")]
     >>> row = classify_runs(runs).rows[0]
     >>> row.kind, row.states, row.times, row.onset, row.after
-    ('oscillating', ('a', 'b'), 20, 2, 20)
+    ('shuttle', ('a', 'b'), 20, 2, 20)
     """
     kinds = RunKinds.find(runs, potential=potential, traps=traps, rules=rules)
     return kinds.report(np.arange(len(kinds.kind)), keep=keep)
@@ -284,7 +284,7 @@ class RunKinds:
         """Say of each run of what kind it is; the parameters are those of `classify_runs`."""
         measured, rules = MeasuredRuns.of(runs), rules or RepetitionRules()
         sets = tuple(tuple(sorted(set(trap))) for trap in traps)
-        evidence = (measured.oscillating(), measured.stuck(sets), measured.driven(rules.rounds))
+        evidence = (measured.shuttles(), measured.stays(sets), measured.cycles(rules.rounds))
         limits = np.array([[rules.visits], [rules.visits], [rules.rounds]])
         holds = np.stack([each.times for each in evidence]) >= limits
         visits = np.where(holds, np.stack([each.visits for each in evidence]), -1)
@@ -380,11 +380,11 @@ class RunKinds:
         if kind >= len(REPEATING):
             return ()
         place = int(self.evidence[kind].place[run])
-        if REPEATING[kind] == "driven":
+        if REPEATING[kind] == "cycle":
             return measured.loops.name(place)
         if place >= 0:
             return self.traps[place]
-        part = measured.oscillation if REPEATING[kind] == "oscillating" else measured.stay
+        part = measured.shuttle if REPEATING[kind] == "shuttle" else measured.stay
         codes = int(part.first[run]), int(part.second[run])
         return tuple(measured.table.states[code] for code in codes if code >= 0)
 

@@ -14,7 +14,7 @@ from detailed_balance.analyzers.repetition._stretches import (
     StretchColumns,
     find_blocks,
     find_in_trap,
-    find_oscillations,
+    find_shuttles,
     find_stays,
 )
 from detailed_balance.analyzers.runs.names import rank_names
@@ -33,12 +33,15 @@ class Evidence(NamedTuple):
     ----------
     place : array
         What they repeated most: a trap or a loop, by its number; -1 else.
-    onset, times, visits : array
-        The moves before it, how often they did it, and the visits that it took.
+    onset, end : array
+        The moves before it, and up to its end.
+    times, visits : array
+        How often they did it, and the visits that it took.
     """
 
     place: NDArray[np.int64]
     onset: NDArray[np.int64]
+    end: NDArray[np.int64]
     times: NDArray[np.int64]
     visits: NDArray[np.int64]
 
@@ -55,7 +58,7 @@ class MeasuredRuns:
         Their visits.
     stay : StretchColumns
         The longest stay of each run in one state.
-    oscillation : StretchColumns
+    shuttle : StretchColumns
         The stretch of each run among two states with the most changes between them.
     loops : LoopColumns
         The loops that they went round.
@@ -67,16 +70,16 @@ class MeasuredRuns:
     >>> from detailed_balance.analyzers import Trajectory
     >>> runs = [Trajectory(tuple(zip(("__start__", *"xababa"), "xababac")))]
     >>> measured = MeasuredRuns.of(runs)
-    >>> measured.oscillation.onset.tolist(), measured.oscillation.switches.tolist()
+    >>> measured.shuttle.onset.tolist(), measured.shuttle.switches.tolist()
     ([2], [4])
     >>> measured.loops.name(0), measured.loops.rounds.tolist()
-    (('a', 'b'), [2])
+    (Loop('a', 'b'), [2])
     """
 
     table: RunTable
     blocks: Blocks
     stay: StretchColumns
-    oscillation: StretchColumns
+    shuttle: StretchColumns
     loops: LoopColumns
     names: NDArray[np.int64]
 
@@ -87,65 +90,49 @@ class MeasuredRuns:
             return runs
         table = RunTable.of(runs)
         blocks = find_blocks(table)
-        stays, oscillations = find_stays(blocks), find_oscillations(blocks)
+        stays, shuttles = find_stays(blocks), find_shuttles(blocks)
         loops = close_loops(blocks, table.states)
-        return cls(table, blocks, stays, oscillations, loops, rank_names(table.runs.name))
+        return cls(table, blocks, stays, shuttles, loops, rank_names(table.runs.name))
 
     def in_trap(self, trap: Iterable[str]) -> StretchColumns:
         """Return the longest stretch of each run in some states."""
         codes = [code for code in map(self.table.code, trap) if code >= 0]
         return find_in_trap(self.blocks, codes)
 
-    def oscillating(self) -> Evidence:
-        """Return how often runs went back and forth between two states."""
-        part = self.oscillation
-        return Evidence(np.full(len(self.table), -1), part.onset, part.switches, part.visits)
+    def shuttles(self) -> Evidence:
+        """Return how often in a row runs changed between two states."""
+        part, nothing = self.shuttle, np.full(len(self.table), -1)
+        return Evidence(nothing, part.onset, part.end, part.switches, part.visits)
 
-    def stuck(self, traps: Sequence[Sequence[str]] = ()) -> Evidence:
-        """Return how often runs visited one state in a row, or each state of a trap."""
-        place, onset = np.full(len(self.table), -1), self.stay.onset
-        times = visits = self.stay.visits
+    def stays(self, traps: Sequence[Sequence[str]] = ()) -> Evidence:
+        """Return how often in a row runs visited one state, or each state of a trap."""
+        place, stay = np.full(len(self.table), -1), self.stay
+        onset, end, times, visits = stay.onset, stay.end, stay.visits, stay.visits
         for i, trap in enumerate(traps):
             part = self.in_trap(trap)
             most = part.visits // len(set(trap))
             longer = most > times
             place = np.where(longer, i, place)
-            onset = np.where(longer, part.onset, onset)
+            onset, end = np.where(longer, part.onset, onset), np.where(longer, part.end, end)
             times = np.where(longer, most, times)
             visits = np.where(longer, part.visits, visits)
-        return Evidence(place, onset, times, visits)
+        return Evidence(place, onset, end, times, visits)
 
-    def driven(self, rounds: int = 1) -> Evidence:
-        """Return how often runs closed a loop of three states more than the other way round.
+    def cycles(self, rounds: int = 1) -> Evidence:
+        """Return how often runs went round the loop of two states or more that they closed most.
 
         Of runs that closed none so many times, nothing is said.
         """
-        n, loops = len(self.table), self.loops
-        place, onset = np.full(n, -1), np.zeros(n, dtype=np.int64)
-        times, visits = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        lengths = loops.lengths
-        rows = np.flatnonzero((loops.rounds >= max(rounds, 1)) & (lengths[loops.loop] > 2))
-        more = loops.rounds[rows] - self._rounds_back(rows)
-        rows, more = rows[more > 0], more[more > 0]
+        loops = self.loops
+        found = Evidence(np.full(len(self.table), -1), *np.zeros((4, len(self.table)), np.int64))
+        rows = np.flatnonzero(loops.rounds >= max(rounds, 1))
         # The first row with the most of each run comes last, and is the one that stays.
-        order = np.lexsort((-rows, more, loops.run[rows]))
-        rows, more = rows[order], more[order]
-        run, loop = loops.run[rows], loops.loop[rows]
-        place[run], onset[run] = loop, loops.onset[rows]
-        times[run], visits[run] = more, more * lengths[loop]
-        return Evidence(place, onset, times, visits)
-
-    def _rounds_back(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how often the runs of some rows of loops closed them the other way round."""
-        loops, width = self.loops, max(len(self.loops), 1)
-        different, number = np.unique(loops.loop[rows], return_inverse=True)
-        back = loops.reverse(different)[number]
-        known = np.flatnonzero(np.isin(loops.loop, back[back >= 0]))
-        keys = loops.run[known] * width + loops.loop[known]
-        order = np.argsort(keys)
-        keys, known = keys[order], known[order]
-        if not len(keys):
-            return np.zeros(len(rows), dtype=np.int64)
-        wanted = np.where(back >= 0, loops.run[rows] * width + back, -1)
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[place] == wanted, loops.rounds[known[place]], 0)
+        rows = rows[np.lexsort((-rows, loops.rounds[rows], loops.run[rows]))]
+        run, loop, times = loops.run[rows], loops.loop[rows], loops.rounds[rows]
+        found.place[run], found.onset[run], found.end[run] = (
+            loop,
+            loops.onset[rows],
+            loops.end[rows],
+        )
+        found.times[run], found.visits[run] = times, times * loops.lengths[loop]
+        return found

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
-from detailed_balance.analyzers.repetition.walk import canonical_loop, reversed_loop
 from detailed_balance.analyzers.runs.table import Runs
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def locate_loops(
     if not wanted:
         return ()
     measured = MeasuredRuns.of(runs)
-    there = measured.loops.find([canonical_loop(loop) for loop in wanted])
-    back = measured.loops.find([reversed_loop(loop) for loop in wanted])
+    there = measured.loops.find([Loop(loop) for loop in wanted])
+    back = measured.loops.find([Loop(loop).reversed() for loop in wanted])
     rows = np.flatnonzero(np.isin(measured.loops.loop, np.concatenate([there, back])))
     made = measured.loops.loop[rows]
     rounds = np.zeros(len(measured.loops) + 1, dtype=np.int64)  # the last one for -1

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from detailed_balance.analyzers.counts import BOUNDARIES, END
+from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.repetition._loop_erasure import find_closings
-from detailed_balance.analyzers.repetition._stretches import Blocks
+from detailed_balance.analyzers.repetition._stretches import Blocks, find_visits
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ class PrefixColumns(NamedTuple):
 
     Parameters
     ----------
-    steps, escapes : (m,) arrays of int64
-        As in `RepetitionTracker`, as are the next ones.
-    dwell, oscillation, longest_oscillation, closings : (m,) arrays of int64
-        How often it has come to the same state, or to two states, in a row; the most so far of the
-        second; how often the loop that was closed most was closed.
+    steps, escapes, stay, shuttle, rounds : (m,) arrays of int64
+        As in `RepetitionTracker`.
+    longest_stay, longest_shuttle : (m,) arrays of int64
+        The most visits and changes in a row so far.
     new_move, new_state : (k,) arrays of int64
         The k first visits of a run to a state: the move that led there, and the state, a place in
         `RunTable.states`; in the order of the moves.
@@ -34,10 +33,11 @@ class PrefixColumns(NamedTuple):
 
     steps: NDArray[np.int64]
     escapes: NDArray[np.int64]
-    dwell: NDArray[np.int64]
-    oscillation: NDArray[np.int64]
-    longest_oscillation: NDArray[np.int64]
-    closings: NDArray[np.int64]
+    stay: NDArray[np.int64]
+    longest_stay: NDArray[np.int64]
+    shuttle: NDArray[np.int64]
+    longest_shuttle: NDArray[np.int64]
+    rounds: NDArray[np.int64]
     new_move: NDArray[np.int64]
     new_state: NDArray[np.int64]
 
@@ -50,23 +50,20 @@ def measure_prefixes(runs: Runs) -> PrefixColumns:
     >>> from detailed_balance.analyzers import Trajectory
     >>> moves = [("__start__", "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]
     >>> found = measure_prefixes([Trajectory(tuple(moves))])
-    >>> found.closings.tolist(), found.oscillation.tolist()
-    ([0, 0, 1, 1, 2], [1, 2, 3, 4, 5])
+    >>> found.rounds.tolist(), found.shuttle.tolist()
+    ([0, 0, 1, 1, 2], [0, 1, 2, 3, 4])
     """
     table = RunTable.of(runs)
     counted = table.target != table.code(END)
-    steps = sum_so_far(counted, table.offsets)
-    escapes = sum_so_far(counted & (table.target < 0), table.offsets)
-    move, state = _visits(table, counted)
-    run = table.run_of_move[move]
-    begins = _differs(run)
-    block = np.cumsum(begins | _differs(state)) - 1
+    state, run, onset = find_visits(table)
+    move = table.offsets[run] + np.maximum(onset - 1, 0)
+    block = np.cumsum(_differs(run) | _differs(state)) - 1
     first = np.flatnonzero(_differs(block))  # the visit with which each block begins
-    dwell = np.arange(len(move)) - first[block] + 1
-    oscillation = np.arange(len(move)) - first[_stretch_of(state[first], run[first])][block] + 1
-    closings = _count_closings(state[first], run[first], len(table), len(table.states))
-    by_visit = np.zeros(len(move), dtype=np.int64)
-    by_visit[first] = closings
+    stay = np.arange(len(move)) - first[block] + 1
+    of_block = run[first]
+    shuttle = (np.arange(len(first)) - _stretch_of(state[first], of_block))[block]
+    rounds = np.zeros(len(move), dtype=np.int64)
+    rounds[first] = _count_rounds(state[first], of_block, len(table), len(table.states))
     visits = np.bincount(move, minlength=table.total)
     last = np.cumsum(visits) - 1  # of each move: the visit that it ends with
     known = sum_so_far(visits, table.offsets) > 0
@@ -76,14 +73,15 @@ def measure_prefixes(runs: Runs) -> PrefixColumns:
 
     new = _first_of_each(run * max(len(table.states), 1) + state)
     return PrefixColumns(
-        steps,
-        escapes,
-        of_moves(dwell),
-        of_moves(oscillation),
-        of_moves(highest_so_far(oscillation, run)),
-        of_moves(highest_so_far(by_visit, run)),
+        sum_so_far(counted, table.offsets),
+        sum_so_far(counted & (table.target < 0), table.offsets),
+        of_moves(stay),
+        of_moves(highest_so_far(stay, run)),
+        of_moves(shuttle),
+        of_moves(highest_so_far(shuttle, run)),
+        of_moves(highest_so_far(rounds, run)),
         move[new],
-        state[new],
+        state[new].astype(np.int64),
     )
 
 
@@ -111,27 +109,12 @@ def highest_so_far(values: NDArray[np.int64], run: NDArray[np.int64]) -> NDArray
     return np.asarray(np.maximum.accumulate(values + above) - above)
 
 
-def _visits(
-    table: RunTable, counted: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return move and state of all visits; a run begun in its midst visits its first source."""
-    inner = np.array([state not in BOUNDARIES for state in table.states], dtype=bool)
-    reached = np.flatnonzero(counted & (table.target >= 0))
-    shows = np.flatnonzero(counted & ((table.target >= 0) | inner[table.source]))
-    begun = shows[_differs(table.run_of_move[shows])]
-    begun = begun[inner[table.source[begun]]]
-    move = np.concatenate([begun, reached])
-    state = np.concatenate([table.source[begun], table.target[reached]]).astype(np.int64)
-    order = np.argsort(move, kind="stable")
-    return move[order], state[order]
-
-
 def _differs(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return whether each value is another than the one before; the first is."""
     return np.append(True, values[1:] != values[:-1])[: len(values)]
 
 
-def _stretch_of(state: NDArray[np.int64], run: NDArray[np.int64]) -> NDArray[np.int64]:
+def _stretch_of(state: NDArray[np.int32], run: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return, for each block, the block with which its stretch among two states begins."""
     number = np.arange(len(state))
     third = np.zeros(len(state), dtype=bool)
@@ -139,13 +122,13 @@ def _stretch_of(state: NDArray[np.int64], run: NDArray[np.int64]) -> NDArray[np.
     return np.maximum.accumulate(np.where(third, number - 1, np.where(_differs(run), number, 0)))
 
 
-def _count_closings(
-    state: NDArray[np.int64], run: NDArray[np.int64], runs: int, n: int
+def _count_rounds(
+    state: NDArray[np.int32], run: NDArray[np.int64], runs: int, n: int
 ) -> NDArray[np.int64]:
     """Return, for each block, how often the run has closed the loop that it closes; or 0."""
     offsets = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=runs))])
     nothing = np.zeros(len(state), dtype=np.int64)
-    found = find_closings(Blocks(state.astype(np.int32), nothing, nothing, offsets), n)
+    found = find_closings(Blocks(state, nothing, nothing, offsets), n)
     loops = run[found.last] * (int(found.loop.max(initial=0)) + 1) + found.loop
     order = np.lexsort((found.last, loops))
     begin = np.flatnonzero(_differs(loops[order]))

@@ -1,20 +1,18 @@
-"""What a run does over and over, move by move: loops, stays and oscillations."""
+"""What a run does over and over, move by move: stays, shuttles and loops."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END
+from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.repetition.progress import StepProgress, classify_step
 from detailed_balance.analyzers.results import safe_name
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = [
-    "LoopErasure",
-    "RepetitionTracker",
-    "canonical_loop",
-    "reversed_loop",
-]
+__all__ = ["LoopErasure", "Repeated", "RepetitionTracker"]
 
 _LONGEST_LOOP = 6
 
@@ -57,29 +55,30 @@ class LoopErasure(Generic[_State]):
         return loop
 
 
-def canonical_loop(loop: Sequence[str]) -> tuple[str, ...]:
-    """Return a loop from its least state on, in the order walked.
+class Repeated(NamedTuple):
+    """What a run did over and over.
 
-    Examples
-    --------
-    >>> canonical_loop(["c", "a", "b"]), reversed_loop(["c", "a", "b"])
-    (('a', 'b', 'c'), ('a', 'c', 'b'))
+    Parameters
+    ----------
+    states : tuple of str
+        Where: one state, two, or those of a loop in the order walked.
+    times : int
+        Visits in a row (a stay), changes in a row (a shuttle), or rounds (a loop).
+    onset : int
+        The moves before it began.
     """
-    least = loop.index(min(loop))
-    return (*loop[least:], *loop[:least])
 
-
-def reversed_loop(loop: Sequence[str]) -> tuple[str, ...]:
-    """Return the other way round a loop, from its least state on."""
-    return canonical_loop(tuple(reversed(loop)))
+    states: tuple[str, ...] = ()
+    times: int = 0
+    onset: int = 0
 
 
 class RepetitionTracker:
-    """The loops that a run has closed, how long it stays, and how few states it is among.
+    """What a run does over and over: stays in one state, shuttles between two, rounds of loops.
 
-    Loops are those of the loop-erased path (`LoopErasure`). The move to END is the last of a run
-    and changes nothing; an escape is a step, after which the run stands where it stood. The cost of
-    a move does not grow with the length of the run.
+    Loops are those of the loop-erased path (`LoopErasure`): side trips are cut out. An attempt
+    that reached no state is one more visit to where the run stands. The move to END is the last of
+    a run and changes nothing. The cost of a move does not grow with the length of the run.
 
     Attributes
     ----------
@@ -89,20 +88,26 @@ class RepetitionTracker:
         Moves without a target.
     visited : dict of str to None
         The states so far, in the order of their first visit.
-    dwell, longest_dwell : int
-        How many times in a row it is in the state where it is now; the most so far.
-    oscillation, longest_oscillation : int
-        How many of the last visits in a row were to at most two states; the most so far.
-    loops : Counter of tuple of str
-        How often each loop of two or more states was closed, by its states from the least on.
+    stay, shuttle : int
+        How many times in a row it is in the state where it is now, and how often in a row it
+        changed between two states up to now.
+    longest_stay, longest_shuttle : Repeated
+        The longest so far; of equal ones the first.
+    rounds : int
+        How often it closed the loop of two states or more that it closed most.
+    loops : Counter of Loop
+        How often each such loop was closed.
+    idle : int
+        The steps in a row, up to now, of which it is known that they brought nothing: the same
+        call got the same answer as before in the run, or failed.
 
     Examples
     --------
     >>> tracker = RepetitionTracker()
     >>> for source, target in [("__start__", "a"), ("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]:
     ...     tracker.update(source, target)
-    >>> tracker.loops, tracker.oscillation
-    (Counter({('a', 'b'): 2}), 5)
+    >>> tracker.loops, tracker.longest_shuttle
+    (Counter({Loop('a', 'b'): 2}), Repeated(states=('a', 'b'), times=4, onset=1))
     >>> tracker.describe()
     'it went a -> b -> a 2 times'
     """
@@ -110,70 +115,80 @@ class RepetitionTracker:
     def __init__(self) -> None:
         self.steps = self.escapes = 0
         self.visited: dict[str, None] = {}
-        self.dwell = self.longest_dwell = 0
-        self.oscillation = self.longest_oscillation = 0
-        self.loops: Counter[tuple[str, ...]] = Counter()
-        self.most_closed: tuple[str, ...] = ()
+        self._moves = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget what was repeated so far, as where a person has answered."""
+        self.stay = self.shuttle = self.rounds = self.idle = 0
+        self.longest_stay = self.longest_shuttle = Repeated()
+        self.loops: Counter[Loop[str]] = Counter()
+        self._onsets: dict[Loop[str], int] = {}
         self._state: str | None = None
         self._other: str | None = None
-        self._longest_in: str | None = None
+        self._onset = self._shuttle_onset = 0
         self._path: LoopErasure[str] = LoopErasure()
 
     @property
-    def closings(self) -> int:
-        """How often the loop that was closed most was closed."""
-        return self.loops[self.most_closed] if self.most_closed else 0
+    def most_rounds(self) -> Repeated:
+        """The loop that was closed most; of several the one that was closed first."""
+        loop = max(self.loops, key=self.loops.__getitem__, default=None)
+        return Repeated() if loop is None else Repeated(loop, self.rounds, self._onsets[loop])
 
-    def update(self, source: str, target: str | None) -> None:
-        """Add one move."""
+    def update(self, source: str, target: str | None, facts: StepFacts | None = None) -> None:
+        """Add one move, and what is known of it."""
+        if not self._moves and source not in BOUNDARIES:
+            self._visit(source)  # a record that begins in the midst of a run
+        self._moves += 1
         if target == END:
             return
-        if self._state is None and source not in BOUNDARIES:
-            self._visit(source)  # a record that begins in the midst of a run
         self.steps += 1
+        useless = classify_step(target, facts) <= StepProgress.FAILED
+        self.idle = self.idle + 1 if useless else 0
         if target is None:
             self.escapes += 1
-        else:
+            target = source
+        if target not in BOUNDARIES:
             self._visit(target)
 
     def _visit(self, state: str) -> None:
-        self.visited[state] = None
-        self._count_oscillation(state)
-        self.dwell = self.dwell + 1 if state == self._state else 1
-        if self.dwell > self.longest_dwell:
-            self.longest_dwell, self._longest_in = self.dwell, state
-        self._state = state
-        loop = self._path.visit(state, self.steps)
-        if len(loop) > 1:
-            self._count_loop([state for state, _ in loop])
-
-    def _count_oscillation(self, state: str) -> None:
-        """Count the last visits that were to at most two states; call it before the dwell."""
-        if state == self._state or state == self._other or self._other is None:
-            self.oscillation += 1
+        if state == self._state:
+            self.stay += 1
         else:
-            self.oscillation = self.dwell + 1
-        if state != self._state:
-            self._other = self._state
-        self.longest_oscillation = max(self.longest_oscillation, self.oscillation)
+            self._go(state)
+        if self.stay > self.longest_stay.times:
+            self.longest_stay = Repeated((state,), self.stay, self._onset)
 
-    def _count_loop(self, loop: list[str]) -> None:
-        key = canonical_loop(loop)
-        self.loops[key] += 1
-        if self.loops[key] > self.closings:
-            self.most_closed = key
+    def _go(self, state: str) -> None:
+        """Count the visit to another state than the last."""
+        last = self._state
+        self.visited[state] = None
+        if last is not None:
+            if state == self._other:
+                self.shuttle += 1
+            else:
+                self.shuttle, self._shuttle_onset = 1, self._onset
+            if self.shuttle > self.longest_shuttle.times:
+                pair = (last, state) if last < state else (state, last)
+                self.longest_shuttle = Repeated(pair, self.shuttle, self._shuttle_onset)
+        self._other, self._state = last, state
+        self.stay, self._onset = 1, self._moves
+        if walked := self._path.visit(state, self._moves):
+            loop = Loop([each for each, _ in walked])
+            self._onsets.setdefault(loop, walked[0][1])
+            self.loops[loop] += 1
+            self.rounds = max(self.rounds, self.loops[loop])
 
     def describe(self) -> str:
         """Say in a part of a sentence what the run does most, by the visits that went into it."""
-        rounds = self.closings
-        if rounds > 1 and rounds * len(self.most_closed) >= self.longest_dwell:
-            return f"it went {self._write_loop()} {rounds} times"
-        if self.longest_dwell > 1 and self._longest_in is not None:
-            return f"it was in {safe_name(self._longest_in)} {self.longest_dwell} times in a row"
+        most, stay = self.most_rounds, self.longest_stay
+        if most.times > 1 and most.times * len(most.states) >= stay.times:
+            return f"it went {self._write_loop(most.states)} {most.times} times"
+        if stay.times > 1:
+            return f"it was in {safe_name(stay.states[0])} {stay.times} times in a row"
         return f"it has visited {len(self.visited)} states in {self.steps} steps"
 
-    def _write_loop(self) -> str:
-        loop = self.most_closed
+    def _write_loop(self, loop: tuple[str, ...]) -> str:
         first = next(state for state in self.visited if state in loop)  # where it came in
         start = loop.index(first)
         names = [safe_name(state) for state in (*loop[start:], *loop[:start])]

@@ -95,24 +95,6 @@ class LoopErasedPath:
         self._places = {state: 0}
 
 
-def orient_loop(loop: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """Return the name of a loop's class, and whether it was walked in that order.
-
-    Both ways round, and from wherever it began, a loop has one name: from its first state in the
-    alphabet towards the smaller neighbour.
-
-    Examples
-    --------
-    >>> orient_loop(["c", "a", "b"]), orient_loop(["c", "b", "a"])
-    ((('a', 'b', 'c'), True), (('a', 'b', 'c'), False))
-    """
-    first = loop.index(min(loop))
-    turned = (*loop[first:], *loop[:first])
-    if turned[1] < turned[-1]:
-        return turned, True
-    return (turned[0], *turned[:0:-1]), False
-
-
 class MoveCounts:
     """How often each move was seen, for a bounded number of moves.
 

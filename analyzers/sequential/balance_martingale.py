@@ -10,6 +10,7 @@ from typing import Any
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.sequential._betting_martingale import (
     AffinityBet,
     LoopErasedPath,
@@ -290,7 +291,7 @@ class BalanceMartingale:
             row = LoopRecord(
                 _checked_count(named), _checked_count(other), float(log_evidence), float(share)
             )
-            self._loops.rows[tuple(loop)] = row
+            self._loops.rows[Loop(loop)] = row
         self._loops.closed = bool(state["classes_closed"])
         for name, walk in state["paths"]:
             path = self._paths[name] = LoopErasedPath(walk[0])

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import times
-from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp, orient_loop
+from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp
 
 __all__ = [
     "LoopEvidence",
@@ -51,18 +52,17 @@ class LoopEvidence:
 
     @classmethod
     def from_counts(
-        cls, loop: tuple[str, ...], named: int, other: int, log_evidence: float, share: float
+        cls, loop: Loop[str], named: int, other: int, log_evidence: float, share: float
     ) -> LoopEvidence:
         """Turn a loop into the direction in which it was walked more."""
         if other > named:
-            loop, named, other = (loop[0], *loop[:0:-1]), other, named
+            loop, named, other = loop.reversed(), other, named
         return cls(loop, (named, other), log_evidence, share)
 
     def describe(self) -> str:
         """Return one sentence."""
-        way = " -> ".join((*self.loop, self.loop[0]))
         forward, backward = map(times, self.counts)
-        return f"{way}: {forward} this way round and {backward} the other"
+        return f"{Loop(self.loop).name()}: {forward} this way round and {backward} the other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +136,21 @@ class LoopRegistry:
     >>> row, named, lost = registry.find(["c", "b", "a"])
     >>> row.add(named, won=0.0, share=0.0)
     >>> registry.to_list(), lost
-    ([(('a', 'b', 'c'), 0, 1, 0.0, 0.0)], 0)
+    ([(Loop('a', 'b', 'c'), 0, 1, 0.0, 0.0)], 0)
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.closed = False
-        self.rows: dict[tuple[str, ...], LoopRecord] = {}
+        self.rows: dict[Loop[str], LoopRecord] = {}
 
     def find(self, loop: Sequence[str]) -> tuple[LoopRecord, bool, int]:
         """Return the row of a loop, whether it was walked as named, and how many loops were lost.
 
         A loop that finds no room gets a row that is not kept.
         """
-        name, named = orient_loop(loop)
+        walked = Loop(loop)
+        name = walked.unoriented()
         row, lost = self.rows.get(name), 0
         if row is None:
             row = LoopRecord()
@@ -159,9 +160,9 @@ class LoopRegistry:
                 self.rows[name] = row
             else:
                 lost += 1
-        return row, named, lost
+        return row, walked == name, lost
 
-    def to_list(self) -> list[tuple[tuple[str, ...], int, int, float, float]]:
+    def to_list(self) -> list[tuple[Loop[str], int, int, float, float]]:
         """Return (loop, named, other, log_evidence, share) for each."""
         return [
             (loop, row.named, row.other, row.log_evidence, row.share)
@@ -209,9 +210,9 @@ def merge_evidence(
 def _merge_loops(
     loops: Sequence[LoopEvidence], tests: int, combine: Callable[[Sequence[float]], float]
 ) -> tuple[LoopEvidence, ...]:
-    same: dict[tuple[str, ...], list[LoopEvidence]] = {}
+    same: dict[Loop[str], list[LoopEvidence]] = {}
     for loop in loops:
-        same.setdefault(min(loop.loop, _turned(loop.loop)), []).append(loop)
+        same.setdefault(Loop(loop.loop).unoriented(), []).append(loop)
     merged = []
     for name, parts in same.items():
         ways = [part.counts if part.loop == name else part.counts[::-1] for part in parts]
@@ -221,7 +222,3 @@ def _merge_loops(
         named, other = sum(way[0] for way in ways), sum(way[1] for way in ways)
         merged.append(LoopEvidence.from_counts(name, named, other, combine(logs), share))
     return sort_evidence(merged)
-
-
-def _turned(loop: tuple[str, ...]) -> tuple[str, ...]:
-    return (loop[0], *loop[:0:-1])

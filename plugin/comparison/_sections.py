@@ -12,7 +12,7 @@ from detailed_balance.analyzers import (
     Violation,
 )
 from detailed_balance.analyzers.comparison.result import QUESTIONS
-from detailed_balance.analyzers.repetition.walk import canonical_loop
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.comparison._sides import Side
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
@@ -101,7 +101,7 @@ def loop_section(
     """Return the loops that drive A or B; None where there are none."""
     driven = [_by_name(side) for side in (a, b)]
     names = sorted({**driven[0], **driven[1]}, key=lambda name: (name in driven[0], name))
-    new = {canonical_loop(violation.loop) for violation in walked_more}
+    new = {Loop(violation.loop) for violation in walked_more}
     if not names:
         return None
     rows = tuple(
@@ -122,9 +122,7 @@ def loop_section(
 
 
 def _by_name(side: Side) -> dict[tuple[str, ...], Violation]:
-    return {
-        canonical_loop(violation.loop): violation for violation in side.report.balance.violations
-    }
+    return {Loop(violation.loop): violation for violation in side.report.balance.violations}
 
 
 def _affinity(violation: Violation | None) -> str:

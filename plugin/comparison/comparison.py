@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers import Change, RunComparison, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.walk import canonical_loop
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Result
 from detailed_balance.comparison._junit import render_junit
 from detailed_balance.comparison._sections import (
@@ -76,12 +76,12 @@ class Comparison(Result):
     def new_violations(self) -> tuple[Violation, ...]:
         """The loops that drive B, and that its runs are seen to walk more than those of A."""
         more = {
-            canonical_loop([str(state) for state in change.what])
+            Loop(str(state) for state in change.what)
             for change in self.differences.changes
             if change.question == "loops" and change.difference > 0
         }
         driven = self.b.report.balance.violations
-        return tuple(v for v in driven if canonical_loop(v.loop) in more)
+        return tuple(v for v in driven if Loop(v.loop) in more)
 
     @property
     def longer_stays(self) -> tuple[Change, ...]:

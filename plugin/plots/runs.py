@@ -33,7 +33,7 @@ WIDTH, HEIGHT = 7.6, 1.7
 POINTS_DRAWN = 1_000
 """Of a longer run the lowest and the highest point of each part are drawn."""
 
-_COLOURS = {"oscillating": TRAPPED, "stuck": TRAPPED, "driven": DRIVEN, "limit": DRIVEN}
+_COLOURS = {"shuttle": TRAPPED, "stay": TRAPPED, "cycle": DRIVEN, "limit": DRIVEN}
 
 
 @in_house_style

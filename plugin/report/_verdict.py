@@ -110,7 +110,7 @@ def _headline(
 
 def _describe_looping(runs: RunClassification) -> str:
     """Say how many runs go back and forth or stay, unless all of them succeeded."""
-    kinds = [kind for kind in runs.kinds if kind.kind in ("oscillating", "stuck")]
+    kinds = [kind for kind in runs.kinds if kind.kind in ("shuttle", "stay")]
     if all(kind.succeeded == kind.runs for kind in kinds):
         return ""
     how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in kinds)

@@ -120,9 +120,9 @@ def _where(row: ClassifiedRun) -> str:
     if not row.states:
         return "-"
     names = shorten_states(row.states, 40 if len(row.states) < 3 else 24)
-    if row.kind == "driven":
+    if row.kind == "cycle":
         return f"{' → '.join(names)}, {count_noun(row.times, 'round')}"
-    if row.kind == "oscillating":
+    if row.kind == "shuttle":
         return f"{' ↔ '.join(names)}, {count_noun(row.times, 'change')}"
     return f"{' ↔ '.join(names)}, {count_noun(row.times, 'visit')}"
 

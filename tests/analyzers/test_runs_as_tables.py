@@ -15,8 +15,8 @@ from detailed_balance.analyzers import (
     BalanceMartingale,
     DriftMartingale,
     OutcomeScore,
+    RepetitionLimits,
     RunGuard,
-    StuckRules,
     Trajectory,
     check_balance,
     classify_runs,
@@ -98,7 +98,7 @@ CALLS: dict[str, Callable[[Runs], Any]] = {
         runs, intervals="bootstrap", replicates=5, fit_replicates=0
     ).to_dict(),
     "guard": lambda runs: RunGuard.fit(runs).to_dict(),
-    "rules": lambda runs: RunGuard.fit(runs, score=StuckRules(max_dwell=4)).to_dict(),
+    "rules": lambda runs: RunGuard.fit(runs, score=RepetitionLimits(max_stay=4)).to_dict(),
     "score": lambda runs: OutcomeScore().fit(runs).to_dict(),
     "loops": lambda runs: list(map(repr, locate_loops(runs, ["ab", "abc"]))),
     "order": lambda runs: markov_order_test(runs, replicates=19).to_dict(),

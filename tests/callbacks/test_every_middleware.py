@@ -135,7 +135,7 @@ def follow(agent):
 
 
 def check(middlewares, states=STATES):
-    guard = RunGuardMiddleware(RunGuard.from_rules(max_dwell=100))
+    guard = RunGuardMiddleware(RunGuard.from_rules(max_stay=100))
     model = InTurn(script=SCRIPT)
     agent = create_agent(
         model, [search, read], middleware=[*middlewares, guard], checkpointer=InMemorySaver()
@@ -198,7 +198,7 @@ def test_each_middleware_of_deepagents_leaves_the_states_alone(name):
 @pytest.mark.filterwarnings("ignore")
 def test_a_deep_agent_has_the_states_of_an_agent():
     deepagents = pytest.importorskip("deepagents", reason="deepagents is not installed")
-    guard = RunGuardMiddleware(RunGuard.from_rules(max_dwell=100))
+    guard = RunGuardMiddleware(RunGuard.from_rules(max_stay=100))
     agent = deepagents.create_deep_agent(
         InTurn(script=SCRIPT), [search, read], middleware=[guard], checkpointer=InMemorySaver()
     )

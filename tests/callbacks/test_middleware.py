@@ -15,7 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, interrupt
 
-from detailed_balance.analyzers import RunGuard, StuckRules, Trajectory
+from detailed_balance.analyzers import RepetitionLimits, RunGuard, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import (
     RunGuardMiddleware,
@@ -56,7 +56,7 @@ class Model(ScriptedModel):
 
 QUESTION = {"messages": [("user", "hi")]}
 LOOP = [["search"], ["read"]] * 10 + ["done"]
-RULES = {"max_closings": 2}  # search -> read -> search for the third time: step 7
+RULES = {"max_rounds": 2}  # search -> read -> search for the third time: step 7
 
 
 def agent_of(script=LOOP, guard=None, on_stop="end", **options):
@@ -173,7 +173,7 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_path_is_what_the_recorder_records(script):
-    agent, _, _ = agent_of(script, RunGuard.from_rules(max_closings=1000))
+    agent, _, _ = agent_of(script, RunGuard.from_rules(max_rounds=1000))
     handler = TransitionCallbackHandler(graph=Walks())
     config = {"callbacks": [handler], "recursion_limit": 100}
     messages = agent.invoke(QUESTION, config)["messages"]
@@ -206,7 +206,7 @@ RESUMED = [["search"], ["read"], ["search"], ["confirm"], *LOOP]
 @since_1_2_9
 def test_counting_begins_anew_when_a_person_answers_in_another_process_too():
     saver = MemorySaver()
-    guard = RunGuard.from_rules(max_closings=1)
+    guard = RunGuard.from_rules(max_rounds=1)
     first, _, _ = agent_of(RESUMED, guard, checkpointer=saver)
     assert "__interrupt__" in first.invoke(QUESTION, thread("T"))
     # Another middleware and guard, as in another process: nothing but the saver is shared.
@@ -289,7 +289,7 @@ def test_two_guards_in_one_agent_do_not_disturb_each_other():
     class Other(RunGuardMiddleware):
         pass
 
-    rules = [RunGuard.from_rules(max_closings=closings) for closings in (9, 2)]
+    rules = [RunGuard.from_rules(max_rounds=closings) for closings in (9, 2)]
     middleware = [RunGuardMiddleware(rules[0], "end"), Other(rules[1], "end")]
     agent = create_agent(Model(script=LOOP), [search, read], middleware=middleware)
     assert "stopped at step 7" in agent.invoke(QUESTION)["messages"][-1].content
@@ -320,7 +320,7 @@ def test_other_last_words_are_refused(message):
 def fitted_on(*states):
     """Return a guard that was fitted on runs through these states."""
     run = Trajectory(tuple(path(START, *states, END)), success=True)
-    return RunGuard.fit(20 * [run], score=StuckRules(max_dwell=50))
+    return RunGuard.fit(20 * [run], score=RepetitionLimits(max_stay=50))
 
 
 @both
@@ -419,6 +419,6 @@ def test_a_fault_leaves_the_router_alone(caplog):
 def test_by_default_a_router_reads_the_messages():
     call = {"name": "search", "args": {}, "id": "1"}
     turn = [AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id="1", name="search")]
-    route = stop_when(RunGuard.from_rules(max_dwell=3), lambda state: "model")
+    route = stop_when(RunGuard.from_rules(max_stay=3), lambda state: "model")
     assert route({"messages": [HumanMessage("hi"), *turn * 3]}) == "model"
     assert route({"messages": [HumanMessage("hi"), *turn * 4]}) == END

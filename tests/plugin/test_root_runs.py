@@ -62,9 +62,9 @@ def test_ten_invocations_are_ten_runs_that_failed(recorded: list[Trajectory]) ->
 
 def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajectory]) -> None:
     report = analyze(recorded)
-    inside = "inside research, of 10 runs some loop: 10 oscillating"
+    inside = "inside research, of 10 runs some loop: 10 shuttle"
     assert report.verdict.headline == f"The agent gets stuck: 1 trap; {inside}"
-    assert "Inside research: 10 of 10 runs repeat themselves (10 oscillating)" in show(report)
+    assert "Inside research: 10 of 10 runs repeat themselves (10 shuttle)" in show(report)
     assert "write: other 10 10 0" in show(report)
     assert "T0/research:" in show(report)  # of the runs that matter
 
@@ -72,7 +72,7 @@ def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajecto
 def test_a_trace_without_parents_stays_as_it_is(recorded: list[Trajectory]) -> None:
     moves = [(r.moves, r.name, r.outcome, r.success) for r in recorded]
     report = analyze([Trajectory(*parts) for parts in moves])
-    assert "10 of 30 runs repeat themselves (10 oscillating)" in show(report)
+    assert "10 of 30 runs repeat themselves (10 shuttle)" in show(report)
     assert report.source.trajectories == 30
     assert report.runs is not None
     assert report.runs.children == {}
@@ -106,7 +106,7 @@ def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
     )
     verdict = analyze(runs).verdict
     assert verdict.outcome == "finding"
-    assert verdict.headline == "Inside research, of 45 runs some loop: 5 oscillating"
+    assert verdict.headline == "Inside research, of 45 runs some loop: 5 shuttle"
 
 
 def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
@@ -115,10 +115,10 @@ def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
         "good", 40, "psp", "xtx", True
     )
     report = analyze(runs)
-    assert report.verdict.headline == "Of 45 runs some loop: 5 oscillating"
+    assert report.verdict.headline == "Of 45 runs some loop: 5 shuttle"
     text = show(report)
-    place = text.index("5 of 45 runs repeat themselves (5 oscillating), and 5 of them failed")
-    assert place < text.index("Inside research: 5 of 45 runs repeat themselves (5 oscillating)")
+    place = text.index("5 of 45 runs repeat themselves (5 shuttle), and 5 of them failed")
+    assert place < text.index("Inside research: 5 of 45 runs repeat themselves (5 shuttle)")
 
 
 def test_contrast_and_limit_are_those_of_root_runs() -> None:

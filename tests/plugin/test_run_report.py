@@ -19,7 +19,7 @@ from tests.plugin.test_report import HOSTILE, Page, check_harmless
 from tests.support.chains import data_file
 
 PATHS = [
-    ("stuck", 6, "abdddddddddddddddddddd", False),
+    ("stay", 6, "abdddddddddddddddddddd", False),
     ("loop", 8, "abcabcabcabcabcabcabcx", False),
     ("good", 40, "abx", True),
     ("other", 20, "xbax", True),
@@ -47,7 +47,7 @@ def report() -> Report:
 def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> None:
     text = " ".join(str(report.verdict).split())
     # 6 stuck from move 3 on, of 23 moves; 8 driven from move 1 on, of 23.
-    assert "14 of 74 runs repeat themselves (6 stuck, 8 driven), and 14 of them failed: 296" in text
+    assert "14 of 74 runs repeat themselves (6 stay, 8 cycle), and 14 of them failed: 296" in text
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_runs_that_go_back_and_forth_head_the_report_unless_all_of_them_succeed(
     paths = [("back and forth", 5, "p" + "sc" * 8 + "p", success), ("good", 40, "psp", True)]
     verdict = analyze(runs_of(*paths)).verdict
     assert verdict.outcome == outcome
-    some = "Of 45 runs some loop: 5 oscillating"
+    some = "Of 45 runs some loop: 5 shuttle"
     assert (verdict.headline == some) is (success is not True)
 
 
@@ -88,11 +88,11 @@ def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_pat
 
 def test_every_rule_is_stated_with_its_threshold(report: Report) -> None:
     text = " ".join(str(report).split())
-    assert "stuck: 10 visits or more in a row to one state" in text
-    assert "driven: closed one loop of three states or more 5 times more" in text
+    assert "stay: visited one state 10 times or more in a row" in text
+    assert "cycle: went round one loop of two states or more 5 times or more" in text
     assert "9,999 permutations of whole runs (seed 0)" in text
     stricter = " ".join(str(analyze(runs_of(*PATHS), min_visits=30)).split())
-    assert "stuck: 30 visits" in stricter
+    assert "stay: visited one state 30 times" in stricter
     assert "8 of 74 runs repeat themselves (8 driven)" in stricter
 
 
@@ -118,7 +118,7 @@ def test_the_terminal_text_fits_80_columns(report: Report) -> None:
 
 def test_json_holds_the_runs(report: Report) -> None:
     found = json.loads(json.dumps(report.to_dict()))["runs"]
-    assert found["rows"]["kind"][:2] == ["driven", "driven"]
+    assert found["rows"]["kind"][:2] == ["cycle", "cycle"]
     assert found["limit"]["runs"] == 60
     assert found["limit"]["enough"] is False
     assert (
@@ -217,5 +217,5 @@ def test_the_real_runs_that_never_stop_handing_over_are_found() -> None:
     worst = report.runs.report.rows[:4]
     assert {row.states for row in worst} == {("transfer_to_human_agents",)}
     assert all(
-        row.kind == "stuck" and row.times > 90 and row.similar_successes == 0 for row in worst
+        row.kind == "stay" and row.times > 90 and row.similar_successes == 0 for row in worst
     )

@@ -152,7 +152,7 @@ def test_a_store_is_analyzed_watched_compared_and_exported(store, tmp_path):
 
 
 def test_a_guard_stops_a_run():
-    guard = RunGuardMiddleware(RunGuard.from_rules(max_closings=2), "end")
+    guard = RunGuardMiddleware(RunGuard.from_rules(max_rounds=2), "end")
     model = ScriptedModel(script=[["search"], ["read"]] * 10 + ["done"])
     agent = create_agent(model, [search, read], middleware=[guard])
     messages = agent.invoke(QUESTION)["messages"]

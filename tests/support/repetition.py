@@ -10,9 +10,10 @@ import numpy as np
 
 from detailed_balance.analyzers import END, Trajectory
 from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition.classify import REPEATING, RepetitionRules, RunKind
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
-from detailed_balance.analyzers.repetition.walk import LoopErasure, canonical_loop, reversed_loop
+from detailed_balance.analyzers.repetition.walk import LoopErasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,15 @@ class LoopWalk:
     ----------
     states : tuple of str
         In the order walked, from the least on.
-    onset : int
-        The moves before it was first begun.
+    onset, end : int
+        The moves before it was first begun, and up to when it was closed last.
     rounds : int
         How often it was closed.
     """
 
     states: tuple[str, ...]
     onset: int
+    end: int
     rounds: int
 
 
@@ -64,7 +66,7 @@ class RunRepetition:
     ----------
     stay : Stretch
         Its longest stay in one state.
-    oscillation : Stretch
+    shuttle : Stretch
         Its stretch among two states with the most changes between them.
     trapped : tuple of Stretch
         For each trap that was asked for, the longest stretch in it.
@@ -73,7 +75,7 @@ class RunRepetition:
     """
 
     stay: Stretch
-    oscillation: Stretch
+    shuttle: Stretch
     trapped: tuple[Stretch, ...]
     loops: tuple[LoopWalk, ...]
 
@@ -101,7 +103,7 @@ def measure_repetition(run: Trajectory, traps: Iterable[Sequence[str]] = ()) -> 
     longest = max(blocks, key=lambda block: block.visits, default=None)
     return RunRepetition(
         Stretch() if longest is None else _stretch([longest]),
-        _stretch(_longest_oscillation(blocks)),
+        _stretch(_longest_shuttle(blocks)),
         tuple(_longest_in(blocks, frozenset(trap)) for trap in traps),
         tuple(_close_loops(blocks)),
     )
@@ -132,7 +134,7 @@ def _stretch(blocks: Sequence[_Block]) -> Stretch:
     return Stretch(states, blocks[0].onset, visits, len(blocks) - 1)
 
 
-def _longest_oscillation(blocks: Sequence[_Block]) -> Sequence[_Block]:
+def _longest_shuttle(blocks: Sequence[_Block]) -> Sequence[_Block]:
     """Return the longest part among two states, empty where there is no change at all."""
     first, best = 0, (0, 0)
     for i in range(2, len(blocks) + 1):
@@ -156,21 +158,21 @@ def _longest_in(blocks: Sequence[_Block], states: frozenset[str]) -> Stretch:
 def _close_loops(blocks: Sequence[_Block]) -> Iterator[LoopWalk]:
     """Yield the loops of the loop-erased path, each once."""
     path: LoopErasure[str] = LoopErasure()
-    found: dict[tuple[str, ...], tuple[int, int]] = {}
+    found: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for block in blocks:
         if loop := path.visit(block.state, block.onset):
-            name = canonical_loop([state for state, _ in loop])
-            begun, rounds = found.get(name, (loop[0][1], 0))
-            found[name] = (begun, rounds + 1)
-    for name, (onset, rounds) in found.items():
-        yield LoopWalk(name, onset, rounds)
+            name = Loop([state for state, _ in loop])
+            begun, _, rounds = found.get(name, (loop[0][1], 0, 0))
+            found[name] = (begun, block.onset, rounds + 1)
+    for name, walked in found.items():
+        yield LoopWalk(name, *walked)
 
 
 def repeating_kind(repetition: RunRepetition, rules: RepetitionRules) -> RunKind | None:
     """Return what kind of repetition a run shows, None where it shows none."""
     evidence = _evidence(repetition)
     limits: dict[RunKind, float] = dict.fromkeys(REPEATING, rules.visits)
-    limits["driven"] = rules.rounds
+    limits["cycle"] = rules.rounds
     holding: list[RunKind] = [kind for kind in REPEATING if evidence[kind].times >= limits[kind]]
     return max(holding, key=lambda k: evidence[k].visits, default=None)
 
@@ -186,23 +188,19 @@ class _Evidence:
 
 
 def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
-    oscillation, stay = repetition.oscillation, repetition.stay
-    stuck = _Evidence(stay.states, stay.onset, stay.visits, stay.visits)
+    shuttle, stay = repetition.shuttle, repetition.stay
+    longest = _Evidence(stay.states, stay.onset, stay.visits, stay.visits)
     for part in repetition.trapped:
-        if (times := part.visits // len(part.states)) > stuck.times:
-            stuck = _Evidence(part.states, part.onset, times, part.visits)
-    rounds = {loop.states: loop.rounds for loop in repetition.loops}
-    driven = _Evidence()
+        if (times := part.visits // len(part.states)) > longest.times:
+            longest = _Evidence(part.states, part.onset, times, part.visits)
+    cycle = _Evidence()
     for loop in repetition.loops:
-        more = loop.rounds - rounds.get(reversed_loop(loop.states), 0)
-        if len(loop.states) > 2 and more > driven.times:
-            driven = _Evidence(loop.states, loop.onset, more, more * len(loop.states))
+        if loop.rounds > cycle.times:
+            cycle = _Evidence(loop.states, loop.onset, loop.rounds, loop.rounds * len(loop.states))
     return {
-        "oscillating": _Evidence(
-            oscillation.states, oscillation.onset, oscillation.switches, oscillation.visits
-        ),
-        "stuck": stuck,
-        "driven": driven,
+        "shuttle": _Evidence(shuttle.states, shuttle.onset, shuttle.switches, shuttle.visits),
+        "stay": longest,
+        "cycle": cycle,
     }
 
 
@@ -221,14 +219,13 @@ def repetition_of_each(
     measured = MeasuredRuns.of(runs)
     loops: list[list[LoopWalk]] = [[] for _ in runs]
     columns = measured.loops
-    for run, loop, *rest in zip(
-        columns.run, columns.loop, columns.onset.tolist(), columns.rounds.tolist(), strict=True
-    ):
+    numbers = map(np.ndarray.tolist, (columns.onset, columns.end, columns.rounds))
+    for run, loop, *rest in zip(columns.run, columns.loop, *numbers, strict=True):
         loops[run].append(LoopWalk(columns.name(loop), *rest))
     trapped = [_read_stretches(measured, measured.in_trap(t), tuple(sorted(t))) for t in traps]
     rows = zip(
         _read_stretches(measured, measured.stay),
-        _read_stretches(measured, measured.oscillation),
+        _read_stretches(measured, measured.shuttle),
         zip(*trapped, strict=True) if traps else [()] * len(runs),
         map(tuple, loops),
         strict=True,

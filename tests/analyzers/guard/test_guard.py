@@ -1,6 +1,7 @@
 import json
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from detailed_balance.analyzers import (
     END,
     START,
     OutcomeScore,
+    RepetitionLimits,
     RunGuard,
-    StuckRules,
     Trajectory,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
@@ -99,7 +100,7 @@ def false_stops(score, alpha, fits, good=20, bad=10):
         (Silly(), 0.1, 400),
         (Silly(), 0.25, 400),
         (Memory(), 0.1, 400),
-        (StuckRules(max_dwell=3, max_closings=4), 0.1, 400),
+        (RepetitionLimits(max_stay=3, max_rounds=4), 0.1, 400),
     ],
 )
 def test_few_good_runs_are_stopped_whatever_the_score(score, alpha, fits):
@@ -136,7 +137,7 @@ def test_the_threshold_is_the_hand_worked_order_statistic(m, alpha, rank):
 
 
 def test_a_run_is_stopped_only_above_the_threshold():
-    rules = StuckRules(max_dwell=4)
+    rules = RepetitionLimits(max_stay=4)
     guard = RunGuard(rules, threshold=0.75)
     assert not guard.watch(run_of("a", "a", "a").moves).stopped
     assert guard.watch(run_of("a", "a", "a", "a").moves).stopped_at == 4
@@ -159,9 +160,9 @@ def test_too_few_good_runs_say_how_many_it_takes_and_give_the_score():
 
 def test_without_failed_runs_only_declared_measures_can_be_calibrated():
     runs = recorded(4, bad=0)
-    with pytest.raises(InsufficientDataError, match="StuckRules"):
+    with pytest.raises(InsufficientDataError, match="RepetitionLimits"):
         RunGuard.fit(runs)
-    assert RunGuard.fit(runs, score=StuckRules(max_closings=1)).promise
+    assert RunGuard.fit(runs, score=RepetitionLimits(max_rounds=1)).promise
 
 
 def test_unjudged_runs_are_counted_and_change_nothing():
@@ -213,17 +214,14 @@ def test_the_streamed_risk_is_the_model_written_out():
     model = GUARD.score.model
     run = recorded(7)[-1]
     states = [target for _, target in run.moves]
-    longest = max(
-        j - i
-        for i in range(len(states))
-        for j in range(i + 1, len(states) + 1)
-        if len(set(states[i:j])) <= 2
-    )
+    parts = [states[i:j] for i in range(len(states)) for j in range(i + 1, len(states) + 1)]
+    stay = max(len(part) for part in parts if len(set(part)) == 1)
+    shuttle = max(sum(a != b for a, b in pairwise(p)) for p in parts if len(set(p)) <= 2)
     repetition = RepetitionTracker()
     for move in run.moves:
         repetition.update(*move)
     values = [math.log1p(len(run)), sum(model.ratio(*move) for move in run.moves), 0.0]
-    values += [math.log1p(repetition.closings), math.log1p(longest)]
+    values += [math.log1p(repetition.rounds), math.log1p(max(stay, shuttle))]
     expected = model.intercept + np.dot(model.weights, values)
     expected += sum(model.states[state] for state in set(states))
     assert GUARD.watch(run.moves).risk == pytest.approx(expected)
@@ -256,7 +254,7 @@ def test_a_guard_of_another_version_or_score_is_refused():
 
 
 def test_the_oldest_run_is_dropped_beyond_the_limit():
-    guard = RunGuard.from_rules(max_dwell=1, max_runs=3)
+    guard = RunGuard.from_rules(max_stay=1, max_runs=3)
     for name in "abc":
         guard.update(name, "x", "x")
     guard.update("a", "x", "x")  # the oldest is now b
@@ -272,7 +270,7 @@ def test_the_oldest_run_is_dropped_beyond_the_limit():
 
 
 def test_what_was_stopped_stays_stopped_and_says_where():
-    guard = RunGuard.from_rules(max_dwell=2)
+    guard = RunGuard.from_rules(max_stay=2)
     for move in run_of("a", "a", "a", "b", "c").moves:
         guard.update("run", *move)
     assert guard.stopped("run")
@@ -280,7 +278,7 @@ def test_what_was_stopped_stays_stopped_and_says_where():
 
 
 def test_the_reason_names_the_loop_and_how_often():
-    watch = RunGuard.from_rules(max_closings=8).watch(
+    watch = RunGuard.from_rules(max_rounds=8).watch(
         run_of("plan", *(["search", "read"] * 9), "search").moves
     )
     assert watch.describe().endswith("it went search -> read -> search 9 times")
@@ -288,18 +286,18 @@ def test_the_reason_names_the_loop_and_how_often():
 
 
 def test_hostile_names_cannot_write_lines_of_their_own():
-    watch = RunGuard.from_rules(max_dwell=1).watch(run_of("x\n\x1b[31m", "x\n\x1b[31m").moves)
+    watch = RunGuard.from_rules(max_stay=1).watch(run_of("x\n\x1b[31m", "x\n\x1b[31m").moves)
     assert watch.describe().isprintable()
-    long = RunGuard.from_rules(max_dwell=1).watch(run_of("y" * 5000, "y" * 5000).moves)
+    long = RunGuard.from_rules(max_stay=1).watch(run_of("y" * 5000, "y" * 5000).moves)
     assert len(long.describe()) < 300
 
 
 @pytest.mark.parametrize(
     ("rule", "states", "step"),
     [
-        ({"max_dwell": 3}, "abbbcbbbb", 9),
-        ({"max_oscillation": 5}, "cababababc", 7),  # c a are two as well: a b a b a b is the sixth
-        ({"max_closings": 2}, "abcabcabca", 10),
+        ({"max_stay": 3}, "abbbcbbbb", 9),
+        ({"max_shuttle": 5}, "cababababc", 8),  # from the first a on
+        ({"max_rounds": 2}, "abcabcabca", 10),
         ({"max_stall": 2, "potential": {"a": 3.0, "b": 2.0, "c": 1.0}}, "abaaaca", 5),
     ],
 )
@@ -313,7 +311,7 @@ def test_rules_take_escapes_for_steps_without_progress():
 
 
 @pytest.mark.parametrize(
-    "limits", [{}, {"max_dwell": 0}, {"max_stall": 3}, {"max_dwell": 3, "potential": {"a": 1.0}}]
+    "limits", [{}, {"max_stay": 0}, {"max_stall": 3}, {"max_stay": 3, "potential": {"a": 1.0}}]
 )
 def test_rules_that_cannot_be_are_refused(limits):
     with pytest.raises(InvalidInputError):
@@ -336,9 +334,10 @@ def test_repetitions_agree_with_their_definitions(states):
             path.append(target)
     suffixes = [states[i:] for i in range(len(states))]
     assert repetition.loops == loops
-    assert repetition.closings == max(loops.values(), default=0)
-    assert repetition.oscillation == max(len(s) for s in suffixes if len(set(s)) <= 2)
-    assert repetition.dwell == max(len(s) for s in suffixes if len(set(s)) == 1)
+    assert repetition.rounds == max(loops.values(), default=0)
+    changes = [sum(a != b for a, b in pairwise(s)) for s in suffixes if len(set(s)) <= 2]
+    assert repetition.shuttle == max(changes)
+    assert repetition.stay == max(len(s) for s in suffixes if len(set(s)) == 1)
 
 
 def test_the_kernel_ratio_is_the_hand_worked_one():
@@ -403,7 +402,7 @@ FITTED = OutcomeScore().fit(
         Trajectory((("b", "c"), ("c", "a"), ("a", "b")), success=True),
     ]
 )
-RULES = StuckRules(4, 6, 2, 3, {"a": 1.0, "b": 0.5, "c": float("nan")})
+RULES = RepetitionLimits(4, 6, 2, 3, {"a": 1.0, "b": 0.5, "c": float("nan")})
 
 
 @settings(deadline=None)

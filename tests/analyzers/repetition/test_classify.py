@@ -18,11 +18,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.forecast.step_limit import fewest_for_limit
-from detailed_balance.analyzers.repetition.walk import (
-    RepetitionTracker,
-    canonical_loop,
-    reversed_loop,
-)
+from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from tests.support.repetition import repetition_of_each
 
 
@@ -50,7 +46,7 @@ def test_a_stay_counts_visits_and_failed_attempts():
 
 def test_the_last_block_of_one_stretch_may_begin_the_next():
     found = repetition_of_each([run_of("abacac")])[0]
-    assert (found.oscillation.states, found.oscillation.onset, found.oscillation.switches) == (
+    assert (found.shuttle.states, found.shuttle.onset, found.shuttle.switches) == (
         ("a", "c"),
         3,
         3,
@@ -64,7 +60,7 @@ def test_a_stretch_in_a_trap_ends_where_it_is_left():
 
 def test_an_empty_run_shows_nothing():
     found = repetition_of_each([Trajectory(())])[0]
-    assert (found.stay.visits, found.oscillation.switches, found.loops) == (0, 0, ())
+    assert (found.stay.visits, found.shuttle.switches, found.loops) == (0, 0, ())
 
 
 @given(st.text("abcd", max_size=40))
@@ -74,13 +70,12 @@ def test_loops_are_those_that_a_guard_counts(states):
         repetition.update(*move)
     found = repetition_of_each([run])[0]
     assert {loop.states: loop.rounds for loop in found.loops} == dict(repetition.loops)
-    assert found.stay.visits == repetition.longest_dwell
+    assert found.stay.visits == repetition.longest_stay.times
 
 
 def test_the_onset_of_a_loop_is_where_its_first_round_began():
     (loop,) = repetition_of_each([run_of("xyabcabc")])[0].loops
     assert (loop.states, loop.onset, loop.rounds) == (("a", "b", "c"), 3, 1)
-    assert reversed_loop(canonical_loop("cab")) == ("a", "c", "b")
 
 
 # Kinds.
@@ -89,9 +84,9 @@ def test_the_onset_of_a_loop_is_where_its_first_round_began():
 @pytest.mark.parametrize(
     ("states", "kind", "where", "times", "onset"),
     [
-        ("x" + "ab" * 6, "oscillating", ("a", "b"), 11, 2),
-        ("xy" + "a" * 10, "stuck", ("a",), 10, 3),
-        ("x" + "abc" * 6, "driven", ("a", "b", "c"), 5, 2),
+        ("x" + "ab" * 6, "shuttle", ("a", "b"), 11, 2),
+        ("xy" + "a" * 10, "stay", ("a",), 10, 3),
+        ("x" + "abc" * 6, "cycle", ("a", "b", "c"), 5, 2),
         ("x" + "abc" * 5, "other", (), 0, None),
         ("x" + "ab" * 5, "other", (), 0, None),
     ],
@@ -102,20 +97,21 @@ def test_each_kind_has_its_rule(states, kind, where, times, onset):
     assert row.after == (None if onset is None else len(states) - onset)
 
 
-def test_a_loop_walked_both_ways_alike_drives_nothing():
-    assert the_row("x" + "abcacb" * 9, rules=RepetitionRules(rounds=5)).kind != "driven"
+def test_a_hub_with_side_trips_is_a_cycle_of_two_states():
+    row = the_row("xhahbhahchahdhahah")
+    assert (row.kind, row.states, row.times, row.onset) == ("cycle", ("a", "h"), 5, 2)
 
 
 def test_of_several_kinds_the_one_with_the_most_visits_is_told():
-    assert the_row("ab" * 6 + "c" * 40).kind == "stuck"
-    assert the_row("ab" * 40 + "c" * 12).kind == "oscillating"
+    assert the_row("ab" * 6 + "c" * 40).kind == "stay"
+    assert the_row("ab" * 40 + "c" * 12).kind == "shuttle"
 
 
 def test_a_trap_of_three_states_holds_a_run_that_goes_about_in_it():
     rng = np.random.default_rng(0)
     walk = "x" + "".join(rng.choice(list("abc"), 60)) + "y"
     row = the_row(walk, traps=[("a", "b", "c")])
-    assert (row.kind, row.states, row.onset, row.times) == ("stuck", ("a", "b", "c"), 2, 20)
+    assert (row.kind, row.states, row.onset, row.times) == ("stay", ("a", "b", "c"), 2, 20)
 
 
 def test_a_run_at_the_limit_that_repeats_nothing_is_of_its_own_kind():
@@ -137,12 +133,12 @@ def test_the_runs_that_matter_come_worst_first_and_are_bounded():
         run_of("abcd", "fine", success=True),
         run_of("abcd", "failed", success=False),
         run_of("a" * 50, "stuck but good", success=True),
-        run_of("a" * 20, "stuck", success=False),
+        run_of("a" * 20, "stay", success=False),
         run_of("a" * 30, "stuck longer", success=False),
     ]
     report = classify_runs(runs)
     names = [row.name for row in report.rows]
-    assert names == ["stuck longer", "stuck", "stuck but good", "failed"]
+    assert names == ["stuck longer", "stay", "stuck but good", "failed"]
     assert [row.similar_successes for row in report.rows] == [1, 1, 0, 0]
     assert report.typical is not None
     assert report.typical.name == "stuck but good"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from detailed_balance.analyzers import END, START, Trajectory
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition import _loop_erasure
 from detailed_balance.analyzers.repetition.classify import (
     REPEATING,
@@ -14,7 +15,6 @@ from detailed_balance.analyzers.repetition.classify import (
     RunKinds,
 )
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
-from detailed_balance.analyzers.repetition.walk import reversed_loop
 from tests.support.repetition import measure_repetition, repeating_kind, repetition_of_each
 
 TRAPS = [("b", "a"), ("c",), ("a", "b", "never"), ("d", "c", "b")]
@@ -87,20 +87,17 @@ def test_a_long_run_beside_short_ones_is_measured_alike(way):
     assert repetition_of_each(runs, []) == [measure_repetition(run) for run in runs]
 
 
-def test_loops_are_known_by_name_and_the_other_way_round():
+def test_loops_are_known_by_name():
     runs = [run_of("abcabca"), run_of("acba"), run_of("dabcdeadbcdea"), run_of("abab")]
     loops = MeasuredRuns.of(runs).loops
     names = [loops.name(i) for i in range(len(loops))]
     assert names == sorted(names, key=lambda name: (len(name), name))
     assert loops.find(names).tolist() == list(range(len(loops)))
-    assert loops.find([("b", "c", "a"), ("a", "z"), tuple("abcde")]).tolist() == [
+    assert loops.find([Loop("bca"), Loop("az"), Loop("abcde")]).tolist() == [
         names.index(tuple("abc")),
         -1,
         -1,
     ]
-    back = loops.reverse(np.arange(len(loops)))
-    place = {name: i for i, name in enumerate(names)}
-    assert back.tolist() == [place.get(reversed_loop(name), -1) for name in names]
 
 
 def test_loops_too_long_for_a_number_are_told_apart():
@@ -119,12 +116,14 @@ def test_runs_without_moves_repeat_nothing():
         measured = MeasuredRuns.of(runs)
         assert measured.stay.visits.tolist() == [0] * len(runs)
         assert len(measured.loops) == 0
-        assert measured.driven().times.tolist() == [0] * len(runs)
+        assert measured.cycles().times.tolist() == [0] * len(runs)
         assert measured.in_trap("ab").visits.tolist() == [0] * len(runs)
 
 
-def test_a_loop_counts_by_what_it_is_walked_more_than_the_other_way():
-    runs = [run_of("abcabcabca"), run_of("abcabcabca" + "cba"), run_of("abc")]
-    found = MeasuredRuns.of(runs).driven()
-    assert found.times.tolist() == [3, 2, 0]
+def test_the_cycle_of_a_run_is_the_loop_with_most_rounds_side_trips_cut_out():
+    runs = [run_of("abcabcabca"), run_of("hahbhahbhchah"), run_of("abc")]
+    found = MeasuredRuns.of(runs).cycles()
+    assert found.times.tolist() == [3, 3, 0]
     assert found.visits.tolist() == [9, 6, 0]
+    assert (found.onset.tolist(), found.end.tolist()) == ([1, 1, 0], [10, 13, 0])
+    assert MeasuredRuns.of(runs).loops.name(found.place[1]) == Loop("ah")

@@ -23,8 +23,7 @@ LONG = st.lists(
 @settings(deadline=None, max_examples=200)
 @given(RUNS | LONG)
 def test_columns_are_the_counts_of_a_tracker_after_each_move(runs: list[Trajectory]) -> None:
-    table, names = RunTable.of(runs), ("steps", "escapes", "dwell", "oscillation")
-    names = (*names, "longest_oscillation", "closings")
+    table, names = RunTable.of(runs), ("steps", "escapes", "stay", "shuttle", "rounds")
     expected, visits = [], []
     for run in runs:
         tracker, seen = RepetitionTracker(), 0
@@ -33,9 +32,12 @@ def test_columns_are_the_counts_of_a_tracker_after_each_move(runs: list[Trajecto
             new = list(tracker.visited)[seen:]
             visits += [(len(expected), state) for state in new]
             seen += len(new)
-            expected.append([getattr(tracker, name) for name in names])
+            longest = tracker.longest_stay.times, tracker.longest_shuttle.times
+            expected.append([*(getattr(tracker, name) for name in names), *longest])
     found = measure_prefixes(table)
-    columns = [getattr(found, name).tolist() for name in names]
+    columns = [
+        getattr(found, name).tolist() for name in (*names, "longest_stay", "longest_shuttle")
+    ]
     assert [list(row) for row in zip(*columns, strict=True)] == expected
     places = zip(found.new_move.tolist(), found.new_state.tolist(), strict=True)
     assert [(move, table.states[state]) for move, state in places] == visits
@@ -45,4 +47,4 @@ def test_many_runs_that_go_round_are_walked_in_lock_step() -> None:
     runs = [Trajectory((("a", "b"), ("b", "c"), ("c", "a")) * (1 + i % 5)) for i in range(200)]
     found = measure_prefixes(runs)
     last = RunTable.of(runs).offsets[1:] - 1
-    assert found.closings[last].tolist() == [1 + i % 5 for i in range(200)]
+    assert found.rounds[last].tolist() == [1 + i % 5 for i in range(200)]

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, BalanceMartingale
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.sequential._betting_martingale import LoopErasedPath, orient_loop
+from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.sequential._betting_martingale import LoopErasedPath
 from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 
 unhurried = settings(deadline=None)  # a busy machine is no fault of the claim
@@ -42,6 +43,11 @@ def erase_step_by_step(walk):
     return None
 
 
+def orient(loop):
+    """Return a loop without its direction, and whether it was walked in that of its name."""
+    return Loop(loop).unoriented(), Loop(loop) == Loop(loop).unoriented()
+
+
 def next_loops(kernel, history, steps, watch):
     """Give the chance of every next loop, after a history, by what is seen of it but its way round.
 
@@ -53,7 +59,7 @@ def next_loops(kernel, history, steps, watch):
     def go(walk, chance):
         loop = watch(walk)
         if loop is not None:
-            name, named = orient_loop(loop)
+            name, named = orient(loop)
             pairs = Counter(frozenset(move) for move in pairwise(walk[len(history) - 1 :]))
             odds[name, frozenset(pairs.items())][not named] += chance
         elif len(walk) < len(history) + steps:
@@ -149,7 +155,7 @@ def chances_by_theory(kernel, start):
                 go([*path, state], weight * share)
             elif len(path) - path.index(state) >= 3:
                 outside = [s for s in states if s not in path]
-                name, _ = orient_loop(path[path.index(state) :])
+                name, _ = orient(path[path.index(state) :])
                 chances[name] += weight * share * matching_polynomial(kernel, outside) / whole
 
     go([start], Fraction(1))
@@ -321,7 +327,7 @@ def test_walking_each_loop_backwards_swaps_its_counts(laps):
     ways = [{}, {}]
     for way, live in zip(ways, (there, back), strict=True):
         for loop in live.loops:
-            name, named = orient_loop(loop.loop)
+            name, named = orient(loop.loop)
             way[name] = loop.counts if named else loop.counts[::-1]
     assert ways[0] == {name: counts[::-1] for name, counts in ways[1].items()}
 
@@ -482,7 +488,7 @@ def test_a_test_that_never_saw_a_loop_has_no_evidence_for_it():
 
 
 def test_loops_say_themselves_in_one_sentence():
-    loop = LoopEvidence.from_counts(("a", "b", "c"), 1, 12, 3.0, 2.5)
+    loop = LoopEvidence.from_counts(Loop("abc"), 1, 12, 3.0, 2.5)
     assert loop.describe() == "a -> c -> b -> a: 12 times this way round and once the other"
 
 
