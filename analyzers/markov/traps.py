@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import isnan
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,6 +16,8 @@ from scipy.stats import beta
 from detailed_balance.analyzers.counts import BOUNDARIES, END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table, TableResult, times
+from detailed_balance.analyzers.runs.clusters import MoveClusters
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +43,8 @@ class Trap:
         Mean number of transitions before the set is left, 1 / escape probability of the
         quasi-stationary law; inf where it was never left.
     interval : (float, float)
-        95% interval of the dwell, from the exits among the moves (Clopper and Pearson).
+        95% interval of the dwell: by runs, or by blocks of runs, where runs are given; from counts,
+        by the exits among the moves (Clopper and Pearson), which is too narrow where runs differ.
     visits : float
         How often a stay passes through the least visited of its states, by the lower end of the
         interval.
@@ -50,6 +54,8 @@ class Trap:
         How many of them left it.
     epsilon : float
         The set holds together when kernel entries below this are removed.
+    clusters : int
+        The runs or blocks behind the interval; 0 for counts.
     """
 
     states: tuple[str, ...]
@@ -59,6 +65,7 @@ class Trap:
     moves: int
     exits: int
     epsilon: float
+    clusters: int = 0
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
@@ -74,10 +81,22 @@ class Trap:
 
 @dataclass(frozen=True, slots=True)
 class TrapReport(TableResult):
-    """The traps, most visits to each state first, and the settings that found them."""
+    """The traps, most visits to each state first, and the settings that found them.
+
+    Parameters
+    ----------
+    traps : tuple of Trap
+        What was found.
+    min_visits : float
+        The setting.
+    too_few : int
+        Sets that may be traps, but that fewer than 10 runs or blocks have left: nothing is said
+        of them.
+    """
 
     traps: tuple[Trap, ...]
     min_visits: float
+    too_few: int = 0
 
     def __len__(self) -> int:
         return len(self.traps)
@@ -96,22 +115,25 @@ class TrapReport(TableResult):
 
     def _content(self) -> dict[str, Any]:
         settings = {"min_visits": self.min_visits}
-        return {"traps": self.to_table(), "settings": settings}
+        return {"traps": self.to_table(), "too_few": self.too_few, "settings": settings}
 
 
-def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapReport:
+def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> TrapReport:
     """Find sets of states that the agent does not leave for long.
 
     Candidates are the strongly connected components that nothing leaves once the kernel entries
     below eps are removed, for up to 64 values of eps. One is a trap where the lower end of its
     dwell interval comes to `min_visits` visits to each of its states. Of overlapping candidates
-    the one with most visits stands for all.
+    the one with most visits stands for all. All states together are never a trap: there must be
+    somewhere else to be.
 
     Parameters
     ----------
-    counts : TransitionCounts
+    source : RunTable, iterable of Trajectory, or TransitionCounts
         With START and END where runs have them: a move to END is an exit. Escapes are neither
-        moves nor exits, since the agent stays where it was.
+        moves nor exits, since the agent stays where it was. Give runs where you can: stays of one
+        run depend on each other, and the interval is then by runs, or by the blocks that the table
+        has.
     min_visits : float
         How often a stay must pass through each state. More than half of the states can be a trap
         only where runs are known to begin or end; elsewhere they are simply where the agent
@@ -127,6 +149,12 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
     InvalidInputError
         Where `min_visits` is not above 1.
 
+    Notes
+    -----
+    By runs, the log of the dwell has the error of `cluster_errors`. Where G runs or blocks were in
+    the set and none ever left it, the dwell is at least 0.025^(1/G) times the mean of their moves
+    there: with that share of runs, at least, staying so long, none of G has left.
+
     Examples
     --------
     >>> edges = [("__start__", "plan", 9), ("plan", "search", 9), ("search", "critic", 500)]
@@ -136,19 +164,73 @@ def find_traps(counts: TransitionCounts, *, min_visits: float = 10.0) -> TrapRep
     """
     if not min_visits > 1:
         raise InvalidInputError(f"min_visits={min_visits!r}; a trap is visited more than once")
+    table = None if isinstance(source, TransitionCounts) else RunTable.of(source)
+    counts = source if isinstance(source, TransitionCounts) else RunTable.of(source).counts()
     counts = counts.sorted()
     inner = [state for state in counts.states if state not in BOUNDARIES]
     runs_known = not BOUNDARIES.isdisjoint(counts.states)
     block = counts.restrict(inner)
     ends = _moves_to_end(counts, inner)
     moves = np.asarray(block.counts.sum(axis=1)) + ends
-    most = len(inner) if runs_known else len(inner) // 2
+    there = int(np.count_nonzero(moves + block.counts.sum(axis=0)))
+    most = there - 1 if runs_known else len(inner) // 2
+    clusters = None if table is None else _Clusters.from_runs(table, inner)
     traps = [
-        _measure(block, moves, members, epsilon)
+        _measure(block, moves, members, epsilon, clusters)
         for members, epsilon in _candidates(block, moves, ends, min_visits)
         if len(members) <= most
     ]
-    return TrapReport(_disjoint([t for t in traps if t.visits >= min_visits]), min_visits)
+    too_few = sum(isnan(trap.visits) for trap in traps)
+    found = _disjoint([trap for trap in traps if trap.visits >= min_visits])
+    return TrapReport(found, min_visits, too_few)
+
+
+class _Stay(NamedTuple):
+    """The dwell in a set: 1 / (1 - leading eigenvalue) of the kernel inside, in transitions.
+
+    The derivative of its log by the kernel's entry from f to g is left[f] right[g].
+    """
+
+    dwell: float
+    left: NDArray[np.float64] = np.empty(0)
+    right: NDArray[np.float64] = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clusters:
+    """The moves of runs or blocks, escapes left out; places among the inner states, -1 for END."""
+
+    moves: MoveClusters
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+    @classmethod
+    def from_runs(cls, table: RunTable, inner: list[str]) -> _Clusters:
+        place = {state: i for i, state in enumerate(inner)}
+        places = np.array([*(place.get(state, -1) for state in table.states), -1])
+        made = table.distinct_moves()
+        kept = (places[made.source] >= 0) & (made.target >= 0)
+        source, target = places[made.source[kept]], places[made.target[kept]]
+        return cls(MoveClusters.from_runs(table, kept), source, target)
+
+    def dwell_interval(
+        self, members: NDArray[np.int64], stay: _Stay
+    ) -> tuple[tuple[float, float], int]:
+        """Return the interval of the dwell, and by how many clusters it is."""
+        n = int(max(self.source.max(), self.target.max(), members.max())) + 2
+        row = np.full(n, -1)  # the last is what -1 reads
+        row[members] = np.arange(len(members))
+        f, g = row[self.source], row[self.target]
+        if not np.isfinite(stay.dwell):
+            made = np.asarray(self.moves.counts[:, np.flatnonzero(f >= 0)].sum(axis=1))
+            made = made[made > 0]
+            return (float(0.025 ** (1 / len(made)) * made.mean()), float("inf")), len(made)
+        slopes = np.where((f >= 0) & (g >= 0), stay.left[f] * stay.right[g], 0.0)
+        found = self.moves.errors(slopes[:, None])
+        reach = float(np.exp(found.half_widths()[0]))
+        return (float(np.maximum(1.0, stay.dwell / reach)), stay.dwell * reach), int(
+            found.clusters[0]
+        )
 
 
 def _moves_to_end(counts: TransitionCounts, inner: list[str]) -> NDArray[np.int64]:
@@ -206,33 +288,56 @@ def _components(
 
 
 def _measure(
-    block: TransitionCounts, moves: NDArray[np.int64], members: NDArray[np.int64], epsilon: float
+    block: TransitionCounts,
+    moves: NDArray[np.int64],
+    members: NDArray[np.int64],
+    epsilon: float,
+    clusters: _Clusters | None,
 ) -> Trap:
     inside = block.counts[members, :][:, members].tocsr()
     total = int(moves[members].sum())
     exits = total - int(inside.sum())
-    # Clopper and Pearson's interval of the chance that a move is an exit.
-    low = float(beta.ppf(0.025, exits, total - exits + 1)) if exits else 0.0
-    high = float(beta.ppf(0.975, exits + 1, total - exits)) if exits < total else 1.0
+    stay = _find_stay(inside, moves[members]) if exits else _Stay(float("inf"))
+    if clusters is None:
+        interval, number = _exit_interval(exits, total), 0
+    else:
+        interval, number = clusters.dwell_interval(members, stay)
     return Trap(
         tuple(sorted(block.states[i] for i in members)),
-        _dwell(inside, moves[members]) if exits else float("inf"),
-        (1 / high, 1 / low if low else float("inf")),
-        float(moves[members].min() / total / high),
+        stay.dwell,
+        interval,
+        float(moves[members].min() / total * interval[0]),
         total,
         exits,
         epsilon,
+        number,
     )
 
 
-def _dwell(inside: Any, moves: NDArray[np.int64]) -> float:
-    """Return 1 / (1 - leading eigenvalue) of the kernel inside a set, in transitions."""
+def _exit_interval(exits: int, total: int) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval of the moves for each exit."""
+    low = float(beta.ppf(0.025, exits, total - exits + 1)) if exits else 0.0
+    high = float(beta.ppf(0.975, exits + 1, total - exits)) if exits < total else 1.0
+    return 1 / high, 1 / low if low else float("inf")
+
+
+def _find_stay(inside: Any, moves: NDArray[np.int64]) -> _Stay:
+    """Return what the kernel inside a set says of a stay in it."""
     kernel = inside / moves[:, None]
-    if len(moves) <= DENSE_LIMIT:
-        leading = float(np.linalg.eigvals(kernel.toarray()).real.max())
+    (leading, right), (_, left) = _leading(kernel), _leading(kernel.T)
+    if leading >= 1:
+        return _Stay(float("inf"))
+    return _Stay(1 / (1 - leading), left / (left @ right), right / (1 - leading))
+
+
+def _leading(kernel: Any) -> tuple[float, NDArray[np.float64]]:
+    """Return the leading eigenvalue of an irreducible kernel, and its right eigenvector."""
+    if kernel.shape[0] <= DENSE_LIMIT:
+        values, vectors = np.linalg.eig(kernel.toarray())
     else:
-        leading = float(eigs(kernel.tocsc(), k=1, which="LR", return_eigenvectors=False)[0].real)
-    return float("inf") if leading >= 1 else 1 / (1 - leading)
+        values, vectors = eigs(kernel.tocsc(), k=1, which="LR")
+    first = int(np.argmax(values.real))
+    return float(values[first].real), np.abs(vectors[:, first].real)
 
 
 def _disjoint(traps: list[Trap]) -> tuple[Trap, ...]:

@@ -155,7 +155,7 @@ def analyze(
         graph=allowed,
     )
     announce("Looking for traps", 0, 0)
-    traps = find_traps(counts, min_visits=min_visits)
+    traps = find_traps(measured, min_visits=min_visits)
     studied = None
     if runs and found:
         announce("Studying the runs", 0, 0)
