@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
@@ -12,11 +12,13 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
+from detailed_balance.analyzers.comparison._divisions import Divisions, number_blocks
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.joining import join_runs
+from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sparse import exact_type
 
@@ -68,6 +70,61 @@ def distance_table(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class JoinedRuns:
+    """The runs of k contexts as one table, in the order of their names.
+
+    Parameters
+    ----------
+    runs : RunTable
+        The r runs.
+    label : (r,) array of int64
+        The context of each.
+    block : (r,) array of int64
+        The block of each, numbered as they come; a run of none is one by itself.
+    divisions : Divisions
+        What is permuted among the contexts.
+    """
+
+    runs: RunTable
+    label: NDArray[np.int64]
+    block: NDArray[np.int64]
+    divisions: Divisions
+
+    @classmethod
+    def of(cls, tables: Sequence[RunTable]) -> JoinedRuns:
+        """Join the runs of each context."""
+        runs = join_runs(tables)
+        label = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        # By name first: what is drawn must not depend on the order of a record.
+        order = np.argsort(rank_names(runs.runs.name), kind="stable")
+        return cls._make(runs.select(order), label[order])
+
+    @classmethod
+    def _make(cls, runs: RunTable, label: NDArray[np.int64]) -> JoinedRuns:
+        block = runs.block_codes()
+        return cls(runs, label, number_blocks(block), Divisions.of(block, label))
+
+    def only(self, contexts: Sequence[int]) -> JoinedRuns:
+        """Keep some contexts."""
+        kept = np.flatnonzero(np.isin(self.label, contexts))
+        return self._make(self.runs.select(kept), np.searchsorted(contexts, self.label[kept]))
+
+    def tables(self) -> list[RunTable]:
+        """Return the runs of each context."""
+        return [self.runs.select(self.label == i) for i in range(int(self.label.max()) + 1)]
+
+    def blocks(self) -> list[NDArray[np.int64]]:
+        """Return the block of each run of `tables`."""
+        return [self.block[self.label == i] for i in range(int(self.label.max()) + 1)]
+
+    def shuffled(self, replicates: int, rng: np.random.Generator) -> Iterator[JoinedRuns]:
+        """Yield the same runs, permuted among the contexts."""
+        for labels in self.divisions.draw(replicates, rng):
+            for label in labels:
+                yield replace(self, label=label[self.divisions.unit])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """Units (runs, or whole contexts) with their counts of the m moves ever made.
 
@@ -83,6 +140,8 @@ class Sample:
         The counts of each unit.
     label : (u,) array of int
         The context of each unit.
+    block : (u,) array of int
+        The block of each unit, -1 for none.
     unit : {"runs", "exits"}
         What a unit is.
     """
@@ -94,6 +153,7 @@ class Sample:
     target: NDArray[np.int64]
     units: csr_array[Any, tuple[int, int]]
     label: NDArray[np.int64]
+    block: NDArray[np.int64]
     unit: Unit
 
     def only(self, contexts: tuple[int, ...]) -> Sample:
@@ -101,7 +161,8 @@ class Sample:
         kept = np.flatnonzero(np.isin(self.label, contexts))
         label = np.searchsorted(contexts, self.label[kept])
         names = tuple(self.names[i] for i in contexts)
-        return replace(self, names=names, units=self.units[kept], label=label)
+        units, block = self.units[kept], self.block[kept]
+        return replace(self, names=names, units=units, label=label, block=block)
 
     def counts(self, label: NDArray[np.int64]) -> NDArray[np.float64]:
         """(k, m) array: the counts of each context."""
@@ -112,15 +173,17 @@ class Sample:
     ) -> Iterator[NDArray[np.float64]]:
         """Yield the (k, m) counts of each context after its units were dealt out anew."""
         total, k = self.units.sum(axis=0), len(self.names)
-        by_move = self.units.T.tocsr().astype(exact_type(total.sum()))
-        at_once = max(1, AT_ONCE // max(len(self.label), k * len(total)))
-        for begin in range(0, replicates, at_once):
-            copies = min(at_once, replicates - begin)
-            label = np.array([rng.permutation(self.label) for _ in range(copies)]).T
-            drawn = [by_move @ (label == i).astype(by_move.dtype) for i in range(k - 1)]
-            for copy in range(copies):
-                parts = [part[:, copy].astype(np.float64) for part in drawn]
-                yield np.array([*parts, total - sum(parts)], dtype=np.float64)
+        divisions = Divisions.of(self.block, self.label)
+        gathered = csr_array(divisions.gather(self.units))
+        by_move = gathered.T.tocsr().astype(exact_type(total.sum()))
+        at_once = max(1, AT_ONCE // max(len(divisions.label), k * len(total)))
+        for labels in divisions.draw(replicates, rng):
+            for begin in range(0, len(labels), at_once):
+                label = np.ascontiguousarray(labels[begin : begin + at_once].T)
+                drawn = [by_move @ (label == i).astype(by_move.dtype) for i in range(k - 1)]
+                for copy in range(label.shape[1]):
+                    parts = [part[:, copy].astype(np.float64) for part in drawn]
+                    yield np.array([*parts, total - sum(parts)], dtype=np.float64)
 
     def ratios(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) array: the likelihood ratio of each state."""
@@ -151,13 +214,15 @@ def pairwise_distances(
     return distances, pvalues
 
 
-def collect_sample(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
+def collect_sample(
+    contexts: dict[str, Recorded], unit: Unit | None, block: str | None = None
+) -> Sample:
     """Lay what was recorded in each context out for a comparison; `unit` None is the best it has.
 
     Raises
     ------
     InvalidInputError
-        Where counts and runs are mixed, or counts are to be permuted by runs.
+        Where counts and runs are mixed, or counts are to be permuted by runs or blocks.
     """
     if unit is not None and unit not in get_args(Unit):
         raise InvalidInputError(f"unit={unit!r}; allowed are {', '.join(get_args(Unit))}")
@@ -165,12 +230,11 @@ def collect_sample(contexts: dict[str, Recorded], unit: Unit | None) -> Sample:
     if any(are_counts) and not all(are_counts):
         raise InvalidInputError("some contexts are counts and others are runs; give one kind")
     if not any(are_counts):
-        sample = _run_sample(contexts)
+        sample = _run_sample(contexts, block)
         return _pooled(sample) if unit == "exits" else sample
-    if unit == "runs":
-        raise InvalidInputError(
-            "unit='runs' needs runs (read_runs): counts do not tell one from another"
-        )
+    if unit == "runs" or block is not None:
+        option = "unit='runs'" if block is None else f"block={block!r}"
+        raise InvalidInputError(f"{option} needs runs (read_runs): counts do not hold them")
     return _count_sample(contexts)
 
 
@@ -192,23 +256,27 @@ def _count_sample(contexts: Mapping[str, Any]) -> Sample:
     distinct, column = np.unique(keys, return_inverse=True)
     units = csr_array((data, (owner, column)), shape=(len(rows), len(distinct)))
     source, target = np.divmod(distinct, width)
-    label = np.arange(len(rows))
-    return Sample(tuple(contexts), states, (*states, None), source, target, units, label, "exits")
+    label, none = np.arange(len(rows)), np.full(len(rows), -1)
+    names, targets = tuple(contexts), (*states, None)
+    return Sample(names, states, targets, source, target, units, label, none, "exits")
 
 
-def _run_sample(contexts: Mapping[str, Any]) -> Sample:
+def _run_sample(contexts: Mapping[str, Any], block: str | None) -> Sample:
     tables = [RunTable.of(record) for record in contexts.values()]
-    paths = Paths.from_runs(join_runs(tables))
+    if block is not None:
+        tables = [table.with_blocks(block) for table in tables]
+    joined = JoinedRuns.of(tables)
+    paths = Paths.from_runs(joined.runs)
     flat = paths.run_counts()
     distinct = np.unique(flat.indices)
     source, target = np.divmod(distinct, len(paths.states) + 1)
-    label = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     targets = (*paths.states, END)
     units = csr_array(flat[:, distinct])
-    return Sample(tuple(contexts), paths.states, targets, source, target, units, label, "runs")
+    moves = (tuple(contexts), paths.states, targets, source, target, units)
+    return Sample(*moves, joined.label, joined.runs.block_codes(), "runs")
 
 
 def _pooled(sample: Sample) -> Sample:
     """Add up the runs of each context."""
-    units = csr_array(sample.counts(sample.label))
-    return replace(sample, units=units, label=np.arange(len(sample.names)), unit="exits")
+    units, k = csr_array(sample.counts(sample.label)), len(sample.names)
+    return replace(sample, units=units, label=np.arange(k), block=np.full(k, -1), unit="exits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detailed_balance.analyzers.comparison._divisions import Divisions
     from detailed_balance.analyzers.comparison._run_statistics import RunStatistics
 
 REPLICATES = 9_999
@@ -19,8 +20,8 @@ REPLICATES = 9_999
 FEWEST_SHIFTED = 10_000
 """From so many runs on they are shifted instead."""
 
-_LABELS = 5_000_000
-"""So many labels are drawn at a time, at most, and at most 250 permutations."""
+FEWER = 1_999
+"""So many of that many, where they cannot be shifted."""
 
 _TIE = 1e-9
 """Values that differ by less are equal: they were only added up in another order."""
@@ -47,29 +48,31 @@ class PermutationPvalues(NamedTuple):
 
 def permute_runs(
     families: Sequence[RunStatistics],
-    label: NDArray[np.bool_],
+    divisions: Divisions,
     replicates: int | None,
     rng: np.random.Generator,
 ) -> PermutationPvalues:
     """Rank the statistics of two sets of runs among those of other divisions into two sets.
 
-    Which of u runs are of the second set, (u,) `label`, is permuted `replicates` times. Without a
-    number of replicates, and for many runs, the labels of runs in a random order are shifted round
-    by 1, 2, ... u - 1 runs instead. The runs must come in a random order, then. Shifts are a group
-    of permutations as all permutations are, so that the ranks are as exact, and their statistics
-    are correlations, which the fast Fourier transform gives for all shifts at once. Where u has
-    large prime factors, some of the runs (less than 1 in 100) keep their labels.
+    `replicates` divisions are drawn. Without a number of replicates, and for many units that are
+    all permuted with each other, the labels of units in a random order are shifted round by 1, 2,
+    ... u - 1 units instead. The runs must come in a random order, then. Shifts are a group of
+    permutations as all permutations are, so that the ranks are as exact, and their statistics are
+    correlations, which the fast Fourier transform gives for all shifts at once. Where u has large
+    prime factors, some of the units (less than 1 in 100) keep their labels.
 
     References
     ----------
     J. Hemerik and J. J. Goeman, *Exact testing with random permutations*, TEST 27 (2018), 811-825:
     any subgroup of permutations, chosen without looking at the data, gives an exact test.
     """
-    if replicates is None and len(label) >= FEWEST_SHIFTED:
-        totals, beyond = _shift(families, label)
+    many = len(divisions.label) >= FEWEST_SHIFTED
+    if replicates is None and many and divisions.plain:
+        totals, beyond = _shift(families, divisions)
     else:
-        draws = REPLICATES if replicates is None else replicates
-        totals, beyond = _draw(families, label, draws, rng)
+        default = FEWER if many else REPLICATES
+        draws = default if replicates is None else replicates
+        totals, beyond = _draw(families, divisions, draws, rng)
     ranks = _rank(totals)
     # Of each question: how often is the smallest p-value of a permutation as small?
     smallest = np.sort(ranks.min(axis=1))
@@ -79,9 +82,10 @@ def permute_runs(
 
 
 def _shift(
-    families: Sequence[RunStatistics], label: NDArray[np.bool_]
+    families: Sequence[RunStatistics], divisions: Divisions
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return the (n, q) statistics of questions, and how often each of theirs is as large."""
+    label = divisions.label
     n = next(m for m in range(len(label), 0, -1) if next_fast_len(m, real=True) == m)
     spectrum: Any = rfft(label[:n].astype(np.float64))
     kept = label[n:].astype(np.float64)
@@ -90,7 +94,7 @@ def _shift(
     for i, family in enumerate(families):
         counts = []
         for part in family.parts():
-            rows = family.scores(part)
+            rows = divisions.project(family.scores(part))
             products: Any = rfft(rows[:, :n])
             products *= spectrum.conj()
             found: Any = irfft(products, n)
@@ -104,30 +108,21 @@ def _shift(
 
 def _draw(
     families: Sequence[RunStatistics],
-    label: NDArray[np.bool_],
+    divisions: Divisions,
     replicates: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return the same of permutations drawn at random, what was observed first."""
-    unit = [family.scores() for family in families]
-    found = [(part @ label) ** 2 for part in unit]
+    unit = [divisions.project(family.scores()) for family in families]
+    found = [(part @ divisions.label.astype(np.float64)) ** 2 for part in unit]
     beyond = [np.ones(len(part)) for part in unit]
     totals = [np.array([[z.sum() for z in found]])]
-    for labels in _draw_labels(label, replicates, rng):
-        drawn = [(labels @ part.T) ** 2 for part in unit]
+    for labels in divisions.draw(replicates, rng):
+        drawn = [(labels.astype(np.float64) @ part.T) ** 2 for part in unit]
         totals.append(np.column_stack([z.sum(axis=1) for z in drawn]))
         for count, z, z0 in zip(beyond, drawn, found, strict=True):
             count += (z >= z0 - _TIE).sum(axis=0)
     return np.vstack(totals), beyond
-
-
-def _draw_labels(
-    label: NDArray[np.bool_], replicates: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.float64]]:
-    chunk = min(250, max(1, _LABELS // len(label)))
-    for start in range(0, replicates, chunk):
-        rows = np.tile(label.astype(np.float64), (min(chunk, replicates - start), 1))
-        yield rng.permuted(rows, axis=1)
 
 
 def _rank(totals: NDArray[np.float64]) -> NDArray[np.float64]:

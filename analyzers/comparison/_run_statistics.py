@@ -183,13 +183,17 @@ class RunStatistics:
             self.scale[kept] / norms[kept],
         )
 
-    def effects(self, later: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def effects(
+        self, later: NDArray[np.bool_], block: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """(5, m) array: before, after, the error of their difference, and the runs that count.
 
         Parameters
         ----------
         later : (u,) array of bool
             Which of the runs count as after.
+        block : (u,) array of int64, optional
+            The block of each run, from 0: errors are by blocks.
         """
         data = self.numerator.data
         below = self.base[_spread(self.column, self.numerator), self.numerator.indices]
@@ -207,7 +211,30 @@ class RunStatistics:
                 residuals = data - below * _spread(mean[:, i], self.numerator)
                 rest[:, i] += _sum_columns(self.numerator, residuals**2, side[:, i])
             variance = rest / total[self.column] ** 2 * number / (number - 1)
-        return np.vstack([mean.T, np.sqrt(variance.sum(axis=1)), runs.T])
+        error = np.sqrt(variance.sum(axis=1))
+        if block is not None:
+            error = self._errors_by_block(mean, side, block)
+        return np.vstack([mean.T, error, runs.T])
+
+    def _errors_by_block(
+        self, mean: NDArray[np.float64], side: NDArray[np.float64], block: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """(m,) array: the errors of the differences of (m, 2) means, by what blocks add to them."""
+        u, n = len(block), int(block.max(initial=-1)) + 1
+        gather = csr_array((np.ones(u), (block, np.arange(u))), shape=(n, u))
+        errors = []
+        for part in self.parts():
+            values = self.numerator[:, part].toarray()
+            base = self.base[self.column[part]].T
+            added = np.zeros((n, values.shape[1]))
+            for i, sign in enumerate((-1, 1)):
+                here = base * side[:, [i]]
+                blocks = np.count_nonzero(np.asarray(gather @ here) > 0, axis=0)
+                residuals = gather @ (values * side[:, [i]] - mean[part, i] * here)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    added += sign * residuals / here.sum(axis=0) * np.sqrt(blocks / (blocks - 1))
+            errors.append(np.sqrt((added**2).sum(axis=0)))
+        return np.concatenate(errors)
 
 
 def _spread(values: NDArray[Any], matrix: _Columns) -> NDArray[Any]:

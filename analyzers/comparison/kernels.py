@@ -132,6 +132,7 @@ def compare_kernels(
     b: Recorded | None = None,
     *,
     unit: Unit | None = None,
+    block: str | None = None,
     replicates: int = 999,
     alpha: float = 0.05,
     seed: int = 0,
@@ -151,6 +152,10 @@ def compare_kernels(
         other. Then a row whose expected counts are all 5 or more has the chi-square law of G, and
         a sparser one is permuted with both margins fixed. Where runs are not of order 1, or of
         several kinds, "exits" finds differences that are none.
+    block : str, optional
+        What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
+        tables, where they have any. Runs of a block that several contexts have are permuted inside
+        it, and blocks of one context as wholes.
     replicates : int
         How many permutations; the smallest possible p-value is 1 / (replicates + 1).
     alpha : float
@@ -185,7 +190,7 @@ def compare_kernels(
     """
     if replicates < 19:
         raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
-    sample = collect_sample(named_contexts(a, b), unit)
+    sample = collect_sample(named_contexts(a, b), unit, block)
     test = _Test(sample, replicates, seed)
     if not len(test.tested):
         raise InsufficientDataError(

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from scipy.stats import chi2, f, false_discovery_control
 
 from detailed_balance.analyzers.comparison._contexts import (
+    JoinedRuns,
     distance_table,
     named_contexts,
     pairwise_distances,
@@ -21,7 +22,6 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class PotentialComparison(TableResult):
         The states of one strongly connected component in every context: the largest such set.
     values, errors : (k, m) array of float
         V less its mean over these states, and its standard error, in units of 1 / beta.
+    shift_error : (m,) array of float
+        Standard error of `shift`.
     statistic : float
         Wald's: the differences, measured by their covariance.
     degrees_of_freedom : int
@@ -78,6 +80,7 @@ class PotentialComparison(TableResult):
     states: tuple[str, ...]
     values: NDArray[np.float64]
     errors: NDArray[np.float64]
+    shift_error: NDArray[np.float64]
     statistic: float
     degrees_of_freedom: int
     pvalue: float
@@ -121,7 +124,7 @@ class PotentialComparison(TableResult):
             table[f"potential in {name}"] = values[place].tolist()
             table[f"error in {name}"] = errors[place].tolist()
         table["shift"] = self.shift[place].tolist()
-        table["error"] = np.hypot(self.errors[0], self.errors[-1])[place].tolist()
+        table["error"] = self.shift_error[place].tolist()
         table["pvalue"] = self.state_pvalue[place].tolist()
         table["adjusted"] = self.state_adjusted[place].tolist()
         return table
@@ -141,6 +144,7 @@ def compare_potentials(
     a: Measured | Mapping[str, Measured],
     b: Measured | None = None,
     *,
+    block: str | None = None,
     replicates: int = 0,
     alpha: float = 0.05,
     seed: int = 0,
@@ -160,10 +164,16 @@ def compare_potentials(
         Each context, independent of the others; or `a` alone, a mapping from their names. Give
         runs where you can: their covariance is that of whole runs, which takes no two moves of
         one run for independent. From counts each move is independent of the others.
+    block : str, optional
+        For runs: what tells the block of each, ``"thread"`` or a label; by default the blocks of
+        the tables, where they have any. Then the covariance is that of whole blocks, and a block
+        of one name is one block in all contexts.
     replicates : int
-        For runs: take the p-values from so many permutations of whole runs among the contexts.
-        Exact where runs of all contexts have one law; each permutation estimates anew. With 50
-        runs in each context Wald's test by itself was seen to reject far too often.
+        For runs: take the p-values from so many permutations of whole runs among the contexts;
+        with blocks, of runs inside the blocks that several contexts have, and of the others as
+        wholes. Exact where what is permuted has one law in all contexts; each permutation
+        estimates anew. With 50 runs in each context Wald's test by itself was seen to reject far
+        too often.
     alpha : float
         Level of the verdict and false discovery rate of the states.
     seed : int
@@ -197,12 +207,15 @@ def compare_potentials(
     >>> comparison.shift.round(6).tolist(), comparison.rejected  # T(y<-x) / T(x<-y) = 4 in both
     ([0.0, 0.0], False)
     """
-    found = {name: _Context.of(x, settings) for name, x in named_contexts(a, b).items()}
+    found = {name: _Context.of(x, settings, block) for name, x in named_contexts(a, b).items()}
     names, contexts = tuple(found), tuple(found.values())
-    if replicates and any(context.runs is None for context in contexts):
-        raise InvalidInputError("replicates= permutes runs; give runs (read_runs)")
     if len({context.runs is None for context in contexts}) > 1:
         raise InvalidInputError("some contexts are runs and others are not; give one kind")
+    tables = [context.runs for context in contexts if context.runs is not None]
+    if not tables and (replicates or block is not None):
+        option = "replicates= permutes runs" if replicates else "block= is of runs"
+        raise InvalidInputError(f"{option}; give runs (read_runs)")
+    joined = JoinedRuns.of(tables) if tables else None
     betas = {context.potential.violation.beta for context in contexts}
     if len(betas) > 1:
         raise InvalidInputError(f"potentials in units of different beta: {sorted(betas)}")
@@ -215,21 +228,24 @@ def compare_potentials(
             f"no two states are joined both ways in every one of {', '.join(names)}: their "
             "potentials have no difference in common that is finite. Record more, or compare fewer"
         )
-    values, spread = _measure(contexts, common)
-    runs = [context.run_number for context in contexts]
-    statistic, freedom, pvalue = _wald(values, spread, runs)
+    blocks = None if joined is None else joined.blocks()
+    values, spread, freedoms = _measure(contexts, common, blocks)
+    statistic, freedom, pvalue = _wald(values, spread, freedoms)
     shuffle = partial(_permuted, settings=settings, replicates=replicates, seed=seed)
     by_state = [
-        _wald(values[:, [i]], [s[i : i + 1, i : i + 1] for s in spread], runs)
+        _wald(values[:, [i]], spread[..., i : i + 1, i : i + 1], freedoms)
         for i in range(len(common))
     ]
 
     def measure(i: int, j: int) -> tuple[float, float]:
-        explained = np.trace(spread[i] + spread[j])
+        pair = [i, j]
+        between = spread[np.ix_(pair, pair)]
+        explained = np.trace(_contrast(between))
         excess = ((values[i] - values[j]) ** 2).sum() - explained
-        *_, found = _wald(values[[i, j]], [spread[i], spread[j]], [runs[i], runs[j]])
-        if replicates:
-            found = shuffle([contexts[i], contexts[j]], found, common)
+        few = freedoms if isinstance(freedoms, int) else [freedoms[i], freedoms[j]]
+        *_, found = _wald(values[pair], between, few)
+        if replicates and joined is not None:
+            found = shuffle(joined.only(pair), found, common)
         return float(np.sqrt(max(excess, 0.0) / len(common))), found
 
     each = np.array([test[2] for test in by_state])
@@ -237,10 +253,13 @@ def compare_potentials(
         names,
         common,
         values,
-        np.sqrt([np.maximum(np.diagonal(s), 0.0) for s in spread]),
+        np.sqrt([np.maximum(np.diagonal(spread[i, i]), 0.0) for i in range(len(names))]),
+        np.sqrt(
+            np.maximum(np.diagonal(_contrast(spread[:: len(names) - 1, :: len(names) - 1])), 0)
+        ),
         statistic,
         freedom,
-        shuffle(contexts, pvalue, common) if replicates else pvalue,
+        shuffle(joined, pvalue, common) if replicates and joined is not None else pvalue,
         each,
         np.asarray(false_discovery_control(each)),
         *pairwise_distances(len(names), measure),
@@ -260,12 +279,12 @@ class _Context:
     width: int = 0
 
     @classmethod
-    def of(cls, given: Any, settings: Mapping[str, Any]) -> _Context:
+    def of(cls, given: Any, settings: Mapping[str, Any], block: str | None = None) -> _Context:
         if isinstance(given, Potential):
             return cls(given)
         if isinstance(given, TransitionCounts):
             return cls(estimate_potential(given, **settings))
-        runs = RunTable.of(given)
+        runs = RunTable.of(given) if block is None else RunTable.of(given).with_blocks(block)
         first = Paths.from_runs(runs)
         states, moves = first.states, first.counts().tocoo()
         counts = TransitionCounts.from_arrays((*states, END), moves.row, moves.col, moves.data)
@@ -275,39 +294,58 @@ class _Context:
         paths = Paths.from_runs(runs, states=order)
         return cls(potential, runs, paths.run_counts(), len(order) + 1)
 
-    @property
-    def run_number(self) -> int | None:
-        return None if self.runs is None else len(self.runs)
-
     def values(self, states: tuple[str, ...]) -> NDArray[np.float64]:
         found = self.potential.relative_to(states[0])
         found = found[[self.potential.index(state) for state in states]]
         return np.asarray(found - found.mean())
 
     def covariance(self, states: tuple[str, ...]) -> NDArray[np.float64]:
-        """(m, m) array: the covariance of V less its mean; by runs, where there are runs."""
+        """(m, m) array: the covariance of V less its mean, where runs are not known."""
         m = len(states)
         found = np.zeros((m, m))
-        if self.run_counts is None:
-            found[1:, 1:] = self.potential.covariance(states[1:], states[0])
-        else:
-            moves = self.potential.influence(states[1:], states[0], self.run_counts, self.width)
-            r = len(moves)
-            found[1:, 1:] = moves.T @ moves * (r / max(r - 1, 1))
+        found[1:, 1:] = self.potential.covariance(states[1:], states[0])
         centred = np.eye(m) - 1 / m
         return np.asarray(centred @ found @ centred)
 
+    def influence(self, states: tuple[str, ...]) -> NDArray[np.float64]:
+        """(r, m) array: what each run adds to V less its mean."""
+        runs, width = self.run_counts, self.width
+        runs = csr_array((0, width)) if runs is None else runs
+        moves = self.potential.influence(states[1:], states[0], runs, width)
+        found = np.column_stack([np.zeros(len(moves)), moves])
+        return np.asarray(found - found.mean(axis=1, keepdims=True))
+
 
 def _measure(
-    contexts: Sequence[_Context], common: tuple[str, ...]
-) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Return the (k, m) values and their covariances, both less the mean over the states."""
+    contexts: Sequence[_Context],
+    common: tuple[str, ...],
+    blocks: Sequence[NDArray[np.int64]] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int | list[int | None]]:
+    """Return the (k, m) values less their mean, and the (k, k, m, m) covariances between contexts.
+
+    And how many independent parts tell the covariance of each context; one number for all where
+    contexts share blocks.
+    """
     values = np.array([context.values(common) for context in contexts])
-    return values, [context.covariance(common) for context in contexts]
+    k, m = values.shape
+    spread = np.zeros((k, k, m, m))
+    if blocks is None:
+        for i, context in enumerate(contexts):
+            spread[i, i] = context.covariance(common)
+        return values, spread, [None] * k
+    width = max((int(codes.max(initial=-1)) for codes in blocks), default=-1) + 1
+    added = np.zeros((k, width, m))
+    number = []
+    for i, (context, codes) in enumerate(zip(contexts, blocks, strict=True)):
+        np.add.at(added[i], codes, context.influence(common))
+        number.append(n := len(np.unique(codes)))
+        added[i] *= np.sqrt(n / max(n - 1, 1))
+    spread = np.einsum("ibx,jby->ijxy", added, added, optimize=True)
+    return values, spread, width if sum(number) > width else [*number]
 
 
 def _permuted(
-    contexts: Sequence[_Context],
+    joined: JoinedRuns,
     observed: float,
     common: tuple[str, ...],
     *,
@@ -321,22 +359,19 @@ def _permuted(
     counts as if it were as small.
     """
     rng = np.random.default_rng(seed)
-    tables = [context.runs for context in contexts if context.runs is not None]
-    runs, cuts = join_runs(tables), np.cumsum([len(table) for table in tables])[:-1]
     beyond = 0
-    for _ in range(replicates):
-        parts = np.split(rng.permutation(len(runs)), cuts)
+    for drawn in joined.shuffled(replicates, rng):
         try:
-            drawn = [_Context.of(runs.select(part), settings) for part in parts]
+            contexts = [_Context.of(table, settings) for table in drawn.tables()]
         except InsufficientDataError:
             beyond += 1
             continue
-        shared = tuple(s for s in _common_states([c.potential for c in drawn]) if s in set(common))
+        shared = _common_states([context.potential for context in contexts])
+        shared = tuple(state for state in shared if state in set(common))
         if len(shared) < 2:
             beyond += 1
             continue
-        sizes = [context.run_number for context in drawn]
-        beyond += _wald(*_measure(drawn, shared), sizes)[2] <= observed
+        beyond += _wald(*_measure(contexts, shared, drawn.blocks()))[2] <= observed
     return (1 + beyond) / (replicates + 1)
 
 
@@ -350,27 +385,34 @@ def _common_states(potentials: Sequence[Potential]) -> tuple[str, ...]:
     return tuple(sorted(max(groups.values(), key=lambda group: len(list(group)), default=[])))
 
 
+def _contrast(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the covariance of contexts less the first, of the (k, k, m, m) one of contexts."""
+    inner = spread[1:, 1:] - spread[1:, :1] - spread[:1, 1:] + spread[:1, :1]
+    size = inner.shape[0] * inner.shape[2]
+    return np.asarray(inner.transpose(0, 2, 1, 3).reshape(size, size))
+
+
 def _wald(
     values: NDArray[np.float64],
-    spread: Sequence[NDArray[np.float64]],
-    runs: Sequence[int | None],
+    spread: NDArray[np.float64],
+    numbers: int | Sequence[int | None],
 ) -> tuple[float, int, float]:
     """Return Wald's statistic of equal rows of (k, m) values, its degrees of freedom and p."""
-    k = len(values)
-    # Contexts are independent, and each is compared with the first.
-    parts = [np.kron(np.ones((k - 1, k - 1)), spread[0])]
-    parts += [np.kron(np.diag(np.eye(k - 1)[i]), spread[i + 1]) for i in range(k - 1)]
-    covariance = np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+    covariance = _contrast(spread)
     variances, directions = np.linalg.eigh(covariance)
     kept = variances > NO_SPREAD * max(variances.max(), 1e-300)
     along = directions[:, kept].T @ (values[1:] - values[0]).ravel()
     statistic, freedom = float((along**2 / variances[kept]).sum()), int(kept.sum())
-    known = [_size(part) / (n - 1) for part, n in zip(parts, runs, strict=True) if n and n > 1]
-    return (
-        statistic,
-        freedom,
-        _upper(statistic, freedom, _size(covariance) / sum(known) if known else np.inf),
-    )
+    if isinstance(numbers, int):
+        return statistic, freedom, _upper(statistic, freedom, float(numbers - 1))
+    known = []
+    for i, n in enumerate(numbers):
+        if n and n > 1:
+            alone = np.zeros_like(spread)
+            alone[i, i] = spread[i, i]
+            known.append(_size(_contrast(alone)) / (n - 1))
+    left = _size(covariance) / sum(known) if known else np.inf
+    return statistic, freedom, _upper(statistic, freedom, left)
 
 
 def _size(covariance: NDArray[Any]) -> float:

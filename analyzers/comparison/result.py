@@ -13,6 +13,7 @@ __all__ = [
     "QUESTIONS",
     "REPEAT",
     "Change",
+    "ChangeUnit",
     "ComparisonTest",
     "Question",
     "RunComparison",
@@ -37,7 +38,8 @@ FEWEST_RUNS = 5
 REPEAT = "runs that repeat themselves"
 """The share of runs of the kinds stay, shuttle or cycle, by the rules of `classify_runs`."""
 
-ChangeUnit: TypeAlias = Literal["runs", "moves"]
+ChangeUnit: TypeAlias = Literal["runs", "runs in blocks", "blocks", "runs and blocks", "moves"]
+"""What was permuted between two sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Change:
         Its value in the first and in the second set: a probability, V less its mean in units of
         1 / beta, rounds or visits for each run, a share of runs, moves; NaN where unknown.
     error : float
-        Standard error of `after` less `before`, by runs.
+        Standard error of `after` less `before`, by runs, or by blocks where runs have them.
     runs : (int, int)
         The runs of each set that show it; for a move, that were in its source; (0, 0) where
         there are none to count.
@@ -114,13 +116,21 @@ class RunComparison(TableResult):
         One for each question that could be asked.
     runs : (int, int)
         How many runs each set has; (0, 0) where only their counts are known.
-    unit : {"runs", "moves"}
-        What was taken for independent.
+    unit : {"runs", "runs in blocks", "blocks", "runs and blocks", "moves"}
+        What was permuted between the sets: single runs; the runs of each block that both sets
+        have; whole blocks, where none is in both; the runs of blocks in both, and the others as
+        wholes. With "moves" each move was taken for independent.
     alpha : float
         The probability that anything is called changed where nothing is, at most; and the false
         discovery rate of the changes inside a question.
     replicates, seed : int
         Of the permutations.
+    blocks : (int, int, int) or None
+        How many blocks both sets have, and how many of the first alone, and of the second alone,
+        were permuted as wholes; None without blocks.
+    smallest_pvalue : float
+        The smallest p-value of a question that could have come out; 1 where there was nothing
+        to permute. Above alpha, nothing could have been found.
     """
 
     tests: tuple[ComparisonTest, ...]
@@ -129,6 +139,8 @@ class RunComparison(TableResult):
     alpha: float
     replicates: int
     seed: int
+    blocks: tuple[int, int, int] | None = None
+    smallest_pvalue: float = 0.0
 
     @property
     def pvalue(self) -> float:
@@ -154,12 +166,34 @@ class RunComparison(TableResult):
         tested = sum(len(test.changes) for test in self.tests)
         if not tested:
             return "nothing varies from run to run in enough of them to be tested"
+        if self.too_few:
+            return (
+                f"there is too little for a test: {self.describe_unit()}, and the smallest p-value "
+                f"that could have come out is {self.smallest_pvalue:.2g}"
+            )
         return (
             f"{len(self.tests)} questions were asked about {tested} things. If nothing had "
             f"changed, one of them would be answered with a change in at most {self.alpha:.0%} of "
             f"such comparisons; of what a list calls changed, at most {self.alpha:.0%} is "
             "expected to be chance"
         )
+
+    @property
+    def too_few(self) -> bool:
+        """Whether no p-value could have been as small as alpha."""
+        return self.smallest_pvalue > self.alpha
+
+    def describe_unit(self) -> str:
+        """Say in one sentence what was permuted, and of how many blocks."""
+        if self.blocks is None:
+            return f"{self.unit} were permuted"
+        both, before, after = self.blocks
+        parts = [f"the runs inside {both:,} blocks that both sides have"] if both else []
+        if before or after:
+            parts.append(f"whole blocks, {before:,} and {after:,} of one side alone")
+        if not parts:
+            return "no block has runs of both sides, so that nothing was permuted"
+        return f"{', and '.join(parts)} were permuted"
 
     def to_table(self) -> Table:
         """Return one row for everything that was looked at."""
@@ -177,5 +211,7 @@ class RunComparison(TableResult):
             **self._values("pvalue", "rejected", "runs"),
             "questions": questions,
             "tested": self.to_table(),
-            "settings": self._values("unit", "alpha", "replicates", "seed"),
+            "settings": self._values(
+                *("unit", "blocks", "smallest_pvalue", "alpha", "replicates", "seed")
+            ),
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from detailed_balance.analyzers.comparison._divisions import Divisions, number_blocks
 from detailed_balance.analyzers.comparison._permutation import permute_runs
 from detailed_balance.analyzers.comparison._run_statistics import (
     RunStatistics,
@@ -18,6 +20,7 @@ from detailed_balance.analyzers.comparison.potentials import PotentialComparison
 from detailed_balance.analyzers.comparison.result import (
     QUESTIONS,
     Change,
+    ChangeUnit,
     ComparisonTest,
     Question,
     RunComparison,
@@ -43,6 +46,7 @@ def compare_runs(
     before: Runs,
     after: Runs,
     *,
+    block: str | None = None,
     questions: Iterable[Question] | None = None,
     min_visits: float = 10.0,
     alpha: float = 0.05,
@@ -52,6 +56,11 @@ def compare_runs(
     """Test whether two sets of runs differ, in what, and by how much.
 
     Null hypothesis: the runs of both sets are exchangeable. Nothing is assumed about a run inside.
+    Where runs have blocks (test cases, customers, batches), it is: the runs of one block are
+    exchangeable between the sets, and so are the blocks, with their sizes, that one set alone has.
+    Runs of a block that both sets have are then compared inside it, so that what makes one block
+    harder than another cancels; blocks of one set alone are permuted as wholes.
+
     Every run has a score for each thing that is asked about. What is tested is the sum of the
     scores of the second set over their spread, and for a question the sum of the squares of those.
     Whole runs are permuted between the sets: the p-value of a question is the rank of its
@@ -64,6 +73,9 @@ def compare_runs(
     before, after : RunTable or iterable of Trajectory
         The runs. Those of subgraphs are part of the run around them: their moves and loops add to
         it, and so do their costs, and of stays the longest counts; success and steps are its own.
+    block : str, optional
+        What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
+        tables, where they have any. Blocks of one name are one block, in both sets.
     questions : iterable of str, optional
         Some of `QUESTIONS`; all by default.
     min_visits : float
@@ -71,8 +83,9 @@ def compare_runs(
     alpha : float
         See `RunComparison`.
     replicates : int, optional
-        How many permutations; 9,999 by default. For 10,000 runs or more all shifts of the labels
-        round a random order of the runs are taken by default, nearly as many as there are runs.
+        How many permutations; 9,999 by default. For 10,000 runs or more without blocks all shifts
+        of the labels round a random order of the runs are taken by default, nearly as many as
+        there are runs; with blocks, 1,999 permutations.
     seed : int
         Of the permutations.
 
@@ -81,7 +94,8 @@ def compare_runs(
     InsufficientDataError
         Where a set has no run.
     InvalidInputError
-        Where an argument has a value that is not allowed.
+        Where an argument has a value that is not allowed, or no run of a set has the label that
+        tells its block.
 
     References
     ----------
@@ -97,6 +111,8 @@ def compare_runs(
     (True, [(('b', 'a'), -1.0), (('b', 'c'), 1.0)])
     """
     tables = [RunTable.of(before), RunTable.of(after)]
+    if block is not None:
+        tables = [table.with_blocks(block) for table in tables]
     root = [root_places(table) for table in tables]
     moved = len(tables[0])
     return contrast_runs(
@@ -118,6 +134,7 @@ def contrast_runs(
     before: NDArray[np.int64],
     after: NDArray[np.int64],
     *,
+    whole_blocks: bool = True,
     questions: Iterable[Question] | None = None,
     min_visits: float = 10.0,
     alpha: float = 0.05,
@@ -134,6 +151,10 @@ def contrast_runs(
         The place of the root run of each (`root_places`).
     before, after : arrays of int64
         The places of the root runs of each set.
+    whole_blocks : bool
+        Whether blocks of one set alone are permuted as wholes. Where it is the runs that make the
+        sets, as by their outcome, they must not be: a hard task differs from an easy one in more
+        than its outcome. Such blocks of several runs then say nothing.
     questions, min_visits, alpha, replicates, seed
         As for `compare_runs`.
     """
@@ -149,20 +170,42 @@ def contrast_runs(
     order = order[rng.permutation(len(order))]
     chosen, label = chosen[order], label[order]
     wholes = WholeRuns.of(runs, root, chosen, names)
+    block = wholes.table.block_codes()[chosen]
+    divisions = Divisions.of(block, label.astype(np.int64), whole=whole_blocks)
     families = compute_run_statistics(wholes, asked, min_visits)
-    sizes = (len(before), len(after))
+    result = partial(
+        RunComparison,
+        runs=(len(before), len(after)),
+        unit=_unit(divisions),
+        alpha=alpha,
+        seed=seed,
+        blocks=divisions.blocks,
+    )
     if not families:
-        return RunComparison((), sizes, "runs", alpha, replicates or 0, seed)
-    found = permute_runs(families, label, replicates, rng)
+        return result((), replicates=replicates or 0)
+    found = permute_runs(families, divisions, replicates, rng)
     shifts = _shifts(wholes, label, families)
+    by_block = number_blocks(block) if divisions.blocks is not None else None
     tests = []
     for family, pvalue, adjusted, each in zip(
         families, found.omnibus.tolist(), found.adjusted.tolist(), found.each, strict=True
     ):
         level = alpha if adjusted <= alpha else -1.0
-        changes = _changes(family, label, each, shifts, level)
+        of_potential = family.question == "potential"
+        values = _shifted(family, shifts) if of_potential else family.effects(label, by_block)
+        changes = _changes(family, values, each, level)
         tests.append(ComparisonTest(family.question, pvalue, adjusted, changes, adjusted <= alpha))
-    return RunComparison(tuple(tests), sizes, "runs", alpha, found.replicates, seed)
+    smallest = max(divisions.smallest_pvalue, 1 / (found.replicates + 1))
+    return result(tuple(tests), replicates=found.replicates, smallest_pvalue=smallest)
+
+
+def _unit(divisions: Divisions) -> ChangeUnit:
+    if divisions.blocks is None:
+        return "runs"
+    both, *alone = divisions.blocks
+    if both and any(alone):
+        return "runs and blocks"
+    return "blocks" if any(alone) else "runs in blocks"
 
 
 def _check(
@@ -196,15 +239,9 @@ def _shifts(
 
 
 def _changes(
-    family: RunStatistics,
-    label: NDArray[np.bool_],
-    pvalues: NDArray[np.float64],
-    shifts: PotentialComparison | None,
-    alpha: float,
+    family: RunStatistics, values: NDArray[np.float64], pvalues: NDArray[np.float64], alpha: float
 ) -> tuple[Change, ...]:
     adjusted = np.asarray(false_discovery_control(pvalues))
-    of_potential = family.question == "potential"
-    values = _shifted(family, shifts) if of_potential else family.effects(label)
     found = []
     for i in np.lexsort((-np.abs(np.nan_to_num(values[1] - values[0])), pvalues)):
         before, after, error, *runs = values[:, i].tolist()
@@ -223,5 +260,5 @@ def _shifted(family: RunStatistics, shifts: PotentialComparison | None) -> NDArr
         for column, (state,) in enumerate(family.names):
             if (i := place.get(str(state))) is not None:
                 values[:2, column] = shifts.values[:, i]
-                values[2, column] = np.hypot(*shifts.errors[:, i])
+                values[2, column] = shifts.shift_error[i]
     return values

@@ -189,8 +189,9 @@ def _steps(forecast: StateForecast | None) -> str:
 def settings_section(found: RunComparison, a: Side) -> Section:
     """Return how it was computed: every setting."""
     balance = a.report.balance
-    if found.unit == "runs":
+    if found.unit != "moves":
         how = f"{found.replicates:,} permutations of whole runs (seed {found.seed})"
+        how += "" if found.blocks is None else f"; {found.describe_unit()}"
         family = "rank of the smallest p-value of all questions (Westfall and Young)"
     else:
         how = f"moves as independent; {found.replicates:,} permutations (seed {found.seed})"

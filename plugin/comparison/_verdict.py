@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import sqrt
+from math import isfinite, sqrt
 
 from scipy.stats import norm
 
@@ -57,7 +57,7 @@ def _headline(found: RunComparison) -> tuple[VerdictOutcome, str]:
     if found.rejected:
         changed = [ANSWERS[test.question] for test in found.tests if test.changed]
         return "finding", f"B differs from A in {_join(changed)} of its runs"
-    if found.unit == "runs" and min(found.runs) < ENOUGH:
+    if found.unit != "moves" and (found.too_few or min(found.runs) < ENOUGH):
         return "unknown", "Not enough runs to tell B from A"
     return "clear", "No difference between A and B was found"
 
@@ -94,6 +94,8 @@ def _about_power(found: RunComparison) -> Iterator[str]:
     change: Change = success.changes[0]
     pooled = (change.before + change.after) / 2
     error = sqrt(pooled * (1 - pooled) * sum(1 / max(n, 1) for n in change.runs))
+    if found.blocks is not None and isfinite(change.error):
+        error = change.error
     # Each question is held to about alpha over their number.
     factor = norm.isf(found.alpha / 2 / len(found.tests)) + norm.ppf(POWER)
     yield (
@@ -105,9 +107,12 @@ def _about_power(found: RunComparison) -> Iterator[str]:
 def _about_promise(found: RunComparison) -> str:
     promise = found.describe()
     promise = promise[0].upper() + promise[1:]
-    if found.unit == "runs":
+    if found.unit != "moves":
         before, after = found.runs
-        return f"{promise}. Compared were {before:,} and {after:,} runs as wholes."
+        compared = f"{promise}. Compared were {before:,} and {after:,} runs as wholes."
+        return (
+            compared if found.blocks is None else f"{compared} By blocks: {found.describe_unit()}."
+        )
     return (
         f"{promise}, if the moves of a run are independent, which they seldom are: only "
         "counts were given. Give runs (a store, or a file with a field of the run)."

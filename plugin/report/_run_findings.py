@@ -127,6 +127,7 @@ def study_runs(
     if min(len(good), len(bad)) >= FEWEST_RUNS:
         contrast = contrast_runs(
             *(measured, root, good, bad),
+            whole_blocks=False,
             questions=_CONTRASTED,
             min_visits=rules.visits,
             alpha=balance.alpha,

@@ -174,6 +174,9 @@ def contrast_section(runs: RunFindings, *, limit: int) -> Section | None:
     else:
         title = "Failed runs are not seen to differ from successful ones"
         note = f"The smallest p-values, none of them significant. {found.describe()}."
+    if found.blocks is not None and not found.too_few:
+        unit = found.describe_unit()
+        note += f" {unit[0].upper()}{unit[1:]}."
     if len(rows) < len(shown) and changed:
         note += f" And {count_noun(len(shown) - len(rows), 'more difference')}."
     columns = ("what", f"in {good:,} good", f"in {bad:,} failed", "difference", "adj. p")

@@ -8,6 +8,7 @@ from scipy.sparse import csc_array
 
 from detailed_balance.analyzers import compare_runs
 from detailed_balance.analyzers.comparison import _permutation
+from detailed_balance.analyzers.comparison._divisions import Divisions
 from detailed_balance.analyzers.comparison._permutation import permute_runs
 from detailed_balance.analyzers.comparison._run_statistics import RunStatistics
 from tests.support.walks import random_chain, walk_runs
@@ -20,6 +21,10 @@ def family(scores):
     names = tuple((f"s{i}",) for i in range(m))
     plain = RunStatistics("potential", names, nothing, scores, np.arange(m), nothing, np.ones(m))
     return plain.varying()
+
+
+def divide(label):
+    return Divisions.of(np.full(len(label), -1), label.astype(int))
 
 
 def heavy_tailed(rng, m, u):
@@ -37,7 +42,7 @@ def test_shifts_are_counted_as_labels_rolled_by_hand(shifted, runs, shifts):
     rng = np.random.default_rng(runs)
     families = [family(heavy_tailed(rng, m, runs)) for m in (20, 1)]
     label = rng.random(runs) < 0.4
-    found = permute_runs(families, label, None, rng)
+    found = permute_runs(families, divide(label), None, rng)
     rolled = [np.concatenate([np.roll(label[:shifts], k), label[shifts:]]) for k in range(shifts)]
     values = [np.abs(np.array(rolled) @ each.scores().T) for each in families]
     assert found.replicates == shifts - 1
@@ -59,7 +64,7 @@ def test_pvalues_of_shifts_are_uniform_where_nothing_differs(shifted):
     pvalues = []
     for _ in range(trials):
         label = rng.permutation(runs) < 15
-        found = permute_runs([one, many], label, None, rng)
+        found = permute_runs([one, many], divide(label), None, rng)
         pvalues.append([found.each[0][0], *found.omnibus, found.adjusted.min()])
     for column in np.array(pvalues).T:
         for level in (1 / 45, 2 / 45, 9 / 45, 23 / 45):
