@@ -110,6 +110,13 @@ from .runs.roots import root_runs as root_runs
 from .runs.table import RunTable as RunTable
 from .runs.trajectory import Outcome as Outcome, Trajectory as Trajectory
 from .sequential.balance_martingale import BalanceMartingale as BalanceMartingale
+from .sequential.change_point import (
+    ChangePoint as ChangePoint,
+    find_change as find_change,
+    find_onset as find_onset,
+)
 from .sequential.conformal_betting import RunEvidence as RunEvidence
 from .sequential.drift_martingale import DriftMartingale as DriftMartingale
 from .sequential.loop_evidence import LoopEvidence as LoopEvidence, MergedEvidence as MergedEvidence
+from .sequential.rates import RateMartingale as RateMartingale, block_means as block_means
+from .sequential.watched_rates import WatchedRates as WatchedRates
