@@ -15,6 +15,7 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
 from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.runs.clusters import bootstrap_tails, count_clusters
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sparse import lookup
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EntropyProduction", "entropy_production"]
 
-FEWEST_RUNS = 10
-"""With fewer runs their spread says too little about that of the next ones."""
+FEWEST_CLUSTERS = 20
+"""With fewer runs or blocks their spread says too little about that of the next ones."""
 
 AT_ONCE = 4_000_000
 """How many kernel entries, or weights of runs, of replicates are held in memory at a time."""
@@ -62,6 +63,8 @@ class EntropyProduction(Result):
         A known kernel; a bootstrap of whole runs; a bootstrap of each state's moves.
     runs : int
         The runs given; 0 for counts.
+    clusters : int
+        The runs, or the blocks of runs, that were drawn; 0 for counts.
     replicates, seed : int
         Of the bootstrap.
     """
@@ -77,6 +80,7 @@ class EntropyProduction(Result):
     untested_states: tuple[str, ...]
     method: str
     runs: int
+    clusters: int
     replicates: int
     seed: int
 
@@ -147,8 +151,8 @@ def entropy_production(
     Raises
     ------
     InsufficientDataError
-        Where no state leads back to itself by way of another; or where fewer than 10 runs are
-        given: then `partial` is the result without interval.
+        Where no state leads back to itself by way of another; or where fewer than 20 runs or
+        blocks are given: then `partial` is the result without interval.
     InvalidInputError
         Where a setting has a value that is not allowed.
 
@@ -156,12 +160,14 @@ def entropy_production(
     -----
     Chance makes flows unequal, so the plain value is too large: by about 2 (E - n + c) / N near
     detailed balance, for E pairs, n states, c components and N moves. The bootstrap finds the
-    bias of the data as they are; it cannot find what hides in pairs never walked.
+    bias of the data as they are; it cannot find what hides in pairs never walked. Of runs, the
+    interval is as wide as Student's t would have it for so many runs (`bootstrap_tails`); with 10
+    to 15 runs that differ it was still seen to cover 86% to 91% only.
 
     References
     ----------
     Schnakenberg, Rev. Mod. Phys. 48, 571 (1976); Efron and Tibshirani, An Introduction to the
-    Bootstrap (1993), chapters 10 and 13.
+    Bootstrap (1993), chapters 10 and 13; Hesterberg, The American Statistician 69 (2015) 371.
 
     Examples
     --------
@@ -192,15 +198,17 @@ def entropy_production(
         moves.left_out,
         "exact" if exact else "rows" if runs is None else "runs",
         0 if runs is None else len(runs),
+        0 if runs is None else count_clusters(runs),
         0 if exact else replicates,
         seed,
     )
     if exact:
         return result
-    if runs is not None and len(runs) < FEWEST_RUNS:
+    if runs is not None and result.clusters < FEWEST_CLUSTERS:
+        unit = "runs" if result.clusters == len(runs) else "blocks of runs"
         raise InsufficientDataError(
-            f"{len(runs)} runs are too few for an interval; {FEWEST_RUNS} are needed. Give their "
-            "counts instead to take each state's moves as independent draws",
+            f"{result.clusters} {unit} are too few for an interval; {FEWEST_CLUSTERS} are needed. "
+            "Give their counts instead to take each state's moves as independent draws",
             replace(result, replicates=0),
         )
     rng = np.random.default_rng(seed)
@@ -314,8 +322,10 @@ def _draw_rows(moves: PairMoves, rng: np.random.Generator) -> Callable[[int], Ba
 def _with_interval(result: EntropyProduction, drawn: NDArray[np.float64]) -> EntropyProduction:
     """Take out the bias: the data have it once, and the replicates twice."""
     bias = float(drawn.mean()) - result.value
-    tail = (1 - result.confidence) / 2
-    low, high = np.maximum(0.0, np.quantile(drawn, [tail, 1 - tail]) - 2 * bias)
+    tails = ((1 - result.confidence) / 2, (1 + result.confidence) / 2)
+    if result.clusters:
+        tails = bootstrap_tails(result.confidence, result.clusters)
+    low, high = np.maximum(0.0, np.quantile(drawn, tails) - 2 * bias)
     return replace(
         result,
         bias=bias,

@@ -1,15 +1,18 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from scipy.sparse import csr_array
+from scipy.stats import binom
 
 from detailed_balance.analyzers import (
     END,
     START,
     Kernel,
+    RunTable,
     Trajectory,
     TransitionCounts,
     entropy_production,
@@ -282,17 +285,49 @@ def test_the_bootstrap_of_runs_sees_that_runs_differ():
     rng = np.random.default_rng(7)
     one, other = ring(3, 0.8, 0.1), ring(3, 0.1, 0.8)
     runs = walk_runs(rng, one, 11, 60) + walk_runs(rng, other, 9, 60)
+    assert entropy_production(runs).clusters == 20
     counts = TransitionCounts.from_edges((s, t, 1) for run in runs for s, t in run.moves)
     by_runs, by_rows = entropy_production(runs).interval, entropy_production(counts).interval
     assert by_runs[1] - by_runs[0] > 2 * (by_rows[1] - by_rows[0])
 
 
 def test_too_few_runs_raise_with_the_value_attached():
-    runs = walk_runs(np.random.default_rng(8), ring(3, 0.6, 0.2), 4, 50)
-    with pytest.raises(InsufficientDataError, match="4 runs are too few") as caught:
+    runs = walk_runs(np.random.default_rng(8), ring(3, 0.6, 0.2), 19, 50)
+    with pytest.raises(InsufficientDataError, match="19 runs are too few") as caught:
         entropy_production(runs)
     assert caught.value.partial.value > 0
     assert np.isnan(caught.value.partial.interval[0])
+
+
+def test_blocks_of_runs_are_drawn_and_counted_together():
+    runs = walk_runs(np.random.default_rng(9), ring(3, 0.6, 0.2), 60, 20)
+    tasks = [replace(run, context=(("task", str(i // 3)),)) for i, run in enumerate(runs)]
+    by_block = entropy_production(RunTable.of(tasks).with_blocks("task"))
+    assert (by_block.runs, by_block.clusters) == (60, 20)
+    few = RunTable.of(tasks).select(np.arange(57)).with_blocks("task")
+    with pytest.raises(InsufficientDataError, match="19 blocks of runs are too few"):
+        entropy_production(few)
+
+
+def test_twenty_driven_runs_that_differ_are_covered_as_often_as_it_says():
+    rng, trials, covered = np.random.default_rng(10), 200, 0
+    kernels = [ring(3, 0.45 + push, 0.45 - push) for push in (0.05, 0.15, 0.25)]
+    pooled = np.mean(kernels, axis=0)  # each state is as likely in all of them
+    true = entropy_production(pooled).value
+    for seed in range(trials):
+        kinds = rng.integers(3, size=20)
+        runs = [walk_runs(rng, kernels[kind], 1, 40)[0] for kind in kinds]
+        low, high = entropy_production(runs, replicates=200, seed=seed).interval
+        covered += low <= true <= high
+    fewest, most = binom.ppf([1e-4, 1 - 1e-4], trials, 0.95)
+    assert fewest <= covered <= most
+
+
+def test_the_order_of_runs_moves_no_digit():
+    runs = walk_runs(np.random.default_rng(11), ring(3, 0.6, 0.2), 30, 20)
+    runs = [replace(run, name=f"run {i:02d}") for i, run in enumerate(runs)]
+    first, again = (entropy_production(x, replicates=50) for x in (runs, runs[::-1]))
+    assert first == again
 
 
 def test_large_graphs_go_the_sparse_way():
