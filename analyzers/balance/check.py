@@ -49,9 +49,11 @@ class BalanceReport(TableResult):
         Every loop that was tested, strongest first.
     violations : tuple of Violation
         The loops whose adjusted p-value is at most `alpha`, strongest first.
-    chi2 : float
-        Sum of z^2 over the resolved pairs.
-    degrees_of_freedom : int
+    mean_square : float
+        The mean of z^2 over the resolved pairs: how many errors, squared, a pair lies from the
+        potential; NaN where there are none. It is no test: V is that of least action and not of
+        least squares, and where runs differ the errors of pairs are too small.
+    independent_loops : int
         Resolved pairs less the differences of V among their states; 0 on a tree, where any counts
         agree with some potential.
     correlation : float
@@ -75,8 +77,8 @@ class BalanceReport(TableResult):
     one_way_pairs: OneWayTable
     loops: LoopTable
     violations: tuple[Violation, ...]
-    chi2: float
-    degrees_of_freedom: int
+    mean_square: float
+    independent_loops: int
     correlation: float
     explained: float
     pvalue: float
@@ -110,7 +112,7 @@ class BalanceReport(TableResult):
         return self.loops.to_table()
 
     def _content(self) -> dict[str, Any]:
-        measures = ("chi2", "degrees_of_freedom", "correlation", "explained", "pvalue")
+        measures = ("mean_square", "independent_loops", "correlation", "explained", "pvalue")
         return {
             "violations": [
                 {**plain(violation), "interval": violation.interval()}

@@ -38,8 +38,8 @@ Errors: TypeAlias = Literal["multinomial", "paper"]
 class PairStatistics(TypedDict):
     """What the pairs say together; see the fields of `BalanceReport`."""
 
-    chi2: float
-    degrees_of_freedom: int
+    mean_square: float
+    independent_loops: int
     correlation: float
     explained: float
 
@@ -206,13 +206,13 @@ def one_way_moves(
 def pair_statistics(pairs: PairTable) -> PairStatistics:
     """Sum up the resolved pairs."""
     use = pairs.resolved
-    chi2 = float((pairs.z[use] ** 2).sum())
+    squares = float((pairs.z[use] ** 2).sum())
     total = float(((pairs.log_ratio[use] / pairs.error[use]) ** 2).sum())
     return {
-        "chi2": chi2,
-        "degrees_of_freedom": _freedom(pairs),
+        "mean_square": squares / int(use.sum()) if use.any() else float("nan"),
+        "independent_loops": _count_loops(pairs),
         "correlation": _correlation(pairs),
-        "explained": 1.0 - chi2 / total if total > 0 else float("nan"),
+        "explained": 1.0 - squares / total if total > 0 else float("nan"),
     }
 
 
@@ -233,8 +233,8 @@ def list_moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], ND
     return edges.row[moves], edges.col[moves], edges.data[moves]
 
 
-def _freedom(pairs: PairTable) -> int:
-    """Pairs less the differences of V that they can fix: E - n + c."""
+def _count_loops(pairs: PairTable) -> int:
+    """Count the resolved pairs less the differences of V that they can fix: E - n + c."""
     place: dict[str, int] = {}
     f, g = (
         [place.setdefault(state, len(place)) for state in compress(states, pairs.resolved)]

@@ -71,7 +71,7 @@ def balance(runs: Runs) -> Iterator[str]:
         first = report.violations[0] if report.violations else None
         loop = "none" if first is None else f"`{' -> '.join(first.loop)}` {first.counts}"
         yield (
-            f"{model} | {report.chi2:.1f} / {report.degrees_of_freedom} | {report.pvalue:.2g} | "
+            f"{model} | {report.pvalue:.2g} | "
             f"{len(report.one_way_pairs)} | {len(report.violations)} | {loop}"
         )
 
@@ -209,7 +209,7 @@ def main() -> None:
     )
     table(
         "Does detailed balance hold?",
-        "model | chi2 / ndf of pairs | p | one-way pairs | loops driven | strongest (there, back)",
+        "model | p | one-way pairs | loops driven | strongest (there, back)",
         balance(runs),
     )
     table("Traps", "model | visits asked for | found", traps(runs))

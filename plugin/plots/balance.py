@@ -170,14 +170,13 @@ def _name_worst_pairs(ax: Axes, balance: BalanceReport, drawn: NDArray[np.intp])
 
 
 def _pairs_title(balance: BalanceReport) -> str:
-    if balance.degrees_of_freedom < 1:
+    if balance.independent_loops < 1:
         return "Too few pairs to tell whether one potential fits"
     return f"One potential accounts for {max(balance.explained, 0):.0%} of the drift"
 
 
 def _pairs_detail(balance: BalanceReport) -> str:
-    ndf = balance.degrees_of_freedom
-    fit = f"χ²/ndf = {balance.chi2 / ndf:.2f}, r = {balance.correlation:.2f}; " if ndf else ""
+    fit = f"r = {balance.correlation:.2f}; " if balance.independent_loops else ""
     count = len(balance.pairs)
     left_out = f"; the {POINTS_SHOWN} best known are drawn" if count > POINTS_SHOWN else ""
     return f"{fit}{count_noun(count, 'pair')} walked both ways{left_out}"

@@ -250,7 +250,7 @@ def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:
 
 
 def _about_potential(balance: BalanceReport) -> Iterator[str]:
-    if balance.degrees_of_freedom < 1 or isnan(balance.explained):
+    if balance.independent_loops < 1 or isnan(balance.explained):
         return  # on a tree any counts agree with some potential
     resolved = int(balance.pairs.resolved.sum())
     share = max(balance.explained, 0.0)

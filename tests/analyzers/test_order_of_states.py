@@ -49,7 +49,7 @@ def permutations(counts: TransitionCounts, number: int) -> Iterator[TransitionCo
 
 def loops(counts: TransitionCounts) -> object:
     report = check_balance(counts)
-    return report.violations, report.loops.to_dict(), report.chi2, report.to_dict()
+    return report.violations, report.loops.to_dict(), report.mean_square, report.to_dict()
 
 
 CALLS: list[Callable[[TransitionCounts], object]] = [

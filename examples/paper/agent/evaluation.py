@@ -39,7 +39,7 @@ class BalanceSummary:
         Chi-square per degree of freedom, with the multinomial errors and with those of the paper,
         which are too large.
     degrees_of_freedom : int
-        Of both.
+        Of both: pairs less the differences of V among their states.
     triplets : int
         Loops of three states that were tested.
     loops : int
@@ -89,7 +89,7 @@ def summarize_balance(counts: TransitionCounts, potential: Potential) -> Balance
         report.correlation,
         _reduced(report),
         _reduced(paper),
-        report.degrees_of_freedom,
+        report.independent_loops,
         sum(len(loop) == 3 for loop in report.loops.members),
         len(report.loops),
         report.violations,
@@ -105,8 +105,8 @@ def _check(counts: TransitionCounts, potential: Potential, errors: Errors) -> Ba
 
 
 def _reduced(report: BalanceReport) -> float:
-    freedom = report.degrees_of_freedom
-    return report.chi2 / freedom if freedom else float("nan")
+    squares, freedom = report.pairs.z[report.pairs.resolved] ** 2, report.independent_loops
+    return float(squares.sum() / freedom) if freedom else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,9 +278,10 @@ def _draw_pairs(ax: Axes, tables: dict[Errors, PairTable]) -> str:
 def _pair_numbers(tables: dict[Errors, PairTable]) -> list[str]:
     """Return r, and chi-square per degree of freedom by either error."""
     found = {errors: pair_statistics(pairs) for errors, pairs in tables.items()}
-    r, ndf = found["paper"]["correlation"], found["paper"]["degrees_of_freedom"]
+    r, ndf = found["paper"]["correlation"], found["paper"]["independent_loops"]
     lines = [f"r = {r:.3f}"] if np.isfinite(r) else []
     if not ndf:
         return [*lines, "no degree of freedom is left for χ²"]
-    fits = [f"χ²/ndf = {found[e]['chi2'] / ndf:.2f} ({e} errors)" for e in found]
+    squares = {errors: pairs.z[pairs.resolved] ** 2 for errors, pairs in tables.items()}
+    fits = [f"χ²/ndf = {z2.sum() / ndf:.2f} ({errors} errors)" for errors, z2 in squares.items()]
     return [*lines, *fits, f"ndf = {ndf:,}"]

@@ -89,15 +89,17 @@ def test_pairs_of_a_reversible_chain_deviate_by_their_stated_errors():
     assert np.mean(np.square(papers)) < 0.85
 
 
-def test_chi_square_of_a_reversible_chain_is_near_its_degrees_of_freedom():
-    # The potential of least action is not the one of least chi-square: a little above is right.
+def test_the_mean_square_of_a_reversible_chain_is_that_of_the_pairs_left_to_err():
+    # Of 21 pairs 15 are free, and the potential of least action is not that of least squares.
     rng = np.random.default_rng(32)
     ratios = []
     for _ in range(60):
         kernel, _ = reversible_kernel(rng, 7, spread=0.5)
         report = check_balance(walk_counts(rng, kernel, 20_000))
-        assert report.degrees_of_freedom == len(report.pairs) - 6 == 15
-        ratios.append(report.chi2 / report.degrees_of_freedom)
+        assert report.independent_loops == len(report.pairs) - 6 == 15
+        squares = report.pairs.z[report.pairs.resolved] ** 2
+        assert report.mean_square == pytest.approx(squares.mean())
+        ratios.append(squares.sum() / report.independent_loops)
     assert 0.95 < np.mean(ratios) < 1.3
 
 
