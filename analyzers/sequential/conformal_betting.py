@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log, log1p
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import betaln
@@ -33,6 +32,10 @@ _EDGE = 1e-12
 _KEPT = 10
 """So many runs are kept as evidence, with so many moves of each:"""
 _MOVES = 3
+
+
+Bets: TypeAlias = list[list[tuple[int, float]]]
+"""Bets one after the other, each on the p-values of some new runs, with their places."""
 
 
 class RankedScores:
@@ -73,6 +76,109 @@ class RankedScores:
             del self.values[int(rng.integers(len(self.values)))]
         return pvalue
 
+    def rank(self, block: str | None, values: Sequence[float], rng: np.random.Generator) -> Bets:
+        """Add the scores of runs of no block, and return each p-value as a bet."""
+        return [[(place, self.add(value, rng))] for place, value in enumerate(values)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments that restore these scores."""
+        return {"values": list(self.values), "limit": self.limit}
+
+
+class BlockRanks:
+    """Scores of blocks of runs; those of a new block get the p-values of their ranks among all.
+
+    Each block counts once, and each of its scores for an equal part of it. If blocks are
+    exchangeable, whatever their runs have in common, the p-value of a score that is drawn from a
+    new block is uniform, exactly, and so is the mean of any bets on those of the whole block fair.
+
+    Parameters
+    ----------
+    blocks : iterable of sequences of float
+        The scores of the blocks to begin with.
+    limit : int
+        So many scores are kept. Beyond that, a block drawn by chance is forgotten at a time.
+
+    Examples
+    --------
+    >>> ranks = BlockRanks([[1.0, 2.0], [3.0] * 40])
+    >>> ((_, middle), (_, high)), = ranks.rank("new", [2.5, 9.0], np.random.default_rng(1))
+    >>> 1 / 3 < middle < 2 / 3, high < 1 / 3
+    (True, True)
+    """
+
+    def __init__(self, blocks: Iterable[Sequence[float]] = (), limit: int = 10_000) -> None:
+        self.blocks = [list(block) for block in blocks]
+        self.limit = limit
+
+    def rank(self, block: str | None, values: Sequence[float], rng: np.random.Generator) -> Bets:
+        """Add a new block, and return the p-values of its scores as one bet."""
+        self.blocks.append(list(values))
+        sizes = np.array([len(each) for each in self.blocks])
+        known = np.concatenate([np.asarray(each, dtype=np.float64) for each in self.blocks])
+        weights, number = np.repeat(1 / sizes, sizes), len(self.blocks)
+        bet = []
+        for place, value in enumerate(values):
+            equal = weights[known == value].sum()
+            bet.append((place, float(weights[known > value].sum() + rng.random() * equal) / number))
+        total = int(sizes.sum())
+        while total > self.limit and len(self.blocks) > 1:
+            total -= len(self.blocks.pop(int(rng.integers(len(self.blocks)))))
+        return [bet]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments that restore these scores."""
+        return {"blocks": [list(block) for block in self.blocks], "limit": self.limit}
+
+
+class InsideRanks:
+    """Scores of blocks of runs; a later run of a block gets the p-value of its rank inside it.
+
+    If the runs of a block are exchangeable, these p-values are uniform and independent, exactly,
+    however blocks differ.
+
+    Parameters
+    ----------
+    inside : mapping of str to sequence of float
+        The scores of each block to begin with.
+    limit : int
+        So many scores are kept of a block.
+
+    Examples
+    --------
+    >>> ranks = InsideRanks({"easy": [1.0, 2.0], "hard": [50.0, 60.0]})
+    >>> [[(_, pvalue)]] = ranks.rank("easy", [9.0], np.random.default_rng(0))
+    >>> pvalue < 1 / 3
+    True
+    """
+
+    def __init__(self, inside: Mapping[str, Sequence[float]] | None = None, limit: int = 200):
+        self.inside = {name: list(values) for name, values in (inside or {}).items()}
+        self.limit = limit
+
+    def rank(self, block: str | None, values: Sequence[float], rng: np.random.Generator) -> Bets:
+        """Add runs in a random order, and return the p-value of each as a bet of its own.
+
+        The first run of a block that was never seen is ranked against nothing, and not bet on.
+        """
+        ranks = RankedScores(self.inside.get(str(block), ()), self.limit)
+        bets = []
+        for place in rng.permutation(len(values)).tolist():
+            alone = not ranks.values
+            pvalue = ranks.add(values[place], rng)
+            bets += [] if alone else [[(place, pvalue)]]
+        self.inside[str(block)] = ranks.values
+        return bets
+
+    def remember(self, block: str, values: Sequence[float]) -> None:
+        """Add the scores of a block without a bet."""
+        self.inside[block] = list(values)[: self.limit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments that restore these scores."""
+        inside = {name: list(values) for name, values in self.inside.items()}
+        return {"inside": inside, "limit": self.limit}
+
 
 class ConformalMartingale:
     """A capital E that stays small, at all times, while p-values are uniform.
@@ -89,6 +195,11 @@ class ConformalMartingale:
     log_shares : sequence of float, one for each of `BETS`, optional
         The log of the capital on each density.
 
+    Attributes
+    ----------
+    leading : int
+        Which of the last p-values, where there were several, the bets gained most by.
+
     Examples
     --------
     >>> martingale = ConformalMartingale()
@@ -104,19 +215,25 @@ class ConformalMartingale:
             empty if log_shares is None else [float(share) for share in log_shares]
         )
         self._log_e_value = self._log_sum()
+        self.leading = 0
 
     @property
     def log_e_value(self) -> float:
         """The log of the capital E, in nats."""
         return self._log_e_value
 
-    def update(self, pvalue: float) -> float:
-        """Bet on a p-value, and return what this added to the log of the capital, in nats."""
-        before, p = self._log_e_value, min(max(pvalue, _EDGE), 1 - _EDGE)
+    def update(self, *pvalues: float) -> float:
+        """Bet on a p-value, and return what this added to the log of the capital, in nats.
+
+        Of several, which may depend on each other, the mean of the bets counts.
+        """
+        before = self._log_e_value
         self.count += 1
         fresh = -log(self.count * (self.count + 1) * len(BETS))  # out of the reserve
-        densities = (_A - 1) * log(p) + (_B - 1) * log1p(-p) - _NORMALISER
-        self.log_shares = np.logaddexp(self.log_shares, fresh) + densities
+        shares = np.logaddexp(self.log_shares, fresh)
+        densities = np.array([_log_densities(pvalue) for pvalue in pvalues])
+        self.leading = int(np.argmax(np.logaddexp.reduce(shares + densities, axis=1)))
+        self.log_shares = shares + (np.logaddexp.reduce(densities, axis=0) - log(len(pvalues)))
         self._log_e_value = self._log_sum()
         return self._log_e_value - before
 
@@ -127,6 +244,11 @@ class ConformalMartingale:
     def to_dict(self) -> dict[str, Any]:
         """Return the arguments that restore this martingale."""
         return {"count": self.count, "log_shares": self.log_shares.tolist() if self.count else None}
+
+
+def _log_densities(pvalue: float) -> NDArray[np.float64]:
+    p = min(max(pvalue, _EDGE), 1 - _EDGE)
+    return np.asarray((_A - 1) * log(p) + (_B - 1) * log1p(-p) - _NORMALISER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +299,19 @@ class RunEvidence:
         return f"{text}, most surprising move {move} ({nats:.1f} nats)"
 
 
+class NewRun(NamedTuple):
+    """A new run, as far as evidence shows it: its key, its number, its most surprising moves."""
+
+    name: str | None
+    number: int
+    moves: tuple[SurprisingMove, ...]
+
+    @classmethod
+    def of(cls, run: Trajectory, number: int, scorer: RunScorer) -> NewRun:
+        """Find the most surprising moves."""
+        return cls(run.name, number, scorer.surprising_moves(run, _MOVES))
+
+
 @dataclass(slots=True)
 class ScoreTest:
     """One score: its ranks, its martingale, and the runs that raised it most.
@@ -187,7 +322,7 @@ class ScoreTest:
         One of `SCORES`.
     usual : float
         The median of the calibration runs.
-    ranks : RankedScores
+    ranks : RankedScores, BlockRanks or InsideRanks
         The scores so far.
     martingale : ConformalMartingale
         The bets on its p-values.
@@ -196,51 +331,45 @@ class ScoreTest:
 
     Examples
     --------
-    >>> test = ScoreTest.start("length", [2.0, 3.0, 4.0] * 20, max_runs=100)
-    >>> run = Trajectory((("a", "b"),) * 50)
-    >>> pvalue = test.update([run], 0, 50.0, 1, RunScorer([]), np.random.default_rng(0))
-    >>> pvalue < 1 / 61, test.usual, [found.value for found in test.evidence]
-    (True, 3.0, [50.0])
+    >>> test = ScoreTest("length", 3.0, RankedScores([2.0, 3.0, 4.0] * 20), ConformalMartingale())
+    >>> pvalue = test.update(None, [50.0], [lambda: NewRun("r-7", 1, ())], np.random.default_rng(0))
+    >>> pvalue < 1 / 61, [found.value for found in test.evidence]
+    (True, [50.0])
     """
 
     score: str
     usual: float
-    ranks: RankedScores
+    ranks: RankedScores | BlockRanks | InsideRanks
     martingale: ConformalMartingale
     evidence: tuple[RunEvidence, ...] = ()
 
-    @classmethod
-    def start(cls, score: str, values: Sequence[float], max_runs: int) -> ScoreTest:
-        """Begin with the scores of the calibration runs."""
-        return cls(score, median(values), RankedScores(values, max_runs), ConformalMartingale())
-
     def update(
         self,
-        runs: Sequence[Trajectory],
-        place: int,
-        value: float,
-        number: int,
-        scorer: RunScorer,
+        block: str | None,
+        values: Sequence[float],
+        runs: Sequence[Callable[[], NewRun]],
         rng: np.random.Generator,
-    ) -> float:
-        """Add the score of a new run, which is ``runs[place]``, and return its p-value."""
-        pvalue = self.ranks.add(value, rng)
-        gain = self.martingale.update(pvalue)
-        least = self.evidence[-1].gain if len(self.evidence) == _KEPT else 0.0
-        if gain > least:
-            run = runs[place]
-            moves = scorer.surprising_moves(run, _MOVES)
-            about = (self.score, value, self.usual, pvalue, gain, moves)
-            found = [*self.evidence, RunEvidence(run.name, number, *about)]
-            self.evidence = tuple(sorted(found, key=lambda e: -e.gain)[:_KEPT])
-        return pvalue
+    ) -> float | None:
+        """Add the scores of new runs of one block, and return the p-value that showed most."""
+        shown: tuple[float, float | None] = (-np.inf, None)
+        for bet in self.ranks.rank(block, values, rng):
+            gain = self.martingale.update(*(pvalue for _, pvalue in bet))
+            place, pvalue = bet[self.martingale.leading]
+            shown = max(shown, (gain, pvalue))
+            least = self.evidence[-1].gain if len(self.evidence) == _KEPT else 0.0
+            if gain > least:
+                run = runs[place]()
+                about = (self.score, values[place], self.usual, pvalue, gain, run.moves)
+                found = [*self.evidence, RunEvidence(run.name, run.number, *about)]
+                self.evidence = tuple(sorted(found, key=lambda e: -e.gain)[:_KEPT])
+        return shown[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state in types that JSON has."""
         return {
             "score": self.score,
             "usual": self.usual,
-            "ranks": {"values": list(self.ranks.values), "limit": self.ranks.limit},
+            "ranks": self.ranks.to_dict(),
             "martingale": self.martingale.to_dict(),
             "evidence": [asdict(found) for found in self.evidence],
         }
@@ -248,10 +377,10 @@ class ScoreTest:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ScoreTest:
         """Restore what `to_dict` returned."""
-        ranks, martingale = (
-            RankedScores(**state["ranks"]),
-            ConformalMartingale(**state["martingale"]),
-        )
+        kinds = {"values": RankedScores, "blocks": BlockRanks, "inside": InsideRanks}
+        kind = next(kind for key, kind in kinds.items() if key in state["ranks"])
+        ranks = kind(**state["ranks"])
+        martingale = ConformalMartingale(**state["martingale"])
         evidence = tuple(_read_evidence(found) for found in state["evidence"])
         return cls(state["score"], state["usual"], ranks, martingale, evidence)
 

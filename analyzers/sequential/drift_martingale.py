@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import isnan, log
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
-from detailed_balance.analyzers.sequential.conformal_betting import RunEvidence, ScoreTest
+from detailed_balance.analyzers.sequential.conformal_betting import (
+    BlockRanks,
+    ConformalMartingale,
+    InsideRanks,
+    NewRun,
+    RankedScores,
+    RunEvidence,
+    ScoreTest,
+)
 
 __all__ = ["DriftMartingale"]
 
 FEWEST = 10
 """Each half of the baseline needs so many runs."""
 
-_SETTINGS = ("alpha", "seed", "runs", "alarmed_at")
-_VERSION = 1
+MOST_BLOCKS = 100_000
+"""So many blocks are known by name; of more, the one seen first is new when it comes again."""
+
+_SETTINGS = ("alpha", "seed", "block", "by_blocks", "runs", "units", "alarmed_at")
+_VERSION = 2
+
+
+class _OpenRun(NamedTuple):
+    """A new run that is to be bet on."""
+
+    scores: Mapping[str, float | None]
+    run: Callable[[], NewRun]
+
+    @property
+    def order(self) -> tuple[str, float, int]:
+        """Where it stands in its block, whatever the order in which the runs of it ended."""
+        name, number, _ = self.run()
+        return name or "", self.scores["length"] or 0.0, number
+
+    def to_list(self) -> list[Any]:
+        """Return it in types that JSON has."""
+        return [dict(self.scores), *self.run()]
+
+    @classmethod
+    def from_list(cls, state: Sequence[Any]) -> _OpenRun:
+        """Restore what `to_list` returned."""
+        scores, name, number, moves = state
+        run = NewRun(name, int(number), tuple((f, g, float(nats)) for f, g, nats in moves))
+        return cls(scores, lambda: run)
 
 
 class DriftMartingale:
@@ -31,15 +69,30 @@ class DriftMartingale:
     its rank among the calibration runs and the new runs before it, ties broken by chance, and E is
     the capital of bets on these p-values, one capital for each score.
 
+    Blocks
+        Runs of one task, customer or batch resemble each other. Where runs have blocks, a block is
+        what counts: a new block is bet on once, when it is over, which is when a run of another
+        block comes, or `flush` is called. Each of its runs gets the p-value of its rank among the
+        runs of all blocks before, each block of the same weight, and the bets on its runs are
+        averaged. A run of a block that was seen before, in the baseline or later, is ranked among
+        the earlier runs of that block, with a capital of its own for each score. So twenty new
+        runs of one task are no evidence that the agent has changed, and longer runs of a known
+        task are.
+
     The null hypothesis
         The calibration runs and the new runs are exchangeable: every order of them is as probable
-        as any other. Nothing is assumed about a run, neither Markov steps nor stationarity.
+        as any other. Nothing is assumed about a run, neither Markov steps nor stationarity. With
+        blocks: the calibration blocks and the new blocks are exchangeable, with all their runs,
+        and so are the runs of one block.
 
     The promise
         Under the null hypothesis there is ever an alarm with probability at most alpha, however
         often one looks and however long it goes on. With K scores, E is 1 / K times the largest of
         the K capitals. (Their mean would be larger, but is not covered: each capital is fair given
-        the past p-values of its own score, and need not be given those of the others.)
+        the past p-values of its own score, and need not be given those of the others.) With
+        blocks of several runs there are 2 K capitals. Those inside blocks keep this promise; for
+        those of new blocks it is proved for any one look (the capital is 1 in the mean after any
+        number of blocks), and over all looks it is measured: docs/statistics.md.
 
     What rejection means
         New runs differ from the baseline as a whole: by another model, prompt, tool or environment,
@@ -48,8 +101,9 @@ class DriftMartingale:
 
     What breaks it
         A baseline that was chosen by its looks; runs that come in related batches or depend on one
-        another; runs taken in the order of their length, as the short ones of a batch end first
-        (update in the order in which they began where that matters).
+        another, without `block`; runs taken in the order of their length, as the short ones of a
+        batch end first (update in the order in which they began where that matters; inside an open
+        block the order does not matter).
 
     What it cannot see
         A change that moves none of the scores, and a change that is older than the baseline. One
@@ -58,10 +112,14 @@ class DriftMartingale:
     Parameters
     ----------
     baseline : RunTable, or iterable of Trajectory
-        Finished runs of the usual behaviour, at least 20; 200 find much smaller changes than 50.
-        Their order matters only for which of them the seed draws.
+        Finished runs of the usual behaviour, at least 20, or runs of 20 blocks; 200 find much
+        smaller changes than 50. Which of them the seed draws goes by their names, and by their
+        order only where they have none.
     alpha : float
         Probability of a false alarm, over all time.
+    block : str, optional
+        What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
+        baseline, where it has any. A run of no block is a block by itself.
     scores : iterable of str, optional
         Which of `SCORES` to use; by default those that enough calibration runs determine. Each
         one costs: with K of them the capital of one must reach K / alpha.
@@ -100,6 +158,7 @@ class DriftMartingale:
         baseline: Runs,
         alpha: float = 0.05,
         *,
+        block: str | None = None,
         scores: Iterable[str] | None = None,
         seed: int = 0,
         max_runs: int = 10_000,
@@ -107,27 +166,63 @@ class DriftMartingale:
         chosen = None if scores is None else tuple(dict.fromkeys(scores))
         _check_settings(alpha, chosen, seed, max_runs)
         table = RunTable.of(baseline)
-        fitted, calibration = split_baseline(len(table), seed)
+        table = table if block is None else table.with_blocks(block)
+        names = [None if code < 0 else table.blocks[code] for code in table.block_codes().tolist()]
+        self.block, self.by_blocks = block, any(name is not None for name in names)
         self.alpha, self.seed = alpha, seed
-        self.runs = 0
+        self.runs = self.units = 0
         self.alarmed_at: int | None = None
-        self._scorer = RunScorer(table.select(fitted))
-        found = self._scorer.score_runs(table.select(calibration))
-        known = {name: values[~np.isnan(values)].tolist() for name, values in found.items()}
+        units = _find_units(table, names)
+        fitted, held = split_baseline(len(units), seed, "blocks" if self.by_blocks else "runs")
+        self._scorer = RunScorer(table.select([i for unit in fitted for i in units[unit]]))
+        calibration = [np.array(units[unit]) for unit in held]
+        found = self._scorer.score_runs(table)
+        known = {
+            name: [values[unit][~np.isnan(values[unit])].tolist() for unit in calibration]
+            for name, values in found.items()
+        }
+        known = {name: [unit for unit in values if unit] for name, values in known.items()}
         if chosen is None:
             chosen = tuple(name for name in SCORES if len(known[name]) >= FEWEST)
         for name in chosen:
             _check_calibration(name, len(known[name]))
-        self._tests = {name: ScoreTest.start(name, known[name], max_runs) for name in chosen}
+        self._known = dict.fromkeys(name for name in names if name is not None)
+        self._open: tuple[str | None, list[_OpenRun]] = (None, [])
+        self._tests: dict[str, ScoreTest] = {}
+        self._inside: dict[str, ScoreTest] = {}
+        for name in chosen:
+            values = [value for unit in known[name] for value in unit]
+            usual = median(values)
+            ranks = BlockRanks(known[name], max_runs) if self.by_blocks else None
+            self._tests[name] = ScoreTest(
+                name, usual, ranks or RankedScores(values, max_runs), ConformalMartingale()
+            )
+            if self.by_blocks:
+                inside = {
+                    block_name: [v for v in found[name][unit].tolist() if not isnan(v)]
+                    for unit in calibration
+                    if (block_name := names[int(unit[0])]) is not None
+                }
+                ranked = InsideRanks(inside)
+                self._inside[name] = ScoreTest(name, usual, ranked, ConformalMartingale())
         self._pvalues: dict[str, float | None] = dict.fromkeys(chosen)
 
-    def update(self, run: Trajectory) -> None:
+    def update(self, run: Trajectory, block: str | None = None) -> None:
         """Add the next finished run.
 
         A score that the run does not determine is not bet on this time; `failure`, for example,
         where the run was not judged.
+
+        Parameters
+        ----------
+        run : Trajectory
+            The run.
+        block : str, optional
+            Its block, where it is not its thread or label.
         """
-        self._bet([run], 0, self._scorer.score(run))
+        if block is None and self.block is not None:
+            block = run.thread if self.block == "thread" else dict(run.context).get(self.block)
+        self._add(block, self._scorer.score(run), lambda: run)
 
     def update_runs(self, runs: Runs) -> None:
         """Add finished runs in their order: the same as `update` of each, and faster.
@@ -141,28 +236,71 @@ class DriftMartingale:
         (20, True)
         """
         table = RunTable.of(runs)
-        scores = self._scorer.score_runs(table)
+        if self.block is not None:
+            table = table.with_blocks(self.block)
+        scores, codes = self._scorer.score_runs(table), table.block_codes().tolist()
         for i, row in enumerate(zip(*(v.tolist() for v in scores.values()), strict=True)):
             known = {name: None if isnan(v) else v for name, v in zip(scores, row, strict=True)}
-            self._bet(table, i, known)
+            block = None if codes[i] < 0 else table.blocks[codes[i]]
+            self._add(block, known, partial(table.__getitem__, i))
 
-    def _bet(
-        self, runs: Sequence[Trajectory], place: int, values: Mapping[str, float | None]
+    def flush(self) -> None:
+        """Bet on the runs of the open block now; those that come after it are of a known block."""
+        block, runs = self._open
+        self._open = (None, [])
+        if runs:
+            self._bet(block, sorted(runs, key=lambda each: each.order))
+
+    def _add(
+        self,
+        block: str | None,
+        scores: Mapping[str, float | None],
+        run: Callable[[], Trajectory],
     ) -> None:
         self.runs += 1
-        # A stream of its own for each run: the seed and the number of runs are all its state.
-        rng = np.random.default_rng((self.seed, self.runs))
-        for name, test in self._tests.items():
-            self._pvalues[name] = None
-            if (value := values[name]) is not None:
-                self._pvalues[name] = test.update(runs, place, value, self.runs, self._scorer, rng)
+        number = self.runs
+        if not self.by_blocks:
+            self._bet(None, [_OpenRun(scores, lambda: NewRun.of(run(), number, self._scorer))])
+            return
+        shown = NewRun.of(run(), number, self._scorer)
+        if block is None or block != self._open[0]:
+            self.flush()
+        self._open = (block, [*self._open[1], _OpenRun(scores, lambda: shown)])
+        if block is None:
+            self.flush()
+
+    def _bet(self, block: str | None, runs: Sequence[_OpenRun]) -> None:
+        self.units += 1
+        # A stream of its own for each unit: the seed and the number of units are all its state.
+        rng = np.random.default_rng((self.seed, self.units))
+        known = block in self._known
+        for name, test in (self._inside if known else self._tests).items():
+            there = [(each.scores[name], each.run) for each in runs]
+            values = [value for value, _ in there if value is not None]
+            shown = [run for value, run in there if value is not None]
+            self._pvalues[name] = test.update(block, values, shown, rng) if values else None
+            if not known and block is not None:
+                ranks = self._inside[name].ranks
+                if isinstance(ranks, InsideRanks):
+                    ranks.remember(block, values)
+        if block is not None:
+            self._known[block] = None
+            self._forget_oldest()
         if self.alarmed_at is None and self.log_e_value >= self.threshold:
             self.alarmed_at = self.runs
+
+    def _forget_oldest(self) -> None:
+        while len(self._known) > MOST_BLOCKS:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            for test in self._inside.values():
+                if isinstance(test.ranks, InsideRanks):
+                    test.ranks.inside.pop(oldest, None)
 
     @property
     def log_e_value(self) -> float:
         """The log of E, in nats; there is an alarm when it reaches `threshold`."""
-        return self._leading.martingale.log_e_value - log(len(self._tests))
+        return self._leading.martingale.log_e_value - log(len(self._all_tests))
 
     @property
     def threshold(self) -> float:
@@ -176,13 +314,26 @@ class DriftMartingale:
 
     @property
     def pvalues(self) -> dict[str, float | None]:
-        """The p-value of the last run for each score; None for an unknown score."""
+        """The p-value of the last run for each score; None for an unknown score.
+
+        With blocks, that of the run of the last block that showed most.
+        """
         return dict(self._pvalues)
 
     @property
     def log_e_values(self) -> dict[str, float]:
-        """The log of the capital of each score, in nats; log K above its share in E."""
-        return {name: test.martingale.log_e_value for name, test in self._tests.items()}
+        """The log of the capital of each score, in nats; log K above its share in E.
+
+        With blocks the larger of two, and log 2 K above.
+        """
+        return {
+            name: max(
+                each[name].martingale.log_e_value
+                for each in (self._tests, self._inside)
+                if name in each
+            )
+            for name in self._tests
+        }
 
     @property
     def evidence(self) -> tuple[RunEvidence, ...]:
@@ -190,27 +341,39 @@ class DriftMartingale:
         return self._leading.evidence
 
     @property
+    def _all_tests(self) -> list[ScoreTest]:
+        return [*self._tests.values(), *self._inside.values()]
+
+    @property
     def _leading(self) -> ScoreTest:
-        return max(self._tests.values(), key=lambda test: test.martingale.log_e_value)
+        return max(self._all_tests, key=lambda test: test.martingale.log_e_value)
 
     def describe(self) -> str:
         """Say in one sentence what was found, and which run and move show it best."""
         after = f"{self.runs:,} new runs (log E = {self.log_e_value:.1f})"
         if not self.alarm:
-            return f"no sign of a change after {after}; an alarm needs log E = {self.threshold:.1f}"
+            needed = f"an alarm needs log E = {self.threshold:.1f}"
+            left = len(self._open[1])
+            rest = f"; {left:,} of an open block are not bet on yet" if left else ""
+            return f"no sign of a change after {after}; {needed}{rest}"
         score = self._leading.score
+        leading = self._leading in self._inside.values()
+        inside = ", against earlier runs of the same block" if leading else ""
         shown = f"; most by {self.evidence[0].describe()}" if self.evidence else ""
         return (
             f"the runs have changed, as was clear after {self.alarmed_at:,} of {after}, above all "
-            f"in {score}, {SCORES[score]}{shown}"
+            f"in {score}, {SCORES[score]}{inside}{shown}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state in types that JSON has."""
         state = {name: getattr(self, name) for name in _SETTINGS}
-        tests = [test.to_dict() for test in self._tests.values()]
+        tests = [test.to_dict() for test in self._all_tests]
+        block, runs = self._open
+        waiting = {"block": block, "runs": [each.to_list() for each in runs]}
         rest = {"pvalues": self.pvalues, "scorer": self._scorer.to_dict(), "tests": tests}
-        return {"version": _VERSION, **state, **rest}
+        blocks = {"known": list(self._known), "open": waiting}
+        return {"version": _VERSION, **state, **rest, **blocks}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> DriftMartingale:
@@ -231,14 +394,32 @@ class DriftMartingale:
             for name in _SETTINGS:
                 setattr(drift, name, state[name])
             drift._scorer = RunScorer.from_dict(state["scorer"])
-            drift._tests = {test["score"]: ScoreTest.from_dict(test) for test in state["tests"]}
+            tests = [ScoreTest.from_dict(test) for test in state["tests"]]
+            inside = [test for test in tests if isinstance(test.ranks, InsideRanks)]
+            drift._inside = {test.score: test for test in inside}
+            drift._tests = {test.score: test for test in tests if test not in inside}
+            drift._known = dict.fromkeys(state["known"])
+            waiting = state["open"]
+            drift._open = (waiting["block"], [_OpenRun.from_list(x) for x in waiting["runs"]])
             drift._pvalues = dict(state["pvalues"])
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"this is no state of a DriftMartingale: {error!r}") from None
         return drift
 
 
-def split_baseline(count: int, seed: int) -> tuple[list[int], list[int]]:
+def _find_units(table: RunTable, blocks: Sequence[str | None]) -> list[list[int]]:
+    """Return the places of the runs of each block, or each run of none, in the order of names."""
+    names = rank_names(table.runs.name)
+    units: dict[Any, list[int]] = {}
+    for i in np.argsort(names, kind="stable").tolist():
+        units.setdefault((blocks[i],) if blocks[i] is not None else i, []).append(i)
+    ranks = {name: i for i, name in enumerate(sorted({b for b in blocks if b is not None}))}
+    blocked = sorted((key for key in units if isinstance(key, tuple)), key=lambda k: ranks[k[0]])
+    alone = [key for key in units if not isinstance(key, tuple)]
+    return [units[key] for key in (*blocked, *alone)]
+
+
+def split_baseline(count: int, seed: int, what: str = "runs") -> tuple[list[int], list[int]]:
     """Draw which of `count` baseline runs say what is usual, and which are calibration runs.
 
     Raises
@@ -253,7 +434,7 @@ def split_baseline(count: int, seed: int) -> tuple[list[int], list[int]]:
     """
     if count < 2 * FEWEST:
         raise InsufficientDataError(
-            f"{count} baseline runs; at least {2 * FEWEST} are needed, {FEWEST} to say what is "
+            f"{count} baseline {what}; at least {2 * FEWEST} are needed, {FEWEST} to say what is "
             f"usual and {FEWEST} to compare with. 200 find much smaller changes than 50"
         )
     order = np.random.default_rng((seed, 0)).permutation(count).tolist()

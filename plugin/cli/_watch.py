@@ -50,6 +50,9 @@ def _watch(
     ] = None,
     window: Window = 5_000,
     alpha: AlarmLevel = 0.05,
+    block: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(help="Keep what is known in this file, over restarts.")
     ] = None,
@@ -94,6 +97,7 @@ def _watch(
         baseline=baseline,
         window=window,
         alpha=alpha,
+        block=block,
         state=state,
         **reading,
     )

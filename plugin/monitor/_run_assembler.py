@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,9 @@ MAX_OPEN = 10_000
 
 MAX_MOVES = 2_000
 """Of a longer run only its beginning is kept."""
+
+_PLACE = re.compile(r"/[^/|:]+:[^/]*$")
+"""Of a subgraph: what its key has after that of the thread."""
 
 KEPT = 1_000
 """So many finished runs are remembered."""
@@ -127,9 +131,9 @@ class RunAssembler:
         if success is None and outcome is not None:
             success = outcome.success
         moves = tuple(found.moves)
-        run = Trajectory(
-            moves, found.trajectory, outcome, success, error, found.context, run=found.run
-        )
+        thread = _PLACE.sub("", found.trajectory or "") if found.run else None
+        about = (found.trajectory, outcome, success, error, found.context)
+        run = Trajectory(moves, *about, run=found.run, thread=thread or None)
         self.finished[key] = run
         self.finished.move_to_end(key)
         if len(self.finished) > KEPT:

@@ -59,6 +59,9 @@ class Monitor:
         How many moves are recent: findings come and go by them.
     alpha : float
         The level of each of the live tests.
+    block : str, optional
+        What tells the task or batch of a run, ``"thread"`` or a label: finished runs are then
+        compared with the baseline by blocks (`DriftMartingale`), of which it needs 20.
     state : path, optional
         A file in which to keep what is known, so that a restart goes on from there.
     **options
@@ -95,6 +98,7 @@ class Monitor:
         baseline: Any = None,
         window: int = 5_000,
         alpha: float = 0.05,
+        block: str | None = None,
         state: str | PathLike[str] | None = None,
         **options: Any,
     ) -> None:
@@ -108,7 +112,7 @@ class Monitor:
         self._path = None if state is None else Path(state)
         saved = None if self._path is None else load_state(self._path)
         feed = open_source(source, context=context, **options).follow()
-        self._record = Record(feed, self._context, window, alpha, self._begin_drift())
+        self._record = Record(feed, self._context, window, alpha, self._begin_drift(block))
         if saved is not None:
             self._restore(saved)
         self._results: dict[str, Any] = {}
@@ -214,10 +218,10 @@ class Monitor:
     def _update_status(self) -> None:
         self._status = self._record.status(self._schedule, self._results)
 
-    def _begin_drift(self) -> RestartingDriftTest | None:
+    def _begin_drift(self, block: str | None) -> RestartingDriftTest | None:
         runs = self._baseline.runs
         try:
-            return RestartingDriftTest(runs, self._alpha) if runs else None
+            return RestartingDriftTest(runs, self._alpha, block=block) if runs else None
         except InsufficientDataError as error:
             warn("finished runs are not compared with the baseline: %s", error)
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from math import log
 from typing import Any, TypeAlias
 
@@ -30,7 +31,7 @@ LEAST_QUIET = 100
 """A test is quiet only after so many transitions, however fast the alarm came."""
 
 LEAST_QUIET_RUNS = 20
-"""A test is quiet only after so many runs, however fast the alarm came."""
+"""A test is quiet only after so many runs, or blocks of runs, however fast the alarm came."""
 
 _SHOWN = 5
 
@@ -180,14 +181,16 @@ class RestartingDriftTest:
     """Compare finished runs with a baseline, as `RestartingBalanceTest` tests detailed balance.
 
     Where the test alarms, a second one begins; it takes over where it has stayed under its line
-    for twice as many runs as the alarm took to build up.
+    for twice as many runs, or blocks of runs, as the alarm took to build up.
 
     Parameters
     ----------
     baseline : RunTable, or iterable of Trajectory
-        Usual runs, at least 20.
+        Usual runs, at least 20, or of 20 blocks.
     alpha : float
         The level of each test.
+    block : str, optional
+        What tells the block of a run, as for `DriftMartingale`.
 
     Raises
     ------
@@ -203,11 +206,11 @@ class RestartingDriftTest:
     False
     """
 
-    def __init__(self, baseline: Runs, alpha: float) -> None:
-        self._baseline, self._alpha = RunTable.of(baseline), alpha
-        self.main = DriftMartingale(self._baseline, alpha)
+    def __init__(self, baseline: Runs, alpha: float, *, block: str | None = None) -> None:
+        self._begin = partial(DriftMartingale, RunTable.of(baseline), alpha, block=block)
+        self.main = self._begin()
         self.second: DriftMartingale | None = None
-        self._lowest = (0.0, 0)  # the least evidence, and after how many runs
+        self._lowest = (0.0, 0)  # the least evidence, and after how many runs or blocks
         self.took = 0
         self._lock = threading.RLock()
 
@@ -215,13 +218,13 @@ class RestartingDriftTest:
         """Add the next finished run."""
         with self._lock:
             self.main.update(run)
-            self._lowest = min(self._lowest, (self.main.log_e_value, self.main.runs))
+            self._lowest = min(self._lowest, (self.main.log_e_value, self.main.units))
             if self.second is not None:
                 self.second.update(run)
             if self.second is None and self.main.alarm:
-                self.took = self.main.runs - self._lowest[1]
+                self.took = self.main.units - self._lowest[1]
             if self.main.alarm and (self.second is None or self.second.alarm):
-                self.second = DriftMartingale(self._baseline, self._alpha)
+                self.second = self._begin()
 
     @property
     def alarm(self) -> bool:
@@ -233,14 +236,14 @@ class RestartingDriftTest:
         """Whether the second test was under its line for as long as it takes."""
         with self._lock:
             second, needed = self.second, max(LEAST_QUIET_RUNS, 2 * self.took)
-            return second is not None and not second.alarm and second.runs >= needed
+            return second is not None and not second.alarm and second.units >= needed
 
     def take_over(self) -> None:
         """Let the second test take the place of the first."""
         with self._lock:
             if self.second is not None:
                 self.main, self.second = self.second, None
-            self._lowest, self.took = (self.main.log_e_value, self.main.runs), 0
+            self._lowest, self.took = (self.main.log_e_value, self.main.units), 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state, but for the baseline, in types that JSON has."""
@@ -259,8 +262,10 @@ class RestartingDriftTest:
         """
         try:
             main, second = DriftMartingale.from_dict(state["main"]), state["second"]
-            lowest, runs, took = state["numbers"]
-            self._lowest, self.took = (float(lowest), int(runs)), int(took)
+            lowest, units, took = state["numbers"]
+            if main.block != self.main.block:
+                raise ValueError(f"its block is {main.block!r}, and not {self.main.block!r}")
+            self._lowest, self.took = (float(lowest), int(units)), int(took)
             self.second = None if second is None else DriftMartingale.from_dict(second)
             self.main = main
         except (KeyError, TypeError, ValueError, AttributeError) as error:

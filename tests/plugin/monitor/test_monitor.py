@@ -13,7 +13,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from detailed_balance import Monitor, TransitionGraph, TransitionStore
-from detailed_balance.analyzers import BalanceMartingale
+from detailed_balance.analyzers import BalanceMartingale, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import TransitionCallbackHandler
 from detailed_balance.monitor import Event, Observation, View, default_analyzers
@@ -511,3 +511,37 @@ def test_the_evidence_of_what_was_recorded_before_is_shown_at_the_time_it_grew(
     before = [value for moment, _, value in evidence if moment < began + 5_000]
     assert max(before) < 3 < evidence[-1][2]
     assert evidence[-1][1] == 10_000
+
+
+def test_batches_of_runs_of_one_task_are_no_drift_where_the_block_is_named(tmp_path: Path) -> None:
+    rng = random.Random(0)
+
+    def batches(prefix: str, number: int) -> list[Trajectory]:
+        found = []
+        for task in range(number):
+            steps = rng.randrange(2, 60)
+            moves = (("__start__", "plan"), *[("plan", "plan")] * steps, ("plan", "__end__"))
+            labels = (("task", f"{prefix}{task}"),)
+            names = [f"{prefix}{task}-{i}" for i in range(12)]
+            found += [Trajectory(moves, name, run=name, context=labels) for name in names]
+        return found
+
+    usual, new = batches("a", 30), batches("b", 30)
+    graph = TransitionGraph()
+    monitors = [
+        Monitor(graph, baseline=usual, block=block, state=tmp_path / f"{block}.json")
+        for block in ("task", None)
+    ]
+    for run in new:
+        for move in run.moves:
+            graph.record(*move, trajectory=run.name, run=run.run, context=dict(run.context))
+    kinds = []
+    for monitor in monitors:
+        monitor.poll()
+        kinds.append("drift" in open_kinds(monitor))
+        monitor.stop()
+    assert kinds == [False, True]
+    with pytest.raises(InvalidInputError, match="its block is 'task'"):
+        Monitor(graph, baseline=usual, state=tmp_path / "task.json")
+    with pytest.raises(InvalidInputError, match="no run has a label 'job'"):
+        Monitor(graph, baseline=usual, block="job")
