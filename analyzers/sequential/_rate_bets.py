@@ -18,6 +18,8 @@ BETS = np.expm1(0.025 * 2.0 ** np.arange(9))
 On zeros and ones it is the likelihood ratio of a rate with k + 1 times the odds of p.
 """
 
+_GAINS = {0.0: np.zeros(len(BETS)), 1.0: np.log1p(BETS)}
+
 _GRID, _CELLS = 1_000, 32
 """What a baseline says is looked up at so many rates, and kept for so many parts of [0, 1]."""
 
@@ -62,13 +64,18 @@ class BetCapital:
         self.bets += 1
         fresh = log((1 / sqrt(self.bets) - 1 / sqrt(self.bets + 1)) / len(BETS))
         self.log_shares = np.logaddexp(self.log_shares, fresh)
-        self.log_shares += np.log1p(BETS * value) - self._against
+        self.log_shares += log_gains(value) - self._against
 
     @property
     def log_e_value(self) -> float:
         """The log of the least capital, in nats."""
         waits = -log(self.bets + 1) / 2
         return float((self.base + np.logaddexp.reduce(self.log_shares, 1, initial=waits)).min())
+
+    def reaches(self, level: float) -> bool:
+        """Return whether the log of the least capital is at least `level`, in nats."""
+        most = max(float(self.log_shares[0].max()), 0.0) + log(len(BETS) + 1)
+        return float(self.base[0]) + most >= level and self.log_e_value >= level
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in types that JSON has."""
@@ -85,6 +92,17 @@ class BetCapital:
             capital.bets = int(state["bets"])
             capital.log_shares = np.array(state["log_shares"], dtype=np.float64)
         return capital
+
+
+def log_gains(value: float) -> NDArray[np.float64]:
+    """(B,) array: log(1 + k x) for each bet k, of a unit with the value x.
+
+    Examples
+    --------
+    >>> bool((log_gains(1.0) == np.log1p(BETS)).all()), bool(log_gains(0.0).any())
+    (True, False)
+    """
+    return _GAINS[value] if value in _GAINS else np.asarray(np.log1p(BETS * value))
 
 
 def divide_baseline(

@@ -82,9 +82,12 @@ class BalanceMartingale:
 
     Notes
     -----
-    *What rejection means*: the record is not that of a reversible, time-homogeneous Markov chain on
-    these states. The agent may be driven round a loop; its behaviour may also change with time or
-    depend on more than the state. The loops say where to look.
+    *The null hypothesis*: each run is a walk of a reversible Markov chain, with a kernel of its own
+    that does not change during the run. Reversible runs that differ from each other raise no alarm;
+    runs that change as they go (plan, then execute) do.
+
+    *What rejection means*: some runs are driven round a loop, change as they go, or depend on more
+    than the state. The loops say where to look.
 
     *What it assumes*: trajectories are independent runs; which of them moves next, and which are
     shown to the test at all, does not depend on the way round that a loop was walked.

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.sequential._rate_bets import BETS, BetCapital, divide_baseline
+from detailed_balance.analyzers.sequential._rate_bets import (
+    BETS,
+    BetCapital,
+    divide_baseline,
+    log_gains,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -171,11 +176,11 @@ class RateMartingale:
     def _bet(self, value: float) -> None:
         self.units += 1
         self._total += value
-        self._above += np.log1p(BETS * value)
-        self._below += np.log1p(BETS * (1 - value))
+        self._above += log_gains(value)
+        self._below += log_gains(1 - value)
         if self._capital is not None:
             self._capital.update(value)
-            if self.alarmed_at is None and self.log_e_value >= self.threshold:
+            if self.alarmed_at is None and self._capital.reaches(self.threshold):
                 self.alarmed_at = self.units
             return
         self._first.append(value)

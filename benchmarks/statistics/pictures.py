@@ -14,18 +14,24 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import xlogy
 
 from benchmarks.statistics.random_chains import SHAPES, draw_chain
 from detailed_balance.analyzers import (
     DriftMartingale,
     Outcome,
+    RateMartingale,
+    RunGuard,
     Trajectory,
     TransitionCounts,
     check_balance,
+    compare_counts,
     compare_kernels,
     compare_potentials,
+    compare_runs,
     entropy_production,
     find_attractors,
+    find_change,
     forecast_outcome,
     hodge_decomposition,
     markov_order_test,
@@ -370,6 +376,111 @@ def attractors() -> Figure:
     return figure
 
 
+def rates() -> Figure:
+    """Draw the evidence of rates that stay or go up, and where one of them lies."""
+    figure, (left, right) = frame(2)
+    shown = np.arange(1_000)
+    for higher, colour, style in ((0.05, BLUE, "-"), (0.2, RED, "--")):
+        for seed in range(3):
+            rng = np.random.default_rng([9, seed, higher == 0.2])
+            rate = RateMartingale(baseline=rng.random(300) < 0.05)
+            evidence, ends = [], []
+            for failed in rng.random(1_000) < np.where(shown < 500, 0.05, higher):
+                rate.update(failed)
+                evidence.append(rate.log_e_value)
+                ends.append((rate.rate, *rate.interval))
+            label = "20% after 500 runs" if higher == 0.2 else "5% throughout"
+            left.plot(evidence, color=colour, ls=style, lw=1.2, label=None if seed else label)
+            if seed == 0 and higher == 0.05:
+                mean, low, high = np.array(ends).T
+                right.fill_between(shown, low, high, color=BLUE, alpha=0.3, lw=0, label="interval")
+                right.plot(mean, color=BLUE, lw=1.2, label="mean so far")
+    left.axhline(rate.threshold, color="black", ls=":", lw=1.2, label="alarm: log 20")
+    left.axvline(500, color=GREY, lw=0.8)
+    left.set(xlabel="runs", ylabel="log E, nats", xlim=(0, 1_000), ylim=(-6, 20))
+    right.axhline(0.05, color="black", lw=0.8, ls=":", label="true rate")
+    right.set(xlabel="runs", ylabel="share of runs that failed", xlim=(0, 1_000), ylim=(0, 0.3))
+    for ax, place in ((left, "upper left"), (right, "upper right")):
+        ax.legend(frameon=False, loc=place, fontsize=8)
+    return figure
+
+
+def change() -> Figure:
+    """Draw the likelihood of each moment, with the interval, of a rate that goes up."""
+    rng = np.random.default_rng(10)
+    failed = rng.random(200) < np.where(np.arange(200) < 120, 0.05, 0.25)
+    found = find_change(failed, in_order=True)
+    ratios = [
+        sum(
+            xlogy(k, k / n) + xlogy(n - k, 1 - k / n)
+            for k, n in ((s, m), (failed.sum() - s, 200 - m))
+        )
+        for m, s in enumerate(np.cumsum(failed)[:-1].tolist(), 1)
+    ]
+    figure, ax = frame()
+    ax.plot(np.arange(2, 201), ratios - np.max(ratios), color=BLUE, lw=1.2, label="each moment")
+    low, high = found.interval
+    ax.axvspan(low, high, color=BLUE, alpha=0.2, lw=0, label="95% interval")
+    ax.axvline(found.runs_before + 1, color=BLUE, ls="--", lw=1.2, label="found")
+    ax.axvline(121, color="black", ls=":", lw=1.2, label="truth")
+    bottom = ax.get_ylim()[0]
+    ax.plot(
+        np.flatnonzero(failed) + 1, np.full(failed.sum(), bottom), "|", color=RED, label="failed"
+    )
+    ax.set(xlabel="first run after the change", ylabel="log likelihood\nless the largest, nats")
+    ax.set(xlim=(1, 200))
+    ax.legend(frameon=False, loc="upper left", fontsize=8)
+    return figure
+
+
+def compare(records: int = 40) -> Figure:
+    """Draw p-values where nothing changed, of runs that differ from each other."""
+    rng = np.random.default_rng(11)
+    by_runs, by_moves = [], []
+    for _ in range(records):
+        sides = [
+            [walk(support(share, share), rng) for share in rng.uniform(0.1, 0.9, 40)] for _ in "ab"
+        ]
+        by_runs.append(compare_runs(*sides, replicates=199).pvalue)
+        by_moves.append(compare_counts(*map(count, sides)).pvalue)
+    figure, ax = frame()
+    shown = np.arange(1, records + 1) / records
+    ax.step(np.sort(by_runs), shown, where="post", color=BLUE, label="by runs: compare_runs")
+    ax.step(
+        np.sort(by_moves), shown, where="post", color=RED, ls="--", label="by moves: compare_counts"
+    )
+    ax.plot([0, 1], [0, 1], color="black", lw=0.8, ls=":", label="a right p-value")
+    ax.set(xlabel="p-value (a probability)", ylabel="share of records with at most this p")
+    ax.set(xlim=(0, 0.3), ylim=(0, 0.5))
+    ax.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def guard() -> Figure:
+    """Draw the risk of new runs as they go, successful and failed ones, and the threshold."""
+    rng = np.random.default_rng(12)
+    usual = support(done=0.6)
+    stuck = {**usual, "answer": {"plan": 0.9, END: 0.1}}
+
+    def draw(runs: int) -> list[Trajectory]:
+        good = [replace(walk(usual, rng), success=True) for _ in range(runs)]
+        return good + [replace(walk(stuck, rng), success=False) for _ in range(runs // 2)]
+
+    made = RunGuard.fit(draw(120))
+    figure, ax = frame()
+    styles = {True: (BLUE, "-", "successful"), False: (RED, "--", "failed")}
+    for run in draw(30):
+        watch = made.watch()
+        colour, style, label = styles[bool(run.success)]
+        risks = [watch.update(*move) for move in run.moves]
+        ax.plot(np.arange(1, len(risks) + 1), risks, color=colour, ls=style, lw=0.8, label=label)
+    ax.axhline(made.threshold or 0, color="black", ls=":", lw=1.2, label="threshold, alpha = 10%")
+    ax.set(xlabel="moves", ylabel="risk, log odds of failure")
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    ax.legend(handles.values(), handles.keys(), frameon=False, loc="lower right")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "loops": loops,
     "drift": drift,
@@ -381,6 +492,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "entropy": entropy,
     "hodge": hodge,
     "attractors": attractors,
+    "rates": rates,
+    "change": change,
+    "compare": compare,
+    "guard": guard,
 }
 
 
