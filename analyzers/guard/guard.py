@@ -17,9 +17,12 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
 from detailed_balance.analyzers.guard.watch import RunWatch
+from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
     from detailed_balance.analyzers.potential.estimate import Potential
 
 __all__ = ["RunGuard"]
@@ -31,7 +34,9 @@ _SCORES: dict[str, type[OutcomeScore] | type[RepetitionLimits]] = {
 _VERSION = 1
 _NAMED = 5
 _FEWEST_MOVES = 5
-_SETTINGS = ("alpha", "calibration", "ignored", "max_runs")
+_SETTINGS = ("alpha", "calibration", "block", "ignored", "max_runs")
+OWN_BLOCKS = "block"
+"""What the blocks of a table are called that has them without a label."""
 
 
 class RunGuard:
@@ -43,6 +48,13 @@ class RunGuard:
         successful runs it was calibrated on, whatever the score. Over many guards the share is
         that; of one guard the share varies, with m calibration runs by about
         sqrt(alpha (1 - alpha) / m).
+
+    Blocks
+        Runs of one task, customer or batch resemble each other. A guard that was fitted on some
+        runs of a task knows how its runs go, so that the promise does not hold for a task that it
+        has not seen. With blocks it does: whole blocks set the threshold, of which the score has
+        seen no run, each with the same weight, and m is their number. Then the promise is about a
+        run of a new block.
 
     What breaks it
         Another model, another prompt, other tools or tasks: runs that are not exchangeable with
@@ -64,7 +76,9 @@ class RunGuard:
     alpha : float or None
         Largest share of successful runs stopped; None where none is promised.
     calibration : int
-        Successful runs that the threshold came from.
+        Successful runs, or blocks with such, that the threshold came from.
+    block : str or None
+        What told the blocks; None where single runs set the threshold.
     ignored : int
         Runs left out of `fit` because it is not known whether they succeeded.
     max_runs : int
@@ -98,6 +112,7 @@ class RunGuard:
         *,
         alpha: float | None = None,
         calibration: int = 0,
+        block: str | None = None,
         ignored: int = 0,
         max_runs: int = 10_000,
         moves: Iterable[tuple[str, str | None]] = (),
@@ -107,6 +122,7 @@ class RunGuard:
         self.threshold = threshold
         self.alpha = alpha
         self.calibration = calibration
+        self.block = block
         self.ignored = ignored
         self.max_runs = max_runs
         self._watches: OrderedDict[str, RunWatch] = OrderedDict()
@@ -119,6 +135,7 @@ class RunGuard:
         alpha: float = 0.1,
         score: RunScore | None = None,
         *,
+        block: str | None = None,
         calibration_share: float = 1 / 3,
         seed: int = 0,
         max_runs: int = 10_000,
@@ -130,6 +147,12 @@ class RunGuard:
         promise is the tightest, and at least the fewest that give a threshold. All other runs,
         and all that failed, fit the score.
 
+        Where runs have blocks, about that share of the blocks with a successful run set the
+        threshold, by all their successful runs, and no run of these fits the score. Each block has
+        the same weight: the threshold is exceeded by a run of a new block, drawn from those that
+        would have succeeded, with probability at most alpha, whatever the runs of a block have in
+        common.
+
         Parameters
         ----------
         runs : RunTable, or iterable of Trajectory
@@ -139,10 +162,14 @@ class RunGuard:
             Largest share of successful runs stopped, over 0 and under 1.
         score : RunScore or None
             The score to fit; None is `OutcomeScore`, which needs failed runs as well.
+        block : str, optional
+            What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
+            table, where it has any. A run of no block is a block by itself.
         calibration_share : float
-            Share of the successful runs for the threshold, over 0 and under 1.
+            Share of the successful runs, or of the blocks with such, for the threshold, over 0 and
+            under 1.
         seed : int
-            Seed of the split.
+            Seed of the split, drawn from the names of runs or blocks in order.
         max_runs : int
             Runs followed at the same time.
 
@@ -152,7 +179,12 @@ class RunGuard:
             Where there are too few successful runs for a threshold, saying how many it takes; the
             guard without a threshold is attached, where its score could be fitted.
         InvalidInputError
-            Where alpha or the share is out of its range.
+            Where alpha or the share is out of its range, or no run has the label `block`.
+
+        References
+        ----------
+        Y. Lee, R. F. Barber and R. Willett, *Distribution-free inference with hierarchical data*,
+        2023, arXiv:2306.06342, for blocks of the same weight.
 
         Examples
         --------
@@ -165,22 +197,31 @@ class RunGuard:
         _check_share("alpha", alpha)
         _check_share("calibration_share", calibration_share)
         table = RunTable.of(runs)
+        table = table if block is None else table.with_blocks(block)
+        # By name first: what is drawn must not depend on the order of a record.
+        table = table.select(np.argsort(rank_names(table.runs.name), kind="stable"))
+        by_blocks, unit = number_blocks(table)
         success = table.success
-        failed, worked = np.flatnonzero(success == 0), np.flatnonzero(success == 1)
+        known, worked = np.flatnonzero(success >= 0), np.flatnonzero(success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
-        settings["moves"] = _different_moves(table.select(success >= 0))
-        settings["ignored"] = len(table) - len(failed) - len(worked)
+        settings["moves"] = _different_moves(table.select(known))
+        settings["ignored"] = len(table) - len(known)
+        settings["block"] = (block or OWN_BLOCKS) if by_blocks else None
         score = OutcomeScore() if score is None else score
-        m = calibration_size(len(worked), alpha, calibration_share)
+        units = np.unique(unit[worked])
+        m = calibration_size(len(units), alpha, calibration_share)
         if m is None:
-            partial, known = None, table.select(np.concatenate([failed, worked]))
+            partial = None
             with suppress(InsufficientDataError):
-                partial = cls(score.fit(known, seed), None, **settings)
-            raise InsufficientDataError(_say_too_few(len(worked), alpha), partial)
-        order = np.random.default_rng(seed).permutation(len(worked))
-        held, used = worked[order[:m]], worked[order[m:]]
-        fitted = score.fit(table.select(np.concatenate([failed, used])), seed)
-        threshold = conformal_threshold(_run_maxima(fitted, table.select(held)), alpha)
+                partial = cls(score.fit(table.select(known), seed), None, **settings)
+            what = "blocks with a successful run" if by_blocks else "successful runs"
+            raise InsufficientDataError(_say_too_few(len(units), alpha, what), partial)
+        held = units[np.random.default_rng(seed).permutation(len(units))[:m]]
+        apart = np.isin(unit, held)
+        fitted = score.fit(table.select(known[~apart[known]]), seed)
+        calibration = worked[apart[worked]]
+        maxima = _run_maxima(fitted, table.select(calibration))
+        threshold = conformal_threshold(maxima, alpha, unit[calibration])
         return cls(fitted, threshold, calibration=m, **settings)
 
     @classmethod
@@ -220,10 +261,17 @@ class RunGuard:
         """What is promised, in one sentence; None for rules, or without a threshold."""
         if self.alpha is None or self.threshold is None:
             return None
+        most = f"stopped with probability at most {self.alpha:g}"
+        if self.block is not None:
+            return (
+                f"a run of a new {self.block} that would have succeeded is {most}, where that is "
+                f"exchangeable with the {self.calibration} others whose successful runs set the "
+                f"threshold"
+            )
         return (
-            f"a run that would have succeeded is stopped with probability at most {self.alpha:g}, "
-            f"where it is exchangeable with the {self.calibration} successful runs that set the "
-            f"threshold"
+            f"a run that would have succeeded is {most}, where it is exchangeable with the "
+            f"{self.calibration} successful runs that set the threshold (a run of a task that "
+            f"none of them is of may not be)"
         )
 
     def watch(self, moves: Iterable[tuple[str, str | None]] = ()) -> RunWatch:
@@ -371,7 +419,7 @@ class RunGuard:
                 f"this is no guard of version {_VERSION}: version {data.get('version')!r}; "
                 f"fit it again, or read it with the release that wrote it"
             )
-        settings = {name: data[name] for name in _SETTINGS}
+        settings: dict[str, Any] = {name: data.get(name) for name in _SETTINGS}
         moves = [(source, target) for source, target in data.get("moves", ())]
         return cls(score or _read_score(data["score"]), data["threshold"], **settings, moves=moves)
 
@@ -408,11 +456,11 @@ def _run_maxima(score: RunScore, table: RunTable) -> list[float]:
     return maxima.tolist()
 
 
-def _say_too_few(worked: int, alpha: float) -> str:
+def _say_too_few(worked: int, alpha: float, what: str) -> str:
     fewest = fewest_runs(alpha)
     return (
-        f"to stop at most a share {alpha:g} of the successful runs takes at least {fewest + 1} of "
-        f"them on record ({fewest} for the threshold, the others for the score), and there are "
+        f"to stop at most a share {alpha:g} of the successful runs takes at least {fewest + 1} "
+        f"{what} on record ({fewest} for the threshold, the others for the score), and there are "
         f"{worked}; record more, allow a larger alpha, or declare rules: RunGuard.from_rules(...)"
     )
 
@@ -422,10 +470,26 @@ def _check_share(name: str, value: float) -> None:
         raise InvalidInputError(f"{name} must be over 0 and under 1, and is {value}")
 
 
-def conformal_threshold(maxima: Sequence[float], alpha: float) -> float | None:
+def number_blocks(table: RunTable) -> tuple[bool, NDArray[np.int64]]:
+    """Say whether runs have blocks, and return the number of that of each, in the order of names.
+
+    A run of no block is one by itself.
+    """
+    codes = table.block_codes()
+    alone = np.flatnonzero(codes < 0)
+    ranks = np.append(rank_names(np.array(table.blocks, dtype=object)), -1)
+    unit = ranks[codes]
+    unit[alone] = len(table.blocks) + np.arange(len(alone))
+    return bool((codes >= 0).any()), unit
+
+
+def conformal_threshold(
+    maxima: Sequence[float], alpha: float, blocks: ArrayLike | None = None
+) -> float | None:
     """Return the ceil((m + 1)(1 - alpha))-th smallest of m run maxima, None where m is too small.
 
     One more run, exchangeable with those, has a greater maximum with probability at most alpha.
+    With blocks, m is the number of these, and each of the n runs of one counts for 1 / n.
 
     Examples
     --------
@@ -433,9 +497,19 @@ def conformal_threshold(maxima: Sequence[float], alpha: float) -> float | None:
     9.0
     >>> conformal_threshold([1.0, 2.0, 3.0], 0.1) is None
     True
+    >>> conformal_threshold([1.0, 5.0, 2.0, 3.0], 0.4, [0, 0, 1, 1])
+    5.0
     """
-    rank = len(maxima) + 1 - _allowed_above(len(maxima), alpha)
-    return sorted(maxima)[rank - 1] if rank <= len(maxima) else None
+    blocks = np.arange(len(maxima)) if blocks is None else np.asarray(blocks)
+    _, block, runs = np.unique(blocks, return_inverse=True, return_counts=True)
+    left = _exactly(alpha) * (len(runs) + 1) - 1  # so much may lie above, besides the new one
+    threshold = None
+    for place in np.argsort(-np.asarray(maxima), kind="stable").tolist():
+        if left < 0:
+            break
+        threshold = float(maxima[place])
+        left -= Fraction(1, int(runs[block[place]]))
+    return threshold
 
 
 def _allowed_above(m: int, alpha: float) -> int:

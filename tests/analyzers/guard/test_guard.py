@@ -146,7 +146,7 @@ def test_a_run_is_stopped_only_above_the_threshold():
 def test_too_few_good_runs_say_how_many_it_takes_and_give_the_score():
     runs = recorded(3, good=9)
     with pytest.raises(
-        InsufficientDataError, match=r"at least 10 of them .* there are 9"
+        InsufficientDataError, match=r"at least 10 successful runs .* there are 9"
     ) as caught:
         RunGuard.fit(runs)
     guard = caught.value.partial

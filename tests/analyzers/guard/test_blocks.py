@@ -1,0 +1,121 @@
+"""A guard for tasks that it has not seen: whole tasks set its threshold."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detailed_balance.analyzers import RunGuard, Trajectory
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.guard.guard import conformal_threshold
+from detailed_balance.analyzers.runs.table import RunTable
+
+ALPHA = 0.2
+
+
+class Novelty:
+    """Risk: how many of the moves were in none of the fitted runs. It knows its tasks by heart."""
+
+    def __init__(self, known=frozenset()):
+        self.known = known
+
+    def fit(self, runs, seed=0):
+        fitted = Novelty(frozenset(move for run in runs for move in run.moves))
+        fitted.tasks = {dict(run.context).get("task") for run in runs}
+        return fitted
+
+    def start(self):
+        return _State(self.known)
+
+
+class _State:
+    def __init__(self, known):
+        self.known, self.strange = known, 0
+
+    def update(self, source, target):
+        self.strange += (source, target) not in self.known
+        return float(self.strange)
+
+
+def task_runs(rng, tasks, trials):
+    """Runs of tasks, each of which has a state of its own that its runs come to a few times."""
+    found = []
+    for task in tasks:
+        mean = rng.uniform(1, 12)
+        for i in range(trials):
+            moves = [("__start__", "a"), ("a", f"own-{task}")]
+            moves += [(f"own-{task}", f"own-{task}")] * int(rng.poisson(mean))
+            success = bool(rng.random() < 0.7)
+            labels = (("task", task),)
+            found.append(Trajectory(tuple(moves), f"{task}-{i}", success=success, context=labels))
+    return found
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.25])
+def test_without_ties_in_size_a_threshold_by_blocks_is_that_of_blocks_drawn(alpha):
+    # Blocks of copies are single runs; a block of half high and half low runs counts by halves.
+    rng = np.random.default_rng(0)
+    maxima = rng.normal(size=39)
+    sizes = rng.integers(1, 5, 39)
+    copies, blocks = np.repeat(maxima, sizes), np.repeat(np.arange(39), sizes)
+    assert conformal_threshold(copies, alpha, blocks) == conformal_threshold(maxima, alpha)
+
+
+def test_a_threshold_by_blocks_is_the_hand_worked_one():
+    # Of 4 blocks 5 * 0.5 - 1 = 1.5 may lie above: 9 (a half), 8 (one), and no third.
+    maxima, blocks = [9.0, 1.0, 8.0, 7.0, 6.0, 2.0], [0, 0, 1, 2, 3, 3]
+    assert conformal_threshold(maxima, 0.5, blocks) == 7.0
+    assert conformal_threshold([9.0, 8.0], 0.2, [0, 0]) is None
+
+
+def test_the_runs_of_the_blocks_that_set_the_threshold_fit_nothing():
+    runs = task_runs(np.random.default_rng(1), [f"t{i:02}" for i in range(30)], 4)
+    guard = RunGuard.fit(runs, ALPHA, Novelty(), block="task")
+    assert guard.calibration == 9
+    assert len(guard.score.tasks) == 30 - 9
+
+
+def test_good_runs_of_new_tasks_are_stopped_as_seldom_as_promised():
+    stopped = np.zeros(2)
+    guards = 250
+    for seed in range(guards):
+        rng = np.random.default_rng((2, seed))
+        runs = task_runs(rng, [f"t{i:02}" for i in range(27)], 3)
+        new = [run for run in task_runs(rng, ["new"], 12) if run.success]
+        for i, block in enumerate(("task", None)):
+            guard = RunGuard.fit(runs, ALPHA, Novelty(), block=block, seed=seed)
+            stopped[i] += np.mean([guard.watch(run.moves).stopped for run in new]) if new else 0
+    # Binomial at the worst, a task being stopped as a whole: 250 at 20%, 4 errors.
+    assert stopped[0] / guards <= ALPHA + 4 * np.sqrt(ALPHA * (1 - ALPHA) / guards)
+    assert stopped[0] / guards >= ALPHA / 4
+    assert stopped[1] / guards > 0.5
+
+
+def test_the_promise_says_what_is_new_and_survives_json():
+    runs = task_runs(np.random.default_rng(3), [f"t{i:02}" for i in range(30)], 4)
+    guard = RunGuard.fit(runs, ALPHA, block="task")
+    assert "a run of a new task that would have succeeded" in guard.promise
+    again = RunGuard.from_dict(json.loads(json.dumps(guard.to_dict())))
+    assert again.promise == guard.promise
+    assert "may not be" in RunGuard.fit(runs, ALPHA).promise
+    own = RunGuard.fit(RunTable.of(runs).with_blocks("task"), ALPHA)
+    assert own.threshold == guard.threshold
+    assert "a run of a new block" in own.promise
+
+
+@pytest.mark.parametrize("block", ["task", None])
+def test_the_order_of_runs_changes_no_guard(block):
+    rng = np.random.default_rng(4)
+    runs = task_runs(rng, [f"t{i:02}" for i in range(30)], 4)
+    expected = RunGuard.fit(runs, ALPHA, block=block).to_dict()
+    for _ in range(2):
+        shuffled = [runs[i] for i in rng.permutation(len(runs))]
+        assert RunGuard.fit(shuffled, ALPHA, block=block).to_dict() == expected
+
+
+def test_too_few_tasks_and_no_such_label_are_refused():
+    runs = task_runs(np.random.default_rng(5), ["x", "y", "z"], 30)
+    with pytest.raises(InsufficientDataError, match="blocks with a successful run on record"):
+        RunGuard.fit(runs, ALPHA, block="task")
+    with pytest.raises(InvalidInputError, match="no run has a label 'job'"):
+        RunGuard.fit(runs, ALPHA, block="job")
