@@ -12,10 +12,21 @@ from .balance.one_way import (
     check_one_way as check_one_way,
     unseen_bound as unseen_bound,
 )
+from .balance.outcomes import (
+    LoopContrast as LoopContrast,
+    contrast_loops as contrast_loops,
+    contrast_with_baseline as contrast_with_baseline,
+)
 from .balance.power import needed_attempts as needed_attempts, needed_one_way as needed_one_way
 from .balance.reversibility import (
     ReversibilityResult as ReversibilityResult,
     reversibility_test as reversibility_test,
+)
+from .balance.run_wise import (
+    LoopOrientation as LoopOrientation,
+    MixtureTest as MixtureTest,
+    mixture_test as mixture_test,
+    orientation_test as orientation_test,
 )
 from .balance.violation import Violation as Violation
 from .comparison.counts import compare_counts as compare_counts
@@ -48,6 +59,7 @@ from .guard.rules import RepetitionLimits as RepetitionLimits
 from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
 from .guard.watch import RunWatch as RunWatch
 from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
+from .loop import Loop as Loop
 from .markov.basins import (
     Attractor as Attractor,
     AttractorReport as AttractorReport,

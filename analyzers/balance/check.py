@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from scipy.stats import norm
 
-from detailed_balance.analyzers.balance.classification import (
-    AgentGraph,
-    compare_with_baseline,
-    compare_with_outcomes,
-    mark_structural,
-)
 from detailed_balance.analyzers.balance.loops import Correction, LoopTable, find_loops, loop_shares
+from detailed_balance.analyzers.balance.outcomes import (
+    LoopContrast,
+    contrast_loops,
+    contrast_with_baseline,
+)
 from detailed_balance.analyzers.balance.pairs import (
     Errors,
     OneWayTable,
@@ -25,14 +25,39 @@ from detailed_balance.analyzers.balance.pairs import (
     pair_statistics,
 )
 from detailed_balance.analyzers.balance.power import POWER, needed_attempts
-from detailed_balance.analyzers.balance.violation import Violation
+from detailed_balance.analyzers.balance.run_wise import (
+    MixtureTest,
+    mixture_test,
+    orientation_test,
+)
+from detailed_balance.analyzers.balance.violation import (
+    AgentGraph,
+    Violation,
+    apply_contrasts,
+    compare_counts_with_baseline,
+    group_loops,
+    mark_structural,
+    name_examples,
+    states_before_end,
+)
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult, plain
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.clusters import cluster_errors
+from detailed_balance.analyzers.runs.table import Runs, RunTable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["BalanceReport", "check_balance"]
+
+FEWEST_CONTRASTED = 5
+"""So many loops at least are held against outcomes, the strongest ones, driven or not."""
+
+MOST_ORIENTED = 200
+"""So many loops, those walked most, are the family of the directions inside runs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +73,13 @@ class BalanceReport(TableResult):
     loops : LoopTable
         Every loop that was tested, strongest first.
     violations : tuple of Violation
-        The loops whose adjusted p-value is at most `alpha`, strongest first.
+        The causes of the loops whose adjusted p-value is at most `alpha`, or that failed runs walk
+        more, strongest first.
+    contrasts : tuple of LoopContrast
+        Failed against successful runs, and runs against those of the baseline, on the strongest
+        loops; empty without runs.
+    mixture : MixtureTest or None
+        Whether the runs differ from each other; None without runs, or where nothing is driven.
     mean_square : float
         The mean of z^2 over the resolved pairs: how many errors, squared, a pair lies from the
         potential; NaN where there are none. It is no test: V is that of least action and not of
@@ -77,6 +108,8 @@ class BalanceReport(TableResult):
     one_way_pairs: OneWayTable
     loops: LoopTable
     violations: tuple[Violation, ...]
+    contrasts: tuple[LoopContrast, ...]
+    mixture: MixtureTest | None
     mean_square: float
     independent_loops: int
     correlation: float
@@ -86,6 +119,17 @@ class BalanceReport(TableResult):
     errors: Errors
     correction: Correction
     potential: Potential
+
+    @property
+    def driven(self) -> tuple[Violation, ...]:
+        """The violations that single runs show: no mixture of reversible runs explains them."""
+        return tuple(v for v in self.violations if v.run_pvalue <= self.alpha)
+
+    @property
+    def suspect_pvalue(self) -> float:
+        """That failed runs, or these runs, walk no loop more than others; NaN where not tested."""
+        known = [c.pvalue for c in self.contrasts if not c.reason]
+        return min(known, default=float("nan"))
 
     def detectable_affinity(self) -> float:
         """Return the smallest affinity that the best resolved loop would show, in nats.
@@ -118,6 +162,7 @@ class BalanceReport(TableResult):
                 {**plain(violation), "interval": violation.interval()}
                 for violation in self.violations
             ],
+            **self._values("contrasts", "mixture"),
             **self._values("pairs", "one_way_pairs", "loops"),
             "untested_loops": self.loops.untested,
             **self._values(*measures),
@@ -133,9 +178,11 @@ def check_balance(
     alpha: float = 0.05,
     errors: Errors = "multinomial",
     correction: Correction = "bh",
-    baseline: TransitionCounts | None = None,
-    trajectories: Iterable[Trajectory] | None = None,
+    baseline: TransitionCounts | Runs | None = None,
+    runs: Runs | None = None,
     graph: AgentGraph | None = None,
+    replicates: int = 999,
+    seed: int = 0,
 ) -> BalanceReport:
     """Hold the recorded transitions against detailed balance, pair by pair and loop by loop.
 
@@ -153,14 +200,18 @@ def check_balance(
     correction : {"bh", "by"}
         How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and
         Yekutieli, which holds however the tests depend on one another, and finds less.
-    baseline : TransitionCounts
-        Of runs that were as they should be; distinguishes habitual loops from suspect ones.
-    trajectories : iterable of Trajectory
-        Runs, as examples; where there are successes and failures among them, they
-        distinguish habitual loops from suspect ones too. Read only where there is a violation.
+    baseline : TransitionCounts, RunTable or iterable of Trajectory
+        Runs that were as they should be; distinguishes work-flow from suspect loops. By runs where
+        both sides have them, else as if moves were independent.
+    runs : RunTable or iterable of Trajectory
+        The runs behind the counts. Where there are successes and failures among them, they
+        distinguish work-flow from suspect loops; the directions of loops inside runs distinguish a
+        push from a mixture of runs that differ; errors are by runs. Blocks of the table are heard.
     graph : mapping of str to collection of str, or iterable of (str, str)
         The moves that the agent's graph allows. It decides which loops are structural, which
         otherwise the exits seen do.
+    replicates, seed : int
+        Of the permutations of runs.
 
     Returns
     -------
@@ -189,20 +240,35 @@ def check_balance(
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
     _check_choice("errors", errors, get_args(Errors))
     _check_choice("correction", correction, get_args(Correction))
+    table = None if runs is None else RunTable.of(runs)
+    if table is None and not (baseline is None or isinstance(baseline, TransitionCounts)):
+        baseline = RunTable.of(baseline).counts()
+    ends = states_before_end(counts)
     counts = counts.without_boundaries().sorted()
     potential = potential if potential is not None else estimate_potential(counts)
     held = counts.restrict(potential.states)
     pairs = compare_pairs(held, potential, errors)
     counts = held.sorted()
     loops = find_loops(counts, correction=correction)
-    found = _classify(
-        _violations(counts, loops, alpha), counts, alpha, correction, baseline, trajectories, graph
-    )
+    contrasts = _contrast(loops, alpha, table, baseline, replicates, seed)
+    found = _find_causes(counts, loops, alpha, contrasts)
+    mixture = None
+    if found:
+        found = mark_structural(found, counts, graph, ends)
+        found = apply_contrasts(found, contrasts)
+        if isinstance(baseline, TransitionCounts):
+            usual = baseline.without_boundaries()  # as the counts are
+            found = compare_counts_with_baseline(found, counts, usual, alpha, correction)
+        if table is not None:
+            found = name_examples(_look_inside(found, loops, table, alpha, replicates, seed), table)
+            mixture = _test_mixture(table, alpha, seed)
     report = BalanceReport(
         pairs,
         list_one_way_pairs(held, potential),
         loops,
         tuple(found),
+        contrasts,
+        mixture,
         **pair_statistics(pairs),
         pvalue=float(loops.adjusted.min()) if len(loops) else float("nan"),
         alpha=alpha,
@@ -232,37 +298,117 @@ def _no_loop(untested: int) -> str:
     )
 
 
-def _violations(counts: TransitionCounts, loops: LoopTable, alpha: float) -> list[Violation]:
-    found = np.flatnonzero(loops.adjusted <= alpha).tolist()
-    shares = loop_shares(counts, [loops.members[i] for i in found])
+def _contrast(
+    loops: LoopTable,
+    alpha: float,
+    table: RunTable | None,
+    baseline: TransitionCounts | Runs | None,
+    replicates: int,
+    seed: int,
+) -> tuple[LoopContrast, ...]:
+    """Hold the causes, and the strongest loops, against outcomes and against a baseline's runs.
+
+    Which loops these are depends on no outcome.
+    """
+    if table is None:
+        return ()
+    driven = np.flatnonzero(loops.adjusted <= alpha).tolist()
+    causes = [cause[0] for cause in group_loops(loops, driven)]
+    strongest = (i for i in range(len(loops)) if i not in set(causes))
+    family = sorted([*causes, *islice(strongest, max(0, FEWEST_CONTRASTED - len(causes)))])
+    names, made = [loops.names(i) for i in family], []
+    if (table.success == 0).any() and (table.success == 1).any():
+        made.append(contrast_loops(table, names, alpha=alpha, replicates=replicates, seed=seed))
+    if baseline is not None and not isinstance(baseline, TransitionCounts):
+        made.append(
+            contrast_with_baseline(
+                table, baseline, names, alpha=alpha, replicates=replicates, seed=seed
+            )
+        )
+    return tuple(
+        replace(each, pvalue=min(1.0, len(made) * each.pvalue)) for part in made for each in part
+    )
+
+
+def _find_causes(
+    counts: TransitionCounts,
+    loops: LoopTable,
+    alpha: float,
+    contrasts: Sequence[LoopContrast],
+) -> list[Violation]:
+    suspect = {contrast.loop for contrast in contrasts if contrast.rejected}
+    found = [
+        i
+        for i, adjusted in enumerate(loops.adjusted.tolist())
+        if adjusted <= alpha or (suspect and loops.names(i) in suspect)
+    ]
+    causes = group_loops(loops, found)
+    shares = loop_shares(counts, [loops.members[cause[0]] for cause in causes])
     return [
         Violation(
-            loops.names(i),
-            float(loops.affinity[i]),
-            float(loops.error[i]),
-            float(loops.adjusted[i]),
-            (int(loops.forward[i]), int(loops.backward[i])),
+            loops.names(cause[0]),
+            float(loops.affinity[cause[0]]),
+            float(loops.error[cause[0]]),
+            float(loops.adjusted[cause[0]]),
+            (int(loops.forward[cause[0]]), int(loops.backward[cause[0]])),
             flux_share=share,
+            explains=tuple(loops.names(i) for i in cause[1:]),
         )
-        for i, share in zip(found, shares, strict=True)
+        for cause, share in zip(causes, shares, strict=True)
     ]
 
 
-def _classify(
-    found: list[Violation],
-    counts: TransitionCounts,
+def _look_inside(
+    found: Sequence[Violation],
+    loops: LoopTable,
+    table: RunTable,
     alpha: float,
-    correction: Correction,
-    baseline: TransitionCounts | None,
-    trajectories: Iterable[Trajectory] | None,
-    graph: AgentGraph | None,
+    replicates: int,
+    seed: int,
 ) -> list[Violation]:
-    if not found:
-        return found
-    found = mark_structural(found, counts, graph)
-    if trajectories is not None:
-        found = compare_with_outcomes(found, trajectories, alpha, correction)
-    if baseline is not None:
-        usual = baseline.without_boundaries()  # as the counts are
-        found = compare_with_baseline(found, counts, usual, alpha, correction)
-    return found
+    """Add what single runs show: the directions of loops, and errors by runs."""
+    family = dict.fromkeys(v.loop for v in found)
+    # The rest of the family is that of all loops that could have been found: the most walked.
+    walked = np.argsort(-(loops.forward + loops.backward), kind="stable")[:MOST_ORIENTED]
+    names = [loops.names(i) for i in walked.tolist()]
+    others = [n for n in names if n not in family and n.reversed() not in family]
+    made = orientation_test(
+        table, [*family, *others], alpha=alpha, replicates=replicates, seed=seed
+    )
+    errors = _cluster_errors([v.loop for v in found], table)
+    return [
+        replace(
+            v,
+            closed=(seen.forward, seen.backward),
+            run_pvalue=seen.pvalue,
+            error=v.error if np.isnan(error) else error,
+        )
+        for v, seen, error in zip(found, made, errors.tolist(), strict=False)
+    ]
+
+
+def _cluster_errors(loops: Sequence[Loop[str]], table: RunTable) -> NDArray[np.float64]:
+    """Return the standard errors of affinities by runs; NaN where too few runs say anything."""
+    moves = table.distinct_moves()
+    codes = {state: i for i, state in enumerate(table.states)}
+    place = {move: i for i, move in enumerate(zip(*(part.tolist() for part in moves), strict=True))}
+    made = np.asarray(table.by_run().sum(axis=0), dtype=np.float64)
+    attempts = np.bincount(moves.source, made, len(table.states))
+    slopes = np.zeros((len(made), len(loops)))
+    one_way = np.zeros(len(loops), dtype=bool)
+    for j, loop in enumerate(loops):
+        for sign, edges in ((1.0, loop.edges()), (-1.0, loop.reversed().edges())):
+            for f, g in edges:
+                i = place.get((codes.get(f, -2), codes.get(g, -2)))
+                if i is None:
+                    one_way[j] = True
+                else:
+                    slopes[i, j] += sign * attempts[codes[f]] / made[i]
+    return np.where(one_way, np.nan, cluster_errors(table, slopes).errors)
+
+
+def _test_mixture(table: RunTable, alpha: float, seed: int) -> MixtureTest | None:
+    try:
+        return mixture_test(table, alpha=alpha, seed=seed)
+    except InsufficientDataError:
+        return None

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import (
 )
 from scipy.sparse.linalg import cg
 
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ WEDGES_AT_ONCE = 4_000_000
 
 MAX_CYCLES = 10_000
 """How many cycles longer than a triangle are tested, the most walked ones."""
-
-SEED = 0
-"""The split is the same each time: no seed can be tried until the answer pleases."""
 
 MAX_EDGES = 5_000
 """Loops are looked for among so many pairs, those that deviate most from balance."""
@@ -120,7 +118,7 @@ def _tree_path(parent: list[int], depth: list[int], i: int, j: int) -> tuple[int
     return (*left, *right[-2::-1])
 
 
-def split_moves(moves: _Matrix) -> tuple[_Matrix, _Matrix]:
+def split_moves(moves: _Matrix, seed: int) -> tuple[_Matrix, _Matrix]:
     """Put each move into one of two halves by a fair coin.
 
     Given where they start, the moves of a Markov chain are drawn independently, and so then are
@@ -128,17 +126,17 @@ def split_moves(moves: _Matrix) -> tuple[_Matrix, _Matrix]:
 
     Examples
     --------
-    >>> one, other = split_moves(csr_array([[0, 60], [40, 0]]))
+    >>> one, other = split_moves(csr_array([[0, 60], [40, 0]]), seed=0)
     >>> (one + other).toarray().tolist()
     [[0, 60], [40, 0]]
     """
-    drawn = np.random.default_rng(SEED).binomial(moves.data, 0.5)
+    drawn = np.random.default_rng(seed).binomial(moves.data, 0.5)
     halves = (drawn, moves.data - drawn)
     one, other = (csr_array((h, moves.indices, moves.indptr), shape=moves.shape) for h in halves)
     return one, other
 
 
-def search_driven_loops(moves: _Matrix) -> list[tuple[int, ...]]:
+def search_driven_loops(moves: _Matrix) -> list[Loop[int]]:
     """Look for loops of four or more states that are driven, each in its driven direction.
 
     Each pair's log ratio of counts, less the gradient of the potential that fits all of them
@@ -153,14 +151,14 @@ def search_driven_loops(moves: _Matrix) -> list[tuple[int, ...]]:
 
     Returns
     -------
-    list of tuple of int
-        Loops as state indices, each loop once, at most 200.
+    list of Loop
+        Of state indices, each loop once, at most 200.
 
     Examples
     --------
     >>> ring = np.roll(np.eye(5, dtype=int), 1, axis=1)
     >>> search_driven_loops(csr_array(90 * ring + 10 * ring.T))
-    [(0, 1, 2, 3, 4)]
+    [Loop(0, 1, 2, 3, 4)]
     """
     source, target, deviation = _deviations(moves)
     strongest = np.argsort(-np.abs(deviation), kind="stable")[:MAX_EDGES]
@@ -195,7 +193,7 @@ def _deviations(
 
 def _close_loops(
     f: NDArray[np.int64], g: NDArray[np.int64], cost: NDArray[np.float64]
-) -> list[tuple[int, ...]]:
+) -> list[Loop[int]]:
     """Close each of the first edges f -> g to its cheapest loop."""
     states, ends = np.unique(np.concatenate([f, g]), return_inverse=True)
     tail, head = np.split(ends.astype(np.int32), [len(f)])  # 32 bits: see `fundamental_cycles`
@@ -204,12 +202,11 @@ def _close_loops(
     if not len(starts):
         return []
     _, before = dijkstra(graph, indices=starts, return_predecessors=True)
-    loops: dict[tuple[int, ...], None] = {}
+    loops: dict[Loop[int], None] = {}
     for row, (end, start) in enumerate(zip(tail.tolist(), starts.tolist(), strict=False)):
         path = _walk_back(before[row], end, start)
         if len(path) > 3:
-            first = path.index(min(path))
-            loops[tuple(states[[*path[first:], *path[:first]]].tolist())] = None
+            loops[Loop(states[path].tolist())] = None
     return list(loops)
 
 

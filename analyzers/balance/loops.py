@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,13 +18,14 @@ from detailed_balance.analyzers.balance.cycle_search import (
     split_moves,
 )
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SMALL_COUNT", "Correction", "LoopTable", "find_loops", "loop_shares"]
+__all__ = ["SMALL_COUNT", "Z95", "Correction", "LoopTable", "find_loops", "loop_shares"]
 
 Correction: TypeAlias = Literal["bh", "by"]
 """How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and Yekutieli,
@@ -35,6 +36,9 @@ MIN_PAIR_COUNT = 5
 
 SMALL_COUNT = 10
 """Loops with a smaller count on some edge get 1/2 added to all their counts."""
+
+SPLITS = 5
+"""The moves are split into halves so many times."""
 
 Z95 = 1.959964
 """Standard errors on each side of a 95% interval."""
@@ -52,8 +56,8 @@ class LoopTable(TableResult):
     ----------
     states : tuple of str
         The states that the members index, sorted.
-    members : tuple of tuple of int, length m
-        The states of each loop, in order, starting with the lowest index.
+    members : tuple of Loop, length m
+        The states of each loop as places in `states`.
     affinity : (m,) array of float, 0 or more
         A = log of the product of forward over the product of backward counts, in nats
         (paper eq. 7; the attempts N0 cancel).
@@ -65,8 +69,9 @@ class LoopTable(TableResult):
     forward, backward : (m,) arrays of int
         The smallest count along the loop, each way round: it was walked at most so often.
     searched : (m,) array of bool
-        True where the loop was found by its excess in one half of the moves; then `affinity`,
-        `error` and `pvalue` are those of the other half, which did not choose it.
+        True where the loop was found by its excess in halves of the moves; then `affinity` and
+        `error` are means over the other halves, which did not choose it, and `pvalue` is twice
+        the median of theirs.
     untested : int
         Loops left out because a pair of theirs was walked fewer than 5 times.
 
@@ -77,7 +82,7 @@ class LoopTable(TableResult):
     """
 
     states: tuple[str, ...]
-    members: tuple[tuple[int, ...], ...]
+    members: tuple[Loop[int], ...]
     affinity: NDArray[np.float64]
     error: NDArray[np.float64]
     pvalue: NDArray[np.float64]
@@ -90,9 +95,9 @@ class LoopTable(TableResult):
     def __len__(self) -> int:
         return len(self.members)
 
-    def names(self, loop: int) -> tuple[str, ...]:
-        """Return the states of loop number `loop`, in the driven order."""
-        return tuple(self.states[i] for i in self.members[loop])
+    def names(self, loop: int) -> Loop[str]:
+        """Return loop number `loop`, in the driven direction."""
+        return Loop(self.states[i] for i in self.members[loop])
 
     def to_table(self) -> Table:
         """Return the fields as columns, the loops by their names."""
@@ -118,6 +123,8 @@ def find_loops(
 
     The last are searched in a random half of the moves and tested in the other, one-sided in the
     direction found, because a loop that was chosen for its excess would otherwise always show it.
+    That is done with five splits, and twice the median of the p-values is taken, so that no single
+    split decides.
 
     Parameters
     ----------
@@ -136,7 +143,8 @@ def find_loops(
 
     References
     ----------
-    Song et al., arXiv:2512.10047, eq. 7 and Fig. 3.
+    Song et al., arXiv:2512.10047, eq. 7 and Fig. 3; N. Meinshausen, L. Meier and P. Bühlmann, JASA
+    104 (2009) 1671, for p-values of several splits.
 
     Examples
     --------
@@ -144,22 +152,22 @@ def find_loops(
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> loops = find_loops(TransitionCounts.from_edges(edges))
     >>> loops.names(0), round(float(loops.affinity[0]), 3)  # 3 log 9
-    (('a', 'b', 'c'), 6.592)
+    (Loop('a', 'b', 'c'), 6.592)
     """
     counts = counts.sorted()
     moves = counts.counts.astype(np.int64)
     moves.data[moves.tocoo().row == moves.indices] = 0  # nothing from a state to itself
     moves.eliminate_zeros()
     totals = (moves + moves.T).tocsr()
-    triangles, basis = find_triangles(totals), fundamental_cycles(totals)
-    known = set(map(_either_way, basis))
-    seen, unseen = split_moves(moves)
-    found = [loop for loop in search_driven_loops(seen) if _either_way(loop) not in known]
-    fixed, searched, walked = (
-        _measure(part, loops, min_pair_count)
-        for part, loops in ((moves, triangles + basis), (unseen, found), (moves, found))
-    )
-    return _make_table(counts.states, fixed, searched, walked, correction)
+    fixed = [Loop(loop) for loop in (*find_triangles(totals), *fundamental_cycles(totals))]
+    known = {loop.unoriented() for loop in fixed}
+    measured = _measure(moves, fixed, min_pair_count)
+    kept = np.flatnonzero(measured.walkable & measured.enough)
+    z = measured.affinity[kept] / measured.error[kept]
+    parts = [_Tested.of(measured, kept, 2 * norm.sf(np.abs(z)), searched=False)]
+    parts.append(_search(moves, known, min_pair_count))
+    untested = int(np.count_nonzero(measured.walkable & ~measured.enough))
+    return _make_table(counts.states, _Tested.join(parts), untested, correction)
 
 
 def loop_shares(counts: TransitionCounts, loops: Sequence[tuple[int, ...]]) -> list[float]:
@@ -197,7 +205,7 @@ def _edges_of(loops: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.int64], ...]
 class _Measured:
     """Loops with their affinities and smallest counts, and whether they can be tested."""
 
-    loops: list[tuple[int, ...]]
+    loops: list[Loop[int]]
     affinity: NDArray[np.float64]
     error: NDArray[np.float64]
     forward: NDArray[np.int64]
@@ -210,7 +218,7 @@ class _Measured:
         return np.maximum(self.forward, self.backward) > 0
 
 
-def _measure(moves: _Moves, loops: list[tuple[int, ...]], min_pair_count: int) -> _Measured:
+def _measure(moves: _Moves, loops: list[Loop[int]], min_pair_count: int) -> _Measured:
     """Measure all loops at once, their edges laid end to end."""
     source, target, starts, lengths = _edges_of(loops)
     there, back = lookup(moves, source, target), lookup(moves, target, source)
@@ -223,57 +231,103 @@ def _measure(moves: _Moves, loops: list[tuple[int, ...]], min_pair_count: int) -
     return _Measured(loops, affinity, error, forward, backward, enough)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tested:
+    """Tested loops, with the counts of all moves."""
+
+    loops: list[Loop[int]]
+    affinity: NDArray[np.float64]
+    error: NDArray[np.float64]
+    forward: NDArray[np.int64]
+    backward: NDArray[np.int64]
+    pvalue: NDArray[np.float64]
+    searched: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        measured: _Measured,
+        kept: NDArray[np.int64],
+        pvalue: NDArray[np.float64],
+        *,
+        searched: bool,
+    ) -> _Tested:
+        return cls(
+            [measured.loops[i] for i in kept.tolist()],
+            measured.affinity[kept],
+            measured.error[kept],
+            measured.forward[kept],
+            measured.backward[kept],
+            pvalue,
+            np.full(len(kept), searched),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[_Tested]) -> _Tested:
+        names = list(cls.__dataclass_fields__)[1:]
+        loops = [loop for part in parts for loop in part.loops]
+        return cls(loops, *(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+
+def _search(moves: _Moves, known: set[Loop[int]], min_pair_count: int) -> _Tested:
+    """Look for driven loops in halves of the moves, and test them in the other halves."""
+    seen: dict[Loop[int], list[tuple[float, float, float]]] = {}
+    for seed in range(SPLITS):
+        half, other = split_moves(moves, seed)
+        found = [Loop(loop) for loop in search_driven_loops(half)]
+        found = [loop for loop in found if loop.unoriented() not in known]
+        part = _measure(other, found, min_pair_count)
+        for i in np.flatnonzero(part.walkable & part.enough).tolist():
+            affinity, error = float(part.affinity[i]), float(part.error[i])
+            row = (affinity, error, float(norm.sf(affinity / error)))
+            seen.setdefault(part.loops[i], []).append(row)
+    # One loop may be found in either direction: it is tested in the one found more often.
+    loops = [
+        loop
+        for loop, rows in sorted(seen.items())
+        if 2 * len(rows) > SPLITS or (len(rows), loop) >= _found(seen, loop.reversed())
+    ]
+    measured = _measure(moves, loops, min_pair_count)
+    kept = np.arange(len(loops))
+    pvalue = np.array([_twice_median([row[2] for row in seen[loop]]) for loop in loops])
+    tested = _Tested.of(measured, kept, pvalue, searched=True)
+    means = np.array([np.mean(seen[loop], axis=0) for loop in loops]).reshape(-1, 3)
+    return replace(tested, affinity=means[:, 0], error=means[:, 1])
+
+
+def _found(
+    seen: Mapping[Loop[int], list[tuple[float, float, float]]], loop: Loop[int]
+) -> tuple[int, Loop[int]]:
+    return len(seen.get(loop, ())), loop
+
+
+def _twice_median(pvalues: Sequence[float]) -> float:
+    """Return twice the median over all splits, 1 where a split did not find the loop."""
+    return min(1.0, 2 * sorted([*pvalues, *[1.0] * (SPLITS - len(pvalues))])[SPLITS // 2])
+
+
 def _make_table(
-    states: tuple[str, ...],
-    fixed: _Measured,
-    searched: _Measured,
-    walked: _Measured,
-    correction: Correction,
+    states: tuple[str, ...], tested: _Tested, untested: int, correction: Correction
 ) -> LoopTable:
-    """Test the fixed loops both ways, the searched ones in the direction that was found."""
-    parts = (fixed, searched)
-    kept = [np.flatnonzero(part.walkable & part.enough) for part in parts]
-    loops = [part.loops[i] for part, use in zip(parts, kept, strict=True) for i in use]
-    affinity, error = (
-        np.concatenate([getattr(part, name)[use] for part, use in zip(parts, kept, strict=True)])
-        for name in ("affinity", "error")
-    )
-    # The counts shown are those of all moves; the searched loops were tested in half of them.
-    forward, backward = (
-        np.concatenate([getattr(fixed, name)[kept[0]], getattr(walked, name)[kept[1]]])
-        for name in ("forward", "backward")
-    )
-    one_sided = np.arange(len(loops)) >= len(kept[0])
-    z = affinity / error
-    pvalue = np.where(one_sided, norm.sf(z), 2 * norm.sf(np.abs(z)))
     # A longer loop through a driven one shares its push, but less of it for each of its steps.
-    push = (np.abs(affinity) - Z95 * error) / np.fromiter(map(len, loops), float, len(loops))
+    lengths = np.fromiter(map(len, tested.loops), float, len(tested.loops))
+    push = (np.abs(tested.affinity) - Z95 * tested.error) / lengths
     order = np.argsort(-push, kind="stable")
-    turned = affinity < 0
+    turned = tested.affinity < 0
+    pvalue = tested.pvalue[order]
     return LoopTable(
         states,
-        tuple(_oriented(loops[i], bool(turned[i])) for i in order),
-        np.abs(affinity[order]),
-        error[order],
-        pvalue[order],
-        false_discovery_control(pvalue[order], method=correction) if len(loops) else pvalue,
-        np.where(turned, backward, forward)[order],
-        np.where(turned, forward, backward)[order],
-        one_sided[order],
-        int(np.count_nonzero(fixed.walkable & ~fixed.enough)),
+        tuple(tested.loops[i].reversed() if turned[i] else tested.loops[i] for i in order),
+        np.abs(tested.affinity[order]),
+        tested.error[order],
+        pvalue,
+        false_discovery_control(pvalue, method=correction) if len(order) else pvalue,
+        np.where(turned, tested.backward, tested.forward)[order],
+        np.where(turned, tested.forward, tested.backward)[order],
+        tested.searched[order],
+        untested,
     )
-
-
-def _either_way(loop: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the same tuple for a loop and its reverse, wherever they begin."""
-    return min(_oriented(loop, False), _oriented(loop, True))
 
 
 def _reduce(ufunc: np.ufunc, values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
     return ufunc.reduceat(values, starts) if len(starts) else values
-
-
-def _oriented(loop: tuple[int, ...], turned: bool) -> tuple[int, ...]:
-    loop = loop[::-1] if turned else loop
-    first = loop.index(min(loop))
-    return loop[first:] + loop[:first]

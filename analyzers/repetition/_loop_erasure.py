@@ -70,6 +70,10 @@ class LoopColumns:
             loop -= len(rows)
         raise IndexError(loop)
 
+    def members(self) -> list[Loop[int]]:
+        """Return all loops, of places in `states`."""
+        return [Loop(row) for part in self.rows.values() for row in part.tolist()]
+
     def find(self, loops: Sequence[Loop[str]]) -> NDArray[np.int64]:
         """Return the numbers of loops; -1 for one that nobody made."""
         place = {state: i for i, state in enumerate(self.states)}

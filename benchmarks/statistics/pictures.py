@@ -111,10 +111,10 @@ def loops() -> Figure:
     }
     good, bad = walks(usual, 150, rng), walks(stuck, 60, rng)
     runs = [replace(run, success=True) for run in good] + [replace(r, success=False) for r in bad]
-    report = check_balance(count(runs), trajectories=runs)
+    report = check_balance(count(runs), runs=runs)
     kinds = {violation.loop: violation.kind for violation in report.violations}
     figure, ax = frame()
-    styles = {"suspect": (RED, "s"), "habitual": (BLUE, "o"), "unclassified": (GREEN, "D")}
+    styles = {"suspect": (RED, "s"), "work-flow": (BLUE, "o"), "unclassified": (GREEN, "D")}
     styles |= {"structural": (GREEN, "v"), "not driven": (GREY, "x")}
     table = report.loops
     for i in range(len(table)):

@@ -73,7 +73,7 @@ def analyze(
         As for `estimate_kernel`; an array follows the states without START and END.
     baseline : object
         Runs that were as they should be, from any kind of source and taken whole; they distinguish
-        habitual loops from suspect ones.
+        work-flow loops from suspect ones.
     agent : object
         The compiled graph of the agent; a loop is then structural only where the graph leaves no
         other exit from any of its states.
@@ -132,10 +132,11 @@ def analyze(
     }
     opened = open_source(source, **wanted, **shared)
     found, counts, info = opened.runs(), opened.counts(), opened.info
-    good, good_info = None, None
+    good: Any = None
+    good_info = None
     if baseline is not None:
         usual = open_source(baseline, **shared)
-        good, good_info = usual.counts().without_boundaries(), usual.info
+        good, good_info = usual.runs() or usual.counts(), usual.info
     if not counts.without_boundaries().total:
         raise InsufficientDataError(_nothing_recorded(counts, info))
     announce(_ESTIMATING, 0, 0)
@@ -151,7 +152,7 @@ def analyze(
         errors=errors,
         correction=correction,
         baseline=good,
-        trajectories=found,
+        runs=found,
         graph=allowed,
     )
     announce("Looking for traps", 0, 0)

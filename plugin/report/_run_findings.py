@@ -119,7 +119,7 @@ def study_runs(
         of_roots = kinds.report(roots, keep=0)
         rows = {name: getattr(report, name) for name in ("rows", "left_out", "typical")}
         report = replace(of_roots, **rows)
-    worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "habitual"))
+    worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "work-flow"))
     success = table.runs.success[roots]
     good, bad = roots[success == 1], roots[success == 0]
     limit, unit = _suggest_limit(table, good)

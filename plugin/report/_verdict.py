@@ -33,8 +33,8 @@ def findings(balance: BalanceReport) -> tuple[Violation, ...]:
 
 
 def expected_violations(balance: BalanceReport) -> tuple[Violation, ...]:
-    """Return the violations that are no fault: structural and habitual ones."""
-    return tuple(v for v in balance.violations if v.kind in ("structural", "habitual"))
+    """Return the violations that are no fault: structural and work-flow ones."""
+    return tuple(v for v in balance.violations if v.kind in ("structural", "work-flow"))
 
 
 def judge(
@@ -171,12 +171,12 @@ def _about_expected(balance: BalanceReport) -> Iterator[str]:
     if structural:
         loops = count_noun(len(structural), "loop")
         yield f"Driven by design: {loops}, in which {structural[0]}."
-    habitual = [v.evidence for v in expected if v.kind == "habitual"]
-    in_baseline = sum("baseline" in evidence for evidence in habitual)
+    usual = [v.evidence for v in expected if v.kind == "work-flow"]
+    in_baseline = sum("baseline" in evidence for evidence in usual)
     if in_baseline:
         loops = count_noun(in_baseline, "loop")
         yield f"Driven as in the baseline: {loops}, walked there as often."
-    if in_runs := len(habitual) - in_baseline:
+    if in_runs := len(usual) - in_baseline:
         yield (
             f"Driven as in successful runs: {count_noun(in_runs, 'loop')}, which failed runs walk "
             "no more than those."

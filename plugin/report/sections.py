@@ -56,7 +56,7 @@ _COUNTS_NOTE = (
 )
 _KINDS_NOTE = (
     "structural: each step is the only exit from its state, by the agent's graph or as far as was "
-    "seen; habitual: the baseline, or successful runs, walk it as often."
+    "seen; work-flow: the baseline, or successful runs, walk it as often."
 )
 
 

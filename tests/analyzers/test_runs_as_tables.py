@@ -53,7 +53,7 @@ OTHERS = draw_runs(1)
 
 def balance(runs: Runs) -> object:
     counts = RunTable.of(OTHERS).counts()
-    return check_balance(counts, trajectories=runs).to_dict()
+    return check_balance(counts, runs=runs).to_dict()
 
 
 def drift(runs: Runs) -> object:

@@ -21,6 +21,7 @@ from detailed_balance.analyzers.balance.pairs import (
     compare_pairs,
     pair_statistics,
 )
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.sparse import lookup
 from detailed_balance.plots.style import FAINT, in_house_style, put_title
 from detailed_balance.render.formatting import count_noun
@@ -101,7 +102,7 @@ def multiply_triplets(source: BalanceReport | Kernel) -> TripletProducts:
         driven = loops.adjusted[chosen] <= source.alpha
     else:
         kernel = source
-        members = find_triangles(_both_ways(kernel))
+        members = [Loop(triangle) for triangle in find_triangles(_both_ways(kernel))]
         driven = np.zeros(len(members), dtype=bool)
     # Sorted, so that which way round is which does not depend on the rates.
     places = np.sort(np.array(members, dtype=np.int64).reshape(-1, 3), axis=1)

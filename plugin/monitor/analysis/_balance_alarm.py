@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from detailed_balance.analyzers import LoopEvidence, Violation
-from detailed_balance.analyzers.balance.classification import compare_with_baseline, mark_structural
+from detailed_balance.analyzers.balance.violation import (
+    compare_counts_with_baseline,
+    mark_structural,
+    states_before_end,
+)
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.monitor.analysis._violations import count_walks
 from detailed_balance.monitor.analysis.base import View
 from detailed_balance.monitor.analysis.findings import Observation
 from detailed_balance.render.formatting import shorten_states
 
-_EXPECTED = ("structural", "habitual")
+_EXPECTED = ("structural", "work-flow")
 
 
 class BalanceAlarmAnalyzer:
@@ -19,7 +24,7 @@ class BalanceAlarmAnalyzer:
 
     It is over where the second test was quiet for long enough (see `RestartingBalanceTest`), and
     the window, searched after that test began, holds no violation that is neither structural nor
-    habitual. Where all loops that carry the evidence are one of these, it is no more than
+    work-flow. Where all loops that carry the evidence are one of these, it is no more than
     information.
     """
 
@@ -73,13 +78,13 @@ def _driven(view: View) -> bool:
 def _classify(loops: Sequence[LoopEvidence], view: View) -> list[str]:
     """Return the kind of each loop, as of a violation in the window."""
     nan, counts = float("nan"), view.recent
-    found = [Violation(e.loop, nan, nan, nan, count_walks(counts, e.loop)) for e in loops]
+    found = [Violation(Loop(e.loop), nan, nan, nan, count_walks(counts, e.loop)) for e in loops]
     known = [v for v in found if all(state in counts for state in v.loop)]
-    known = mark_structural(known, counts, None)
+    known = mark_structural(known, counts, None, states_before_end(counts))
     if known and view.baseline.counts is not None:
-        known = compare_with_baseline(known, counts, view.baseline.counts, view.alpha, "bh")
+        known = compare_counts_with_baseline(known, counts, view.baseline.counts, view.alpha, "bh")
     kinds = {violation.loop: violation.kind for violation in known}
-    return [kinds.get(loop.loop, "unclassified") for loop in loops]
+    return [kinds.get(Loop(loop.loop), "unclassified") for loop in loops]
 
 
 def _describe(log_e_value: float, loops: Sequence[LoopEvidence], expected: bool) -> str:

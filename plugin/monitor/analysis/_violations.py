@@ -8,12 +8,12 @@ from typing import Any
 
 from detailed_balance.analyzers import (
     BalanceReport,
-    Trajectory,
     TransitionCounts,
     Violation,
     check_balance,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
 from detailed_balance.monitor.analysis.base import AlphaSpending, View, has_faded
 from detailed_balance.monitor.analysis.findings import Finding, Observation, Severity
@@ -21,13 +21,11 @@ from detailed_balance.render.formatting import shorten_states
 
 SEVERITIES: Mapping[str, Severity] = {
     "structural": "info",
-    "habitual": "info",
+    "work-flow": "info",
     "unclassified": "warning",
     "suspect": "alarm",
 }
 """How much a violation of each kind should worry."""
-
-_WORRY = {"suspect": 0, "unclassified": 1, "habitual": 2, "structural": 2}
 
 
 class ViolationAnalyzer:
@@ -54,7 +52,7 @@ class ViolationAnalyzer:
     def _search(self, scope: str, counts: TransitionCounts, view: View) -> Iterator[Observation]:
         level = self._spending[scope].level(view.alpha / 2)
         found = _find(counts, view)
-        for violation in _choose(found, view):
+        for violation in found:
             seen = _observe(violation, scope, counts, level, view)
             if _is_open(view, seen) or _is_new(violation, seen, scope, level, view):
                 yield seen
@@ -118,12 +116,6 @@ def _steps(loop: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(loop, (*loop[1:], loop[0]), strict=True))
 
 
-def runs_with_both_outcomes(runs: Sequence[Trajectory]) -> Sequence[Trajectory] | None:
-    """Return the runs where some succeeded and some failed, so that they can be compared."""
-    outcomes = {run.success for run in runs}
-    return runs if {True, False} <= outcomes else None
-
-
 def _walked(counts: TransitionCounts, source: str, target: str) -> int:
     if source not in counts or target not in counts:
         return 0
@@ -136,28 +128,14 @@ def _find(counts: TransitionCounts, view: View) -> tuple[Violation, ...]:
         report = check_balance(
             counts,
             alpha=view.alpha,
-            baseline=view.baseline.counts,
-            trajectories=runs_with_both_outcomes(view.runs),
+            baseline=view.baseline.runs or view.baseline.counts,
+            runs=view.runs or None,
         )
     except InsufficientDataError as error:
         if not isinstance(error.partial, BalanceReport):
             return ()
         report = error.partial
     return tuple(violation for violation in report.violations if violation.flux_share > 0)
-
-
-def _choose(found: Sequence[Violation], view: View) -> Iterator[Violation]:
-    """Yield the loops that speak for themselves: one push shows in all loops that share its steps.
-
-    Of those that share a step, the one that worries most; then the one that is known; then the
-    strongest.
-    """
-    taken: set[tuple[str, str]] = set()
-    for violation in sorted(found, key=lambda v: (_WORRY[v.kind], not _is_open(view, _name(v)))):
-        steps = set(_steps(violation.loop))
-        if taken.isdisjoint(steps):
-            taken |= steps
-            yield violation
 
 
 def _name(violation: Violation) -> Observation:
@@ -186,7 +164,7 @@ def _observe(
     violation: Violation, scope: str, counts: TransitionCounts, level: float, view: View
 ) -> Observation:
     loop = start_with_first(violation.loop)
-    about = replace(violation, loop=shorten_states(violation.loop))
+    about = replace(violation, loop=Loop(shorten_states(violation.loop)))
     where = "the last" if scope == "window" else "all"
     known = view.registry.get(_name(violation).id)
     rate = net_rounds(counts, loop) / max(1, counts.total)
@@ -210,8 +188,8 @@ def _observe(
 
 
 _SHOWN = (
-    *("affinity", "error", "pvalue", "counts", "kind", "odds_ratio", "flux_share"),
-    *("trajectories", "evidence"),
+    *("affinity", "error", "pvalue", "counts", "kind", "closed", "run_pvalue", "odds_ratio"),
+    *("odds_interval", "odds_pvalue", "flux_share", "trajectories", "explains", "evidence"),
 )
 
 

@@ -44,7 +44,7 @@ def test_a_driven_ring_is_found_with_its_direction_and_its_size():
     low, high = violation.interval()
     assert (high - low) / 2 == pytest.approx(1.959964 * np.sqrt(3 / 90 + 3 / 10))
     assert "a -> b -> c -> a is driven" in violation.describe()
-    assert "90 times this way round and 10 times the other" in violation.describe()
+    assert "90 times in this direction and 10 times in reverse" in violation.describe()
 
 
 def driven_chain(rng, n, force):
@@ -170,18 +170,18 @@ def test_a_loop_of_only_exits_is_driven_by_design():
     assert free.violations[0].kind == "unclassified"
 
 
-def test_starts_and_ends_of_a_baseline_make_no_habit_suspect():
+def test_starts_and_ends_of_a_baseline_make_no_work_flow_suspect():
     here = [("a", "b", 900), ("b", "c", 900), ("c", "a", 900), ("b", "a", 300), ("c", "b", 300)]
     ends = [(START, "a", 500), ("a", END, 500)]
     usual = TransitionCounts.from_edges([*here, *ends])
-    assert report_of(*here, *ends, baseline=usual).violations[0].kind == "habitual"
+    assert report_of(*here, *ends, baseline=usual).violations[0].kind == "work-flow"
 
 
-def test_a_baseline_tells_habits_from_suspects():
+def test_a_baseline_distinguishes_work_flows_from_suspect_loops():
     here = [*RING, *BACK]
-    habit = report_of(*here, baseline=TransitionCounts.from_edges(here))
-    assert habit.violations[0].kind == "habitual"
-    assert habit.violations[0].odds_ratio == pytest.approx(1.0)
+    usual = report_of(*here, baseline=TransitionCounts.from_edges(here))
+    assert usual.violations[0].kind == "work-flow"
+    assert usual.violations[0].odds_ratio == pytest.approx(1.0)
     calm = TransitionCounts.from_edges([("a", "b", 90), ("b", "a", 90), ("c", "d", 90)])
     suspect = report_of(*here, baseline=calm)
     assert suspect.violations[0].kind == "suspect"

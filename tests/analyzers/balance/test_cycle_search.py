@@ -107,7 +107,7 @@ def test_yekutieli_is_hochberg_times_the_harmonic_number():
 @given(count_matrices(min_states=4))
 def test_the_halves_add_up_to_the_moves(matrix):
     moves = moves_of(matrix)
-    one, other = split_moves(moves)
+    one, other = split_moves(moves, 3)
     assert ((one + other).toarray() == moves.toarray()).all()
     assert min(one.toarray().min(), other.toarray().min()) >= 0
 
