@@ -234,7 +234,7 @@ def check_balance(
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> report = check_balance(TransitionCounts.from_edges(edges))
     >>> report.violations[0].loop
-    ('a', 'b', 'c')
+    Loop('a', 'b', 'c')
     """
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")

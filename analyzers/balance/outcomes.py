@@ -19,7 +19,6 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.joining import join_runs
-from detailed_balance.analyzers.runs.names import order_runs
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.analyzers.sparse import find_places
@@ -222,7 +221,7 @@ def contrast_with_baseline(
     tables = [RunTable.of(runs), RunTable.of(baseline)]
     table = join_runs(tables)
     new = np.arange(len(table)) < len(tables[0])
-    order = order_runs(table)
+    order = table.order()
     order = order[(table.lengths > 0)[order]]
     return _contrast(
         table.select(order),
@@ -288,7 +287,7 @@ def _choose_runs(table: RunTable) -> tuple[NDArray[np.int64], int]:
     """Return the places of the runs to compare, in order, and how many stopped at a limit."""
     judged = (table.success >= 0) & (table.lengths > 0)
     limited = table.runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT)
-    order = order_runs(table)
+    order = table.order()
     return order[(judged & ~limited)[order]], int((judged & limited).sum())
 
 

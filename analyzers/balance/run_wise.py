@@ -15,7 +15,6 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result, times
-from detailed_balance.analyzers.runs.names import order_runs
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sparse import count_distinct
 
@@ -316,7 +315,7 @@ def mixture_test(
     """
     _check(alpha, replicates)
     table = RunTable.of(runs)
-    table = table.select(order_runs(table))
+    table = table.select(table.order())
     steps = _Steps.of(table)
     pairs = steps.pairs()
     if len(table) < 2 or not pairs:

@@ -159,11 +159,12 @@ def group_loops(loops: LoopTable, places: Sequence[int]) -> list[list[int]]:
             owner.setdefault(edge, cause)
     lengths = np.fromiter(map(len, loops.members), dtype=np.int64, count=len(loops))
     push, reach = loops.affinity / lengths, (loops.affinity + Z95 * loops.error) / lengths
-    for cause in causes:
-        least = float(push[cause[0]])
-        name = min(cause, key=lambda i: (int(lengths[i]), i) if reach[i] >= least else (1 << 60, i))
-        cause.remove(name)
-        cause.insert(0, name)
+    for members in causes:
+        least = float(push[members[0]])
+        strong = [i for i in members if reach[i] >= least]
+        name = min(strong, key=lambda i: (int(lengths[i]), i))
+        members.remove(name)
+        members.insert(0, name)
     return causes
 
 

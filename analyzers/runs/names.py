@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.runs.table import RunTable
+    from detailed_balance.analyzers.runs.columns import RunColumns
 
 __all__ = ["order_runs", "rank_names"]
 
@@ -33,32 +33,25 @@ def rank_names(names: NDArray[Any]) -> NDArray[np.int64]:
     return np.fromiter(map(ranks.__getitem__, values), dtype=np.int64, count=len(values))
 
 
-def order_runs(table: RunTable) -> NDArray[np.int64]:
-    """(r,) array of int64: the places of runs in an order that the order of a record cannot change.
+def order_runs(
+    runs: RunColumns, moves: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(r,) array of int64: the places of runs, sorted as `RunTable.order` says.
 
-    By name; runs of the same name, or of none, by when they began, by outcome and success, and by
-    a hash of their moves. What is equal in all of these is equal for any statistic of runs.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers.runs.table import RunTable
-    >>> from detailed_balance.analyzers import Trajectory
-    >>> runs = [Trajectory((("a", "b"),), name) for name in ("y", "x")]
-    >>> order_runs(RunTable.of(runs)).tolist()
-    [1, 0]
+    Parameters
+    ----------
+    runs : RunColumns
+        What is known of each.
+    moves : (m,) array of int64
+        A number for each move, the same for the same move.
+    offsets : (r + 1,) array of int64
+        Run i has the moves ``offsets[i]`` to ``offsets[i + 1]``.
     """
-    runs = table.runs
-    keys = (_hash_moves(table), runs.success, runs.outcome, runs.started, rank_names(runs.name))
-    return np.lexsort(keys)
-
-
-def _hash_moves(table: RunTable) -> NDArray[np.uint64]:
-    """(r,) array of uint64: the moves of each run as digits of a number, modulo 2^64."""
-    longest = int(table.lengths.max(initial=0))
-    powers = np.cumprod(np.full(longest + 1, _MULTIPLIER, dtype=np.uint64), dtype=np.uint64)
-    place = np.arange(table.total) - np.repeat(table.offsets[:-1], table.lengths)
-    width = len(table.states) + 1
-    moves = table.source.astype(np.int64) * width + (table.target + 1) + 1
-    totals = np.zeros(table.total + 1, dtype=np.uint64)
-    np.cumsum(moves.astype(np.uint64) * powers[place], dtype=np.uint64, out=totals[1:])
-    return totals[table.offsets[1:]] - totals[table.offsets[:-1]]
+    lengths = np.diff(offsets)
+    powers = np.full(int(lengths.max(initial=0)) + 1, _MULTIPLIER, dtype=np.uint64)
+    place = np.arange(len(moves)) - np.repeat(offsets[:-1], lengths)
+    digits = (moves + 1).astype(np.uint64) * np.cumprod(powers, dtype=np.uint64)[place]
+    totals = np.zeros(len(moves) + 1, dtype=np.uint64)
+    np.cumsum(digits, dtype=np.uint64, out=totals[1:])
+    paths = totals[offsets[1:]] - totals[offsets[:-1]]  # digits of a number, modulo 2^64
+    return np.lexsort((paths, runs.success, runs.outcome, runs.started, rank_names(runs.name)))

@@ -27,6 +27,7 @@ from detailed_balance.analyzers.runs.labels import (
     matches_context,
     moment_of,
 )
+from detailed_balance.analyzers.runs.names import order_runs
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sparse import count_distinct, find_places
 
@@ -251,6 +252,19 @@ class RunTable(Sequence[Trajectory]):
         counts = csr_array((ones, column, self.offsets.copy()), shape=shape)
         counts.sum_duplicates()
         return counts
+
+    def order(self) -> NDArray[np.int64]:
+        """(r,) array of int64: the places of the runs in an order that is not that of the record.
+
+        By name; runs of the same name, or of none, by when they began, by outcome and success, and
+        by a hash of their moves. What is equal in all of these is equal for any statistic of runs.
+
+        Examples
+        --------
+        >>> RunTable.of([Trajectory((("a", "b"),), name) for name in "yx"]).order().tolist()
+        [1, 0]
+        """
+        return order_runs(self.runs, self._keys(), self.offsets)
 
     def select(self, runs: ArrayLike) -> RunTable:
         """Return some of the runs, by their places, in that order, or by a mask.
