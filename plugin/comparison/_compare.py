@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detailed_balance.analyzers import compare_counts, compare_runs
+from detailed_balance.analyzers.comparison.block_labels import find_block_label
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.labels import (
     ContextLike,
     Moment,
@@ -47,7 +49,8 @@ def compare(
     Six questions are asked: whether each state leads to the same states as often, whether states
     lie as high, whether the same loops are walked as often, whether runs stay as long in the same
     places, whether as many succeed, and whether they take as many steps. Where both sides know
-    their runs, whole runs are permuted (`compare_runs`), and the probability that anything is
+    their runs, whole runs are permuted (`compare_runs`), inside blocks and by blocks where runs
+    have them, and the probability that anything is
     called changed where nothing is, is at most `alpha`. Else only the first two can be asked, and
     each move counts as independent (`compare_counts`).
 
@@ -133,7 +136,10 @@ def compare(
         )
     )
     announce("Comparing", 0, 0)
+    warnings: tuple[str, ...] = ()
     if before.runs is not None and after.runs is not None:
+        label = find_block_label(join_runs([before.runs, after.runs]))
+        warnings = () if label is None else (label.describe(),)
         found = compare_runs(
             before.runs,
             after.runs,
@@ -144,7 +150,7 @@ def compare(
         )
     else:
         found = compare_counts(before.report.counts, after.report.counts, alpha=alpha, seed=seed)
-    return Comparison(before, after, found)
+    return Comparison(before, after, found, warnings)
 
 
 def _choose(

@@ -55,16 +55,19 @@ class Comparison(Result):
         The two sides, each with its own report.
     differences : RunComparison
         What was tested, with one promise for all of it.
+    warnings : tuple of str
+        What to know about both sides.
     """
 
     a: Side
     b: Side
     differences: RunComparison
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """The answer in words."""
-        warnings = (*self.a.report.warnings, *self.b.report.warnings)
+        warnings = (*self.warnings, *self.a.report.warnings, *self.b.report.warnings)
         return judge_comparison(self.differences, self.new_violations, warnings)
 
     @property

@@ -17,6 +17,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
+from detailed_balance.analyzers.comparison.block_labels import find_block_label
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
@@ -160,6 +161,8 @@ def analyze(
     studied = None
     if runs and found:
         announce("Studying the runs", 0, 0)
+        if (label := find_block_label(found)) is not None:
+            warnings = (*warnings, label.describe())
         studied = study_runs(found, potential, balance, traps, keep=runs)
     return Report(counts, potential, balance, traps, info, good_info, warnings, studied)
 
