@@ -24,11 +24,11 @@ _MOST_TESTED = 5_000  # beyond it Shapiro and Wilk's p-value is not accurate
 
 
 def expected_minimum_action(deviation: ArrayLike, *, asymptotic: bool = False) -> Any:
-    r"""Return the least action to expect of a potential whose values are Gaussian.
+    r"""Return the least action to expect of a potential whose values are Gaussian (eq. 28).
 
-    Two states drawn at random differ by x = beta (V(f) - V(g)), Gaussian with variance 2 s^2, and
-    a pair in detailed balance costs exp(-\|x\|) of what it costs without a potential. The mean of
-    that is exp(s^2) erfc(s), which tends to 1 / (sqrt(pi) s) for a wide potential.
+    Two states drawn at random differ by x = beta (V(f) - V(g)), Gaussian with variance 2 s^2. The
+    paper lets a pair cost exp(-\|x\|) of what it costs without a potential. The mean of that is
+    exp(s^2) erfc(s), which tends to 1 / (sqrt(pi) s) for a wide potential.
 
     Parameters
     ----------
@@ -47,6 +47,12 @@ def expected_minimum_action(deviation: ArrayLike, *, asymptotic: bool = False) -
     ------
     InvalidInputError
         Where s is negative or no number.
+
+    Notes
+    -----
+    With K(x) = exp(-x / 2) no pair in detailed balance costs that. Relative to K(0) one costs
+    exp(-\|x\| / 2) where the larger rate is fixed, as in a Metropolis walk, and 1 / cosh(x / 2)
+    where the sum of both rates is. For the first give s / 2; the second is more still.
 
     References
     ----------

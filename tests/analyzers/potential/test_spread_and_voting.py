@@ -25,6 +25,24 @@ def test_the_expected_action_is_the_mean_over_gaussian_differences(s):
     assert expected_minimum_action(s) == pytest.approx(2 * half, rel=1e-7)
 
 
+@pytest.mark.parametrize("x", [0.5, 3.0])
+def test_a_pair_in_balance_costs_what_its_fixed_rates_say_and_never_what_eq_28_takes(x):
+    metropolis = Kernel.from_matrix([[0.0, 0.4], [0.4 * math.exp(-x), 0.0]])
+    bath = Kernel.from_matrix([[0.0, 0.8 / (1 + math.exp(-x))], [0.8 / (1 + math.exp(x)), 0.0]])
+    costs = [estimate_potential(kernel).action / 0.8 for kernel in (metropolis, bath)]
+    assert costs == pytest.approx([math.exp(-x / 2), 1 / math.cosh(x / 2)])
+    assert math.exp(-x) < min(costs)
+
+
+@pytest.mark.parametrize("s", [0.5, 2.0])
+def test_half_the_spread_gives_what_a_metropolis_walk_costs(s):
+    difference = norm(scale=math.sqrt(2) * s)
+    half = quad(lambda x: math.exp(-x / 2) * difference.pdf(x), 0, 40 * s)[0]
+    bath = quad(lambda x: difference.pdf(x) / math.cosh(x / 2), 0, 40 * s)[0]
+    assert expected_minimum_action(s / 2) == pytest.approx(2 * half, rel=1e-7)
+    assert expected_minimum_action(s) < 2 * half < 2 * bath
+
+
 @pytest.mark.parametrize(("s", "published"), [(4.38, 0.129), (2.30, 0.245)])
 def test_the_asymptote_gives_what_the_paper_prints(s, published):
     assert expected_minimum_action(s, asymptotic=True) == pytest.approx(published, abs=5e-4)
