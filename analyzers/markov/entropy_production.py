@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -15,18 +15,18 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
 from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
 from detailed_balance.analyzers.results import Result
-from detailed_balance.analyzers.runs.clusters import bootstrap_tails, count_clusters
-from detailed_balance.analyzers.runs.table import Runs, RunTable
-from detailed_balance.analyzers.runs.trajectory import Trajectory
+from detailed_balance.analyzers.runs.clusters import (
+    FEWEST_REDRAWN,
+    bootstrap_tails,
+    count_clusters,
+)
+from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["EntropyProduction", "entropy_production"]
-
-FEWEST_CLUSTERS = 20
-"""With fewer runs or blocks their spread says too little about that of the next ones."""
 
 AT_ONCE = 4_000_000
 """How many kernel entries, or weights of runs, of replicates are held in memory at a time."""
@@ -176,7 +176,7 @@ def entropy_production(
     1.7578
     """
     _check_settings(confidence, replicates)
-    runs = _as_runs(source)
+    runs = as_runs(source)
     counts = cast("Source", source) if runs is None else runs.counts()
     if isinstance(counts, TransitionCounts):
         counts = counts.sorted()
@@ -204,10 +204,10 @@ def entropy_production(
     )
     if exact:
         return result
-    if runs is not None and result.clusters < FEWEST_CLUSTERS:
+    if runs is not None and result.clusters < FEWEST_REDRAWN:
         unit = "runs" if result.clusters == len(runs) else "blocks of runs"
         raise InsufficientDataError(
-            f"{result.clusters} {unit} are too few for an interval; {FEWEST_CLUSTERS} are needed. "
+            f"{result.clusters} {unit} are too few for an interval; {FEWEST_REDRAWN} are needed. "
             "Give their counts instead to take each state's moves as independent draws",
             replace(result, replicates=0),
         )
@@ -222,14 +222,6 @@ def _check_settings(confidence: float, replicates: int) -> None:
         raise InvalidInputError(f"confidence={confidence!r}; it lies between 0 and 1")
     if replicates < 20:
         raise InvalidInputError(f"replicates={replicates!r}; 20 are the fewest with an interval")
-
-
-def _as_runs(source: Any) -> RunTable | None:
-    """Return runs as a table; None where `source` is something else."""
-    if isinstance(source, RunTable | Iterator):
-        return RunTable.of(source)
-    listed = isinstance(source, Sequence) and source and isinstance(source[0], Trajectory)
-    return RunTable.of(source) if listed else None
 
 
 def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -21,6 +21,13 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.markov.stationary import Source, move_kernel
 from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.runs.clusters import (
+    FEWEST_REDRAWN,
+    bootstrap_tails,
+    count_clusters,
+)
+from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
+from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +39,11 @@ Weights: TypeAlias = Literal["auto", "uniform", "precision"]
 
 TOLERANCE = 1e-12
 """Both least squares problems are solved to this relative residual."""
+
+ROUGH = 1e-7
+"""Those of replicates to this one."""
+
+PARTS = ("gradient", "curl", "harmonic")
 
 MAX_STEPS = 20_000
 """Give up the search for the curl after so many steps."""
@@ -67,6 +79,13 @@ class HodgeDecomposition(TableResult):
         Pairs walked one way only; their log ratio is not identifiable and they are left out.
     weights : {"uniform", "precision"}
         How the weights were chosen.
+    gradient_interval, curl_interval, harmonic_interval : (float, float)
+        Where the shares lie with probability `confidence`; NaN for counts and kernels, and for
+        fewer than 20 runs or blocks.
+    clusters : int
+        The runs or blocks that were drawn for the intervals; 0 without runs.
+    confidence, replicates, seed
+        The settings of the intervals.
     """
 
     states: tuple[str, ...]
@@ -82,6 +101,13 @@ class HodgeDecomposition(TableResult):
     triangle_affinities: NDArray[np.float64]
     one_way_pairs: int
     weights: str
+    gradient_interval: tuple[float, float]
+    curl_interval: tuple[float, float]
+    harmonic_interval: tuple[float, float]
+    clusters: int
+    confidence: float
+    replicates: int
+    seed: int
 
     @property
     def gradient_share(self) -> float:
@@ -121,13 +147,14 @@ class HodgeDecomposition(TableResult):
         }
 
     def _content(self) -> dict[str, Any]:
-        shares = ("gradient_share", "curl_share", "harmonic_share", "residual")
+        shares = [f"{part}_share" for part in PARTS] + ["residual"]
+        shares += [f"{part}_interval" for part in PARTS]
         return {
             "pairs": self.to_table(),
             **self._values("states", "potential", "components", *shares),
             "triangles": len(self.triangle_affinities),  # how many; they may be very many
             "one_way_pairs": self.one_way_pairs,
-            "settings": {"weights": self.weights},
+            "settings": self._values("weights", "clusters", "confidence", "replicates", "seed"),
         }
 
     def describe(self) -> str:
@@ -137,24 +164,36 @@ class HodgeDecomposition(TableResult):
             if self.one_way_pairs
             else ""
         )
+        low, high = self.gradient_interval
+        between = f"({low:.0%} to {high:.0%}) " if low == low else ""
         return (
-            f"one potential explains {self.gradient_share:.1%} of the drift over "
+            f"one potential explains {self.gradient_share:.1%} {between}of the drift over "
             f"{len(self.first)} pairs, {self.curl_share:.1%} goes round triangles and "
             f"{self.harmonic_share:.1%} round longer loops{left_out}"
         )
 
 
-def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDecomposition:
+def hodge_decomposition(
+    source: Source | Runs,
+    *,
+    weights: Weights = "auto",
+    confidence: float = 0.95,
+    replicates: int = 200,
+    seed: int = 0,
+) -> HodgeDecomposition:
     """Split the log ratios of the pairs into gradient, curl and harmonic flow.
 
     Parameters
     ----------
-    source : TransitionCounts, Kernel or (n, n) array of float
+    source : RunTable, iterable of Trajectory, TransitionCounts, Kernel or (n, n) array of float
         START and END are left out, and rows are scaled to sum to 1. Only pairs walked both
-        ways have a log ratio.
+        ways have a log ratio. Of runs the shares have intervals.
     weights : {"auto", "uniform", "precision"}
         "uniform": every pair counts the same. "precision": 1 / (1/n_fg + 1/n_gf), for counts
-        only. "auto": precision for counts, uniform for a kernel.
+        only. "auto": precision for counts and runs, uniform for a kernel.
+    confidence, replicates, seed
+        Of the intervals: how sure, how often runs (or their blocks, where the table has any) are
+        drawn again, and by which seed. 0 replicates give no intervals.
 
     Returns
     -------
@@ -173,7 +212,10 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
     Notes
     -----
     Noise in the log ratios has a curl of its own: over counts, a gradient share below 1 is no
-    evidence against detailed balance by itself. `reversibility_test` is.
+    evidence against detailed balance by itself. `reversibility_test` is. The intervals are those of
+    the shares without that noise: the replicates have it twice and the record once, so that they
+    are moved by twice the difference of the two, and a share may lie outside its interval. The
+    weights and the pairs are held as they are.
 
     References
     ----------
@@ -188,10 +230,17 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
     """
     if weights not in get_args(Weights):
         raise InvalidInputError(f"weights={weights!r}; allowed are {', '.join(get_args(Weights))}")
-    counted = isinstance(source, TransitionCounts)
+    if not 0 < confidence < 1 or replicates < 0:
+        raise InvalidInputError(
+            f"confidence={confidence!r}, replicates={replicates!r}; the first lies between 0 and "
+            "1, the second is 0 or more"
+        )
+    runs = as_runs(source)
+    chain = cast("Source", source) if runs is None else runs.counts()
+    counted = isinstance(chain, TransitionCounts)
     if weights == "precision" and not counted:
         raise InvalidInputError("weights='precision' needs counts; a kernel has no errors")
-    states, kernel = move_kernel(source)
+    states, kernel = move_kernel(chain)
     pairs, ratio, one_way = _two_way_pairs(kernel)
     if not len(pairs):
         raise InsufficientDataError(
@@ -199,11 +248,17 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
             "ratio is known: record more runs"
         )
     named = "precision" if counted and weights != "uniform" else "uniform"
-    weight = _precision(source, pairs) if counted and named == "precision" else np.ones(len(pairs))
-    potential = _potential(pairs, ratio, weight)
+    weight = _precision(chain, pairs) if counted and named == "precision" else np.ones(len(pairs))
+    split = _Split(pairs, weight)
+    potential = split.find_potential(ratio)
     gradient = pairs.drop(potential)
-    triangles = _triangle_sums(pairs)
-    curl = _curl(triangles, ratio - gradient, weight)
+    curl = split.find_curl(ratio - gradient)
+    clusters = 0 if runs is None else count_clusters(runs)
+    gradient_in = curl_in = harmonic_in = (float("nan"), float("nan"))
+    if runs is not None and clusters >= FEWEST_REDRAWN and replicates:
+        tails = bootstrap_tails(confidence, clusters)
+        drawn = _draw_ratios(runs, states, pairs, replicates, seed)
+        gradient_in, curl_in, harmonic_in = split.find_intervals(ratio, drawn, tails)
     return HodgeDecomposition(
         states,
         potential,
@@ -215,9 +270,16 @@ def hodge_decomposition(source: Source, *, weights: Weights = "auto") -> HodgeDe
         curl,
         ratio - gradient - curl,
         weight,
-        np.abs(triangles @ ratio),
+        np.abs(split.triangles @ ratio),
         one_way,
         named,
+        gradient_in,
+        curl_in,
+        harmonic_in,
+        clusters,
+        confidence,
+        0 if np.isnan(gradient_in[0]) else replicates,
+        seed,
     )
 
 
@@ -243,16 +305,6 @@ def _precision(source: Any, pairs: EdgeList) -> NDArray[np.float64]:
     return np.asarray(there * back / (there + back))
 
 
-def _potential(
-    pairs: EdgeList, ratio: NDArray[np.float64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n,) array: the V that minimises sum w (ratio - V(first) + V(second))^2."""
-    solver = LaplacianSolver(pairs)
-    solver.refresh(weight)
-    values = solver.solve(pairs.outflow(weight * ratio), TOLERANCE)
-    return np.asarray(values - pairs.lowest(values)[pairs.components])
-
-
 def _triangle_sums(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
     """Return the (t, m) matrix that adds a flow up round each triangle."""
     n = pairs.n_states
@@ -266,25 +318,93 @@ def _triangle_sums(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
     return csr_array((signs, edges.ravel(), starts), shape=(len(corners), len(pairs)))
 
 
-def _curl(
-    triangles: csr_array[Any, tuple[int, int]],
-    rest: NDArray[np.float64],
-    weight: NDArray[np.float64],
+def _draw_ratios(
+    runs: RunTable, states: tuple[str, ...], pairs: EdgeList, replicates: int, seed: int
 ) -> NDArray[np.float64]:
-    """(m,) array: the part of `rest` of the form (sum of triangle strengths) / w, nearest to it.
+    """(replicates, m) array: the log ratios of the pairs in runs drawn again.
 
-    Such a flow is orthogonal to every gradient, since a gradient sums to 0 round a triangle.
+    Half a move stands for none, which keeps all pairs.
     """
-    if not triangles.shape[0]:
-        return np.zeros_like(rest)
-    root = np.sqrt(weight)
-    system = csr_array(diags_array(1 / root) @ triangles.T)
-    found = lsmr(system, root * rest, atol=TOLERANCE, btol=TOLERANCE, conlim=0, maxiter=MAX_STEPS)
-    curl = np.asarray((system @ found[0]) / root)
-    if found[1] == 7:
-        raise ConvergenceError(
-            f"the curl was not found in {MAX_STEPS:,} steps; the last one is this error's "
-            "`estimate`",
-            curl,
+    made, n = runs.distinct_moves(), len(states)
+    drawn = runs.bootstrap_counts(np.random.default_rng(seed), replicates).astype(np.float64)
+    place = {state: i for i, state in enumerate(states)}
+    places = np.array([*(place.get(state, -1) for state in runs.states), -1])
+    source, target = places[made.source], places[made.target]
+    inner = np.flatnonzero((source >= 0) & (target >= 0))
+    source, target, drawn = source[inner], target[inner], drawn[:, inner]
+    column = csr_array((np.arange(len(inner)) + 1, (source, target)), shape=(n, n))
+    into = csr_array((np.ones(len(inner)), (np.arange(len(inner)), source)), shape=(len(inner), n))
+    moves = np.maximum(np.asarray(drawn @ into), 0.5)
+    ways = []
+    for f, g in ((pairs.first, pairs.second), (pairs.second, pairs.first)):
+        walked = drawn[:, lookup(column, f, g) - 1]
+        ways.append(np.log(np.maximum(walked, 0.5)) - np.log(moves[:, f]))
+    return np.asarray(ways[0] - ways[1])
+
+
+class _Split:
+    """Splits log ratios of the same pairs, with the same weights, into the three parts."""
+
+    def __init__(self, pairs: EdgeList, weight: NDArray[np.float64]) -> None:
+        self.pairs, self.weight, self.triangles = pairs, weight, _triangle_sums(pairs)
+        self._solver = LaplacianSolver(pairs)
+        self._solver.refresh(weight)
+        self._root = np.sqrt(weight)
+        self._system = csr_array(diags_array(1 / self._root) @ self.triangles.T)
+
+    def find_potential(
+        self, ratio: NDArray[np.float64], tolerance: float = TOLERANCE
+    ) -> NDArray[np.float64]:
+        """(n,) array: the V that minimises sum w (ratio - V(first) + V(second))^2."""
+        pairs = self.pairs
+        values = self._solver.solve(pairs.outflow(self.weight * ratio), tolerance)
+        return np.asarray(values - pairs.lowest(values)[pairs.components])
+
+    def find_curl(
+        self, rest: NDArray[np.float64], tolerance: float = TOLERANCE
+    ) -> NDArray[np.float64]:
+        """(m,) array: the nearest to `rest` of the form (sum of triangle strengths) / w.
+
+        Such a flow is orthogonal to every gradient, since a gradient sums to 0 round a triangle.
+        """
+        if not self.triangles.shape[0]:
+            return np.zeros_like(rest)
+        found = lsmr(
+            self._system,
+            self._root * rest,
+            atol=tolerance,
+            btol=tolerance,
+            conlim=0,
+            maxiter=MAX_STEPS,
         )
-    return curl
+        curl = np.asarray((self._system @ found[0]) / self._root)
+        if found[1] == 7:
+            raise ConvergenceError(
+                f"the curl was not found in {MAX_STEPS:,} steps; the last one is this error's "
+                "`estimate`",
+                curl,
+            )
+        return curl
+
+    def find_intervals(
+        self, ratio: NDArray[np.float64], drawn: NDArray[np.float64], tails: tuple[float, float]
+    ) -> list[tuple[float, float]]:
+        """Return the intervals of the shares; `drawn` are (b, m) log ratios of replicates."""
+        ratios = np.vstack([ratio, drawn])
+        if len(self.pairs) < len(ratios):  # the split is linear, so that unit vectors tell all
+            flows = [ratios @ part for part in self._find_flows(np.eye(len(self.pairs)))]
+        else:
+            flows = self._find_flows(ratios)
+        squares = np.array([flow**2 @ self.weight for flow in flows])
+        total = np.maximum(squares.sum(axis=0), 1e-300)
+        shares = np.where(total > 1e-300, squares / total, [[1.0], [0.0], [0.0]])
+        value, replicates = shares[:, 0], shares[:, 1:]
+        bias = replicates.mean(axis=1) - value
+        low, high = np.clip(np.quantile(replicates, tails, axis=1) - 2 * bias, 0.0, 1.0)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+    def _find_flows(self, ratios: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """(b, m) arrays: gradient, curl and the rest of (b, m) log ratios, to six digits."""
+        gradient = np.array([self.pairs.drop(self.find_potential(r, ROUGH)) for r in ratios])
+        curl = np.array([self.find_curl(rest, ROUGH) for rest in ratios - gradient])
+        return [gradient, curl, ratios - gradient - curl]

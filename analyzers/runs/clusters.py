@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEWEST_CLUSTERS",
+    "FEWEST_REDRAWN",
     "ClusterErrors",
     "MoveClusters",
     "bootstrap_tails",
@@ -33,6 +34,9 @@ __all__ = [
 
 FEWEST_CLUSTERS = 10
 """Fewer runs or blocks say too little about how far the next ones will differ."""
+
+FEWEST_REDRAWN = 20
+"""Fewer, drawn again, say too little about the law of a quantity with a bias."""
 
 
 def count_clusters(table: RunTable) -> int:
