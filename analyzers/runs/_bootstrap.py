@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.sparse import exact_type
 
 if TYPE_CHECKING:
@@ -18,22 +17,22 @@ AT_ONCE = 8_000_000
 
 
 def draw_weights(
-    blocks: NDArray[np.int64], names: NDArray[Any], rng: np.random.Generator, replicates: int
+    blocks: NDArray[np.int64], order: NDArray[np.int64], rng: np.random.Generator, replicates: int
 ) -> NDArray[np.int64]:
-    """(replicates, r) array of int64: how often each run is drawn, by its block and its name."""
-    units, n = cluster_runs(blocks, names)
+    """(replicates, r) array of int64: how often each run is drawn; as for `cluster_runs`."""
+    units, n = cluster_runs(blocks, order)
     return draw(rng, replicates, n)[:, units]
 
 
 def draw_counts(
     counts: csr_array[Any, tuple[int, int]],
     blocks: NDArray[np.int64],
-    names: NDArray[Any],
+    order: NDArray[np.int64],
     rng: np.random.Generator,
     replicates: int,
 ) -> NDArray[np.int64]:
     """(replicates, k) array of int64: the sums of the (r, k) counts of the runs drawn."""
-    units, n = cluster_runs(blocks, names)
+    units, n = cluster_runs(blocks, order)
     counts = sum_clusters(counts, units, n)
     by_move, most = counts.T.tocsr(), int(counts.sum(axis=0).max()) if counts.nnz else 0
     found = np.empty((replicates, by_move.shape[0]), dtype=np.int64)
@@ -46,17 +45,18 @@ def draw_counts(
     return found
 
 
-def cluster_runs(blocks: NDArray[np.int64], names: NDArray[Any]) -> tuple[NDArray[np.int64], int]:
+def cluster_runs(
+    blocks: NDArray[np.int64], order: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
     """Return the cluster of each run, its block or (where that is -1) itself, and how many.
 
-    Clusters are numbered by their blocks and then by the names of runs, not by their order.
+    Clusters are numbered by their blocks and then by `RunTable.order`, not by the order of rows.
     """
     alone = np.flatnonzero(blocks < 0)
     different, unit = np.unique(blocks[blocks >= 0], return_inverse=True)
     units = np.empty(len(blocks), dtype=np.int64)
     units[blocks >= 0] = unit
-    order = np.argsort(rank_names(names[alone]), kind="stable")
-    units[alone[order]] = len(different) + np.arange(len(alone))
+    units[order[blocks[order] < 0]] = len(different) + np.arange(len(alone))
     return units, len(different) + len(alone)
 
 

@@ -49,7 +49,7 @@ def count_clusters(table: RunTable) -> int:
     >>> count_clusters(RunTable.of(runs)), count_clusters(RunTable.of(runs).with_blocks("task"))
     (3, 2)
     """
-    return cluster_runs(table.block_codes(), table.runs.name)[1]
+    return cluster_runs(table.block_codes(), table.order())[1]
 
 
 def bootstrap_tails(level: float, clusters: int) -> tuple[float, float]:
@@ -149,7 +149,7 @@ class MoveClusters:
         kept = np.ones(len(made.source), dtype=bool) if moves is None else np.asarray(moves, bool)
         blocks = table.block_codes()
         made_by = table.by_run()[:, np.flatnonzero(kept)].tocsr()
-        counts = sum_clusters(made_by, *cluster_runs(blocks, table.runs.name)).astype(np.float64)
+        counts = sum_clusters(made_by, *cluster_runs(blocks, table.order())).astype(np.float64)
         counts = counts[np.flatnonzero(np.diff(counts.indptr)), :].tocsr()
         counts.sort_indices()
         source, n = made.source[kept], len(table.states)
@@ -180,8 +180,6 @@ class MoveClusters:
         weights = self._weights(np.asarray(slopes, dtype=np.float64))
         scores = np.asarray(self._left_out @ weights)
         scores[np.abs(scores) <= 1e-12 * self._largest(np.abs(slopes))] = 0.0  # rounding
-        # Sums are rounded: in an order that is that of the numbers themselves, not that of runs.
-        scores = scores[np.lexsort(scores.T)]
         g, m = scores.shape
         said = np.count_nonzero(scores, axis=0)
         own = self._alone[:, None] * weights

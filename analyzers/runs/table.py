@@ -397,7 +397,7 @@ class RunTable(Sequence[Trajectory]):
         self, rng: np.random.Generator, replicates: int, *, block: str | None = None
     ) -> NDArray[np.int64]:
         """(replicates, r) array of int64: how often each run is drawn; as for `resample`."""
-        return draw_weights(self.block_codes(block), self.runs.name, rng, replicates)
+        return draw_weights(self.block_codes(block), self.order(), rng, replicates)
 
     def bootstrap_counts(
         self, rng: np.random.Generator, replicates: int = 200, *, block: str | None = None
@@ -410,8 +410,8 @@ class RunTable(Sequence[Trajectory]):
         >>> table.bootstrap_counts(np.random.default_rng(0), 3).tolist()
         [[5], [5], [5]]
         """
-        names, blocks = self.runs.name, self.block_codes(block)
-        return draw_counts(self.by_run(), blocks, names, rng, replicates)
+        blocks = self.block_codes(block)
+        return draw_counts(self.by_run(), blocks, self.order(), rng, replicates)
 
     def rename(self, names: Mapping[str, str]) -> RunTable:
         """Give states other names.
