@@ -114,9 +114,16 @@ from .repetition.classify import (
     RunClassification as RunClassification,
     classify_runs as classify_runs,
 )
+from .repetition.find import find_repetition as find_repetition
 from .repetition.occurrences import (
     LoopOccurrences as LoopOccurrences,
     locate_loops as locate_loops,
+)
+from .repetition.result import (
+    RepeatingRun as RepeatingRun,
+    RepetitionFinding as RepetitionFinding,
+    RepetitionReport as RepetitionReport,
+    RepetitionTest as RepetitionTest,
 )
 from .runs.roots import root_runs as root_runs
 from .runs.table import RunTable as RunTable

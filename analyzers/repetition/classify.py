@@ -31,6 +31,7 @@ __all__ = [
     "RunClassification",
     "RunKinds",
     "classify_runs",
+    "sum_costs",
 ]
 
 RunKind: TypeAlias = Literal["shuttle", "stay", "cycle", "limit", "progressing", "other"]
@@ -331,7 +332,7 @@ class RunKinds:
     def _summarise(self, runs: NDArray[np.int64], kind: int) -> KindSummary:
         table, after = self.measured.table, self._after()[runs]
         success = table.runs.success[runs]
-        costs = _sum_costs(table, runs, after) if kind < len(REPEATING) else np.zeros(0)
+        costs = sum_costs(table, runs, after) if kind < len(REPEATING) else np.zeros(0)
         costs = costs[~np.isnan(costs)]
         return KindSummary(
             tuple(KINDS)[kind],
@@ -347,8 +348,8 @@ class RunKinds:
         """Return some runs; `good` are those that succeeded among all that are reported on."""
         table, success = self.measured.table, self.measured.table.runs.success
         onsets, times, after = self._of_kind("onset"), self._of_kind("times"), self._after()
-        all_costs = _sum_costs(table, runs, table.lengths[runs])
-        costs_after = _sum_costs(table, runs, after[runs])
+        all_costs = sum_costs(table, runs, table.lengths[runs])
+        costs_after = sum_costs(table, runs, after[runs])
         rows = []
         names = table.runs.name[runs].tolist()
         for run, name, cost, late in zip(runs.tolist(), names, all_costs, costs_after, strict=True):
@@ -380,13 +381,9 @@ class RunKinds:
         if kind >= len(REPEATING):
             return ()
         place = int(self.evidence[kind].place[run])
-        if REPEATING[kind] == "cycle":
-            return measured.loops.name(place)
-        if place >= 0:
+        if place >= 0 and REPEATING[kind] == "stay":
             return self.traps[place]
-        part = measured.shuttle if REPEATING[kind] == "shuttle" else measured.stay
-        codes = int(part.first[run]), int(part.second[run])
-        return tuple(measured.table.states[code] for code in codes if code >= 0)
+        return measured.where(REPEATING[kind], run, place)
 
 
 def _unremarkable_kinds(table: RunTable, potential: Potential | None) -> NDArray[np.int64]:
@@ -417,7 +414,7 @@ def _first_and_last(table: RunTable) -> tuple[NDArray[np.int64], NDArray[np.int6
     return first, last
 
 
-def _sum_costs(
+def sum_costs(
     table: RunTable, runs: NDArray[np.int64], moves: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return what the last moves of runs cost, NaN for a run of which not all costs are known."""

@@ -99,6 +99,14 @@ class MeasuredRuns:
         codes = [code for code in map(self.table.code, trap) if code >= 0]
         return find_in_trap(self.blocks, codes)
 
+    def where(self, kind: str, run: int, loop: int) -> tuple[str, ...]:
+        """Return where a run made its longest stay or shuttle; of a cycle, what that loop is."""
+        if kind == "cycle":
+            return self.loops.name(loop)
+        part = self.shuttle if kind == "shuttle" else self.stay
+        codes = int(part.first[run]), int(part.second[run])
+        return tuple(self.table.states[code] for code in codes if code >= 0)
+
     def shuttles(self) -> Evidence:
         """Return how often in a row runs changed between two states."""
         part, nothing = self.shuttle, np.full(len(self.table), -1)

@@ -93,7 +93,7 @@ def test_every_rule_is_stated_with_its_threshold(report: Report) -> None:
     assert "9,999 permutations of whole runs (seed 0)" in text
     stricter = " ".join(str(analyze(runs_of(*PATHS), min_visits=30)).split())
     assert "stay: visited one state 30 times" in stricter
-    assert "8 of 74 runs repeat themselves (8 driven)" in stricter
+    assert "8 of 74 runs repeat themselves (8 cycle)" in stricter
 
 
 def test_the_driven_loop_is_told_with_its_onset_and_its_runs(report: Report) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, Trajectory
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.repetition.prefixes import measure_prefixes
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from tests.support.trajectories import RUNS
 
 SOURCES, TARGETS = (
@@ -48,3 +50,40 @@ def test_many_runs_that_go_round_are_walked_in_lock_step() -> None:
     found = measure_prefixes(runs)
     last = RunTable.of(runs).offsets[1:] - 1
     assert found.rounds[last].tolist() == [1 + i % 5 for i in range(200)]
+
+
+@settings(deadline=None, max_examples=200)
+@given(RUNS | LONG)
+def test_the_longest_of_each_run_is_what_a_tracker_tells(runs: list[Trajectory]) -> None:
+    measured = MeasuredRuns.of(runs)
+    columns = {"stay": measured.stays(), "shuttle": measured.shuttles(), "cycle": measured.cycles()}
+    for i, run in enumerate(runs):
+        tracker = RepetitionTracker()
+        for move in run.moves:
+            tracker.update(*move)
+        told = (tracker.longest_stay, tracker.longest_shuttle, tracker.most_rounds)
+        for (kind, found), one in zip(columns.items(), told, strict=True):
+            assert found.times[i] == one.times
+            if one.times:
+                assert measured.where(kind, i, int(found.place[i])) == one.states
+                assert found.onset[i] == one.onset
+
+
+def test_counting_begins_anew_where_a_person_has_answered() -> None:
+    tracker = RepetitionTracker()
+    for move in [(START, "a"), ("a", "b"), ("b", "a"), ("a", "b")]:
+        tracker.update(*move)
+    assert (tracker.shuttle, tracker.rounds) == (3, 1)
+    tracker.begin_anew()
+    assert (tracker.shuttle, tracker.rounds, tracker.steps) == (0, 0, 4)
+    tracker.update("b", "a")
+    assert (tracker.shuttle, tracker.stay, tracker.longest_stay.onset) == (0, 1, 5)
+
+
+def test_steps_that_bring_nothing_are_counted_in_a_row() -> None:
+    tracker, seen = RepetitionTracker(), []
+    stale, new = StepFacts(call=1, answer=1, stale=True), StepFacts(call=2, answer=2)
+    for target, facts in [("a", new), ("a", stale), (None, None), ("a", stale), ("a", None)]:
+        tracker.update("a", target, facts)
+        seen.append(tracker.idle)
+    assert seen == [0, 1, 2, 3, 0]
