@@ -1,8 +1,8 @@
-"""Do failed runs go beyond what good runs do? Tolerance bounds against permuted outcomes."""
+"""Do failed runs go beyond what good runs do? Tolerance bounds against chance."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binom
@@ -20,7 +20,7 @@ class Contrast(NamedTuple):
     Parameters
     ----------
     bound : (q,) array of float
-        The upper tolerance bound of good runs; infinite where there are none.
+        The upper tolerance bound of good runs, at least `least`; infinite where there are none.
     content : float
         The share of good runs that are not beyond it, with the confidence asked for.
     units : int
@@ -28,7 +28,8 @@ class Contrast(NamedTuple):
     good, failed : (q,) arrays of int64
         The good and the failed runs beyond the bound.
     pvalue : (q,) array of float
-        How often permuted outcomes put as many failed runs beyond, adjusted for all measures.
+        How often so many failed runs would be beyond it with permuted outcomes, or where long runs
+        are beyond it as often as their lengths say, whichever is more; adjusted for all measures.
     """
 
     bound: NDArray[np.float64]
@@ -39,113 +40,143 @@ class Contrast(NamedTuple):
     pvalue: NDArray[np.float64]
 
 
+class _Outcomes(NamedTuple):
+    """What bounds are made of: the runs of a block stand one after the other.
+
+    Parameters
+    ----------
+    first : array of int64
+        Where each block begins.
+    content, confidence : float
+        Of a bound.
+    """
+
+    first: NDArray[np.int64]
+    content: float
+    confidence: float
+
+    def bound(
+        self, values: NDArray[Any], failed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the bounds of good runs for (k, u) outcomes, and how many blocks have good runs.
+
+        The values are (u,), or (k, u), and 0 or more.
+        """
+        most = np.where(failed, -1, values)
+        if len(self.first) < most.shape[1]:
+            most = np.maximum.reduceat(most, self.first, axis=1)
+        found = np.full(len(most), np.inf)
+        units = (most >= 0).sum(axis=1)
+        for n in np.unique(units[units > 0]).tolist():
+            rows, place = units == n, most.shape[1] - self.rank(n)[0]
+            found[rows] = np.partition(most[rows], place, axis=1)[:, place]
+        return found, units
+
+    def beyond(
+        self, values: NDArray[Any], failed: NDArray[np.bool_], least: float = 0.0
+    ) -> NDArray[np.int64]:
+        """(k,) array: how many failed runs are beyond the bound."""
+        bound = np.maximum(self.bound(values, failed)[0], least)
+        return np.asarray((failed & (values > bound[:, None])).sum(axis=1))
+
+    def rank(self, n: int) -> tuple[int, float]:
+        """Return which of n values, from the largest on, is the bound, and its content."""
+        if not n:
+            return 1, 0.0
+        if 1 - self.content**n < self.confidence:
+            return 1, float((1 - self.confidence) ** (1 / n))
+        return n - min(int(binom.ppf(self.confidence, n, self.content)), n - 1), self.content
+
+
 def contrast_failed(
     values: NDArray[np.int64],
+    visits: NDArray[np.int64],
+    lengths: NDArray[np.int64],
     failed: NDArray[np.bool_],
     block: NDArray[np.int64],
+    least: NDArray[np.int64],
+    adds_up: NDArray[np.bool_],
     *,
     content: float,
     confidence: float,
     replicates: int,
     rng: np.random.Generator,
 ) -> Contrast:
-    """Count the failed runs beyond the bound of good runs, and hold that against permutations.
+    """Count the failed runs beyond the bound of good runs, and hold that against chance.
 
-    The bound is made anew for each permutation, so that the p-value is exact whatever the values,
-    their ties and the numbers of runs are. Outcomes are permuted inside blocks.
+    Once outcomes are permuted inside blocks, and the bound is made anew for each permutation: that
+    is exact whatever the values, their ties and the numbers of runs are. And once the runs that go
+    beyond are drawn one after the other, each with a chance as large as the moves that it has left
+    over: besides what it did, or besides what good runs take for as much as the bound, if that is
+    more. So it would be where failed runs are longer, and no more given to repeat themselves.
 
     Parameters
     ----------
-    values : (q, u) array of int64
-        What each of u runs did, by q measures, 0 or more.
+    values, visits : (q, u) arrays of int64
+        What each of u runs did, by q measures, 0 or more; and the visits that it took.
+    lengths : (u,) array of int64
+        The moves of each.
     failed : (u,) array of bool
         Whether it failed; the others are good.
     block : (u,) array of int64
         Its block, -1 where it is of none; the runs of no block are permuted among each other, and
         each counts by itself for the bound.
+    least : (q,) array of int64
+        Bounds are at least this.
+    adds_up : (q,) array of bool
+        Whether a measure is a count over the whole run, and not the longest of its stretches: of a
+        count that comes by chance, k take a time as often as its k-th power.
     content, confidence : float
         Of the bound.
     replicates : int
-        How many permutations.
+        How many permutations, and how many draws.
     rng : Generator
         What to draw them with.
     """
     order = np.argsort(block, kind="stable")
-    values, failed, block = values[:, order], failed[order], block[order]
+    values, visits, lengths = values[:, order], visits[:, order], lengths[order]
+    failed, block = failed[order], block[order]
     new = (block < 0) | (np.diff(block, prepend=-1) != 0)
-    bounds = _Bounds(values, np.flatnonzero(new), content, confidence)
-    observed = bounds.beyond(failed[None])
-    n, chunk = len(failed), max(1, CELLS // max(len(failed), 1))
-    counts = [observed]
-    for start in range(0, replicates, chunk):
-        number = min(chunk, replicates - start)
-        keys = rng.integers(2**32, size=(number, n))
-        drawn = np.argsort(keys + ((block + 1) << 32), axis=1)
-        counts.append(bounds.beyond(failed[drawn]))
-    bound, units = bounds.of(failed[None])
+    runs = _Outcomes(np.flatnonzero(new), content, confidence)
+    bounds = [runs.bound(each, failed[None]) for each in values]
+    units = int(bounds[0][1][0])
+    bound = np.maximum([each[0] for each, _ in bounds], least)
+    power = np.where(adds_up & np.isfinite(bound), bound + 1, 1)
+    others = _left_over(values, visits, lengths, failed, bound) ** power[:, None]
+    measures = list(zip(values, others, least.tolist(), strict=True))
+    observed = (failed & (values > bound[:, None])).sum(axis=1)
+    permuted, drawn = [observed[None]], [observed[None]]
+    for start in range(0, replicates, chunk := max(1, CELLS // max(len(failed), 1))):
+        shape = (min(chunk, replicates - start), len(failed))
+        keys = rng.integers(2**32, size=shape) + ((block + 1) << 32)
+        outcomes = failed[np.argsort(keys, axis=1)]
+        permuted.append(
+            np.stack([runs.beyond(each, outcomes, low) for each, _, low in measures], axis=1)
+        )
+        waits, same = rng.exponential(size=shape), np.broadcast_to(failed, shape)
+        drawn.append(np.stack([runs.beyond(each / waits, same) for _, each, _ in measures], axis=1))
+    by_length = (np.concatenate(drawn) >= observed).mean(axis=0) * len(values)
     return Contrast(
-        bound[:, 0],
-        _find_rank(int(units[0]), content, confidence)[1],
-        int(units[0]),
-        (~failed & (values > bound)).sum(axis=1),
-        observed[0],
-        _adjust(np.concatenate(counts)),
+        bound,
+        runs.rank(units)[1],
+        units,
+        (~failed & (values > bound[:, None])).sum(axis=1),
+        observed,
+        np.maximum(_adjust(np.concatenate(permuted)), np.minimum(by_length, 1.0)),
     )
 
 
-class _Bounds:
-    """The bounds of good runs, for any outcomes.
-
-    Parameters
-    ----------
-    values : (q, u) array of int64
-        The values, the runs of a block one after the other.
-    first : array of int
-        Where each block begins.
-    content, confidence : float
-        Of the bound.
-    """
-
-    def __init__(
-        self,
-        values: NDArray[np.int64],
-        first: NDArray[np.int64],
-        content: float,
-        confidence: float,
-    ) -> None:
-        self._values, self._first = values, first
-        self._asked = content, confidence
-
-    def of(self, failed: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the (q, k) bounds for (k, u) outcomes, and how many blocks have good runs."""
-        found = np.full((len(self._values), len(failed)), np.inf)
-        units = np.zeros(len(failed), dtype=np.int64)
-        for measure, values in enumerate(self._values):
-            good = np.where(failed, -1, values)
-            most = good if len(self._first) == len(values) else self._most(good)
-            units = (most >= 0).sum(axis=1)
-            for n in np.unique(units[units > 0]).tolist():
-                rows, place = units == n, most.shape[1] - _find_rank(n, *self._asked)[0]
-                found[measure, rows] = np.partition(most[rows], place, axis=1)[:, place]
-        return found, units
-
-    def _most(self, good: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.maximum.reduceat(good, self._first, axis=1)
-
-    def beyond(self, failed: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """(k, q) array: how many failed runs are beyond the bound, for (k, u) outcomes."""
-        bounds, _ = self.of(failed)
-        pairs = zip(self._values, bounds[:, :, None], strict=True)
-        return np.stack([(failed & (each > bound)).sum(axis=1) for each, bound in pairs], axis=1)
-
-
-def _find_rank(n: int, content: float, confidence: float) -> tuple[int, float]:
-    """Return which of n values, from the largest on, is the bound, and the content that it has."""
-    if not n:
-        return 1, 0.0
-    if 1 - content**n < confidence:
-        return 1, float((1 - confidence) ** (1 / n))
-    return n - min(int(binom.ppf(confidence, n, content)), n - 1), content
+def _left_over(
+    values: NDArray[np.int64],
+    visits: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    failed: NDArray[np.bool_],
+    bound: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(q, u) array: the moves of runs, less what they did, or what the bound takes; at least 1."""
+    there = ~failed & (values >= np.minimum(bound, values.max(axis=1, initial=0))[:, None])
+    taken = (visits * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    return np.maximum(lengths - np.maximum(visits, taken[:, None]), 1.0)
 
 
 def _adjust(counts: NDArray[np.int64]) -> NDArray[np.float64]:

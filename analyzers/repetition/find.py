@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import ceil, inf, isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,9 @@ _EVIDENCE: tuple[KindOfEvidence, ...] = ("fact", "contrast", "rule")
 CONTENT, CONFIDENCE = 0.95, 0.95
 """Of the bound of good runs."""
 
+LEAST = {"stay": 5, "shuttle": 5, "cycle": 3}
+"""Less is no repetition, however little good runs repeat: a bound is at least one under this."""
+
 FEWEST_GOOD = 20
 """With fewer good runs the rules speak too."""
 
@@ -61,10 +64,13 @@ def find_repetition(
     Null hypothesis of the contrast: whether a run fails has nothing to do with how much it repeats.
     Of each run its longest stay in one state, its longest shuttle between two, and the most rounds
     of a loop are compared with the upper tolerance bound of good runs (content and confidence 95%,
-    which 59 good runs have; with fewer the content is less, and is stated). The number of failed
+    which 59 good runs have; with fewer the content is less, and is stated; at least 4 visits, 4
+    changes, 2 rounds). The number of failed
     runs beyond it is held against permuted outcomes, with the bound made anew for each, and
     adjusted for the three kinds by the least p (Westfall and Young). So the test is exact for
-    exchangeable runs, of whatever number. Runs at the recursion limit are left out of it: they are
+    exchangeable runs, of whatever number. Longer runs repeat more by chance: the number is held
+    against draws too in which the runs beyond fall on runs in proportion to their other moves, and
+    the larger p-value counts. Runs at the recursion limit are left out of it: they are
     long by what stopped them, and long runs repeat more. So are those of which nobody knows whether
     they succeeded.
 
@@ -109,10 +115,10 @@ def find_repetition(
     >>> bad = [Trajectory(back_and_forth, f"bad-{i}", success=False) for i in range(2)]
     >>> found = find_repetition(good + bad)
     >>> found.findings[0].kind, found.findings[0].states, found.tests[1].bound, found.content
-    ('shuttle', ('b', 'c'), 1.0, 0.95)
+    ('shuttle', ('b', 'c'), 4.0, 0.95)
     >>> print(found.findings[0].describe())  # doctest: +NORMALIZE_WHITESPACE
     2 runs (bad-0, bad-1) go back and forth between b and c, up to 16 changes; 2 of 2 failed runs
-    have more than 1, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.002);
+    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.006);
     32 moves after the onset
     """
     if not (0 < alpha < 1 and replicates >= 1):
@@ -191,6 +197,7 @@ class _Search:
         self.stopped = table.runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT)
         self.evidence = _evidence(measured)
         limits = (ceil(rules.visits), ceil(rules.visits), rules.rounds)
+        self.most, self._visits = self._find_most("times"), self._find_most("visits")
         self.limits: dict[Repetition, float] = dict(zip(_KINDS, limits, strict=True))
         self._progress = classify_steps(table)
         self._idle = _find_idle(table, self._progress)
@@ -200,18 +207,16 @@ class _Search:
         limit = np.zeros(len(self.table), dtype=bool)
         limit[self.root[self.stopped]] = True
         chosen = np.flatnonzero((self.moves > 0) & ~limit & (self.success >= 0))
-        values = [each[chosen] for each in self._most()]
+        values = [each[chosen] for each in self.most]
         values += [self.success[chosen].astype(np.int64), self.measured.names[chosen]]
         return chosen[np.lexsort(values)]
 
-    def _most(self) -> list[NDArray[np.int64]]:
-        """Return, for each kind, the most that each root run or one inside it did."""
-        found = []
-        for each in self.evidence.values():
-            most = np.zeros(len(self.table), dtype=np.int64)
-            np.maximum.at(most, self.root, each.times)
-            found.append(most)
-        return found
+    def _find_most(self, name: Literal["times", "visits"]) -> NDArray[np.int64]:
+        """(3, r) array: for each kind, the most of a number of its evidence in each root run."""
+        most = np.zeros((len(_KINDS), len(self.table)), dtype=np.int64)
+        for row, each in zip(most, self.evidence.values(), strict=True):
+            np.maximum.at(row, self.root, getattr(each, name))
+        return most
 
     def contrast(
         self,
@@ -225,9 +230,13 @@ class _Search:
             names = np.argsort(np.argsort(np.array(self.table.blocks, dtype=object)))
             codes = np.where(codes < 0, -1, names[codes])
         return contrast_failed(
-            np.stack([each[chosen] for each in self._most()]),
+            self.most[:, chosen],
+            self._visits[:, chosen],
+            self.moves[chosen],
             self.success[chosen] == 0,
             codes,
+            np.array([LEAST[kind] - 1 for kind in _KINDS]),
+            np.array([kind == "cycle" for kind in _KINDS]),
             content=CONTENT,
             confidence=CONFIDENCE,
             replicates=replicates,

@@ -93,7 +93,8 @@ class RepetitionTest:
     good, failed : int
         How many good and failed runs are beyond it.
     pvalue : float
-        How often as many would be with permuted outcomes, adjusted for the three kinds.
+        How often as many would be with permuted outcomes, or by the lengths of runs alone,
+        whichever is more; adjusted for the three kinds.
     """
 
     kind: Repetition
