@@ -107,8 +107,8 @@ def contrast_failed(
     Once outcomes are permuted inside blocks, and the bound is made anew for each permutation: that
     is exact whatever the values, their ties and the numbers of runs are. And once the runs that go
     beyond are drawn one after the other, each with a chance as large as the moves that it has left
-    over: besides what it did, or besides what good runs take for as much as the bound, if that is
-    more. So it would be where failed runs are longer, and no more given to repeat themselves.
+    over: besides what it did most, or besides what good runs take for as much as the bound, if that
+    is more. So it would be where failed runs are longer, and no more given to repeat themselves.
 
     Parameters
     ----------
@@ -155,14 +155,13 @@ def contrast_failed(
         )
         waits, same = rng.exponential(size=shape), np.broadcast_to(failed, shape)
         drawn.append(np.stack([runs.beyond(each / waits, same) for _, each, _ in measures], axis=1))
-    by_length = (np.concatenate(drawn) >= observed).mean(axis=0) * len(values)
     return Contrast(
         bound,
         runs.rank(units)[1],
         units,
         (~failed & (values > bound[:, None])).sum(axis=1),
         observed,
-        np.maximum(_adjust(np.concatenate(permuted)), np.minimum(by_length, 1.0)),
+        np.maximum(_adjust(np.concatenate(permuted)), _adjust(np.concatenate(drawn))),
     )
 
 
@@ -173,10 +172,10 @@ def _left_over(
     failed: NDArray[np.bool_],
     bound: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """(q, u) array: the moves of runs, less what they did, or what the bound takes; at least 1."""
+    """(q, u) array: the moves of runs, less what they repeat, or the bound takes; at least 1."""
     there = ~failed & (values >= np.minimum(bound, values.max(axis=1, initial=0))[:, None])
     taken = (visits * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    return np.maximum(lengths - np.maximum(visits, taken[:, None]), 1.0)
+    return np.maximum(lengths - np.maximum(visits.max(axis=0), taken[:, None]), 1.0)
 
 
 def _adjust(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -118,7 +118,7 @@ def find_repetition(
     ('shuttle', ('b', 'c'), 4.0, 0.95)
     >>> print(found.findings[0].describe())  # doctest: +NORMALIZE_WHITESPACE
     2 runs (bad-0, bad-1) go back and forth between b and c, up to 16 changes; 2 of 2 failed runs
-    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.006);
+    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.002);
     32 moves after the onset
     """
     if not (0 < alpha < 1 and replicates >= 1):
