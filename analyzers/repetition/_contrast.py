@@ -175,7 +175,7 @@ def _left_over(
     """(q, u) array: the moves of runs, less what they repeat, or the bound takes; at least 1."""
     there = ~failed & (values >= np.minimum(bound, values.max(axis=1, initial=0))[:, None])
     taken = (visits * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    return np.maximum(lengths - np.maximum(visits.max(axis=0), taken[:, None]), 1.0)
+    return np.asarray(np.maximum(lengths - np.maximum(visits.max(axis=0), taken[:, None]), 1.0))
 
 
 def _adjust(counts: NDArray[np.int64]) -> NDArray[np.float64]:
