@@ -40,25 +40,26 @@ _VERSION = 2
 class _OpenRun(NamedTuple):
     """A new run that is to be bet on."""
 
+    name: str | None
+    number: int
     scores: Mapping[str, float | None]
-    run: Callable[[], NewRun]
+    show: Callable[[], NewRun]
 
     @property
     def order(self) -> tuple[str, float, int]:
         """Where it stands in its block, whatever the order in which the runs of it ended."""
-        name, number, _ = self.run()
-        return name or "", self.scores["length"] or 0.0, number
+        return self.name or "", self.scores["length"] or 0.0, self.number
 
     def to_list(self) -> list[Any]:
         """Return it in types that JSON has."""
-        return [dict(self.scores), *self.run()]
+        return [dict(self.scores), *self.show()]
 
     @classmethod
     def from_list(cls, state: Sequence[Any]) -> _OpenRun:
         """Restore what `to_list` returned."""
         scores, name, number, moves = state
         run = NewRun(name, int(number), tuple((f, g, float(nats)) for f, g, nats in moves))
-        return cls(scores, lambda: run)
+        return cls(name, int(number), scores, lambda: run)
 
 
 class DriftMartingale:
@@ -219,10 +220,20 @@ class DriftMartingale:
             The run.
         block : str, optional
             Its block, where it is not its thread or label.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a block is given, and the baseline has none.
         """
+        if block is not None and not self.by_blocks:
+            raise InvalidInputError(
+                f"block={block!r}, and the baseline has no blocks; name the label that tells them: "
+                "DriftMartingale(baseline, block=...)"
+            )
         if block is None and self.block is not None:
             block = run.thread if self.block == "thread" else dict(run.context).get(self.block)
-        self._add(block, self._scorer.score(run), lambda: run)
+        self._add(block, run.name, self._scorer.score(run), lambda: run)
 
     def update_runs(self, runs: Runs) -> None:
         """Add finished runs in their order: the same as `update` of each, and faster.
@@ -242,7 +253,7 @@ class DriftMartingale:
         for i, row in enumerate(zip(*(v.tolist() for v in scores.values()), strict=True)):
             known = {name: None if isnan(v) else v for name, v in zip(scores, row, strict=True)}
             block = None if codes[i] < 0 else table.blocks[codes[i]]
-            self._add(block, known, partial(table.__getitem__, i))
+            self._add(block, table.runs.name[i], known, partial(table.__getitem__, i))
 
     def flush(self) -> None:
         """Bet on the runs of the open block now; those that come after it are of a known block."""
@@ -254,18 +265,19 @@ class DriftMartingale:
     def _add(
         self,
         block: str | None,
+        name: str | None,
         scores: Mapping[str, float | None],
         run: Callable[[], Trajectory],
     ) -> None:
         self.runs += 1
         number = self.runs
+        new = _OpenRun(name, number, scores, lambda: NewRun.of(run(), number, self._scorer))
         if not self.by_blocks:
-            self._bet(None, [_OpenRun(scores, lambda: NewRun.of(run(), number, self._scorer))])
+            self._bet(None, [new])
             return
-        shown = NewRun.of(run(), number, self._scorer)
         if block is None or block != self._open[0]:
             self.flush()
-        self._open = (block, [*self._open[1], _OpenRun(scores, lambda: shown)])
+        self._open = (block, [*self._open[1], new])
         if block is None:
             self.flush()
 
@@ -275,9 +287,9 @@ class DriftMartingale:
         rng = np.random.default_rng((self.seed, self.units))
         known = block in self._known
         for name, test in (self._inside if known else self._tests).items():
-            there = [(each.scores[name], each.run) for each in runs]
+            there = [(each.scores[name], each.show) for each in runs]
             values = [value for value, _ in there if value is not None]
-            shown = [run for value, run in there if value is not None]
+            shown = [show for value, show in there if value is not None]
             self._pvalues[name] = test.update(block, values, shown, rng) if values else None
             if not known and block is not None:
                 ranks = self._inside[name].ranks

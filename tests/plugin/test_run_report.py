@@ -219,3 +219,23 @@ def test_the_real_runs_that_never_stop_handing_over_are_found() -> None:
     assert all(
         row.kind == "stay" and row.times > 90 and row.similar_successes == 0 for row in worst
     )
+
+
+def test_failed_runs_of_hard_tasks_are_not_compared_with_successful_runs_of_easy_ones() -> None:
+    runs = []
+    for task in range(12):
+        hard = task % 2
+        for trial in range(4):
+            states = "ab" * (8 if hard else 2) + "c"
+            moves = tuple(pairwise(("__start__", *states, "__end__")))
+            labels = (("task", f"t{task}"),)
+            runs.append(Trajectory(moves, f"{task}-{trial}", success=not hard, context=labels))
+    plain, blocks = analyze(runs), analyze(runs, block="task")
+    assert plain.runs is not None
+    assert plain.runs.contrast is not None
+    assert plain.runs.contrast.rejected
+    assert blocks.runs is not None
+    assert blocks.runs.contrast is not None
+    assert not blocks.runs.contrast.rejected
+    assert blocks.runs.contrast.smallest_pvalue == 1
+    assert "no block has runs of both sides" in " ".join(str(blocks).split())

@@ -57,7 +57,7 @@ def make_store(path, **settings):
     with TransitionStore(f"sqlite:///{path}") as store:
         for number, (name, states, success) in enumerate(make_runs(**settings)):
             late = number % 2
-            context = (("model", "gpt-5" if late else "gpt-4o"),)
+            context = (("model", "gpt-5" if late else "gpt-4o"), ("task", f"task-{number % 20}"))
             begun = (JUNE_30 if late else JUNE_29) + 60 * number
             path = [START, *states, END]
             for step, (source, target) in enumerate(pairwise(path)):

@@ -10,6 +10,7 @@ from scipy import stats
 from detailed_balance.analyzers import DriftMartingale, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.analyzers.sequential import drift_martingale
 from detailed_balance.analyzers.sequential.conformal_betting import BlockRanks, InsideRanks
 
 MOVES = (("a", "b"), ("b", "a"))
@@ -209,3 +210,17 @@ def test_too_few_blocks_and_no_such_label_are_refused():
         DriftMartingale(batches(rng, 19, 5, "a"), block="task")
     with pytest.raises(InvalidInputError, match="no run has a label 'job'"):
         DriftMartingale(batches(rng, 30, 2, "a"), block="job")
+    with pytest.raises(InvalidInputError, match="the baseline has no blocks"):
+        DriftMartingale(batches(rng, 30, 2, "a")).update(batch(rng, "x", 1)[0], block="x")
+
+
+def test_of_very_many_blocks_the_oldest_is_new_again(monkeypatch):
+    monkeypatch.setattr(drift_martingale, "MOST_BLOCKS", 32)
+    rng = np.random.default_rng(12)
+    drift = DriftMartingale(batches(rng, 30, 2, "a"), block="task")
+    drift.update_runs(batches(rng, 60, 2, "b"))
+    drift.flush()
+    state = drift.to_dict()
+    assert state["known"] == [f"b{i:03}" for i in range(28, 60)]
+    inside = [test["ranks"]["inside"] for test in state["tests"] if "inside" in test["ranks"]]
+    assert all(set(each) <= set(state["known"]) for each in inside)
