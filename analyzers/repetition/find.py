@@ -144,7 +144,8 @@ def find_repetition(
     )
     found = list(search.facts())
     bounds = [test.bound if test.pvalue <= alpha else inf for test in tests]
-    found += search.beyond(chosen[success == 0], bounds, "contrast")
+    inside = np.flatnonzero(np.isin(search.root, chosen[success == 0]))
+    found += search.beyond(inside, bounds, "contrast")
     if good < FEWEST_GOOD:
         found += search.by_rule(good)
     return RepetitionReport(
@@ -206,6 +207,7 @@ class _Search:
         """Return the places of the root runs that are compared, by name."""
         limit = np.zeros(len(self.table), dtype=bool)
         limit[self.root[self.stopped]] = True
+        limit &= self.stopped | (self.success != 1)  # a good run may have gone on without
         chosen = np.flatnonzero((self.moves > 0) & ~limit & (self.success >= 0))
         values = [each[chosen] for each in self.most]
         values += [self.success[chosen].astype(np.int64), self.measured.names[chosen]]
@@ -244,17 +246,16 @@ class _Search:
         )
 
     def beyond(
-        self, roots: NDArray[np.int64], bounds: Iterable[float], evidence: KindOfEvidence
+        self, runs: NDArray[np.int64], bounds: Iterable[float], evidence: KindOfEvidence
     ) -> Iterator[_Found]:
-        """Yield the parts of root runs beyond bounds, each as the kind with the most visits."""
-        inside = np.flatnonzero(np.isin(self.root, roots))
+        """Yield those of some runs that are beyond bounds, as the kind with the most visits."""
         limits = np.array(list(bounds))[:, None]
-        times = np.stack([each.times[inside] for each in self.evidence.values()])
-        visits = np.stack([each.visits[inside] for each in self.evidence.values()])
+        times = np.stack([each.times[runs] for each in self.evidence.values()])
+        visits = np.stack([each.visits[runs] for each in self.evidence.values()])
         visits = np.where(times > limits, visits, -1)
         for i in np.flatnonzero((visits >= 0).any(axis=0)).tolist():
             kind = _KINDS[int(visits[:, i].argmax())]
-            yield self._found(int(inside[i]), kind, evidence)
+            yield self._found(int(runs[i]), kind, evidence)
 
     def _found(self, run: int, kind: Repetition, evidence: KindOfEvidence) -> _Found:
         each = self.evidence[kind]

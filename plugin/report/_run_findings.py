@@ -16,12 +16,14 @@ from detailed_balance.analyzers import (
     ClassifiedRun,
     LoopOccurrences,
     Potential,
+    RepetitionReport,
     RepetitionRules,
     RunClassification,
     RunComparison,
     StepLimit,
     Trajectory,
     TrapReport,
+    find_repetition,
     locate_loops,
     suggest_step_limit,
 )
@@ -69,6 +71,8 @@ class RunFindings(Result):
         What it counts.
     chosen : tuple of ChosenRun
         Runs to be drawn.
+    repetition : RepetitionReport
+        Which runs repeat themselves too much.
     contrast : RunComparison or None
         Root runs that succeeded against those that failed, each with all that ran inside it; None
         where one kind has fewer than 5.
@@ -80,6 +84,7 @@ class RunFindings(Result):
     limit: StepLimit | None
     limit_unit: Literal["supersteps", "moves"]
     chosen: tuple[ChosenRun, ...]
+    repetition: RepetitionReport
     contrast: RunComparison | None
 
     def _content(self) -> dict[str, Any]:
@@ -87,6 +92,7 @@ class RunFindings(Result):
             **self.report.to_dict(),
             "children": {name: report.to_dict() for name, report in self.children.items()},
             "loops": self.loops,
+            "repetition": self.repetition,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
             "successful_against_failed": self.contrast,
         }
@@ -139,6 +145,7 @@ def study_runs(
         limit,
         unit,
         chosen,
+        find_repetition(measured, alpha=balance.alpha, rules=rules),
         contrast if contrast is not None and contrast.tests else None,
     )
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, isfinite, isnan
 
-from detailed_balance.analyzers import BalanceReport, RunClassification, TrapReport, Violation
+from detailed_balance.analyzers import (
+    BalanceReport,
+    RepetitionReport,
+    RunClassification,
+    TrapReport,
+    Violation,
+)
 from detailed_balance.analyzers.repetition.classify import REPEATING
 from detailed_balance.analyzers.results import times
 from detailed_balance.render.document import Verdict, VerdictOutcome
@@ -18,6 +24,7 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
+from detailed_balance.report._repetition import about_repetition, head_repetition
 
 ENOUGH = 1.0
 """The affinity, in nats, that the data must be able to show for a verdict."""
@@ -45,6 +52,7 @@ def judge(
     compared: bool = False,
     runs: RunClassification | None = None,
     children: Mapping[str, RunClassification] | None = None,
+    repetition: RepetitionReport | None = None,
     warnings: Sequence[str] = (),
 ) -> Verdict:
     """Put into words what was found.
@@ -61,15 +69,18 @@ def judge(
         What single runs did.
     children : mapping of str to RunClassification, optional
         What the runs of subgraphs did, by the name of the graph.
+    repetition : RepetitionReport, optional
+        Which runs repeat themselves too much.
     warnings : sequence of str
         Sentences to add.
     """
     children = children or {}
-    outcome, headline = _headline(balance, traps, runs, children)
+    outcome, headline = _headline(balance, traps, repetition)
     sentences = [
         *_about_findings(balance, compared),
         *_about_expected(balance),
         *_about_traps(balance, traps),
+        *(() if repetition is None else about_repetition(repetition)),
         *_about_runs(runs),
         *_about_children(children),
         *_about_power(balance, transitions),
@@ -82,20 +93,17 @@ def judge(
 def _headline(
     balance: BalanceReport,
     traps: TrapReport,
-    runs: RunClassification | None,
-    children: Mapping[str, RunClassification],
+    repetition: RepetitionReport | None,
 ) -> tuple[VerdictOutcome, str]:
     broken = findings(balance)
     stuck = count_noun(len(traps), "trap")
     if broken:
         headline = f"Detailed balance is broken: {_count_kinds(broken)}"
         return "finding", f"{headline}, and {stuck}" if len(traps) else headline
-    looping = "" if runs is None else _describe_looping(runs) or _describe_inside(children)
     if len(traps):
-        inside = f"; {looping}" if looping.startswith("inside") else ""
-        return "finding", f"The agent gets stuck: {stuck}{inside}"
-    if looping:
-        return "finding", looping[0].upper() + looping[1:]
+        return "finding", f"The agent gets stuck: {stuck}"
+    if repetition is not None and (head := head_repetition(repetition)):
+        return head
     if balance.violations:
         loops = count_noun(len(balance.violations), "driven loop")
         return "clear", f"Nothing suspect and no trap found: {loops}, as expected"
@@ -106,21 +114,6 @@ def _headline(
     if balance.detectable_affinity() > ENOUGH:
         return "unknown", "Not enough data: only a strongly driven loop would have shown"
     return "clear", "No violation of detailed balance and no trap found"
-
-
-def _describe_looping(runs: RunClassification) -> str:
-    """Say how many runs go back and forth or stay, unless all of them succeeded."""
-    kinds = [kind for kind in runs.kinds if kind.kind in ("shuttle", "stay")]
-    if all(kind.succeeded == kind.runs for kind in kinds):
-        return ""
-    how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in kinds)
-    return f"of {count_noun(runs.runs, 'run')} some loop: {how}"
-
-
-def _describe_inside(children: Mapping[str, RunClassification]) -> str:
-    looping = {name: words for name in children if (words := _describe_looping(children[name]))}
-    named = list(looping.items())[:_CHILDREN_NAMED]
-    return "; ".join(f"inside {safe_text(name, 40)}, {words}" for name, words in named)
 
 
 def _count_kinds(broken: Sequence[Violation]) -> str:

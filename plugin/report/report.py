@@ -21,6 +21,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Section, Verdict
+from detailed_balance.report._repetition import repetition_section
 from detailed_balance.report._verdict import findings, judge
 from detailed_balance.report.run_sections import (
     contrast_section,
@@ -101,6 +102,7 @@ class Report(Result):
             compared=self.baseline is not None,
             runs=None if self.runs is None else self.runs.report,
             children=None if self.runs is None else self.runs.children,
+            repetition=None if self.runs is None else self.runs.repetition,
             warnings=self.warnings,
         )
 
@@ -161,6 +163,7 @@ def _printed_sections(report: Report) -> Iterator[Section | None]:
     runs = report.runs
     if runs is not None:
         yield kind_section(runs)
+        yield repetition_section(runs.repetition)
         yield run_section(runs, limit=_RUNS_PRINTED, narrow=True)
     yield from _loop_sections(report, _LOOPS_PRINTED)
     if runs is not None:
@@ -186,7 +189,9 @@ def _page_parts(report: Report) -> Iterator[str]:
     runs = report.runs
     yield from html.render_verdict(report.verdict)
     if runs is not None:
-        yield from _tables(kind_section(runs), run_section(runs))
+        yield from _tables(
+            kind_section(runs), repetition_section(runs.repetition), run_section(runs)
+        )
     yield f"<h2>The landscape</h2>\n{render_landscape(report)}"
     yield from _tables(*_loop_sections(report, _LOOPS_SHOWN))
     if runs is not None:

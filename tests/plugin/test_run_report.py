@@ -51,17 +51,37 @@ def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> N
 
 
 @pytest.mark.parametrize(
-    ("success", "outcome"), [(False, "finding"), (None, "finding"), (True, "unknown")]
+    ("success", "outcome"), [(False, "finding"), (None, "unknown"), (True, "unknown")]
 )
-def test_runs_that_go_back_and_forth_head_the_report_unless_all_of_them_succeed(
+def test_runs_that_go_back_and_forth_head_the_report_where_they_fail_and_others_do_not(
     success: bool | None, outcome: str
 ) -> None:
     # Too few in all for a trap.
     paths = [("back and forth", 5, "p" + "sc" * 8 + "p", success), ("good", 40, "psp", True)]
     verdict = analyze(runs_of(*paths)).verdict
     assert verdict.outcome == outcome
-    some = "Of 45 runs some loop: 5 shuttle"
-    assert (verdict.headline == some) is (success is not True)
+    some = "5 of 45 runs go back and forth between c and s"
+    assert (verdict.headline == some) is (success is False)
+
+
+def test_what_repeats_is_told_with_its_bound_and_what_it_rests_on() -> None:
+    paths = [("back and forth", 5, "p" + "sc" * 8 + "p", False), ("good", 60, "psp", True)]
+    report = analyze(runs_of(*paths))
+    text = " ".join(str(report).split())
+    assert "5 of 5 failed runs have more than 4, and 0 of 60 good ones" in text
+    assert "Where runs repeat themselves too much" in text
+    found = json.loads(json.dumps(report.to_dict()))["runs"]["repetition"]
+    assert [(f["kind"], f["states"], f["evidence"]) for f in found["findings"]] == [
+        ("shuttle", ["c", "s"], "contrast")
+    ]
+
+
+def test_runs_at_the_limit_head_the_report_with_what_they_repeat() -> None:
+    good = runs_of(("good", 10, "psp", True))
+    moves = tuple(pairwise(("__start__", *"p" + "s" * 30)))
+    stopped = [Trajectory(moves, f"l{i}", Outcome.RECURSION_LIMIT, False) for i in range(3)]
+    verdict = analyze(good + stopped).verdict
+    assert verdict.headline == "3 runs stopped at the recursion limit: 3 of them stay in s"
 
 
 def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_path: Path) -> None:
