@@ -35,7 +35,7 @@ class ChangePoint(Result):
     Parameters
     ----------
     pvalue : float
-        How often runs in random order, or whole blocks, change as much somewhere.
+        The share of random orders of the runs, or of whole blocks, that change as much somewhere.
     alpha : float
         As given.
     statistic : float
@@ -138,9 +138,10 @@ def find_change(
     """Find the moment that divides runs best into those of a lower and those of a higher rate.
 
     The statistic is the largest log likelihood ratio, over all moments, of two rates against one.
-    Its p-value comes from the same runs in random order, so no moment was chosen beforehand. The
-    interval holds the moments with a likelihood so near the largest as permutations of the runs
-    before and of the runs after the change leave it in 1 - alpha of cases.
+    Its p-value is the share of random orders of the runs in which some moment has a ratio as large,
+    so it holds although the moment was searched for. The interval holds each moment whose
+    likelihood is close enough to the largest: as close as that of the moment found is in 1 - alpha
+    of permutations of the runs before it, and of those after it, among themselves.
 
     *Null hypothesis:* every order of the runs is as probable as any other; with blocks, every order
     of the blocks. A block should be near in time, as a batch is. Where a task comes again and
@@ -163,7 +164,7 @@ def find_change(
     alpha : float
         Level of the test, and one minus the confidence of the interval.
     replicates, seed : int
-        Permutations, and what they are drawn with.
+        Permutations, and what they are drawn with. 100,000 runs take 20 ms for each.
 
     Returns
     -------
