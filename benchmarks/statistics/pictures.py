@@ -16,7 +16,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import xlogy
 
+from benchmarks.statistics.agents import (
+    draw_lengths,
+    draw_paths,
+    draw_weights,
+    make_runs,
+    push_loop,
+)
 from benchmarks.statistics.random_chains import SHAPES, draw_chain
+from benchmarks.statistics.run_wise import SETTINGS, TRIANGLE
 from detailed_balance.analyzers import (
     DriftMartingale,
     Outcome,
@@ -29,12 +37,14 @@ from detailed_balance.analyzers import (
     compare_kernels,
     compare_potentials,
     compare_runs,
+    contrast_loops,
     entropy_production,
     find_attractors,
     find_change,
     forecast_outcome,
     hodge_decomposition,
     markov_order_test,
+    orientation_test,
     reversibility_test,
 )
 from detailed_balance.plots import plot_distances
@@ -112,16 +122,17 @@ def loops() -> Figure:
     good, bad = walks(usual, 150, rng), walks(stuck, 60, rng)
     runs = [replace(run, success=True) for run in good] + [replace(r, success=False) for r in bad]
     report = check_balance(count(runs), runs=runs)
-    kinds = {violation.loop: violation.kind for violation in report.violations}
+    more = {contrast.loop for contrast in report.contrasts if contrast.rejected}
     figure, ax = frame()
-    styles = {"suspect": (RED, "s"), "work-flow": (BLUE, "o"), "unclassified": (GREEN, "D")}
-    styles |= {"structural": (GREEN, "v"), "not driven": (GREY, "x")}
     table = report.loops
     for i in range(len(table)):
-        kind = kinds.get(table.names(i), "not driven")
-        colour, marker = styles[kind]
+        label, colour, marker = "not driven", GREY, "x"
+        if table.adjusted[i] <= report.alpha:
+            label, colour, marker = "driven", BLUE, "o"
+            if table.names(i) in more:
+                label, colour, marker = "driven, and failed runs take it more", RED, "s"
         ax.errorbar(
-            table.affinity[i], -i, xerr=1.96 * table.error[i], color=colour, fmt=marker, label=kind
+            table.affinity[i], -i, xerr=1.96 * table.error[i], color=colour, fmt=marker, label=label
         )
     ax.set_yticks(-np.arange(len(table)), [" → ".join(table.names(i)) for i in range(len(table))])
     ax.axvline(0, color="black", lw=0.8, ls=":")
@@ -481,6 +492,58 @@ def guard() -> Figure:
     return figure
 
 
+def contrast(runs: int = 100) -> Figure:
+    """Draw the odds ratio of failed runs that are pushed round a loop more than others."""
+    figure, ax = frame()
+    loop = ("tool_0", "tool_1", "tool_2")
+    for column, more in enumerate((0.0, 0.5, 1.0, 2.0)):
+        for seed in range(4):
+            rng = np.random.default_rng([13, column, seed])
+            failed = np.arange(runs) < 0.3 * runs
+            usual = draw_weights(rng, 6)
+            kinds = np.array([push_loop(usual, (0, 1, 2), push) for push in (2.0, 2.0 + more)])
+            paths = draw_paths(rng, kinds[failed.astype(int)], draw_lengths(rng, runs))
+            found = contrast_loops(make_runs(paths, ~failed), [loop])[0]
+            low, high = found.interval
+            style = {"color": RED, "fmt": "s"} if found.rejected else {"color": BLUE, "fmt": "o"}
+            bars = [[found.odds_ratio - low], [high - found.odds_ratio]]
+            ax.errorbar(column + 0.12 * (seed - 1.5), found.odds_ratio, yerr=bars, **style)
+    ax.errorbar([], [], fmt="s", color=RED, label="suspect, p ≤ 0.05")
+    ax.errorbar([], [], fmt="o", color=BLUE, label="not")
+    ax.axhline(1, color="black", lw=0.8, ls=":")
+    ax.set_yscale("log")
+    ax.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    ax.set_xticks(range(4), ["0", "0.5", "1", "2"])
+    ax.set(xlabel="further push of failed runs, nats a move", ylabel="odds ratio, 95% interval")
+    ax.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def inside(records: int = 20) -> Figure:
+    """Draw in which direction runs closed loops: of a mixture, in two phases, and pushed."""
+    figure, ax = frame()
+    shown = {
+        "mixture of reversible runs": ("each run has a reversible kernel of its own", BLUE, "o"),
+        "runs in two phases": ("another kernel from the eighth move of each run on", GREEN, "D"),
+        "pushed": ("driven round a triangle, 1 nat a move", RED, "s"),
+    }
+    most = 0
+    for place, (label, (name, colour, marker)) in enumerate(shown.items()):
+        for record in range(records):
+            table = make_runs(SETTINGS[name](np.random.default_rng([14, place, record]), 100))
+            found = orientation_test(table, [TRIANGLE])[0]
+            most = max(most, found.forward, found.backward)
+            fill = colour if found.rejected else "none"
+            ax.plot(found.backward, found.forward, marker, color=colour, mfc=fill, ms=5)
+        ax.plot([], [], marker, color=colour, mfc="none", label=label)
+    ax.plot([0, most], [0, most], color="black", lw=0.8, ls=":")
+    ax.set(
+        xlabel="loops closed in reverse", ylabel="loops closed in the direction\nof the triangle"
+    )
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "loops": loops,
     "drift": drift,
@@ -496,6 +559,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "change": change,
     "compare": compare,
     "guard": guard,
+    "contrast": contrast,
+    "inside": inside,
 }
 
 
