@@ -24,6 +24,7 @@ from benchmarks.statistics.agents import (
     push_loop,
 )
 from benchmarks.statistics.random_chains import SHAPES, draw_chain
+from benchmarks.statistics.repetition import FAULTY, make_table
 from benchmarks.statistics.run_wise import SETTINGS, TRIANGLE
 from detailed_balance.analyzers import (
     DriftMartingale,
@@ -41,12 +42,14 @@ from detailed_balance.analyzers import (
     entropy_production,
     find_attractors,
     find_change,
+    find_repetition,
     forecast_outcome,
     hodge_decomposition,
     markov_order_test,
     orientation_test,
     reversibility_test,
 )
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.plots import plot_distances
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
@@ -544,6 +547,24 @@ def inside(records: int = 20) -> Figure:
     return figure
 
 
+def repetition() -> Figure:
+    """Draw how often runs went back and forth, and the bound of the successful ones."""
+    rng = np.random.default_rng(15)
+    table = make_table(FAULTY["10% shuttle, 20% of the others fail"](rng, 100))
+    switches = MeasuredRuns.of(table).shuttle.switches
+    figure, ax = frame()
+    for success, colour, marker in ((1, BLUE, "o"), (0, RED, "s")):
+        chosen = switches[table.success == success]
+        height = success + rng.uniform(-0.3, 0.3, len(chosen))
+        ax.plot(chosen, height, marker, color=colour, mfc="none", ms=5)
+    bound = find_repetition(table).tests[1].bound
+    ax.axvline(bound, color="black", ls=":", lw=1.2, label="tolerance bound of successful runs")
+    ax.set_yticks([0, 1], ["failed", "successful"])
+    ax.set(xlabel="most changes in a row between two states", ylim=(-0.5, 1.9))
+    ax.legend(frameon=False, loc="upper right")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "loops": loops,
     "drift": drift,
@@ -561,6 +582,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "guard": guard,
     "contrast": contrast,
     "inside": inside,
+    "repetition": repetition,
 }
 
 
