@@ -146,9 +146,9 @@ def contrast_loops(
     Null hypothesis: given the length of a run, and its block, its outcome does not depend on its
     path. The score of a run is its steps along the loop, less what its visits to the loop's
     states predict from all runs together; moves to END, and from a state to itself, are no
-    alternative in that prediction. Outcomes are permuted among runs of like length inside blocks,
-    and the largest standardised sum of the scores of failed runs, over all loops, is the
-    statistic, so that all loops together keep alpha.
+    alternative in that prediction. A second score takes the steps in reverse off. Outcomes are
+    permuted among runs of like length inside blocks, and the largest standardised sum of the
+    scores of failed runs, over all loops, is the statistic, so that all loops together keep alpha.
 
     Parameters
     ----------
@@ -258,11 +258,14 @@ def _contrast(
             for loop in loops
         )
     steps = _count_steps(table, loops)
-    scores = _score_runs(steps, _make_strata(table.lengths, np.zeros(len(table))))[kept]
+    back = _count_steps(table, [loop.reversed() for loop in loops])
+    lengths = _make_strata(table.lengths, np.zeros(len(table)))
+    scores = _score_runs(steps, back, lengths)[kept]
     design = _Design.of(strata_kept, first[kept])
     steps = [_Steps(each.along[kept], each.visits[kept]) for each in steps]
     z, error, largest = _permute(design, scores, replicates, np.random.default_rng(seed))
-    pvalues = (1 + (largest[:, None] >= z - 1e-9).sum(axis=0)) / (len(largest) + 1)
+    best = z.reshape(2, -1).max(axis=0)
+    pvalues = (1 + (largest[:, None] >= best - 1e-9).sum(axis=0)) / (len(largest) + 1)
     critical = float(np.quantile(largest, 1 - alpha, method="higher"))
     found = []
     for j, loop in enumerate(loops):
@@ -384,14 +387,22 @@ def _count_steps(table: RunTable, loops: Sequence[Loop[str]]) -> list[_Steps]:
     return found
 
 
-def _score_runs(steps: Sequence[_Steps], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(r, m) array: steps along each loop less those expected, less the mean of like lengths."""
-    columns = []
-    for along, visits in steps:
-        chance = along.sum(axis=0) / np.maximum(visits.sum(axis=0), 1)
-        columns.append((along - visits * chance).sum(axis=1))
-    scores = np.column_stack(columns)
+def _score_runs(
+    steps: Sequence[_Steps], back: Sequence[_Steps], lengths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(r, 2 m) array: steps along each of m loops less those expected, less the mean of like runs.
+
+    First the steps themselves, then these less the steps in reverse: a push makes the one more and
+    the other fewer.
+    """
+    along, reverse = (np.column_stack([_excess(*each) for each in part]) for part in (steps, back))
+    scores = np.hstack([along, along - reverse])
     return scores - _means(scores, lengths)[lengths]
+
+
+def _excess(along: NDArray[np.float64], visits: NDArray[np.float64]) -> NDArray[np.float64]:
+    chance = along.sum(axis=0) / np.maximum(visits.sum(axis=0), 1)
+    return np.asarray((along - visits * chance).sum(axis=1))
 
 
 def _means(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.multiplicity import adjust_holm
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result, times
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -333,7 +334,7 @@ def mixture_test(
         drawn = [steps.agreement(steps.permute(rng))[0] for _ in range(replicates)]
         pvalue = (1 + sum(value >= found - 1e-9 for value in drawn)) / (replicates + 1)
     settings = (len(table), len(steps.move), "normal" if many else "permutation")
-    divided = _adjust(
+    divided = adjust_holm(
         {
             name: _test_division(steps, parts, replicates, rng)
             for name, parts in _divisions(table).items()
@@ -446,12 +447,3 @@ def _test_division(
     found = measure(label)
     drawn = [measure(rng.permutation(label)) for _ in range(replicates)]
     return float((1 + sum(value >= found - 1e-9 for value in drawn)) / (replicates + 1))
-
-
-def _adjust(pvalues: Mapping[str, float]) -> dict[str, float]:
-    """Return the p-values adjusted for their number (Holm)."""
-    adjusted, most = {}, 0.0
-    for i, (name, p) in enumerate(sorted(pvalues.items(), key=lambda item: (item[1], item[0]))):
-        most = max(most, min(1.0, (len(pvalues) - i) * p))
-        adjusted[name] = most
-    return dict(sorted(adjusted.items()))

@@ -56,10 +56,10 @@ def judge_comparison(
 def _headline(found: RunComparison) -> tuple[VerdictOutcome, str]:
     if found.rejected:
         changed = [ANSWERS[test.question] for test in found.tests if test.changed]
-        return "finding", f"B differs from A in {_join(changed)} of its runs"
+        return "different", f"B differs from A in {_join(changed)} of its runs"
     if found.unit != "moves" and (found.too_few or min(found.runs) < ENOUGH):
         return "unknown", "Not enough runs to tell B from A"
-    return "clear", "No difference between A and B was found"
+    return "same", "No difference between A and B was found"
 
 
 def _join(words: list[str]) -> str:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ChosenRun", "Row", "Section", "Verdict", "VerdictOutcome"]
 
-VerdictOutcome: TypeAlias = Literal["finding", "clear", "unknown"]
-"""A finding to look at; nothing found where it would have shown; or too little to tell."""
+VerdictOutcome: TypeAlias = Literal["problem", "watch", "ok", "unknown", "different", "same"]
+"""Of a report: something is wrong; something to look at; nothing, where it would have shown; or too
+little to tell. Of a comparison: different, same, or unknown."""
 
 Row: TypeAlias = tuple[str, ...]
 """The cells of a row, made safe to print."""
@@ -23,8 +24,8 @@ class Verdict:
 
     Parameters
     ----------
-    outcome : {"finding", "clear", "unknown"}
-        Whether something was found.
+    outcome : {"problem", "watch", "ok", "unknown", "different", "same"}
+        Whether something was found; see `VerdictOutcome`.
     headline : str
         The answer in one line.
     sentences : tuple of str

@@ -21,7 +21,11 @@ __all__ = ["print_plainly", "render_section", "render_settings", "render_verdict
 
 _WIDTH = 80
 _INDENT = (0, 0, 0, 2)
-_STYLE = {"finding": "bold red", "clear": "bold green", "unknown": "bold yellow"}
+_STYLE = {
+    **dict.fromkeys(("problem", "different"), "bold red"),
+    **dict.fromkeys(("ok", "same"), "bold green"),
+    **dict.fromkeys(("watch", "unknown"), "bold yellow"),
+}
 
 
 def print_plainly(result: RenderableType) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
@@ -23,29 +23,20 @@ _TOLD = 3
 _UNITS = {"stay": "visit", "shuttle": "change", "cycle": "round"}
 
 
-def head_repetition(found: RepetitionReport) -> tuple[Literal["finding", "unknown"], str] | None:
-    """Return an outcome and a headline; None where no run repeats itself too much."""
-    if found.findings and found.findings[0].evidence != "rule":
-        return "finding", _count_runs(found, found.findings[0])
-    if found.limits:
-        return "finding", _describe_limits(found)
-    if found.findings:
-        return "unknown", f"{_count_runs(found, found.findings[0])}, by a rule"
-    return None
-
-
-def _count_runs(found: RepetitionReport, finding: RepetitionFinding) -> str:
+def count_repeating(found: RepetitionReport, finding: RepetitionFinding) -> str:
+    """Say how many runs do what, in a part of a sentence that is safe to print."""
     how = _describe_place(finding.kind, finding.states)
     return f"{len(finding.runs):,} of {count_noun(found.runs, 'run')} {how}"
 
 
-def _describe_limits(found: RepetitionReport) -> str:
-    said = f"{count_noun(len(found.limits), 'run')} stopped at the recursion limit"
+def describe_limits(found: RepetitionReport) -> str:
+    """Say how many runs hit the recursion limit, and what most of them repeated."""
+    said = f"{len(found.limits):,} of {count_noun(found.runs, 'run')} hit the recursion limit"
     places = Counter((run.kind, run.states) for run in found.limits if run.kind is not None)
     if not places:
         return said
     (kind, states), number = places.most_common(1)[0]
-    return f"{said}: {number:,} of them {_describe_place(kind, states)}"
+    return f"{said}: {number:,} of them {_describe_place(str(kind), states)}"
 
 
 def _describe_place(kind: str, states: tuple[str, ...]) -> str:
@@ -63,8 +54,6 @@ def about_repetition(found: RepetitionReport) -> Iterator[str]:
         runs = (replace(run, name=name) for run, name in zip(finding.runs, names, strict=True))
         safe = replace(finding, states=shorten_states(finding.states), runs=tuple(runs))
         yield f"{safe.describe()}."
-    if found.limits:
-        yield f"{_describe_limits(found)}."
     if not found.findings and found.good and found.failed:
         yield replace(found, limits=()).describe()
 

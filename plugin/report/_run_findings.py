@@ -33,8 +33,10 @@ from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.repetition.classify import RunKinds
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import name_graphs, root_places
 from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import ChosenRun
 
 if TYPE_CHECKING:
@@ -58,6 +60,12 @@ class RunFindings(Result):
 
     Parameters
     ----------
+    repetition : RepetitionReport
+        Which root runs repeat themselves too much, and which were stopped by the recursion limit.
+    limited : mapping of str to (int, int)
+        Of the runs of each subgraph that were stopped by a limit of its own: how many, of how many.
+    longest : int
+        The most moves of a root run that succeeded.
     report : RunClassification
         What each of them did. It counts root runs, and its rows are of all.
     children : mapping of str to RunClassification
@@ -71,28 +79,28 @@ class RunFindings(Result):
         What it counts.
     chosen : tuple of ChosenRun
         Runs to be drawn.
-    repetition : RepetitionReport
-        Which runs repeat themselves too much.
     contrast : RunComparison or None
-        Root runs that succeeded against those that failed, each with all that ran inside it; None
-        where one kind has fewer than 5.
+        Root runs that succeeded against those that failed, each with all that ran inside it, those
+        at the recursion limit left out; None where one kind has fewer than 5.
     """
 
+    repetition: RepetitionReport
+    limited: Mapping[str, tuple[int, int]]
+    longest: int
     report: RunClassification
     children: Mapping[str, RunClassification]
     loops: tuple[LoopOccurrences, ...]
     limit: StepLimit | None
     limit_unit: Literal["supersteps", "moves"]
     chosen: tuple[ChosenRun, ...]
-    repetition: RepetitionReport
     contrast: RunComparison | None
 
     def _content(self) -> dict[str, Any]:
         return {
             **self.report.to_dict(),
+            **self._values("repetition", "limited", "longest"),
             "children": {name: report.to_dict() for name, report in self.children.items()},
             "loops": self.loops,
-            "repetition": self.repetition,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
             "successful_against_failed": self.contrast,
         }
@@ -126,8 +134,8 @@ def study_runs(
         rows = {name: getattr(report, name) for name in ("rows", "left_out", "typical")}
         report = replace(of_roots, **rows)
     worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "work-flow"))
-    success = table.runs.success[roots]
-    good, bad = roots[success == 1], roots[success == 0]
+    success, limited = table.runs.success[roots], _at_limit(table)
+    good, bad = roots[success == 1], roots[(success == 0) & ~limited[roots]]
     limit, unit = _suggest_limit(table, good)
     contrast = None
     if min(len(good), len(bad)) >= FEWEST_RUNS:
@@ -139,15 +147,29 @@ def study_runs(
             alpha=balance.alpha,
         )
     return RunFindings(
+        find_repetition(measured, alpha=balance.alpha, rules=rules),
+        {
+            name: (int(limited[places].sum()), len(places))
+            for name, places in sorted(inside.items())
+            if limited[places].any()
+        },
+        int(table.lengths[good].max(initial=0)),
         report,
         dict(sorted(children.items(), key=_count_after)),
         locate_loops(measured, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
         limit,
         unit,
         chosen,
-        find_repetition(measured, alpha=balance.alpha, rules=rules),
         contrast if contrast is not None and contrast.tests else None,
     )
+
+
+def _at_limit(table: RunTable) -> NDArray[np.bool_]:
+    """(r,) array: whether each run was stopped by the recursion limit.
+
+    What failed runs do is told without these: their outcome is a function of their length.
+    """
+    return np.asarray(table.runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT))
 
 
 def _count_after(child: tuple[str, RunClassification]) -> tuple[int, str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, isfinite, isnan
+from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers import (
-    BalanceReport,
-    RepetitionReport,
-    RunClassification,
-    TrapReport,
-    Violation,
-)
-from detailed_balance.analyzers.repetition.classify import REPEATING
+from detailed_balance.analyzers import BalanceReport, TrapReport, Violation
+from detailed_balance.analyzers.multiplicity import adjust_holm
 from detailed_balance.analyzers.results import times
 from detailed_balance.render.document import Verdict, VerdictOutcome
 from detailed_balance.render.formatting import (
@@ -24,38 +20,28 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report._repetition import about_repetition, head_repetition
+from detailed_balance.report._repetition import (
+    about_repetition,
+    count_repeating,
+    describe_limits,
+)
+from detailed_balance.report.run_sections import show_change
+
+if TYPE_CHECKING:
+    from detailed_balance.report._run_findings import RunFindings
 
 ENOUGH = 1.0
-"""The affinity, in nats, that the data must be able to show for a verdict."""
+"""The affinity, in nats, that the data must be able to show for a verdict without runs."""
 
-_TRAPS_NAMED = 3
-_CHILDREN_NAMED = 3
+ENOUGH_RUNS = 10
+"""With fewer runs nothing is called in order."""
 
+_NAMED = 3
+_CHANGES_NAMED = 2
 
-def findings(balance: BalanceReport) -> tuple[Violation, ...]:
-    """Return the violations that the verdict goes by: suspect ones first, then unclassified."""
-    suspect = [v for v in balance.violations if v.kind == "suspect"]
-    return (*suspect, *(v for v in balance.violations if v.kind == "unclassified"))
-
-
-def expected_violations(balance: BalanceReport) -> tuple[Violation, ...]:
-    """Return the violations that are no fault: structural and work-flow ones."""
-    return tuple(v for v in balance.violations if v.kind in ("structural", "work-flow"))
-
-
-def judge(
-    balance: BalanceReport,
-    traps: TrapReport,
-    *,
-    transitions: int,
-    compared: bool = False,
-    runs: RunClassification | None = None,
-    children: Mapping[str, RunClassification] | None = None,
-    repetition: RepetitionReport | None = None,
-    warnings: Sequence[str] = (),
-) -> Verdict:
-    """Put into words what was found.
+@dataclass(frozen=True, slots=True)
+class VerdictEvidence:
+    """What a verdict goes by.
 
     Parameters
     ----------
@@ -63,157 +49,235 @@ def judge(
         What was found.
     transitions : int
         How many there were, to say how many more are needed.
+    studied : RunFindings or None
+        What single runs did; None where only counts are known.
     compared : bool
         Whether there was a baseline.
-    runs : RunClassification, optional
-        What single runs did.
-    children : mapping of str to RunClassification, optional
-        What the runs of subgraphs did, by the name of the graph.
-    repetition : RepetitionReport, optional
-        Which runs repeat themselves too much.
-    warnings : sequence of str
-        Sentences to add.
     """
-    children = children or {}
-    outcome, headline = _headline(balance, traps, repetition)
+
+    balance: BalanceReport
+    traps: TrapReport
+    transitions: int
+    studied: RunFindings | None = None
+    compared: bool = False
+
+    def pvalues(self) -> dict[str, float]:
+        """Return the p-value of each kind of finding that was tested, adjusted for their number."""
+        found = {"driven": self.balance.suspect_pvalue}
+        if self.studied is not None:
+            repetition = self.studied.repetition
+            if repetition.good and repetition.failed:
+                found["repetition"] = min(test.pvalue for test in repetition.tests)
+            if self.studied.contrast is not None:
+                found["failure"] = self.studied.contrast.pvalue
+        return adjust_holm({kind: p for kind, p in found.items() if not isnan(p)})
+
+    def tested(self) -> tuple[str, ...]:
+        """Return the kinds of findings that the tests support, worst first."""
+        adjusted = self.pvalues()
+        return tuple(
+            kind
+            for kind in ("repetition", "driven", "failure")
+            if adjusted.get(kind, 1.0) <= self.balance.alpha
+        )
+
+    def suspect(self) -> tuple[Violation, ...]:
+        """Return the violations that are a finding by themselves."""
+        if self.studied is not None and "driven" not in self.tested():
+            return ()
+        return tuple(v for v in self.balance.violations if v.kind == "suspect")
+
+
+def judge(evidence: VerdictEvidence, warnings: Sequence[str] = ()) -> Verdict:
+    """Put into words what was found; the rule for each word stands in docs/report.md."""
+    problems = list(_problems(evidence))
+    outcome: VerdictOutcome
+    if problems:
+        outcome, first = "problem", problems.pop(0)
+    else:
+        outcome, first = _without_problem(evidence)
     sentences = [
-        *_about_findings(balance, compared),
-        *_about_expected(balance),
-        *_about_traps(balance, traps),
-        *(() if repetition is None else about_repetition(repetition)),
-        *_about_runs(runs),
-        *_about_children(children),
-        *_about_power(balance, transitions),
-        *_about_potential(balance),
+        *(_as_sentence(problem) for problem in problems),
+        *(() if evidence.studied is None else about_repetition(evidence.studied.repetition)),
+        *_about_violations(evidence),
+        *_about_traps(evidence),
+        *_about_power(evidence),
+        *_about_potential(evidence.balance),
         *warnings,
     ]
-    return Verdict(outcome, headline, tuple(sentences))
+    return Verdict(outcome, f"{outcome.upper()}: {first}", tuple(sentences))
 
 
-def _headline(
-    balance: BalanceReport,
-    traps: TrapReport,
-    repetition: RepetitionReport | None,
-) -> tuple[VerdictOutcome, str]:
-    broken = findings(balance)
-    stuck = count_noun(len(traps), "trap")
-    if broken:
-        headline = f"Detailed balance is broken: {_count_kinds(broken)}"
-        return "finding", f"{headline}, and {stuck}" if len(traps) else headline
+def _as_sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _problems(evidence: VerdictEvidence) -> Iterator[str]:
+    """Yield what is wrong: facts, then what tests support."""
+    studied, tested = evidence.studied, evidence.tested()
+    if studied is not None:
+        yield from _limits(studied)
+        for finding in studied.repetition.findings:
+            if finding.evidence == "fact" or (
+                finding.evidence == "contrast" and "repetition" in tested
+            ):
+                yield count_repeating(studied.repetition, finding)
+    for violation in evidence.suspect()[:_NAMED]:
+        yield f"{join_states((*violation.loop, violation.loop[0]))}: {violation.evidence}"
+    if studied is not None and studied.contrast is not None and "failure" in tested:
+        changes = [c for test in studied.contrast.tests for c in test.changes if c.changed]
+        sides = ("successful runs", "failed ones")
+        shown = "; ".join(show_change(change, sides) for change in changes[:_CHANGES_NAMED])
+        which = ", ".join(test.question for test in studied.contrast.tests if test.changed)
+        named = f": {shown}" if shown else ""
+        yield f"failed runs differ from successful ones in their {which}{named}"
+
+
+def _limits(studied: RunFindings) -> Iterator[str]:
+    if studied.repetition.limits:
+        yield describe_limits(studied.repetition)
+    for name, (stopped, runs) in studied.limited.items():
+        yield (
+            f"inside {safe_text(name, 40)}, {stopped:,} of {count_noun(runs, 'run')} hit the "
+            "recursion limit"
+        )
+
+
+def _without_problem(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
+    studied = evidence.studied
+    if studied is None:
+        return _by_counts(evidence)
+    rules = [f for f in studied.repetition.findings if f.evidence == "rule"]
+    if rules:
+        return "watch", f"{count_repeating(studied.repetition, rules[0])}, by a rule"
+    runs, failed = studied.report.runs, studied.report.failed
+    if failed:
+        return (
+            "watch",
+            f"{failed:,} of {count_noun(runs, 'run')} failed; {_no_difference(evidence)}",
+        )
+    if runs < ENOUGH_RUNS:
+        return "unknown", (
+            f"{count_noun(runs, 'run')}, none of them failed; {ENOUGH_RUNS} or more are needed to "
+            "say that nothing is wrong"
+        )
+    good = studied.report.succeeded
+    longest = f"; the longest took {count_noun(studied.longest, 'move')}"
+    if good == runs:
+        return "ok", f"all {runs:,} runs succeeded{longest}"
+    return "ok", f"none of {runs:,} runs failed, and {good:,} succeeded{longest}"
+
+
+def _no_difference(evidence: VerdictEvidence) -> str:
+    """Say that nothing failed runs do differs, with the effect that would have shown."""
+    known = [c for c in evidence.balance.contrasts if not c.reason]
+    if evidence.studied is None or evidence.studied.contrast is None or not known:
+        return "whether they do anything else than successful ones is not known yet"
+    least = min(contrast.detectable for contrast in known)
+    if not isfinite(least):
+        return "nothing they do differs, as far as so few runs can show"
+    return (
+        f"nothing they do differs (steps along a loop at {format_number(least)} times the odds "
+        "would have shown)"
+    )
+
+
+def _by_counts(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
+    """Give the verdict where no runs are known: on balance alone."""
+    balance, traps = evidence.balance, evidence.traps
+    open_causes = [v for v in balance.violations if v.kind == "unclassified"]
+    if open_causes:
+        causes = count_noun(len(open_causes), "cause")
+        return (
+            "watch",
+            f"detailed balance is broken by {causes}; without runs its kind is not known",
+        )
     if len(traps):
-        return "finding", f"The agent gets stuck: {stuck}"
-    if repetition is not None and (head := head_repetition(repetition)):
-        return head
+        return "watch", f"the agent stays long in {count_noun(len(traps), 'trap')}"
     if balance.violations:
-        loops = count_noun(len(balance.violations), "driven loop")
-        return "clear", f"Nothing suspect and no trap found: {loops}, as expected"
+        causes = count_noun(len(balance.violations), "cause")
+        return "ok", f"detailed balance is broken by {causes}, as designed or as in the baseline"
     if not len(balance.loops):
         if balance.loops.untested:
-            return "unknown", "Not enough data: no loop was walked often enough to be tested"
-        return "unknown", "Detailed balance cannot be tested: no loop of three states"
+            return "unknown", "no loop was walked often enough to test detailed balance"
+        return "unknown", "detailed balance cannot be tested: there is no loop of three states"
     if balance.detectable_affinity() > ENOUGH:
-        return "unknown", "Not enough data: only a strongly driven loop would have shown"
-    return "clear", "No violation of detailed balance and no trap found"
+        return "unknown", "too little data: only a strongly driven loop would have shown"
+    return "ok", "no violation of detailed balance and no trap was found"
 
 
-def _count_kinds(broken: Sequence[Violation]) -> str:
-    suspect = sum(violation.kind == "suspect" for violation in broken)
-    if not suspect:
-        return count_noun(len(broken), "driven loop")
-    rest = f" and {len(broken) - suspect} unclassified" if len(broken) > suspect else ""
-    return count_noun(suspect, "suspect loop") + rest
-
-
-def _about_findings(balance: BalanceReport, compared: bool) -> Iterator[str]:
-    broken = findings(balance)
-    if not broken:
+def _about_violations(evidence: VerdictEvidence) -> Iterator[str]:
+    balance = evidence.balance
+    if not balance.violations:
         return
-    worst = broken[0]
-    yield (
-        f"Strongest: {join_states((*worst.loop, worst.loop[0]))}. Affinity "
-        f"{format_number(worst.affinity)} ± {format_number(worst.error)} nats, adjusted p "
-        f"{format_pvalue(worst.pvalue)}; walked at most {times(worst.counts[0])} this way round, "
-        f"{times(worst.counts[1])} the other."
-    )
-    if worst.kind == "suspect":
-        odds = f", with {format_number(worst.odds_ratio)} times the odds"
-        never = ", which does not hold it at all" if "baseline" in worst.evidence else ""
-        yield f"It is suspect: {worst.evidence}{odds if isfinite(worst.odds_ratio) else never}."
-    unclassified = [violation for violation in broken if violation.kind == "unclassified"]
-    if unclassified and compared:
-        yield (
-            f"The baseline does not hold {count_noun(len(unclassified), 'unclassified loop')}, and "
-            "is too small to tell whether that means anything: record more runs that went well."
-        )
-    elif any(isnan(v.odds_pvalue) for v in unclassified):
+    kinds = Counter(violation.kind for violation in balance.violations)
+    how = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+    yield f"Balance is broken by {count_noun(len(balance.violations), 'cause')}: {how}."
+    for violation in balance.violations[:_NAMED]:
+        yield _describe_violation(violation, balance.alpha)
+    if len(balance.violations) > _NAMED:
+        yield f"And {count_noun(len(balance.violations) - _NAMED, 'more cause')}."
+    unsure = [v for v in balance.violations if v.run_pvalue > balance.alpha]
+    if unsure and balance.mixture is not None:
+        yield f"{_as_sentence(balance.mixture.describe())[:-1]}{_how_to_split(balance)}."
+    unclassified = [v for v in balance.violations if v.kind == "unclassified"]
+    if unclassified and evidence.compared and all("baseline" in v.evidence for v in unclassified):
+        yield "The baseline is too small to tell more: record more runs that went well."
+    elif any(isnan(v.odds_pvalue) and not v.evidence for v in unclassified):
         yield (
             "Whether that is a fault or a work-flow, only a comparison tells: record runs that "
             "went well and give them as the baseline (--baseline good_runs.jsonl), or record runs "
             "that went well and runs that failed in one store (store.judge says which)."
         )
-    elif unclassified:
-        yield (
-            f"Outcomes do not explain {count_noun(len(unclassified), 'unclassified loop')}: no "
-            "successful run walks it round, and too few failed ones do. Record more runs."
-        )
 
 
-def _about_expected(balance: BalanceReport) -> Iterator[str]:
-    expected = expected_violations(balance)
-    structural = [v.evidence for v in expected if v.kind == "structural"]
-    if structural:
-        loops = count_noun(len(structural), "loop")
-        yield f"Driven by design: {loops}, in which {structural[0]}."
-    usual = [v.evidence for v in expected if v.kind == "work-flow"]
-    in_baseline = sum("baseline" in evidence for evidence in usual)
-    if in_baseline:
-        loops = count_noun(in_baseline, "loop")
-        yield f"Driven as in the baseline: {loops}, walked there as often."
-    if in_runs := len(usual) - in_baseline:
-        yield (
-            f"Driven as in successful runs: {count_noun(in_runs, 'loop')}, which failed runs walk "
-            "no more than those."
-        )
+def _describe_violation(violation: Violation, alpha: float) -> str:
+    loop = join_states((*violation.loop, violation.loop[0]))
+    more = f", and {count_noun(len(violation.explains), 'more loop')} that share its moves"
+    parts = [
+        f"{loop}{more if violation.explains else ''}: affinity {format_number(violation.affinity)} "
+        f"± {format_number(violation.error)} nats, adjusted p {format_pvalue(violation.pvalue)}; "
+        f"walked at most {times(violation.counts[0])} in this direction, "
+        f"{times(violation.counts[1])} in reverse",
+        *_inside_runs(violation, alpha),
+    ]
+    evidence = f" ({violation.kind}: {violation.evidence})" if violation.evidence else ""
+    return f"{'; '.join(parts)}{evidence}."
 
 
-def _about_traps(balance: BalanceReport, traps: TrapReport) -> Iterator[str]:
-    for trap in traps.traps[:_TRAPS_NAMED]:
+def _inside_runs(violation: Violation, alpha: float) -> Iterator[str]:
+    if isnan(violation.run_pvalue):
+        return
+    there, back = map(times, violation.closed)
+    closed = f"inside runs closed {there} against {back}, p {format_pvalue(violation.run_pvalue)}"
+    if violation.run_pvalue <= alpha:
+        yield f"driven inside runs: by a push, or because runs change as they go on ({closed})"
+    else:
+        yield f"driven, or a mixture of different runs ({closed})"
+
+
+def _how_to_split(balance: BalanceReport) -> str:
+    if balance.mixture is None or not balance.mixture.labels:
+        return ""
+    label = safe_text(balance.mixture.labels[0], 40)
+    if label == "first and second half":
+        return ": analyze them apart (--since, --until)"
+    return f": analyze them apart (--context {label}=...)"
+
+
+def _about_traps(evidence: VerdictEvidence) -> Iterator[str]:
+    traps = evidence.traps
+    for trap in traps.traps[:_NAMED]:
         safe = replace(trap, states=shorten_states(trap.states))
         yield f"Trap: {safe.describe()}."
-    if len(traps) > _TRAPS_NAMED:
-        yield f"And {count_noun(len(traps) - _TRAPS_NAMED, 'more trap')}."
-    if len(traps) and not balance.violations:
-        other = "no violation was found" if len(balance.loops) else "that could not be tested"
-        yield f"A trap is no violation of detailed balance; {other}."
+    if len(traps) > _NAMED:
+        yield f"And {count_noun(len(traps) - _NAMED, 'more trap')}."
+    if len(traps):
+        yield "A trap breaks no balance by itself, and long work in one place is no fault."
 
 
-def _about_runs(report: RunClassification | None) -> Iterator[str]:
-    if report is not None and (repetition := _describe_repetition(report)):
-        yield f"{repetition}."
-
-
-def _about_children(children: Mapping[str, RunClassification]) -> Iterator[str]:
-    told = {name: words for name in children if (words := _describe_repetition(children[name]))}
-    for name, words in list(told.items())[:_CHILDREN_NAMED]:
-        yield f"Inside {safe_text(name, 40)}: {words}."
-    if len(told) > _CHILDREN_NAMED:
-        yield f"And so do runs of {count_noun(len(told) - _CHILDREN_NAMED, 'more subgraph')}."
-
-
-def _describe_repetition(report: RunClassification) -> str:
-    repeating = [kind for kind in report.kinds if kind.kind in REPEATING]
-    if not repeating:
-        return ""
-    runs, failed = sum(kind.runs for kind in repeating), sum(kind.failed for kind in repeating)
-    how = ", ".join(f"{kind.runs:,} {kind.kind}" for kind in repeating)
-    bad = f", and {failed:,} of them failed" if report.succeeded + report.failed else ""
-    return (
-        f"{runs:,} of {count_noun(report.runs, 'run')} repeat themselves ({how}){bad}: "
-        f"{count_noun(sum(kind.after for kind in repeating), 'move')} after the onset"
-    )
-
-
-def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:
+def _about_power(evidence: VerdictEvidence) -> Iterator[str]:
+    balance, transitions = evidence.balance, evidence.transitions
     if balance.violations:
         return
     seen = balance.detectable_affinity()
@@ -227,7 +291,7 @@ def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:
             factor = ceil(seen**2)
             yield (
                 f"About {factor} times as many transitions ({factor * transitions:,}) would show "
-                "1 nat, a loop walked e times as often one way round as the other."
+                "1 nat, a loop walked e times as often in one direction as in the other."
             )
     elif balance.loops.untested:
         yield (
@@ -238,7 +302,7 @@ def _about_power(balance: BalanceReport, transitions: int) -> Iterator[str]:
     else:
         yield (
             "No loop of three or more states was walked, and only such a loop can be driven. If "
-            "the agent does go round, a state function that tells more states apart will show it."
+            "the agent does go round, a state function that distinguishes more states will show it."
         )
 
 

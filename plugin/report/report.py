@@ -22,7 +22,7 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Section, Verdict
 from detailed_balance.report._repetition import repetition_section
-from detailed_balance.report._verdict import findings, judge
+from detailed_balance.report._verdict import VerdictEvidence, judge
 from detailed_balance.report.run_sections import (
     contrast_section,
     kind_section,
@@ -95,21 +95,20 @@ class Report(Result):
     @property
     def verdict(self) -> Verdict:
         """The answer in words."""
-        return judge(
-            self.balance,
-            self.traps,
-            transitions=self.counts.without_boundaries().total,
-            compared=self.baseline is not None,
-            runs=None if self.runs is None else self.runs.report,
-            children=None if self.runs is None else self.runs.children,
-            repetition=None if self.runs is None else self.runs.repetition,
-            warnings=self.warnings,
-        )
+        return judge(self._evidence, self.warnings)
 
     @property
     def findings(self) -> tuple[Violation, ...]:
-        """The violations that the verdict goes by: suspect ones first, then unclassified."""
-        return findings(self.balance)
+        """The causes of broken balance that are no design and no work-flow, suspect ones first."""
+        suspect = self._evidence.suspect()
+        rest = (v for v in self.balance.violations if v.kind == "unclassified")
+        return (*suspect, *rest)
+
+    @property
+    def _evidence(self) -> VerdictEvidence:
+        transitions = self.counts.without_boundaries().total
+        compared = self.baseline is not None
+        return VerdictEvidence(self.balance, self.traps, transitions, self.runs, compared)
 
     def _content(self) -> dict[str, Any]:
         # Of more states there are no standard errors, which would take minutes.
@@ -215,7 +214,7 @@ def _tables(*sections: Section | None) -> Iterator[str]:
 
 
 def _loop_sections(report: Report, limit: int) -> Iterator[Section]:
-    return loop_sections(report.balance, compared=report.baseline is not None, limit=limit)
+    return loop_sections(report.balance, limit=limit)
 
 
 def _data(report: Report) -> Section:

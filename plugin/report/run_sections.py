@@ -209,12 +209,13 @@ def _show_trait(change: Change) -> str:
     return safe_text(names[0], 60)
 
 
-def show_change(change: Change) -> str:
+def show_change(change: Change, sides: tuple[str, str] = ("A", "B")) -> str:
     """Return what changed from what to what, in a part of a sentence that is safe to print."""
     if isnan(change.difference):
         return f"{_show_trait(change)} (comparable in one of them only)"
     before, after = (_show_value(change, value) for value in (change.before, change.after))
-    return f"{_show_trait(change)}: {before} in A, {after} in B ({_show_difference(change)})"
+    what, (one, other) = _show_trait(change), sides
+    return f"{what}: {before} in {one}, {after} in {other} ({_show_difference(change)})"
 
 
 def _is_share(change: Change) -> bool:

@@ -28,7 +28,6 @@ from detailed_balance.render.formatting import (
     shorten_states,
     show_context,
 )
-from detailed_balance.report._verdict import expected_violations, findings
 from detailed_balance.report.run_sections import OUTCOMES
 from detailed_balance.sources.source import SourceInfo
 
@@ -49,38 +48,45 @@ CHEAP_ERRORS = 20_000
 
 _COSTLY_ERRORS_SHOWN = 15
 _INSIGNIFICANT_SHOWN = 5
-_LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "there", "back")
+_LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "forward", "reverse")
 _COUNTS_NOTE = (
-    "there, back: the smallest count along the loop, one way round and the other; it was walked "
-    "at most so often. flux: the share of all net moves that it accounts for, at most."
+    "forward, reverse: the smallest count along the loop in each direction; it was walked at most "
+    "so often."
 )
-_KINDS_NOTE = (
-    "structural: each step is the only exit from its state, by the agent's graph or as far as was "
-    "seen; work-flow: the baseline, or successful runs, walk it as often."
+_CAUSES_NOTE = (
+    "A cause is named by its strongest short loop; loops: how many it explains, itself included. "
+    "flux: the share of all net moves that it accounts for, at most. structural: each step is the "
+    "only exit from its state; work-flow: failed runs, or a baseline, walk it no less or more; "
+    "suspect: failed runs walk it more."
 )
-
+_INSIDE_NOTE = (
+    "inside runs: how often runs closed loops that share its moves, in this direction and in the "
+    "other; as many of both means that different runs are mixed."
+)
+_ODDS_NOTE = "odds: of a step along it, in failed runs over successful ones, with 95% interval."
 
 _NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
 
 
-def loop_sections(balance: BalanceReport, *, compared: bool, limit: int) -> Iterator[Section]:
-    """Yield the loops: findings first, then those that are as expected, or else the strongest."""
-    found, expected = findings(balance), expected_violations(balance)
-    if found:
-        yield _violation_section("Driven loops", found, compared, limit, _COUNTS_NOTE)
-    if expected:
-        yield _violation_section("Driven, as expected", expected, compared, limit, _KINDS_NOTE)
-    elif not found and len(balance.loops):
+def loop_sections(balance: BalanceReport, *, limit: int) -> Iterator[Section]:
+    """Yield the causes of broken balance; where there are none, the strongest loops."""
+    if balance.violations:
+        yield _violation_section(balance.violations, limit)
+    elif len(balance.loops):
         rows = tuple(_insignificant_rows(balance, _INSIGNIFICANT_SHOWN))
         note = _and_more(_COUNTS_NOTE, len(balance.loops) - len(rows), "loop")
         yield Section("Strongest loops, none of them significant", _LOOP_COLUMNS, rows, note)
 
 
-def _violation_section(
-    title: str, violations: Sequence[Violation], compared: bool, limit: int, note: str
-) -> Section:
-    compared = compared or not all(isnan(v.odds_ratio) for v in violations)
-    columns = (*_LOOP_COLUMNS, "flux", "kind", *(["odds"] if compared else []))
+def _violation_section(violations: Sequence[Violation], limit: int) -> Section:
+    by_runs = not all(isnan(v.run_pvalue) for v in violations)
+    compared = not all(isnan(v.odds_ratio) for v in violations)
+    columns = (
+        *("cause", *_LOOP_COLUMNS[1:], "flux", "loops"),
+        *(["inside runs"] if by_runs else []),
+        "kind",
+        *(["odds"] if compared else []),
+    )
     rows = tuple(
         (
             join_states(v.loop),
@@ -89,13 +95,24 @@ def _violation_section(
             f"{v.counts[0]:,}",
             f"{v.counts[1]:,}",
             "-" if isnan(v.flux_share) else f"{v.flux_share:.0%}",
+            f"{1 + len(v.explains):,}",
+            *([f"{v.closed[0]:,} : {v.closed[1]:,}"] if by_runs else []),
             v.kind,
-            *([format_number(v.odds_ratio)] if compared else []),
+            *([_show_odds(v)] if compared else []),
         )
         for v in violations[:limit]
     )
-    more = _and_more(note, len(violations) - len(rows), "loop")
-    return Section(title, columns, rows, more, words=("kind",))
+    note = f"{_COUNTS_NOTE} {_CAUSES_NOTE}"
+    note += f" {_INSIDE_NOTE}" * by_runs + f" {_ODDS_NOTE}" * compared
+    more = _and_more(note, len(violations) - len(rows), "cause")
+    return Section("What breaks balance", columns, rows, more, words=("kind",))
+
+
+def _show_odds(violation: Violation) -> str:
+    if isnan(violation.odds_ratio):
+        return "-"
+    low, high = map(format_number, violation.odds_interval)
+    return f"{format_number(violation.odds_ratio)} ({low} to {high})"
 
 
 def _insignificant_rows(balance: BalanceReport, limit: int) -> Iterator[Row]:
