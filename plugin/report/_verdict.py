@@ -39,6 +39,7 @@ ENOUGH_RUNS = 10
 _NAMED = 3
 _CHANGES_NAMED = 2
 
+
 @dataclass(frozen=True, slots=True)
 class VerdictEvidence:
     """What a verdict goes by.
@@ -123,7 +124,15 @@ def _problems(evidence: VerdictEvidence) -> Iterator[str]:
             ):
                 yield count_repeating(studied.repetition, finding)
     for violation in evidence.suspect()[:_NAMED]:
-        yield f"{join_states((*violation.loop, violation.loop[0]))}: {violation.evidence}"
+        low, high = map(format_number, violation.odds_interval)
+        loop = join_states((*violation.loop, violation.loop[0]))
+        who = "these" if "baseline" in violation.evidence else "failed"
+        odds = format_number(violation.odds_ratio)
+        interval = "" if isnan(violation.odds_interval[0]) else f" ({low} to {high})"
+        yield (
+            f"{who} runs go round {loop} more than their visits explain: {odds} times the odds of "
+            f"a step along it{interval}"
+        )
     if studied is not None and studied.contrast is not None and "failure" in tested:
         changes = [c for test in studied.contrast.tests for c in test.changes if c.changed]
         sides = ("successful runs", "failed ones")
