@@ -119,61 +119,92 @@ def fit_chain(counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64]
 def posterior_sampler(
     counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64], prior: float
 ) -> ChainSampler:
-    """Draw chains from a Dirichlet posterior of each row.
+    """Draw chains from a Dirichlet posterior of each row, whose moves are independent then.
 
     The prior of a row is worth `prior` moves, spread as the moves of all rows are. The split of a
     row's ends into good and bad ones has a prior worth one end, shared by the rows that have ends:
     else a record without failures would leave no doubt that there are none.
     """
-    n = counts.shape[0]
-    row = np.repeat(np.arange(n), np.diff(counts.indptr))
-    ended = _ends(counts)
-    at_end = counts.indices >= n
-    half = 0.5 / max(int(np.count_nonzero(ended.sum(axis=1))), 1)
-    anywhere = np.asarray(counts.sum(axis=0), dtype=np.float64)
-    anywhere[n:] += 0.5
-    anywhere /= anywhere.sum()
-    usual = float(counts.data @ cost / counts.data.sum())
+    rows = _Rows(counts, cost, prior)
 
     def draw(rng: np.random.Generator) -> AbsorbingChain:
-        weight, unseen = rng.gamma(counts.data), rng.gamma(prior, size=n)
-        # All ends of a row together, and then their split.
-        both = np.bincount(row[at_end], weight[at_end], n)
-        good = rng.beta(ended[:, 0] + half, ended[:, 1] + half) * both
-        total = 1 / (np.bincount(row, weight, n) + unseen)
-        spent = (np.bincount(row, weight * cost, n) + unseen * usual) * total
-        inner = _as_moves(np.where(at_end, 0.0, weight) * total[row], counts)
-        ends = np.column_stack([good, both - good]) * total[:, None]
-        never = np.zeros(n, dtype=bool)
-        return AbsorbingChain(_with_ends(inner, ends), unseen * total, anywhere, never, spent)
+        weight, unseen = rng.gamma(counts.data), rng.gamma(prior, size=counts.shape[0])
+        good = rng.beta(rows.ended[:, 0] + rows.half, rows.ended[:, 1] + rows.half)
+        return rows.make_chain(weight, unseen, good)
 
     return draw
 
 
 def bootstrap_sampler(
-    run_counts: csr_array[Any, tuple[int, int]], n: int, cost: NDArray[np.float64]
+    run_counts: csr_array[Any, tuple[int, int]],
+    counts: csr_array[Any, tuple[int, int]],
+    cost: NDArray[np.float64],
+    prior: float,
 ) -> ChainSampler:
-    """Draw chains from runs drawn again with replacement.
+    """Draw chains from runs, or blocks of runs, drawn again with replacement.
+
+    To each is added what the prior of `posterior_sampler` draws for moves and ends never seen.
 
     Parameters
     ----------
-    run_counts : (n_runs, n * (n + 2)) csr_array
-        The counts of each run.
+    run_counts : (g, n * (n + 2)) csr_array
+        The counts of each run or block.
+    counts : (n, n + 2) csr_array
+        The counts of all.
     cost : (m,) array of float
-        Of each move that was seen, in the order of its place in a flattened matrix.
+        Of each entry of `counts`.
+    prior : float
+        How many moves the prior of a row is worth.
     """
-    runs = run_counts.shape[0]
-    places = np.unique(run_counts.indices)
+    rows, (g, _), n = _Rows(counts, cost, prior), run_counts.shape, counts.shape[0]
+    edges = counts.tocoo()
+    by_cluster = run_counts.tocsc()[:, edges.row.astype(np.int64) * (n + 2) + edges.col].tocsr()
 
     def draw(rng: np.random.Generator) -> AbsorbingChain:
-        often = np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)
-        total = np.asarray(often @ run_counts)[places]
-        kept = total > 0
-        where = np.divmod(places[kept], n + 2)
-        drawn = csr_array((total[kept], where), shape=(n, n + 2))
-        return fit_chain(drawn, cost[kept])
+        often = np.bincount(rng.integers(g, size=g), minlength=g).astype(np.float64)
+        weight = np.asarray(often @ by_cluster)
+        unseen, more = rng.gamma(prior, size=n), rng.gamma(rows.half, size=(n, 2))
+        ends = rows.sum_ends(weight) + more
+        return rows.make_chain(weight, unseen, ends[:, 0] / np.maximum(ends.sum(axis=1), 1e-300))
 
     return draw
+
+
+class _Rows:
+    """The rows of a chain, which samplers draw the weights of."""
+
+    def __init__(
+        self, counts: csr_array[Any, tuple[int, int]], cost: NDArray[np.float64], prior: float
+    ) -> None:
+        n = counts.shape[0]
+        self.counts, self.cost, self.ended = counts, cost, _ends(counts)
+        self.row = np.repeat(np.arange(n), np.diff(counts.indptr))
+        self.at_end = counts.indices >= n
+        self.half = 0.5 / max(int(np.count_nonzero(self.ended.sum(axis=1))), 1)
+        self.anywhere = np.asarray(counts.sum(axis=0), dtype=np.float64)
+        self.anywhere[n:] += 0.5
+        self.anywhere /= self.anywhere.sum()
+        self.usual = float(counts.data @ cost / counts.data.sum())
+
+    def sum_ends(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 2) array: the weights of the good and of the bad ends of each row."""
+        n = len(self.ended)
+        bad = self.counts.indices == n + 1
+        found = [np.bincount(self.row[e], weight[e], n) for e in (self.at_end & ~bad, bad)]
+        return np.stack(found, axis=1).astype(np.float64)
+
+    def make_chain(
+        self, weight: NDArray[np.float64], unseen: NDArray[np.float64], good: NDArray[np.float64]
+    ) -> AbsorbingChain:
+        """Return the chain of (m,) weights, of moves to anywhere, and of shares of good ends."""
+        n = len(unseen)
+        total = 1 / np.maximum(np.bincount(self.row, weight, n) + unseen, 1e-300)
+        spent = (np.bincount(self.row, weight * self.cost, n) + unseen * self.usual) * total
+        inner = _as_moves(np.where(self.at_end, 0.0, weight) * total[self.row], self.counts)
+        both = self.sum_ends(weight).sum(axis=1)
+        ends = np.column_stack([good * both, (1 - good) * both]) * total[:, None]
+        never = np.zeros(n, dtype=bool)
+        return AbsorbingChain(_with_ends(inner, ends), unseen * total, self.anywhere, never, spent)
 
 
 def _reaches_end(counts: csr_array[Any, tuple[int, int]]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast._absorbing_chain import AbsorbingChain, fit_chain
 from detailed_balance.analyzers.forecast.result import FitCheck
-from detailed_balance.analyzers.markov.order import order_test
+from detailed_balance.analyzers.markov.order import Strata, order_test
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
 from detailed_balance.analyzers.sparse import count_distinct
 
@@ -27,26 +27,32 @@ MAX_LENGTH = 20
 
 def check_fit(
     paths: Paths,
-    chain: AbsorbingChain,
+    strata: Strata,
+    parts: Sequence[Paths],
     held_out: Paths | None,
     *,
     replicates: int,
     alpha: float,
     seed: int,
 ) -> FitCheck:
-    """Hold the chain against the runs; `paths` are judged ones, as `held_out` are."""
+    """Hold chains against the runs; `parts` are those of each stratum, which has its own chain."""
     try:
-        order = order_test(paths, replicates=replicates, seed=seed, alpha=alpha)
+        order = order_test(paths, strata, replicates=replicates, seed=seed, alpha=alpha)
     except InsufficientDataError:
         order = None
-    first, length, end = paths.whole_runs()
+    firsts, *ended = zip(*(part.whole_runs() for part in parts), strict=True)
+    length, end = (np.concatenate(each) for each in ended)
     target = (length, end) if held_out is None else held_out.whole_runs()[1:]
-    observed = _distance(chain, first, *target)
+    observed = _distance([_fit(part.counts()) for part in parts], firsts, *target)
     rng = np.random.default_rng(seed + 1)
-    simulated = _simulate_distances(paths, rng, None if held_out is None else target, replicates)
+    simulated = _simulate_distances(parts, rng, None if held_out is None else target, replicates)
     beyond = int((simulated >= observed - 1e-12).sum())
     pvalue = (1 + beyond) / (replicates + 1)
     return FitCheck(order, observed, pvalue, len(target[0]), held_out is not None, alpha)
+
+
+def _fit(counts: csr_array[Any, tuple[int, int]]) -> AbsorbingChain:
+    return fit_chain(counts, np.zeros(1))
 
 
 def cumulative_incidence(
@@ -72,51 +78,63 @@ def cumulative_incidence(
 
 
 def _distance(
-    chain: AbsorbingChain, first: NDArray[Any], length: NDArray[Any], end: NDArray[Any]
+    chains: Sequence[AbsorbingChain],
+    firsts: Sequence[NDArray[Any]],
+    length: NDArray[Any],
+    end: NDArray[Any],
 ) -> float:
+    """Return how far the ends lie from those of runs that begin at `firsts` of each chain."""
     ended = length[end >= 0]
     if not len(ended):
         return 0.0
-    horizon, n = int(ended.max()), len(chain.stuck)
-    expected = chain.cumulative_incidence(np.bincount(first, minlength=n) / len(first), horizon)
+    horizon, runs = int(ended.max()), sum(map(len, firsts))
+    expected = np.zeros((horizon + 1, 2))
+    for chain, first in zip(chains, firsts, strict=True):
+        start = np.bincount(first, minlength=len(chain.stuck)) / runs
+        expected += chain.cumulative_incidence(start, horizon)
     return float(np.abs(cumulative_incidence(length, end, horizon) - expected).max())
 
 
 def _simulate_distances(
-    paths: Paths,
+    parts: Sequence[Paths],
     rng: np.random.Generator,
     held_out: tuple[NDArray[Any], NDArray[Any]] | None,
     copies: int,
 ) -> NDArray[np.float64]:
-    """Return the (copies,) distances in runs simulated from the chain, which is fitted anew."""
-    expected = len(paths.steps.here) + (0 if held_out is None else int(held_out[0].sum()))
+    """Return the (copies,) distances in runs simulated from the chains, which are fitted anew."""
+    moves = sum(len(part.steps.here) for part in parts)
+    expected = moves + (0 if held_out is None else int(held_out[0].sum()))
     at_once = max(1, MOVES_AT_ONCE // expected)
-    parts = [
-        _simulate_batch(paths, rng, held_out, min(at_once, copies - begin))
+    batches = [
+        _simulate_batch(parts, rng, held_out, min(at_once, copies - begin))
         for begin in range(0, copies, at_once)
     ]
-    return np.concatenate([np.empty(0), *parts])
+    return np.concatenate([np.empty(0), *batches])
 
 
 def _simulate_batch(
-    paths: Paths,
+    parts: Sequence[Paths],
     rng: np.random.Generator,
     held_out: tuple[NDArray[Any], NDArray[Any]] | None,
     copies: int,
 ) -> NDArray[np.float64]:
-    first, length, end = paths.whole_runs()
-    counts = paths.counts()
-    firsts, limits = np.tile(first, copies), np.tile(_longest(length, end), copies)
-    steps, *runs = _simulate(counts, firsts, limits, rng)
-    drawn = _counts_of(steps, steps.run // len(first), copies, counts.shape)
-    if held_out is not None:
-        firsts = rng.choice(first, size=copies * len(held_out[0]))
-        _, *runs = _simulate(counts, firsts, np.tile(_longest(*held_out), copies), rng)
-    lengths, ends = (values.reshape(copies, -1) for values in runs)
-    found = np.empty(copies)
-    for i, each in enumerate(drawn):
-        found[i] = _distance(fit_chain(each, np.zeros(1)), first, lengths[i], ends[i])
-    return found
+    firsts, chains, lengths, ends = [], [], [], []
+    for part in parts:
+        first, length, end = part.whole_runs()
+        counts = part.counts()
+        begun, limits = np.tile(first, copies), np.tile(_longest(length, end), copies)
+        steps, *runs = _simulate(counts, begun, limits, rng)
+        drawn = _counts_of(steps, steps.run // len(first), copies, counts.shape)
+        if held_out is not None:
+            begun = rng.choice(first, size=copies * len(held_out[0]))
+            _, *runs = _simulate(counts, begun, np.tile(_longest(*held_out), copies), rng)
+        firsts.append(first)
+        chains.append([_fit(each) for each in drawn])
+        lengths.append(runs[0].reshape(copies, -1))
+        ends.append(runs[1].reshape(copies, -1))
+    length, end = np.concatenate(lengths, axis=1), np.concatenate(ends, axis=1)
+    each = zip(zip(*chains, strict=True), length, end, strict=True)
+    return np.array([_distance(fitted, firsts, *runs) for fitted, *runs in each])
 
 
 def _counts_of(

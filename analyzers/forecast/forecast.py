@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -18,8 +19,15 @@ from detailed_balance.analyzers.forecast._absorbing_chain import (
 )
 from detailed_balance.analyzers.forecast._goodness_of_fit import check_fit
 from detailed_balance.analyzers.forecast.result import Forecast, Intervals, absorption_intervals
+from detailed_balance.analyzers.markov.order import Strata, StrataLike, find_strata
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.table import Runs
+from detailed_balance.analyzers.runs.clusters import (
+    FEWEST_CLUSTERS,
+    bootstrap_tails,
+    cluster_codes,
+    sum_clusters,
+)
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +46,8 @@ def forecast_outcome(
     success: Iterable[str] | None = None,
     failure: Iterable[str] = (),
     cost: Cost | None = None,
-    intervals: Intervals = "dirichlet",
+    intervals: Intervals = "auto",
+    strata: StrataLike = None,
     level: float = 0.95,
     replicates: int = 500,
     prior: float = 1.0,
@@ -61,16 +70,22 @@ def forecast_outcome(
     cost : mapping or callable, optional
         What a move costs (tokens, money, seconds), by source, by (source, target) or as a
         function of both; the last move has the target END.
-    intervals : {"dirichlet", "bootstrap"}
-        From a Dirichlet posterior of each row of the chain, whose moves it takes for
-        independent; or from runs drawn again, which does not, and which sees nothing that was
-        never recorded: with few runs it is too narrow.
+    intervals : {"auto", "bootstrap", "dirichlet"}
+        "bootstrap": from runs drawn again (or from their blocks, where the table has any), as wide
+        as Student's t would have it for so many. "dirichlet": from a posterior of each row of the
+        chain, whose moves it takes for independent, too narrow where runs differ. "auto": the
+        first for 10 runs or blocks and more, else the second.
+    strata : str or array, optional
+        For the check of fit alone: what tells the kind or task of a run, as for
+        `markov_order_test`. It then asks whether each stratum is a chain of order 1, and whether
+        runs end as these chains together say. The forecast is of all runs all the same.
     level : float
         Of the intervals.
     replicates : int
         How many chains are drawn for them; 0 for no intervals.
     prior : float
-        For "dirichlet": how many moves the prior of a row is worth; they go where all moves go.
+        How many moves the prior of a row is worth, for what was never seen; they go where all
+        moves go.
     held_out : RunTable or iterable of Trajectory, optional
         Runs to hold the forecast against; by default those that it was made from.
     fit_replicates : int
@@ -90,7 +105,8 @@ def forecast_outcome(
     InsufficientDataError
         Where no run has ended.
     InvalidInputError
-        Where an argument has a value that is not allowed.
+        Where an argument has a value that is not allowed; where `strata` and `held_out` are given
+        together.
 
     References
     ----------
@@ -108,12 +124,14 @@ def forecast_outcome(
     """
     _check(intervals, level, replicates, prior)
     if isinstance(runs, TransitionCounts):
-        _refuse_for_counts(intervals, held_out)
+        _refuse_for_counts(intervals, held_out, strata)
         record = _from_counts(runs, (END,) if success is None else tuple(success), tuple(failure))
     else:
         if success is not None or failure:
             raise InvalidInputError("success= and failure= are for counts; runs say how they ended")
-        record = _from_runs(runs)
+        if strata is not None and held_out is not None:
+            raise InvalidInputError("strata= and held_out= do not go together; give one of them")
+        record = _from_runs(runs, strata)
     if not record.counts[:, record.ends].sum():
         raise InsufficientDataError(
             "no run has ended in success or failure: judge runs (TransitionStore.judge), or name "
@@ -121,26 +139,31 @@ def forecast_outcome(
         )
     each = _costs(cost, record)
     chain = fit_chain(record.counts, each)
+    if intervals == "auto":
+        intervals = "bootstrap" if record.clusters >= FEWEST_CLUSTERS else "dirichlet"
     if intervals == "dirichlet":
+        tails = (0.5 - level / 2, 0.5 + level / 2)
         sampler = posterior_sampler(record.counts, each, prior)
     else:
-        sampler = bootstrap_sampler(record.run_counts(), len(record.states), each)
+        tails = bootstrap_tails(level, record.clusters)
+        sampler = bootstrap_sampler(record.cluster_counts(), record.counts, each, prior)
     fit = None
-    if record.paths is not None and fit_replicates:
+    if record.runs is not None and fit_replicates:
         other = None if held_out is None else Paths.from_runs(held_out, judged=True)
         fit = check_fit(
-            record.paths, chain, other, replicates=fit_replicates, alpha=alpha, seed=seed
+            *record.in_strata(), other, replicates=fit_replicates, alpha=alpha, seed=seed
         )
     return Forecast(
         record.states,
         record.counts.sum(axis=1).astype(np.int64),
         *absorption_intervals(
-            chain, record.start, sampler, replicates=replicates, level=level, seed=seed
+            chain, record.start, sampler, replicates=replicates, tails=tails, seed=seed
         ),
         *record.endings,
         fit,
         cost is not None,
         intervals,
+        record.clusters if intervals == "bootstrap" else 0,
         level,
         replicates,
         prior,
@@ -148,6 +171,7 @@ def forecast_outcome(
         chain,
         sampler,
         record.start,
+        tails,
     )
 
 
@@ -159,15 +183,33 @@ class _Record:
     counts: csr_array[Any, tuple[int, int]]
     start: NDArray[np.float64]
     endings: tuple[int, int, int]
+    runs: RunTable | None = None
     paths: Paths | None = None
+    strata: Strata | None = None
 
     @property
     def ends(self) -> list[int]:
         return [len(self.states), len(self.states) + 1]
 
-    def run_counts(self) -> csr_array[Any, tuple[int, int]]:
-        assert self.paths is not None  # noqa: S101 - for the type checkers
-        return self.paths.run_counts()
+    @property
+    def clusters(self) -> int:
+        return 0 if self.runs is None else cluster_codes(self.runs)[1]
+
+    def cluster_counts(self) -> csr_array[Any, tuple[int, int]]:
+        """(g, n * (n + 2)) csr_array: the counts of each run, or of each block."""
+        assert self.runs is not None and self.paths is not None  # noqa: S101, PT018
+        return sum_clusters(self.paths.run_counts(), *cluster_codes(self.runs))
+
+    def in_strata(self) -> tuple[Paths, Strata, list[Paths]]:
+        """Return all paths, the strata, and the paths of each."""
+        assert self.runs is not None and self.paths is not None  # noqa: S101, PT018
+        assert self.strata is not None  # noqa: S101
+        parts = []
+        for code in range(self.strata.number):
+            some = self.runs.select(self.strata.code == code)
+            with suppress(InsufficientDataError):  # of runs without moves
+                parts.append(Paths.from_runs(some, judged=True, states=self.states))
+        return self.paths, self.strata, parts
 
 
 def _check(intervals: str, level: float, replicates: int, prior: float) -> None:
@@ -184,20 +226,23 @@ def _check(intervals: str, level: float, replicates: int, prior: float) -> None:
         )
 
 
-def _refuse_for_counts(intervals: str, held_out: object) -> None:
-    if intervals == "bootstrap" or held_out is not None:
+def _refuse_for_counts(intervals: str, held_out: object, strata: object) -> None:
+    if intervals == "bootstrap" or held_out is not None or strata is not None:
         raise InvalidInputError(
-            "counts do not tell one run from another: give runs (read_runs), or take "
-            "intervals='dirichlet' and no held_out"
+            "counts do not distinguish runs: give runs (read_runs), or take intervals='dirichlet' "
+            "and neither held_out nor strata"
         )
 
 
-def _from_runs(runs: Runs) -> _Record:
-    paths = Paths.from_runs(runs, judged=True)
+def _from_runs(runs: Runs, strata: StrataLike) -> _Record:
+    table = RunTable.of(runs)
+    order = table.order()
+    groups, table = find_strata(table, strata).select(order), table.select(order)
+    paths = Paths.from_runs(table, judged=True)
     first, _, end = paths.whole_runs()
     start = np.bincount(first, minlength=len(paths.states)) / len(first)
     good, bad, open_ = (int((end == kind).sum()) for kind in (0, 1, -1))
-    return _Record(paths.states, paths.counts(), start, (good, bad, open_), paths)
+    return _Record(paths.states, paths.counts(), start, (good, bad, open_), table, paths, groups)
 
 
 def _from_counts(

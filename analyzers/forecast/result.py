@@ -32,8 +32,8 @@ __all__ = [
     "absorption_intervals",
 ]
 
-Intervals: TypeAlias = Literal["dirichlet", "bootstrap"]
-"""Where intervals come from: a posterior of each row, or runs drawn again."""
+Intervals: TypeAlias = Literal["auto", "bootstrap", "dirichlet"]
+"""Where intervals come from: runs drawn again, or a posterior of each row; or as fits."""
 
 LONGEST_CURVE = 1_000
 """A curve stops here, or where fewer than 1% of runs are still going."""
@@ -201,6 +201,8 @@ class Forecast(TableResult):
         Evidence against the forecast; None where it was made from counts alone.
     has_cost : bool
         Whether costs were given.
+    clusters : int
+        The runs or blocks that were drawn for the intervals; 0 for "dirichlet".
     intervals, level, replicates, prior, seed
         The settings.
     """
@@ -216,6 +218,7 @@ class Forecast(TableResult):
     fit: FitCheck | None
     has_cost: bool
     intervals: Intervals
+    clusters: int
     level: float
     replicates: int
     prior: float
@@ -223,6 +226,7 @@ class Forecast(TableResult):
     _chain: AbsorbingChain
     _sampler: ChainSampler
     _start: NDArray[np.float64]
+    _tails: tuple[float, float]
 
     def after(self, where: Where = None) -> StateForecast:
         """Forecast a run that is at a state, or has gone a path.
@@ -268,7 +272,7 @@ class Forecast(TableResult):
         ]
         shares = np.array(drawn).reshape(-1, horizon + 1, 2)
         bands = [
-            _band(sample, found, self.level)
+            _band(sample, found, self._tails)
             for sample, found in [
                 (shares[..., 0], ended[:, 0]),
                 (shares[..., 1], ended[:, 1]),
@@ -298,7 +302,7 @@ class Forecast(TableResult):
         return table
 
     def _content(self) -> dict[str, Any]:
-        names = ("intervals", "level", "replicates", "prior", "seed")
+        names = ("intervals", "clusters", "level", "replicates", "prior", "seed")
         return {
             "states": self.to_table(),
             "start": self.after(),
@@ -328,42 +332,32 @@ def absorption_intervals(
     sampler: ChainSampler,
     *,
     replicates: int,
-    level: float,
+    tails: tuple[float, float],
     seed: int,
 ) -> tuple[Absorption, Absorption, Absorption]:
     """Return what a chain says of each state and of a new run, and the ends of the intervals."""
     rng = np.random.default_rng(seed)
-    found = _with_start(chain, start, np.zeros_like(chain.stuck))
-    drawn = []
-    for _ in range(replicates):
-        other = sampler(rng)
-        drawn.append(_with_start(other, start, other.stuck & ~chain.stuck))
+    found = _with_start(chain, start)
+    drawn = [_with_start(sampler(rng), start) for _ in range(replicates)]
     sample = np.array(drawn).reshape(-1, *found.shape)
-    low, high = _band(sample, found, level)
+    low, high = _band(sample, found, tails)
     return Absorption(*found), Absorption(*low), Absorption(*high)
 
 
-def _with_start(
-    chain: AbsorbingChain, start: NDArray[np.float64], missing: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """(5, n + 1) array: the absorption, NaN for states that a resample does not hold."""
+def _with_start(chain: AbsorbingChain, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(5, n + 1) array: the absorption from each state, and from where runs begin."""
     found = chain.absorption()
     table = np.stack([getattr(found, field.name) for field in fields(found)])
     begun = np.flatnonzero(start)
     whole = table[:, begun] @ start[begun] if len(begun) else np.full(len(table), np.nan)
-    table[:, missing] = np.nan
     return np.column_stack([table, whole])
 
 
 def _band(
-    sample: NDArray[np.float64], found: NDArray[np.float64], level: float
+    sample: NDArray[np.float64], found: NDArray[np.float64], tails: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the quantiles of a (b, ...) sample, widened to hold what was found."""
     if not len(sample):
         return np.full(found.shape, np.nan), np.full(found.shape, np.nan)
-    tails = [0.5 - level / 2, 0.5 + level / 2]
-    # A state that no resample held has no spread to show, and one without an answer no interval.
-    absent = np.isnan(sample).all(axis=0)
-    sample = np.where(absent, np.nan_to_num(found), sample)
-    low, high = np.nanquantile(sample, tails, axis=0, method="inverted_cdf")
+    low, high = np.quantile(sample, tails, axis=0, method="inverted_cdf")
     return np.minimum(low, found), np.maximum(high, found)

@@ -18,7 +18,7 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.clusters import (
     FEWEST_REDRAWN,
     bootstrap_tails,
-    count_clusters,
+    cluster_codes,
 )
 from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
 from detailed_balance.analyzers.sparse import lookup
@@ -198,7 +198,7 @@ def entropy_production(
         moves.left_out,
         "exact" if exact else "rows" if runs is None else "runs",
         0 if runs is None else len(runs),
-        0 if runs is None else count_clusters(runs),
+        0 if runs is None else cluster_codes(runs)[1],
         0 if exact else replicates,
         seed,
     )

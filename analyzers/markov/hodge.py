@@ -24,7 +24,7 @@ from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import (
     FEWEST_REDRAWN,
     bootstrap_tails,
-    count_clusters,
+    cluster_codes,
 )
 from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
 from detailed_balance.analyzers.sparse import lookup
@@ -253,7 +253,7 @@ def hodge_decomposition(
     potential = split.find_potential(ratio)
     gradient = pairs.drop(potential)
     curl = split.find_curl(ratio - gradient)
-    clusters = 0 if runs is None else count_clusters(runs)
+    clusters = 0 if runs is None else cluster_codes(runs)[1]
     gradient_in = curl_in = harmonic_in = (float("nan"), float("nan"))
     if runs is not None and clusters >= FEWEST_REDRAWN and replicates:
         tails = bootstrap_tails(confidence, clusters)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Table, TableResult, safe_name
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
-from detailed_balance.analyzers.runs.table import Runs
+from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sparse import count_distinct
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MarkovOrderTest", "markov_order_test", "order_test"]
+__all__ = [
+    "MarkovOrderTest",
+    "Strata",
+    "StrataLike",
+    "find_strata",
+    "markov_order_test",
+    "order_test",
+]
+
+StrataLike: TypeAlias = "str | ArrayLike | None"
+"""What tells the stratum of a run; see `markov_order_test`."""
 
 MOVES_AT_ONCE = 1_000_000
 """How many reshuffled moves are held in memory at a time."""
@@ -49,6 +59,11 @@ class MarkovOrderTest(TableResult):
         The moves from each.
     state_gain, state_pvalue, state_adjusted : (m,) arrays of float
         The same for each state; `state_adjusted` controls the false discovery rate.
+    strata : str
+        What told the stratum of each run: a label, "thread", "block" or "codes"; empty where all
+        runs are taken together.
+    n_strata : int
+        How many there are; 1 where all runs are taken together.
     replicates, seed : int
         Of the shuffles.
     alpha : float
@@ -65,6 +80,8 @@ class MarkovOrderTest(TableResult):
     state_gain: NDArray[np.float64]
     state_pvalue: NDArray[np.float64]
     state_adjusted: NDArray[np.float64]
+    strata: str
+    n_strata: int
     replicates: int
     seed: int
     alpha: float
@@ -77,9 +94,13 @@ class MarkovOrderTest(TableResult):
     def describe(self) -> str:
         """Say in one sentence what was found."""
         numbers = f"{self.gain:.3f} nats per move over {self.moves:,} moves, p = {self.pvalue:.3g}"
+        within = ""
+        if self.strata:
+            named = f" of {safe_name(self.strata)}" if self.strata != "codes" else ""
+            within = f" within each of {self.n_strata:,} strata{named}"
         if not self.rejected:
-            return f"nothing speaks against a chain of order 1 ({numbers})"
-        return f"the next move depends on the state before this one as well ({numbers})"
+            return f"nothing speaks against a chain of order 1{within} ({numbers})"
+        return f"the next move depends on the state before this one as well{within} ({numbers})"
 
     def to_table(self) -> Table:
         """Return the columns state, moves, gain, pvalue, adjusted; largest gain first."""
@@ -94,25 +115,39 @@ class MarkovOrderTest(TableResult):
 
     def _content(self) -> dict[str, Any]:
         names = ("statistic", "degrees_of_freedom", "pvalue", "gain", "moves", "rejected")
-        settings = self._values("replicates", "seed", "alpha")
+        settings = self._values("strata", "n_strata", "replicates", "seed", "alpha")
         return {**self._values(*names), "states": self.to_table(), "settings": settings}
 
 
 def markov_order_test(
-    runs: Runs, *, replicates: int = 999, seed: int = 0, alpha: float = 0.05
+    runs: Runs,
+    *,
+    strata: StrataLike = None,
+    replicates: int = 999,
+    seed: int = 0,
+    alpha: float = 0.05,
 ) -> MarkovOrderTest:
     """Test a chain of order 1 against one of order 2.
 
-    Null hypothesis: given the state that an agent is in, its next move does not depend on the
-    state before. The likelihood ratio is compared with that of the same moves reshuffled among
-    the runs: all sets of runs that begin alike and make the same moves equally often are equally
-    likely under order 1, whatever the kernel. The test is exact, however sparse the counts are.
+    Null hypothesis: given the state that an agent is in, and the stratum of its run where `strata`
+    is given, its next move does not depend on the state before. The likelihood ratio is compared
+    with that of the same moves reshuffled among the runs: all sets of runs that begin alike and
+    make the same moves equally often are equally likely under order 1, whatever the kernel. The
+    test is exact, however sparse the counts are.
+
+    A mixture of tasks is not of order 1, even where each task is: the state before tells which task
+    it is. With `strata` each has a kernel of its own, and moves are reshuffled among runs of one
+    stratum only. "Order 1 within tasks" is then a possible answer.
 
     Parameters
     ----------
     runs : RunTable, or iterable of Trajectory
         Only moves of one run that follow each other make a pair. START counts as a state before,
         END as a next state, an escape as a move to where the run stands.
+    strata : str or (r,) array, optional
+        The name of a label, "thread", or "block" for the blocks that the table has; or anything
+        that numbers or names the stratum of each run, in the order of `runs`. A run without such
+        a label is a stratum by itself.
     replicates : int
         How often the runs are reshuffled; the smallest possible p-value is
         1 / (replicates + 1).
@@ -130,12 +165,13 @@ def markov_order_test(
     ------
     InsufficientDataError
         Where no state was both entered and left in two ways.
+    InvalidInputError
+        Where no run has such a label, or an array is not of these runs.
 
     Notes
     -----
-    A mixture of runs of different kinds (tasks, models, prompts) is not of order 1 either, even
-    where each kind is. Where a run is open, the chance to stop is taken to depend on the state it
-    stopped in.
+    A mixture of runs of different models or prompts is not of order 1 either. Where a run is open,
+    the chance to stop is taken to depend on the state it stopped in.
 
     A parametric bootstrap from the estimated kernel is no substitute: with 12 runs on 6 states it
     was seen to reject 72% of chains of order 1 at a level of 10%.
@@ -153,22 +189,83 @@ def markov_order_test(
     >>> result.pvalue, result.states  # from a to x after y, and to y after x
     (0.01, ('a',))
     """
-    return order_test(Paths.from_runs(runs), replicates=replicates, seed=seed, alpha=alpha)
+    table = RunTable.of(runs)
+    order = table.order()
+    groups, paths = find_strata(table, strata), Paths.from_runs(table.select(order))
+    return order_test(paths, groups.select(order), replicates=replicates, seed=seed, alpha=alpha)
 
 
-def order_test(paths: Paths, *, replicates: int, seed: int, alpha: float) -> MarkovOrderTest:
+class Strata(NamedTuple):
+    """The strata of runs.
+
+    Parameters
+    ----------
+    name : str
+        What tells them; empty for one stratum of all runs.
+    code : (r,) array of int
+        The stratum of each run, 0 to number - 1.
+    number : int
+        How many there are.
+    """
+
+    name: str
+    code: NDArray[np.int64]
+    number: int
+
+    def select(self, runs: NDArray[np.int64]) -> Strata:
+        """Return those of some of the runs, by their places."""
+        return self._replace(code=self.code[runs])
+
+
+def find_strata(table: RunTable, strata: StrataLike) -> Strata:
+    """Return the stratum of each run; as `strata` of `markov_order_test`.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = [Trajectory((("a", "b"),), context=(("task", task),)) for task in "yxy"]
+    >>> find_strata(RunTable.of(runs), "task").code.tolist()
+    [1, 0, 1]
+    """
+    if strata is None:
+        return Strata("", np.zeros(len(table), dtype=np.int64), 1)
+    if not isinstance(strata, str):
+        given = np.asarray(strata)
+        if given.shape != (len(table),):
+            raise InvalidInputError(
+                f"strata has shape {given.shape}; it names the stratum of each of {len(table)} runs"
+            )
+        names, codes = np.unique(given, return_inverse=True)
+        return Strata("codes", codes, len(names))
+    codes = table.block_codes(None if strata == "block" else strata)
+    if not (codes >= 0).any():
+        raise InvalidInputError(
+            "strata='block', but these runs are in no blocks: RunTable.with_blocks, or give the "
+            "name of a label"
+        )
+    alone = np.flatnonzero(codes < 0)
+    codes = codes.copy()
+    codes[alone] = int(codes.max()) + 1 + np.arange(len(alone))
+    different, codes = np.unique(codes, return_inverse=True)
+    return Strata(strata, codes, len(different))
+
+
+def order_test(
+    paths: Paths, strata: Strata, *, replicates: int, seed: int, alpha: float
+) -> MarkovOrderTest:
     """Test runs that are arrays already; as `markov_order_test`."""
     if replicates < 19:
         raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
     n, width = len(paths.states), len(paths.states) + paths.n_ends
-    observed, freedom, moves = _likelihood_ratios(paths.steps, 0, 1, n, width)
+    lifted = _lift(paths, strata)
+    observed, freedom, moves = _likelihood_ratios(lifted.steps, 0, 1, n, width, strata.number)
     tested = np.flatnonzero(freedom[0] > 0)
     if not len(tested):
         raise InsufficientDataError(
             "no state was entered in two ways and left in two ways: nothing can be said about the "
             "order of this chain. Record more runs"
         )
-    simulated = _reshuffled(paths, replicates, seed)[:, tested]
+    simulated = _reshuffled(lifted, strata.number, replicates, seed)[:, tested]
     found, moves = observed[0, tested], moves[0, tested]
     each = (1 + (simulated >= found - 1e-9).sum(axis=0)) / (replicates + 1)
     whole = (1 + (simulated.sum(axis=1) >= found.sum() - 1e-9).sum()) / (replicates + 1)
@@ -184,15 +281,31 @@ def order_test(paths: Paths, *, replicates: int, seed: int, alpha: float) -> Mar
         excess / 2 / moves,
         each,
         np.asarray(false_discovery_control(each)),
+        strata.name,
+        strata.number,
         replicates,
         seed,
         alpha,
     )
 
 
-def _reshuffled(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]:
+def _lift(paths: Paths, strata: Strata) -> Paths:
+    """Return the same runs on states of their own for each stratum: state + n stratum."""
+    n, steps = len(paths.states), paths.steps
+    shift = n * strata.code[steps.run]
+    before = np.where(steps.before < 0, -1, steps.before + shift)
+    inner = np.where(steps.after < n, steps.after + shift, steps.after + n * (strata.number - 1))
+    return replace(
+        paths,
+        states=paths.states * strata.number,
+        steps=Steps(steps.run, before, steps.here + shift, inner),
+        first=paths.first + n * strata.code[paths.run],
+    )
+
+
+def _reshuffled(paths: Paths, strata: int, replicates: int, seed: int) -> NDArray[np.float64]:
     """(replicates, n) array: the likelihood ratio of each state in reshuffled runs."""
-    rng, n = np.random.default_rng(seed), len(paths.states)
+    rng, n = np.random.default_rng(seed), len(paths.states) // strata
     shuffle, width = EulerShuffle(paths), n + paths.n_ends
     batch = max(1, MOVES_AT_ONCE // len(paths.steps.here))
     found = []
@@ -200,26 +313,34 @@ def _reshuffled(paths: Paths, replicates: int, seed: int) -> NDArray[np.float64]
         copies = min(batch, replicates - begin)
         steps = shuffle.draw(copies, rng)
         copy = steps.run // len(paths.first)
-        found.append(_likelihood_ratios(steps, copy, copies, n, width)[0])
+        found.append(_likelihood_ratios(steps, copy, copies, n, width, strata)[0])
     return np.concatenate(found)
 
 
 def _likelihood_ratios(
-    steps: Steps, replicate: NDArray[Any] | int, copies: int, n: int, width: int
+    steps: Steps, replicate: NDArray[Any] | int, copies: int, n: int, width: int, strata: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return likelihood ratios, degrees of freedom and moves, (copies, n) arrays each."""
-    known = steps.before >= 0
-    owner = (np.broadcast_to(replicate, known.shape) * n + steps.here)[known]
-    before, after = steps.before[known], steps.after[known]
-    size = copies * n
+    """Return likelihood ratios, degrees of freedom and moves, (copies, n) arrays each.
+
+    Those of a state are added up over the strata, each of which has states of its own.
+    """
+    known, lifted = steps.before >= 0, n * strata
+    owner = (np.broadcast_to(replicate, known.shape) * lifted + steps.here)[known]
+    before, after = steps.before[known] % n, steps.after[known]
+    after = np.where(after < lifted, after % n, after - lifted + n)
+    size = copies * lifted
     moves = np.bincount(owner, minlength=size)
     both, _ = _sum_logs((owner * n + before) * width + after, n * width, size)
     entered, ways_in = _sum_logs(owner * n + before, n, size)
     left, ways_out = _sum_logs(owner * width + after, width, size)
     ratio = 2 * (both - entered - left + xlogy(moves, moves))
     freedom = np.maximum(ways_in - 1, 0) * np.maximum(ways_out - 1, 0)
-    shape = (copies, n)
-    return ratio.reshape(shape), freedom.reshape(shape), moves.reshape(shape)
+    shape = (copies, strata, n)
+    return (
+        ratio.reshape(shape).sum(axis=1),
+        freedom.reshape(shape).sum(axis=1),
+        moves.reshape(shape).sum(axis=1),
+    )
 
 
 def _sum_logs(

@@ -28,8 +28,9 @@ __all__ = [
     "ClusterErrors",
     "MoveClusters",
     "bootstrap_tails",
+    "cluster_codes",
     "cluster_errors",
-    "count_clusters",
+    "sum_clusters",
 ]
 
 FEWEST_CLUSTERS = 10
@@ -39,17 +40,20 @@ FEWEST_REDRAWN = 20
 """Fewer, drawn again, say too little about the law of a quantity with a bias."""
 
 
-def count_clusters(table: RunTable) -> int:
-    """Return how many blocks and runs of no block there are.
+def cluster_codes(table: RunTable) -> tuple[NDArray[np.int64], int]:
+    """Return the cluster of each run, its block or (where it is of none) itself, and how many.
+
+    They are numbered by block, then by `RunTable.order`.
 
     Examples
     --------
     >>> from detailed_balance.analyzers import RunTable, Trajectory
     >>> runs = [Trajectory((("a", "b"),), context=(("task", task),)) for task in "xyx"]
-    >>> count_clusters(RunTable.of(runs)), count_clusters(RunTable.of(runs).with_blocks("task"))
-    (3, 2)
+    >>> codes, number = cluster_codes(RunTable.of(runs).with_blocks("task"))
+    >>> codes.tolist(), number
+    ([0, 1, 0], 2)
     """
-    return cluster_runs(table.block_codes(), table.order())[1]
+    return cluster_runs(table.block_codes(), table.order())
 
 
 def bootstrap_tails(level: float, clusters: int) -> tuple[float, float]:
@@ -140,8 +144,8 @@ class MoveClusters:
         Examples
         --------
         >>> from detailed_balance.analyzers import RunTable, Trajectory
-        >>> table = RunTable.of([Trajectory((("a", "b"),)), Trajectory((("a", "c"),) * 2)])
-        >>> clusters = MoveClusters.from_runs(table)
+        >>> runs = [Trajectory((("a", "b"),), "x"), Trajectory((("a", "c"),) * 2, "y")]
+        >>> clusters = MoveClusters.from_runs(RunTable.of(runs))
         >>> clusters.unit, clusters.counts.toarray().tolist()
         ('run', [[1.0, 0.0], [0.0, 2.0]])
         """
@@ -149,7 +153,7 @@ class MoveClusters:
         kept = np.ones(len(made.source), dtype=bool) if moves is None else np.asarray(moves, bool)
         blocks = table.block_codes()
         made_by = table.by_run()[:, np.flatnonzero(kept)].tocsr()
-        counts = sum_clusters(made_by, *cluster_runs(blocks, table.order())).astype(np.float64)
+        counts = sum_clusters(made_by, *cluster_codes(table)).astype(np.float64)
         counts = counts[np.flatnonzero(np.diff(counts.indptr)), :].tocsr()
         counts.sort_indices()
         source, n = made.source[kept], len(table.states)

@@ -5,9 +5,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from scipy.stats import chi2, chi2_contingency, chisquare
+from scipy.stats import binom, chi2, chi2_contingency, chisquare
 
-from detailed_balance.analyzers import END, START, Trajectory, markov_order_test
+from detailed_balance.analyzers import END, START, RunTable, Trajectory, markov_order_test
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.markov.order import EulerShuffle
 from detailed_balance.analyzers.runs.arrays import Paths
@@ -166,3 +166,84 @@ def test_the_result_is_seeded_and_json():
     results = [markov_order_test(runs, replicates=39, seed=1).to_dict() for _ in "ab"]
     assert results[0] == results[1]
     assert json.loads(json.dumps(results[0], allow_nan=False))["settings"]["seed"] == 1
+
+
+def two_tasks(rng, runs, memory=False):
+    """Half of the runs go round one way more often, half the other; each task is of order 1."""
+    found = []
+    for i in range(runs):
+        task = i % 2
+        names = [START, "a"]
+        while names[-1] != END:
+            here, before = names[-1], names[-2]
+            if rng.random() < 0.1:
+                names.append(END)
+                continue
+            onward = {"a": "bc", "b": "ca", "c": "ab"}[here]
+            chance = 0.85 if task else 0.15
+            if memory and before == onward[0]:
+                chance = 0.5
+            names.append(onward[0] if rng.random() < chance else onward[1])
+        context = (("task", f"t{task}"),)
+        found.append(Trajectory(tuple(pairwise(names)), name=f"{i:04d}", context=context))
+    return found
+
+
+def test_a_mixture_of_tasks_is_of_order_one_within_tasks_only():
+    rng, trials = np.random.default_rng(12), 60
+    pooled, within = [], []
+    for trial in range(trials):
+        table = RunTable.of(two_tasks(rng, 30))
+        pooled.append(markov_order_test(table, replicates=39, seed=trial).pvalue)
+        within.append(markov_order_test(table, strata="task", replicates=39, seed=trial).pvalue)
+    assert np.mean(np.array(pooled) <= 0.05) > 0.8
+    low, high = binom.ppf([1e-4, 1 - 1e-4], trials, 0.1)
+    assert low <= np.count_nonzero(np.array(within) <= 0.1) <= high
+
+
+def test_memory_within_tasks_is_found_all_the_same():
+    table = RunTable.of(two_tasks(np.random.default_rng(13), 120, memory=True))
+    result = markov_order_test(table, strata="task", replicates=99)
+    assert result.rejected
+    assert (result.strata, result.n_strata) == ("task", 2)
+    assert "as well within each of 2 strata of task (" in result.describe()
+    assert result.to_dict()["settings"]["strata"] == "task"
+
+
+def test_the_statistic_within_strata_is_the_sum_of_those_of_each():
+    table = RunTable.of(two_tasks(np.random.default_rng(14), 40))
+    whole = markov_order_test(table, strata="task", replicates=19)
+    parts = [
+        markov_order_test(table.select(table.block_codes("task") == task), replicates=19)
+        for task in (0, 1)
+    ]
+    assert whole.statistic == pytest.approx(sum(part.statistic for part in parts))
+    assert whole.degrees_of_freedom == sum(part.degrees_of_freedom for part in parts)
+    assert whole.moves == sum(part.moves for part in parts)
+
+
+def test_strata_are_a_label_the_blocks_or_an_array():
+    table = RunTable.of(two_tasks(np.random.default_rng(15), 40))
+    codes = table.block_codes("task")
+    blocks = table.with_blocks("task")
+    given = [(table, "task"), (blocks, "block"), (table, codes), (table, codes.astype(str))]
+    pvalues = {markov_order_test(runs, strata=s, replicates=19).pvalue for runs, s in given}
+    assert len(pvalues) == 1
+    alone = markov_order_test(table, strata=np.arange(40), replicates=19)
+    assert alone.n_strata == 40
+    with pytest.raises(InvalidInputError, match="no run has a label 'model'"):
+        markov_order_test(table, strata="model")
+    with pytest.raises(InvalidInputError, match="in no blocks"):
+        markov_order_test(table, strata="block")
+    with pytest.raises(InvalidInputError, match="each of 40 runs"):
+        markov_order_test(table, strata=[1, 2])
+
+
+def test_the_order_of_the_runs_changes_no_digit():
+    runs = two_tasks(np.random.default_rng(16), 40)
+    for strata in (None, "task"):
+        first, again = (
+            markov_order_test(given, strata=strata, replicates=19).to_dict()
+            for given in (runs, runs[::-1])
+        )
+        assert first == again
