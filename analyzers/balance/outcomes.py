@@ -297,8 +297,10 @@ def _choose_runs(table: RunTable) -> tuple[NDArray[np.int64], int]:
 def _make_strata(lengths: NDArray[Any], blocks: NDArray[Any]) -> NDArray[np.int64]:
     """(r,) array: the group of each run, by its block and a quantile of the lengths there.
 
-    Runs of one length are in one group. Those of no block are together.
+    Runs of one length are in one group. Those of no block, or alone in theirs, are together.
     """
+    _, number, sizes = np.unique(blocks, return_inverse=True, return_counts=True)
+    blocks = np.where(sizes[number] > 1, blocks, -1)
     order = np.lexsort((lengths, blocks))
     block, length = blocks[order], lengths[order]
     new = np.ones(len(order), dtype=bool)

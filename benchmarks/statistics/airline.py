@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from detailed_balance import TransitionCounts, read_runs
+from detailed_balance import RunTable, TransitionCounts, analyze, read_runs
 from detailed_balance.analyzers import (
     Forecast,
     Trajectory,
+    Violation,
     check_balance,
     compare_kernels,
     compare_potentials,
@@ -36,7 +39,16 @@ def read(folder: Path) -> dict[str, list[Trajectory]]:
     files = sorted(folder.glob("*.jsonl.gz"))
     options: dict[str, Any] = {"success_field": "reward", "boundaries": ("start", "end")}
     names = [file.name.removesuffix(".jsonl.gz") for file in files]
-    return {name: read_runs(file, **options) for name, file in zip(names, files, strict=True)}
+    return {
+        name: [with_task(run, name) for run in read_runs(file, **options)]
+        for name, file in zip(names, files, strict=True)
+    }
+
+
+def with_task(run: Trajectory, model: str) -> Trajectory:
+    """Label a run with its task, the first number of its name, and its model."""
+    task = (run.name or "").split("-")[0].removeprefix("t")
+    return replace(run, name=f"{model}/{run.name}", context=(("model", model), ("task", task)))
 
 
 def counts_of(runs: Sequence[Trajectory]) -> TransitionCounts:
@@ -65,15 +77,38 @@ def orders(runs: Runs, replicates: int) -> Iterator[str]:
 
 
 def balance(runs: Runs) -> Iterator[str]:
-    """Test detailed balance, and name the loop that breaks it most."""
+    """Tell what breaks balance, at the level of causes, by runs and tasks."""
+    tau2 = [run for model, some in runs.items() if not model.startswith("tau1") for run in some]
+    for model, some in {**runs, "the five of tau2 together": tau2}.items():
+        table = RunTable.of(some).with_blocks("task")
+        report = check_balance(table.counts(), runs=table)
+        if not report.violations:
+            yield f"{model} | {len(some)} | none | | | | "
+        for v in report.violations:
+            low, high = v.interval()
+            inside = f"{v.closed[0]} : {v.closed[1]}, p {v.run_pvalue:.2g}"
+            yield (
+                f"{model} | {len(some)} | `{v.loop.name()}` | {v.affinity:.1f} ({low:.1f} to "
+                f"{high:.1f}) | {1 + len(v.explains)} | {inside} | {v.kind}: {tell_odds(v)}"
+            )
+
+
+def tell_odds(violation: Violation) -> str:
+    """Return the odds ratio with its interval, and what would have shown."""
+    if isnan(violation.odds_ratio):
+        return violation.evidence or "not tested"
+    low, high = violation.odds_interval
+    odds = f"odds {violation.odds_ratio:.2g} ({low:.2g} to {high:.2g})"
+    shown = f"{violation.detectable_odds:.2g} would have shown"
+    return f"{odds}, p {violation.odds_pvalue:.2g}; {shown}"
+
+
+def verdicts(runs: Runs) -> Iterator[str]:
+    """Tell the first line of the report on each model."""
     for model, some in runs.items():
-        report = check_balance(counts_of(some))
-        first = report.violations[0] if report.violations else None
-        loop = "none" if first is None else f"`{' -> '.join(first.loop)}` {first.counts}"
-        yield (
-            f"{model} | {report.pvalue:.2g} | "
-            f"{len(report.one_way_pairs)} | {len(report.violations)} | {loop}"
-        )
+        verdict = analyze(RunTable.of(some), block="task").verdict
+        failed = sum(run.success is False for run in some)
+        yield f"{model} | {failed} of {len(some)} | {verdict.headline}"
 
 
 def traps(runs: Runs) -> Iterator[str]:
@@ -208,10 +243,12 @@ def main() -> None:
         orders(runs, given.replicates),
     )
     table(
-        "Does detailed balance hold?",
-        "model | p | one-way pairs | loops driven | strongest (there, back)",
+        "What breaks detailed balance",
+        "model | runs | cause | affinity, nats (95%, by runs) | loops it explains | closed inside "
+        "runs, in this direction and in reverse | failed against successful runs",
         balance(runs),
     )
+    table("The first line of each report", "model | runs that failed | verdict", verdicts(runs))
     table("Traps", "model | visits asked for | found", traps(runs))
     contexts(runs, given.replicates)
     table(

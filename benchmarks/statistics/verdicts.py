@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LOOP = (0, 1, 2)
 FAILED = 0.3
 LAST = 3
+FIELDS = {"trajectory_field": "run", "state_field": "state", "time_field": "time"}
+FIELDS |= {"success_field": "success"}
 
 Make = Callable[[np.random.Generator], RunTable]
 Measure = Callable[[RunTable], dict[str, bool]]
@@ -216,7 +218,7 @@ def shuffle(records: int, shuffles: int, seed: int) -> str:
             told = set()
             for _ in range(shuffles):
                 path.write_text("\n".join(["run,state,time,success", *rows]) + "\n")
-                verdict = analyze(path, success_field="success").verdict
+                verdict = analyze(path, **FIELDS).verdict
                 told.add((verdict.outcome, str(verdict)))
                 rows = [rows[i] for i in rng.permutation(len(rows))]
             other_words += len(told) > 1

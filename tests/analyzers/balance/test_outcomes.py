@@ -137,6 +137,16 @@ def test_blocks_keep_a_hard_task_from_being_taken_for_a_cause():
     assert contrast_loops(runs, [LOOP])[0].rejected  # without tasks it is taken for one
 
 
+def test_runs_that_are_alone_in_their_block_are_compared_with_each_other():
+    runs = runs_of((10, "abcx", False), (10, "abxx", True))
+    alone = [
+        Trajectory(run.moves, run.name, success=run.success, context=(("task", run.name),))
+        for run in runs
+    ]
+    found = contrast_loops(alone, [LOOP], block="task")[0]
+    assert found == contrast_loops(runs, [LOOP])[0]
+
+
 def test_the_normal_law_of_many_runs_gives_the_pvalues_of_permutations(monkeypatch):
     rng = np.random.default_rng(5)
     weights = random_weights(rng, 4)
