@@ -27,7 +27,7 @@ __all__ = ["LoopOrientation", "MixtureTest", "mixture_test", "orientation_test"]
 SHORTEST = 3
 """A loop of two states has no direction."""
 
-DRAWN_AT_ONCE, MOST_DRAWN = 2_000_000, 50_000_000
+DRAWN_AT_ONCE, MOST_DRAWN = 2_000_000, 4_000_000
 """So many drawn directions are held in memory at a time; more are replaced by their normal law."""
 
 MOST_PERMUTED = 50_000
@@ -171,18 +171,21 @@ def _orient_closed(
     """
     closed, n = measured.loops, len(measured.table.states)
     rounds = np.bincount(closed.loop, closed.rounds, len(closed)).astype(np.int64)
-    made = [loop if len(loop) >= SHORTEST else Loop(()) for loop in closed.members()]
-    place = {loop: i for i, loop in enumerate(made)}
-    reverse = np.array([place.get(loop.reversed(), -1) for loop in made], dtype=np.int64)
-    kept = np.flatnonzero([len(loop) > 0 for loop in made] & (reverse < np.arange(len(made))))
+    reverse = closed.reverse()
+    loop, source, target = closed.edges()
+    walked = coo_array(
+        (np.ones(len(loop), dtype=np.int64), (loop, source * n + target)),
+        shape=(len(closed), n * n),
+    ).tocsr()
     code = {state: i for i, state in enumerate(measured.table.states)}
     coded = [[code.get(state, -1) for state in loop] for loop in loops]
     signed = _edge_matrix(coded, n) - _edge_matrix([loop[::-1] for loop in coded], n)
-    signs = csr_array(_edge_matrix([made[i] for i in kept.tolist()], n) @ signed.T).sign()
-    there = rounds[kept]
-    back = np.where(reverse[kept] >= 0, rounds[reverse[kept]], 0)
-    used = np.flatnonzero(np.diff(signs.indptr))
-    return signs[used], there[used], back[used]
+    signs = csr_array(walked @ signed.T).sign()
+    signs.eliminate_zeros()
+    once = (closed.lengths >= SHORTEST) & (reverse < np.arange(len(closed)))
+    used = np.flatnonzero(once & (np.diff(signs.indptr) > 0))
+    back = np.where(reverse[used] >= 0, rounds[reverse[used]], 0)
+    return signs[used], rounds[used], back
 
 
 def _edge_matrix(loops: Sequence[Sequence[int]], n: int) -> csr_array[Any, tuple[int, int]]:
@@ -204,8 +207,12 @@ def _draw_excesses(
 ) -> Iterator[NDArray[np.float64]]:
     """Yield (b, m) arrays: forward less backward closings, where each direction is a fair coin."""
     if replicates * len(closings) > MOST_DRAWN:  # sums of so many coins are normal
-        root = signs.T.multiply(np.sqrt(closings)).tocsr()
-        covariance = np.asarray((root @ root.T).toarray(), dtype=np.float64)
+        at_once = max(1, DRAWN_AT_ONCE // max(signs.shape[1], 1))
+        covariance = np.zeros((signs.shape[1], signs.shape[1]))
+        for begin in range(0, len(closings), at_once):
+            part = slice(begin, begin + at_once)
+            root = signs[part].toarray() * np.sqrt(closings[part])[:, None]
+            covariance += root.T @ root
         yield rng.multivariate_normal(
             np.zeros(len(covariance)), covariance, replicates, method="eigh"
         )

@@ -70,9 +70,21 @@ class LoopColumns:
             loop -= len(rows)
         raise IndexError(loop)
 
-    def members(self) -> list[Loop[int]]:
-        """Return all loops, of places in `states`."""
-        return [Loop(row) for part in self.rows.values() for row in part.tolist()]
+    def reverse(self) -> NDArray[np.int64]:
+        """(u,) array of int64: the number of each loop in the other direction, -1 where none is."""
+        turned = [np.hstack([rows[:, :1], rows[:, :0:-1]]) for rows in self.rows.values()]
+        return np.concatenate([*map(self._find_rows, turned), np.zeros(0, dtype=np.int64)])
+
+    def edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the moves of all loops: (e,) arrays of the loop, the source and the target."""
+        source = [rows.ravel() for rows in self.rows.values()]
+        target = [np.roll(rows, -1, axis=1).ravel() for rows in self.rows.values()]
+        nothing = np.zeros(0, dtype=np.int64)
+        return (
+            np.repeat(np.arange(len(self)), self.lengths),
+            np.concatenate([*source, nothing]).astype(np.int64),
+            np.concatenate([*target, nothing]).astype(np.int64),
+        )
 
     def find(self, loops: Sequence[Loop[str]]) -> NDArray[np.int64]:
         """Return the numbers of loops; -1 for one that nobody made."""

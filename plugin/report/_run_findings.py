@@ -51,6 +51,9 @@ NAMED = 6
 LOOPS_LOCATED = 50
 """How many violations are searched for in the runs, findings first."""
 
+MOST_PERMUTED, FEWEST_PERMUTED = 5_000_000, 99
+"""So many outcomes are permuted at most, and so many times at least, for repetition."""
+
 _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
 
 
@@ -147,7 +150,12 @@ def study_runs(
             alpha=balance.alpha,
         )
     return RunFindings(
-        find_repetition(measured, alpha=balance.alpha, rules=rules),
+        find_repetition(
+            measured,
+            alpha=balance.alpha,
+            replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
+            rules=rules,
+        ),
         {
             name: (int(limited[places].sum()), len(places))
             for name, places in sorted(inside.items())
