@@ -1,1 +1,1 @@
-"""Tests that are valid at every look: martingales on runs as they come."""
+"""Tests of runs as they come: martingales that are valid at every look, and since when."""
