@@ -302,8 +302,10 @@ class _Search:
     def at_limit(self) -> tuple[RepeatingRun, ...]:
         """Return the runs that stopped at the limit, and what each of them repeated most."""
         runs = np.flatnonzero(self.stopped)
-        limits = [limit - 1 for limit in self.limits.values()]
-        found = {each.run: each for each in self.beyond(runs, limits, "fact")}
+        found = {
+            each.run: each
+            for each in self.beyond(runs, [LEAST[kind] - 1 for kind in _KINDS], "fact")
+        }
         listed = [found.get(run, _Found(run, None, (), 0, 0, 0, "fact")) for run in runs.tolist()]
         return tuple(run for run, _ in self.describe(listed))
 

@@ -41,7 +41,7 @@ class RepeatingRun:
     name : str or None
         Its key.
     kind : {"stay", "shuttle", "cycle"} or None
-        What it does; None for a run at the limit that repeats nothing by the rules.
+        What it does; None for a run at the limit that repeats nothing.
     states : tuple of str
         Where: one state, two, or a `Loop`.
     times : int
@@ -184,9 +184,9 @@ class RepetitionReport(TableResult):
     findings : tuple of RepetitionFinding
         Facts first, then contrasts, then rules; in each the place with the most runs first.
     limits : tuple of RepeatingRun
-        The runs that were stopped at the recursion limit, and what each of them repeated most, by
-        the rules; those with the most moves after the onset first. That says what they did, and
-        not that it is more than good runs do.
+        The runs that were stopped at the recursion limit, and what each of them repeated most, if
+        that is 5 visits, 5 changes or 3 rounds; those with the most moves after the onset first.
+        That says what they did, and not that it is more than good runs do.
     tests : tuple of RepetitionTest
         One for each kind.
     runs : int
