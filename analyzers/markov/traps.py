@@ -39,11 +39,11 @@ class Trap:
     ----------
     states : tuple of str
         The set; of two states it is an oscillation, which satisfies detailed balance perfectly.
-    dwell : float
+    stay : float
         Mean number of transitions before the set is left, 1 / escape probability of the
         quasi-stationary law; inf where it was never left.
     interval : (float, float)
-        95% interval of the dwell: by runs, or by blocks of runs, where runs are given; from counts,
+        95% interval of the stay: by runs, or by blocks of runs, where runs are given; from counts,
         by the exits among the moves (Clopper and Pearson), which is too narrow where runs differ.
     visits : float
         How often a stay passes through the least visited of its states, by the lower end of the
@@ -59,7 +59,7 @@ class Trap:
     """
 
     states: tuple[str, ...]
-    dwell: float
+    stay: float
     interval: tuple[float, float]
     visits: float
     moves: int
@@ -74,7 +74,7 @@ class Trap:
             return f"{name} was never left in {self.moves:,} moves"
         low, high = self.interval
         return (
-            f"{name} keeps the agent for {self.dwell:.0f} moves on average "
+            f"{name} keeps the agent for {self.stay:.0f} moves on average "
             f"({low:.0f} to {high:.0f}); left {times(self.exits)} in {self.moves:,}"
         )
 
@@ -102,10 +102,10 @@ class TrapReport(TableResult):
         return len(self.traps)
 
     def to_table(self) -> Table:
-        """Return the columns states, dwell, low, high, moves, exits and epsilon."""
+        """Return the columns states, stay, low, high, moves, exits and epsilon."""
         return {
             "states": [trap.states for trap in self.traps],
-            "dwell": [trap.dwell for trap in self.traps],
+            "stay": [trap.stay for trap in self.traps],
             "low": [trap.interval[0] for trap in self.traps],
             "high": [trap.interval[1] for trap in self.traps],
             "moves": [trap.moves for trap in self.traps],
@@ -122,9 +122,9 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
     """Find sets of states that the agent does not leave for long.
 
     Candidates are the strongly connected components that nothing leaves once the kernel entries
-    below eps are removed, for up to 64 values of eps. One is a trap where the lower end of its
-    dwell interval comes to `min_visits` visits to each of its states. Of overlapping candidates
-    the one with most visits stands for all. All states together are never a trap: there must be
+    below eps are removed, for up to 64 values of eps. One is a trap where the lower end of the
+    interval of its stay comes to `min_visits` visits to each of its states. Of overlapping
+    candidates the one with most visits stands for all. All states together are never a trap: there must be
     somewhere else to be.
 
     Parameters
@@ -151,8 +151,8 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
 
     Notes
     -----
-    By runs, the log of the dwell has the error of `cluster_errors`. Where G runs or blocks were in
-    the set and none ever left it, the dwell is at least 0.025^(1/G) times the mean of their moves
+    By runs, the log of the stay has the error of `cluster_errors`. Where G runs or blocks were in
+    the set and none ever left it, the stay is at least 0.025^(1/G) times the mean of their moves
     there: with that share of runs, at least, staying so long, none of G has left.
 
     Examples
@@ -186,12 +186,12 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
 
 
 class _Stay(NamedTuple):
-    """The dwell in a set: 1 / (1 - leading eigenvalue) of the kernel inside, in transitions.
+    """The mean stay in a set: 1 / (1 - leading eigenvalue) of the kernel inside, in transitions.
 
     The derivative of its log by the kernel's entry from f to g is left[f] right[g].
     """
 
-    dwell: float
+    length: float
     left: NDArray[np.float64] = np.empty(0)
     right: NDArray[np.float64] = np.empty(0)
 
@@ -213,22 +213,22 @@ class _Clusters:
         source, target = places[made.source[kept]], places[made.target[kept]]
         return cls(MoveClusters.from_runs(table, kept), source, target)
 
-    def dwell_interval(
+    def stay_interval(
         self, members: NDArray[np.int64], stay: _Stay
     ) -> tuple[tuple[float, float], int]:
-        """Return the interval of the dwell, and by how many clusters it is."""
+        """Return the interval of the stay, and by how many clusters it is."""
         n = int(max(self.source.max(), self.target.max(), members.max())) + 2
         row = np.full(n, -1)  # the last is what -1 reads
         row[members] = np.arange(len(members))
         f, g = row[self.source], row[self.target]
-        if not np.isfinite(stay.dwell):
+        if not np.isfinite(stay.length):
             made = np.asarray(self.moves.counts[:, np.flatnonzero(f >= 0)].sum(axis=1))
             made = made[made > 0]
             return (float(0.025 ** (1 / len(made)) * made.mean()), float("inf")), len(made)
         slopes = np.where((f >= 0) & (g >= 0), stay.left[f] * stay.right[g], 0.0)
         found = self.moves.errors(slopes[:, None])
         reach = float(np.exp(found.half_widths()[0]))
-        return (float(np.maximum(1.0, stay.dwell / reach)), stay.dwell * reach), int(
+        return (float(np.maximum(1.0, stay.length / reach)), stay.length * reach), int(
             found.clusters[0]
         )
 
@@ -301,10 +301,10 @@ def _measure(
     if clusters is None:
         interval, number = _exit_interval(exits, total), 0
     else:
-        interval, number = clusters.dwell_interval(members, stay)
+        interval, number = clusters.stay_interval(members, stay)
     return Trap(
         tuple(sorted(block.states[i] for i in members)),
-        stay.dwell,
+        stay.length,
         interval,
         float(moves[members].min() / total * interval[0]),
         total,

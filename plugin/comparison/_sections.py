@@ -143,7 +143,7 @@ def trap_section(a: Side, b: Side, *, limit: int) -> Section | None:
     rows = tuple(
         (
             " ↔ ".join(shorten_states(name)),
-            *(format_number(found[name].dwell) if name in found else "-" for found in held),
+            *(format_number(found[name].stay) if name in found else "-" for found in held),
         )
         for name in names[:limit]
     )

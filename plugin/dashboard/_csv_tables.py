@@ -51,7 +51,7 @@ def traps_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
     for trap in status.traps:
         low, high = trap["interval"]
         names = " | ".join(trap["states"])
-        yield [names, trap["dwell"], low, high, trap["moves"], trap["exits"]]
+        yield [names, trap["stay"], low, high, trap["moves"], trap["exits"]]
 
 
 TABLES = {
@@ -61,6 +61,6 @@ TABLES = {
         ["id", "kind", "status", "severity", "sentence", "states", "raised", "updated", "resolved"],
         findings_table,
     ),
-    "traps": (["states", "dwell", "low", "high", "moves", "exits"], traps_table),
+    "traps": (["states", "stay", "low", "high", "moves", "exits"], traps_table),
 }
 """What can be exported: the columns, and the rows of a snapshot and a status."""

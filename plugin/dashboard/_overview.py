@@ -160,7 +160,7 @@ def _show_trap(trap: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "states": [show_state(state) for state in states[:STATES_SHOWN]],
         "more_states": max(0, len(states) - STATES_SHOWN),
-        **{name: trap.get(name) for name in ("dwell", "interval", "visits", "moves", "exits")},
+        **{name: trap.get(name) for name in ("stay", "interval", "visits", "moves", "exits")},
     }
 
 

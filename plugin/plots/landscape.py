@@ -256,7 +256,7 @@ def _loop_handles(loops: Sequence[Violation]) -> Iterator[Line2D]:
 def _trap_handles(traps: Sequence[Trap]) -> Iterator[Line2D]:
     for trap in traps:
         names = " ↔ ".join(shorten_states(trap.states, _name_limit(trap.states)))
-        stay = "never left" if not trap.exits else f"stays of {trap.dwell:,.0f} moves"
+        stay = "never left" if not trap.exits else f"stays of {trap.stay:,.0f} moves"
         yield Line2D([], [], color=TRAPPED, lw=2.2, label=f"trap: {names}, {stay}")
 
 

@@ -199,7 +199,7 @@ def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
     rows = tuple(
         (
             " ↔ ".join(shorten_states(trap.states)),
-            format_number(trap.dwell),
+            format_number(trap.stay),
             f"{format_number(trap.interval[0])} to {format_number(trap.interval[1])}",
             f"{trap.moves:,}",
             f"{trap.exits:,}",

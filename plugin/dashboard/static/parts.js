@@ -43,9 +43,9 @@ export function findings(rows, caption, empty) {
 
 export function traps(rows) {
   const columns = [{ name: "Trap" }, { name: "Stay (95%)", number: true }, { name: "Left", number: true }];
-  return table("Traps and dwell times, in moves before the trap is left", columns, rows.map((trap) => [
+  return table("Traps and stays, in moves before the trap is left", columns, rows.map((trap) => [
     path(trap.states, trap.more_states),
-    h("span", {}, number(trap.dwell), trap.interval ? h("span", { class: "faint below" }, `${number(trap.interval[0])} to ${number(trap.interval[1])}`) : null),
+    h("span", {}, number(trap.stay), trap.interval ? h("span", { class: "faint below" }, `${number(trap.interval[0])} to ${number(trap.interval[1])}`) : null),
     h("span", {}, count(trap.exits), h("span", { class: "faint below" }, `of ${count(trap.moves)}`)),
   ]), { empty: "No trap: the agent leaves every set of states soon.", unseen: true });
 }

@@ -16,8 +16,8 @@ from detailed_balance.render.formatting import shorten_states
 class TrapAnalyzer:
     """Find sets of states that keep the agent in the window.
 
-    A trap is recognised by the lower end of its dwell interval, and is there until the window holds
-    enough moves to say that the agent is kept there no more.
+    A trap is recognised by the lower end of the interval of its stay, and is there until the window
+    holds enough moves to say that the agent is kept there no more.
     """
 
     name = "traps"

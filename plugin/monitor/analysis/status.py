@@ -71,7 +71,7 @@ class Status(Result):
     findings : tuple of Finding
         Open ones first, newest first; of resolved ones the last 100.
     traps : tuple of mapping
-        The traps now: states, dwell, interval, visits, moves, exits.
+        The traps now: states, stay, interval, visits, moves, exits.
     analyses : tuple of Analysis
         When each analyzer ran.
 

@@ -33,18 +33,18 @@ def test_a_two_state_oscillation_is_a_trap():
     assert trap.states == ("critic", "search")
     assert (trap.moves, trap.exits) == (800, 10)
     # One cycle of two moves in 40 ends: leading eigenvalue sqrt(39/40).
-    assert trap.dwell == pytest.approx(1 / (1 - np.sqrt(390 / 400)))
+    assert trap.stay == pytest.approx(1 / (1 - np.sqrt(390 / 400)))
     assert trap.interval[0] < 80 < trap.interval[1]
 
 
 def test_a_state_that_repeats_itself_stays_for_one_over_its_escape_probability():
     (trap,) = traps_of(("a", "b", 5), ("b", "b", 475), ("b", "a", 25))
     assert trap.states == ("b",)
-    assert trap.dwell == pytest.approx(500 / 25)
+    assert trap.stay == pytest.approx(500 / 25)
     assert trap.visits == trap.interval[0]
 
 
-def test_the_dwell_time_is_the_mean_of_simulated_stays():
+def test_the_stay_is_the_mean_of_simulated_stays():
     rng = np.random.default_rng(3)
     kernel = np.array([[0.0, 0.97, 0.03], [0.98, 0.0, 0.02], [0.5, 0.5, 0.0]])
     stays, state, length = [], 0, 0
@@ -61,13 +61,13 @@ def test_the_dwell_time_is_the_mean_of_simulated_stays():
     ended = TransitionCounts.from_edges([(START, "2", 90_000), ("2", END, 90_000)])
     (trap,) = find_traps(exact + ended).traps
     assert trap.states == ("0", "1")
-    assert trap.dwell == pytest.approx(np.mean(stays), rel=0.03)
+    assert trap.stay == pytest.approx(np.mean(stays), rel=0.03)
 
 
 def test_a_trap_that_was_never_left_has_a_lower_bound_only():
     (trap,) = traps_of((START, "a", 5), ("a", "b", 5), ("b", "c", 300), ("c", "b", 298))
     assert trap.states == ("b", "c")
-    assert trap.dwell == float("inf")
+    assert trap.stay == float("inf")
     low, high = trap.interval
     assert low == pytest.approx(1 / (1 - 0.025 ** (1 / 598)))
     assert high == float("inf")
@@ -136,7 +136,7 @@ def test_the_result_is_json():
     report = find_traps(counts)
     result = json.loads(json.dumps(report.to_dict()))
     assert result["traps"]["states"] == [["a", "b"]]
-    assert result["traps"]["dwell"] == ["inf"]
+    assert result["traps"]["stay"] == ["inf"]
     assert result["settings"] == {"min_visits": 10.0}
 
 
@@ -160,11 +160,11 @@ def stays(rng, runs, spread=1.0, leave=0.03):
 def test_the_interval_by_runs_is_that_of_leaving_out_one_run_at_a_time():
     runs = stays(np.random.default_rng(1), 60)
     (trap,) = find_traps(runs).traps
-    left = [find_traps(runs[:i] + runs[i + 1 :]).traps[0].dwell for i in range(60)]
+    left = [find_traps(runs[:i] + runs[i + 1 :]).traps[0].stay for i in range(60)]
     error = np.sqrt(59 * np.var(np.log(left)))
     low, high = np.log(trap.interval)
     assert trap.clusters == 60
-    assert (low + high) / 2 == pytest.approx(np.log(trap.dwell))
+    assert (low + high) / 2 == pytest.approx(np.log(trap.stay))
     # t with 59 degrees of freedom or fewer.
     assert 2.0 * error < (high - low) / 2 < 2.4 * error
 
@@ -174,7 +174,7 @@ def test_intervals_by_runs_cover_the_stay_where_runs_differ_and_those_of_counts_
     rng, trials, covered = np.random.default_rng(2), 150, np.zeros(2)
     many = [stays(rng, 40, leave=0.06) for _ in range(trials)]
     table = RunTable.of([run for runs in many for run in runs])
-    true = find_traps(table, min_visits=1.01).traps[0].dwell
+    true = find_traps(table, min_visits=1.01).traps[0].stay
     for runs in many:
         for i, source in enumerate((runs, RunTable.of(runs).counts())):
             (trap,) = find_traps(source, min_visits=1.01).traps
@@ -196,7 +196,7 @@ def test_fewer_runs_than_ten_show_no_trap_and_the_report_counts_them():
 def test_stays_that_no_run_has_left_are_bounded_by_what_so_many_runs_can_show():
     stuck = ((START, "go"), ("go", "a"), *[("a", "b"), ("b", "a")] * 50)
     (trap,) = find_traps([Trajectory(stuck)] * 20).traps
-    assert (trap.dwell, trap.interval[1]) == (float("inf"), float("inf"))
+    assert (trap.stay, trap.interval[1]) == (float("inf"), float("inf"))
     assert trap.interval[0] == pytest.approx(0.025 ** (1 / 20) * 100)
     assert trap.clusters == 20
 

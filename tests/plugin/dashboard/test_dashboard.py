@@ -273,7 +273,7 @@ def test_findings_evidence_and_traps_are_bounded():
     many = tuple(finding(states, number=f"f{i}", kind="trap") for i in range(1_000))
     trap = {
         "states": states,
-        "dwell": np.inf,
+        "stay": np.inf,
         "interval": [1, "inf"],
         "visits": 9,
         "moves": 9,
@@ -284,7 +284,7 @@ def test_findings_evidence_and_traps_are_bounded():
         answer = client.get("/api/overview", headers={"accept-encoding": "identity"})
     found = answer.json()
     assert (found["more_findings"], found["more_traps"]) == (800, 470)
-    assert found["traps"][0]["dwell"] == "inf"
+    assert found["traps"][0]["stay"] == "inf"
     assert len(answer.content) < 400_000
 
 
@@ -313,7 +313,7 @@ def hostile_monitor():
     about = finding(HOSTILE[:8], sentence=f"{HOSTILE[0]} \x1b[2J \u202e", note=HOSTILE[6])
     trap = {
         "states": HOSTILE,
-        "dwell": 3.0,
+        "stay": 3.0,
         "interval": [1.0, 9.0],
         "visits": 9,
         "moves": 9,

@@ -174,7 +174,7 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
     loops = (finding("abc", severity="alarm"), finding("acb", number="f2", status="resolved"))
     trap = {
         "states": ["a", "b"],
-        "dwell": 30.0,
+        "stay": 30.0,
         "interval": [20.0, 50.0],
         "visits": 9,
         "moves": 90,
