@@ -336,13 +336,10 @@ def _find_causes(
     alpha: float,
     contrasts: Sequence[LoopContrast],
 ) -> list[Violation]:
-    suspect = {contrast.loop for contrast in contrasts if contrast.rejected}
-    found = [
-        i
-        for i, adjusted in enumerate(loops.adjusted.tolist())
-        if adjusted <= alpha or (suspect and loops.names(i) in suspect)
-    ]
-    causes = group_loops(loops, found)
+    rejected = {contrast.loop for contrast in contrasts if contrast.rejected}
+    suspect = {i for i in range(len(loops)) if rejected and loops.names(i) in rejected}
+    found = sorted({*np.flatnonzero(loops.adjusted <= alpha).tolist(), *suspect})
+    causes = group_loops(loops, found, suspect)
     shares = loop_shares(counts, [loops.members[cause[0]] for cause in causes])
     return [
         Violation(

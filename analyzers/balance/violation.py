@@ -131,12 +131,15 @@ class Violation:
         )
 
 
-def group_loops(loops: LoopTable, places: Sequence[int]) -> list[list[int]]:
+def group_loops(
+    loops: LoopTable, places: Sequence[int], suspect: Collection[int] = ()
+) -> list[list[int]]:
     """Return the causes behind driven loops: the places of the loops of each, the first names it.
 
     Each loop, the strongest first, belongs to the strongest cause of an earlier loop that it
-    shares a move with, or else is a cause by itself. The shortest loop whose affinity a step may
-    be as large as that of the strongest one (by the 95% interval) names the cause.
+    shares a move with, or else is a cause by itself. What failed runs walk more, `suspect`, is no
+    part of a cause that they do not. The shortest loop whose affinity a step may be as large as
+    that of the strongest one (by the 95% interval) names the cause.
 
     Examples
     --------
@@ -148,20 +151,26 @@ def group_loops(loops: LoopTable, places: Sequence[int]) -> list[list[int]]:
     [['a -> b -> c -> a', 'a -> d -> b -> c -> a', 'a -> b -> d -> a']]
     """
     owner: dict[tuple[int, int], int] = {}
+    owner_suspect: dict[tuple[int, int], int] = {}
     causes: list[list[int]] = []
     for place in places:
         edges = loops.members[place].edges()
-        cause = min((owner[edge] for edge in edges if edge in owner), default=len(causes))
+        known = owner_suspect if place in suspect else owner
+        cause = min((known[edge] for edge in edges if edge in known), default=len(causes))
         if cause == len(causes):
             causes.append([])
         causes[cause].append(place)
         for edge in edges:
             owner.setdefault(edge, cause)
+            if place in suspect:
+                owner_suspect.setdefault(edge, cause)
     lengths = np.fromiter(map(len, loops.members), dtype=np.int64, count=len(loops))
     push, reach = loops.affinity / lengths, (loops.affinity + Z95 * loops.error) / lengths
     for members in causes:
         least = float(push[members[0]])
-        strong = [i for i in members if reach[i] >= least]
+        strong = [
+            i for i in members if reach[i] >= least and (i in suspect) == (members[0] in suspect)
+        ]
         name = min(strong, key=lambda i: (int(lengths[i]), i))
         members.remove(name)
         members.insert(0, name)
@@ -250,8 +259,7 @@ def apply_contrasts(
 ) -> list[Violation]:
     """Say of each violation whether failed runs walk it more, by the contrasts of its loops.
 
-    A cause is suspect where one of the loops that it explains is, too. What is structural, or
-    suspect already, stays so.
+    What is structural, or suspect already, stays so.
     """
     result = list(found)
     for groups in dict.fromkeys(contrast.groups for contrast in contrasts):
@@ -264,8 +272,7 @@ def _apply_contrast(v: Violation, contrasts: Mapping[Loop[str], LoopContrast]) -
     known = [contrasts[loop] for loop in (v.loop, *v.explains) if loop in contrasts]
     if not known or v.kind in ("structural", "suspect"):
         return v
-    # That of the loop itself, unless only another one of the cause is suspect.
-    best = min(known, key=lambda c: (not c.rejected, c.loop != v.loop, c.pvalue))
+    best = min(known, key=lambda c: (c.loop != v.loop, c.pvalue))
     kind: Kind = "unclassified"
     if best.rejected or best.informative:
         kind = "suspect" if best.rejected else "work-flow"

@@ -124,8 +124,8 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
     Candidates are the strongly connected components that nothing leaves once the kernel entries
     below eps are removed, for up to 64 values of eps. One is a trap where the lower end of the
     interval of its stay comes to `min_visits` visits to each of its states. Of overlapping
-    candidates the one with most visits stands for all. All states together are never a trap: there must be
-    somewhere else to be.
+    candidates the one with most visits stands for all. All states together are never a trap: there
+    must be somewhere else to be.
 
     Parameters
     ----------

@@ -105,6 +105,20 @@ def test_two_pushes_that_share_no_move_are_two_causes():
     assert {v.loop for v in found[:2]} == {("0", "1", "2"), ("3", "4", "5")}
 
 
+def test_a_loop_of_failed_runs_does_not_make_a_stronger_work_flow_suspect():
+    # All runs walk abc round; failed ones abde, too, which shares a move with it.
+    rng = np.random.default_rng(17)
+    weights = push_round(random_weights(rng, 6), (0, 1, 2), 3.0)
+    runs = walk_runs(rng, weights, 140, success=1.0)
+    pushed = push_round(weights, (0, 1, 3, 4), 2.0)
+    runs += walk_runs(rng, pushed, 60, success=0.0, prefix="bad")
+    kinds = {v.loop: v.kind for v in check(runs).violations}
+    assert kinds[("0", "1", "2")] != "suspect"
+    suspect = [loop for loop, kind in kinds.items() if kind == "suspect"]
+    assert suspect
+    assert all({"3", "4"} & set(loop) for loop in suspect)
+
+
 def test_a_push_shows_inside_runs_and_a_mixture_does_not():
     rng = np.random.default_rng(13)
     pushed = check(walk_runs(rng, push_round(random_weights(rng, 5), (0, 1, 2), 1.0), 150))
