@@ -62,8 +62,11 @@ def test_ten_invocations_are_ten_runs_that_failed(recorded: list[Trajectory]) ->
 
 def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajectory]) -> None:
     report = analyze(recorded)
-    assert report.verdict.headline == "The agent gets stuck: 1 trap"
-    assert "Inside research: 10 of 10 runs repeat themselves (10 shuttle)" in show(report)
+    told = (
+        "10 of 10 runs hit the recursion limit: 10 of them go back and forth between look and read"
+    )
+    assert report.verdict.headline.endswith(told)
+    assert "research: shuttle 10 0 10" in show(report)
     assert "write: other 10 10 0" in show(report)
     assert "T0/research:" in show(report)  # of the runs that matter
 
@@ -71,7 +74,7 @@ def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajecto
 def test_a_trace_without_parents_stays_as_it_is(recorded: list[Trajectory]) -> None:
     moves = [(r.moves, r.name, r.outcome, r.success) for r in recorded]
     report = analyze([Trajectory(*parts) for parts in moves])
-    assert "10 of 30 runs repeat themselves (10 shuttle)" in show(report)
+    assert "10 of 30 runs hit the recursion limit" in show(report)
     assert report.source.trajectories == 30
     assert report.runs is not None
     assert report.runs.children == {}
@@ -80,7 +83,7 @@ def test_a_trace_without_parents_stays_as_it_is(recorded: list[Trajectory]) -> N
 def test_a_subgraph_asked_for_by_itself_is_a_run(recorded: list[Trajectory]) -> None:
     report = analyze([r for r in recorded if r.parent])
     assert report.source.trajectories == 20
-    assert "10 of 20 runs repeat themselves" in show(report)
+    assert "10 of 20 runs hit the recursion limit" in show(report)
 
 
 def families(
@@ -104,9 +107,9 @@ def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
         "good", 40, "pqr", "xsx", True
     )
     verdict = analyze(runs).verdict
-    assert verdict.outcome == "finding"
-    told = "45 runs stopped at the recursion limit: 5 of them go back and forth between c and s"
-    assert verdict.headline == told
+    assert verdict.outcome == "problem"
+    told = "45 of 45 runs hit the recursion limit: 5 of them go back and forth between c and s"
+    assert verdict.headline.endswith(told)
 
 
 def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
@@ -115,11 +118,10 @@ def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
         "good", 40, "psp", "xtx", True
     )
     report = analyze(runs)
-    told = "45 runs stopped at the recursion limit: 5 of them go back and forth between t and u"
-    assert report.verdict.headline == told
+    told = "45 of 45 runs hit the recursion limit: 5 of them go back and forth between t and u"
+    assert report.verdict.headline.endswith(told)
     text = show(report)
-    place = text.index("5 of 45 runs repeat themselves (5 shuttle), and 5 of them failed")
-    assert place < text.index("Inside research: 5 of 45 runs repeat themselves (5 shuttle)")
+    assert text.index("shuttle 5 0 5") < text.index("research: shuttle 5 0 5")
 
 
 def test_contrast_and_limit_are_those_of_root_runs() -> None:

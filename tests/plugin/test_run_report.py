@@ -46,13 +46,13 @@ def report() -> Report:
 
 def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> None:
     text = " ".join(str(report.verdict).split())
-    # 6 stuck from move 3 on, of 23 moves; 8 driven from move 1 on, of 23.
-    assert "14 of 74 runs repeat themselves (6 stay, 8 cycle), and 14 of them failed: 296" in text
+    assert text.startswith("PROBLEM: 8 of 74 runs go round a → b → c → a 6 of 74 runs stay in d.")
+    # 6 stay from move 3 on, of 23 moves; 8 go round from move 1 on, of 23.
+    for told in ("176 moves after the onset", "120 moves after the onset"):
+        assert told in text
 
 
-@pytest.mark.parametrize(
-    ("success", "outcome"), [(False, "finding"), (None, "unknown"), (True, "unknown")]
-)
+@pytest.mark.parametrize(("success", "outcome"), [(False, "problem"), (None, "ok"), (True, "ok")])
 def test_runs_that_go_back_and_forth_head_the_report_where_they_fail_and_others_do_not(
     success: bool | None, outcome: str
 ) -> None:
@@ -61,7 +61,7 @@ def test_runs_that_go_back_and_forth_head_the_report_where_they_fail_and_others_
     verdict = analyze(runs_of(*paths)).verdict
     assert verdict.outcome == outcome
     some = "5 of 45 runs go back and forth between c and s"
-    assert (verdict.headline == some) is (success is False)
+    assert (verdict.headline.endswith(some)) is (success is False)
 
 
 def test_what_repeats_is_told_with_its_bound_and_what_it_rests_on() -> None:
@@ -81,7 +81,8 @@ def test_runs_at_the_limit_head_the_report_with_what_they_repeat() -> None:
     moves = tuple(pairwise(("__start__", *"p" + "s" * 30)))
     stopped = [Trajectory(moves, f"l{i}", Outcome.RECURSION_LIMIT, False) for i in range(3)]
     verdict = analyze(good + stopped).verdict
-    assert verdict.headline == "3 runs stopped at the recursion limit: 3 of them stay in s"
+    told = "3 of 13 runs hit the recursion limit: 3 of them stay in s"
+    assert verdict.headline.endswith(told)
 
 
 def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_path: Path) -> None:
@@ -89,10 +90,10 @@ def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_pat
     page = check_harmless((tmp_path / "r.html").read_text())
     text = "".join(page.text)
     order = [
-        "repeat themselves",
         "What the runs did",
+        "Where runs repeat themselves too much",
         "The runs that matter",
-        "Driven loops",
+        "What breaks balance",
         "Where the driven loops are walked",
         "The evidence",
         "The potential along runs",
@@ -113,7 +114,8 @@ def test_every_rule_is_stated_with_its_threshold(report: Report) -> None:
     assert "9,999 permutations of whole runs (seed 0)" in text
     stricter = " ".join(str(analyze(runs_of(*PATHS), min_visits=30)).split())
     assert "stay: visited one state 30 times" in stricter
-    assert "8 of 74 runs repeat themselves (8 cycle)" in stricter
+    assert "cycle 8 0 8" in stricter
+    assert "stay 6 0 6" not in stricter
 
 
 def test_the_driven_loop_is_told_with_its_onset_and_its_runs(report: Report) -> None:
