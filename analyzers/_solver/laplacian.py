@@ -236,7 +236,8 @@ class LaplacianSolver:
             p *= size / before
             p += z
             q = self._apply(p)
-            length = size / dot(p, q)
+            curvature = dot(p, q)
+            length = size / curvature if curvature else np.inf
             if not np.isfinite(length):
                 break
             x += np.multiply(p, length, out=work)

@@ -18,7 +18,6 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.joining import join_runs
-from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.sparse import exact_type
 
@@ -95,8 +94,7 @@ class JoinedRuns:
         """Join the runs of each context."""
         runs = join_runs(tables)
         label = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        # By name first: what is drawn must not depend on the order of a record.
-        order = np.argsort(rank_names(runs.runs.name), kind="stable")
+        order = runs.order()  # what is drawn must not depend on that of a record
         return cls._make(runs.select(order), label[order])
 
     @classmethod

@@ -113,7 +113,10 @@ def _draw(
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return the same of permutations drawn at random, what was observed first."""
-    unit = [divisions.project(family.scores()) for family in families]
+    unit = [
+        np.vstack([divisions.project(family.scores(part)) for part in family.parts()])
+        for family in families
+    ]
     found = [(part @ divisions.label.astype(np.float64)) ** 2 for part in unit]
     beyond = [np.ones(len(part)) for part in unit]
     totals = [np.array([[z.sum() for z in found]])]

@@ -72,7 +72,7 @@ class WholeRuns:
         runs : RunTable or MeasuredRuns
             The r runs.
         root, names : (r,) arrays of int64
-            The root of each run (`root_places`), and its name in order (`rank_names`).
+            The root of each run (`root_places`), and its place in `RunTable.order`.
         chosen : (u,) array of int64
             The places of the roots.
         """

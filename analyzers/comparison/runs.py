@@ -32,7 +32,6 @@ from detailed_balance.analyzers.errors import (
 )
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.joining import join_runs
-from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
@@ -164,12 +163,13 @@ def contrast_runs(
         np.concatenate([before, after]),
         np.repeat([False, True], [len(before), len(after)]),
     )
-    # By name first: what is drawn must not depend on the order of a record.
-    names = runs.names if isinstance(runs, MeasuredRuns) else rank_names(runs.runs.name)
-    order = np.argsort(names[chosen], kind="stable")
+    # What is drawn must not depend on the order of a record.
+    table = runs.table if isinstance(runs, MeasuredRuns) else runs
+    place = np.argsort(table.order())
+    order = np.argsort(place[chosen])
     order = order[rng.permutation(len(order))]
     chosen, label = chosen[order], label[order]
-    wholes = WholeRuns.of(runs, root, chosen, names)
+    wholes = WholeRuns.of(runs, root, chosen, place)
     block = wholes.table.block_codes()[chosen]
     divisions = Divisions.of(block, label.astype(np.int64), whole=whole_blocks)
     families = compute_run_statistics(wholes, asked, min_visits)

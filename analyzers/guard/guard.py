@@ -17,11 +17,11 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
 from detailed_balance.analyzers.guard.watch import RunWatch
-from detailed_balance.analyzers.runs.names import rank_names
+from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from detailed_balance.analyzers.potential.estimate import Potential
 
@@ -196,16 +196,15 @@ class RunGuard:
         """
         _check_share("alpha", alpha)
         _check_share("calibration_share", calibration_share)
-        table = RunTable.of(runs)
-        table = table if block is None else table.with_blocks(block)
-        # By name first: what is drawn must not depend on the order of a record.
-        table = table.select(np.argsort(rank_names(table.runs.name), kind="stable"))
-        by_blocks, unit = number_blocks(table)
-        success = table.success
-        known, worked = np.flatnonzero(success >= 0), np.flatnonzero(success == 1)
+        recorded = RunTable.of(runs)
+        recorded = recorded if block is None else recorded.with_blocks(block)
+        table = recorded.select(recorded.success >= 0).merge({})  # without states of others
+        table = table.select(table.order())  # what is drawn must not depend on that of a record
+        by_blocks, unit = bool((table.block_codes() >= 0).any()), cluster_codes(table)[0]
+        worked = np.flatnonzero(table.success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
-        settings["moves"] = _different_moves(table.select(known))
-        settings["ignored"] = len(table) - len(known)
+        settings["moves"] = _different_moves(table)
+        settings["ignored"] = len(recorded) - len(table)
         settings["block"] = (block or OWN_BLOCKS) if by_blocks else None
         score = OutcomeScore() if score is None else score
         units = np.unique(unit[worked])
@@ -213,12 +212,12 @@ class RunGuard:
         if m is None:
             partial = None
             with suppress(InsufficientDataError):
-                partial = cls(score.fit(table.select(known), seed), None, **settings)
+                partial = cls(score.fit(table, seed), None, **settings)
             what = "blocks with a successful run" if by_blocks else "successful runs"
             raise InsufficientDataError(_say_too_few(len(units), alpha, what), partial)
         held = units[np.random.default_rng(seed).permutation(len(units))[:m]]
         apart = np.isin(unit, held)
-        fitted = score.fit(table.select(known[~apart[known]]), seed)
+        fitted = score.fit(table.select(~apart), seed)
         calibration = worked[apart[worked]]
         maxima = _run_maxima(fitted, table.select(calibration))
         threshold = conformal_threshold(maxima, alpha, unit[calibration])
@@ -468,19 +467,6 @@ def _say_too_few(worked: int, alpha: float, what: str) -> str:
 def _check_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise InvalidInputError(f"{name} must be over 0 and under 1, and is {value}")
-
-
-def number_blocks(table: RunTable) -> tuple[bool, NDArray[np.int64]]:
-    """Say whether runs have blocks, and return the number of that of each, in the order of names.
-
-    A run of no block is one by itself.
-    """
-    codes = table.block_codes()
-    alone = np.flatnonzero(codes < 0)
-    ranks = np.append(rank_names(np.array(table.blocks, dtype=object)), -1)
-    unit = ranks[codes]
-    unit[alone] = len(table.blocks) + np.arange(len(alone))
-    return bool((codes >= 0).any()), unit
 
 
 def conformal_threshold(

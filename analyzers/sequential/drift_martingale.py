@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import isnan, log
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.runs.names import rank_names
+from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import SCORES, RunScorer
@@ -24,6 +24,9 @@ from detailed_balance.analyzers.sequential.conformal_betting import (
     RunEvidence,
     ScoreTest,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["DriftMartingale"]
 
@@ -114,8 +117,7 @@ class DriftMartingale:
     ----------
     baseline : RunTable, or iterable of Trajectory
         Finished runs of the usual behaviour, at least 20, or runs of 20 blocks; 200 find much
-        smaller changes than 50. Which of them the seed draws goes by their names, and by their
-        order only where they have none.
+        smaller changes than 50. Their order does not matter.
     alpha : float
         Probability of a false alarm, over all time.
     block : str, optional
@@ -173,10 +175,10 @@ class DriftMartingale:
         self.alpha, self.seed = alpha, seed
         self.runs = self.units = 0
         self.alarmed_at: int | None = None
-        units = _find_units(table, names)
+        units = _find_units(table)
         fitted, held = split_baseline(len(units), seed, "blocks" if self.by_blocks else "runs")
         self._scorer = RunScorer(table.select([i for unit in fitted for i in units[unit]]))
-        calibration = [np.array(units[unit]) for unit in held]
+        calibration = [units[unit] for unit in held]
         found = self._scorer.score_runs(table)
         known = {
             name: [values[unit][~np.isnan(values[unit])].tolist() for unit in calibration]
@@ -419,16 +421,11 @@ class DriftMartingale:
         return drift
 
 
-def _find_units(table: RunTable, blocks: Sequence[str | None]) -> list[list[int]]:
+def _find_units(table: RunTable) -> list[NDArray[np.int64]]:
     """Return the places of the runs of each block, or each run of none, in the order of names."""
-    names = rank_names(table.runs.name)
-    units: dict[Any, list[int]] = {}
-    for i in np.argsort(names, kind="stable").tolist():
-        units.setdefault((blocks[i],) if blocks[i] is not None else i, []).append(i)
-    ranks = {name: i for i, name in enumerate(sorted({b for b in blocks if b is not None}))}
-    blocked = sorted((key for key in units if isinstance(key, tuple)), key=lambda k: ranks[k[0]])
-    alone = [key for key in units if not isinstance(key, tuple)]
-    return [units[key] for key in (*blocked, *alone)]
+    order, unit = table.order(), cluster_codes(table)[0]
+    places = order[np.argsort(unit[order], kind="stable")]
+    return np.split(places, np.flatnonzero(np.diff(unit[places])) + 1) if len(table) else []
 
 
 def split_baseline(count: int, seed: int, what: str = "runs") -> tuple[list[int], list[int]]:

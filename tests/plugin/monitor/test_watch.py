@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from detailed_balance import TransitionStore
+from detailed_balance import Transition, TransitionStore
 from detailed_balance.cli import app
 from tests.support.walkers import Walker
 
@@ -145,3 +146,22 @@ def test_what_cannot_be_done_is_one_line_and_code_1(
     assert done.exit_code == 1
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
+
+
+def test_batches_of_one_task_are_no_drift_where_block_names_the_task(tmp_path: Path) -> None:
+    paths = []
+    for name, first in (("usual", 0), ("new", 100)):
+        path = tmp_path / f"{name}.db"
+        with TransitionStore(f"sqlite:///{path}") as store:
+            for task in range(first, first + 24):
+                labels = (("task", f"t{task}"),)
+                states = ["__start__", *"ab" * (2 + 7 * task % 29), "__end__"]
+                store.append(
+                    Transition(f, g, f"{task}-{trial}", labels)
+                    for trial in range(8)
+                    for f, g in pairwise(states)
+                )
+        paths.append(str(path))
+    options = (paths[1], "--baseline", paths[0], "--once")
+    assert "drift" not in run(*options, "--block", "task").stdout
+    assert "drift" in run(*options).stdout
