@@ -209,7 +209,7 @@ def kt_bet(same: int, other: int) -> float:
     Parameters
     ----------
     same, other : int
-        How often the loop was walked before, this way round and the other.
+        How often the loop was walked before, in this direction and in reverse.
 
     Examples
     --------

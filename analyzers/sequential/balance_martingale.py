@@ -113,7 +113,7 @@ class BalanceMartingale:
     >>> live.alarm, round(live.log_e_value, 2)
     (True, 4.92)
     >>> print(live.loops[0].describe())
-    act -> check -> plan -> act: 10 times this way round and never the other
+    act -> check -> plan -> act: 10 times in this direction and never in reverse
     """
 
     def __init__(

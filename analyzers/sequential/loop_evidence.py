@@ -42,7 +42,7 @@ class LoopEvidence:
     Examples
     --------
     >>> print(LoopEvidence(("a", "b", "c"), (53, 2), 28.1, 30.2).describe())
-    a -> b -> c -> a: 53 times this way round and 2 times the other
+    a -> b -> c -> a: 53 times in this direction and 2 times in reverse
     """
 
     loop: tuple[str, ...]
@@ -62,7 +62,7 @@ class LoopEvidence:
     def describe(self) -> str:
         """Return one sentence."""
         forward, backward = map(times, self.counts)
-        return f"{Loop(self.loop).name()}: {forward} this way round and {backward} the other"
+        return f"{Loop(self.loop).name()}: {forward} in this direction and {backward} in reverse"
 
 
 @dataclass(frozen=True, slots=True)

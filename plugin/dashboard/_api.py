@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.dashboard._csv_tables import TABLES
 from detailed_balance.dashboard._details import (
@@ -27,7 +28,7 @@ from detailed_balance.dashboard._details import (
     show_state_page,
     show_walks,
 )
-from detailed_balance.dashboard._ids import loop_id, parse_context, steps
+from detailed_balance.dashboard._ids import loop_id, parse_context
 from detailed_balance.dashboard._landscape import MOST_STATES, draw_landscape
 from detailed_balance.dashboard._monitors import BusyError, ContextMonitor, MonitorPool
 from detailed_balance.dashboard._overview import (
@@ -153,7 +154,7 @@ class DashboardApi:
         shown = show_finding(found)
         if is_loop(found):
             shown["counted"] = show_loop(self._snapshot(asked), found.states)
-            moves = steps(found.states)
+            moves = list(Loop(found.states).edges())
         else:
             moves = list(pairwise(found.states[:8]))
         return {**shown, "walks": self._walks(asked, moves)}
@@ -177,7 +178,7 @@ class DashboardApi:
         return {
             **show_loop(snapshot, loop),
             "findings": [show_finding(f) for f in same[:20]],
-            "walks": self._walks(asked, steps(loop)),
+            "walks": self._walks(asked, list(Loop(loop).edges())),
         }
 
     def _compare(self, request: Request) -> Any:

@@ -17,8 +17,9 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
-from detailed_balance.dashboard._ids import loop_id, show_state, steps
+from detailed_balance.dashboard._ids import loop_id, show_state
 from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.render import safe_text
 
@@ -126,8 +127,8 @@ def show_loop(snapshot: Snapshot, loop: Sequence[str]) -> dict[str, Any]:
     is added to each count where one of them is small (paper, eq. 7).
     """
     counts = snapshot.counts
-    there = [_count(counts, *move) for move in steps(loop)]
-    back = [_count(counts, target, source) for source, target in steps(loop)]
+    there = [_count(counts, *move) for move in Loop(loop).edges()]
+    back = [_count(counts, target, source) for source, target in Loop(loop).edges()]
     add = 0.5 if min(there + back) < SMALL_COUNT else 0.0
     affinity = sum(log((n + add) / (m + add)) for n, m in zip(there, back, strict=True))
     error = sqrt(sum(1 / (n + add) for n in there + back))

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.render import safe_text
 
@@ -41,20 +42,7 @@ def loop_id(states: Sequence[str]) -> str:
     >>> loop_id(["a", "b", "c"]) == loop_id(["b", "c", "a"]) != loop_id(["c", "b", "a"])
     True
     """
-    ids = [state_id(state) for state in states]
-    first = ids.index(min(ids)) if ids else 0
-    return ".".join(ids[first:] + ids[:first])
-
-
-def steps(loop: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the moves of a loop.
-
-    Examples
-    --------
-    >>> steps("abc")
-    [('a', 'b'), ('b', 'c'), ('c', 'a')]
-    """
-    return list(zip(loop, [*loop[1:], *loop[:1]], strict=True))
+    return ".".join(Loop(state_id(state) for state in states))
 
 
 def show_state(key: str | None) -> dict[str, str | None]:

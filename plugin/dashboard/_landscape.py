@@ -10,8 +10,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import Potential
+from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
-from detailed_balance.dashboard._ids import state_id, steps
+from detailed_balance.dashboard._ids import state_id
 from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands
 from detailed_balance.render import safe_text
@@ -223,7 +224,7 @@ def _edges(
 ) -> list[dict[str, Any]]:
     driven: dict[tuple[str, str], list[str]] = {}
     for name, loop in loops.items():
-        for source, target in steps([state_id(state) for state in loop]):
+        for source, target in Loop(state_id(state) for state in loop).edges():
             driven.setdefault((source, target), []).append(name)
     sources, targets = np.nonzero(matrix)
     moves = list(zip(sources.tolist(), targets.tolist(), strict=True))

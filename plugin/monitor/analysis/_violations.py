@@ -58,7 +58,7 @@ class ViolationAnalyzer:
                 yield seen
         if scope == "window":
             view.results["checked"] = view.total
-            driven = {start_with_first(violation.loop) for violation in found}
+            driven = {violation.loop for violation in found}
             for finding in view.open_findings("violation"):
                 if finding.states not in driven and _is_over(finding.states, finding.details, view):
                     yield _end(finding, counts)
@@ -73,20 +73,8 @@ class ViolationAnalyzer:
             spending.restore(state[scope])
 
 
-def start_with_first(loop: Sequence[str]) -> tuple[str, ...]:
-    """Return a loop, the same way round, from the state that is first in the alphabet.
-
-    Examples
-    --------
-    >>> start_with_first(("c", "a", "b"))
-    ('a', 'b', 'c')
-    """
-    first = min(range(len(loop)), key=loop.__getitem__)
-    return (*loop[first:], *loop[:first])
-
-
 def count_walks(counts: TransitionCounts, loop: Sequence[str]) -> tuple[int, int]:
-    """Return how often a loop was walked, at most, this way round and the other.
+    """Return how often a loop was walked, at most, in its direction and in reverse.
 
     Examples
     --------
@@ -94,9 +82,9 @@ def count_walks(counts: TransitionCounts, loop: Sequence[str]) -> tuple[int, int
     >>> count_walks(counts, ("a", "b", "c")), count_walks(counts, ("a", "x", "c"))
     ((7, 0), (0, 0))
     """
-    steps = _steps(loop)
-    return min(_walked(counts, f, g) for f, g in steps), min(
-        _walked(counts, g, f) for f, g in steps
+    edges = Loop(loop).edges()
+    return min(_walked(counts, f, g) for f, g in edges), min(
+        _walked(counts, g, f) for f, g in edges
     )
 
 
@@ -109,11 +97,7 @@ def net_rounds(counts: TransitionCounts, loop: Sequence[str]) -> int:
     >>> net_rounds(TransitionCounts.from_edges(edges), ("a", "b", "c"))
     4
     """
-    return max(0, min(_walked(counts, f, g) - _walked(counts, g, f) for f, g in _steps(loop)))
-
-
-def _steps(loop: Sequence[str]) -> list[tuple[str, str]]:
-    return list(zip(loop, (*loop[1:], loop[0]), strict=True))
+    return max(0, min(_walked(counts, f, g) - _walked(counts, g, f) for f, g in Loop(loop).edges()))
 
 
 def _walked(counts: TransitionCounts, source: str, target: str) -> int:
@@ -139,7 +123,7 @@ def _find(counts: TransitionCounts, view: View) -> tuple[Violation, ...]:
 
 
 def _name(violation: Violation) -> Observation:
-    return Observation("violation", start_with_first(violation.loop))
+    return Observation("violation", violation.loop)
 
 
 def _is_open(view: View, seen: Observation) -> bool:
@@ -163,7 +147,7 @@ def _is_over(loop: Sequence[str], details: Mapping[str, Any], view: View) -> boo
 def _observe(
     violation: Violation, scope: str, counts: TransitionCounts, level: float, view: View
 ) -> Observation:
-    loop = start_with_first(violation.loop)
+    loop = violation.loop
     about = replace(violation, loop=Loop(shorten_states(violation.loop)))
     where = "the last" if scope == "window" else "all"
     known = view.registry.get(_name(violation).id)

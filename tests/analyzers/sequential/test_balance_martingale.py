@@ -489,7 +489,7 @@ def test_a_test_that_never_saw_a_loop_has_no_evidence_for_it():
 
 def test_loops_say_themselves_in_one_sentence():
     loop = LoopEvidence.from_counts(Loop("abc"), 1, 12, 3.0, 2.5)
-    assert loop.describe() == "a -> c -> b -> a: 12 times this way round and once the other"
+    assert loop.describe() == "a -> c -> b -> a: 12 times in this direction and once in reverse"
 
 
 def test_many_threads_lose_no_loop():
