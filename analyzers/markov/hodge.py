@@ -214,8 +214,9 @@ def hodge_decomposition(
     Noise in the log ratios has a curl of its own: over counts, a gradient share below 1 is no
     evidence against detailed balance by itself. `reversibility_test` is. The intervals are those of
     the shares without that noise: the replicates have it twice and the record once, so that they
-    are moved by twice the difference of the two, and a share may lie outside its interval. The
-    weights and the pairs are held as they are.
+    are moved by twice the difference of the two, and a share may lie outside its interval. They
+    are of all pairs, those walked one way only with half a move back, since in other runs some of
+    these are walked both ways. The weights are held as they are.
 
     References
     ----------
@@ -256,9 +257,11 @@ def hodge_decomposition(
     clusters = 0 if runs is None else cluster_codes(runs)[1]
     gradient_in = curl_in = harmonic_in = (float("nan"), float("nan"))
     if runs is not None and clusters >= FEWEST_REDRAWN and replicates:
+        every = _link(*move_kernel(chain)[1].nonzero(), len(states))
+        ratios, walked = _draw_ratios(runs, states, every, replicates, seed)
+        weigh = _weigh(*walked) if named == "precision" else np.ones(len(every))
         tails = bootstrap_tails(confidence, clusters)
-        drawn = _draw_ratios(runs, states, pairs, replicates, seed)
-        gradient_in, curl_in, harmonic_in = split.find_intervals(ratio, drawn, tails)
+        gradient_in, curl_in, harmonic_in = _Split(every, weigh).find_intervals(ratios, tails)
     return HodgeDecomposition(
         states,
         potential,
@@ -290,18 +293,28 @@ def _two_way_pairs(kernel: Any) -> tuple[EdgeList, NDArray[np.float64], int]:
     there, back = np.append(kernel.data, 0.0)[all_pairs.places]
     kept = (there > 0) & (back > 0)
     places = (all_pairs.first[kept], all_pairs.second[kept])
-    linked = csr_array((np.ones(kept.sum()), places), shape=(n, n))
+    pairs = _link(*places, n)
+    return pairs, np.log(there[kept]) - np.log(back[kept]), int(np.count_nonzero(~kept))
+
+
+def _link(first: NDArray[Any], second: NDArray[Any], n: int) -> EdgeList:
+    """Return pairs of different states, each once, with the components that they link."""
+    apart = first != second
+    ends = first[apart], second[apart]
+    linked = csr_array((np.ones(len(ends[0])), ends), shape=(n, n))
     _, components = connected_components(linked, directed=False)
     both = csr_array(linked + linked.T)
-    pairs = EdgeList.from_matrix(both, components.astype(np.int64))
-    return pairs, np.log(there[kept]) - np.log(back[kept]), int(np.count_nonzero(~kept))
+    return EdgeList.from_matrix(both, components.astype(np.int64))
 
 
 def _precision(source: Any, pairs: EdgeList) -> NDArray[np.float64]:
     """(m,) array: 1 / (1/n_fg + 1/n_gf); the rest of the variance shifts whole states."""
     counts = source.without_boundaries().counts.astype(np.float64)
-    there = np.asarray(counts[pairs.first, pairs.second])
-    back = np.asarray(counts[pairs.second, pairs.first])
+    there, back = ((pairs.first, pairs.second), (pairs.second, pairs.first))
+    return _weigh(np.asarray(counts[there]), np.asarray(counts[back]))
+
+
+def _weigh(there: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(there * back / (there + back))
 
 
@@ -320,13 +333,14 @@ def _triangle_sums(pairs: EdgeList) -> csr_array[Any, tuple[int, int]]:
 
 def _draw_ratios(
     runs: RunTable, states: tuple[str, ...], pairs: EdgeList, replicates: int, seed: int
-) -> NDArray[np.float64]:
-    """(replicates, m) array: the log ratios of the pairs in runs drawn again.
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Return the (1 + replicates, m) log ratios of the record and of runs drawn again.
 
-    Half a move stands for none, which keeps all pairs.
+    And the (m,) moves of the record, there and back. Half a move stands for none.
     """
-    made, n = runs.distinct_moves(), len(states)
-    drawn = runs.bootstrap_counts(np.random.default_rng(seed), replicates).astype(np.float64)
+    made, n, counts = runs.distinct_moves(), len(states), runs.by_run()
+    again = runs.bootstrap_counts(np.random.default_rng(seed), replicates)
+    drawn = np.vstack([np.asarray(counts.sum(axis=0)), again]).astype(np.float64)
     place = {state: i for i, state in enumerate(states)}
     places = np.array([*(place.get(state, -1) for state in runs.states), -1])
     source, target = places[made.source], places[made.target]
@@ -335,11 +349,11 @@ def _draw_ratios(
     column = csr_array((np.arange(len(inner)) + 1, (source, target)), shape=(n, n))
     into = csr_array((np.ones(len(inner)), (np.arange(len(inner)), source)), shape=(len(inner), n))
     moves = np.maximum(np.asarray(drawn @ into), 0.5)
-    ways = []
-    for f, g in ((pairs.first, pairs.second), (pairs.second, pairs.first)):
-        walked = drawn[:, lookup(column, f, g) - 1]
-        ways.append(np.log(np.maximum(walked, 0.5)) - np.log(moves[:, f]))
-    return np.asarray(ways[0] - ways[1])
+    drawn = np.column_stack([drawn, np.zeros(len(drawn))])  # a move never made is at -1
+    ends = (pairs.first, pairs.second), (pairs.second, pairs.first)
+    walked = [np.maximum(drawn[:, lookup(column, f, g) - 1], 0.5) for f, g in ends]
+    logs = [np.log(n_fg) - np.log(moves[:, f]) for n_fg, (f, _) in zip(walked, ends, strict=True)]
+    return logs[0] - logs[1], [each[0] for each in walked]
 
 
 class _Split:
@@ -387,10 +401,9 @@ class _Split:
         return curl
 
     def find_intervals(
-        self, ratio: NDArray[np.float64], drawn: NDArray[np.float64], tails: tuple[float, float]
+        self, ratios: NDArray[np.float64], tails: tuple[float, float]
     ) -> list[tuple[float, float]]:
-        """Return the intervals of the shares; `drawn` are (b, m) log ratios of replicates."""
-        ratios = np.vstack([ratio, drawn])
+        """Return the intervals of the shares; of (1 + b, m) log ratios the first is the record."""
         if len(self.pairs) < len(ratios):  # the split is linear, so that unit vectors tell all
             flows = [ratios @ part for part in self._find_flows(np.eye(len(self.pairs)))]
         else:
