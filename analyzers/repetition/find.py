@@ -95,7 +95,7 @@ def find_repetition(
     rules : RepetitionRules, optional
         The stated rule.
     seed : int
-        Of the permutations; the runs are sorted by name before.
+        Of the permutations; the runs are sorted by what they repeat before.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def find_repetition(
     ('shuttle', ('b', 'c'), 4.0, 0.95)
     >>> print(found.findings[0].describe())  # doctest: +NORMALIZE_WHITESPACE
     2 runs (bad-0, bad-1) go back and forth between b and c, up to 16 changes; 2 of 2 failed runs
-    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.002);
+    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.001);
     32 moves after the onset
     """
     if not (0 < alpha < 1 and replicates >= 1):
@@ -204,14 +204,14 @@ class _Search:
         self._idle = _find_idle(table, self._progress)
 
     def compared(self) -> NDArray[np.int64]:
-        """Return the places of the root runs that are compared, by name."""
+        """Return the places of the root runs that are compared, in an order of no record."""
         limit = np.zeros(len(self.table), dtype=bool)
         limit[self.root[self.stopped]] = True
         limit &= self.stopped | (self.success != 1)  # a good run may have gone on without
         chosen = np.flatnonzero((self.moves > 0) & ~limit & (self.success >= 0))
-        values = [each[chosen] for each in self.most]
-        values += [self.success[chosen].astype(np.int64), self.measured.names[chosen]]
-        return chosen[np.lexsort(values)]
+        rank = np.argsort(self.table.order())
+        keys = [rank[chosen], self.success[chosen].astype(np.int64), self.moves[chosen]]
+        return chosen[np.lexsort([*keys, *self._visits[:, chosen], *self.most[:, chosen]])]
 
     def _find_most(self, name: Literal["times", "visits"]) -> NDArray[np.int64]:
         """(3, r) array: for each kind, the most of a number of its evidence in each root run."""

@@ -315,6 +315,17 @@ def test_the_order_of_runs_and_blocks_changes_no_number():
             assert look(rng.permutation(60), block) == expected
 
 
+def test_the_order_of_runs_without_names_changes_no_pvalue():
+    rng = np.random.default_rng(2)
+    runs = [
+        run_of(rng.choice(list("ab"), size=rng.integers(5, 30)), None, rng.random() > 0.4)
+        for _ in range(50)
+    ]
+    expected = find_repetition(runs).tests
+    for _ in range(3):
+        assert find_repetition([runs[i] for i in rng.permutation(50)]).tests == expected
+
+
 def test_nothing_is_found_in_nothing():
     found = find_repetition([])
     assert (found.findings, found.limits, found.runs) == ((), (), 0)
