@@ -59,9 +59,9 @@ def plot_landscape(
 ) -> Figure:
     """Draw states as levels at the height of their potential, and moves as arrows between them.
 
-    Driven loops are coloured, in the direction in which they are driven: of the findings, or else
-    of those that are as expected, the three strongest that have no step in common. Traps are
-    marked.
+    The loops that name what breaks balance are coloured, in the direction in which they are driven:
+    of the suspect and unclassified causes, or else of those that are as expected, the three
+    strongest that have no step in common. Traps are marked.
 
     Parameters
     ----------
@@ -266,12 +266,10 @@ def _name_limit(states: Sequence[str]) -> int:
 
 
 def _title(violations: Sequence[Violation], traps: Sequence[Trap]) -> str:
-    found = [
-        count_noun(len(items), noun)
-        for items, noun in ((violations, "driven loop"), (traps, "trap"))
-        if items
-    ]
-    return " and ".join(found) or "The landscape"
+    found = [f"balance broken by {count_noun(len(violations), 'cause')}"] if violations else []
+    found += [count_noun(len(traps), "trap")] if traps else []
+    title = " and ".join(found) or "the landscape"
+    return f"{title[0].upper()}{title[1:]}"
 
 
 def _detail(scene: Scene, states: int, drawn: set[tuple[int, int]]) -> str:

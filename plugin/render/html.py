@@ -39,15 +39,15 @@ _PAGE = """<!DOCTYPE html>
 
 _STYLE = """\
 :root { --paper: #fff; --ink: #1b1b1b; --faint: #666; --line: #ddd;
-  --finding: #b04a00; --clear: #00724f; --unknown: #7a5c00; }
+  --bad: #b04a00; --good: #00724f; --open: #7a5c00; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .6rem; padding-left: .8rem;
   border-left: .35rem solid currentColor; }
-h1.finding { color: var(--finding); }
-h1.clear { color: var(--clear); }
-h1.unknown { color: var(--unknown); }
+h1.problem, h1.different { color: var(--bad); }
+h1.ok, h1.same { color: var(--good); }
+h1.watch, h1.unknown { color: var(--open); }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 p.note, figcaption { color: var(--faint); font-size: .88rem; }
@@ -69,7 +69,7 @@ tbody th { font-weight: 600; white-space: nowrap; }
 footer { margin-top: 2.5rem; color: var(--faint); font-size: .85rem; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --paper: #101214; --ink: #e8e6e3; --faint: #a09c95; --line: #33373b;
-    --finding: #ff9a52; --clear: #4fd1a1; --unknown: #e3bf4f; }
+    --bad: #ff9a52; --good: #4fd1a1; --open: #e3bf4f; }
   figure img { filter: invert(0.93) hue-rotate(180deg); }
 }
 @page { margin: 14mm; }

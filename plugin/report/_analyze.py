@@ -119,7 +119,7 @@ def analyze(
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> report = analyze(TransitionCounts.from_edges(edges))
     >>> report.verdict.headline
-    'WATCH: detailed balance is broken by 1 cause; without runs its kind is not known'
+    'WATCH: detailed balance is broken by 1 cause; without outcomes of runs its kind is not known'
     """
     allowed = list_allowed_moves(agent)
     announce = progress or (lambda stage, done, total: None)

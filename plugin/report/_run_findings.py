@@ -38,6 +38,7 @@ from detailed_balance.analyzers.runs.roots import name_graphs, root_places
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import ChosenRun
+from detailed_balance.report._repetition import LimitedRuns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,8 +66,10 @@ class RunFindings(Result):
     ----------
     repetition : RepetitionReport
         Which root runs repeat themselves too much, and which were stopped by the recursion limit.
-    limited : mapping of str to (int, int)
-        Of the runs of each subgraph that were stopped by a limit of its own: how many, of how many.
+    stopped : LimitedRuns
+        The root runs that were stopped by the recursion limit.
+    limited : mapping of str to LimitedRuns
+        The runs of each subgraph that were stopped by a limit of its own.
     longest : int
         The most moves of a root run that succeeded.
     report : RunClassification
@@ -88,7 +91,8 @@ class RunFindings(Result):
     """
 
     repetition: RepetitionReport
-    limited: Mapping[str, tuple[int, int]]
+    stopped: LimitedRuns
+    limited: Mapping[str, LimitedRuns]
     longest: int
     report: RunClassification
     children: Mapping[str, RunClassification]
@@ -101,7 +105,7 @@ class RunFindings(Result):
     def _content(self) -> dict[str, Any]:
         return {
             **self.report.to_dict(),
-            **self._values("repetition", "limited", "longest"),
+            **self._values("repetition", "stopped", "limited", "longest"),
             "children": {name: report.to_dict() for name, report in self.children.items()},
             "loops": self.loops,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
@@ -149,15 +153,12 @@ def study_runs(
             min_visits=rules.visits,
             alpha=balance.alpha,
         )
+    repetition = find_repetition(measured, alpha=balance.alpha, rules=rules)
     return RunFindings(
-        find_repetition(
-            measured,
-            alpha=balance.alpha,
-            replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
-            rules=rules,
-        ),
+        repetition,
+        LimitedRuns.count(repetition, roots),
         {
-            name: (int(limited[places].sum()), len(places))
+            name: LimitedRuns.count(repetition, places)
             for name, places in sorted(inside.items())
             if limited[places].any()
         },

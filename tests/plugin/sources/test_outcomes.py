@@ -1,4 +1,4 @@
-"""A report tells faults from work-flows by outcomes in a store, and by the agent's own graph."""
+"""A report distinguishes faults from work-flows by outcomes in a store, and by the agent's own graph."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ def fill(store: TransitionStore, *groups: tuple[str, int, str, bool | None]) -> 
 
 BAD_LOOP = [
     ("bad", 12, "abcabcax", False),
-    ("good", 30, "abx", True),
+    ("good", 30, "abxbabax", True),
     ("other", 20, "xba", None),
 ]
 
@@ -39,13 +39,24 @@ def test_outcomes_in_a_store_make_a_loop_suspect(tmp_path: Path) -> None:
     with fill(TransitionStore(f"sqlite:///{tmp_path}/runs.db"), *BAD_LOOP) as store:
         report = analyze(store)
     assert loop_kind(report) == "suspect"
-    assert report.verdict.headline.startswith("Detailed balance is broken: 1 suspect loop")
-    assert "Outcomes do not explain 1 unclassified loop" in str(report.verdict)  # a, x, b, c
-    assert "It is suspect: walked 2 times or more in 12 of 12 failed runs" in str(report.verdict)
-    assert "odds" in str(report)
+    told = "PROBLEM: failed runs go round a → b → c → a more than their visits explain: 4.32 times"
+    assert report.verdict.headline.startswith(told)
+    assert "Failed runs differ from successful ones in their moves" in str(report.verdict)
+    assert "odds: of a step along it" in str(report)
     assert set(report.findings[0].trajectories) <= {f"bad-{i}" for i in range(12)}
     assert loop_kind(analyze(tmp_path / "runs.db")) == "suspect"
     assert loop_kind(analyze(f"sqlite:///{tmp_path}/runs.db")) == "suspect"
+
+
+def test_where_all_failed_runs_are_longer_their_length_may_explain_the_loop() -> None:
+    groups = [("bad", 12, "abcabcax", False), ("good", 30, "abx", True)]
+    with fill(TransitionStore("sqlite://"), *groups) as store:
+        report = analyze(store)
+    assert loop_kind(report) == "unclassified"
+    assert "length alone may explain the difference" in str(report.verdict)
+    # That they do other things is a finding all the same.
+    told = "PROBLEM: failed runs differ from successful ones in their moves, loops, length: b → x"
+    assert report.verdict.headline.startswith(told)
 
 
 def test_a_handler_asks_its_store() -> None:
@@ -57,19 +68,21 @@ def test_a_handler_asks_its_store() -> None:
         assert loop_kind(analyze(handler)) == "suspect"
 
 
-def test_successful_runs_that_walk_a_loop_make_it_habitual() -> None:
+def test_successful_runs_that_walk_a_loop_make_it_work_flow() -> None:
     groups = [("bad", 9, "abcax", False), ("good", 30, "abcax", True), ("other", 20, "xba", None)]
     with fill(TransitionStore("sqlite://"), *groups) as store:
         report = analyze(store)
-    assert loop_kind(report) == "habitual"
-    assert "Driven as in successful runs: 1 loop" in str(report.verdict)
+    assert loop_kind(report) == "work-flow"
+    assert "work-flow: failed runs take it no more" in str(report.verdict)
+    assert report.verdict.outcome == "watch"
+    assert "9 of 59 runs failed; nothing they do is seen to differ" in report.verdict.headline
 
 
 def test_labels_choose_the_runs_too() -> None:
     with TransitionStore("sqlite://") as store:
         for version, success in [("1", False), ("2", True)]:
             for i in range(30):
-                path = pairwise("abcax" if version == "1" else "xba")
+                path = pairwise("abcax" if version == "1" else "xbabx")
                 labels = (("version", version),)
                 run = f"{version}-{i}"
                 store.append([Transition(f, g, run, labels) for f, g in path])
