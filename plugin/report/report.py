@@ -235,8 +235,9 @@ def render_landscape(report: Report) -> str:
         f"Levels of {n} states by their potential, arrows for the moves between them. "
         f"{report.verdict.headline}.",
         "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
-        "they were walked. The loop that names a cause of broken balance is coloured, in the direction "
-        "in which it is walked more often than detailed balance allows; a trap has a green border.",
+        "they were walked. The loop that names a cause of broken balance is coloured, in the "
+        "direction in which it is walked more often than detailed balance allows; a trap has a "
+        "green border.",
     )
 
 

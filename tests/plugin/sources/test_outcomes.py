@@ -1,4 +1,4 @@
-"""A report distinguishes faults from work-flows by outcomes in a store, and by the agent's own graph."""
+"""Faults and work-flows are distinguished by outcomes in a store, and by the agent's own graph."""
 
 from itertools import pairwise
 from pathlib import Path
