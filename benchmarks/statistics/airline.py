@@ -124,14 +124,19 @@ def traps(runs: Runs) -> Iterator[str]:
 def contexts(runs: Runs, replicates: int) -> None:
     """Test whether the models share one kernel, and one potential."""
     counts = {model: counts_of(some) for model, some in runs.items()}
+    tables = {model: RunTable.of(some).with_blocks("task") for model, some in runs.items()}
     exits = compare_kernels(counts, replicates=replicates)
-    whole = compare_kernels(runs, replicates=replicates)
-    valley = compare_potentials(runs, replicates=99)
+    whole = compare_kernels(tables, replicates=replicates)
+    valley = compare_potentials(tables, replicates=99)
     moves = compare_potentials(counts)
     print(f"\nKernels, exits permuted: {exits.describe()}.")
-    print(f"Kernels, runs permuted: {whole.describe()}; different: {', '.join(whole.different)}.")
+    print(
+        f"Kernels, runs permuted inside tasks: {whole.describe()}; different: {', '.join(whole.different)}."
+    )
     print(f"Potentials, errors by moves: {moves.describe()}; moved: {', '.join(moves.moved)}.")
-    print(f"Potentials, runs permuted: {valley.describe()}; moved: {', '.join(valley.moved)}.")
+    print(
+        f"Potentials, runs permuted inside tasks: {valley.describe()}; moved: {', '.join(valley.moved)}."
+    )
     table(
         "One model against itself: halves of the runs of `tau1_gpt-4o`, how often 5% rejects",
         "kernels, by moves | kernels, runs permuted | potentials, by moves | potentials, by runs",
