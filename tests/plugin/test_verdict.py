@@ -1,0 +1,267 @@
+"""Each word of a verdict has a rule: what is a problem, what to watch, what is in order."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from benchmarks.statistics.agents import (
+    draw_lengths,
+    draw_paths,
+    draw_weights,
+    make_runs,
+    push_loop,
+)
+from detailed_balance import Report, analyze
+from detailed_balance.analyzers import (
+    Outcome,
+    RunTable,
+    Trajectory,
+    TransitionCounts,
+)
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.report._verdict import VerdictEvidence
+from tests.plugin.test_report import HOSTILE
+from tests.plugin.test_run_report import runs_of
+
+LOOP = (0, 1, 2)
+
+
+def agent(seed: int, runs: int, *, push: float = 0.0, more: float = 0.0) -> RunTable:
+    """Runs of 5 to 30 moves of 6 tools; the 30% that fail are pushed more round a triangle."""
+    rng = np.random.default_rng(seed)
+    weights, bad = draw_weights(rng, 6), round(0.3 * runs)
+    good = draw_paths(rng, push_loop(weights, LOOP, push), draw_lengths(rng, runs - bad))
+    worse = draw_paths(rng, push_loop(weights, LOOP, push + more), draw_lengths(rng, bad))
+    return make_runs(good + worse, np.arange(runs) < runs - bad)
+
+
+def mixture(*, labels: bool = False) -> RunTable:
+    """200 runs of one reversible task type and 200 of another; their sum is not reversible."""
+    rng, paths = np.random.default_rng(3), []
+    for start in (0, 3):
+        weights = draw_weights(rng, 6, spread=2.0)
+        paths += draw_paths(rng, weights, draw_lengths(rng, 200), start=start)
+    table = make_runs(paths)
+    if not labels:
+        return table
+    kinds = [(("kind", "AB"[i // 200]),) for i in range(400)]
+    return RunTable.of(
+        Trajectory(run.moves, run.name, success=True, context=kind)
+        for run, kind in zip(table, kinds, strict=True)
+    )
+
+
+def evidence_of(report: Report) -> VerdictEvidence:
+    return report._evidence
+
+
+def told(report: Report) -> str:
+    return " ".join(str(report.verdict).split())
+
+
+# PROBLEM
+
+
+def test_a_limit_that_stopped_a_run_is_a_problem_without_any_test() -> None:
+    moves = tuple(pairwise(("__start__", *"abcd" * 5)))
+    stopped = [Trajectory(moves, "endless", Outcome.RECURSION_LIMIT, False)]
+    report = analyze([*runs_of(("good", 30, "abd", True)), *stopped])
+    assert report.verdict.outcome == "problem"
+    assert report.verdict.headline == (
+        "PROBLEM: 1 of 31 runs hit the recursion limit, 1 of them going round a → b → c → d → a"
+    )
+
+
+def test_the_limit_comes_before_what_tests_find() -> None:
+    table = agent(4, 100, more=3.0)
+    moves = tuple(pairwise(("__start__", *["tool_3", "tool_4"] * 20)))
+    stopped = Trajectory(moves, "endless", Outcome.RECURSION_LIMIT, False)
+    report = analyze([*table, stopped])
+    assert report.verdict.headline.startswith("PROBLEM: 1 of 101 runs hit the recursion limit")
+    assert any("Failed runs go round" in sentence for sentence in report.verdict.sentences)
+
+
+def test_the_same_call_with_the_same_answer_before_a_failure_is_a_problem() -> None:
+    again = StepFacts(failed=False, repeats=True, stale=True)
+    moves = tuple(pairwise(("__start__", *"a" + "s" * 8, "__end__")))
+    facts = (None, None, *[again] * 7, None)
+    stuck = [Trajectory(moves, f"stuck {i}", success=False, facts=facts) for i in range(2)]
+    report = analyze([*stuck, *runs_of(("good", 20, "asb", True))])
+    assert report.verdict.headline == "PROBLEM: 2 of 22 runs stay in s"
+    assert "while the same call got the same answer again and again" in told(report)
+
+
+def test_failed_runs_that_are_pushed_more_are_a_problem_with_their_odds() -> None:
+    report = analyze(agent(1, 100, more=3.0))
+    assert report.verdict.outcome == "problem"
+    start = "PROBLEM: failed runs go round tool_0 → tool_1 → tool_2 → tool_0 more than their visits"
+    assert report.verdict.headline.startswith(start)
+    (cause,) = (v for v in report.findings if v.kind == "suspect")
+    assert f"{cause.odds_ratio:.2f} times the odds" in report.verdict.headline
+    assert cause.odds_interval[0] > 1
+
+
+def test_failed_runs_that_do_other_things_are_a_problem() -> None:
+    report = analyze(runs_of(("good", 30, "abd", True), ("bad", 10, "acd", False)))
+    assert report.verdict.headline == (
+        "PROBLEM: failed runs differ from successful ones in their moves: a → b: 100.0% in "
+        "successful runs, 0.0% in failed ones (-100.0 ± 0.0 points); a → c: 0.0% in successful "
+        "runs, 100.0% in failed ones (+100.0 ± 0.0 points)"
+    )
+
+
+def test_kinds_that_are_tested_share_alpha() -> None:
+    report = analyze(agent(1, 100, more=3.0))
+    evidence = evidence_of(report)
+    assert set(evidence.pvalues()) == {"driven", "repetition", "failure"}
+    # Holm: the smallest of three is held against alpha / 3.
+    smallest = min(evidence.pvalues().values())
+    strict = analyze(agent(1, 100, more=3.0), alpha=min(2.9 * smallest, 0.5))
+    assert evidence_of(strict).tested() == ()
+
+
+def test_what_chance_may_show_in_one_of_several_tests_is_said_and_is_no_problem() -> None:
+    table = agent(1, 100, more=3.0)
+    smallest = min(evidence_of(analyze(table)).pvalues().values())
+    report = analyze(table, alpha=min(1.5 * smallest, 0.5))
+    assert report.findings == () or {v.kind for v in report.findings} == {"unclassified"}
+    assert report.verdict.outcome == "watch"
+    assert "differs no more than one of 3 tests may show by chance" in report.verdict.headline
+
+
+# WATCH
+
+
+@pytest.mark.parametrize("push", [0.0, 3.0])
+def test_failures_without_a_difference_are_told_with_the_odds_that_would_have_shown(
+    push: float,
+) -> None:
+    report = analyze(agent(2, 100, push=push))
+    least = min(contrast.detectable for contrast in report.balance.contrasts)
+    assert report.verdict.outcome == "watch"
+    assert report.verdict.headline == (
+        "WATCH: 30 of 100 runs failed; nothing they do differs (steps along a loop at "
+        f"{least:.2f} times the odds would have shown)"
+    )
+
+
+def test_a_work_flow_is_described_and_is_no_finding() -> None:
+    report = analyze(agent(2, 100, push=3.0))
+    assert [v.kind for v in report.balance.violations] == ["work-flow"]
+    assert report.findings == ()
+    assert "work-flow: failed runs take it no more" in told(report)
+
+
+def test_with_fewer_than_5_failed_runs_what_they_do_is_not_known() -> None:
+    report = analyze(runs_of(("good", 30, "abd", True), ("bad", 4, "acd", False)))
+    assert report.verdict.headline == (
+        "WATCH: 4 of 34 runs failed; whether they do anything else than successful ones is not "
+        "known: 5 of each are needed"
+    )
+
+
+def test_a_rule_is_something_to_watch_and_is_called_a_rule() -> None:
+    again = StepFacts(failed=False, repeats=True, stale=True)
+    moves = tuple(pairwise(("__start__", *"a" + "s" * 14, "__end__")))
+    facts = (None, None, *[again] * 13, None)
+    stuck = Trajectory(moves, "stuck", facts=facts)
+    report = analyze([stuck, *runs_of(("other", 5, "asb", None))])
+    assert report.verdict.outcome == "watch"
+    assert report.verdict.headline == "WATCH: 1 of 6 runs stays in s, by a rule"
+
+
+# OK and UNKNOWN
+
+
+def test_ten_runs_that_succeeded_are_in_order_and_nine_are_too_few() -> None:
+    ten, nine = (analyze(runs_of(("good", n, "abd", True))).verdict for n in (10, 9))
+    assert (ten.outcome, nine.outcome) == ("ok", "unknown")
+    assert ten.headline == "OK: all 10 runs succeeded; the longest took 4 moves"
+    told = "UNKNOWN: all 9 runs succeeded; 10 are needed to say that nothing is wrong"
+    assert nine.headline == told
+
+
+def test_a_driven_cause_alone_is_no_fault_where_all_runs_succeeded() -> None:
+    report = analyze(runs_of(("good", 40, "abcabd", True), ("other", 10, "acbd", True)))
+    assert [v.kind for v in report.findings] == ["unclassified"]
+    assert report.verdict.outcome == "ok"
+    assert "only a comparison tells" in told(report)
+
+
+def test_runs_of_unknown_outcome_are_judged_on_balance_and_that_is_said() -> None:
+    rng = np.random.default_rng(0)
+    paths = draw_paths(rng, draw_weights(rng, 4, spread=0.3), np.full(300, 25))
+    runs = [Trajectory(tuple(pairwise(map(str, path))), f"run {i}") for i, path in enumerate(paths)]
+    many, few = analyze(runs), analyze(runs[:9])
+    assert many.verdict.headline == (
+        "OK: no violation of detailed balance and no trap was found; it is not known whether the "
+        "300 runs succeeded"
+    )
+    assert few.verdict.outcome == "unknown"
+
+
+# What breaks balance, in words
+
+
+def test_a_push_is_said_to_act_inside_runs() -> None:
+    report = analyze(agent(2, 100, push=3.0))
+    (cause,) = report.balance.driven
+    assert cause.run_pvalue <= 0.05
+    assert "driven inside runs: by a push, or because runs change as they go on" in told(report)
+    assert "mixture" not in told(report)
+
+
+def test_a_mixture_is_told_with_the_label_that_divides_it() -> None:
+    report = analyze(mixture(labels=True))
+    assert report.balance.driven == ()
+    assert report.balance.violations
+    text = told(report)
+    assert "driven, or a mixture of different runs" in text
+    assert "they differ by kind: analyze them separately (--context kind=...)." in text
+    assert report.verdict.outcome == "ok"
+
+
+def test_a_mixture_without_labels_is_said_to_be_one() -> None:
+    text = told(analyze(mixture()))
+    assert "driven, or a mixture of different runs" in text
+    assert "The runs differ from each other, or their moves depend on more than the state" in text
+    assert "analyze them separately" not in text
+
+
+# Whatever the keys are
+
+
+def test_hostile_keys_stay_text_in_every_sentence() -> None:
+    names = [*HOSTILE[:4], *HOSTILE[4:6]]
+    table = agent(1, 100, more=3.0)
+    code = {f"tool_{i}": name for i, name in enumerate(names)}
+    runs = [
+        Trajectory(
+            tuple((code.get(f, f), code.get(g or "", g)) for f, g in run.moves),
+            HOSTILE[6],
+            success=run.success,
+            context=((HOSTILE[4], HOSTILE[i % 3]),),
+        )
+        for i, run in enumerate(table)
+    ]
+    verdict = analyze(runs).verdict
+    assert verdict.outcome == "problem"
+    for sentence in (verdict.headline, *verdict.sentences):
+        assert sentence.isprintable()
+        assert len(sentence) < 1_500
+
+
+def test_the_order_of_runs_changes_no_word() -> None:
+    runs = list(agent(1, 100, more=1.0))
+    backwards = analyze(runs[::-1]).verdict
+    assert backwards == analyze(runs).verdict
+
+
+def test_counts_and_runs_of_the_same_moves_have_one_affinity() -> None:
+    table = agent(2, 100, push=3.0)
+    by_counts = analyze(table.counts())
+    assert isinstance(by_counts.counts, TransitionCounts)
+    assert by_counts.verdict.outcome == "watch"
+    seen = {v.loop: v.affinity for v in analyze(table).balance.violations}
+    assert seen.items() <= {v.loop: v.affinity for v in by_counts.balance.violations}.items()
