@@ -23,7 +23,7 @@ from detailed_balance.cli._shared import (
 if TYPE_CHECKING:
     from detailed_balance.report import Report
 
-CONDITIONS = ("violation", "suspect", "trap")
+CONDITIONS = ("problem", "violation", "suspect", "trap")
 """What `--fail-on` takes."""
 
 
@@ -63,8 +63,8 @@ def _analyze(
         list[str] | None,
         typer.Option(
             metavar="WHAT",
-            help="Exit with 2 on: violation (a suspect or unclassified loop), suspect, trap. "
-            "Several, or with commas.",
+            help="Exit with 2 on: problem (the verdict says so), violation (a suspect or "
+            "unclassified cause), suspect, trap. Several, or with commas.",
         ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="False discovery rate of the loops.")] = 0.05,
@@ -138,6 +138,7 @@ def _parse_attempts(text: str) -> str | float:
 def _is_found(report: Report, conditions: Collection[str]) -> bool:
     kinds = {violation.kind for violation in report.findings}
     found = {
+        "problem": report.verdict.outcome == "problem",
         "violation": bool(kinds),
         "suspect": "suspect" in kinds,
         "trap": len(report.traps) > 0,

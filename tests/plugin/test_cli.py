@@ -97,6 +97,11 @@ def test_an_unclassified_loop_is_no_suspect(driven: Path, good: Path) -> None:
     assert run("analyze", driven, "--baseline", good, "--fail-on", "suspect")[0] == 2
 
 
+def test_a_problem_can_fail_and_what_is_to_be_watched_does_not(driven: Path, good: Path) -> None:
+    assert run("analyze", driven, "--fail-on", "problem")[0] == 0
+    assert run("analyze", driven, "--baseline", good, "--fail-on", "problem")[0] == 2
+
+
 def test_a_work_flow_fails_nothing(driven: Path) -> None:
     code, output = run("analyze", driven, "--baseline", driven, "--fail-on", "violation,suspect")
     assert code == 0
@@ -126,8 +131,8 @@ def test_files_are_written_even_where_something_was_found(driven: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fail-on", "loops"], "unknown 'loops'; allowed are violation, suspect, trap"),
-        (["--fail-on", ""], "allowed are violation, suspect, trap"),
+        (["--fail-on", "loops"], "unknown 'loops'; allowed are problem, violation, suspect, trap"),
+        (["--fail-on", ""], "allowed are problem, violation, suspect, trap"),
         (["--attempts", "few"], "'few' is none of: observed, transitions, a number"),
         (["--attempts", "-3"], "attempts are finite and positive"),
         (["--context", "model"], "'model' is not NAME=VALUE"),
