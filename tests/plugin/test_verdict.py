@@ -1,9 +1,12 @@
 """Each word of a verdict has a rule: what is a problem, what to watch, what is in order."""
 
+import re
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmarks.statistics.agents import (
     draw_lengths,
@@ -20,6 +23,8 @@ from detailed_balance.analyzers import (
     TransitionCounts,
 )
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.render import html, terminal
+from detailed_balance.render.document import Verdict, VerdictOutcome
 from detailed_balance.report._verdict import VerdictEvidence
 from tests.plugin.test_report import HOSTILE
 from tests.plugin.test_run_report import runs_of
@@ -265,3 +270,14 @@ def test_counts_and_runs_of_the_same_moves_have_one_affinity() -> None:
     assert by_counts.verdict.outcome == "watch"
     seen = {v.loop: v.affinity for v in analyze(table).balance.violations}
     assert seen.items() <= {v.loop: v.affinity for v in by_counts.balance.violations}.items()
+
+
+def test_every_word_has_a_colour_on_the_page_and_in_the_terminal() -> None:
+    page = html.render_page("title", ["<p></p>"])
+    for outcome in get_args(VerdictOutcome):
+        assert re.search(rf"h1\.{outcome}[ ,]", page)
+        verdict = Verdict(outcome, "headline", ())
+        console = Console(force_terminal=True, color_system="standard")
+        with console.capture() as captured:
+            console.print(*terminal.render_verdict(verdict))
+        assert "\x1b[1;3" in captured.get()
