@@ -130,13 +130,10 @@ def contexts(runs: Runs, replicates: int) -> None:
     valley = compare_potentials(tables, replicates=99)
     moves = compare_potentials(counts)
     print(f"\nKernels, exits permuted: {exits.describe()}.")
-    print(
-        f"Kernels, runs permuted inside tasks: {whole.describe()}; different: {', '.join(whole.different)}."
-    )
+    different, moved = ", ".join(whole.different), ", ".join(valley.moved)
+    print(f"Kernels, runs permuted inside tasks: {whole.describe()}; different: {different}.")
     print(f"Potentials, errors by moves: {moves.describe()}; moved: {', '.join(moves.moved)}.")
-    print(
-        f"Potentials, runs permuted inside tasks: {valley.describe()}; moved: {', '.join(valley.moved)}."
-    )
+    print(f"Potentials, runs permuted inside tasks: {valley.describe()}; moved: {moved}.")
     table(
         "One model against itself: halves of the runs of `tau1_gpt-4o`, how often 5% rejects",
         "kernels, by moves | kernels, runs permuted | potentials, by moves | potentials, by runs",
