@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Generic, TypeVar
 
+from detailed_balance.analyzers.results import safe_name
+
 __all__ = ["Loop"]
 
 _State = TypeVar("_State", bound=str | int)
@@ -60,11 +62,11 @@ class Loop(tuple[_State, ...], Generic[_State]):
         return self if self[1:2] <= self[-1:] else self.reversed()
 
     def name(self) -> str:
-        """Return it in one line, with the first state again at the end.
+        """Return it in one line, with the first state again at the end; safe to print.
 
         Examples
         --------
         >>> Loop(["b", "c", "a"]).name()
         'a -> b -> c -> a'
         """
-        return " -> ".join(map(str, (*self, *self[:1])))
+        return " -> ".join(safe_name(str(state)) for state in (*self, *self[:1]))

@@ -105,7 +105,8 @@ class LoopContrast(Result):
     @property
     def informative(self) -> bool:
         """Whether odds three times as high would have shown, or lie above the interval."""
-        return not self.reason and min(self.detectable, self.interval[1]) <= LARGE_ODDS
+        able = not self.reason and isfinite(self.detectable)
+        return able and min(self.detectable, self.interval[1]) <= LARGE_ODDS
 
     def describe(self) -> str:
         """Say in one sentence what was found."""

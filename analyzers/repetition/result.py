@@ -158,7 +158,8 @@ class RepetitionFinding(Result):
         if self.evidence == "fact":
             return "they stopped there while the same call got the same answer again and again"
         if self.evidence == "rule":
-            return f"by a rule, for {_count(good, 'good run')} are too few to compare with"
+            few = f"{_count(good, 'good run')} are too few" if good else "there is no good run"
+            return f"by a rule, for {few} to compare with"
         return (
             f"{test.failed:,} of {_count(failed, 'failed run')} have more than {test.bound:.0f}, "
             f"and {test.good:,} of {good:,} good ones (a bound that {self.content:.0%} of good "
