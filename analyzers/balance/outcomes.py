@@ -105,8 +105,7 @@ class LoopContrast(Result):
     @property
     def informative(self) -> bool:
         """Whether odds three times as high would have shown, or lie above the interval."""
-        able = not self.reason and isfinite(self.detectable)
-        return able and min(self.detectable, self.interval[1]) <= LARGE_ODDS
+        return not self.reason and min(self.detectable, self.interval[1]) <= LARGE_ODDS
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
@@ -121,12 +120,15 @@ class LoopContrast(Result):
                 f"{ours} take it more than their visits to its states explain: {figures}, adjusted "
                 f"p = {self.pvalue:.2g}"
             )
-        needed = f"a factor of {self.detectable:.2g} would have shown"
-        if not isfinite(self.detectable):
-            needed = "no factor would have shown"
+        able = isfinite(self.detectable)
         if self.informative:
-            return f"{ours} take it no more: {figures}; {needed}"
-        return f"whether {ours} take it more than {theirs} is not known: {figures}; {needed}"
+            shown = f"; a factor of {self.detectable:.2g} would have shown" if able else ""
+            return f"{ours} take it no more: {figures}{shown}"
+        shown = f"a factor of {self.detectable:.2g}" if able else "no factor"
+        return (
+            f"whether {ours} take it more than {theirs} is not known: {figures}; {shown} would have "
+            "shown"
+        )
 
 
 def _factor(value: float) -> str:
