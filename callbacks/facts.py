@@ -97,12 +97,20 @@ class RunFacts:
         The most calls, answers and pairs that it remembers of each kind; beyond it the oldest is
         forgotten, and counts as new when it comes again.
 
+    Attributes
+    ----------
+    resumed : bool
+        Whether the next step is the first after a resume.
+
     Notes
     -----
     `task` may be called from several threads at once, `step` and `carry` by one at a time.
     """
 
-    __slots__ = ("_answers", "_calls", "_counted", "_key", "_max_entries", "_pairs", "_spent")
+    __slots__ = (
+        *("_answers", "_calls", "_counted", "_key", "_max_entries", "_pairs", "_spent"),
+        "resumed",
+    )
 
     def __init__(self, key: bytes | None = None, max_entries: int = 10_000) -> None:
         self._key = os.urandom(16) if key is None else key
@@ -112,6 +120,7 @@ class RunFacts:
         self._pairs: dict[bytes, int] = {}
         self._counted: dict[bytes, int] = {}
         self._spent: list[Usage] = []
+        self.resumed = False
 
     def task(
         self,
@@ -213,7 +222,8 @@ class RunFacts:
             tokens = _total([usage.tokens for usage in spent])
             cost = _total([usage.cost for usage in spent])
         size = (call_size, answer_size)
-        return StepFacts(failed, called, answered, repeats, stale, *size, tokens, cost)
+        resumed, self.resumed = self.resumed, False
+        return StepFacts(failed, called, answered, repeats, stale, *size, tokens, cost, resumed)
 
     def _first(
         self, seen: dict[bytes, int], value: bytes | None, number: int

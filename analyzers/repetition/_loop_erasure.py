@@ -41,7 +41,7 @@ class LoopColumns:
     run, loop, onset, end, rounds : (k,) arrays of int64
         Run, number of the loop, moves before it was first begun and up to when it was last closed,
         and how often it was closed; by run, and in each in the order in which loops were first
-        closed.
+        closed. Where a run comes in several parts, each of them has rows of its own.
     """
 
     states: tuple[str, ...]
@@ -112,7 +112,7 @@ class LoopColumns:
 
 
 class Closings(NamedTuple):
-    """Each time that a run closed a loop, run by run and in each in that order.
+    """Each time that a run closed a loop, part by part and in each in that order.
 
     Parameters
     ----------
@@ -183,22 +183,22 @@ def _count_rounds(
     blocks: Blocks, closings: Closings, n_loops: int
 ) -> tuple[NDArray[np.int64], ...]:
     """Return run, loop, onset, end and rounds of loops, in the order of first closing."""
-    loop, run = closings.loop, blocks.run[closings.first]
+    loop, part = closings.loop, blocks.part[closings.first]
     keys, place, which, rounds = np.unique(
-        run * n_loops + loop, return_index=True, return_inverse=True, return_counts=True
+        part * n_loops + loop, return_index=True, return_inverse=True, return_counts=True
     )
     end = np.zeros(len(keys), dtype=np.int64)
     np.maximum.at(end, which, blocks.onset[closings.last])
     order = np.lexsort((place, keys // max(n_loops, 1)))
     place = place[order]
     onset = blocks.onset[closings.first[place]]
-    return run[place], loop[place], onset, end[order], rounds[order]
+    return blocks.run_of_part[part[place]], loop[place], onset, end[order], rounds[order]
 
 
 def _erase_loops(blocks: Blocks, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the blocks of each loop, in the order walked, loop after loop, and their number.
 
-    The loops of a run come in the order in which they were closed.
+    The loops of a part come in the order in which they were closed; each is walked as a run.
     """
     sizes = np.diff(blocks.offsets)
     runs = np.argsort(-sizes, kind="stable")
@@ -220,13 +220,13 @@ def _erase_loops(blocks: Blocks, n: int) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _number_states(blocks: Blocks, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the state of each block as a number, and the bound of these numbers in each run."""
+    """Return the state of each block as a number, and the bound of these numbers in each part."""
     if n <= FEW_STATES:
         return blocks.state, np.full(len(blocks.offsets) - 1, n)
-    run = blocks.run
-    keys, number = np.unique(run * n + blocks.state, return_inverse=True)
+    part = blocks.part
+    keys, number = np.unique(part * n + blocks.state, return_inverse=True)
     widths = np.bincount(keys // n, minlength=len(blocks.offsets) - 1)
-    return number - (np.cumsum(widths) - widths)[run], widths
+    return number - (np.cumsum(widths) - widths)[part], widths
 
 
 def _walk(

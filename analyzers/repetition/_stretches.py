@@ -1,4 +1,8 @@
-"""The visits of many runs as columns: longest stays and shuttles, and stretches in traps."""
+"""The visits of many runs as columns: longest stays and shuttles, and stretches in traps.
+
+What a run repeats is counted anew with each move that is the first after a resume: there runs are
+taken apart.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Blocks(NamedTuple):
-    """Visits in a row to one state, run after run.
+    """Visits in a row to one state, part of a run after part of a run.
 
     Parameters
     ----------
@@ -26,19 +30,28 @@ class Blocks(NamedTuple):
         The moves of the run before the first of the visits.
     visits : (b,) array of int64
         How many there are; an attempt that reached no state is one more where the run stands.
-    offsets : (r + 1,) array of int64
-        Run i has the blocks ``offsets[i]`` to ``offsets[i + 1]``.
+    offsets : (p + 1,) array of int64
+        Part i has the blocks ``offsets[i]`` to ``offsets[i + 1]``.
+    run_of_part : (p,) array of int64
+        The run that each part is of, in order; every run has one or more.
     """
 
     state: NDArray[np.int32]
     onset: NDArray[np.int64]
     visits: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    run_of_part: NDArray[np.int64]
 
     @property
-    def run(self) -> NDArray[np.int64]:
-        """(b,) array of int64: the run of each block."""
+    def part(self) -> NDArray[np.int64]:
+        """(b,) array of int64: the part of each block."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def offsets_of_runs(self, part: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(r + 1,) array of int64: where each run begins among things that are of these parts."""
+        runs = int(self.run_of_part[-1]) + 1 if len(self.run_of_part) else 0
+        number = np.bincount(self.run_of_part[part], minlength=runs)
+        return np.concatenate([[0], np.cumsum(number)])
 
 
 class StretchColumns(NamedTuple):
@@ -75,15 +88,19 @@ class Visits(NamedTuple):
     ----------
     state : (v,) array of int32
         The state, its place in `RunTable.states`.
-    run : (v,) array of int64
-        The run.
+    run, part : (v,) arrays of int64
+        The run, and the part of it.
     onset : (v,) array of int64
         The moves of the run up to the visit: 0 where it began there.
+    run_of_part : (p,) array of int64
+        The run that each part is of; a move that is the first after a resume begins one.
     """
 
     state: NDArray[np.int32]
     run: NDArray[np.int64]
+    part: NDArray[np.int64]
     onset: NDArray[np.int64]
+    run_of_part: NDArray[np.int64]
 
 
 def find_visits(table: RunTable) -> Visits:
@@ -98,33 +115,39 @@ def find_visits(table: RunTable) -> Visits:
     state[moves + run + 1] = visited[np.where(table.target < 0, table.source, table.target)]
     places = np.flatnonzero(state >= 0)
     start = table.offsets[:-1] + np.arange(len(table))
-    run = np.repeat(np.arange(len(table)), table.lengths + 1)[places]
-    return Visits(state[places], run, places - start[run])
+    begins_part = np.zeros(len(state), dtype=bool)
+    begins_part[start] = True
+    if table.facts is not None:
+        begins_part[moves + run + 1] = table.facts.resumed
+    part = np.cumsum(begins_part) - 1
+    run_of = np.repeat(np.arange(len(table)), table.lengths + 1)
+    return Visits(
+        state[places],
+        run_of[places],
+        part[places],
+        places - start[run_of[places]],
+        run_of[begins_part],
+    )
 
 
-def join_visits(visits: Visits, row: NDArray[np.int64], rows: int) -> Blocks:
-    """Return the visits in a row to one state; `row` is in which of the rows each of them is."""
+def join_visits(visits: Visits, part: NDArray[np.int64], run_of_part: NDArray[np.int64]) -> Blocks:
+    """Return the visits in a row to one state; `part` is in which part each of them is."""
     state = visits.state
     new = np.ones(len(state), dtype=bool)
-    new[1:] = (row[1:] != row[:-1]) | (state[1:] != state[:-1])
+    new[1:] = (part[1:] != part[:-1]) | (state[1:] != state[:-1])
     first = np.flatnonzero(new)
     return Blocks(
         state[first],
         visits.onset[first],
         np.diff(np.append(first, len(state))),
-        np.concatenate([[0], np.cumsum(np.bincount(row[first], minlength=rows))]),
+        np.concatenate([[0], np.cumsum(np.bincount(part[first], minlength=len(run_of_part)))]),
+        run_of_part,
     )
-
-
-def find_blocks(table: RunTable) -> Blocks:
-    """Return the visits of runs in a row to one state."""
-    visits = find_visits(table)
-    return join_visits(visits, visits.run, len(table))
 
 
 def find_stays(blocks: Blocks) -> StretchColumns:
     """Return the longest stay of each run in one state; of equal ones the first."""
-    runs, best = _first_largest(blocks.visits, blocks.offsets)
+    runs, best = _first_largest(blocks.visits, blocks.offsets_of_runs(blocks.part))
     return _stretches(blocks, runs, best, best + 1)
 
 
@@ -142,27 +165,25 @@ def find_shuttles(blocks: Blocks) -> StretchColumns:
     third[offsets[:-1][np.diff(offsets) == 1]] = False
     first[:-1] |= third[1:]
     start = np.flatnonzero(first)
-    run = blocks.run[start]
+    part = blocks.part[start]
     stop = np.append(start[1:] + 1, len(state))
-    stop = np.minimum(stop, offsets[run + 1])
-    parts = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=len(offsets) - 1))])
-    runs, best = _first_largest(stop - start, parts)
+    stop = np.minimum(stop, offsets[part + 1])
+    runs, best = _first_largest(stop - start, blocks.offsets_of_runs(part))
     return _stretches(blocks, runs, start[best], stop[best])
 
 
 def find_in_trap(blocks: Blocks, trap: Sequence[int]) -> StretchColumns:
     """Return the longest stretch of each run in some states; of equal ones the first."""
     inside = np.flatnonzero(np.isin(blocks.state, np.asarray(trap, dtype=np.int32)))
-    run = blocks.run[inside]
+    part = blocks.part[inside]
     new = np.ones(len(inside), dtype=bool)
-    new[1:] = (np.diff(inside) > 1) | (run[1:] != run[:-1])
+    new[1:] = (np.diff(inside) > 1) | (part[1:] != part[:-1])
     last = np.ones(len(inside), dtype=bool)
     last[:-1] = new[1:]
     first = np.flatnonzero(new)
     start, stop = inside[first], inside[last] + 1
-    number = np.bincount(run[first], minlength=len(blocks.offsets) - 1)
     visits = _sums(blocks.visits, start, stop)
-    runs, best = _first_largest(visits, np.concatenate([[0], np.cumsum(number)]))
+    runs, best = _first_largest(visits, blocks.offsets_of_runs(part[first]))
     return _stretches(blocks, runs, start[best], stop[best])
 
 
@@ -170,7 +191,7 @@ def _stretches(
     blocks: Blocks, runs: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64]
 ) -> StretchColumns:
     """Return the blocks from `start` to before `stop` of some runs as stretches."""
-    n = len(blocks.offsets) - 1
+    n = int(blocks.run_of_part[-1]) + 1 if len(blocks.run_of_part) else 0
     found = StretchColumns(*np.full((2, n), -1), *np.zeros((3, n), dtype=np.int64))
     last = np.minimum(start + 1, stop - 1)
     one, other = blocks.state[start], blocks.state[last]

@@ -79,7 +79,8 @@ def find_repetition(
     steps that are known to bring nothing (a stale answer, a failure), with no other step between;
     and, where there is no good run at all, for failed runs of which the record has no facts.
 
-    A run of a subgraph counts as part of the root run around it.
+    A run of a subgraph counts as part of the root run around it. Counting begins anew where a
+    person has answered: with each step whose facts say that it is the first after a resume.
 
     Parameters
     ----------
@@ -378,12 +379,15 @@ def _evidence(measured: MeasuredRuns) -> dict[Repetition, Evidence]:
 
 
 def _find_idle(table: RunTable, progress: NDArray[np.int8]) -> _Idle:
-    """Return the parts of runs in which each step is stale or failed."""
+    """Return the parts of runs, between resumes, in which each step is stale or failed."""
     run, end = table.run_of_move, table.target == table.code("__end__")
     moves = np.flatnonzero((progress <= StepProgress.FAILED) & ~end)
     whose = run[moves]
     new = np.ones(len(moves), dtype=bool)
     new[1:] = (np.diff(moves) > 1) | (whose[1:] != whose[:-1])
+    facts = None if table.facts is None else table.facts.select(moves)
+    if facts is not None:
+        new |= facts.resumed
     first = np.flatnonzero(new)
     offsets = np.append(first, len(moves))
     pieces = RunTable.from_codes(
@@ -392,6 +396,7 @@ def _find_idle(table: RunTable, progress: NDArray[np.int8]) -> _Idle:
         table.target[moves],
         offsets,
         RunColumns.unknown(len(first)),
+        facts=facts,
     )
     measured = MeasuredRuns.of(pieces)
     last = np.full(len(table) + 1, -1)  # of each run, the last move but the one to END

@@ -12,10 +12,11 @@ from detailed_balance.analyzers.repetition._loop_erasure import LoopColumns, clo
 from detailed_balance.analyzers.repetition._stretches import (
     Blocks,
     StretchColumns,
-    find_blocks,
     find_in_trap,
     find_shuttles,
     find_stays,
+    find_visits,
+    join_visits,
 )
 from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -50,18 +51,22 @@ class Evidence(NamedTuple):
 class MeasuredRuns:
     """What each of some runs does over and over.
 
+    Stays, shuttles and cycles are counted anew where a run was resumed after an interrupt.
+
     Parameters
     ----------
     table : RunTable
         The r runs.
     blocks : Blocks
-        Their visits.
+        Their visits, in parts between resumes.
     stay : StretchColumns
         The longest stay of each run in one state.
     shuttle : StretchColumns
         The stretch of each run among two states with the most changes between them.
     loops : LoopColumns
-        The loops that they went round.
+        The loops that they went round, over resumes as well.
+    loops_anew : LoopColumns
+        The same counted anew with each resume.
     names : (r,) array of int64
         Their names in order (`rank_names`).
 
@@ -81,6 +86,7 @@ class MeasuredRuns:
     stay: StretchColumns
     shuttle: StretchColumns
     loops: LoopColumns
+    loops_anew: LoopColumns
     names: NDArray[np.int64]
 
     @classmethod
@@ -89,10 +95,13 @@ class MeasuredRuns:
         if isinstance(runs, MeasuredRuns):
             return runs
         table = RunTable.of(runs)
-        blocks = find_blocks(table)
-        stays, shuttles = find_stays(blocks), find_shuttles(blocks)
-        loops = close_loops(blocks, table.states)
-        return cls(table, blocks, stays, shuttles, loops, rank_names(table.runs.name))
+        visits, runs = find_visits(table), np.arange(len(table))
+        blocks = join_visits(visits, visits.part, visits.run_of_part)
+        loops = anew = close_loops(blocks, table.states)
+        if len(visits.run_of_part) > len(runs):
+            loops = close_loops(join_visits(visits, visits.run, runs), table.states)
+        found = blocks, find_stays(blocks), find_shuttles(blocks), loops, anew
+        return cls(table, *found, rank_names(table.runs.name))
 
     def in_trap(self, trap: Iterable[str]) -> StretchColumns:
         """Return the longest stretch of each run in some states."""
@@ -102,7 +111,7 @@ class MeasuredRuns:
     def where(self, kind: str, run: int, loop: int) -> tuple[str, ...]:
         """Return where a run made its longest stay or shuttle; of a cycle, what that loop is."""
         if kind == "cycle":
-            return self.loops.name(loop)
+            return self.loops_anew.name(loop)
         part = self.shuttle if kind == "shuttle" else self.stay
         codes = int(part.first[run]), int(part.second[run])
         return tuple(self.table.states[code] for code in codes if code >= 0)
@@ -131,7 +140,7 @@ class MeasuredRuns:
 
         Of runs that closed none so many times, nothing is said.
         """
-        loops = self.loops
+        loops = self.loops_anew
         found = Evidence(np.full(len(self.table), -1), *np.zeros((4, len(self.table)), np.int64))
         rows = np.flatnonzero(loops.rounds >= max(rounds, 1))
         # The first row with the most of each run comes last, and is the one that stays.

@@ -18,7 +18,9 @@ __all__ = ["PrefixColumns", "highest_so_far", "measure_prefixes", "sum_so_far"]
 
 
 class PrefixColumns(NamedTuple):
-    """What a `RepetitionTracker` knows after each of the m moves of runs.
+    """What a `RepetitionTracker` that is told no facts knows after each of the m moves of runs.
+
+    So it does not begin anew where a run was resumed, as a guard that watches a run does not.
 
     Parameters
     ----------
@@ -55,8 +57,9 @@ def measure_prefixes(runs: Runs) -> PrefixColumns:
     """
     table = RunTable.of(runs)
     counted = table.target != table.code(END)
-    state, run, onset = find_visits(table)
-    move = table.offsets[run] + np.maximum(onset - 1, 0)
+    visits = find_visits(table)
+    state, run = visits.state, visits.run
+    move = table.offsets[run] + np.maximum(visits.onset - 1, 0)
     block = np.cumsum(_differs(run) | _differs(state)) - 1
     first = np.flatnonzero(_differs(block))  # the visit with which each block begins
     stay = np.arange(len(move)) - first[block] + 1
@@ -64,9 +67,9 @@ def measure_prefixes(runs: Runs) -> PrefixColumns:
     shuttle = (np.arange(len(first)) - _stretch_of(state[first], of_block))[block]
     rounds = np.zeros(len(move), dtype=np.int64)
     rounds[first] = _count_rounds(state[first], of_block, len(table), len(table.states))
-    visits = np.bincount(move, minlength=table.total)
-    last = np.cumsum(visits) - 1  # of each move: the visit that it ends with
-    known = sum_so_far(visits, table.offsets) > 0
+    number = np.bincount(move, minlength=table.total)
+    last = np.cumsum(number) - 1  # of each move: the visit that it ends with
+    known = sum_so_far(number, table.offsets) > 0
 
     def of_moves(values: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.where(known, np.append(values, 0)[last], 0)
@@ -128,7 +131,7 @@ def _count_rounds(
     """Return, for each block, how often the run has closed the loop that it closes; or 0."""
     offsets = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=runs))])
     nothing = np.zeros(len(state), dtype=np.int64)
-    found = find_closings(Blocks(state, nothing, nothing, offsets), n)
+    found = find_closings(Blocks(state, nothing, nothing, offsets, np.arange(runs)), n)
     loops = run[found.last] * (int(found.loop.max(initial=0)) + 1) + found.loop
     order = np.lexsort((found.last, loops))
     begin = np.flatnonzero(_differs(loops[order]))

@@ -78,7 +78,9 @@ class RepetitionTracker:
 
     Loops are those of the loop-erased path (`LoopErasure`): side trips are cut out. An attempt
     that reached no state is one more visit to where the run stands. The move to END is the last of
-    a run and changes nothing. The cost of a move does not grow with the length of the run.
+    a run and changes nothing. The cost of a move does not grow with the length of the run. Counting
+    begins anew with a move whose facts say that the run was resumed; `steps`, `escapes` and
+    `visited` go on.
 
     Attributes
     ----------
@@ -139,6 +141,8 @@ class RepetitionTracker:
         """Add one move, and what is known of it."""
         if not self._moves and source not in BOUNDARIES:
             self._visit(source)  # a record that begins in the midst of a run
+        if facts is not None and facts.resumed:
+            self.begin_anew()
         self._moves += 1
         if target == END:
             return

@@ -33,10 +33,19 @@ def splice_out(
 
 
 def credit_facts(facts: FactColumns, kept: NDArray[Any], run: NDArray[Any]) -> FactColumns:
-    """Return the facts of moves that stay; what the others cost is added to them."""
+    """Return the facts of moves that stay; what the others cost is added to them.
+
+    Where one that is left out came first after a resume, the next one that stays does.
+    """
     known = credit(facts.known.astype(np.int64), kept, run, 0) > 0
     tokens, cost = credit(facts.tokens, kept, run, -1), credit(facts.cost, kept, run, np.nan)
-    return facts.select(kept)._replace(known=known, tokens=tokens, cost=cost)
+    moves, resumed = np.flatnonzero(facts.resumed), np.zeros(len(kept), dtype=bool)
+    following = np.searchsorted(kept, moves)
+    there = following < len(kept)
+    moves, following = moves[there], following[there]
+    resumed[following[run[kept[following]] == run[moves]]] = True
+    changed = {"known": known, "tokens": tokens, "cost": cost, "resumed": resumed}
+    return facts.select(kept)._replace(**changed)
 
 
 def credit(

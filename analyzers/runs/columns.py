@@ -26,7 +26,7 @@ class FactColumns(NamedTuple):
     ----------
     known : array of bool
         Whether anything is.
-    failed, repeats, stale : array of bool
+    failed, repeats, stale, resumed : array of bool
         As in `StepFacts`.
     call, answer, call_size, answer_size, tokens : array of int64
         Likewise; -1 where not known.
@@ -44,6 +44,7 @@ class FactColumns(NamedTuple):
     answer_size: NDArray[np.int64]
     tokens: NDArray[np.int64]
     cost: NDArray[np.float64]
+    resumed: NDArray[np.bool_]
 
     @classmethod
     def from_facts(cls, facts: Sequence[StepFacts | None]) -> FactColumns:
@@ -72,19 +73,20 @@ class FactColumns(NamedTuple):
             answer_size=_known(self.answer_size[place]),
             tokens=_known(self.tokens[place]),
             cost=None if cost != cost else cost,
+            resumed=bool(self.resumed[place]),
         )
 
 
 _FACT_TYPES: tuple[Any, ...] = (
     *(np.bool_, np.bool_, np.int64, np.int64, np.bool_, np.bool_),
-    *(np.int64, np.int64, np.int64, np.float64),
+    *(np.int64, np.int64, np.int64, np.float64, np.bool_),
 )
 
 
 def _fact_row(facts: StepFacts | None) -> tuple[Any, ...]:
     known, facts = facts is not None, facts or StepFacts()
-    *values, cost = (-1 if value is None else value for value in facts)
-    return (known, *values, np.nan if facts.cost is None else cost)
+    *values, cost, resumed = (-1 if value is None else value for value in facts)
+    return (known, *values, np.nan if facts.cost is None else cost, resumed)
 
 
 def _known(value: Any) -> int | None:

@@ -71,6 +71,8 @@ class StepFacts(NamedTuple):
         The tokens that the model used for it, as the model reports.
     cost : float or None
         What the model says that it cost, in the currency of its provider.
+    resumed : bool
+        Whether it is the first after an interrupted run was resumed: a person has answered.
 
     Examples
     --------
@@ -88,6 +90,7 @@ class StepFacts(NamedTuple):
     answer_size: int | None = None
     tokens: int | None = None
     cost: float | None = None
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

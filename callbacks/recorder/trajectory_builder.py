@@ -174,7 +174,9 @@ class TrajectoryBuilder:
         return ()
 
     def resume(self) -> None:
-        """Go on in another invocation."""
+        """Go on in another invocation; the facts of the next step say so after an interrupt."""
+        if self.interrupted and self.facts is not None:
+            self.facts.resumed = True
         self.interrupted = False
         self.began_at = None
 

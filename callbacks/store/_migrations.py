@@ -110,6 +110,10 @@ _STEPS: dict[int, dict[str, tuple[str, ...]]] = {
         "sqlite": _steps_to_4("INTEGER", "INTEGER NOT NULL PRIMARY KEY", "DOUBLE"),
         "postgresql": _steps_to_4("BIGINT", "BIGSERIAL PRIMARY KEY", "DOUBLE PRECISION"),
     },
+    5: dict.fromkeys(
+        ("sqlite", "postgresql"),
+        ("ALTER TABLE detailed_balance_transitions ADD COLUMN resumed INTEGER",),
+    ),
 }
 
 

@@ -59,6 +59,11 @@ NO_FACTS = dict.fromkeys(_FACTS)
 """The columns of the facts of a step where none are known."""
 
 
+def fact_columns(version: int) -> tuple[str, ...]:
+    """Return the names of the columns of the facts of a step in the tables of a version."""
+    return _FACTS if version >= 5 else _FACTS[:-1] if version == 4 else ()
+
+
 @lru_cache(maxsize=4096)
 def encode_context(context: Context) -> str:
     """Return the labels as JSON, always the same for the same labels.
@@ -158,8 +163,8 @@ def _facts_to_columns(facts: StepFacts) -> dict[str, Any]:
     if not valid:
         raise InvalidInputError(f"facts must be numbers of at most 63 bits; got {facts!r}")
     columns = dict(zip(_FACTS, values, strict=True))
-    columns["failed"], columns["repeats"] = int(facts.failed), int(facts.repeats)
-    columns["stale"] = int(facts.stale)
+    for name in ("failed", "repeats", "stale", "resumed"):
+        columns[name] = int(columns[name])
     return columns
 
 
@@ -313,9 +318,19 @@ def from_row(
 
 
 def _facts_from_columns(
-    failed: int, call: int | None, answer: int | None, repeats: int, stale: int, *rest: Any
+    failed: int,
+    call: int | None,
+    answer: int | None,
+    repeats: int,
+    stale: int,
+    call_size: int | None,
+    answer_size: int | None,
+    tokens: int | None,
+    cost: float | None,
+    resumed: int | None = None,
 ) -> StepFacts:
-    return StepFacts(bool(failed), call, answer, bool(repeats), bool(stale), *rest)
+    flags = bool(failed), call, answer, bool(repeats), bool(stale)
+    return StepFacts(*flags, call_size, answer_size, tokens, cost, bool(resumed))
 
 
 def decode_optional(text: str | None) -> str | None:
@@ -410,7 +425,7 @@ def select_moves(key: SortKey, chosen: Sequence[ColumnElement[bool]], version: i
     )
     if version < 4:
         return query
-    query = query.add_columns(WHOLE_RUN, *(table[name] for name in _FACTS))
+    query = query.add_columns(WHOLE_RUN, *(table[name] for name in fact_columns(version)))
     return query.outerjoin(RUNS, RUNS.c.digest == table.run_id)
 
 

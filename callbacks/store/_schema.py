@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version of the tables that this library writes; it reads the older ones too."""
 
 METADATA = MetaData()
@@ -141,6 +141,7 @@ TRANSITIONS = Table(
     Column("answer_size", _BIG),
     Column("tokens", _BIG),
     Column("cost", Double),
+    Column("resumed", Integer),
     Index("detailed_balance_by_trajectory", "trajectory_id", "id"),
     Index("detailed_balance_by_context", "context_id", "id"),
     Index("detailed_balance_by_time", "time", "id"),
@@ -149,7 +150,8 @@ TRANSITIONS = Table(
 """The moves, numbered as they were recorded; no target is an escape.
 
 `written` is the transaction on PostgreSQL, where a lower id may be committed later; else 0. Since
-version 4 they have a run and facts; where `failed` is null, there are no facts.
+version 4 they have a run and facts; where `failed` is null, there are no facts. `resumed` is one of
+them since version 5; null is no.
 """
 
 ENDINGS = Table(

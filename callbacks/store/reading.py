@@ -12,7 +12,12 @@ from sqlalchemy import and_, exists, func, literal_column, or_, select
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import Context, ContextLike
 from detailed_balance.analyzers.runs.trajectory import StepFacts
-from detailed_balance.callbacks.store._rows import HIDDEN_SOURCE, WHOLE_RUN, read_contexts
+from detailed_balance.callbacks.store._rows import (
+    HIDDEN_SOURCE,
+    WHOLE_RUN,
+    fact_columns,
+    read_contexts,
+)
 from detailed_balance.callbacks.store._schema import (
     RUNS,
     STATES,
@@ -204,7 +209,8 @@ def read_moves(store: TransitionStore) -> MoveColumns:
     (['plan', 'search'], [False, True])
     """
     version, shown = store._version, store._conditions(TRANSITIONS)
-    names = [*_BASE, *StepFacts._fields] if version >= 4 else [n for n in _BASE if n != "run_id"]
+    base = _BASE if version >= 4 else [name for name in _BASE if name != "run_id"]
+    names = [*base, *fact_columns(version)]
     try:
         with store._transaction() as connection:
             _begin_snapshot(connection)
@@ -267,7 +273,7 @@ def _read_columns(
     ]
     read += [name for name in there if name != "failed"]
     read += ["count"] * _has(connection, table["count"] > 1)
-    read += StepFacts._fields if "failed" in there else ()
+    read += [name for name in names if name not in _BASE] if "failed" in there else ()
     kind = np.dtype([(name, _kind(name)) for name in read])
     query = select(*(_filled(table[name]) for name in read)).where(*shown).order_by(table.id)
     with connection.execute(query) as result:  # the rows of the driver: tuples, made faster
@@ -293,9 +299,10 @@ def _filled(column: Column[Any]) -> ColumnElement[Any]:
 
 def _facts(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     facts: dict[str, NDArray[Any]] = {"known": columns["failed"] != MISSING}
+    nothing = np.full(len(columns["failed"]), MISSING)  # for a column of a later version
     for name in StepFacts._fields:
-        values = columns[name]
-        if name in ("failed", "repeats", "stale"):
+        values = columns.get(name, nothing)
+        if name in ("failed", "repeats", "stale", "resumed"):
             facts[name] = (values != MISSING) & (values != 0)
         else:
             facts[name] = values if name in _FLOATS else np.where(values == MISSING, -1, values)
