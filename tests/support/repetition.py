@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -72,12 +72,15 @@ class RunRepetition:
         For each trap that was asked for, the longest stretch in it.
     loops : tuple of LoopWalk
         In the order in which they were first closed.
+    loops_anew : tuple of LoopWalk
+        The same, of each part between resumes by itself.
     """
 
     stay: Stretch
     shuttle: Stretch
     trapped: tuple[Stretch, ...]
     loops: tuple[LoopWalk, ...]
+    loops_anew: tuple[LoopWalk, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +102,42 @@ def measure_repetition(run: Trajectory, traps: Iterable[Sequence[str]] = ()) -> 
     traps : iterable of sequence of str
         Sets of states, the longest stay in each of which is wanted.
     """
-    blocks = list(_blocks(run))
-    longest = max(blocks, key=lambda block: block.visits, default=None)
+    parts = [list(_blocks(part)) for part in _parts(run)]
+    found = [_measure(blocks, [frozenset(trap) for trap in traps]) for blocks in parts]
     return RunRepetition(
-        Stretch() if longest is None else _stretch([longest]),
-        _stretch(_longest_shuttle(blocks)),
-        tuple(_longest_in(blocks, frozenset(trap)) for trap in traps),
-        tuple(_close_loops(blocks)),
+        max((part.stay for part in found), key=lambda stay: stay.visits),
+        max((part.shuttle for part in found), key=lambda shuttle: shuttle.switches),
+        tuple(
+            max(stretches, key=lambda stretch: stretch.visits)
+            for stretches in zip(*(part.trapped for part in found), strict=True)
+        ),
+        tuple(_close_loops(list(_blocks(_visits(run))))),
+        tuple(loop for part in found for loop in part.loops),
     )
 
 
-def _blocks(run: Trajectory) -> Iterator[_Block]:
-    for state, visits in groupby(_visits(run), key=lambda visit: visit[0]):
+def _parts(run: Trajectory) -> list[list[tuple[str, int]]]:
+    """Return the visits between resumes."""
+    resumed = [i for i, facts in enumerate(run.facts, 1) if facts is not None and facts.resumed]
+    bounds = [0, *resumed, len(run) + 1]
+    visits = list(_visits(run))
+    return [[v for v in visits if begin <= v[1] < end] for begin, end in pairwise(bounds)]
+
+
+def _measure(blocks: Sequence[_Block], traps: Sequence[frozenset[str]]) -> RunRepetition:
+    longest = max(blocks, key=lambda block: block.visits, default=None)
+    loops = tuple(_close_loops(blocks))
+    return RunRepetition(
+        Stretch() if longest is None else _stretch([longest]),
+        _stretch(_longest_shuttle(blocks)),
+        tuple(_longest_in(blocks, trap) for trap in traps),
+        loops,
+        loops,
+    )
+
+
+def _blocks(visited: Iterable[tuple[str, int]]) -> Iterator[_Block]:
+    for state, visits in groupby(visited, key=lambda visit: visit[0]):
         onsets = [onset for _, onset in visits]
         yield _Block(state, onsets[0], len(onsets))
 
@@ -194,7 +221,7 @@ def _evidence(repetition: RunRepetition) -> dict[RunKind, _Evidence]:
         if (times := part.visits // len(part.states)) > longest.times:
             longest = _Evidence(part.states, part.onset, times, part.visits)
     cycle = _Evidence()
-    for loop in repetition.loops:
+    for loop in repetition.loops_anew:
         if loop.rounds > cycle.times:
             cycle = _Evidence(loop.states, loop.onset, loop.rounds, loop.rounds * len(loop.states))
     return {
@@ -212,22 +239,26 @@ def _read_stretches(measured, columns, states=None) -> Iterator[Stretch]:
         yield Stretch(names if states is None else states, onset, visits, switches)
 
 
+def _read_loops(columns, n: int) -> list[tuple[LoopWalk, ...]]:
+    loops: list[list[LoopWalk]] = [[] for _ in range(n)]
+    numbers = map(np.ndarray.tolist, (columns.onset, columns.end, columns.rounds))
+    for run, loop, *rest in zip(columns.run, columns.loop, *numbers, strict=True):
+        loops[run].append(LoopWalk(columns.name(loop), *rest))
+    return list(map(tuple, loops))
+
+
 def repetition_of_each(
     runs: Sequence[Trajectory], traps: Sequence[Sequence[str]] = ()
 ) -> list[RunRepetition]:
     """Return what the columns say of each run."""
     measured = MeasuredRuns.of(runs)
-    loops: list[list[LoopWalk]] = [[] for _ in runs]
-    columns = measured.loops
-    numbers = map(np.ndarray.tolist, (columns.onset, columns.end, columns.rounds))
-    for run, loop, *rest in zip(columns.run, columns.loop, *numbers, strict=True):
-        loops[run].append(LoopWalk(columns.name(loop), *rest))
     trapped = [_read_stretches(measured, measured.in_trap(t), tuple(sorted(t))) for t in traps]
     rows = zip(
         _read_stretches(measured, measured.stay),
         _read_stretches(measured, measured.shuttle),
         zip(*trapped, strict=True) if traps else [()] * len(runs),
-        map(tuple, loops),
+        _read_loops(measured.loops, len(runs)),
+        _read_loops(measured.loops_anew, len(runs)),
         strict=True,
     )
     return [RunRepetition(*row) for row in rows]

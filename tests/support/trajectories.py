@@ -12,7 +12,7 @@ NUMBERS = st.none() | st.integers(0, 9)
 FACTS = st.none() | st.builds(
     StepFacts,
     *(st.booleans(), NUMBERS, NUMBERS, st.booleans(), st.booleans()),
-    *(NUMBERS, NUMBERS, NUMBERS, st.none() | st.floats(0, 9)),
+    *(NUMBERS, NUMBERS, NUMBERS, st.none() | st.floats(0, 9), st.booleans()),
 )
 TEXTS = st.none() | st.sampled_from(["x", "y", "z"])
 TIMES = st.none() | st.floats(0, 1e9)

@@ -1,5 +1,6 @@
 """What all runs repeat, as columns, is what each of them repeats by itself."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from detailed_balance.analyzers.repetition.classify import (
     RunKinds,
 )
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from tests.support.repetition import measure_repetition, repeating_kind, repetition_of_each
 
 TRAPS = [("b", "a"), ("c",), ("a", "b", "never"), ("d", "c", "b")]
@@ -26,7 +28,15 @@ moves = st.tuples(
     st.sampled_from([*"abc", START, END]), st.sampled_from([*"abc", START, END, None])
 )
 broken = st.lists(moves, max_size=15).map(lambda each: Trajectory(tuple(each)))
-runs_of_any_kind = st.lists(joined | broken, max_size=12)
+
+
+def resume(run: Trajectory, resumed: list[int]) -> Trajectory:
+    """Return a run that was resumed with some of its moves."""
+    return replace(run, facts=tuple(StepFacts(resumed=i in resumed) for i in range(len(run))))
+
+
+resumed = st.builds(resume, joined | broken, st.lists(st.integers(0, 39), max_size=6))
+runs_of_any_kind = st.lists(joined | broken | resumed, max_size=12)
 
 
 def run_of(path: str, start: str = START) -> Trajectory:

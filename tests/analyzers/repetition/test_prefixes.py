@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, Trajectory
+from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.repetition.prefixes import measure_prefixes
-from detailed_balance.analyzers.repetition.walk import RepetitionTracker
+from detailed_balance.analyzers.repetition.walk import Repeated, RepetitionTracker
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from tests.support.trajectories import RUNS
@@ -16,8 +17,13 @@ SOURCES, TARGETS = (
     st.sampled_from(["a", "b", "c", START]),
     st.sampled_from([*"abcabcabc", None, END]),
 )
+RESUMED = st.sampled_from([None, None, None, StepFacts(), StepFacts(resumed=True)])
 LONG = st.lists(
-    st.lists(st.tuples(SOURCES, TARGETS), max_size=30).map(lambda moves: Trajectory(tuple(moves))),
+    st.lists(st.tuples(SOURCES, TARGETS, RESUMED), max_size=30).map(
+        lambda steps: Trajectory(
+            tuple(step[:2] for step in steps), facts=tuple(step[2] for step in steps)
+        )
+    ),
     max_size=4,
 )
 
@@ -58,10 +64,13 @@ def test_the_longest_of_each_run_is_what_a_tracker_tells(runs: list[Trajectory])
     measured = MeasuredRuns.of(runs)
     columns = {"stay": measured.stays(), "shuttle": measured.shuttles(), "cycle": measured.cycles()}
     for i, run in enumerate(runs):
-        tracker = RepetitionTracker()
-        for move in run.moves:
-            tracker.update(*move)
-        told = (tracker.longest_stay, tracker.longest_shuttle, tracker.most_rounds)
+        tracker, told = RepetitionTracker(), 3 * [Repeated()]
+        if run.moves and run.moves[0][0] not in BOUNDARIES:
+            told[0] = Repeated((run.moves[0][0],), 1)  # before the first move
+        for move, facts in zip(run.moves, run.facts or [None] * len(run), strict=True):
+            tracker.update(*move, facts)
+            now = (tracker.longest_stay, tracker.longest_shuttle, tracker.most_rounds)
+            told = [max(pair, key=lambda each: each.times) for pair in zip(told, now, strict=True)]
         for (kind, found), one in zip(columns.items(), told, strict=True):
             assert found.times[i] == one.times
             if one.times:

@@ -82,7 +82,7 @@ def read_along(store, batches):
 
 
 def test_a_run_comes_back_with_its_facts(store):
-    facts = StepFacts(True, 1, 2, True, True, 3, 4, 5, 0.5)
+    facts = StepFacts(True, 1, 2, True, True, 3, 4, 5, 0.5, True)
     records = [
         Beginning("T", "A", "T", "parent", "origin", True, None, (("model", "m"),), 1.0),
         Transition(START, "plan", "T", (), 1, 1.0, 1, "A", facts),

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._schema import digest
 from detailed_balance.callbacks.transition import Ending, Transition
@@ -80,12 +80,34 @@ def version_3(big, key, real):
     yield f"INSERT INTO {P}versions VALUES (3)"
 
 
+def version_4(big, key, real):
+    """Return the SQL that made version 4 of version 3, without runs."""
+    yield f"ALTER TABLE {P}transitions ADD COLUMN run_id {big}"
+    for name in ("failed", "repeats", "stale"):
+        yield f"ALTER TABLE {P}transitions ADD COLUMN {name} INTEGER"
+    for name in ("call", "answer", "call_size", "answer_size", "tokens"):
+        yield f"ALTER TABLE {P}transitions ADD COLUMN {name} {big}"
+    yield f"ALTER TABLE {P}transitions ADD COLUMN cost {real}"
+    for column in (f"run_id {big}", f"supersteps {big}", "standing TEXT"):
+        yield f"ALTER TABLE {P}endings ADD COLUMN {column}"
+    yield (
+        f"CREATE TABLE {P}runs (id {key}, digest {big} NOT NULL, name TEXT NOT NULL,"
+        f" trajectory_id {big}, context_id {big} NOT NULL, time {real}, thread TEXT, parent TEXT,"
+        f" origin TEXT, past_unknown INTEGER NOT NULL, task TEXT, superstep {big},"
+        f" replays INTEGER, follows {big}, continues TEXT, source_id {big},"
+        " waits INTEGER NOT NULL, PRIMARY KEY (id))"
+    )
+    yield f"CREATE UNIQUE INDEX {P}runs_by_digest ON {P}runs (digest)"
+    yield f"CREATE INDEX {P}runs_by_trajectory ON {P}runs (trajectory_id, waits)"
+    yield f"INSERT INTO {P}versions VALUES (4)"
+
+
 def of_old_runs(records):
     """Leave out the ids of runs, which older versions did not know."""
     return [replace(record, run=None) for record in records]
 
 
-VERSIONS = (version_1, version_2, version_3)
+VERSIONS = (version_1, version_2, version_3, version_4)
 TYPES = {
     "sqlite": ("INTEGER", "INTEGER NOT NULL", "DOUBLE"),
     "postgresql": ("BIGINT", "BIGSERIAL NOT NULL", "DOUBLE PRECISION"),
@@ -137,7 +159,7 @@ def without_sequences(shape):
     return shape
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_store_is_brought_up_to_date_with_all_it_holds(url, version):
     make_old(url, version)
     with TransitionStore(url) as store:
@@ -155,7 +177,7 @@ def test_an_older_store_is_brought_up_to_date_with_all_it_holds(url, version):
         assert len(again) == 3
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_store_has_then_the_shape_of_a_new_one(url, version, tmp_path, request):
     make_old(url, version)
     TransitionStore(url).close()
@@ -172,7 +194,7 @@ def test_an_older_store_has_then_the_shape_of_a_new_one(url, version, tmp_path, 
     assert old == without_sequences(shape(fresh))
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_store_is_read_and_left_as_it_is(url, version):
     make_old(url, version)
     before = shape(url)
@@ -183,7 +205,7 @@ def test_an_older_store_is_read_and_left_as_it_is(url, version):
         assert store.outcomes() == ({Outcome.ENDED: 1} if version > 1 else {})
         assert store.runs() == ()
         assert list(store.read(run="run")) == []
-        if version == 3 or url.startswith("sqlite"):
+        if version >= 3 or url.startswith("sqlite"):
             found = store.read_new()
             assert list(found.transitions) == MOVES
             assert len(found.endings) == (version > 1)
@@ -241,8 +263,31 @@ def test_old_runs_are_what_they_were_and_have_ids(url, version):
 
 def insert(connection, table, **row):
     columns = [sqlalchemy.column(name) for name in row]
-    into = sqlalchemy.table(f"{P}{table}", *columns)
-    connection.execute(sqlalchemy.insert(into).values(**row))
+    into = sqlalchemy.insert(sqlalchemy.table(f"{P}{table}", *columns)).values(**row)
+    if isinstance(connection, sqlalchemy.Engine):
+        with connection.begin() as opened:
+            opened.execute(into)
+    else:
+        connection.execute(into)
+
+
+def test_facts_of_a_store_without_resumes_say_that_no_step_was_resumed(url):
+    make_old(url, 4)
+    engine = sqlalchemy.create_engine(url)
+    row = {"trajectory_id": digest("run"), "context_id": digest("{}"), "count": 1, "failed": 1}
+    row |= {"source_id": digest("b"), "target_id": digest("a"), "call": 7, "repeats": 0, "stale": 0}
+    insert(engine, "transitions", **row)
+    engine.dispose()
+    for create in (False, True):  # as it is, and brought up to date
+        with TransitionStore(url, create=create) as store:
+            assert [move.facts for move in store.read()] == [None, None, StepFacts(True, 7)]
+            assert store.read_new().transitions[2].facts == StepFacts(True, 7)
+            (run,) = [run for run in read_runs(store) if run.facts]
+            assert run.facts == (None, StepFacts(True, 7))
+    facts = StepFacts(True, resumed=True)
+    with TransitionStore(url) as store:
+        store.append([Transition("a", "b", "run", facts=facts)])
+        assert [move.facts for move in store.read()][3] == facts
 
 
 def test_a_reader_goes_on_when_the_store_is_brought_up_to_date(url):

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from sqlalchemy import make_url
 
 from detailed_balance.analyzers.runs.labels import make_context
-from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.callbacks.store._outbox import Outbox
 from detailed_balance.callbacks.store._spool import RecordBatch, Spool, find_spool_folder
@@ -60,6 +60,12 @@ def test_a_spool_gives_back_what_was_put_in(tmp_path_factory, lists, endings):
     assert (len(spool), spool.damaged) == (0, 0)
     spool.clear()
     assert not path.exists()
+
+
+def test_facts_of_a_line_that_knew_of_no_resumes_say_that_there_was_none(tmp_path):
+    spool, facts = Spool(tmp_path / "a.jsonl"), StepFacts(True, 1, 2, cost=0.5)
+    spool.append(RecordBatch(1, 1, (Transition("a", "b", facts=tuple(facts)[:-1]),)))
+    assert read(spool) == [RecordBatch(1, 1, (Transition("a", "b", facts=facts),))]
 
 
 def test_only_the_owner_may_read_a_spool_and_its_name_tells_nothing(tmp_path):

@@ -26,7 +26,7 @@ facts = st.one_of(
     st.none(),
     st.tuples(
         *(st.booleans(), numbers, numbers, st.booleans(), st.booleans()),
-        *(numbers, numbers, numbers, st.one_of(st.none(), st.floats(0, 9))),
+        *(numbers, numbers, numbers, st.one_of(st.none(), st.floats(0, 9)), st.booleans()),
     ).map(StepFacts._make),
 )
 moves = st.builds(
