@@ -315,12 +315,17 @@ class _Thread:
                 segment.past_unknown = not segment.is_first
 
     def _correct(self, segment: _Segment) -> None:
-        """Give the first moves of a segment their source, and their part of an open superstep."""
+        """Give the first moves of a segment their source, and their part of an open superstep.
+
+        The very first of them is the first after a resume, where a person has answered.
+        """
         base, state, is_sure = None, START if segment.is_first else None, False
+        answered = False
         if segment.follows is not None:
             other = self._by_digest[segment.follows]
             base = self._standing(other, segment.superstep)
             is_sure = not self._stop(other).is_cut
+            answered = self._stop(other).outcome == Outcome.INTERRUPTED
             state = base.state if not is_sure or _is_next(base, segment) else None
         known = segment.source
         segment.source = source = HIDDEN_SOURCE if state is None else self._write_state(state)
@@ -333,6 +338,8 @@ class _Thread:
         if base is not None and base.tasks and entered < len(rows):
             joined = _join(base, rows[entered])
         target = None if joined is None else self._write_state(joined)
+        for row in rows[:1]:
+            self._record_answer(row, answered)
         for row in rows[:entered]:
             self._change(row, source)
         for row in rows[entered : entered + 1]:
@@ -343,6 +350,12 @@ class _Thread:
         done = is_known or (entered < len(rows) and (target is None or left))
         is_sure = is_sure and state is not None
         segment.waits = (0 if is_sure else OTHERS) | (0 if done or state is None else OWN)
+
+    def _record_answer(self, row: Any, answered: bool) -> None:
+        """Say of a move with facts whether it is the first after a resume."""
+        if row.failed is not None and bool(row.resumed) != answered:
+            mine = update(TRANSITIONS).where(TRANSITIONS.c.id == row.id)
+            self._connection.execute(mine.values(resumed=int(answered)))
 
     def _change(self, row: Any, source: int | None, target: int | None = None) -> None:
         """Change a move; one that was hidden becomes a new row, which readers have not seen."""
@@ -416,6 +429,7 @@ class _Thread:
         is_end = moves.target_id.is_not_distinct_from(digest(END))
         rows = self._connection.execute(
             select(moves.id, moves.step, moves.source_id, moves.target_id, targets)
+            .add_columns(moves.failed, moves.resumed)
             .outerjoin(STATES, moves.target_id == STATES.c.id)
             .where(moves.trajectory_id == segment.trajectory, moves.run_id == segment.digest)
             .order_by(is_end, moves.step.nulls_last(), moves.id)

@@ -1,5 +1,6 @@
 """The first step after a person has answered says so, and repetition is counted anew from there."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from langgraph.types import Command, interrupt
 
 from detailed_balance.analyzers import Outcome, classify_runs, find_repetition
 from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.callbacks import TransitionCallbackHandler
+from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStore
 from detailed_balance.sources.source import read_runs
 from tests.support.agents import chain, node, run, since_1_2, thread
 
@@ -147,8 +148,22 @@ def test_in_a_functional_workflow_the_first_task_says_so():
     assert steps(handler)[True] == [("one", False), ("one", True), ("__end__", False)]
 
 
-def test_a_run_that_failed_and_is_tried_again_does_not():
-    handler, tries = TransitionCallbackHandler(), []
+def test_a_chat_of_which_each_turn_is_another_process_says_so(tmp_path):
+    stores = [TransitionStore(file_url(tmp_path)) for _ in range(TURNS + 1)]
+    chat([TransitionCallbackHandler(store=store) for store in stores])
+    for store in stores[::-1]:  # the last turn is written first
+        store.close()
+    whole = read_chat(file_url(tmp_path))
+    assert resumed(whole) == [True, False] * TURNS
+    assert classify_runs([whole]).rows == ()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_run_that_failed_and_is_tried_again_does_not(tmp_path, elsewhere):
+    first = second = TransitionCallbackHandler(store=file_url(tmp_path))
+    if elsewhere:
+        second = TransitionCallbackHandler(store=file_url(tmp_path))
+    tries = []
 
     def fail_once(state):
         tries.append(1)
@@ -157,9 +172,11 @@ def test_a_run_that_failed_and_is_tried_again_does_not():
         return node("b")(state)
 
     agent = chain("a", "b", b=fail_once, checkpointer=InMemorySaver())
-    config = {"callbacks": [handler], **thread("T")}
-    with pytest.raises(OSError):  # noqa: PT011 - our own
-        agent.invoke({"log": []}, config)
-    agent.invoke(None, config)
-    assert not any(flag for _, flag in steps(handler)[True])
+    for handler in (first, second):
+        with suppress(OSError):
+            agent.invoke(None if tries else {"log": []}, {"callbacks": [handler], **thread("T")})
+        handler.flush()
     assert len(tries) == 2
+    (whole,) = read_runs(first)
+    assert [target for _, target in whole.moves] == ["a", None, "b", "__end__"]
+    assert not any(resumed(whole))
