@@ -217,6 +217,8 @@ def classify_runs(
 ) -> RunClassification:
     """Say of each run what it did, from which move on, and what came after.
 
+    Counting begins anew where a person has answered an interrupted run, as the facts of steps say.
+
     Parameters
     ----------
     runs : RunTable, iterable of Trajectory, or MeasuredRuns

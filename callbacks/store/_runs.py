@@ -338,8 +338,8 @@ class _Thread:
         if base is not None and base.tasks and entered < len(rows):
             joined = _join(base, rows[entered])
         target = None if joined is None else self._write_state(joined)
-        for row in rows[:1]:
-            self._record_answer(row, answered)
+        if answered and rows:
+            self._record_answer(rows[0])
         for row in rows[:entered]:
             self._change(row, source)
         for row in rows[entered : entered + 1]:
@@ -351,11 +351,11 @@ class _Thread:
         is_sure = is_sure and state is not None
         segment.waits = (0 if is_sure else OTHERS) | (0 if done or state is None else OWN)
 
-    def _record_answer(self, row: Any, answered: bool) -> None:
-        """Say of a move with facts whether it is the first after a resume."""
-        if row.failed is not None and bool(row.resumed) != answered:
+    def _record_answer(self, row: Any) -> None:
+        """Let the facts of a move, where it has any, say that it is the first after a resume."""
+        if row.failed is not None and not row.resumed:
             mine = update(TRANSITIONS).where(TRANSITIONS.c.id == row.id)
-            self._connection.execute(mine.values(resumed=int(answered)))
+            self._connection.execute(mine.values(resumed=1))
 
     def _change(self, row: Any, source: int | None, target: int | None = None) -> None:
         """Change a move; one that was hidden becomes a new row, which readers have not seen."""
