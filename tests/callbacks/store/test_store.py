@@ -435,7 +435,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path):
     TransitionStore(file_url(tmp_path)).close()
     with sqlite3.connect(tmp_path / "runs.db") as other:
         other.execute("UPDATE detailed_balance_versions SET version = 99")
-    with pytest.raises(ReadError, match="schema version 99, this library knows 4; install a newer"):
+    with pytest.raises(ReadError, match="schema version 99, this library knows 5; install a newer"):
         TransitionStore(file_url(tmp_path))
 
 
