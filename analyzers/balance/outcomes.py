@@ -125,10 +125,8 @@ class LoopContrast(Result):
             shown = f"; a factor of {self.detectable:.2g} would have shown" if able else ""
             return f"{ours} take it no more: {figures}{shown}"
         shown = f"a factor of {self.detectable:.2g}" if able else "no factor"
-        return (
-            f"whether {ours} take it more than {theirs} is not known: {figures}; {shown} would have "
-            "shown"
-        )
+        unknown = f"whether {ours} take it more than {theirs} is not known"
+        return f"{unknown}: {figures}; {shown} would have shown"
 
 
 def _factor(value: float) -> str:
