@@ -1,10 +1,35 @@
-"""P-values of several tests together."""
+"""P-values: their level, and those of several tests together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["adjust_holm"]
+from detailed_balance.analyzers.errors import InvalidInputError
+
+__all__ = ["adjust_holm", "check_level"]
+
+FEWEST_REPLICATES = 19
+"""The fewest that can reach p = 0.05."""
+
+
+def check_level(alpha: float, replicates: int) -> None:
+    """Refuse a level that is no probability, and too few replicates of a resampled test.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `alpha` is not between 0 and 1, or `replicates` is below 19.
+
+    Examples
+    --------
+    >>> check_level(0.05, 999)
+    """
+    if not 0 < alpha < 1:
+        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+    if replicates < FEWEST_REPLICATES:
+        raise InvalidInputError(
+            f"replicates={replicates!r}; {FEWEST_REPLICATES} are the fewest that can reach p = 0.05"
+        )
 
 
 def adjust_holm(pvalues: Mapping[str, float]) -> dict[str, float]:

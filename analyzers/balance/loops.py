@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -163,11 +163,18 @@ def find_loops(
     known = {loop.unoriented() for loop in fixed}
     measured = _measure(moves, fixed, min_pair_count)
     kept = np.flatnonzero(measured.walkable & measured.enough)
-    z = measured.affinity[kept] / measured.error[kept]
-    parts = [_Tested.of(measured, kept, 2 * norm.sf(np.abs(z)), searched=False)]
-    parts.append(_search(moves, known, min_pair_count))
+    fixed_ones = measured.select(kept)
+    searched, pvalue = _search(moves, known, min_pair_count)
+    z = np.abs(fixed_ones.affinity / fixed_ones.error)
     untested = int(np.count_nonzero(measured.walkable & ~measured.enough))
-    return _make_table(counts.states, _Tested.join(parts), untested, correction)
+    return _make_table(
+        counts.states,
+        fixed_ones.join(searched),
+        np.concatenate([2 * norm.sf(z), pvalue]),
+        np.arange(len(z) + len(pvalue)) >= len(z),
+        untested,
+        correction,
+    )
 
 
 def loop_shares(counts: TransitionCounts, loops: Sequence[tuple[int, ...]]) -> list[float]:
@@ -201,8 +208,7 @@ def _edges_of(loops: Sequence[tuple[int, ...]]) -> tuple[NDArray[np.int64], ...]
     return source, source[following], starts, lengths
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
+class _Measured(NamedTuple):
     """Loops with their affinities and smallest counts, and whether they can be tested."""
 
     loops: list[Loop[int]]
@@ -216,6 +222,14 @@ class _Measured:
     def walkable(self) -> NDArray[np.bool_]:
         """(m,) array: whether each could be walked round, one way or the other."""
         return np.maximum(self.forward, self.backward) > 0
+
+    def select(self, kept: NDArray[np.int64]) -> _Measured:
+        columns: Any = (column[kept] for column in self[1:])
+        return _Measured([self.loops[i] for i in kept.tolist()], *columns)
+
+    def join(self, other: _Measured) -> _Measured:
+        columns: Any = map(np.concatenate, zip(self[1:], other[1:], strict=True))
+        return _Measured(self.loops + other.loops, *columns)
 
 
 def _measure(moves: _Moves, loops: list[Loop[int]], min_pair_count: int) -> _Measured:
@@ -231,74 +245,30 @@ def _measure(moves: _Moves, loops: list[Loop[int]], min_pair_count: int) -> _Mea
     return _Measured(loops, affinity, error, forward, backward, enough)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tested:
-    """Tested loops, with the counts of all moves."""
+def _search(
+    moves: _Moves, known: set[Loop[int]], min_pair_count: int
+) -> tuple[_Measured, NDArray[np.float64]]:
+    """Look for driven loops in halves of the moves, and test them in the other halves.
 
-    loops: list[Loop[int]]
-    affinity: NDArray[np.float64]
-    error: NDArray[np.float64]
-    forward: NDArray[np.int64]
-    backward: NDArray[np.int64]
-    pvalue: NDArray[np.float64]
-    searched: NDArray[np.bool_]
-
-    @classmethod
-    def of(
-        cls,
-        measured: _Measured,
-        kept: NDArray[np.int64],
-        pvalue: NDArray[np.float64],
-        *,
-        searched: bool,
-    ) -> _Tested:
-        return cls(
-            [measured.loops[i] for i in kept.tolist()],
-            measured.affinity[kept],
-            measured.error[kept],
-            measured.forward[kept],
-            measured.backward[kept],
-            pvalue,
-            np.full(len(kept), searched),
-        )
-
-    @classmethod
-    def join(cls, parts: Sequence[_Tested]) -> _Tested:
-        names = list(cls.__dataclass_fields__)[1:]
-        loops = [loop for part in parts for loop in part.loops]
-        return cls(loops, *(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
-
-def _search(moves: _Moves, known: set[Loop[int]], min_pair_count: int) -> _Tested:
-    """Look for driven loops in halves of the moves, and test them in the other halves."""
+    Those that most splits find are returned, with their p-values: twice the median of the others
+    would be 1.
+    """
     seen: dict[Loop[int], list[tuple[float, float, float]]] = {}
     for seed in range(SPLITS):
         half, other = split_moves(moves, seed)
-        found = [Loop(loop) for loop in search_driven_loops(half)]
-        found = [loop for loop in found if loop.unoriented() not in known]
+        found = [loop for loop in search_driven_loops(half) if loop.unoriented() not in known]
         part = _measure(other, found, min_pair_count)
         for i in np.flatnonzero(part.walkable & part.enough).tolist():
             affinity, error = float(part.affinity[i]), float(part.error[i])
             row = (affinity, error, float(norm.sf(affinity / error)))
             seen.setdefault(part.loops[i], []).append(row)
-    # One loop may be found in either direction: it is tested in the one found more often.
-    loops = [
-        loop
-        for loop, rows in sorted(seen.items())
-        if 2 * len(rows) > SPLITS or (len(rows), loop) >= _found(seen, loop.reversed())
-    ]
-    measured = _measure(moves, loops, min_pair_count)
-    kept = np.arange(len(loops))
-    pvalue = np.array([_twice_median([row[2] for row in seen[loop]]) for loop in loops])
-    tested = _Tested.of(measured, kept, pvalue, searched=True)
-    means = np.array([np.mean(seen[loop], axis=0) for loop in loops]).reshape(-1, 3)
-    return replace(tested, affinity=means[:, 0], error=means[:, 1])
-
-
-def _found(
-    seen: Mapping[Loop[int], list[tuple[float, float, float]]], loop: Loop[int]
-) -> tuple[int, Loop[int]]:
-    return len(seen.get(loop, ())), loop
+    often = {loop: rows for loop, rows in sorted(seen.items()) if 2 * len(rows) > SPLITS}
+    means = np.array([np.mean(rows, axis=0) for rows in often.values()]).reshape(-1, 3)
+    measured = _measure(moves, list(often), min_pair_count)
+    return (
+        measured._replace(affinity=means[:, 0], error=means[:, 1]),
+        np.array([_twice_median([p for _, _, p in rows]) for rows in often.values()]),
+    )
 
 
 def _twice_median(pvalues: Sequence[float]) -> float:
@@ -307,14 +277,19 @@ def _twice_median(pvalues: Sequence[float]) -> float:
 
 
 def _make_table(
-    states: tuple[str, ...], tested: _Tested, untested: int, correction: Correction
+    states: tuple[str, ...],
+    tested: _Measured,
+    pvalue: NDArray[np.float64],
+    searched: NDArray[np.bool_],
+    untested: int,
+    correction: Correction,
 ) -> LoopTable:
     # A longer loop through a driven one shares its push, but less of it for each of its steps.
     lengths = np.fromiter(map(len, tested.loops), float, len(tested.loops))
     push = (np.abs(tested.affinity) - Z95 * tested.error) / lengths
     order = np.argsort(-push, kind="stable")
     turned = tested.affinity < 0
-    pvalue = tested.pvalue[order]
+    pvalue = pvalue[order]
     return LoopTable(
         states,
         tuple(tested.loops[i].reversed() if turned[i] else tested.loops[i] for i in order),
@@ -324,7 +299,7 @@ def _make_table(
         false_discovery_control(pvalue, method=correction) if len(order) else pvalue,
         np.where(turned, tested.backward, tested.forward)[order],
         np.where(turned, tested.forward, tested.backward)[order],
-        tested.searched[order],
+        searched[order],
         untested,
     )
 

@@ -14,8 +14,8 @@ from scipy.stats import norm, t as student
 
 from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.counts import END, START
-from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.joining import join_runs
@@ -244,7 +244,7 @@ def _contrast(
 ) -> tuple[LoopContrast, ...]:
     """Compare the first group of runs with the rest."""
     alpha, replicates, seed = settings
-    _check(alpha, replicates)
+    check_level(alpha, replicates)
     left_out, groups = given
     strata = _make_strata(table.lengths, blocks)
     kept = _is_mixed(strata, first)
@@ -276,15 +276,6 @@ def _contrast(
         what = (ratio, interval, float(pvalues[j]), detectable)
         found.append(LoopContrast(loop, *what, *shared, "", *settings, groups))
     return tuple(found)
-
-
-def _check(alpha: float, replicates: int) -> None:
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
-    if replicates < 19:
-        raise InvalidInputError(
-            f"replicates={replicates!r}; 19 are the fewest that can reach p = 0.05"
-        )
 
 
 def _choose_runs(table: RunTable) -> tuple[NDArray[np.int64], int]:

@@ -11,9 +11,9 @@ from scipy.sparse import coo_array, csr_array
 from scipy.stats import norm
 
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.loop import Loop
-from detailed_balance.analyzers.multiplicity import adjust_holm
+from detailed_balance.analyzers.multiplicity import adjust_holm, check_level
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result, times
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -131,7 +131,7 @@ def orientation_test(
     >>> found.forward, found.backward, found.rejected
     (15, 0, True)
     """
-    _check(alpha, replicates)
+    check_level(alpha, replicates)
     measured = MeasuredRuns.of(runs)
     named = [Loop(loop) for loop in loops]
     signs, there, back = _orient_closed(measured, named)
@@ -150,15 +150,6 @@ def orientation_test(
         LoopOrientation(loop, int(f), int(b), float(p), alpha, replicates, seed)
         for loop, f, b, p in zip(named, forward, backward, pvalues, strict=True)
     )
-
-
-def _check(alpha: float, replicates: int) -> None:
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
-    if replicates < 19:
-        raise InvalidInputError(
-            f"replicates={replicates!r}; 19 are the fewest that can reach p = 0.05"
-        )
 
 
 def _orient_closed(
@@ -321,7 +312,7 @@ def mixture_test(
     >>> result.rejected, round(result.excess, 2)  # from a to b, or from a to c
     (True, 0.5)
     """
-    _check(alpha, replicates)
+    check_level(alpha, replicates)
     table = RunTable.of(runs)
     table = table.select(table.order())
     steps = _Steps.of(table)
