@@ -101,7 +101,7 @@ def about_repetition(found: RepetitionReport) -> Iterator[str]:
         yield replace(found, limits=()).describe()
 
 
-def repetition_section(found: RepetitionReport) -> Section | None:
+def repetition_section(found: RepetitionReport, *, limit: int) -> Section | None:
     """Return where runs repeat themselves too much; None where none does."""
     if not found.findings:
         return None
@@ -114,8 +114,9 @@ def repetition_section(found: RepetitionReport) -> Section | None:
             f"{sum(run.after or 0 for run in finding.runs):,}",
             _show_evidence(finding),
         )
-        for finding in found.findings
+        for finding in found.findings[:limit]
     )
+    more = len(found.findings) - len(rows)
     good = (
         f"good: what {found.content:.0%} of good runs keep to, with confidence "
         f"{found.confidence:.0%}, from {count_noun(found.units, 'run')} (or blocks of runs). "
@@ -125,6 +126,7 @@ def repetition_section(found: RepetitionReport) -> Section | None:
         "or at the limit while the same call got the same answer. rule: a stated limit, for there "
         "are too few good runs to compare with."
     )
+    note += f" And {count_noun(more, 'more place')}." * (more > 0)
     columns = ("runs that", "runs", "up to", "good", "after", "evidence")
     words = ("runs that", "evidence")
     return Section("Where runs repeat themselves too much", columns, rows, note, words)

@@ -51,12 +51,14 @@ _LOOPS_SHOWN = 50
 _STATES_SHOWN = 200
 _TRAPS_SHOWN = 50
 _CHANGES_SHOWN = 20
+_PLACES_SHOWN = 50
 # In a terminal:
 _LOOPS_PRINTED = 10
 _STATES_PRINTED = 15
 _TRAPS_PRINTED = 10
 _RUNS_PRINTED = 8
 _CHANGES_PRINTED = 8
+_PLACES_PRINTED = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +164,7 @@ def _printed_sections(report: Report) -> Iterator[Section | None]:
     runs = report.runs
     if runs is not None:
         yield kind_section(runs)
-        yield repetition_section(runs.repetition)
+        yield repetition_section(runs.repetition, limit=_PLACES_PRINTED)
         yield run_section(runs, limit=_RUNS_PRINTED, narrow=True)
     yield from _loop_sections(report, _LOOPS_PRINTED)
     if runs is not None:
@@ -189,7 +191,9 @@ def _page_parts(report: Report) -> Iterator[str]:
     yield from html.render_verdict(report.verdict)
     if runs is not None:
         yield from _tables(
-            kind_section(runs), repetition_section(runs.repetition), run_section(runs)
+            kind_section(runs),
+            repetition_section(runs.repetition, limit=_PLACES_SHOWN),
+            run_section(runs),
         )
     yield f"<h2>The landscape</h2>\n{render_landscape(report)}"
     yield from _tables(*_loop_sections(report, _LOOPS_SHOWN))
