@@ -142,7 +142,7 @@ def test_what_chance_may_show_in_one_of_several_tests_is_said_and_is_no_problem(
 def test_failures_without_a_difference_are_told_with_the_odds_that_would_have_shown(
     push: float,
 ) -> None:
-    report = analyze(agent(2, 100, push=push))
+    report = analyze(agent(5, 100, push=push))
     least = min(contrast.detectable for contrast in report.balance.contrasts)
     assert report.verdict.outcome == "watch"
     assert report.verdict.headline == (
