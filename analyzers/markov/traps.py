@@ -332,6 +332,8 @@ def _find_stay(inside: Any, moves: NDArray[np.int64]) -> _Stay:
 
 def _leading(kernel: Any) -> tuple[float, NDArray[np.float64]]:
     """Return the leading eigenvalue of an irreducible kernel, and its right eigenvector."""
+    values: Any
+    vectors: Any
     if kernel.shape[0] <= DENSE_LIMIT:
         values, vectors = np.linalg.eig(kernel.toarray())
     else:

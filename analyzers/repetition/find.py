@@ -428,7 +428,7 @@ def _group(
         RepetitionFinding(
             kind,
             states,
-            min((evidence for _, evidence in rows), key=_EVIDENCE.index),
+            next(each for each in _EVIDENCE if any(each == evidence for _, evidence in rows)),
             tuple(run for run, _ in rows),
             test[kind],
             compared,

@@ -225,7 +225,7 @@ class MoveClusters:
     @property
     def _attempts(self) -> NDArray[np.float64]:
         """(k,) array: the moves from the source of each move."""
-        return np.asarray(np.bincount(self.source, self.totals)[self.source])
+        return np.asarray(np.bincount(self.source, self.totals)[self.source], dtype=np.float64)
 
     def _largest(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) array: the most that the moves of one cluster could add, none against another."""

@@ -338,7 +338,8 @@ def _log_likelihood(total: NDArray[Any], runs: NDArray[Any]) -> NDArray[np.float
     """Return the log likelihood of runs with that sum at their own mean, in nats."""
     rest = np.maximum(runs - total, 0.0)
     total = np.maximum(total, 0.0)
-    return np.asarray(xlogy(total, total) + xlogy(rest, rest) - xlogy(runs, runs))
+    found = xlogy(total, total) + xlogy(rest, rest) - xlogy(runs, runs)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _say_time(seconds: float) -> str:
