@@ -18,11 +18,6 @@ class Loop(tuple[_State, ...], Generic[_State]):
 
     It is a tuple, so that loops compare, sort and hash by their states; the direction counts.
 
-    Parameters
-    ----------
-    states : iterable of str or int
-        The states in the order walked, from any of them on; the last leads back to the first.
-
     Examples
     --------
     >>> loop = Loop(["search", "critic", "plan"])
@@ -35,7 +30,13 @@ class Loop(tuple[_State, ...], Generic[_State]):
     __slots__ = ()
 
     def __new__(cls, states: Iterable[_State]) -> Loop[_State]:
-        """Begin the loop at its least state."""
+        """Return the loop through these states, which lead back to the first.
+
+        Parameters
+        ----------
+        states : iterable of str or int
+            The states in the order walked, from any of them on.
+        """
         walked = tuple(states)
         first = walked.index(min(walked)) if walked else 0
         return super().__new__(cls, walked[first:] + walked[:first])
