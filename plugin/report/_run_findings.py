@@ -153,7 +153,12 @@ def study_runs(
             min_visits=rules.visits,
             alpha=balance.alpha,
         )
-    repetition = find_repetition(measured, alpha=balance.alpha, rules=rules)
+    repetition = find_repetition(
+        measured,
+        alpha=balance.alpha,
+        replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
+        rules=rules,
+    )
     return RunFindings(
         repetition,
         LimitedRuns.count(repetition, roots),
