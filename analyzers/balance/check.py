@@ -79,7 +79,8 @@ class BalanceReport(TableResult):
         Failed against successful runs, and runs against those of the baseline, on the strongest
         loops; empty without runs.
     mixture : MixtureTest or None
-        Whether the runs differ from each other; None without runs, or where nothing is driven.
+        Whether the runs differ from each other; None without runs, or where single runs show all
+        that is driven.
     mean_square : float
         The mean of z^2 over the resolved pairs: how many errors, squared, a pair lies from the
         potential; NaN where there are none. It is no test: V is that of least action and not of
@@ -261,7 +262,8 @@ def check_balance(
             found = compare_counts_with_baseline(found, counts, usual, alpha, correction)
         if table is not None:
             found = name_examples(_look_inside(found, loops, table, alpha, replicates, seed), table)
-            mixture = _test_mixture(table, alpha, seed)
+            if any(v.run_pvalue > alpha for v in found):
+                mixture = _test_mixture(table, alpha, seed)
     report = BalanceReport(
         pairs,
         list_one_way_pairs(held, potential),
