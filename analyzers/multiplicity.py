@@ -6,26 +6,40 @@ from collections.abc import Mapping
 
 from detailed_balance.analyzers.errors import InvalidInputError
 
-__all__ = ["adjust_holm", "check_level"]
+__all__ = ["adjust_holm", "check_level", "check_replicates"]
 
 FEWEST_REPLICATES = 19
 """The fewest that can reach p = 0.05."""
 
 
-def check_level(alpha: float, replicates: int) -> None:
-    """Refuse a level that is no probability, and too few replicates of a resampled test.
+def check_level(alpha: float) -> None:
+    """Refuse a level that is not between 0 and 1.
 
     Raises
     ------
     InvalidInputError
-        Where `alpha` is not between 0 and 1, or `replicates` is below 19.
+        Where it is not.
 
     Examples
     --------
-    >>> check_level(0.05, 999)
+    >>> check_level(0.05)
     """
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+
+
+def check_replicates(replicates: int) -> None:
+    """Refuse fewer than 19 replicates of a resampled test, which never reach p = 0.05.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there are fewer.
+
+    Examples
+    --------
+    >>> check_replicates(999)
+    """
     if replicates < FEWEST_REPLICATES:
         raise InvalidInputError(
             f"replicates={replicates!r}; {FEWEST_REPLICATES} are the fewest that can reach p = 0.05"

@@ -43,6 +43,7 @@ from detailed_balance.analyzers.balance.violation import (
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult, plain
 from detailed_balance.analyzers.runs.clusters import cluster_errors
@@ -237,8 +238,7 @@ def check_balance(
     >>> report.violations[0].loop
     Loop('a', 'b', 'c')
     """
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+    check_level(alpha)
     _check_choice("errors", errors, get_args(Errors))
     _check_choice("correction", correction, get_args(Correction))
     table = None if runs is None else RunTable.of(runs)

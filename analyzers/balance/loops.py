@@ -67,7 +67,7 @@ class LoopTable(TableResult):
         P-value of A = 0, two-sided where the loop was not searched for, and the same adjusted for
         the number of loops.
     forward, backward : (m,) arrays of int
-        The smallest count along the loop, each way round: it was walked at most so often.
+        The smallest count along the loop, in its direction and in reverse.
     searched : (m,) array of bool
         True where the loop was found by its excess in halves of the moves; then `affinity` and
         `error` are means over the other halves, which did not choose it, and `pvalue` is twice

@@ -9,7 +9,7 @@ import numpy as np
 
 from detailed_balance.analyzers.balance.pairs import attempts_like, list_moves, one_way_moves
 from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
 
@@ -119,8 +119,7 @@ def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64
     >>> unseen_bound([1, 10, 1000]).round(4).tolist()
     [0.95, 0.2589, 0.003]
     """
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+    check_level(alpha)
     with np.errstate(divide="ignore"):
         bound: NDArray[np.float64] = -np.expm1(np.log(alpha) / np.asarray(attempts, np.float64))
     return bound

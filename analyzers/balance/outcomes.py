@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, isfinite, log, nan, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,8 @@ from scipy.stats import norm, t as student
 from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.loop import Loop
-from detailed_balance.analyzers.multiplicity import check_level
+from detailed_balance.analyzers.multiplicity import check_level, check_replicates
+from detailed_balance.analyzers.permutation import permute_inside
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.joining import join_runs
@@ -244,7 +245,8 @@ def _contrast(
 ) -> tuple[LoopContrast, ...]:
     """Compare the first group of runs with the rest."""
     alpha, replicates, seed = settings
-    check_level(alpha, replicates)
+    check_level(alpha)
+    check_replicates(replicates)
     left_out, groups = given
     strata = _make_strata(table.lengths, blocks)
     kept = _is_mixed(strata, first)
@@ -449,29 +451,13 @@ def _permute(
         correlation = covariance / scale[:, None] / scale
         drawn = rng.multivariate_normal(np.zeros(len(z)), correlation, replicates, method="eigh")
         return z, error, drawn.max(axis=1)
-    largest = [
-        (labels @ centred / scale).max(axis=1)
-        for labels in _draw_labels(design.failed, design.strata, replicates, rng)
-    ]
-    return z, error, np.concatenate(largest)
-
-
-def _draw_labels(
-    failed: NDArray[np.bool_],
-    strata: NDArray[np.int64],
-    replicates: int,
-    rng: np.random.Generator,
-) -> Iterator[NDArray[np.float64]]:
-    """Yield (b, r) arrays of outcomes, permuted inside groups."""
-    base = failed[np.lexsort((failed, strata))].astype(np.float64)
+    failed, largest = design.failed.astype(np.float64), []
     at_once = max(1, LABELS_AT_ONCE // len(failed))
     for begin in range(0, replicates, at_once):
-        rows = min(at_once, replicates - begin)
-        keys = strata + rng.random((rows, len(failed)))
-        labels = np.empty_like(keys)
-        places = np.argsort(keys, axis=1)
-        np.put_along_axis(labels, places, np.broadcast_to(base, labels.shape), axis=1)
-        yield labels
+        copies = min(at_once, replicates - begin)
+        labels = permute_inside(failed, design.strata, copies, rng)
+        largest.append((labels @ centred / scale).max(axis=1))
+    return z, error, np.concatenate(largest)
 
 
 def _compare_odds(design: _Design, steps: _Steps) -> tuple[float, tuple[float, float], float]:

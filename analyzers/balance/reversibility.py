@@ -15,6 +15,7 @@ from detailed_balance.analyzers.convergence import StepsCallback
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.multiplicity import check_replicates
 from detailed_balance.analyzers.results import Table, TableResult, times
 
 if TYPE_CHECKING:
@@ -244,10 +245,7 @@ def _check_settings(method: str, replicates: int, sweeps: int) -> None:
         raise InvalidInputError(
             f"method={method!r}; allowed are {', '.join(get_args(PvalueMethod))}"
         )
-    if replicates < 19:
-        raise InvalidInputError(
-            f"replicates={replicates!r}; 19 are the fewest that can reach p = 0.05"
-        )
+    check_replicates(replicates)
     if sweeps < 1:
         raise InvalidInputError(f"sweeps={sweeps!r}; at least one is needed")
 

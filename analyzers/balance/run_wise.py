@@ -13,7 +13,7 @@ from scipy.stats import norm
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.loop import Loop
-from detailed_balance.analyzers.multiplicity import adjust_holm, check_level
+from detailed_balance.analyzers.multiplicity import adjust_holm, check_level, check_replicates
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result, times
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -131,7 +131,8 @@ def orientation_test(
     >>> found.forward, found.backward, found.rejected
     (15, 0, True)
     """
-    check_level(alpha, replicates)
+    check_level(alpha)
+    check_replicates(replicates)
     measured = MeasuredRuns.of(runs)
     named = [Loop(loop) for loop in loops]
     signs, there, back = _orient_closed(measured, named)
@@ -312,7 +313,8 @@ def mixture_test(
     >>> result.rejected, round(result.excess, 2)  # from a to b, or from a to c
     (True, 0.5)
     """
-    check_level(alpha, replicates)
+    check_level(alpha)
+    check_replicates(replicates)
     table = RunTable.of(runs)
     table = table.select(table.order())
     steps = _Steps.of(table)

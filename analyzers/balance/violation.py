@@ -61,7 +61,7 @@ class Violation:
         That all moves come from one reversible kernel; adjusted for the number of loops tested
         (the report's `correction`). Runs that differ from each other make it small, too.
     counts : (int, int)
-        The smallest count along the loop, forward and backward: it was walked at most so often.
+        The smallest count along the loop, forward and backward.
     kind : {"structural", "work-flow", "suspect", "unclassified"}
         Structural: each step is the only exit that the agent's graph allows from its state, or,
         where no graph was given, the only one ever seen of a loop that was left. Work-flow: failed
@@ -126,8 +126,8 @@ class Violation:
         because = f": {self.evidence}" if self.evidence else ""
         return (
             f"{self.loop.name()} is driven ({self.kind}{because}): affinity {self.affinity:.2f} "
-            f"+- {self.error:.2f} nats, adjusted p = {self.pvalue:.2g}, walked at most "
-            f"{times(self.counts[0])} in this direction and {times(self.counts[1])} in reverse"
+            f"+- {self.error:.2f} nats, adjusted p = {self.pvalue:.2g}, {times(self.counts[0])} in "
+            f"this direction and {times(self.counts[1])} in reverse"
         )
 
 

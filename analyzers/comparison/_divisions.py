@@ -11,6 +11,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import gammaln
 
+from detailed_balance.analyzers.permutation import permute_inside
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -97,16 +99,12 @@ class Divisions:
         """Yield (c, n) labels of c divisions at a time, `replicates` in all."""
         n = len(self.label)
         chunk = min(250, max(1, _LABELS // max(n, 1)))
-        ordered = self.label[np.argsort(self.stratum, kind="stable")]
         for start in range(0, replicates, chunk):
             copies = min(chunk, replicates - start)
             if self.plain:
                 yield rng.permuted(np.tile(self.label, (copies, 1)), axis=1)
                 continue
-            drawn = np.empty((copies, n), dtype=np.int64)
-            places = np.argsort(self.stratum + rng.random((copies, n)), axis=1)
-            np.put_along_axis(drawn, places, np.broadcast_to(ordered, (copies, n)), axis=1)
-            yield drawn
+            yield permute_inside(self.label, self.stratum, copies, rng)
 
     def gather(self, values: Any) -> Any:
         """(n, k) sparse array: the sums of (u, k) numbers of runs over the runs of each unit."""

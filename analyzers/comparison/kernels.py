@@ -19,7 +19,8 @@ from detailed_balance.analyzers.comparison._contexts import (
     named_contexts,
     pairwise_distances,
 )
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.multiplicity import check_replicates
 from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
@@ -188,8 +189,7 @@ def compare_kernels(
     >>> comparison.target, comparison.change.round(2).tolist(), comparison.different
     (('search',), [-0.3], ('plan',))
     """
-    if replicates < 19:
-        raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
+    check_replicates(replicates)
     sample = collect_sample(named_contexts(a, b), unit, block)
     test = _Test(sample, replicates, seed)
     if not len(test.tested):

@@ -30,6 +30,7 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.roots import root_places
@@ -211,8 +212,7 @@ def _unit(divisions: Divisions) -> ChangeUnit:
 def _check(
     sizes: tuple[int, int], questions: Iterable[Question] | None, alpha: float
 ) -> tuple[Question, ...]:
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; it must lie between 0 and 1")
+    check_level(alpha)
     asked = tuple(QUESTIONS) if questions is None else tuple(questions)
     if unknown := sorted(set(asked) - set(QUESTIONS)):
         raise InvalidInputError(f"questions={unknown!r}; allowed are {', '.join(QUESTIONS)}")

@@ -10,6 +10,7 @@ from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.multiplicity import check_replicates
 from detailed_balance.analyzers.results import Table, TableResult, safe_name
 from detailed_balance.analyzers.runs.arrays import Paths, Steps
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -254,8 +255,7 @@ def order_test(
     paths: Paths, strata: Strata, *, replicates: int, seed: int, alpha: float
 ) -> MarkovOrderTest:
     """Test runs that are arrays already; as `markov_order_test`."""
-    if replicates < 19:
-        raise InvalidInputError(f"replicates={replicates!r}; a p-value of 5% needs 19 or more")
+    check_replicates(replicates)
     n, width = len(paths.states), len(paths.states) + paths.n_ends
     lifted = _lift(paths, strata)
     observed, freedom, moves = _likelihood_ratios(lifted.steps, 0, 1, n, width, strata.number)

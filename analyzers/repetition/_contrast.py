@@ -1,4 +1,4 @@
-"""Do failed runs go beyond what good runs do? Tolerance bounds against chance."""
+"""Whether failed runs exceed the tolerance bounds of good runs more often than by chance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binom
+
+from detailed_balance.analyzers.permutation import permute_inside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,11 +106,12 @@ def contrast_failed(
 ) -> Contrast:
     """Count the failed runs beyond the bound of good runs, and hold that against chance.
 
-    Once outcomes are permuted inside blocks, and the bound is made anew for each permutation: that
-    is exact whatever the values, their ties and the numbers of runs are. And once the runs that go
-    beyond are drawn one after the other, each with a chance as large as the moves that it has left
-    over: besides what it did most, or besides what good runs take for as much as the bound, if that
-    is more. So it would be where failed runs are longer, and no more given to repeat themselves.
+    There are two null distributions, and the larger p-value counts. In the first, outcomes are
+    permuted inside blocks, with a new bound for each permutation; it is exact for any values, ties
+    and numbers of runs. In the second, failed runs exceed the bound only because they are longer:
+    the runs beyond it are drawn without replacement, with probabilities proportional to the moves
+    of a run that are left over. These are its moves less the visits of what it repeats most, or
+    less the visits that good runs at the bound take, if these are more.
 
     Parameters
     ----------
@@ -124,8 +127,8 @@ def contrast_failed(
     least : (q,) array of int64
         Bounds are at least this.
     adds_up : (q,) array of bool
-        Whether a measure is a count over the whole run, and not the longest of its stretches: of a
-        count that comes by chance, k take a time as often as its k-th power.
+        Whether a measure is a count over the whole run, and not the longest of its stretches. The
+        probability that chance makes a count of k grows as the k-th power of the moves.
     content, confidence : float
         Of the bound.
     replicates : int
@@ -146,14 +149,14 @@ def contrast_failed(
     measures = list(zip(values, others, least.tolist(), strict=True))
     observed = (failed & (values > bound[:, None])).sum(axis=1)
     permuted, drawn = [observed[None]], [observed[None]]
-    for start in range(0, replicates, chunk := max(1, CELLS // max(len(failed), 1))):
-        shape = (min(chunk, replicates - start), len(failed))
-        keys = rng.integers(2**32, size=shape) + ((block + 1) << 32)
-        outcomes = failed[np.argsort(keys, axis=1)]
+    at_once = max(1, CELLS // max(len(failed), 1))
+    for begin in range(0, replicates, at_once):
+        outcomes = permute_inside(failed, block, min(at_once, replicates - begin), rng)
         permuted.append(
             np.stack([runs.beyond(each, outcomes, low) for each, _, low in measures], axis=1)
         )
-        waits, same = rng.exponential(size=shape), np.broadcast_to(failed, shape)
+        waits = rng.exponential(size=outcomes.shape)
+        same = np.broadcast_to(failed, outcomes.shape)
         drawn.append(np.stack([runs.beyond(each / waits, same) for _, each, _ in measures], axis=1))
     return Contrast(
         bound,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.multiplicity import check_level, check_replicates
 from detailed_balance.analyzers.repetition._contrast import Contrast, contrast_failed
 from detailed_balance.analyzers.repetition.classify import RepetitionRules, sum_costs
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
@@ -65,14 +65,13 @@ def find_repetition(
     Of each run its longest stay in one state, its longest shuttle between two, and the most rounds
     of a loop are compared with the upper tolerance bound of good runs (content and confidence 95%,
     which 59 good runs have; with fewer the content is less, and is stated; at least 4 visits, 4
-    changes, 2 rounds). The number of failed
-    runs beyond it is held against permuted outcomes, with the bound made anew for each, and
-    adjusted for the three kinds by the least p (Westfall and Young). So the test is exact for
-    exchangeable runs, of whatever number. Longer runs repeat more by chance: the number is held
-    against draws too in which the runs beyond fall on runs in proportion to their other moves, and
-    the larger p-value counts. Runs at the recursion limit are left out of it: they are
-    long by what stopped them, and long runs repeat more. So are those of which nobody knows whether
-    they succeeded.
+    changes, 2 rounds). The number of failed runs beyond it is compared with that of permuted
+    outcomes, with a new bound for each, and adjusted for the three kinds by the smallest p-value
+    (Westfall and Young). So the test is exact for any number of exchangeable runs. Longer runs
+    repeat more by chance. So the number is also compared with draws in which the runs beyond the
+    bound are chosen in proportion to their other moves, and the larger p-value counts. Runs at the
+    recursion limit are left out, because their length is that of the limit, and so are runs whose
+    success is not known.
 
     Two things need no test. A run that stopped failed or at the limit while the same call got the
     same answer again and again is a fact. With fewer than 20 good runs a stated rule holds, for
@@ -101,7 +100,7 @@ def find_repetition(
     Raises
     ------
     InvalidInputError
-        Where `alpha` is not between 0 and 1, `replicates` is under 1, or no run has such a label.
+        Where `alpha` is not between 0 and 1, `replicates` is under 19, or no run has such a label.
 
     References
     ----------
@@ -122,11 +121,8 @@ def find_repetition(
     have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.001);
     32 moves after the onset
     """
-    if not (0 < alpha < 1 and replicates >= 1):
-        raise InvalidInputError(
-            f"alpha={alpha!r}, replicates={replicates!r}; alpha lies between 0 and 1, and "
-            "replicates are 1 or more"
-        )
+    check_level(alpha)
+    check_replicates(replicates)
     search = _Search(MeasuredRuns.of(runs), rules or RepetitionRules())
     chosen = search.compared()
     contrast = search.contrast(chosen, block, replicates, np.random.default_rng(seed))
@@ -228,16 +224,12 @@ class _Search:
         replicates: int,
         rng: np.random.Generator,
     ) -> Contrast:
-        codes = self.table.block_codes(block)[chosen]
-        if block is None and self.table.blocks:  # numbered by name, in whatever order they came
-            names = np.argsort(np.argsort(np.array(self.table.blocks, dtype=object)))
-            codes = np.where(codes < 0, -1, names[codes])
         return contrast_failed(
             self.most[:, chosen],
             self._visits[:, chosen],
             self.moves[chosen],
             self.success[chosen] == 0,
-            codes,
+            self.table.block_codes(block)[chosen],
             np.array([LEAST[kind] - 1 for kind in _KINDS]),
             np.array([kind == "cycle" for kind in _KINDS]),
             content=CONTENT,

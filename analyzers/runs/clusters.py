@@ -16,7 +16,6 @@ from detailed_balance.analyzers.runs._bootstrap import (
     draw,
     sum_clusters,
 )
-from detailed_balance.analyzers.runs.names import rank_names
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -54,9 +53,7 @@ def cluster_codes(table: RunTable) -> tuple[NDArray[np.int64], int]:
     >>> codes.tolist(), number
     ([0, 1, 0], 2)
     """
-    # Blocks are numbered by name: those of a joined table come as they were met.
-    ranks = np.append(rank_names(np.array(table.blocks, dtype=object)), -1)
-    return cluster_runs(ranks[table.block_codes()], table.order())
+    return cluster_runs(table.block_codes(), table.order())
 
 
 def bootstrap_tails(level: float, clusters: int) -> tuple[float, float]:

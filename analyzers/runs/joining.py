@@ -29,7 +29,8 @@ def join_runs(parts: Iterable[Runs]) -> RunTable:
     tables = [RunTable.of(part) for part in parts]
     states, codes = _number([table.states for table in tables])
     contexts, context_codes = _number([table.contexts for table in tables])
-    blocks, block_codes = _number([table.blocks for table in tables])
+    every_block = tuple(sorted({block for table in tables for block in table.blocks}))
+    blocks, (_, *block_codes) = _number([every_block, *(table.blocks for table in tables)])
     columns = zip(*(table.runs for table in tables), strict=True)
     runs = RunColumns(*map(_concatenate, columns))._replace(
         context=_concatenate(

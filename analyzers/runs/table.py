@@ -72,7 +72,7 @@ class RunTable(Sequence[Trajectory]):
     contexts : tuple of Context
         The labels that runs carry; ``runs.context`` says which.
     blocks : tuple of str
-        The tasks or batches that runs are of; ``runs.block`` says which.
+        The tasks or batches that runs are of, sorted; ``runs.block`` says which.
     costs : (m,) array of float64 or None
         What each move cost, NaN where not known; None where no cost is.
     facts : FactColumns or None

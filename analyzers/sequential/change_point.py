@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sequential.rates import check_values
@@ -383,8 +384,7 @@ def _check_blocks(block: ArrayLike | None, runs: int) -> NDArray[np.int64] | Non
 
 
 def _check_settings(alpha: float, replicates: int, seed: int) -> None:
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; it is a probability between 0 and 1")
+    check_level(alpha)
     if replicates < 1:
         raise InvalidInputError(f"replicates={replicates!r}; it is at least 1, better 999")
     if seed < 0:

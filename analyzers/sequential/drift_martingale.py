@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Trajectory
@@ -459,8 +460,7 @@ def _check_calibration(score: str, known: int) -> None:
 
 
 def _check_settings(alpha: float, scores: tuple[str, ...] | None, seed: int, max_runs: int) -> None:
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; it is a probability between 0 and 1")
+    check_level(alpha)
     if scores is not None and (not scores or not set(scores) <= set(SCORES)):
         raise InvalidInputError(f"scores={scores!r}; allowed are one or more of {tuple(SCORES)}")
     if seed < 0:

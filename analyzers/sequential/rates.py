@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.sequential._rate_bets import (
     BETS,
     BetCapital,
@@ -374,8 +375,7 @@ def _check_settings(limit: Any, baseline: Any, warm_up: Any, alpha: float) -> No
         raise InvalidInputError(f"limit={limit!r}; it is a rate between 0 and 1, such as 0.05")
     if warm_up is not None and warm_up < 1:
         raise InvalidInputError(f"warm_up={warm_up!r}; it is a number of units, such as 100")
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha!r}; it is a probability between 0 and 1")
+    check_level(alpha)
 
 
 def _named(limit: Any, baseline: Any, warm_up: Any) -> list[tuple[str, Any]]:

@@ -274,7 +274,7 @@ def _describe_violation(violation: Violation, alpha: float, *, headed: bool) -> 
     parts = [
         f"{loop}{more if violation.explains else ''}: affinity {format_number(violation.affinity)} "
         f"± {format_number(violation.error)} nats, adjusted p {format_pvalue(violation.pvalue)}; "
-        f"walked at most {times(violation.counts[0])} in this direction, "
+        f"{times(violation.counts[0])} in this direction, "
         f"{times(violation.counts[1])} in reverse",
         *_inside_runs(violation, alpha),
     ]

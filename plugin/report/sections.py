@@ -49,10 +49,7 @@ CHEAP_ERRORS = 20_000
 _COSTLY_ERRORS_SHOWN = 15
 _INSIGNIFICANT_SHOWN = 5
 _LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "forward", "reverse")
-_COUNTS_NOTE = (
-    "forward, reverse: the smallest count along the loop in each direction; it was walked at most "
-    "so often."
-)
+_COUNTS_NOTE = "forward, reverse: the smallest count along the loop in each direction."
 _CAUSES_NOTE = (
     "A cause is named by its strongest short loop; loops: how many it explains, itself included. "
     "flux: the share of all net moves that it accounts for, at most. structural: each step is the "
