@@ -1,4 +1,4 @@
-"""What a renderer is given: a verdict in words, tables, and runs to be drawn."""
+"""What a renderer is given: a document of statements, tables and pictures."""
 
 from __future__ import annotations
 
@@ -8,36 +8,75 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from detailed_balance.analyzers import ClassifiedRun
 
-__all__ = ["ChosenRun", "Row", "Section", "Verdict", "VerdictOutcome"]
+__all__ = ["ChosenRun", "Row", "Section", "Statement", "Verdict", "VerdictOutcome"]
 
-VerdictOutcome: TypeAlias = Literal["problem", "watch", "ok", "unknown", "different", "same"]
+VerdictOutcome: TypeAlias = Literal[
+    "problem", "watch", "ok", "unknown", "worse", "better", "different", "same"
+]
 """Of a report: something is wrong; something to look at; nothing, where it would have shown; or too
-little to tell. Of a comparison: different, same, or unknown."""
+little to tell. Of a comparison: worse, better, different, same, or unknown."""
+
+STATEMENT_INDENT = 9
+"""Where the text of a statement begins, and two columns on that of its rows."""
 
 Row: TypeAlias = tuple[str, ...]
 """The cells of a row, made safe to print."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a report says, in words.
+class Statement:
+    """A word, what it says, and what stands under it.
 
     Parameters
     ----------
-    outcome : {"problem", "watch", "ok", "unknown", "different", "same"}
-        Whether something was found; see `VerdictOutcome`.
-    headline : str
-        The answer in one line.
+    word : str
+        Such as ``"PROBLEM"`` or ``"BALANCE"``.
+    text : str
+        One line, safe to print.
+    rows : tuple of (str, str)
+        Labels with their texts, safe to print.
+
+    Examples
+    --------
+    >>> print(Statement("OK", "all 30 runs succeeded", (("sure?", "nobody judged them"),)))
+    OK       all 30 runs succeeded
+      sure?    nobody judged them
+    """
+
+    word: str
+    text: str
+    rows: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        head = f"{self.word:<{STATEMENT_INDENT - 2}}  {self.text}"
+        return "\n".join([head, *(f"  {label:<7}  {text}" for label, text in self.rows)])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a report says, in words: its first screen.
+
+    Parameters
+    ----------
+    outcome : VerdictOutcome
+        Whether something was found.
+    statements : tuple of Statement
+        The answer, what else was found, and whether detailed balance holds.
     sentences : tuple of str
-        What it rests on, and what to do. State keys in them are made safe to print.
+        What else to know, safe to print.
     """
 
     outcome: VerdictOutcome
-    headline: str
-    sentences: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The answer in one line."""
+        return f"{self.statements[0].word}: {self.statements[0].text}"
 
     def __str__(self) -> str:
-        return "\n".join((self.headline, *self.sentences))
+        return "\n".join((*map(str, self.statements), *self.sentences))
 
 
 @dataclass(frozen=True, slots=True)
