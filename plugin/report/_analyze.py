@@ -23,7 +23,7 @@ from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import count_noun, safe_text
-from detailed_balance.report._run_findings import study_runs
+from detailed_balance.diagnosis.study import study_runs
 from detailed_balance.report.report import Report
 from detailed_balance.sources.source import (
     Merge,

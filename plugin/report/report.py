@@ -21,8 +21,8 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Section, Verdict
-from detailed_balance.report._repetition import repetition_section
-from detailed_balance.report._verdict import VerdictEvidence, judge
+from detailed_balance.report._repetition_section import repetition_section
+from detailed_balance.diagnosis.verdict import VerdictEvidence, judge
 from detailed_balance.report.run_sections import (
     contrast_section,
     kind_section,
@@ -43,7 +43,7 @@ from detailed_balance.sources.source import SourceInfo
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from detailed_balance.report._run_findings import RunFindings
+    from detailed_balance.diagnosis.study import RunStudy
 
 __all__ = ["Report", "render_landscape"]
 
@@ -81,7 +81,7 @@ class Report(Result):
         What they were compared with.
     warnings : tuple of str
         What the reader must know before relying on the numbers.
-    runs : RunFindings or None
+    runs : RunStudy or None
         What single runs did; None where the source has none, or too many.
     """
 
@@ -92,7 +92,7 @@ class Report(Result):
     source: SourceInfo
     baseline: SourceInfo | None = None
     warnings: tuple[str, ...] = ()
-    runs: RunFindings | None = None
+    runs: RunStudy | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -265,7 +265,7 @@ def _draw_loops(report: Report) -> str:
     )
 
 
-def _draw_runs(runs: RunFindings) -> str:
+def _draw_runs(runs: RunStudy) -> str:
     return html.render_figure(
         plots.plot_runs(runs.chosen),
         f"The potential at each move of {len(runs.chosen)} runs.",

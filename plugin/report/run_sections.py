@@ -19,7 +19,7 @@ from detailed_balance.render.formatting import (
 )
 
 if TYPE_CHECKING:
-    from detailed_balance.report._run_findings import RunFindings
+    from detailed_balance.diagnosis.study import RunStudy
 
 __all__ = [
     "OUTCOMES",
@@ -45,7 +45,7 @@ OUTCOMES = {
 _JUDGED = {True: "yes", False: "no", None: "-"}
 
 
-def kind_section(runs: RunFindings) -> Section:
+def kind_section(runs: RunStudy) -> Section:
     """Return how many root runs did what, and under them those of subgraphs, by name."""
     report = runs.report
     named: list[tuple[str, KindSummary]] = [(kind.kind, kind) for kind in report.kinds]
@@ -74,7 +74,7 @@ def kind_section(runs: RunFindings) -> Section:
 
 
 def run_section(
-    runs: RunFindings, *, limit: int | None = None, narrow: bool = False
+    runs: RunStudy, *, limit: int | None = None, narrow: bool = False
 ) -> Section | None:
     """Return the runs that matter, worst first; None where all is well.
 
@@ -131,7 +131,7 @@ def _show_cost(cost: float | None) -> str:
     return "-" if cost is None else format_number(cost)
 
 
-def loop_place_section(runs: RunFindings, *, limit: int, narrow: bool = False) -> Section | None:
+def loop_place_section(runs: RunStudy, *, limit: int, narrow: bool = False) -> Section | None:
     """Return where the driven loops were walked; None where there are none."""
     if not runs.loops:
         return None
@@ -157,7 +157,7 @@ def loop_place_section(runs: RunFindings, *, limit: int, narrow: bool = False) -
     return Section("Where the driven loops are walked", columns, rows, note, ("examples",))
 
 
-def contrast_section(runs: RunFindings, *, limit: int) -> Section | None:
+def contrast_section(runs: RunStudy, *, limit: int) -> Section | None:
     """Return how runs that succeeded differ from those that failed."""
     found = runs.contrast
     if found is None:
@@ -236,7 +236,7 @@ def _show_difference(change: Change) -> str:
     return f"{change.difference:+.2f} ± {change.error:.2f}"
 
 
-def limit_section(runs: RunFindings) -> Section | None:
+def limit_section(runs: RunStudy) -> Section | None:
     """Return the limit of steps that the successful runs suggest."""
     limit = runs.limit
     if limit is None:

@@ -32,7 +32,7 @@ from detailed_balance.report.run_sections import OUTCOMES
 from detailed_balance.sources.source import SourceInfo
 
 if TYPE_CHECKING:
-    from detailed_balance.report._run_findings import RunFindings
+    from detailed_balance.diagnosis.study import RunStudy
 
 __all__ = [
     "CHEAP_ERRORS",
@@ -265,7 +265,7 @@ def settings_section(
     balance: BalanceReport,
     traps: TrapReport,
     baseline: SourceInfo | None,
-    runs: RunFindings | None,
+    runs: RunStudy | None,
 ) -> Section:
     """Return how it was computed: every setting, and how exactly the minimum was met."""
     residuals = potential.residuals
@@ -288,7 +288,7 @@ def settings_section(
     return Section("How it was computed", ("", ""), (*rows, *_run_settings(runs)), note, ("",))
 
 
-def _run_settings(runs: RunFindings | None) -> Iterator[Row]:
+def _run_settings(runs: RunStudy | None) -> Iterator[Row]:
     if runs is None:
         return
     rules, contrast = runs.report.rules, runs.contrast

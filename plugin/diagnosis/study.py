@@ -38,7 +38,7 @@ from detailed_balance.analyzers.runs.roots import name_graphs, root_places
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import ChosenRun
-from detailed_balance.report._repetition import LimitedRuns
+from detailed_balance.report._repetition_section import LimitedRuns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
 
 
 @dataclass(frozen=True, slots=True)
-class RunFindings(Result):
+class RunStudy(Result):
     """What a report says about single runs.
 
     Parameters
@@ -120,7 +120,7 @@ def study_runs(
     traps: TrapReport,
     *,
     keep: int,
-) -> RunFindings | None:
+) -> RunStudy | None:
     """Study the runs of a report; None where there are none."""
     table = RunTable.of(runs)
     root = root_places(table)
@@ -159,7 +159,7 @@ def study_runs(
         replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
         rules=rules,
     )
-    return RunFindings(
+    return RunStudy(
         repetition,
         LimitedRuns.count(repetition, roots),
         {

@@ -22,7 +22,7 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report._repetition import (
+from detailed_balance.report._repetition_section import (
     about_repetition,
     count_repeating,
     describe_stopped,
@@ -31,7 +31,7 @@ from detailed_balance.report.run_sections import show_change
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers import RunComparison
-    from detailed_balance.report._run_findings import RunFindings
+    from detailed_balance.diagnosis.study import RunStudy
 
 ENOUGH = 1.0
 """The affinity, in nats, that the data must be able to show for a verdict without runs."""
@@ -53,7 +53,7 @@ class VerdictEvidence:
         What was found.
     transitions : int
         How many there were, to say how many more are needed.
-    studied : RunFindings or None
+    studied : RunStudy or None
         What single runs did; None where only counts are known.
     compared : bool
         Whether there was a baseline.
@@ -62,7 +62,7 @@ class VerdictEvidence:
     balance: BalanceReport
     traps: TrapReport
     transitions: int
-    studied: RunFindings | None = None
+    studied: RunStudy | None = None
     compared: bool = False
 
     def pvalues(self) -> dict[str, float]:
@@ -158,7 +158,7 @@ def _describe_contrast(contrast: RunComparison) -> str:
     return f"failed runs differ from successful ones in their {which}: {told}"
 
 
-def _limits(studied: RunFindings) -> Iterator[str]:
+def _limits(studied: RunStudy) -> Iterator[str]:
     if studied.stopped.stopped:
         yield describe_stopped(studied.stopped)
     for name, inside in studied.limited.items():
