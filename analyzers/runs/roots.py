@@ -14,7 +14,7 @@ from detailed_balance.analyzers.runs.trajectory import Trajectory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["name_graphs", "root_places", "root_runs"]
+__all__ = ["name_graphs", "name_node", "root_places", "root_runs"]
 
 _UNNAMED = "subgraph"
 _PLACE = re.compile(r"[/|]([^/|:]+):")
@@ -105,11 +105,18 @@ def name_graphs(table: RunTable, root: NDArray[np.int64]) -> dict[str, NDArray[n
     for place, key, label, other in zip(
         inner.tolist(), table.runs.name[inner], own, outer, strict=True
     ):
-        name = label if label and label != other else _name_node(key)
+        name = label if label and label != other else name_node(key)
         found.setdefault(name, []).append(place)
     return {name: np.array(places) for name, places in found.items()}
 
 
-def _name_node(key: str | None) -> str:
+def name_node(key: str | None) -> str:
+    """Return the node in which the run of a subgraph ran, the last one that its key names.
+
+    Examples
+    --------
+    >>> name_node("T/research:7"), name_node(None)
+    ('research', 'subgraph')
+    """
     nodes = _PLACE.findall(key or "")
     return nodes[-1] if nodes else _UNNAMED

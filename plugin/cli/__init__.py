@@ -19,10 +19,10 @@ from detailed_balance.cli import (
     _compare,
     _demo,
     _export,
-    _import,
-    _prune,
     _record,
     _serve,
+    _show,
+    _store,
     _watch,
 )
 from detailed_balance.cli._shared import ERROR, INTERRUPTED
@@ -97,7 +97,7 @@ def _common(
     """Find where LLM agents want to go, what drives them in circles, and where they are stuck."""
 
 
-for command in (_analyze, _demo, _record, _compare, _export, _import, _prune, _serve, _watch):
+for command in (_analyze, _show, _demo, _record, _compare, _export, _store, _serve, _watch):
     command.register(app)
 
 

@@ -46,6 +46,21 @@ StoreArgument: TypeAlias = Annotated[
 ]
 """``STORE``."""
 
+SourceArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Any trace, or a store: a file, a folder, a pattern in quotes, a URL, or -.",
+    ),
+]
+"""``SOURCE``."""
+
+RunUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where runs can be read, such as https://example.org/{run}."),
+]
+"""``--run-url``."""
+
 Window: TypeAlias = Annotated[int, typer.Option(min=100, help="How many transitions are recent.")]
 """``--window``."""
 

@@ -1,11 +1,14 @@
-"""``detailed-balance import SOURCE STORE``: a trace into a store."""
+"""``detailed-balance import SOURCE STORE`` and ``prune STORE``: what fills and empties a store."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.analyzers.runs.labels import parse_duration
 from detailed_balance.cli._shared import StoreArgument, late_progress, takes_reader_options
 
 if TYPE_CHECKING:
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(name="import")(_import)
+    app.command(name="prune")(_prune)
 
 
 @takes_reader_options
@@ -48,3 +52,23 @@ def _describe(summary: ImportSummary) -> str:
     if summary.reordered:
         lines.append(f"{summary.reordered:,} stood in another place than their time tells")
     return "\n".join(lines)
+
+
+def _prune(
+    store: StoreArgument,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="What to delete: 90m, 12h, 30d or 8w old and older.")
+    ],
+) -> None:
+    """Delete what was recorded long ago; agents may record meanwhile."""
+    from detailed_balance.callbacks import TransitionStore  # loads SQLAlchemy
+    from detailed_balance.readers.databases import store_url
+
+    moment = time.time() - parse_duration(older_than)
+    url = store_url(store)
+    if url is None:
+        raise ReadError(f"there is no store {store}")
+    TransitionStore(url, create=False).close()  # it must be there; then it is brought up to date
+    with TransitionStore(url) as opened:
+        deleted = opened.forget(before=moment)
+        typer.echo(f"{deleted:,} rows deleted, {len(opened):,} transitions left")

@@ -1,0 +1,226 @@
+"""The page of one run: its path, what is known of its steps, and where it begins to repeat."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from typer.testing import CliRunner
+
+from detailed_balance import Transition, TransitionStore
+from detailed_balance.analyzers import Trajectory
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts
+from detailed_balance.cli import app
+from detailed_balance.render.links import check_run_url, link_run
+from detailed_balance.report.run_page import find_run, show_run
+from detailed_balance.report.run_path import list_path
+from tests.support.dashboards import HOSTILE
+
+
+def make_run(path, name="t1", **known):
+    return Trajectory(tuple(pairwise(path)), name, **known)
+
+
+def path_of(*states, **known):
+    table = RunTable.of([make_run(["__start__", *states], **known)])
+    return [(line.steps, line.text, line.times) for line in list_path(table, 0)]
+
+
+def test_a_shuttle_of_forty_changes_is_one_line():
+    assert path_of("plan", *["check", "look"] * 20, "check", "__end__") == [
+        ("1", "plan", 1),
+        ("2-41", "check ⇄ look", 20),
+        ("42", "check", 1),
+        ("43", "__end__", 1),
+    ]
+
+
+def test_rounds_of_a_loop_and_rounds_from_a_hub_are_one_line():
+    assert path_of(*"abcabcabcd") == [("1-9", "a → b → c", 3), ("10", "d", 1)]
+    assert path_of(*"hahbhahbhahbz") == [("1-12", "h → a → h → b", 3), ("13", "z", 1)]
+
+
+def test_stays_inside_a_loop_do_not_hide_it():
+    assert path_of(*"aabaaab") == [("1-7", "a ⇄ b", 2)]
+
+
+def test_what_does_not_repeat_is_a_line_for_each_step():
+    assert [text for _, text, _ in path_of(*"abcdbe")] == list("abcdbe")
+
+
+def test_a_record_that_begins_in_the_midst_of_a_run_says_where_it_stood():
+    table = RunTable.of([Trajectory((("a", "b"), ("b", None)))])
+    lines = list_path(table, 0)
+    assert [(line.steps, line.text, line.times) for line in lines] == [
+        ("", "a", 1),
+        ("1-2", "b", 2),
+    ]
+    assert lines[1].facts == "1 failed; 1 not known; 1 reached no state"
+
+
+def test_each_line_says_what_its_steps_brought():
+    facts = (
+        StepFacts(call=1, answer=1, tokens=5),
+        StepFacts(call=1, answer=1, repeats=True, stale=True, tokens=7),
+        StepFacts(call=3, answer=3, resumed=True),
+        StepFacts(call=3, answer=4, repeats=True),
+        StepFacts(failed=True, cost=0.5),
+    )
+    table = RunTable.of([make_run(["__start__", *"aabcd"], facts=facts)])
+    said = [(line.text, line.facts, line.tokens, line.cost) for line in list_path(table, 0)]
+    assert said == [
+        ("a", "1 same call, same answer; 1 new", 12, None),
+        ("b", "a person has answered; new", None, None),
+        ("c", "same call, new answer", None, None),
+        ("d", "failed", None, 0.5),
+    ]
+
+
+def test_a_loop_is_counted_anew_where_a_person_has_answered():
+    facts = tuple(StepFacts(resumed=i == 4) for i in range(8))
+    assert path_of(*"abababab", facts=facts) == [("1-4", "a ⇄ b", 2), ("5-8", "a ⇄ b", 2)]
+
+
+def test_the_onset_is_marked_where_the_run_begins_to_repeat_itself():
+    path = ["__start__", "plan", *["check", "look"] * 20]
+    page = show_run(RunTable.of([make_run(path, outcome=Outcome.RECURSION_LIMIT)]), "t1")
+    assert [(line.steps, line.onset) for line in page.lines] == [
+        ("1", ""),
+        ("2-41", "repeats itself from here: 39 changes"),
+    ]
+    assert page.head.word == "LIMIT"
+    assert dict(page.head.rows)["moves"] == "41, 39 after it began to repeat itself"
+
+
+def test_runs_inside_stand_under_the_visit_in_which_they_ran():
+    outer = make_run(["__start__", "plan", "work", "check", "work", "__end__"], "T", run="1")
+    inner = [
+        make_run(["__start__", state], f"T/work:{i}", run=f"1{i}", parent="1", started=float(i))
+        for i, state in enumerate("xy")
+    ]
+    lines = list_path(RunTable.of([outer, *reversed(inner)]), 0)
+    assert [(line.depth, line.text) for line in lines] == [
+        (0, "plan"),
+        (0, "work"),
+        *[(1, "run T/work:0, 1 move"), (1, "x")],
+        (0, "check"),
+        (0, "work"),
+        *[(1, "run T/work:1, 1 move"), (1, "y")],
+        (0, "__end__"),
+    ]
+
+
+def test_runs_that_are_inside_each_other_end():
+    runs = [make_run("ab", "A", run="1", parent="2"), make_run("ab", "B", run="2", parent="1")]
+    assert len(list_path(RunTable.of(runs), 0)) == 5
+
+
+def test_a_long_run_is_shown_in_two_hundred_lines_that_say_what_is_left_out():
+    path = ["__start__", *(f"s{i}" for i in range(3_000)), *["a", "b"] * 20]
+    page = show_run(RunTable.of([make_run(path, outcome=Outcome.RECURSION_LIMIT)]), "t1")
+    lines = str(page).splitlines()
+    assert len(lines) <= 200
+    assert sum("left out" in line for line in lines) == 1
+    assert "repeats itself from here" in lines[-1]
+    assert len(page.to_dict()["lines"]) == 3_001
+
+
+def test_no_key_breaks_a_line_or_paints_the_terminal():
+    runs = [make_run(["__start__", *HOSTILE, None], "\x1b[31mred\nline", error="E\n\x1b[2J")]
+    page = show_run(RunTable.of(runs), 0)
+    for text in (str(page), page._repr_html_()):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert len(str(page).splitlines()) == len(page.lines) + len(page.head.rows) + 3
+    assert "<script>" not in page._repr_html_()
+    json.dumps(page.to_dict(), allow_nan=False)
+
+
+def test_a_run_is_found_by_its_key_its_id_or_how_one_begins():
+    keys = [("t7", "r1"), ("t70", "r2"), ("t97", "x3")]
+    table = RunTable.of([make_run("ab", name, run=run) for name, run in keys])
+    assert [find_run(table, key) for key in ("t7", "t70", "r2", "t9", "x")] == [0, 1, 1, 2, 2]
+
+
+def test_of_several_runs_of_one_key_the_last_is_shown_and_the_page_says_so():
+    table = RunTable.of([make_run("ab", "t1", run="r1"), make_run("abc", "t1", run="r2")])
+    page = show_run(table, "t1")
+    assert page.run == "r2"
+    assert dict(page.head.rows)["key"] == "that of 2 runs; each has an id of its own"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("checkuot-1", "no run checkuot-1 among 30 runs; is it one of checkout-1"),
+        ("checkout-2", None),
+        ("checkout", "30 runs begin with checkout: checkout-0, .* and 25 more; give more"),
+        ("", "there is no run"),
+        ("\x1b[31m", r"no run \\x1b\[31m among"),
+    ],
+)
+def test_an_unknown_run_is_an_error_that_names_close_ones(asked, said):
+    table = RunTable.of([make_run("ab", f"checkout-{i}") for i in range(30)])
+    if said is None:
+        assert find_run(table, asked) == 2
+        return
+    with pytest.raises(InvalidInputError, match=said):
+        find_run(table, asked)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["https://example.org/", "ftp://example.org/{run}", "javascript:alert('{run}')", "{run}",
+     "https://{run}/x", "https://user:{run}@example.org/", "https://example.org/ {run}",
+     "https://[::1/{run}", "//example.org/{run}", "https://example.org/{run}\n"],
+)  # fmt: skip
+def test_an_address_that_is_none_of_runs_is_refused(template):
+    with pytest.raises(InvalidInputError, match="after the host"):
+        check_run_url(template)
+
+
+@pytest.mark.parametrize("key", [*HOSTILE[:21], "?x=1&y#z", "%2F", "{run}"])
+def test_no_key_leads_a_link_elsewhere(key):
+    link = link_run("https://example.org/t/{run}?tab=1", key)
+    begin, end = "https://example.org/t/", "?tab=1"
+    assert link == "" or (link.startswith(begin) and link.endswith(end))
+    assert not set(link.removeprefix(begin).removesuffix(end)) & set("/?#&<>'\" \n")
+
+
+def run_command(*given):
+    return CliRunner().invoke(app, ["show", *map(str, given)])
+
+
+@pytest.fixture
+def stored(tmp_path):
+    with TransitionStore(f"sqlite:///{tmp_path}/runs.db") as store:
+        for key in ("t1", "t2\n\x1b[31m"):
+            path = ["__start__", *["check a policy of a long name", "look up an order"] * 20]
+            store.append(
+                Transition(a, b, key, (("model", "m"),), i, 1000.0 + i)
+                for i, (a, b) in enumerate(pairwise(path))
+            )
+    return tmp_path / "runs.db"
+
+
+def test_the_command_prints_lines_that_are_never_broken(stored):
+    done = run_command(stored, "t1", "--run-url", "https://example.org/{run}")
+    assert done.exit_code == 0, done.output
+    assert "  1-40  check a policy of a long name ⇄ look up an order  x 20" in done.output
+    assert "  link     https://example.org/t1" in done.output
+    assert len(run_command(stored, "t2").output.splitlines()) == len(done.output.splitlines()) - 1
+
+
+def test_the_command_writes_json_to_a_file_or_prints_it(stored, tmp_path):
+    printed = json.loads(run_command(stored, "t1", "--json", "-").output)
+    run_command(stored, "t1", "--json", tmp_path / "run.json")
+    assert json.loads((tmp_path / "run.json").read_text()) == printed
+    assert printed["name"] == "t1"
+    assert printed["lines"][0]["times"] == 20
+
+
+def test_the_command_says_which_runs_there_are(stored):
+    done = run_command(stored, "t3")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: there is no run t3 among 2 runs; is it one of t1?")
