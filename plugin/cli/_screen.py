@@ -12,32 +12,38 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from detailed_balance.monitor import Event, Finding, Status
+from detailed_balance.monitor import Alert, Event, Status
+from detailed_balance.render.document import STATEMENT_INDENT
 from detailed_balance.render.formatting import count_noun, show_context
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_STYLES = {"alarm": "bold red", "warning": "yellow", "info": "cyan"}
+    from detailed_balance.render.document import Statement
+
+_STYLES = {
+    "problem": "bold red",
+    "watch": "yellow",
+    "ok": "bold green",
+    "unknown": "bold",
+    "loss": "bold red",
+}
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
-_OPEN_SHOWN, _RESOLVED_SHOWN = 8, 3
+_RESOLVED_SHOWN = 3
 _STALE = 10.0
 
 
 def render_status(status: Status) -> RenderableType:
-    """Return the screen of a status."""
-    parts: list[RenderableType] = [_headline(status), _numbers(status), Text(), _evidence(status)]
-    found = status.open_findings
-    over = [finding for finding in status.findings if not finding.is_open]
-    over.sort(key=lambda finding: -(finding.resolved or 0.0))
-    if found:
-        parts += [Text(), _list_findings(found[:_OPEN_SHOWN])]
-        if len(found) > _OPEN_SHOWN:
-            more = count_noun(len(found) - _OPEN_SHOWN, "more open finding")
-            parts.append(Text(f"  and {more}", style="dim"))
+    """Return the screen of a status: what is wrong, the numbers, and the evidence."""
+    parts: list[RenderableType] = [_describe_source(status)]
+    for statement in status.verdict.statements:
+        parts += _render_statement(statement)
+    parts += [Text(sentence, style="dim") for sentence in status.verdict.sentences]
+    parts += [Text(), _numbers(status), _evidence(status)]
+    over = [alert for alert in status.alerts if not alert.is_open]
     if over:
-        parts += [Text(), _list_findings(over[:_RESOLVED_SHOWN])]
+        parts += [Text(), _list_resolved(over[:_RESOLVED_SHOWN])]
     for analysis in status.analyses:
         if analysis.error:
             parts.append(
@@ -48,12 +54,13 @@ def render_status(status: Status) -> RenderableType:
 
 
 def describe_status(status: Status) -> str:
-    """Return a status in one line."""
-    found = count_noun(len(status.open_findings), "open finding")
-    return (
-        f"{count_noun(status.transitions, 'transition')}, {count_noun(status.states, 'state')}, "
-        f"{count_noun(status.trajectories, 'run')}; log E = {status.log_e_value:.1f} (alarm at "
-        f"{-log(status.alpha):.1f}); {found}"
+    """Return the numbers of a status in one line."""
+    return "; ".join(
+        (
+            ", ".join(_count_runs(status)),
+            f"{count_noun(status.transitions, 'transition')}, {count_noun(status.states, 'state')}",
+            f"log E = {status.log_e_value:.1f} (alarm at {-log(status.alpha):.1f})",
+        )
     )
 
 
@@ -62,37 +69,49 @@ def describe_event(event: Event) -> str:
 
     Examples
     --------
-    >>> finding = Finding("1f", "trap", "open", "warning", "a <-> b", ("a", "b"), 0.0, 0.0)
-    >>> print(describe_event(Event("raised", finding, 0.0))[21:])
-    raised    warning trap: a <-> b
+    >>> from detailed_balance import Finding
+    >>> finding = Finding("trap", "watch", "3 of 9 runs stay in a", ("a",), ("t1", "t7"))
+    >>> alert = Alert(finding.id, finding, "open", 0.0, 0.0)
+    >>> print(describe_event(Event("raised", alert, 0.0))[21:])
+    raised    watch trap: 3 of 9 runs stay in a; runs t1, t7
     """
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-    finding = event.finding
-    return f"{moment}  {event.what:<9} {finding.severity} {finding.kind}: {finding.sentence}"
+    about = f"{event.finding.severity} {event.finding.kind}"
+    return f"{moment}  {event.what:<9} {about}: {event.describe()}"
 
 
-def _headline(status: Status) -> Text:
-    text = Text(overflow="ellipsis", no_wrap=True)
-    worst = {finding.severity for finding in status.open_findings}
-    for severity, word in (("alarm", "ALARM"), ("warning", "warning"), ("info", "as expected")):
-        if severity in worst:
-            text.append(word, style=_STYLES[severity])
-            break
-    else:
-        text.append("quiet", style="bold green")
-    text.append(f"  {status.source}", style="bold")
+def _describe_source(status: Status) -> Text:
+    text = Text(status.source, style="bold", overflow="ellipsis", no_wrap=True)
     if status.context:
-        text.append(f"  {show_context(status.context)}", style="dim")
+        text.append(f"  {show_context(status.context)}", style="dim not bold")
     return text
+
+
+def _render_statement(statement: Statement) -> Iterator[RenderableType]:
+    word = statement.word.lower()
+    rows = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    rows.add_column(width=STATEMENT_INDENT - 1, no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row(Text(statement.word, style=_STYLES.get(word, "bold")), Text(statement.text))
+    for label, text in statement.rows:
+        rows.add_row(Text(f"  {label}", style="dim"), Text(f"  {text}"))
+    yield rows
+
+
+def _count_runs(status: Status) -> Iterator[str]:
+    yield count_noun(status.runs, "run")
+    yield f"{status.failed:,} failed"
+    yield f"{status.limited:,} at the limit"
+    yield f"{status.repeating:,} repeating"
 
 
 def _numbers(status: Status) -> Text:
     age = max(0.0, time.time() - status.updated)
     read = f"read {age:.0f} s ago" if age < _STALE else f"NOT READ FOR {age:.0f} s"
     parts = [
+        *_count_runs(status),
         count_noun(status.transitions, "transition"),
         count_noun(status.states, "state"),
-        count_noun(status.trajectories, "run"),
         *([count_noun(status.escapes, "escape")] if status.escapes else []),
         *([f"{status.lost:,} lost"] if status.lost else []),
         read,
@@ -103,7 +122,7 @@ def _numbers(status: Status) -> Text:
 def _evidence(status: Status) -> Text:
     line = -log(status.alpha)
     text = Text("evidence  ", style="dim")
-    style = _STYLES["alarm"] if status.log_e_value >= line else "green"
+    style = "bold red" if status.log_e_value >= line else "green"
     text.append(_draw([e for _, _, e in status.evidence], line), style=style)
     text.append(f"  log E = {status.log_e_value:.1f}", style=style)
     text.append(f", alarm at {line:.1f}", style="dim")
@@ -119,19 +138,12 @@ def _draw(values: Sequence[float], line: float) -> str:
     return "".join(_BARS[place] for place in places)
 
 
-def _list_findings(findings: Sequence[Finding]) -> Table:
+def _list_resolved(alerts: Sequence[Alert]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     for justify in ("left", "left", "right", "left"):
         table.add_column(justify=justify, no_wrap=justify == "right", vertical="top")
-    for row in map(_row, findings):
-        table.add_row(*row)
+    for alert in alerts:
+        moment = time.strftime("%H:%M:%S", time.localtime(alert.resolved))
+        row = ("resolved", alert.finding.kind, moment, alert.end)
+        table.add_row(*(Text(cell, style="dim") for cell in row))
     return table
-
-
-def _row(finding: Finding) -> Iterator[Text]:
-    style = _STYLES[finding.severity] if finding.is_open else "dim"
-    moment = finding.raised if finding.resolved is None else finding.resolved
-    yield Text(finding.severity if finding.is_open else "resolved", style=style)
-    yield Text(finding.kind, style=style)
-    yield Text(time.strftime("%H:%M:%S", time.localtime(moment)), style="dim")
-    yield Text(finding.sentence, style="" if finding.is_open else "dim")

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from detailed_balance.cli._shared import (
     AlarmLevel,
     Baseline,
     Window,
+    parse_conditions,
     parse_context,
     takes_reader_options,
 )
@@ -73,13 +75,24 @@ def _watch(
         typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on 127.0.0.1."),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Read once and end; with 2 where there is an alarm.")
+        bool, typer.Option("--once", help="Read once and end; with 2 where --fail-on says so.")
     ] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="With --once, exit with 2 on an open finding: problem (the default) is any that "
+            "is one, or name kinds, such as limit,repetition. Several, or with commas.",
+        ),
+    ] = None,
     *,
     reading: dict[str, Any],
 ) -> None:
-    """Follow a record that grows, and report what drives the agent or holds it while it runs."""
+    """Follow a record that grows: report what goes wrong, in which runs, and when it is over."""
+    from detailed_balance.diagnosis import FINDING_KINDS
     from detailed_balance.monitor import Monitor
+
+    conditions = parse_conditions(fail_on or ["problem"], ("problem", *FINDING_KINDS))
 
     # What goes wrong is a finding here, and needs no traceback.
     logging.getLogger("detailed_balance").addHandler(logging.NullHandler())
@@ -87,6 +100,7 @@ def _watch(
     console = Console(stderr=jsonl == "-", highlight=False, markup=False, soft_wrap=True)
     live = console.is_interactive and not once
     sinks = _make_sinks(jsonl, notify or [])
+    services = [sink for sink in sinks if hasattr(sink, "undelivered")]
     if not live:
         sinks.append(_Printer(console))
     monitor = Monitor(
@@ -103,7 +117,8 @@ def _watch(
     )
     if once:
         monitor.stop()
-        raise typer.Exit(_report(monitor, console))
+        code = _report(monitor, console, conditions)
+        raise typer.Exit(_report_losses(services) or code)
     with ExitStack() as stack:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if metrics_port is not None:
@@ -114,6 +129,8 @@ def _watch(
         stack.enter_context(suppress(KeyboardInterrupt))
         stack.enter_context(monitor)
         _show(monitor, console) if live else _follow(monitor, console)
+    if code := _report_losses(services):
+        raise typer.Exit(code)
 
 
 class _Printer:
@@ -136,16 +153,27 @@ def _make_sinks(jsonl: str | None, urls: list[str]) -> list[Sink]:
     return [*sinks, *map(NotifySink, urls)]
 
 
-def _report(monitor: Monitor, console: Console) -> int:
-    """Say what is known, and return the exit code."""
+def _report(monitor: Monitor, console: Console, conditions: Collection[str]) -> int:
+    """Print the first screen, and return the exit code."""
     from detailed_balance.cli._screen import describe_status
-    from detailed_balance.monitor.analysis.findings import finding_id
+    from detailed_balance.diagnosis.finding import finding_id
 
     status = monitor.status()
+    console.out(str(status.verdict))
     console.out(describe_status(status))
-    if finding_id("loss", ["source"]) in {finding.id for finding in status.open_findings}:
+    if finding_id("loss", ["source"]) in {alert.id for alert in status.alerts if alert.is_open}:
         return ERROR
-    return FOUND if any(f.severity == "alarm" for f in status.open_findings) else 0
+    found = {word for finding in status.findings for word in (finding.severity, *finding.kinds)}
+    return FOUND if found & set(conditions) else 0
+
+
+def _report_losses(services: Sequence[Any]) -> int:
+    """Say what services did not take, and return the exit code."""
+    for service in services:
+        if lost := service.undelivered:
+            events = "1 event was" if lost == 1 else f"{lost:,} events were"
+            typer.echo(f"{events} not delivered to {service.service}", err=True)
+    return ERROR if any(service.undelivered for service in services) else 0
 
 
 def _follow(monitor: Monitor, console: Console) -> None:
@@ -154,7 +182,9 @@ def _follow(monitor: Monitor, console: Console) -> None:
 
     while any(analysis.ran is None for analysis in monitor.status().analyses):
         threading.Event().wait(0.1)  # until what is there has been read and looked at
-    console.out(f"watching {monitor.status().source}: {describe_status(monitor.status())}")
+    status = monitor.status()
+    console.out(f"watching {status.source}: {describe_status(status)}")
+    console.out(str(status.verdict))
     sys.stdout.flush()
     while True:
         threading.Event().wait(3600)

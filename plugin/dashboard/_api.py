@@ -28,7 +28,7 @@ from detailed_balance.dashboard._details import (
     show_state_page,
     show_walks,
 )
-from detailed_balance.dashboard._ids import loop_id, parse_context
+from detailed_balance.dashboard._ids import parse_context
 from detailed_balance.dashboard._landscape import MOST_STATES, draw_landscape
 from detailed_balance.dashboard._monitors import BusyError, ContextMonitor, MonitorPool
 from detailed_balance.dashboard._overview import (
@@ -41,7 +41,7 @@ from detailed_balance.dashboard._overview import (
 )
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import Snapshot
-from detailed_balance.monitor import Finding
+from detailed_balance.monitor import Alert
 from detailed_balance.render.formatting import format_csv
 
 STREAMS = 64
@@ -63,8 +63,8 @@ class _Selection:
     watched: ContextMonitor
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        return self.watched.monitor.status().findings
+    def alerts(self) -> tuple[Alert, ...]:
+        return self.watched.monitor.status().alerts
 
 
 @dataclass
@@ -128,11 +128,10 @@ class DashboardApi:
     def _landscape(self, request: Request) -> Any:
         asked = self._read(request)
         ranged = asked.within != (None, None)
-        found = [f for f in list_findings(asked.findings, asked.within) if ranged or f.is_open]
-        # An alarm and a violation may be about one loop; the first stands for both.
-        loops = {loop_id(f.states): f for f in reversed(found) if is_loop(f)}
-        drawn = {f.id: f.states for f in islice(reversed(loops.values()), _LOOPS_DRAWN)}
-        trapped = [state for f in found if f.kind == "trap" for state in f.states]
+        found = [a for a in list_findings(asked.alerts, asked.within) if ranged or a.is_open]
+        loops = ((alert.id, alert.finding.place) for alert in found if is_loop(alert))
+        drawn = dict(islice(loops, _LOOPS_DRAWN))
+        trapped = [s for a in found if a.finding.kind == "trap" for s in a.finding.place]
         return draw_landscape(
             self._snapshot(asked),
             drawn,
@@ -148,36 +147,36 @@ class DashboardApi:
 
     def _finding(self, request: Request) -> Any:
         asked = self._read(request)
-        found = next((f for f in asked.findings if f.id == request.path_params["id"]), None)
+        found = next((a for a in asked.alerts if a.id == request.path_params["id"]), None)
         if found is None:
             raise UnknownStateError("no such finding is known here, or it was over long ago")
         shown = show_finding(found)
         if is_loop(found):
-            shown["counted"] = show_loop(self._snapshot(asked), found.states)
-            moves = list(Loop(found.states).edges())
+            shown["counted"] = show_loop(self._snapshot(asked), found.finding.place)
+            moves = list(Loop(found.finding.place).edges())
         else:
-            moves = list(pairwise(found.states[:8]))
+            moves = list(pairwise(found.finding.place[:8]))
         return {**shown, "walks": self._walks(asked, moves)}
 
     def _state(self, request: Request) -> Any:
         asked = self._read(request)
         snapshot = self._snapshot(asked)
         state = snapshot.state(request.path_params["id"])
-        named = [f for f in asked.findings if state in f.states]
+        named = [a for a in asked.alerts if state in a.finding.place]
         shown = show_state_page(snapshot, state)
         # Of the moves that leave it, the most frequent one that leads to a state.
         ids = [move["id"] for move in shown["leaves"]["moves"] if move["id"] is not None]
         walks = self._walks(asked, [(state, snapshot.state(number)) for number in ids[:1]])
-        return {**shown, "findings": [show_finding(f) for f in named[:20]], "walks": walks}
+        return {**shown, "findings": [show_finding(alert) for alert in named[:20]], "walks": walks}
 
     def _loop(self, request: Request) -> Any:
         asked = self._read(request)
         snapshot = self._snapshot(asked)
         loop = parse_loop(snapshot, request.path_params["id"])
-        same = [f for f in asked.findings if set(f.states) == set(loop)]
+        same = [a for a in asked.alerts if set(a.finding.place) == set(loop)]
         return {
             **show_loop(snapshot, loop),
-            "findings": [show_finding(f) for f in same[:20]],
+            "findings": [show_finding(alert) for alert in same[:20]],
             "walks": self._walks(asked, list(Loop(loop).edges())),
         }
 
@@ -279,7 +278,7 @@ async def follow(
 def _fingerprint(asked: _Selection) -> Any:
     """Return what changes where a page would want to know; the rest is sent every 10 s."""
     status = asked.watched.monitor.status()
-    findings = [(f.id, f.status, f.severity, f.sentence) for f in status.findings]
+    findings = [(a.id, a.status, a.finding.severity, a.finding.title) for a in status.alerts]
     numbers = status.transitions, status.escapes, status.lost, len(status.traps)
     return numbers, findings, int(status.updated / _REFRESH)
 

@@ -41,9 +41,10 @@ def moves_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
 
 def findings_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
     """Yield the findings."""
-    for f in status.findings:
-        times = [f.raised, f.updated, f.resolved]
-        yield [f.id, f.kind, f.status, f.severity, f.sentence, " | ".join(f.states), *times]
+    for alert in status.alerts:
+        found, times = alert.finding, [alert.raised, alert.updated, alert.resolved]
+        about = [found.kind, alert.status, found.severity, alert.end or found.title]
+        yield [alert.id, *about, " | ".join(found.place), *times]
 
 
 def traps_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:

@@ -10,8 +10,8 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.dashboard._ids import LABEL, label_name, loop_id, show_state, visible
-from detailed_balance.monitor import Finding, Status
+from detailed_balance.dashboard._ids import label_name, loop_id, show_state, visible
+from detailed_balance.monitor import Alert, Status
 from detailed_balance.render import safe_text
 
 Range: TypeAlias = tuple[float | None, float | None]
@@ -27,6 +27,7 @@ _TEXT = 400
 
 
 _NUMBERS = ("transitions", "escapes", "states", "edges", "trajectories")
+_OF_RUNS = ("runs", "failed", "limited", "repeating")
 
 
 def label_choices(contexts: Sequence[Context]) -> list[dict[str, Any]]:
@@ -70,6 +71,8 @@ def show_overview(
     line = math.log(1 / status.alpha)
     found = {
         **({name: getattr(status, name) for name in _NUMBERS} if counts is None else _sum(counts)),
+        **{name: getattr(status, name) for name in _OF_RUNS},
+        "verdict": status.verdict,
         "lost": status.lost,
         "alarm": status.alarm if within[1] is None else now >= line,
         "source": source,
@@ -83,7 +86,7 @@ def show_overview(
         "line": line,
         "log_e_value": now,
         "evidence": _thin(points),
-        **show_findings(status.findings, within),
+        **show_findings(status.alerts, within),
         "traps": [_show_trap(trap) for trap in status.traps[:TRAPS_SHOWN]],
         "more_traps": max(0, len(status.traps) - TRAPS_SHOWN),
         "analyses": [
@@ -95,64 +98,48 @@ def show_overview(
     return dict(plain(found))
 
 
-def show_findings(findings: Sequence[Finding], within: Range = (None, None)) -> dict[str, Any]:
+def show_findings(alerts: Sequence[Alert], within: Range = (None, None)) -> dict[str, Any]:
     """Return the findings of a range of time, in short, and how many are open."""
-    chosen = list_findings(findings, within)
+    chosen = list_findings(alerts, within)
     return {
-        "findings": [_in_short(finding) for finding in chosen[:FINDINGS_SHOWN]],
+        "findings": [_in_short(alert) for alert in chosen[:FINDINGS_SHOWN]],
         "more_findings": max(0, len(chosen) - FINDINGS_SHOWN),
         "open": {
-            severity: sum(f.is_open and f.severity == severity for f in chosen)
-            for severity in ("alarm", "warning", "info")
+            severity: sum(a.is_open and a.finding.severity == severity for a in chosen)
+            for severity in ("problem", "watch")
         },
     }
 
 
-def list_findings(findings: Sequence[Finding], within: Range) -> list[Finding]:
+def list_findings(alerts: Sequence[Alert], within: Range) -> list[Alert]:
     """Return the findings that were open at some time in a range."""
-    return [f for f in findings if _is_within(f.raised, _end(f), within)]
+    return [alert for alert in alerts if _is_within(alert.raised, _end(alert), within)]
 
 
-def is_loop(finding: Finding) -> bool:
+def is_loop(alert: Alert) -> bool:
     """Say whether a finding is about a driven loop."""
-    return finding.kind in ("violation", "alarm") and len(finding.states) > 2
+    return alert.finding.kind == "driven" and len(alert.finding.place) > 2
 
 
-def show_finding(finding: Finding) -> dict[str, Any]:
+def show_finding(alert: Alert) -> dict[str, Any]:
     """Return everything about one finding."""
-    details = {name: _show_detail(value) for name, value in finding.details.items()}
     rows = [
-        {"name": safe_text(str(name), 40).replace("_", " "), "value": value}
-        for name, value in details.items()
-        if value
+        {"name": label, "value": visible(text)[: 4 * _TEXT]} for label, text in alert.finding.rows()
     ]
-    return {**_in_short(finding, 200), "details": rows}
+    return {**_in_short(alert, 200), "details": rows}
 
 
-def _in_short(finding: Finding, most: int = STATES_SHOWN) -> dict[str, Any]:
-    names = ("id", "kind", "status", "severity", "raised", "updated", "resolved")
+def _in_short(alert: Alert, most: int = STATES_SHOWN) -> dict[str, Any]:
+    finding, place = alert.finding, alert.finding.place
     return {
-        **{name: plain(getattr(finding, name)) for name in names},
-        "sentence": visible(finding.sentence)[: 4 * _TEXT],
-        "states": [show_state(state) for state in finding.states[:most]],
-        "more_states": max(0, len(finding.states) - most),
-        "loop": loop_id(finding.states) if is_loop(finding) else None,
+        **{name: getattr(alert, name) for name in ("id", "status", "raised", "updated")},
+        **{name: getattr(finding, name) for name in ("kind", "severity")},
+        "resolved": alert.resolved,
+        "sentence": visible(alert.end or finding.title)[: 4 * _TEXT],
+        "states": [show_state(state) for state in place[:most]],
+        "more_states": max(0, len(place) - most),
+        "loop": loop_id(place) if is_loop(alert) else None,
     }
-
-
-def _show_detail(value: Any) -> str:
-    """Return a number, a text or a nested value of a finding's details in one line."""
-    if isinstance(value, str):
-        return safe_text(value, LABEL)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        pairs = [f"{safe_text(str(k), LABEL)} {_show_detail(v)}" for k, v in value.items()]
-        return ", ".join(pairs)[:_TEXT]
-    if isinstance(value, Sequence):
-        mark = "; " if any(isinstance(item, Mapping) for item in value) else ", "
-        return mark.join(_show_detail(item) for item in value[:STATES_SHOWN])[:_TEXT]
-    return "" if value is None else str(value)
 
 
 def _show_trap(trap: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,8 +165,8 @@ def _show_label(name: str, value: str) -> str:
     return f"{safe_text(name, 40)}={safe_text(value, 60)}"
 
 
-def _end(finding: Finding) -> float:
-    return math.inf if finding.resolved is None else finding.resolved
+def _end(alert: Alert) -> float:
+    return math.inf if alert.resolved is None else alert.resolved
 
 
 def _is_within(first: float, last: float, within: Range) -> bool:

@@ -17,7 +17,7 @@ from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
 from detailed_balance.monitor._window_counts import WindowCounts
-from detailed_balance.monitor.analysis.findings import Event, FindingRegistry, Observation
+from detailed_balance.monitor.analysis.alerts import AlertRegistry, Event, Observation
 from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
     RestartingDriftTest,
@@ -70,7 +70,7 @@ class Record:
     ) -> None:
         self._feed, self._context = feed, context
         self._counter, self._evidence = WindowCounts(window), RestartingBalanceTest(alpha)
-        self._drift, self._runs, self._registry = drift, RunAssembler(), FindingRegistry()
+        self._drift, self._runs, self._registry = drift, RunAssembler(), AlertRegistry()
         self._cursor: str | None = None
         self._window_moves: list[tuple[str, str | None]] = []
         self._names: set[str] = set()
@@ -180,7 +180,7 @@ class Record:
     def status(self, schedule: Schedule, results: Mapping[str, Any]) -> Status:
         """Return what is known now."""
         with self._lock:
-            counter, evidence, findings = self._counter, self._evidence, self._registry.findings()
+            counter, evidence = self._counter, self._evidence
             return Status(
                 source=self._feed.name,
                 context=self._context,
@@ -195,9 +195,9 @@ class Record:
                 lost=sum(self._feed.losses().values()),
                 alpha=evidence.main.alpha,
                 log_e_value=evidence.log_e_value,
-                alarm=any(f.is_open and f.kind == f.severity == "alarm" for f in findings),
+                alarm=evidence.alarm,
                 evidence=evidence.points(),
-                findings=findings,
+                alerts=self._registry.alerts(),
                 traps=results.get("traps", ()),
                 analyses=tuple(entry.analysis() for entry in schedule.entries),
             )
@@ -234,7 +234,7 @@ class Record:
         if not isinstance(state["cursor"], str | None):
             raise InvalidInputError(f"its cursor is {state['cursor']!r}")
         evidence = RestartingBalanceTest.from_dict(state["evidence"])
-        registry = FindingRegistry.from_dict(state["registry"])
+        registry = AlertRegistry.from_dict(state["registry"])
         if evidence.main.alpha != self._evidence.main.alpha:
             raise InvalidInputError(f"its alpha is {evidence.main.alpha!r}")
         if self._drift is not None and state["drift"] is not None:

@@ -17,8 +17,8 @@ from detailed_balance.monitor._record import Record
 from detailed_balance.monitor._schedule import Entry, Schedule
 from detailed_balance.monitor._state_file import load_state, save_state
 from detailed_balance.monitor.analysis import default_analyzers
+from detailed_balance.monitor.analysis.alerts import Event
 from detailed_balance.monitor.analysis.base import Analyzer, View
-from detailed_balance.monitor.analysis.findings import Event
 from detailed_balance.monitor.analysis.restarting_tests import RestartingDriftTest
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
@@ -83,8 +83,8 @@ class Monitor:
     ...     for source, target in [("plan", "act"), ("act", "check"), ("check", "plan")]:
     ...         graph.record(source, target, trajectory="run 1")
     >>> monitor.poll()
-    >>> [finding.kind for finding in monitor.status().findings if finding.kind == "alarm"]
-    ['alarm']
+    >>> [(finding.kind, finding.place) for finding in monitor.status().findings]
+    [('driven', ('act', 'check', 'plan'))]
     """
 
     def __init__(

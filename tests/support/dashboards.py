@@ -5,9 +5,9 @@ import time
 from contextlib import contextmanager
 from itertools import pairwise
 
-from detailed_balance import Transition, TransitionStore
+from detailed_balance import Finding, Transition, TransitionStore
 from detailed_balance.dashboard import make_server
-from detailed_balance.monitor import Finding, Status
+from detailed_balance.monitor import Alert, Status
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -78,12 +78,10 @@ def fake(**says):
     return lambda source, context: FakeMonitor(source, context, **says)
 
 
-def finding(states, *, kind="violation", status="open", number="f1", severity="warning", **more):
-    sentence = more.pop("sentence", "a loop is driven")
+def alert(states, *, kind="driven", status="open", number="f1", severity="watch", **more):
+    finding = Finding(kind, severity, more.pop("title", "a loop is driven"), tuple(states), **more)
     resolved = 3.0 if status == "resolved" else None
-    return Finding(
-        number, kind, status, severity, sentence, tuple(states), 1.0, 2.0, resolved, more
-    )
+    return Alert(number, finding, status, 1.0, 2.0, resolved)
 
 
 def path_store(*paths, times=None, url="sqlite://", **labels):

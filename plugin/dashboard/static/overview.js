@@ -92,7 +92,7 @@ export function overview(main, route) {
     title: "Overview",
     update(status) {
       fill(facts,
-        fact("Open findings", h("span", { "data-severity": status.open.alarm ? "alarm" : status.open.warning ? "warning" : null }, count(status.open.alarm + status.open.warning + status.open.info))),
+        fact("Open findings", h("span", { "data-severity": status.open.problem ? "problem" : status.open.watch ? "watch" : null }, count(status.open.problem + status.open.watch))),
         fact("log E", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
         fact("Transitions", count(status.transitions)),
         fact("States", count(status.states)),

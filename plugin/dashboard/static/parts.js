@@ -4,7 +4,7 @@ import { h, svg, table } from "./dom.js";
 import { ago, clock, count, number, percent } from "./format.js";
 import { link } from "./route.js";
 
-export const SEVERITY = { alarm: "Alarm", warning: "Warning", info: "Info" };
+export const SEVERITY = { problem: "Problem", watch: "Watch" };
 
 // A name that shows nothing is put in quotes.
 const name = (label) => (label.trim() ? label : `"${label}"`);

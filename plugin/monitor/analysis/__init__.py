@@ -16,22 +16,20 @@ def default_analyzers() -> list[Analyzer]:
     Examples
     --------
     >>> [analyzer.name for analyzer in default_analyzers()]
-    ['potential', 'violations', 'traps', 'drift', 'states', 'loss', 'evidence']
+    ['potential', 'driven', 'traps', 'drift', 'cardinality', 'loss']
     """
-    from detailed_balance.monitor.analysis._balance_alarm import BalanceAlarmAnalyzer
     from detailed_balance.monitor.analysis._cardinality import CardinalityAnalyzer
     from detailed_balance.monitor.analysis._data_loss import DataLossAnalyzer
     from detailed_balance.monitor.analysis._drift import DriftAnalyzer
+    from detailed_balance.monitor.analysis._driven import DrivenLoopAnalyzer
     from detailed_balance.monitor.analysis._potential import PotentialAnalyzer
     from detailed_balance.monitor.analysis._traps import TrapAnalyzer
-    from detailed_balance.monitor.analysis._violations import ViolationAnalyzer
 
     return [
         PotentialAnalyzer(),
-        ViolationAnalyzer(),
+        DrivenLoopAnalyzer(),
         TrapAnalyzer(),
         DriftAnalyzer(),
         CardinalityAnalyzer(),
         DataLossAnalyzer(),
-        BalanceAlarmAnalyzer(),
     ]

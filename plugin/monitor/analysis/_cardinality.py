@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from detailed_balance.callbacks.states.cardinality import find_mistake
+from detailed_balance.diagnosis.finding import Advice, Finding
+from detailed_balance.monitor.analysis.alerts import Observation
 from detailed_balance.monitor.analysis.base import View
-from detailed_balance.monitor.analysis.findings import Observation
 
 MOST_NEW = 0.1
 """Of the recent moves at most this share may reach a state never seen before."""
@@ -19,6 +20,8 @@ FEWEST_NEW = 100
 VISITED_ONCE = 0.5
 """The share of states visited once from which on nothing can be measured of them."""
 
+_ADVICE = Advice("give the recorder a state function that leaves out ids, times and free text")
+
 
 class CardinalityAnalyzer:
     """Find out where states are named so finely that each is visited once.
@@ -27,7 +30,7 @@ class CardinalityAnalyzer:
     or free text in the key.
     """
 
-    name = "states"
+    name = "cardinality"
     every = 10.0
 
     def check(self, view: View) -> Iterator[Observation]:
@@ -38,14 +41,11 @@ class CardinalityAnalyzer:
         new = [state for state in recent.states if visits[counts.index(state)] <= 1]
         share, alone = len(new) / max(1, view.recent_total), float(once.mean()) if len(once) else 0
         if share >= MOST_NEW and len(new) >= FEWEST_NEW and alone >= VISITED_ONCE:
-            yield Observation(
-                "states",
-                (),
+            said = (
                 f"{len(new):,} of the last {view.recent_total:,} moves reached a state that never "
                 f"came again, as have {alone:.0%} of all {len(counts):,} states: "
-                f"{find_mistake(new)}",
-                states=tuple(new[:3]),
-                details={"states": len(counts), "share_new": share, "share_visited_once": alone},
+                f"{find_mistake(new)}"
             )
+            yield Observation(Finding("cardinality", "watch", said, advice=(_ADVICE,)))
         elif share < MOST_NEW / 2:
-            yield Observation("states", (), "new states are few again", gone=True)
+            yield Observation(Finding("cardinality", "watch", ""), "new states are few again")

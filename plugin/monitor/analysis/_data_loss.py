@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.monitor.analysis.alerts import Observation
 from detailed_balance.monitor.analysis.base import View
-from detailed_balance.monitor.analysis.findings import Observation
 
 QUIET_SECONDS = 300.0
 """Losses are over where none was added for so long."""
@@ -24,21 +25,18 @@ class DataLossAnalyzer:
         """Yield each loss that grows, or is over."""
         if view.trouble:
             sentence = f"the source cannot be read, trying again: {view.trouble}"
-            yield Observation("loss", ("source",), sentence)
+            yield _observe("source", sentence)
         else:
-            yield Observation("loss", ("source",), "the source can be read again", gone=True)
+            yield _observe("source", end="the source can be read again")
         for reason, lost in view.losses.items():
             before, since = self._last.get(reason, (0, view.time))
             if lost > before:
                 self._last[reason] = (lost, view.time)
-                yield Observation(
-                    "loss",
-                    (reason,),
-                    f"moves are missing: {lost:,} {reason}",
-                    details={"lost": lost},
-                    news=str(lost.bit_length()),  # an event again where it has doubled
-                )
+                said = f"moves are missing: {lost:,} {reason}"
+                yield _observe(reason, said, size=lost)
             elif lost and view.time - since >= QUIET_SECONDS:
-                yield Observation(
-                    "loss", (reason,), f"no more {reason}: {lost:,} in all", gone=True
-                )
+                yield _observe(reason, end=f"no more {reason}: {lost:,} in all")
+
+
+def _observe(reason: str, title: str = "", *, end: str = "", size: int = 0) -> Observation:
+    return Observation(Finding("loss", "problem", title), end, (reason,), size)

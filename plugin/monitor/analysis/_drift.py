@@ -9,14 +9,16 @@ import numpy as np
 
 from detailed_balance.analyzers import PotentialComparison, TransitionCounts, compare_potentials
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.monitor.analysis.alerts import Observation
 from detailed_balance.monitor.analysis.base import AlphaSpending, View
-from detailed_balance.monitor.analysis.findings import Observation
 from detailed_balance.render.formatting import format_pvalue, shorten_states
 
 MOST_STATES = 100
 """The potential is compared on the states visited most, so many at most: it takes their cube."""
 
 _MOVED_SHOWN = 5
+_POTENTIAL, _RUNS = ("potential",), ("runs",)
 
 
 class DriftAnalyzer:
@@ -49,14 +51,13 @@ class DriftAnalyzer:
             )
         except InsufficientDataError:
             return
+        known = view.registry.find(Observation(seen := _describe(found), about=_POTENTIAL))
         level = self._spending.level(view.alpha)
-        if found.pvalue <= level or (found.pvalue <= view.alpha and _is_open(view, "potential")):
-            yield _observe(found, level)
+        if found.pvalue <= (view.alpha if known is not None and known.is_open else level):
+            yield Observation(seen, about=_POTENTIAL)
         elif found.pvalue > view.alpha:
-            sentence = (
-                "the potential of the window is not seen to differ from the baseline any more"
-            )
-            yield Observation("drift", ("potential",), sentence, gone=True)
+            end = "the potential of the window is not seen to differ from the baseline any more"
+            yield Observation(seen, end, _POTENTIAL)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state."""
@@ -71,29 +72,15 @@ def _check_runs(view: View) -> Iterator[Observation]:
     drift = view.drift
     if drift is None or not drift.alarm:
         return
+    names = tuple(one.run for one in drift.main.evidence if one.run is not None)
+    found = Finding("drift", "problem", drift.main.describe(), runs=names)
     if drift.quiet:
         runs = drift.second.runs if drift.second is not None else 0
         drift.take_over()
-        sentence = f"a new test against the baseline has stayed quiet over {runs:,} runs"
-        yield Observation("drift", ("runs",), sentence, gone=True)
-        return
-    names = [one.run for one in drift.main.evidence if one.run is not None]
-    yield Observation(
-        "drift",
-        ("runs",),
-        drift.main.describe(),
-        "alarm",
-        details={
-            "log_e_value": drift.main.log_e_value,
-            "alarmed_at": drift.main.alarmed_at,
-            "trajectories": names,
-        },
-    )
-
-
-def _is_open(view: View, about: str) -> bool:
-    finding = view.registry.get(Observation("drift", (about,)).id)
-    return finding is not None and finding.is_open
+        end = f"a new test against the baseline has stayed quiet over {runs:,} runs"
+        yield Observation(found, end, _RUNS)
+    else:
+        yield Observation(found, about=_RUNS)
 
 
 def _busiest(recent: TransitionCounts, baseline: TransitionCounts) -> list[str]:
@@ -103,18 +90,15 @@ def _busiest(recent: TransitionCounts, baseline: TransitionCounts) -> list[str]:
     return [inner.states[i] for i in order if inner.states[i] in baseline][:MOST_STATES]
 
 
-def _observe(found: PotentialComparison, level: float) -> Observation:
-    moved = found.moved
-    which = f", above all of {', '.join(shorten_states(moved[:_MOVED_SHOWN]))}" if moved else ""
-    return Observation(
+def _describe(found: PotentialComparison) -> Finding:
+    moved = found.moved[:_MOVED_SHOWN]
+    which = f", above all of {', '.join(shorten_states(moved))}" if moved else ""
+    return Finding(
         "drift",
-        ("potential",),
-        f"the potential of the window differs from that of the baseline{which} "
-        f"(p = {format_pvalue(found.pvalue)}, {len(found.states)} states in common)",
-        states=moved,
-        details={
-            "pvalue": found.pvalue,
-            "level": level,
-            "shift": dict(zip(found.states, found.shift.tolist(), strict=True)),
-        },
+        "watch",
+        f"the potential of the window differs from that of the baseline{which}",
+        moved,
+        evidence=f"Wald's test on {len(found.states)} states in common: "
+        f"p = {format_pvalue(found.pvalue)}",
+        pvalue=found.pvalue,
     )

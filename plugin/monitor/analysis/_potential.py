@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from detailed_balance.analyzers import Potential, estimate_potential
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
+from detailed_balance.monitor.analysis.alerts import Observation
 from detailed_balance.monitor.analysis.base import View
-from detailed_balance.monitor.analysis.findings import Observation
 
 
 class PotentialAnalyzer:

@@ -1,15 +1,16 @@
-"""The analyzer of traps: where the agent is stuck now."""
+"""The analyzer of traps, where the source knows no runs that stop: where the agent is stuck now."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from detailed_balance.analyzers import END, TransitionCounts, Trap, find_traps
 from detailed_balance.analyzers.results import plain
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.monitor.analysis.alerts import Alert, Observation
 from detailed_balance.monitor.analysis.base import EXPECTED, FADED, FEWEST, View, has_faded
-from detailed_balance.monitor.analysis.findings import Finding, Observation
 from detailed_balance.render.formatting import shorten_states
 
 
@@ -17,7 +18,8 @@ class TrapAnalyzer:
     """Find sets of states that keep the agent in the window.
 
     A trap is recognised by the lower end of the interval of its stay, and is there until the window
-    holds enough moves to say that the agent is kept there no more.
+    holds enough moves to say that the agent is kept there no more. Where runs stop, the diagnosis
+    says more, and this analyzer does nothing.
     """
 
     name = "traps"
@@ -25,20 +27,43 @@ class TrapAnalyzer:
 
     def __init__(self) -> None:
         self._seen = -1
+        self._stays: dict[str, tuple[float, float]] = {}  # moves inside of all, shortest stay
 
     def check(self, view: View) -> Iterator[Observation]:
         """Yield the traps that there are now, and those that are over."""
-        if view.total == self._seen or view.recent_total < FEWEST:
+        if view.by_runs or view.total == self._seen or view.recent_total < FEWEST:
             return
         self._seen = view.total
         traps = find_traps(_with_known_ends(view)).traps
         view.results["traps"] = tuple(dict(plain(asdict(trap))) for trap in traps)
         for trap in traps:
-            yield _observe(trap, view.recent)
+            seen = Observation(_describe(trap, view.recent))
+            rate = trap.moves / max(1, view.recent.total)
+            self._stays[seen.finding.id] = rate, float(trap.interval[0])
+            yield seen
         there = {trap.states for trap in traps}
-        for finding in view.open_findings("trap"):
-            if finding.states not in there and _is_over(finding, view.recent):
-                yield Observation("trap", finding.states, _describe_end(finding), gone=True)
+        for alert in view.open_alerts("trap"):
+            if alert.finding.place not in there and self._is_over(alert, view.recent):
+                path = " <-> ".join(shorten_states(alert.finding.place))
+                yield Observation(alert.finding, f"{path} no longer keeps the agent")
+
+    def _is_over(self, alert: Alert, counts: TransitionCounts) -> bool:
+        """Say whether the states hold the agent no more: they are left soon, or hardly visited."""
+        rate, stay = self._stays.get(alert.id, (0.0, 0.0))
+        inside = counts.restrict([state for state in alert.finding.place if state in counts])
+        moves = int(counts.counts[[counts.index(state) for state in inside.states], :].sum())
+        if has_faded(rate, moves, counts.total):
+            return True
+        exits = moves - inside.total
+        return exits >= EXPECTED and moves / exits < FADED * stay
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        return {name: list(stay) for name, stay in self._stays.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        self._stays = {str(name): (float(r), float(s)) for name, (r, s) in state.items()}
 
 
 def _with_known_ends(view: View) -> TransitionCounts:
@@ -47,26 +72,13 @@ def _with_known_ends(view: View) -> TransitionCounts:
     return view.recent if ended else view.recent.without_boundaries()
 
 
-def _observe(trap: Trap, counts: TransitionCounts) -> Observation:
+def _describe(trap: Trap, counts: TransitionCounts) -> Finding:
     shown = replace(trap, states=shorten_states(trap.states))
-    details: dict[str, Any] = {
-        **asdict(trap),
-        "rate": trap.moves / max(1, counts.total),
-        "scope": "window",
-    }
-    sentence = f"{shown.describe()}, in the last {counts.total:,} moves"
-    return Observation("trap", trap.states, sentence, "warning", trap.states, details)
-
-
-def _is_over(finding: Finding, counts: TransitionCounts) -> bool:
-    """Say whether the states hold the agent no more: they are left soon, or hardly visited."""
-    inside = counts.restrict([state for state in finding.states if state in counts])
-    moves = int(counts.counts[[counts.index(state) for state in inside.states], :].sum())
-    if has_faded(float(finding.details["rate"]), moves, counts.total):
-        return True
-    exits = moves - inside.total
-    return exits >= EXPECTED and moves / exits < FADED * float(finding.details["interval"][0])
-
-
-def _describe_end(finding: Finding) -> str:
-    return f"{' <-> '.join(shorten_states(finding.states))} no longer keeps the agent"
+    low, high = trap.interval
+    return Finding(
+        "trap",
+        "watch",
+        f"{shown.describe()}, in the last {counts.total:,} moves",
+        trap.states,
+        evidence=f"a stay takes {low:.0f} to {high:.0f} moves",
+    )

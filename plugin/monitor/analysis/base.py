@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from detailed_balance.analyzers import Trajectory, TransitionCounts
-from detailed_balance.monitor.analysis.findings import Finding, FindingRegistry, Observation
+from detailed_balance.monitor.analysis.alerts import Alert, AlertRegistry, Observation
 from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
     RestartingDriftTest,
@@ -70,8 +70,8 @@ class View:
         Moves and escapes in all, and in the window.
     evidence : RestartingBalanceTest
         The live test.
-    registry : FindingRegistry
-        The findings so far.
+    registry : AlertRegistry
+        What was raised so far.
     snapshot : callable
         Returns the counts of all and of the window, of one moment.
     baseline : Baseline
@@ -85,7 +85,7 @@ class View:
     trouble : str
         Why the source cannot be read now; empty if it can.
     results : dict
-        Where an analyzer leaves what others show: ``potential``, ``traps``.
+        Where an analyzer leaves what others show: ``potential``, ``traps``, ``by_runs``.
     """
 
     time: float
@@ -93,7 +93,7 @@ class View:
     total: int
     recent_total: int
     evidence: RestartingBalanceTest
-    registry: FindingRegistry
+    registry: AlertRegistry
     snapshot: Callable[[], tuple[TransitionCounts, TransitionCounts]]
     baseline: Baseline
     runs: Sequence[Trajectory] = ()
@@ -116,9 +116,15 @@ class View:
         """What is in the window."""
         return self._both[1]
 
-    def open_findings(self, kind: str) -> tuple[Finding, ...]:
-        """Return the open findings of one kind."""
-        return tuple(f for f in self.registry.findings() if f.is_open and f.kind == kind)
+    @property
+    def by_runs(self) -> bool:
+        """Whether runs are known to stop, so that the agent is judged by them."""
+        return bool(self.results.get("by_runs"))
+
+    def open_alerts(self, *kinds: str) -> tuple[Alert, ...]:
+        """Return the open alerts, the worst first, of some kinds or of all."""
+        found = (alert for alert in self.registry.alerts() if alert.is_open)
+        return tuple(alert for alert in found if not kinds or alert.finding.kind in kinds)
 
 
 class AlphaSpending:

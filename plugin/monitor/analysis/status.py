@@ -8,9 +8,14 @@ from typing import Any
 
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.monitor.analysis.findings import Finding
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.monitor.analysis.alerts import Alert
+from detailed_balance.render.document import Statement, Verdict
 
-__all__ = ["Analysis", "Status"]
+__all__ = ["NOT_YET", "Analysis", "Status"]
+
+NOT_YET = Verdict("unknown", (Statement("UNKNOWN", "no run has been looked at yet"),))
+"""The verdict before the first look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Status(Result):
     states, edges : int
         How many different ones.
     trajectories : int
-        Runs begun.
+        Runs begun, those of subgraphs included.
     started, updated : float
         When the monitor began, and when it last could read, in seconds since 1970 (UTC).
     lag : float
@@ -65,21 +70,27 @@ class Status(Result):
     log_e_value : float
         The evidence of the live test now, in nats; the alarm line is log(1 / alpha).
     alarm : bool
-        Whether there is an open alarm.
+        Whether the live test has reached its line, and that is not over.
     evidence : tuple of (float, int, float)
         Time, moves (escapes included) and log e-value, thinned to about 1,000 points.
-    findings : tuple of Finding
-        Open ones first, newest first; of resolved ones the last 100.
+    alerts : tuple of Alert
+        Open ones first, the worst first; then of resolved ones the last 100, the latest first.
+    runs, failed, limited, repeating : int
+        Root runs that have stopped, since the monitor began to read: all of them; those that failed
+        or did not do their work, of these those at the recursion limit; and those that repeated
+        themselves, by the rules of `classify_runs`.
+    verdict : Verdict
+        The first screen of a report on the last runs: what is wrong, or that nothing is.
     traps : tuple of mapping
-        The traps now: states, stay, interval, visits, moves, exits.
+        The traps now, where the source knows no runs: states, stay, interval, visits, moves, exits.
     analyses : tuple of Analysis
         When each analyzer ran.
 
     Examples
     --------
     >>> status = Status("runs.db", (), 9, 0, 3, 3, 1, 0.0, 1.0, 0.01, 0, 0.05, 0.5, False)
-    >>> status.to_dict()["transitions"], status.open_findings
-    (9, ())
+    >>> status.to_dict()["transitions"], status.findings, status.verdict.outcome
+    (9, (), 'unknown')
     """
 
     source: str
@@ -97,11 +108,16 @@ class Status(Result):
     log_e_value: float
     alarm: bool
     evidence: tuple[tuple[float, int, float], ...] = ()
-    findings: tuple[Finding, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    runs: int = 0
+    failed: int = 0
+    limited: int = 0
+    repeating: int = 0
+    verdict: Verdict = NOT_YET
     traps: tuple[Mapping[str, Any], ...] = ()
     analyses: tuple[Analysis, ...] = ()
 
     @property
-    def open_findings(self) -> tuple[Finding, ...]:
-        """The findings that are so now."""
-        return tuple(finding for finding in self.findings if finding.is_open)
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong now, the worst first."""
+        return tuple(alert.finding for alert in self.alerts if alert.is_open)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.alerts import Event
 
 __all__ = ["JsonLinesSink", "LoggingSink", "Sink", "Sinks"]
 
-_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
+_LEVELS = {"watch": logging.WARNING, "problem": logging.ERROR}
 
 
 class _Emitter(Protocol):
@@ -26,7 +26,9 @@ Sink: TypeAlias = Callable[[Event], object] | _Emitter
 
 
 class LoggingSink:
-    """Write each event to a log: resolved ones and those of no concern as information.
+    """Write each event to a log: a problem as an error, what to watch as a warning.
+
+    That something is over is information.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ class LoggingSink:
         """Write one event."""
         finding = event.finding
         level = logging.INFO if event.what == "resolved" else _LEVELS[finding.severity]
-        self.logger.log(level, "%s %s: %s", finding.kind, event.what, finding.sentence)
+        self.logger.log(level, "%s %s: %s", finding.kind, event.what, event.describe())
 
 
 class JsonLinesSink:
@@ -61,10 +63,11 @@ class JsonLinesSink:
     Examples
     --------
     >>> import io
-    >>> from detailed_balance.monitor.analysis.findings import Finding
-    >>> stream = io.StringIO()
-    >>> finding = Finding("1f", "trap", "open", "warning", "stuck", ("a",), 1.0, 1.0)
-    >>> JsonLinesSink(stream).emit(Event("raised", finding, 1.0))
+    >>> from detailed_balance import Finding
+    >>> from detailed_balance.monitor import Alert
+    >>> stream, finding = io.StringIO(), Finding("trap", "watch", "stuck", ("a",))
+    >>> alert = Alert(finding.id, finding, "open", 1.0, 1.0)
+    >>> JsonLinesSink(stream).emit(Event("raised", alert, 1.0))
     >>> stream.getvalue()[:31]
     '{"what": "raised", "time": 1.0,'
     """
@@ -96,9 +99,11 @@ class Sinks:
     Examples
     --------
     >>> events = []
-    >>> from detailed_balance.monitor.analysis.findings import Finding
-    >>> finding = Finding("1f", "trap", "open", "warning", "stuck", ("a",), 1.0, 1.0)
-    >>> Sinks([events.append]).emit([Event("raised", finding, 1.0)])
+    >>> from detailed_balance import Finding
+    >>> from detailed_balance.monitor import Alert
+    >>> finding = Finding("trap", "watch", "stuck", ("a",))
+    >>> alert = Alert(finding.id, finding, "open", 1.0, 1.0)
+    >>> Sinks([events.append]).emit([Event("raised", alert, 1.0)])
     >>> events[0].what
     'raised'
     """

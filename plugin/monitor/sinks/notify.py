@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.alerts import Event
 from detailed_balance.render import safe_text
 
 __all__ = ["NotifySink"]
 
-_TYPES = {"info": "info", "warning": "warning", "alarm": "failure"}
+_TYPES = {"watch": "warning", "problem": "failure"}
 _JSON = ("json", "jsons")
 
 
@@ -117,7 +117,7 @@ class NotifySink:
                 title=f"detailed-balance: {finding.kind} {event.what}",
                 body=json.dumps(event.to_dict())
                 if self._takes_json
-                else _without_mentions(finding.sentence),
+                else _without_mentions(event.describe()),
                 notify_type="success" if resolved else _TYPES[finding.severity],
                 body_format="text",
             )

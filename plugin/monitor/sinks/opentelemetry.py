@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.monitor.analysis.findings import Event
+from detailed_balance.monitor.analysis.alerts import Event
 from detailed_balance.monitor.analysis.status import Status
 
 __all__ = ["OpenTelemetryMetrics"]
@@ -98,7 +98,7 @@ class OpenTelemetryMetrics:
 
     def _observe_findings(self, options: object) -> Iterable[Any]:
         for status in [ask() for ask in self._statuses]:
-            found = Counter((f.kind, f.severity) for f in status.open_findings)
+            found = Counter((f.kind, f.severity) for f in status.findings)
             for (kind, severity), count in found.items():
                 own = {"detailed_balance.kind": kind, "detailed_balance.severity": severity}
                 yield self._api.Observation(count, {**_attributes(status), **own})

@@ -12,7 +12,7 @@ from typing import Any, get_args
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.monitor.analysis.findings import Kind, Severity
+from detailed_balance.diagnosis.finding import FINDING_KINDS, Severity
 from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.render.formatting import show_context
 
@@ -77,9 +77,9 @@ def _metrics(s: Status) -> Iterator[tuple[str, str, str, list[tuple[dict[str, st
     yield "last_read_timestamp_seconds", "gauge", "When it was last read.", [({}, s.updated)]
     yield "read_seconds", "gauge", "How long the last reading took.", [({}, s.lag)]
     yield "traps", "gauge", "Traps in the window.", [({}, len(s.traps))]
-    found = Counter((finding.kind, finding.severity) for finding in s.open_findings)
+    found = Counter((finding.kind, finding.severity) for finding in s.findings)
     # Those that are 0 as well: a series that is missing is no 0.
-    pairs = [(kind, severity) for kind in get_args(Kind) for severity in get_args(Severity)]
+    pairs = [(kind, severity) for kind in FINDING_KINDS for severity in get_args(Severity)]
     opened = [({"kind": k, "severity": v}, float(found[k, v])) for k, v in pairs]
     yield "open_findings", "gauge", "Findings that are so now.", opened
     took = [({"analyzer": done.name}, done.seconds) for done in s.analyses]

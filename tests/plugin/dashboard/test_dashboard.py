@@ -25,7 +25,7 @@ from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
 from detailed_balance.render import guard_cell
-from tests.support.dashboards import HOSTILE, FakeMonitor, fake, finding, path_store
+from tests.support.dashboards import HOSTILE, FakeMonitor, alert, fake, path_store
 
 LOOP = "abcabcabcacb"
 PATIENCE = 300  # seconds, on a machine with much to do
@@ -69,18 +69,18 @@ def test_a_file_that_the_browser_has_is_not_sent_again():
 
 
 def test_the_overview_tells_counts_findings_and_the_alarm_line():
-    open_one = finding("abc", number="f1", severity="alarm")
-    over = finding("acb", number="f2", status="resolved")
-    found = ask(path_store(LOOP), "overview", make_monitor=fake(findings=(open_one, over)))
+    open_one = alert("abc", number="f1", severity="problem")
+    over = alert("acb", number="f2", status="resolved")
+    found = ask(path_store(LOOP), "overview", make_monitor=fake(alerts=(open_one, over)))
     assert (found["transitions"], found["states"], found["edges"]) == (11, 3, 5)
-    assert found["open"] == {"alarm": 1, "warning": 0, "info": 0}
+    assert found["open"] == {"problem": 1, "watch": 0}
     assert [f["status"] for f in found["findings"]] == ["open", "resolved"]
     assert found["line"] == pytest.approx(2.9957, abs=1e-4)
     assert found["evidence"] == [[1.0, 2.0], [3, 6], [0.0, 5.0]]
 
 
 def test_a_range_of_time_counts_what_lies_in_it():
-    with open_client(path_store(LOOP), fake(findings=(finding("abc"),))) as client:
+    with open_client(path_store(LOOP), fake(alerts=(alert("abc"),))) as client:
         part = client.get("/api/overview?since=1002&until=1005").json()
         early = client.get("/api/overview?since=0&until=0.5").json()
     assert part["transitions"] == 3
@@ -153,12 +153,12 @@ def test_what_is_no_loop_is_refused(loop):
 
 
 def test_a_finding_comes_with_its_counts_details_and_examples():
-    one = finding("abc", affinity=1.25, loops=[{"loop": ["a", "b"], "counts": [3, 1]}])
-    found = ask(path_store(LOOP), "finding/f1", make_monitor=fake(findings=(one,)))
+    one = alert("abc", runs=("t1",), affected=1, evidence="p = 0.01")
+    found = ask(path_store(LOOP), "finding/f1", make_monitor=fake(alerts=(one,)))
     assert found["counted"]["there"] == [3, 3, 3]
     assert {row["name"]: row["value"] for row in found["details"]} == {
-        "affinity": "1.25",
-        "loops": "loop a, b, counts 3, 1",
+        "runs": "t1",
+        "sure?": "p = 0.01",
     }
     (walk,) = found["walks"]
     assert [state["label"] for state in walk["path"]] == list(LOOP)
@@ -270,7 +270,7 @@ def test_a_large_graph_is_never_sent_whole():
 
 def test_findings_evidence_and_traps_are_bounded():
     states = [f"s{i}" for i in range(5_000)]
-    many = tuple(finding(states, number=f"f{i}", kind="trap") for i in range(1_000))
+    many = tuple(alert(states, number=f"f{i}", kind="trap") for i in range(1_000))
     trap = {
         "states": states,
         "stay": np.inf,
@@ -279,7 +279,7 @@ def test_findings_evidence_and_traps_are_bounded():
         "moves": 9,
         "exits": 0,
     }
-    monitor = fake(findings=many, traps=(trap,) * 500)
+    monitor = fake(alerts=many, traps=(trap,) * 500)
     with open_client(path_store(LOOP), monitor) as client:
         answer = client.get("/api/overview", headers={"accept-encoding": "identity"})
     found = answer.json()
@@ -310,7 +310,7 @@ def hostile():
 
 
 def hostile_monitor():
-    about = finding(HOSTILE[:8], sentence=f"{HOSTILE[0]} \x1b[2J \u202e", note=HOSTILE[6])
+    about = alert(HOSTILE[:8], title=f"{HOSTILE[0]} \x1b[2J \u202e", since=HOSTILE[6])
     trap = {
         "states": HOSTILE,
         "stay": 3.0,
@@ -319,7 +319,7 @@ def hostile_monitor():
         "moves": 9,
         "exits": 1,
     }
-    return fake(findings=(about,), traps=(trap,))
+    return fake(alerts=(about,), traps=(trap,))
 
 
 @pytest.mark.parametrize(
@@ -487,11 +487,11 @@ def test_a_real_monitor_finds_the_loop_that_the_views_show():
     with TestClient(app, base_url="http://127.0.0.1") as client:
         deadline = time.monotonic() + PATIENCE
         found = {"findings": []}
-        while not any(f["kind"] == "alarm" for f in found["findings"]):
+        while not any(f["kind"] == "driven" for f in found["findings"]):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
             found = client.get("/api/overview").json()
-        alarm = next(f for f in found["findings"] if f["kind"] == "alarm")
+        alarm = next(f for f in found["findings"] if f["kind"] == "driven")
         shown = client.get(f"/api/finding/{alarm['id']}").json()
     assert alarm["loop"] == loop_id("abc")
     assert sorted(shown["counted"]["there"]) == [399, 400, 400]

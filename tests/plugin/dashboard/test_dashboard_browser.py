@@ -11,7 +11,7 @@ import pytest
 from detailed_balance import Transition, TransitionGraph, TransitionStore
 from detailed_balance.dashboard._ids import loop_id, state_id
 from tests.plugin.dashboard.test_dashboard import hostile_monitor, hostile_store, random_counts
-from tests.support.dashboards import HOSTILE, fake, finding, path_store, served
+from tests.support.dashboards import HOSTILE, alert, fake, path_store, served
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
@@ -115,7 +115,7 @@ def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(
 
             agent.driven = True
             agent.work(100)
-            alarm = page.locator("tbody tr", has_text="Alarm").first
+            alarm = page.locator("tbody tr", has_text="driven").first
             expect(alarm).to_contain_text("detailed balance is broken", timeout=PATIENCE)
             expect(alarm).to_contain_text("search")
             expect(page.locator("#announce")).to_contain_text("New finding")
@@ -133,7 +133,7 @@ def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(
             agent.driven = False
             page.get_by_role("link", name="← Overview").click()
             deadline = time.monotonic() + 2 * PATIENCE / 1000
-            while page.locator("tbody tr", has_text="Alarm").count():
+            while page.locator("tbody tr", has_text="driven").count():
                 assert time.monotonic() < deadline, page.locator("main").inner_text()
                 agent.work(40)
                 page.wait_for_timeout(500)
@@ -171,7 +171,7 @@ def test_hostile_states_are_shown_and_nothing_of_them_runs(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    loops = (finding("abc", severity="alarm"), finding("acb", number="f2", status="resolved"))
+    loops = (alert("abc", severity="problem"), alert("acb", number="f2", status="resolved"))
     trap = {
         "states": ["a", "b"],
         "stay": 30.0,
@@ -182,7 +182,7 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
     }
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     store = path_store("abcabcabcacb", "bcabca", model="x")
-    monitor = fake(findings=loops, traps=(trap,))
+    monitor = fake(alerts=loops, traps=(trap,))
     paths = [
         "/",
         "/?as=table&show=all",
@@ -203,7 +203,7 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
 
 def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(page):
     with served(
-        path_store("abcabcabcacb"), make_monitor=fake(findings=(finding("abc"),))
+        path_store("abcabcabcacb"), make_monitor=fake(alerts=(alert("abc"),))
     ) as address:
         page.goto(address)
         expect(page.locator("tbody tr").first).to_be_visible()
