@@ -485,6 +485,17 @@ class TransitionStore:
         """Return the contexts recorded so far, sorted."""
         return tuple(sorted(self._read_contexts().values()))
 
+    @property
+    def url(self) -> str:
+        """The URL of the database, without what is secret; empty for one in memory.
+
+        Examples
+        --------
+        >>> TransitionStore("sqlite://").url
+        ''
+        """
+        return "" if self._in_memory else self._name
+
     def trajectories(self) -> tuple[str, ...]:
         """Return the trajectories recorded so far, sorted."""
         names = self._fetch(select(TRAJECTORIES.c.name))

@@ -1,4 +1,4 @@
-"""What a report says about single runs: which matter, where they loop, how the good ones differ."""
+"""`study_runs`: what single runs did, which of them matter, and how good and failed ones differ."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ from detailed_balance.analyzers.runs.roots import name_graphs, root_places
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import ChosenRun
-from detailed_balance.report._repetition_section import LimitedRuns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+__all__ = ["RunStudy", "study_runs"]
 
 DRAWN = 3
 """How many of the runs that matter are drawn, besides one that succeeded."""
@@ -58,18 +59,18 @@ MOST_PERMUTED, FEWEST_PERMUTED = 5_000_000, 99
 _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RunStudy(Result):
-    """What a report says about single runs.
+    """What single runs did.
 
     Parameters
     ----------
+    measured : MeasuredRuns
+        The runs, and what each repeats.
+    root : (r,) array of int64
+        The place of the root run of each run (`root_places`).
     repetition : RepetitionReport
-        Which root runs repeat themselves too much, and which were stopped by the recursion limit.
-    stopped : LimitedRuns
-        The root runs that were stopped by the recursion limit.
-    limited : mapping of str to LimitedRuns
-        The runs of each subgraph that were stopped by a limit of its own.
+        Which runs repeat themselves too much, and which were stopped by the recursion limit.
     longest : int
         The most moves of a root run that succeeded.
     report : RunClassification
@@ -77,6 +78,8 @@ class RunStudy(Result):
     children : mapping of str to RunClassification
         What the runs of subgraphs did, without rows, by the name of the graph; those with the most
         moves after the onset first.
+    inside : mapping of str to (k,) array of int64
+        The places of the runs of subgraphs, by the name of the graph.
     loops : tuple of LoopOccurrences
         Where the driven loops were walked.
     limit : StepLimit or None
@@ -90,22 +93,28 @@ class RunStudy(Result):
         at the recursion limit left out; None where one kind has fewer than 5.
     """
 
+    measured: MeasuredRuns
+    root: NDArray[np.int64]
     repetition: RepetitionReport
-    stopped: LimitedRuns
-    limited: Mapping[str, LimitedRuns]
     longest: int
     report: RunClassification
     children: Mapping[str, RunClassification]
+    inside: Mapping[str, NDArray[np.int64]]
     loops: tuple[LoopOccurrences, ...]
     limit: StepLimit | None
     limit_unit: Literal["supersteps", "moves"]
     chosen: tuple[ChosenRun, ...]
     contrast: RunComparison | None
 
+    @property
+    def table(self) -> RunTable:
+        """The runs."""
+        return self.measured.table
+
     def _content(self) -> dict[str, Any]:
         return {
             **self.report.to_dict(),
-            **self._values("repetition", "stopped", "limited", "longest"),
+            **self._values("repetition", "longest"),
             "children": {name: report.to_dict() for name, report in self.children.items()},
             "loops": self.loops,
             "limit": self.limit and {**self.limit.to_dict(), "unit": self.limit_unit},
@@ -115,10 +124,11 @@ class RunStudy(Result):
 
 def study_runs(
     runs: Runs,
-    potential: Potential,
-    balance: BalanceReport,
+    potential: Potential | None,
+    balance: BalanceReport | None,
     traps: TrapReport,
     *,
+    alpha: float,
     keep: int,
 ) -> RunStudy | None:
     """Study the runs of a report; None where there are none."""
@@ -140,10 +150,10 @@ def study_runs(
         of_roots = kinds.report(roots, keep=0)
         rows = {name: getattr(report, name) for name in ("rows", "left_out", "typical")}
         report = replace(of_roots, **rows)
-    worst = sorted(balance.violations, key=lambda v: v.kind in ("structural", "work-flow"))
+    violations = () if balance is None else balance.violations
+    worst = sorted(violations, key=lambda v: v.kind in ("structural", "work-flow"))
     success, limited = table.runs.success[roots], _at_limit(table)
     good, bad = roots[success == 1], roots[(success == 0) & ~limited[roots]]
-    limit, unit = _suggest_limit(table, good)
     contrast = None
     if min(len(good), len(bad)) >= FEWEST_RUNS:
         contrast = contrast_runs(
@@ -151,25 +161,24 @@ def study_runs(
             whole_blocks=False,
             questions=_CONTRASTED,
             min_visits=rules.visits,
-            alpha=balance.alpha,
+            alpha=alpha,
         )
     repetition = find_repetition(
         measured,
-        alpha=balance.alpha,
+        alpha=alpha,
         replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
         rules=rules,
     )
+    going = [run.place for finding in repetition.findings for run in finding.runs]
+    limit, unit = _suggest_limit(table, np.setdiff1d(good, root[going]))
     return RunStudy(
+        measured,
+        root,
         repetition,
-        LimitedRuns.count(repetition, roots),
-        {
-            name: LimitedRuns.count(repetition, places)
-            for name, places in sorted(inside.items())
-            if limited[places].any()
-        },
         int(table.lengths[good].max(initial=0)),
         report,
         dict(sorted(children.items(), key=_count_after)),
+        inside,
         locate_loops(measured, [violation.loop for violation in worst[:LOOPS_LOCATED]]),
         limit,
         unit,
@@ -203,8 +212,10 @@ def _suggest_limit(
 
 
 def _choose(
-    table: RunTable, report: RunClassification, potential: Potential
+    table: RunTable, report: RunClassification, potential: Potential | None
 ) -> tuple[ChosenRun, ...]:
+    if potential is None:
+        return ()
     levels = dict(zip(potential.states, potential.relative_to().tolist(), strict=True))
     first = {(row.kind, row.states): row for row in reversed(report.rows)}  # of each sort
     rows = [row for row in report.rows if row is first[row.kind, row.states]][:DRAWN]

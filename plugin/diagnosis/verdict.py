@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, inf, isfinite, isnan, nan
+from dataclasses import replace
+from math import ceil, isfinite, isnan
 from typing import TYPE_CHECKING
 
-from detailed_balance.analyzers import BalanceReport, TrapReport, Violation
-from detailed_balance.analyzers.balance.outcomes import BASELINE_GROUPS
-from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
-from detailed_balance.analyzers.multiplicity import adjust_holm
+from detailed_balance.analyzers import BalanceReport, Outcome, TrapReport, Violation
 from detailed_balance.analyzers.results import times
-from detailed_balance.render.document import Verdict, VerdictOutcome
+from detailed_balance.analyzers.runs.columns import OUTCOMES
+from detailed_balance.diagnosis._balance import by_baseline
+from detailed_balance.diagnosis.words import UNJUDGED, count_of, say_place, say_times
+from detailed_balance.render.document import Statement, Verdict, VerdictOutcome
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -22,16 +22,12 @@ from detailed_balance.render.formatting import (
     safe_text,
     shorten_states,
 )
-from detailed_balance.report._repetition_section import (
-    about_repetition,
-    count_repeating,
-    describe_stopped,
-)
-from detailed_balance.report.run_sections import show_change
 
 if TYPE_CHECKING:
-    from detailed_balance.analyzers import RunComparison
-    from detailed_balance.diagnosis.study import RunStudy
+    from detailed_balance.diagnosis.case import Case
+    from detailed_balance.diagnosis.finding import Finding
+
+__all__ = ["ENOUGH_RUNS", "about_balance", "judge"]
 
 ENOUGH = 1.0
 """The affinity, in nats, that the data must be able to show for a verdict without runs."""
@@ -40,195 +36,129 @@ ENOUGH_RUNS = 10
 """With fewer runs nothing is called in order."""
 
 _NAMED = 3
-_CHANGES_NAMED = 2
+_FINDINGS_TOLD = 6
+_SHORT = ("runs", "since")
+_STOPPED = {
+    Outcome.ENDED: "ended",
+    Outcome.INTERRUPTED: "waits for a person",
+    Outcome.FAILED: "failed",
+    Outcome.RECURSION_LIMIT: "hit the recursion limit",
+    Outcome.CANCELLED: "was cancelled",
+    Outcome.ABANDONED: "was abandoned",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictEvidence:
-    """What a verdict goes by.
+def judge(
+    cases: Sequence[Case], findings: Sequence[Finding], warnings: Sequence[str] = ()
+) -> Verdict:
+    """Put into words what was found; the rule for each word stands in docs/report.md.
 
     Parameters
     ----------
-    balance, traps
-        What was found.
-    transitions : int
-        How many there were, to say how many more are needed.
-    studied : RunStudy or None
-        What single runs did; None where only counts are known.
-    compared : bool
-        Whether there was a baseline.
+    cases : sequence of Case
+        What was looked at: one for each agent of the record.
+    findings : sequence of Finding
+        What was found in all of them, the worst first.
+    warnings : sequence of str
+        Sentences to add.
     """
-
-    balance: BalanceReport
-    traps: TrapReport
-    transitions: int
-    studied: RunStudy | None = None
-    compared: bool = False
-
-    def pvalues(self) -> dict[str, float]:
-        """Return the p-value of each kind of finding that was tested."""
-        found = {"driven": self.balance.suspect_pvalue}
-        if self.compared and not any(c.groups == BASELINE_GROUPS for c in self.balance.contrasts):
-            by_counts = (v.odds_pvalue for v in self.balance.violations if _by_baseline(v))
-            found["driven, by counts"] = min(by_counts, default=nan)
-        if self.studied is not None:
-            repetition = self.studied.repetition
-            if repetition.good and repetition.failed:
-                found["repetition"] = min(test.pvalue for test in repetition.tests)
-            if self.studied.contrast is not None:
-                found["failure"] = self.studied.contrast.pvalue
-        return {kind: p for kind, p in found.items() if not isnan(p)}
-
-    def tested(self) -> tuple[str, ...]:
-        """Return the kinds of findings that the tests support, which share alpha (Holm)."""
-        adjusted = adjust_holm(self.pvalues())
-        return tuple(kind for kind, p in adjusted.items() if p <= self.balance.alpha)
-
-    def suspect(self) -> tuple[Violation, ...]:
-        """Return the violations that are a finding by themselves."""
-        if not any(kind.startswith("driven") for kind in self.tested()):
-            return ()
-        return tuple(v for v in self.balance.violations if v.kind == "suspect")
-
-
-def judge(evidence: VerdictEvidence, warnings: Sequence[str] = ()) -> Verdict:
-    """Put into words what was found; the rule for each word stands in docs/report.md."""
-    problems = list(dict.fromkeys(_problems(evidence)))
     outcome: VerdictOutcome
-    if problems:
-        outcome, first = "problem", problems.pop(0)
+    if findings:
+        outcome = "problem" if findings[0].severity == "problem" else "watch"
+        statements = list(_tell(findings, named=len(cases) > 1))
     else:
-        outcome, first = _without_problem(evidence)
-    sentences = [
-        *(_as_sentence(problem) for problem in problems),
-        *(() if evidence.studied is None else about_repetition(evidence.studied.repetition)),
-        *_about_violations(evidence),
-        *_about_traps(evidence),
-        *_about_power(evidence),
-        *_about_potential(evidence.balance),
-        *warnings,
-    ]
-    return Verdict(outcome, f"{outcome.upper()}: {first}", tuple(sentences))
-
-
-def _as_sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
-
-
-def _problems(evidence: VerdictEvidence) -> Iterator[str]:
-    """Yield what is wrong: facts, then what tests support."""
-    studied, tested = evidence.studied, evidence.tested()
-    if studied is not None:
-        yield from _limits(studied)
-        places = [
-            count_repeating(studied.repetition, finding)
-            for finding in studied.repetition.findings
-            if finding.evidence == "fact"
-            or (finding.evidence == "contrast" and "repetition" in tested)
+        words = [_without_finding(case) for case in cases]
+        outcome = "unknown" if any(word == "unknown" for word, _, _ in words) else "ok"
+        statements = [
+            Statement(word.upper(), _named(case, text), rows)
+            for case, (word, text, rows) in zip(cases, words, strict=True)
         ]
-        if places:
-            more = f"; and {count_noun(len(places) - _NAMED, 'more place')}"
-            yield f"{'; '.join(places[:_NAMED])}{more if len(places) > _NAMED else ''}"
-    yield from map(_describe_suspect, evidence.suspect()[:_NAMED])
-    if studied is not None and studied.contrast is not None and "failure" in tested:
-        yield _describe_contrast(studied.contrast)
+        statements.sort(key=lambda statement: statement.word != "UNKNOWN")
+    statements += [Statement("BALANCE", _named(case, about_balance(case))) for case in cases]
+    sentences = [sentence for case in cases for sentence in _details(case)]
+    return Verdict(outcome, tuple(statements), (*dict.fromkeys(sentences), *warnings))
 
 
-def _describe_suspect(violation: Violation) -> str:
-    loop = join_states((*violation.loop, violation.loop[0]))
-    ratio, (low, high) = violation.odds_ratio, map(format_number, violation.odds_interval)
-    interval = "" if isnan(violation.odds_interval[0]) else f" ({low} to {high})"
-    odds = f"{format_number(ratio)} times the odds of a step along it{interval}"
-    if _by_baseline(violation):
-        more = odds if isfinite(ratio) else "there no step was made along it"
-        return f"{loop} is walked more than in the baseline: {more}"
-    return f"failed runs go round {loop} more than their visits explain: {odds}"
+def _named(case: Case, text: str) -> str:
+    return f"{safe_text(case.graph, 40)}: {text}" if case.graph else text
 
 
-def _by_baseline(violation: Violation) -> bool:
-    return "baseline" in violation.evidence
+def _tell(findings: Sequence[Finding], *, named: bool) -> Iterator[Statement]:
+    """Yield the worst finding whole, and of the others the first lines."""
+    for place, finding in enumerate(findings[:_FINDINGS_TOLD]):
+        rows = finding.rows()
+        if place:
+            rows = tuple(row for row in rows if row[0] in _SHORT)
+        graph = f"{safe_text(finding.graph, 40)}: " if named and finding.graph else ""
+        yield Statement(finding.severity.upper(), f"{graph}{finding.title}", rows)
+    if len(findings) > _FINDINGS_TOLD:
+        yield Statement("", f"and {count_noun(len(findings) - _FINDINGS_TOLD, 'more finding')}")
 
 
-def _describe_contrast(contrast: RunComparison) -> str:
-    which = ", ".join(test.question for test in contrast.tests if test.changed)
-    changes = [c for test in contrast.tests for c in test.changes if c.changed]
-    sides = ("successful runs", "failed ones")
-    shown = "; ".join(show_change(change, sides) for change in changes[:_CHANGES_NAMED])
-    told = shown or f"p {format_pvalue(contrast.pvalue)}"
-    return f"failed runs differ from successful ones in their {which}: {told}"
+_Answer = tuple[VerdictOutcome, str, tuple[tuple[str, str], ...]]
 
 
-def _limits(studied: RunStudy) -> Iterator[str]:
-    if studied.stopped.stopped:
-        yield describe_stopped(studied.stopped)
-    for name, inside in studied.limited.items():
-        yield f"inside {safe_text(name, 40)}, {describe_stopped(inside)}"
-
-
-def _without_problem(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
-    studied = evidence.studied
-    if studied is None:
-        return _by_counts(evidence)
-    rules = [f for f in studied.repetition.findings if f.evidence == "rule"]
-    if rules:
-        return "watch", f"{count_repeating(studied.repetition, rules[0])}, by a rule"
-    runs, good, failed = (getattr(studied.report, n) for n in ("runs", "succeeded", "failed"))
-    if failed:
-        said = _no_difference(evidence)
-        return "watch", f"{failed:,} of {count_noun(runs, 'run')} failed; {said}"
+def _without_finding(case: Case) -> _Answer:
+    """Say that nothing is wrong, or that too little is known, and what would be enough."""
+    study = case.study
+    if study is None:
+        outcome, text = _by_counts(case)
+        return outcome, text, ()
+    roots = case.roots
+    runs, good = len(roots), int(roots.succeeded[roots.places].sum())
     if not good:
-        outcome, said = _by_counts(evidence)
-        few = outcome == "ok" and runs < ENOUGH_RUNS
-        known = f"; it is not known whether the {count_noun(runs, 'run')} succeeded"
-        return "unknown" if few else outcome, said + known * (outcome != "watch")
-    all_good = f"all {runs:,} runs succeeded" if runs > 1 else "1 run, which succeeded"
-    said = all_good if good == runs else f"none of {runs:,} runs failed, and {good:,} succeeded"
+        outcome, text = _by_counts(case)
+        if runs < ENOUGH_RUNS:
+            return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
+        return outcome, f"{text}; it is not known whether the {runs:,} runs succeeded", ()
+    judged = bool(roots.table.runs.judged[roots.places].all())
+    said = f"{count_of(good, runs)} {'succeeded' if judged else 'ended'}"
     if good < ENOUGH_RUNS:
-        return "unknown", f"{said}; {ENOUGH_RUNS} are needed to say that nothing is wrong"
-    return "ok", f"{said}; the longest took {count_noun(studied.longest, 'move')}"
+        return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
+    longest = f"the longest took {count_noun(study.longest, 'move')}"
+    return "ok", f"{said}; none repeats itself more than good runs do; {longest}", _sure(case)
 
 
-def _no_difference(evidence: VerdictEvidence) -> str:
-    """Say that nothing failed runs do differs, with the effect that would have shown."""
-    pvalues, alpha = evidence.pvalues(), evidence.balance.alpha
-    if min(pvalues.values(), default=1.0) <= alpha:
-        least = min(adjust_holm(pvalues).values())
-        return (
-            f"what they do differs no more than one of {len(pvalues)} tests may show by chance "
-            f"(adjusted p {format_pvalue(least)})"
-        )
-    repetition = None if evidence.studied is None else evidence.studied.repetition
-    if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
-        return (
-            "whether they do anything else than successful ones is not known: "
-            f"{FEWEST_RUNS} of each are needed"
-        )
-    known = [contrast.detectable for contrast in evidence.balance.contrasts if not contrast.reason]
-    least = min(known, default=inf)
-    if not isfinite(least):
-        return "nothing they do is seen to differ"
+def _needed(runs: int) -> str:
+    return f"{ENOUGH_RUNS - runs:,} more that succeed would be enough to say that nothing is wrong"
+
+
+def _stopped(case: Case) -> str:
+    """Say how few runs stopped."""
+    roots = case.roots
+    outcomes = roots.table.runs.outcome[roots.places].tolist()
+    if len(outcomes) == 1:
+        known = outcomes[0] >= 0
+        return f"1 run, which {_STOPPED[OUTCOMES[outcomes[0]]]}" if known else "1 run"
+    ended = sum(outcome == OUTCOMES.index(Outcome.ENDED) for outcome in outcomes)
+    return f"{count_noun(len(outcomes), 'run')}, of which {ended:,} ended"
+
+
+def _longest(case: Case) -> tuple[tuple[str, str], ...]:
+    """Say what the run that repeats itself most does, where it is enough to be seen."""
+    study = case.study
+    rows = [] if study is None else [row for row in study.report.rows if row.onset is not None]
+    if not rows:
+        return ()
+    row = rows[0]
+    where = say_place(row.kind, row.states, one=True)
     return (
-        f"nothing they do differs (steps along a loop at {format_number(least)} times the odds "
-        "would have shown)"
+        ("seen", f"{safe_text(row.name or 'it', 60)} {where}, {say_times(row.kind, row.times)}"),
     )
 
 
-def _by_counts(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
+def _sure(case: Case) -> tuple[tuple[str, str], ...]:
+    judged = case.roots.table.runs.judged[case.roots.places]
+    if judged.any():
+        return ()
+    return (("sure?", UNJUDGED),)
+
+
+def _by_counts(case: Case) -> tuple[VerdictOutcome, str]:
     """Give the verdict where no outcome of a run is known: on balance alone."""
-    balance, traps = evidence.balance, evidence.traps
-    still_open = sum(v.kind == "unclassified" for v in balance.violations)
-    stuck = f"the agent stays long in {count_noun(len(traps), 'trap')}"
-    if still_open:
-        causes = count_noun(still_open, "cause")
-        lacking = "with so small a baseline" if evidence.compared else "without outcomes of runs"
-        kinds = "its kind is" if still_open == 1 else "their kinds are"
-        trapped = f", and {stuck}" if len(traps) else ""
-        return (
-            "watch",
-            f"detailed balance is broken by {causes}; {lacking} {kinds} not known{trapped}",
-        )
-    if len(traps):
-        return "watch", stuck
+    balance = case.balance
+    if balance is None:
+        return "unknown", case.reason
     if balance.violations:
         causes = count_noun(len(balance.violations), "cause")
         return "ok", f"detailed balance is broken by {causes}, as designed or as in the baseline"
@@ -241,24 +171,63 @@ def _by_counts(evidence: VerdictEvidence) -> tuple[VerdictOutcome, str]:
     return "ok", "no violation of detailed balance and no trap was found"
 
 
-def _about_violations(evidence: VerdictEvidence) -> Iterator[str]:
-    balance = evidence.balance
-    if not balance.violations:
+def about_balance(case: Case) -> str:
+    """Say in one or two sentences whether detailed balance holds."""
+    balance = case.balance
+    if balance is None:
+        return f"not testable: {case.reason}"
+    hub = ""
+    if case.hub:
+        hub = (
+            f" {safe_text(case.hub, 40)} stands between all other states: loops of them are looked "
+            "for with it hidden as well."
+        )
+    potential = " ".join(_about_potential(balance))
+    return f"{_about_causes(balance)}.{potential and f' {potential}'}{hub}"
+
+
+def _about_causes(balance: BalanceReport) -> str:
+    if balance.violations:
+        first = balance.violations[0]
+        kinds = Counter(violation.kind for violation in balance.violations)
+        how = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+        return (
+            f"broken by {count_noun(len(balance.violations), 'cause')} ({how}), most by "
+            f"{join_states((*first.loop, first.loop[0]))}"
+        )
+    if not len(balance.loops):
+        few = (
+            "no loop was walked often enough"
+            if balance.loops.untested
+            else "no loop of three states"
+        )
+        return f"not testable: {few}"
+    seen = balance.detectable_affinity()
+    if seen > ENOUGH:
+        return f"not testable: only a push of {format_number(seen)} nats or more would have shown"
+    return f"holds: a push of {format_number(seen)} nats round a loop would have shown"
+
+
+def _details(case: Case) -> Iterator[str]:
+    """Yield what is behind it, sentence by sentence."""
+    if case.balance is None:
         return
-    kinds = Counter(violation.kind for violation in balance.violations)
-    how = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
-    yield f"Balance is broken by {count_noun(len(balance.violations), 'cause')}: {how}."
-    headed = evidence.suspect()[:_NAMED]
+    yield from _about_violations(case, case.balance)
+    yield from _about_traps(case.traps)
+    yield from _about_power(case, case.balance)
+
+
+def _about_violations(case: Case, balance: BalanceReport) -> Iterator[str]:
     for violation in balance.violations[:_NAMED]:
-        yield _describe_violation(violation, balance.alpha, headed=violation in headed)
+        yield _describe_violation(violation, balance.alpha)
     if len(balance.violations) > _NAMED:
         yield f"And {count_noun(len(balance.violations) - _NAMED, 'more cause')}."
     unsure = [v for v in balance.violations if v.run_pvalue > balance.alpha]
     if unsure and balance.mixture is not None:
         mixture = safe_text(balance.mixture.describe(), 400)
-        yield f"{_as_sentence(mixture)[:-1]}{_how_to_split(balance)}."
+        yield f"{mixture[0].upper()}{mixture[1:]}{_how_to_split(balance)}."
     unclassified = [v for v in balance.violations if v.kind == "unclassified"]
-    if unclassified and evidence.compared and all(map(_by_baseline, unclassified)):
+    if unclassified and case.compared and all(map(by_baseline, unclassified)):
         yield "The baseline is too small to tell more: record more runs that went well."
     elif any(isnan(v.odds_pvalue) and not v.evidence for v in unclassified):
         yield (
@@ -268,7 +237,7 @@ def _about_violations(evidence: VerdictEvidence) -> Iterator[str]:
         )
 
 
-def _describe_violation(violation: Violation, alpha: float, *, headed: bool) -> str:
+def _describe_violation(violation: Violation, alpha: float) -> str:
     loop = join_states((*violation.loop, violation.loop[0]))
     more = f", and {count_noun(len(violation.explains), 'more loop')} with moves in common"
     parts = [
@@ -278,7 +247,7 @@ def _describe_violation(violation: Violation, alpha: float, *, headed: bool) -> 
         f"{times(violation.counts[1])} in reverse",
         *_inside_runs(violation, alpha),
     ]
-    because = "" if headed or not violation.evidence else f": {safe_text(violation.evidence, 400)}"
+    because = f": {safe_text(violation.evidence, 400)}" if violation.evidence else ""
     return f"{'; '.join(parts)} ({violation.kind}{because})."
 
 
@@ -302,8 +271,7 @@ def _how_to_split(balance: BalanceReport) -> str:
     return f": analyze them separately (--context {label}=...)"
 
 
-def _about_traps(evidence: VerdictEvidence) -> Iterator[str]:
-    traps = evidence.traps
+def _about_traps(traps: TrapReport) -> Iterator[str]:
     for trap in traps.traps[:_NAMED]:
         safe = replace(trap, states=shorten_states(trap.states))
         yield f"Trap: {safe.describe()}."
@@ -313,8 +281,8 @@ def _about_traps(evidence: VerdictEvidence) -> Iterator[str]:
         yield "A trap breaks no balance by itself, and long work in one place is no fault."
 
 
-def _about_power(evidence: VerdictEvidence) -> Iterator[str]:
-    balance, transitions = evidence.balance, evidence.transitions
+def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
+    transitions = case.counts.without_boundaries().total
     if balance.violations:
         return
     seen = balance.detectable_affinity()

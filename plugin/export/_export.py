@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
@@ -140,23 +140,26 @@ def _make_tables(
         info = SourceInfo(opened.description, make_context(options.get("context")))
         return {"counts": _counts_table(opened.counts())}, {}, info
     report = source if isinstance(source, Report) else analyze(source, **options)
+    potential, balance = report.potential, report.balance
+    if potential is None or balance is None:
+        raise InsufficientDataError(f"there is no potential to export: {report.reason}")
     tables: dict[str, Table] = {}
     if what in ("counts", "all"):
         tables["counts"] = _counts_table(report.counts)
     if what in ("potential", "all"):
-        tables["potential"] = _potential_table(report.potential, report.counts)
+        tables["potential"] = _potential_table(potential, report.counts)
     if what in ("violations", "all"):
-        tables["violations"] = _violations_table(report.balance)
-    return tables, _settings(report), report.source
+        tables["violations"] = _violations_table(balance)
+    return tables, _settings(potential, balance), report.source
 
 
-def _settings(report: Report) -> dict[str, Any]:
-    kernel, balance = report.potential.kernel, report.balance
+def _settings(potential: Potential, balance: BalanceReport) -> dict[str, Any]:
+    kernel = potential.kernel
     return {
-        "violation": report.potential.violation,
+        "violation": potential.violation,
         "attempts": kernel.mode,
         "min_attempts": kernel.min_attempts,
-        "tolerance": report.potential.tolerance,
+        "tolerance": potential.tolerance,
         "alpha": balance.alpha,
         "errors": balance.errors,
         "correction": balance.correction,

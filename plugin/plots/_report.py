@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from detailed_balance.analyzers.errors import InsufficientDataError
+
 if TYPE_CHECKING:
     from detailed_balance.analyzers import (
         BalanceReport,
         Potential,
         TransitionCounts,
         TrapReport,
-        Violation,
     )
 
 
@@ -20,10 +21,23 @@ class PlottedReport(Protocol):
     @property
     def counts(self) -> TransitionCounts: ...
     @property
-    def potential(self) -> Potential: ...
+    def potential(self) -> Potential | None: ...
     @property
-    def balance(self) -> BalanceReport: ...
+    def balance(self) -> BalanceReport | None: ...
     @property
     def traps(self) -> TrapReport: ...
     @property
-    def findings(self) -> tuple[Violation, ...]: ...
+    def reason(self) -> str: ...
+
+
+def measured_of(report: PlottedReport) -> tuple[Potential, BalanceReport]:
+    """Return what pictures are drawn of.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where data are too few for a potential.
+    """
+    if report.potential is None or report.balance is None:
+        raise InsufficientDataError(f"there is no potential to draw: {report.reason}")
+    return report.potential, report.balance

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from detailed_balance.analyzers import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.sparse import lookup
+from detailed_balance.plots._report import measured_of
 from detailed_balance.plots.style import (
     DRIVEN,
     FAINT,
@@ -56,7 +57,8 @@ def plot_pairs(report: PlottedReport) -> Figure:
     >>> counts = TransitionCounts.from_edges([("a", "b", 30), ("b", "a", 10)])
     >>> figure = plot_pairs(analyze(counts))
     """
-    balance, pairs = report.balance, report.balance.pairs
+    balance = measured_of(report)[1]
+    pairs = balance.pairs
     figure, ax = _frame("potential drop β ΔV", "log ratio of the two rates (nats)")
     if not len(pairs):
         return _draw_empty(figure, ax, "No pair of states was walked both ways")
@@ -87,7 +89,7 @@ def plot_loops(report: PlottedReport) -> Figure:
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> figure = plot_loops(analyze(TransitionCounts.from_edges(edges)))
     """
-    balance = report.balance
+    balance = measured_of(report)[1]
     figure, ax = _frame(
         "one way round: sum of log rates (nats)", "the other way: sum of log rates (nats)"
     )
@@ -187,7 +189,8 @@ def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any],
 
     Small counts get 1/2 added, as in the test itself.
     """
-    loops, kernel = report.balance.loops, report.potential.kernel
+    potential, balance = measured_of(report)
+    loops, kernel = balance.loops, potential.kernel
     counts = report.counts.restrict(loops.states)
     attempts = counts.attempts if kernel.attempts is None else kernel.attempts
     members = [_by_name(loop) for loop in loops.members[:shown]]

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from detailed_balance.analyzers import Potential, TransitionCounts, Trap, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.plots._report import measured_of
 from detailed_balance.plots.layout import (
     FONT_SIZE,
     LABEL_HEIGHT,
@@ -95,8 +96,9 @@ def plot_landscape(
     if isinstance(source, Potential):
         potential = source
     else:
-        potential, counts, traps = source.potential, source.counts, source.traps.traps
-        violations = source.findings or source.balance.violations
+        (potential, balance), counts, traps = measured_of(source), source.counts, source.traps.traps
+        unexpected = [v for v in balance.violations if v.kind in ("suspect", "unclassified")]
+        violations = tuple(unexpected) or balance.violations
     if counts is None:
         raise InvalidInputError("a potential alone knows no moves: give its counts as well")
     loops, traps = _without_common_steps(violations), traps[:TRAPS_SHOWN]

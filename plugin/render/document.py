@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from detailed_balance.render.formatting import count_noun
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from detailed_balance.analyzers import ClassifiedRun
 
-__all__ = ["ChosenRun", "Row", "Section", "Statement", "Verdict", "VerdictOutcome"]
+__all__ = [
+    "SURFACES",
+    "ChosenRun",
+    "Document",
+    "Part",
+    "Picture",
+    "Row",
+    "Section",
+    "SideBySide",
+    "Statement",
+    "Surface",
+    "Verdict",
+    "VerdictOutcome",
+]
 
 VerdictOutcome: TypeAlias = Literal[
     "problem", "watch", "ok", "unknown", "worse", "better", "different", "same"
@@ -18,6 +36,12 @@ little to tell. Of a comparison: worse, better, different, same, or unknown."""
 
 STATEMENT_INDENT = 9
 """Where the text of a statement begins, and two columns on that of its rows."""
+
+Surface: TypeAlias = Literal["terminal", "notebook", "page"]
+"""Where something is shown."""
+
+SURFACES: tuple[Surface, ...] = get_args(Surface)
+"""All of them."""
 
 Row: TypeAlias = tuple[str, ...]
 """The cells of a row, made safe to print."""
@@ -92,9 +116,25 @@ class Section:
     rows : tuple of tuple of str
         The cells, made safe to print.
     note : str
-        What to know in order to read it, and what was left out.
+        What to know in order to read it.
     words : tuple of str
         The columns, besides the first, that hold words.
+    noun : str
+        What a row is, to say how many more there are.
+    more : int
+        How many rows were left out.
+    printed : int or None
+        How many rows a terminal shows; None for all.
+    wide : tuple of str
+        The columns that a terminal leaves out.
+    on : tuple of Surface
+        Where it is shown.
+
+    Examples
+    --------
+    >>> section = Section("Runs", ("run", "moves"), (("a", "1"), ("b", "2")), noun="run")
+    >>> section.shorten(1).rows, section.shorten(1).note
+    ((('a', '1'),), 'And 1 more run.')
     """
 
     title: str
@@ -102,6 +142,99 @@ class Section:
     rows: tuple[Row, ...]
     note: str = ""
     words: tuple[str, ...] = ()
+    noun: str = "row"
+    more: int = 0
+    printed: int | None = None
+    wide: tuple[str, ...] = ()
+    on: tuple[Surface, ...] = SURFACES
+
+    def shorten(self, limit: int | None = None, *, narrow: bool = False) -> Section:
+        """Return the first rows, with a note of how many more there are."""
+        rows = self.rows[:limit]
+        more = self.more + len(self.rows) - len(rows)
+        left = f"And {count_noun(more, f'more {self.noun}')}." if more else ""
+        kept = [i for i, name in enumerate(self.columns) if not (narrow and name in self.wide)]
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in kept),
+            rows=tuple(tuple(row[i] for i in kept) for row in rows),
+            note=" ".join(filter(None, [self.note, left])),
+            more=0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture, drawn where it is shown.
+
+    Parameters
+    ----------
+    draw : callable
+        Returns a Figure of matplotlib.
+    alt : str
+        What is to be seen, for those who cannot; escaped where it is shown.
+    caption : str
+        How to read it.
+    title : str
+        What stands over it.
+    on : tuple of Surface
+        Where it is shown; a terminal shows none.
+    """
+
+    draw: Callable[[], Figure]
+    alt: str
+    caption: str
+    title: str = ""
+    on: tuple[Surface, ...] = ("notebook", "page")
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Pictures beside each other.
+
+    Parameters
+    ----------
+    title : str
+        What stands over them.
+    pictures : tuple of Picture
+        From left to right.
+    on : tuple of Surface
+        Where they are shown.
+    """
+
+    title: str
+    pictures: tuple[Picture, ...]
+    on: tuple[Surface, ...] = ("page",)
+
+
+Part: TypeAlias = Section | Picture | SideBySide
+"""What a document is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is shown of a result, in order; each renderer takes the parts that it can show.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        The first screen.
+    parts : tuple of Part
+        Tables and pictures.
+    settings : Section or None
+        How it was computed.
+    wide : bool
+        Whether a page has room for two pictures side by side.
+    """
+
+    verdict: Verdict
+    parts: tuple[Part, ...]
+    settings: Section | None = None
+    wide: bool = False
+
+    def on(self, surface: Surface) -> tuple[Part, ...]:
+        """Return the parts of one surface."""
+        return tuple(part for part in self.parts if surface in part.on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What every page is made of: one self-contained document, its tables and its pictures."""
+"""A document as one self-contained page, or as what a notebook shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from detailed_balance.render.document import Picture, Section
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from detailed_balance.render.document import Section, Verdict
+    from detailed_balance.render.document import Document, Part, Statement, Verdict
 
-__all__ = ["render_figure", "render_page", "render_section", "render_verdict"]
+__all__ = [
+    "render_document",
+    "render_notebook",
+    "render_page",
+    "render_statement",
+    "render_verdict",
+]
+
+_NOTEBOOK_ROWS = 15
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -45,9 +55,16 @@ body { margin: 0; background: var(--paper); color: var(--ink);
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .6rem; padding-left: .8rem;
   border-left: .35rem solid currentColor; }
-h1.problem, h1.different { color: var(--bad); }
-h1.ok, h1.same { color: var(--good); }
-h1.watch, h1.unknown { color: var(--open); }
+h1.problem, h1.worse, h1.different, .statement.problem b, .statement.worse b { color: var(--bad); }
+h1.ok, h1.better, h1.same, .statement.ok b { color: var(--good); }
+h1.watch, h1.unknown, .statement.watch b, .statement.unknown b { color: var(--open); }
+.statement { margin: .9rem 0; max-width: 52rem; }
+.statement b { margin-right: .6rem; }
+dl { display: grid; grid-template-columns: 5rem 1fr; gap: .15rem .6rem; margin: .4rem 0 1rem;
+  max-width: 52rem; }
+dt { color: var(--faint); }
+dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .4rem; } }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 p.note, figcaption { color: var(--faint); font-size: .88rem; }
@@ -92,14 +109,63 @@ def render_page(title: str, body: Iterable[str], *, wide: bool = False) -> str:
     return _PAGE.format(title=escape(title), style=_STYLE, body=parts)
 
 
+def render_document(document: Document) -> str:
+    """Return the page of a document."""
+    body = [*render_verdict(document.verdict), *_render_parts(document.on("page"))]
+    if document.settings is not None:
+        body.append(_render_section(document.settings))
+    return render_page(document.verdict.headline, body, wide=document.wide)
+
+
+def render_notebook(document: Document) -> str:
+    """Return what a notebook shows of a document."""
+    parts = _render_parts(document.on("notebook"), limit=_NOTEBOOK_ROWS)
+    return "\n".join([*render_verdict(document.verdict), *parts])
+
+
 def render_verdict(verdict: Verdict) -> Iterator[str]:
-    """Yield the verdict: its headline and its sentences."""
+    """Yield the first screen, and the sentences below it."""
+    first, *others = verdict.statements
     yield f'<h1 class="{verdict.outcome}">{escape(verdict.headline)}</h1>'
+    yield from _render_rows(first)
+    yield from map(render_statement, others)
     for sentence in verdict.sentences:
         yield f"<p>{escape(sentence)}</p>"
 
 
-def render_section(section: Section) -> str:
+def render_statement(statement: Statement) -> str:
+    """Return a statement with the rows under it."""
+    word = escape(statement.word)
+    head = f"<b>{word}</b> {escape(statement.text)}"
+    rows = "\n".join(_render_rows(statement))
+    return f'<div class="statement {word.lower()}"><p>{head}</p>\n{rows}</div>'
+
+
+def _render_rows(statement: Statement) -> Iterator[str]:
+    if statement.rows:
+        rows = "\n".join(
+            f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in statement.rows
+        )
+        yield f"<dl>\n{rows}\n</dl>"
+
+
+def _render_parts(parts: Iterable[Part], limit: int | None = None) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, Section):
+            yield _render_section(part.shorten(limit))
+        elif isinstance(part, Picture):
+            yield (f"<h2>{escape(part.title)}</h2>\n" if part.title else "") + _render_picture(part)
+        else:
+            pictures = "\n".join(map(_render_beside, part.pictures))
+            yield f'<h2>{escape(part.title)}</h2>\n<div class="side">\n{pictures}\n</div>'
+
+
+def _render_beside(picture: Picture) -> str:
+    title = f"<p>{escape(picture.title)}</p>\n" if picture.title else ""
+    return f"<div>\n{title}{_render_picture(picture)}\n</div>"
+
+
+def _render_section(section: Section) -> str:
     """Return a table under its title."""
     words = [place == 0 or name in section.words for place, name in enumerate(section.columns)]
     classes = ["" if word else ' class="number"' for word in words]
@@ -123,12 +189,12 @@ def _row(row: Sequence[str], classes: Sequence[str], *, named: bool) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def render_figure(figure: Figure, alt: str, caption: str) -> str:
-    """Embed a figure as an image, in which nothing can run, whatever the labels hold."""
-    data = b64encode(_svg(figure)).decode("ascii")
+def _render_picture(picture: Picture) -> str:
+    """Embed a picture as an image, in which nothing can run, whatever the labels hold."""
+    data = b64encode(_svg(picture.draw())).decode("ascii")
     return (
-        f'<figure><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">\n'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure><img alt="{escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">\n'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 
 

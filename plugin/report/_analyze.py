@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from detailed_balance.analyzers import (
-    BalanceReport,
-    Potential,
-    Progress as SolverProgress,
-    TransitionCounts,
-    ViolationFunction,
-    check_balance,
-    estimate_potential,
-    find_traps,
-)
+from detailed_balance.analyzers import ViolationFunction
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
-from detailed_balance.analyzers.comparison.block_labels import find_block_label
-from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
-from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.render.formatting import count_noun, safe_text
-from detailed_balance.diagnosis.study import study_runs
+from detailed_balance.diagnosis.diagnose import diagnose, sort_findings
+from detailed_balance.diagnosis.measure import MeasureSettings, Record, measure, split_by_graph
+from detailed_balance.diagnosis.verdict import judge
+from detailed_balance.render.formatting import safe_text
 from detailed_balance.report.report import Report
-from detailed_balance.sources.source import (
-    Merge,
-    Progress,
-    SourceInfo,
-    list_allowed_moves,
-    open_source,
-)
-
-_ESTIMATING = "Estimating the potential"
+from detailed_balance.sources.source import Merge, Progress, list_allowed_moves, open_source
 
 
 def analyze(
@@ -56,6 +38,7 @@ def analyze(
     correction: Correction = "bh",
     min_visits: float = 10.0,
     runs: int = 50,
+    in_order: bool = False,
     progress: Progress | None = None,
     **reader_options: Any,
 ) -> Report:
@@ -91,6 +74,8 @@ def analyze(
         As for `find_traps`, and for runs that are stuck (`RepetitionRules`).
     runs : int
         How many of the runs that matter to list; 0 to study no single run.
+    in_order : bool
+        Whether the order of the runs is that of time, where the record has no times.
     progress : callable, optional
         Called with the stage of the work, how much of it is done and how much there is (0 where
         that is not known). Ctrl-C while the potential is estimated ends only that: the report
@@ -107,7 +92,8 @@ def analyze(
     Raises
     ------
     InsufficientDataError
-        Where there are no transitions, or fewer than two states.
+        Where no run is left: none carries the labels, or none began in the time asked for. Too
+        little data is no error: the report says what is missing.
     InvalidInputError
         Where an argument has a value that is not allowed.
     ReadError
@@ -121,98 +107,57 @@ def analyze(
     >>> report.verdict.headline
     'WATCH: detailed balance is broken by 1 cause; without outcomes of runs its kind is not known'
     """
-    allowed = list_allowed_moves(agent)
     announce = progress or (lambda stage, done, total: None)
     shared: dict[str, Any] = {"hide": hide, "merge": merge, "progress": progress, **reader_options}
-    wanted: dict[str, Any] = {
-        "context": context,
-        "since": since,
-        "until": until,
-        "last": last,
-        "block": block,
-    }
-    opened = open_source(source, **wanted, **shared)
+    opened = open_source(
+        source, context=context, since=since, until=until, last=last, block=block, **shared
+    )
     found, counts, info = opened.runs(), opened.counts(), opened.info
     good: Any = None
     good_info = None
     if baseline is not None:
         usual = open_source(baseline, **shared)
         good, good_info = usual.runs() or usual.counts(), usual.info
-    if not counts.without_boundaries().total:
-        raise InsufficientDataError(_nothing_recorded(counts, info))
-    announce(_ESTIMATING, 0, 0)
-    # Errors are by runs where all that was recorded is of runs.
-    of_runs = found is not None and found.total == int(counts.attempts.sum())
-    measured = found if found is not None and of_runs else counts
-    potential, warnings = _estimate(measured, violation, attempts, min_attempts, announce)
-    announce("Testing loops", 0, 0)
-    balance = _check(
-        counts,
-        potential,
+    settings = MeasureSettings(
         alpha=alpha,
+        violation=violation,
+        attempts=attempts,
+        min_attempts=min_attempts,
         errors=errors,
         correction=correction,
+        min_visits=min_visits,
+        keep=runs,
         baseline=good,
-        runs=found,
-        graph=allowed,
+        allowed=list_allowed_moves(agent),
+        in_order=in_order,
     )
-    announce("Looking for traps", 0, 0)
-    traps = find_traps(measured, min_visits=min_visits)
-    studied = None
-    if runs and found:
-        announce("Studying the runs", 0, 0)
-        if (label := find_block_label(found)) is not None:
-            warnings = (*warnings, label.describe())
-        studied = study_runs(found, potential, balance, traps, keep=runs)
-    return Report(counts, potential, balance, traps, info, good_info, warnings, studied)
+    record = Record(found, counts, info, opened.command)
+    measured = measure(record, settings, announce)
+    parts = split_by_graph(record)
+    cases = [measure(part, settings, announce).case for part in parts] or [measured.case]
+    findings = sort_findings(finding for case in cases for finding in diagnose(case))
+    warnings = (*measured.warnings, *_about_graphs(parts))
+    return Report(
+        counts,
+        measured.potential,
+        measured.case.balance,
+        measured.case.traps,
+        info,
+        good_info,
+        warnings,
+        measured.case.study,
+        findings,
+        judge(cases, findings, warnings),
+        alpha,
+        measured.case.reason,
+    )
 
 
-def _estimate(
-    measured: TransitionCounts | RunTable,
-    violation: ViolationFunction | None,
-    attempts: Attempts,
-    min_attempts: int,
-    announce: Progress,
-) -> tuple[Potential, tuple[str, ...]]:
-    def report_step(step: SolverProgress) -> None:
-        announce(_ESTIMATING, step.percent, 100)
-
-    try:
-        potential = estimate_potential(
-            measured,
-            violation=violation,
-            attempts=attempts,
-            min_attempts=min_attempts,
-            progress=report_step,
-        )
-    except ConvergenceError as error:
-        left, why = error.estimate.residuals.flow, "the solve was interrupted, " * error.interrupted
-        warning = f"Take V with care: {why}its minimum was not reached (flow residual {left:.0e})."
-        return error.estimate, (warning,)
-    return potential, ()
-
-
-def _check(counts: TransitionCounts, potential: Potential, **settings: Any) -> BalanceReport:
-    try:
-        return check_balance(counts, potential, **settings)
-    except InsufficientDataError as error:
-        if error.partial is None:
-            raise
-        without_loops: BalanceReport = error.partial  # the verdict says so
-        return without_loops
-
-
-def _nothing_recorded(counts: TransitionCounts, info: SourceInfo) -> str:
-    escapes = int(counts.escapes.sum())
-    seen = f"only {escapes:,} escapes" if escapes else "nothing at all"
-    if info.skipped_count:
-        line = info.skipped[0]
-        seen += (
-            f"; {count_noun(info.skipped_count, 'record')} skipped, the first at line "
-            f"{safe_text(str(line.line), 40)}: {safe_text(line.reason, 200)}"
-        )
+def _about_graphs(parts: Sequence[Record]) -> tuple[str, ...]:
+    if not parts:
+        return ()
+    names = ", ".join(safe_text(part.graph, 40) for part in parts)
     return (
-        f"{info.description} holds no transition between states ({seen}). Name the state by "
-        "another field or state function; a handler records the runs that get it as "
-        "{'callbacks': [handler]}"
+        f"This record has {len(parts):,} agents ({names}). Each is diagnosed by itself; the tables "
+        "below are of all of them together: --context graph=NAME shows one.",
     )

@@ -10,55 +10,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detailed_balance import plots
-from detailed_balance.analyzers import (
-    BalanceReport,
-    Potential,
-    TransitionCounts,
-    TrapReport,
-    Violation,
-)
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
-from detailed_balance.render.document import Section, Verdict
-from detailed_balance.report._repetition_section import repetition_section
-from detailed_balance.diagnosis.verdict import VerdictEvidence, judge
-from detailed_balance.report.run_sections import (
-    contrast_section,
-    kind_section,
-    limit_section,
-    loop_place_section,
-    run_section,
-)
-from detailed_balance.report.sections import (
-    CHEAP_ERRORS,
-    data_section,
-    loop_sections,
-    settings_section,
-    state_section,
-    trap_section,
-)
+from detailed_balance.render.document import Document, Verdict
+from detailed_balance.report._document import make_document
+from detailed_balance.report.run_page import RunPage, show_run
+from detailed_balance.report.sections import CHEAP_ERRORS
 from detailed_balance.sources.source import SourceInfo
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
+    from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts, TrapReport
+    from detailed_balance.diagnosis.finding import Finding
     from detailed_balance.diagnosis.study import RunStudy
 
-__all__ = ["Report", "render_landscape"]
-
-_LOOPS_SHOWN = 50
-_STATES_SHOWN = 200
-_TRAPS_SHOWN = 50
-_CHANGES_SHOWN = 20
-_PLACES_SHOWN = 50
-# In a terminal:
-_LOOPS_PRINTED = 10
-_STATES_PRINTED = 15
-_TRAPS_PRINTED = 10
-_RUNS_PRINTED = 8
-_CHANGES_PRINTED = 8
-_PLACES_PRINTED = 8
+__all__ = ["Report"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +37,10 @@ class Report(Result):
     ----------
     counts : TransitionCounts
         What was analysed, START and END included.
-    potential : Potential
-        Where the agent wants to go.
-    balance : BalanceReport
-        What drives it in circles.
+    potential : Potential or None
+        Where the agent wants to go; None where data are too few, which `reason` says.
+    balance : BalanceReport or None
+        What drives it in circles; likewise.
     traps : TrapReport
         Where it is stuck.
     source : SourceInfo
@@ -82,48 +50,63 @@ class Report(Result):
     warnings : tuple of str
         What the reader must know before relying on the numbers.
     runs : RunStudy or None
-        What single runs did; None where the source has none, or too many.
+        What single runs did; None where the source has none.
+    findings : tuple of Finding
+        What is wrong, the worst first.
+    verdict : Verdict
+        The answer in words: its first screen.
+    alpha : float
+        The level that all tested kinds of findings share.
+    reason : str
+        Why there is no potential; empty where there is one.
     """
 
     counts: TransitionCounts
-    potential: Potential
-    balance: BalanceReport
+    potential: Potential | None
+    balance: BalanceReport | None
     traps: TrapReport
     source: SourceInfo
-    baseline: SourceInfo | None = None
-    warnings: tuple[str, ...] = ()
-    runs: RunStudy | None = None
+    baseline: SourceInfo | None
+    warnings: tuple[str, ...]
+    runs: RunStudy | None
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    alpha: float = 0.05
+    reason: str = ""
 
     @property
-    def verdict(self) -> Verdict:
-        """The answer in words."""
-        return judge(self._evidence, self.warnings)
+    def document(self) -> Document:
+        """What every surface shows."""
+        return make_document(self)
 
-    @property
-    def findings(self) -> tuple[Violation, ...]:
-        """The causes of broken balance that are no design and no work-flow, suspect ones first."""
-        suspect = self._evidence.suspect()
-        rest = (v for v in self.balance.violations if v.kind == "unclassified")
-        return (*suspect, *rest)
+    def show(self, run: str) -> RunPage:
+        """Return the path of one run, with its facts.
 
-    @property
-    def _evidence(self) -> VerdictEvidence:
-        transitions = self.counts.without_boundaries().total
-        compared = self.baseline is not None
-        return VerdictEvidence(self.balance, self.traps, transitions, self.runs, compared)
+        Parameters
+        ----------
+        run : str
+            Its key, its id, or the beginning of one.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the source knows no runs, or none of that name.
+        """
+        if self.runs is None:
+            raise InvalidInputError(f"{self.source.description} knows no runs to show")
+        return show_run(self.runs.table, run)
 
     def _content(self) -> dict[str, Any]:
+        potential = self.potential
         # Of more states there are no standard errors, which would take minutes.
-        cheap = len(self.potential.states) <= CHEAP_ERRORS
+        cheap = potential is not None and len(potential.states) <= CHEAP_ERRORS
         return {
             "version": version("detailed-balance"),
-            "verdict": self.verdict,
-            "source": self.source,
-            "baseline": self.baseline,
+            **self._values("verdict", "findings", "source", "baseline"),
             "transitions": self.counts.without_boundaries().total,
             "escapes": int(self.counts.escapes.sum()),
-            "potential": self.potential.to_dict(errors=cheap),
-            **self._values("balance", "traps", "runs", "warnings"),
+            "potential": None if potential is None else potential.to_dict(errors=cheap),
+            **self._values("reason", "alpha", "balance", "traps", "runs", "warnings"),
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
@@ -133,8 +116,7 @@ class Report(Result):
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page, with pictures."""
-        page = html.render_page(self.verdict.headline, _page_parts(self))
-        Path(path).write_text(page, encoding="utf-8")
+        Path(path).write_text(html.render_document(self.document), encoding="utf-8")
 
     def __str__(self) -> str:
         return terminal.print_plainly(self)
@@ -142,134 +124,7 @@ class Report(Result):
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        yield from _print_parts(self)
+        yield from terminal.render_document(self.document)
 
     def _repr_html_(self) -> str:
-        return "\n".join(_notebook_parts(self))
-
-
-def _print_parts(report: Report) -> Iterator[RenderableType]:
-    """Yield what a terminal shows, the verdict first.
-
-    State keys stand in `rich.text.Text` objects, which are never read as markup.
-    """
-    yield from terminal.render_verdict(report.verdict)
-    for section in _printed_sections(report):
-        if section is not None:
-            yield from terminal.render_section(section)
-    yield from terminal.render_settings(_settings(report))
-
-
-def _printed_sections(report: Report) -> Iterator[Section | None]:
-    runs = report.runs
-    if runs is not None:
-        yield kind_section(runs)
-        yield repetition_section(runs.repetition, limit=_PLACES_PRINTED)
-        yield run_section(runs, limit=_RUNS_PRINTED, narrow=True)
-    yield from _loop_sections(report, _LOOPS_PRINTED)
-    if runs is not None:
-        yield loop_place_section(runs, limit=_LOOPS_PRINTED, narrow=True)
-    yield state_section(report.potential, limit=_STATES_PRINTED, width=36)
-    yield trap_section(report.traps, limit=_TRAPS_PRINTED)
-    if runs is not None:
-        yield contrast_section(runs, limit=_CHANGES_PRINTED)
-        yield limit_section(runs)
-    yield _data(report)
-
-
-def _notebook_parts(report: Report) -> Iterator[str]:
-    """Yield what a notebook shows: the verdict, the landscape, runs, loops and states."""
-    yield from html.render_verdict(report.verdict)
-    yield render_landscape(report)
-    if report.runs is not None:
-        yield from _tables(kind_section(report.runs))
-    yield from _tables(*_loop_sections(report, 10), state_section(report.potential, limit=15))
-
-
-def _page_parts(report: Report) -> Iterator[str]:
-    runs = report.runs
-    yield from html.render_verdict(report.verdict)
-    if runs is not None:
-        yield from _tables(
-            kind_section(runs),
-            repetition_section(runs.repetition, limit=_PLACES_SHOWN),
-            run_section(runs),
-        )
-    yield f"<h2>The landscape</h2>\n{render_landscape(report)}"
-    yield from _tables(*_loop_sections(report, _LOOPS_SHOWN))
-    if runs is not None:
-        yield from _tables(loop_place_section(runs, limit=_LOOPS_SHOWN))
-    yield "<h2>The evidence, pair by pair and loop by loop</h2>"
-    yield f'<div class="side">\n{_draw_pairs(report)}\n{_draw_loops(report)}\n</div>'
-    yield from _tables(
-        _data(report),
-        state_section(report.potential, limit=_STATES_SHOWN),
-        trap_section(report.traps, limit=_TRAPS_SHOWN),
-    )
-    if runs is not None:
-        if runs.chosen:
-            yield f"<h2>The potential along runs</h2>\n{_draw_runs(runs)}"
-        yield from _tables(contrast_section(runs, limit=_CHANGES_SHOWN), limit_section(runs))
-    yield from _tables(_settings(report))
-
-
-def _tables(*sections: Section | None) -> Iterator[str]:
-    return (html.render_section(section) for section in sections if section is not None)
-
-
-def _loop_sections(report: Report, limit: int) -> Iterator[Section]:
-    return loop_sections(report.balance, limit=limit)
-
-
-def _data(report: Report) -> Section:
-    return data_section(report.counts, report.potential, report.balance, report.source)
-
-
-def _settings(report: Report) -> Section:
-    return settings_section(
-        report.potential, report.balance, report.traps, report.baseline, report.runs
-    )
-
-
-def render_landscape(report: Report) -> str:
-    """Return the picture of a landscape with its caption."""
-    n = len(report.potential.states)
-    return html.render_figure(
-        plots.plot_landscape(report),
-        f"Levels of {n} states by their potential, arrows for the moves between them. "
-        f"{report.verdict.headline}.",
-        "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
-        "they were walked. The loop that names a cause of broken balance is coloured, in the "
-        "direction in which it is walked more often than detailed balance allows; a trap has a "
-        "green border.",
-    )
-
-
-def _draw_pairs(report: Report) -> str:
-    return html.render_figure(
-        plots.plot_pairs(report),
-        f"Log ratios of rates against drops of the potential for {len(report.balance.pairs)} "
-        "pairs of states; under detailed balance they lie on the diagonal.",
-        "Each point is a pair of states that was walked both ways. The log ratio of its two rates "
-        "is the drop of the potential, where detailed balance holds (bars: one standard error).",
-    )
-
-
-def _draw_loops(report: Report) -> str:
-    return html.render_figure(
-        plots.plot_loops(report),
-        f"Sums of log rates of {len(report.balance.loops)} loops, in one direction against the "
-        "other; under detailed balance they lie on the diagonal.",
-        "Each point is a loop. The product of its rates is the same in both directions, where "
-        "detailed balance holds (bars: one standard error).",
-    )
-
-
-def _draw_runs(runs: RunStudy) -> str:
-    return html.render_figure(
-        plots.plot_runs(runs.chosen),
-        f"The potential at each move of {len(runs.chosen)} runs.",
-        "Of the runs that matter the worst of each sort, and one of median length that succeeded. "
-        "The colour changes where a run begins to repeat itself. A run that gets somewhere goes "
-        "down.",
-    )
+        return html.render_notebook(self.document)

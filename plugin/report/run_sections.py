@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from detailed_balance.analyzers import Change, ClassifiedRun, Outcome
 from detailed_balance.analyzers.comparison.result import REPEAT
 from detailed_balance.analyzers.repetition.classify import KINDS, KindSummary
+from detailed_balance.diagnosis.words import say_place, say_times
 from detailed_balance.render.document import Section
 from detailed_balance.render.formatting import (
     count_noun,
@@ -19,6 +20,7 @@ from detailed_balance.render.formatting import (
 )
 
 if TYPE_CHECKING:
+    from detailed_balance.analyzers import RepetitionFinding
     from detailed_balance.diagnosis.study import RunStudy
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "kind_section",
     "limit_section",
     "loop_place_section",
+    "repetition_section",
     "run_section",
     "show_change",
 ]
@@ -41,6 +44,11 @@ OUTCOMES = {
     Outcome.ABANDONED: "abandoned",
 }
 """How runs stopped, in words."""
+
+PLACES_SHOWN, PLACES_PRINTED = 50, 8
+CHANGES_SHOWN, CHANGES_PRINTED, UNCHANGED_SHOWN = 20, 8, 5
+RUNS_PRINTED, LOOPS_PRINTED = 8, 10
+"""How many rows there are on a page, and how many of them in a terminal."""
 
 _JUDGED = {True: "yes", False: "no", None: "-"}
 
@@ -73,32 +81,32 @@ def kind_section(runs: RunStudy) -> Section:
     return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)
 
 
-def run_section(
-    runs: RunStudy, *, limit: int | None = None, narrow: bool = False
-) -> Section | None:
-    """Return the runs that matter, worst first; None where all is well.
-
-    A narrow table, for a terminal, leaves out what the wide one has besides.
-    """
+def run_section(runs: RunStudy) -> Section | None:
+    """Return the runs that matter, worst first; None where all is well."""
     report = runs.report
-    shown = report.rows[:limit]
-    if not shown:
+    if not report.rows:
         return None
-    dropped = {"moves", "successful runs like it", "stopped"} if narrow else set[str]()
-    if all(row.cost_after is None for row in shown):
-        dropped.add("cost after")
-    table = [{k: v for k, v in _run_cells(row).items() if k not in dropped} for row in shown]
+    table = [_run_cells(row) for row in report.rows]
+    if all(row.cost_after is None for row in report.rows):
+        for cells in table:
+            del cells["cost after"]
     note = (
         "Those that repeat themselves first, then others that failed. from, after: the moves "
-        "before the onset, and from there to the end."
+        "before the onset, and from there to the end. successful runs like it: other runs that did "
+        "that as much or more, and succeeded."
     )
-    if not narrow:
-        note += " successful runs like it: other runs that did that as much or more, and succeeded."
-    if more := report.left_out + len(report.rows) - len(shown):
-        note += f" And {count_noun(more, 'more run')}."
     rows = tuple(tuple(cells.values()) for cells in table)
-    words = ("kind", "where", "stopped", "success")
-    return Section("The runs that matter", tuple(table[0]), rows, note, words)
+    return Section(
+        "The runs that matter",
+        tuple(table[0]),
+        rows,
+        note,
+        ("kind", "where", "stopped", "success"),
+        "run",
+        report.left_out,
+        RUNS_PRINTED,
+        ("moves", "successful runs like it", "stopped"),
+    )
 
 
 def _run_cells(row: ClassifiedRun) -> dict[str, str]:
@@ -131,7 +139,45 @@ def _show_cost(cost: float | None) -> str:
     return "-" if cost is None else format_number(cost)
 
 
-def loop_place_section(runs: RunStudy, *, limit: int, narrow: bool = False) -> Section | None:
+def repetition_section(runs: RunStudy) -> Section | None:
+    """Return where runs repeat themselves too much; None where none does."""
+    found = runs.repetition
+    if not found.findings:
+        return None
+    rows = tuple(
+        (
+            say_place(finding.kind, finding.states),
+            f"{len(finding.runs):,}",
+            say_times(finding.kind, max(run.times for run in finding.runs)),
+            f"{finding.test.bound:.0f}" if found.good else "-",
+            f"{sum(run.after or 0 for run in finding.runs):,}",
+            _show_evidence(finding),
+        )
+        for finding in found.findings[:PLACES_SHOWN]
+    )
+    more = len(found.findings) - len(rows)
+    good = (
+        f"good: what {found.content:.0%} of good runs keep to, with confidence "
+        f"{found.confidence:.0%}, from {count_noun(found.units, 'run')} (or blocks of runs). "
+    )
+    note = (
+        f"{good if found.good else ''}after: moves after the onset. fact: runs that stopped failed "
+        "or at the limit while the same call got the same answer. rule: a stated limit, for there "
+        "are too few good runs to compare with."
+    )
+    columns = ("runs that", "runs", "up to", "good", "after", "evidence")
+    words = ("runs that", "evidence")
+    title = "Where runs repeat themselves too much"
+    return Section(title, columns, rows, note, words, "place", more, PLACES_PRINTED)
+
+
+def _show_evidence(finding: RepetitionFinding) -> str:
+    if finding.evidence != "contrast":
+        return finding.evidence
+    return f"p {format_pvalue(finding.test.pvalue)}"
+
+
+def loop_place_section(runs: RunStudy) -> Section | None:
     """Return where the driven loops were walked; None where there are none."""
     if not runs.loops:
         return None
@@ -139,25 +185,31 @@ def loop_place_section(runs: RunStudy, *, limit: int, narrow: bool = False) -> S
         (
             join_states(seen.loop),
             f"{seen.runs:,}",
-            *([] if narrow else [f"{seen.failed:,}"]),
+            f"{seen.failed:,}",
             f"{seen.rounds:,}",
-            *([] if narrow else [f"{seen.back:,}"]),
+            f"{seen.back:,}",
             "-" if isnan(seen.onset) else f"{seen.onset:,.0f}",
             ", ".join(safe_text(name, 24) for name in seen.examples) or "-",
         )
-        for seen in runs.loops[:limit]
+        for seen in runs.loops
     )
     note = (
-        f"Side trips are cut out{'' if narrow else '. back: rounds the other way'}. onset: the "
-        "moves before the first round, in the median run that walked it. examples: the runs with "
-        "the most rounds."
+        "Side trips are cut out. back: rounds the other way. onset: the moves before the first "
+        "round, in the median run that walked it. examples: the runs with the most rounds."
     )
-    wide = ("loop", "runs", "failed", "rounds", "back", "onset", "examples")
-    columns = tuple(name for name in wide if not narrow or name not in ("failed", "back"))
-    return Section("Where the driven loops are walked", columns, rows, note, ("examples",))
+    return Section(
+        "Where the driven loops are walked",
+        ("loop", "runs", "failed", "rounds", "back", "onset", "examples"),
+        rows,
+        note,
+        ("examples",),
+        "loop",
+        printed=LOOPS_PRINTED,
+        wide=("failed", "back"),
+    )
 
 
-def contrast_section(runs: RunStudy, *, limit: int) -> Section | None:
+def contrast_section(runs: RunStudy) -> Section | None:
     """Return how runs that succeeded differ from those that failed."""
     found = runs.contrast
     if found is None:
@@ -166,7 +218,7 @@ def contrast_section(runs: RunStudy, *, limit: int) -> Section | None:
     shown = changed or sorted(
         (c for test in found.tests for c in test.changes), key=lambda change: change.pvalue
     )
-    rows = change_rows(shown[: limit if changed else min(limit, 5)])
+    rows = change_rows(shown[: CHANGES_SHOWN if changed else UNCHANGED_SHOWN])
     good, bad = found.runs
     if changed:
         title = "How failed runs differ from successful ones"
@@ -177,10 +229,9 @@ def contrast_section(runs: RunStudy, *, limit: int) -> Section | None:
     if found.blocks is not None and not found.too_few:
         unit = found.describe_unit()
         note += f" {unit[0].upper()}{unit[1:]}."
-    if len(rows) < len(shown) and changed:
-        note += f" And {count_noun(len(shown) - len(rows), 'more difference')}."
     columns = ("what", f"in {good:,} good", f"in {bad:,} failed", "difference", "adj. p")
-    return Section(title, columns, rows, note)
+    more = len(shown) - len(rows) if changed else 0
+    return Section(title, columns, rows, note, (), "difference", more, CHANGES_PRINTED)
 
 
 def change_rows(changes: list[Change] | tuple[Change, ...]) -> tuple[tuple[str, ...], ...]:

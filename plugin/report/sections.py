@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHEAP_ERRORS",
     "data_section",
-    "loop_sections",
+    "loop_section",
     "settings_section",
     "state_section",
     "trap_section",
@@ -45,6 +45,10 @@ __all__ = [
 
 CHEAP_ERRORS = 20_000
 """The number of states up to which a standard error takes milliseconds; beyond it, seconds."""
+
+LOOPS_SHOWN, STATES_SHOWN, TRAPS_SHOWN = 50, 200, 50
+LOOPS_PRINTED, STATES_PRINTED, TRAPS_PRINTED = 10, 15, 10
+"""How many rows there are on a page, and how many of them in a terminal."""
 
 _COSTLY_ERRORS_SHOWN = 15
 _INSIGNIFICANT_SHOWN = 5
@@ -65,17 +69,18 @@ _ODDS_NOTE = "odds: of a step along it, in failed runs over successful ones, wit
 _NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
 
 
-def loop_sections(balance: BalanceReport, *, limit: int) -> Iterator[Section]:
-    """Yield the causes of broken balance; where there are none, the strongest loops."""
+def loop_section(balance: BalanceReport) -> Section | None:
+    """Return the causes of broken balance; where there are none, the strongest loops."""
     if balance.violations:
-        yield _violation_section(balance.violations, limit)
-    elif len(balance.loops):
-        rows = tuple(_insignificant_rows(balance, _INSIGNIFICANT_SHOWN))
-        note = _and_more(_COUNTS_NOTE, len(balance.loops) - len(rows), "loop")
-        yield Section("Strongest loops, none of them significant", _LOOP_COLUMNS, rows, note)
+        return _violation_section(balance.violations)
+    if not len(balance.loops):
+        return None
+    rows = tuple(_insignificant_rows(balance, _INSIGNIFICANT_SHOWN))
+    title, more = "Strongest loops, none of them significant", len(balance.loops) - len(rows)
+    return Section(title, _LOOP_COLUMNS, rows, _COUNTS_NOTE, noun="loop", more=more)
 
 
-def _violation_section(violations: Sequence[Violation], limit: int) -> Section:
+def _violation_section(violations: Sequence[Violation]) -> Section:
     by_runs = not all(isnan(v.run_pvalue) for v in violations)
     compared = not all(isnan(v.odds_ratio) for v in violations)
     columns = (
@@ -97,12 +102,13 @@ def _violation_section(violations: Sequence[Violation], limit: int) -> Section:
             v.kind,
             *([_show_odds(v)] if compared else []),
         )
-        for v in violations[:limit]
+        for v in violations[:LOOPS_SHOWN]
     )
     note = f"{_COUNTS_NOTE} {_CAUSES_NOTE}"
     note += f" {_INSIDE_NOTE}" * by_runs + f" {_ODDS_NOTE}" * compared
-    more = _and_more(note, len(violations) - len(rows), "cause")
-    return Section("What breaks balance", columns, rows, more, words=("kind",))
+    more = len(violations) - len(rows)
+    title = "What breaks balance"
+    return Section(title, columns, rows, note, ("kind",), "cause", more, LOOPS_PRINTED)
 
 
 def _show_odds(violation: Violation) -> str:
@@ -124,21 +130,21 @@ def _insignificant_rows(balance: BalanceReport, limit: int) -> Iterator[Row]:
         )
 
 
-def state_section(potential: Potential, *, limit: int, width: int = 80) -> Section:
+def state_section(potential: Potential) -> Section:
     """Return the states by potential, lowest first.
 
-    Keys take up to `width` columns. Errors are worked out for the states shown alone, and on a
+    Errors are worked out for the states shown alone, and on a
     large graph for the first ones.
     """
     order = order_states(potential)
-    shown = order.ranking[:limit].tolist()
+    shown = order.ranking[:STATES_SHOWN].tolist()
     cheap = len(potential.states) <= CHEAP_ERRORS
     errors = _own_errors(potential, shown if cheap else shown[:_COSTLY_ERRORS_SHOWN])
     several = int(order.numbers.max()) > 1
     attempts = potential.kernel.attempts
     rows = tuple(
         (
-            safe_text(potential.states[i], width),
+            safe_text(potential.states[i], 60),
             _show_value(potential, order, i, errors.get(i, float("nan"))),
             *([str(order.numbers[i])] if several else []),
             "exact" if attempts is None else f"{attempts[i]:,.0f}",
@@ -147,8 +153,9 @@ def state_section(potential: Potential, *, limit: int, width: int = 80) -> Secti
     )
     columns = ("state", "V (1/β)", *(["component"] if several else []), "attempts")
     note = f"{_order_note(order)} {potential.describe_errors().capitalize()}.".strip()
-    note = _and_more(note, len(potential.states) - len(rows), "state")
-    return Section("States, lowest potential first", columns, rows, note)
+    more = len(potential.states) - len(rows)
+    title = "States, lowest potential first"
+    return Section(title, columns, rows, note, (), "state", more, STATES_PRINTED)
 
 
 def _own_errors(potential: Potential, shown: Sequence[int]) -> dict[int, float]:
@@ -189,7 +196,7 @@ def _order_note(order: StateOrder) -> str:
     return " ".join(notes)
 
 
-def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
+def trap_section(traps: TrapReport) -> Section | None:
     """Return the traps, None where there are none."""
     if not len(traps):
         return None
@@ -201,23 +208,26 @@ def trap_section(traps: TrapReport, *, limit: int) -> Section | None:
             f"{trap.moves:,}",
             f"{trap.exits:,}",
         )
-        for trap in traps.traps[:limit]
+        for trap in traps.traps[:TRAPS_SHOWN]
     )
     note = (
         "stay: moves before the trap is left, on average. The agent goes round in it; that breaks "
         "no balance by itself."
     )
     columns = ("trap", "stay", "95% interval", "moves", "exits")
-    return Section("Traps", columns, rows, _and_more(note, len(traps) - len(rows), "trap"))
+    more = len(traps) - len(rows)
+    return Section("Traps", columns, rows, note, (), "trap", more, TRAPS_PRINTED)
 
 
 def data_section(
-    counts: TransitionCounts, potential: Potential, balance: BalanceReport, source: SourceInfo
+    counts: TransitionCounts,
+    potential: Potential | None,
+    balance: BalanceReport | None,
+    source: SourceInfo,
 ) -> Section:
     """Return what was counted, and what was left out of it."""
     inner = counts.without_boundaries()
     loops_to_self = int(inner.counts.diagonal().sum())
-    pairs, one_way = len(balance.pairs), len(balance.one_way_pairs)
     runs = source.trajectories
     if runs is None and START in counts.states:
         runs = int(counts.attempts[counts.index(START)])
@@ -229,8 +239,7 @@ def data_section(
         ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
         ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
         ("states", count_noun(len(inner), "state") + _dropped(potential)),
-        ("linked pairs", f"{pairs + one_way:,}, of them {one_way:,} walked one way only"),
-        ("loops tested", f"{len(balance.loops):,}{_untested(balance)}"),
+        *([] if balance is None else _tested(balance)),
         ("skipped", _skipped(source)),
         ("lost", f"{source.faults:,} transitions or fewer, by errors" if source.faults else ""),
     ]
@@ -238,7 +247,15 @@ def data_section(
     return Section("Data", ("", ""), known, "What was counted, and what was left out.", ("",))
 
 
-def _dropped(potential: Potential) -> str:
+def _tested(balance: BalanceReport) -> Iterator[Row]:
+    pairs, one_way = len(balance.pairs), len(balance.one_way_pairs)
+    yield "linked pairs", f"{pairs + one_way:,}, of them {one_way:,} walked one way only"
+    yield "loops tested", f"{len(balance.loops):,}{_untested(balance)}"
+
+
+def _dropped(potential: Potential | None) -> str:
+    if potential is None:
+        return ""
     dropped, least = len(potential.kernel.dropped), potential.kernel.min_attempts
     return f", {dropped:,} of them dropped for fewer than {least} attempts" if dropped else ""
 
@@ -261,31 +278,41 @@ def _skipped(source: SourceInfo) -> str:
 
 
 def settings_section(
-    potential: Potential,
-    balance: BalanceReport,
+    alpha: float,
+    potential: Potential | None,
+    balance: BalanceReport | None,
     traps: TrapReport,
     baseline: SourceInfo | None,
     runs: RunStudy | None,
 ) -> Section:
     """Return how it was computed: every setting, and how exactly the minimum was met."""
-    residuals = potential.residuals
     rows = (
-        ("alpha", f"{balance.alpha:g} (false discovery rate of the loops)"),
-        ("correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"),
-        ("violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"),
-        ("attempts", _show_attempts(potential)),
-        ("errors", f"{balance.errors} (of the pairs' log ratios)"),
+        ("alpha", f"{alpha:g} (of all tested kinds together, and false discovery rate of loops)"),
+        *(() if balance is None else _balance_settings(balance)),
+        *(() if potential is None else _potential_settings(potential)),
         ("traps", f"{traps.min_visits:g} visits or more to each state"),
         ("baseline", "none" if baseline is None else baseline.description),
-        (
-            "solver",
-            f"{potential.iterations} Newton steps, flow residual {residuals.flow:.0e}, "
-            f"tolerance {potential.tolerance:g}",
-        ),
-        ("action", f"{potential.normalized_action:.5g} for each state"),
+        *_run_settings(runs),
     )
     note = "Every setting, and how exactly the minimum was met."
-    return Section("How it was computed", ("", ""), (*rows, *_run_settings(runs)), note, ("",))
+    return Section("How it was computed", ("", ""), rows, note, ("",))
+
+
+def _balance_settings(balance: BalanceReport) -> Iterator[Row]:
+    yield "correction", f"{_NAMES[balance.correction]} (of the loops' p-values)"
+    yield "errors", f"{balance.errors} (of the pairs' log ratios)"
+
+
+def _potential_settings(potential: Potential) -> Iterator[Row]:
+    residuals = potential.residuals
+    yield "violation", f"{type(potential.violation).__name__}, β = {potential.violation.beta:g}"
+    yield "attempts", _show_attempts(potential)
+    yield (
+        "solver",
+        f"{potential.iterations} Newton steps, flow residual {residuals.flow:.0e}, "
+        f"tolerance {potential.tolerance:g}",
+    )
+    yield "action", f"{potential.normalized_action:.5g} for each state"
 
 
 def _run_settings(runs: RunStudy | None) -> Iterator[Row]:
@@ -311,7 +338,3 @@ def _show_attempts(potential: Potential) -> str:
 
 def _with_error(value: float, error: float) -> str:
     return format_number(value) if isnan(error) else f"{value:.2f} ± {error:.2f}"
-
-
-def _and_more(note: str, count: int, noun: str) -> str:
-    return " ".join(filter(None, [note, f"And {count_noun(count, f'more {noun}')}." * (count > 0)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers.registry import SUFFIXES
 from detailed_balance.render.formatting import safe_text
 
@@ -49,6 +51,25 @@ def find_paths(source: _Path) -> list[_Path]:
             raise ReadError(f"no file matches {shown}")
         return list(files)
     return [source]  # the reader says what is wrong with it
+
+
+def name_for_commands(source: object) -> str:
+    """Return what a command line calls a source; empty where it has no name that works there.
+
+    Examples
+    --------
+    >>> name_for_commands("sqlite:///my runs.db"), name_for_commands("postgresql://me:x@host/db")
+    ("'my runs.db'", '')
+    """
+    store = getattr(source, "store", None)
+    holder = source if store is None else store
+    text = getattr(holder, "url", holder)
+    if not isinstance(text, str | os.PathLike) or text == "-":
+        return ""
+    name = os.fspath(text)
+    shown = hide_secrets(name).removeprefix("sqlite:///")
+    usable = shown.isprintable() and "***" not in shown and isinstance(name, str)
+    return shlex.quote(shown) if usable and shown else ""
 
 
 def _is_trace(file: Path, folder: Path) -> bool:

@@ -16,6 +16,7 @@ from detailed_balance.analyzers.runs.labels import Context, ContextLike, Moment
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.sources._contents import Content, find_content
+from detailed_balance.sources._paths import name_for_commands
 from detailed_balance.sources._selection import Merge, Selection, no_such_labels
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Source:
     ----------
     description : str
         The source in words, safe to print.
+    command : str
+        What a command line calls it, quoted for a shell; empty where it has no such name.
 
     Examples
     --------
@@ -85,8 +88,8 @@ class Source:
     (True, ('plan', 'search'))
     """
 
-    def __init__(self, content: Content, selection: Selection) -> None:
-        self.description = content.description
+    def __init__(self, content: Content, selection: Selection, command: str = "") -> None:
+        self.description, self.command = content.description, command
         self._content, self._selection = content, selection
         self._runs: RunTable | None = None
         self._counts: TransitionCounts | None = None
@@ -170,7 +173,7 @@ class Source:
         >>> len(open_source(runs).choose(context={"model": "y"}).runs())
         2
         """
-        return Source(self._content, Selection.of(**wanted))
+        return Source(self._content, Selection.of(**wanted), self.command)
 
     def readers(self) -> Iterator[TransitionReader]:
         """Yield, for each file of the source, what reads its records one by one.
@@ -268,7 +271,8 @@ def open_source(
         if options or selection != Selection():
             raise InvalidInputError("this source is open; give options where it is opened")
         return source
-    return Source(find_content(source, options, progress), selection)
+    content = find_content(source, options, progress)
+    return Source(content, selection, name_for_commands(source))
 
 
 def read_runs(source: object, **options: Any) -> RunTable:

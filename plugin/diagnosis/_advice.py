@@ -1,0 +1,154 @@
+"""What to do, tried on the runs of the record: what it would have stopped, saved and hurt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.guard.guard import RunGuard
+from detailed_balance.analyzers.guard.rules import RepetitionLimits
+from detailed_balance.analyzers.repetition.find import LEAST
+from detailed_balance.diagnosis.finding import Advice, FindingKind
+from detailed_balance.render.formatting import count_noun
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers import RunTable
+    from detailed_balance.diagnosis._repetition import RepeatingRuns
+    from detailed_balance.diagnosis.case import Case
+
+_RULES = {"stay": "max_stay", "shuttle": "max_shuttle", "cycle": "max_rounds"}
+_FEWEST_GOOD, _FEWEST_FAILED = 20, 5
+_MOST_MOVES = 50_000
+"""Of a longer record no guard is fitted to try it."""
+
+_ALPHA = 0.1
+"""The share of good runs that a guard may stop, as `RunGuard.fit` has it."""
+
+
+def advise_on_repetition(case: Case, group: RepeatingRuns) -> tuple[Advice, ...]:
+    """Return what would have stopped runs that repeat themselves, and the gate."""
+    kinds: list[FindingKind] = ["limit"] if group.limited else ["repetition"]
+    return (*_try_limit(case, group), *_try_rule(case, group), *gate(case, kinds[0]))
+
+
+def gate(case: Case, kind: FindingKind) -> Iterator[Advice]:
+    """Yield the gate of a pipeline that fails on a kind of finding, as it does on this record."""
+    if case.command:
+        code = f"detailed-balance analyze {case.command} --fail-on {kind}"
+        yield Advice("exits with 2 in a pipeline, as on this record", code)
+
+
+def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
+    """Yield the limit of steps that good runs suggest, where it would have stopped some runs."""
+    study, roots = case.study, case.roots
+    if study is None or study.limit is None or group.inside:
+        return
+    limit, supersteps = study.limit.limit, study.limit_unit == "supersteps"
+    taken = study.table.runs.limit_steps if supersteps else roots.moves
+    own = np.array(sorted(group.roots), dtype=np.int64)
+    stopped = own[taken[own] > limit]
+    if not stopped.size:
+        return
+    saved = int((roots.moves[stopped] * (taken[stopped] - limit) // taken[stopped]).sum())
+    good = roots.places[roots.succeeded[roots.places]]
+    hurt = int((taken[good] > limit).sum())
+    promise = (
+        f"at most {1 - study.limit.share:.1%} of good runs need more, with confidence "
+        f"{study.limit.confidence:.0%}"
+    )
+    unit = "supersteps" if supersteps else "moves"
+    text = (
+        f"{count_noun(study.limit.runs, 'good run')} took {study.limit.longest:,} {unit} at most; "
+        f"{_effect(len(stopped), saved, hurt)}; {promise}"
+    )
+    code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
+    yield Advice(
+        text if supersteps else f"stop a run after {count_noun(limit, 'move')}: {text}",
+        code,
+        len(stopped),
+        saved,
+        hurt,
+    )
+
+
+def _effect(stopped: int, saved: int, hurt: int) -> str:
+    good = count_noun(hurt, "good run") if hurt else "no good run"
+    moves = count_noun(saved, "move")
+    return f"would have ended {stopped:,} of these runs, saved {moves} and stopped {good}"
+
+
+def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
+    """Yield a rule just above what good runs repeat, where it would have stopped some runs."""
+    study, kind = case.study, group.kind
+    if study is None or kind not in _RULES or not group.rows:
+        return
+    measured = study.measured
+    evidence = {"stay": measured.stays, "shuttle": measured.shuttles, "cycle": measured.cycles}
+    times = evidence[kind]().times
+    good = case.roots.succeeded[study.root] & ~np.isin(study.root, sorted(group.roots))
+    stated = study.repetition.rules
+    fallback = ceil(stated.visits) if kind != "cycle" else stated.rounds
+    least = max(LEAST[kind], int(times[good].max())) if good.any() else fallback
+    name = _RULES[kind]
+    places = np.array(sorted(row.place for row in group.rows.values()), dtype=np.int64)
+    limits: dict[str, Any] = {name: least}
+    rules = RepetitionLimits(**limits)
+    table = study.table.select(places)
+    stopped, saved = _after_first(rules.risks(table) > 1, table)
+    if not stopped:
+        return
+    code = f"RunGuardMiddleware(RunGuard.from_rules({name}={least}))"
+    yield Advice(_effect(stopped, saved, 0), code, stopped, saved, 0)
+
+
+def _after_first(over: NDArray[np.bool_], table: RunTable) -> tuple[int, int]:
+    """Return how many runs are stopped at the first move that is over, and the moves after it."""
+    run = table.run_of_move
+    number = np.arange(table.total) - table.offsets[run]
+    first = np.full(len(table), np.iinfo(np.int64).max)
+    np.minimum.at(first, run[over], number[over])
+    stopped = first < np.iinfo(np.int64).max
+    return int(stopped.sum()), int((table.lengths[stopped] - 1 - first[stopped]).sum())
+
+
+def try_guard(case: Case) -> Iterator[Advice]:
+    """Yield a guard fitted to half of the runs and tried on the other half, and the reverse."""
+    roots = case.roots
+    table = roots.table
+    known = roots.places[table.runs.success[roots.places] >= 0]
+    good, failed = (int(each[known].sum()) for each in (roots.succeeded, roots.failed))
+    if good < _FEWEST_GOOD or failed < _FEWEST_FAILED or table.total > _MOST_MOVES:
+        return
+    chosen = table.select(known)
+    order = np.argsort(chosen.order())
+    half = np.random.default_rng(0).permutation(len(chosen))[order] % 2 == 0
+    stopped = saved = hurt = 0
+    with suppress(InsufficientDataError):
+        for fitted, tried in ((half, ~half), (~half, half)):
+            guard = RunGuard.fit(chosen.select(fitted), alpha=_ALPHA)
+            if guard.threshold is None:
+                return
+            other = chosen.select(tried)
+            over = guard.score.risks(other) > guard.threshold  # type: ignore[attr-defined]
+            worked = other.runs.success[other.run_of_move] == 1
+            number, moves = _after_first(over & ~worked, other)
+            stopped, saved = stopped + number, saved + moves
+            hurt += _after_first(over & worked, other)[0]
+        if stopped and saved:
+            source = f"read_runs({case.command!r})" if case.command else "read_runs(source)"
+            yield Advice(
+                f"fitted to one half and tried on the other: would have ended {stopped:,} of "
+                f"{failed:,} failed runs, saved {count_noun(saved, 'move')} and stopped "
+                f"{hurt:,} of {count_noun(good, 'good run')}",
+                f"RunGuardMiddleware(RunGuard.fit({source}))",
+                stopped,
+                saved,
+                hurt,
+            )

@@ -1,0 +1,151 @@
+"""Findings of rates and amounts that rose within the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detailed_balance.analyzers.sequential.change_point import ChangePoint
+from detailed_balance.diagnosis._onset import change_of
+from detailed_balance.diagnosis.finding import Advice, Finding, Onset, Severity
+from detailed_balance.render.formatting import count_noun, format_number, format_pvalue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.diagnosis.case import Case
+
+_TWICE = 2.0
+"""An amount that grew by this factor or more is a problem; by less, it is to be watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """A number of each root run that is larger since some moment.
+
+    Parameters
+    ----------
+    what : str
+        ``"moves"``, ``"tokens"`` or ``"cost"``.
+    change : ChangePoint
+        When.
+    before, after : float
+        The means on both sides.
+    largest : list of int
+        The root runs after it, those with the most first.
+    """
+
+    what: str
+    change: ChangePoint
+    before: float
+    after: float
+    largest: tuple[int, ...]
+
+
+def find_rises(case: Case) -> list[Rise]:
+    """Find the amounts that rose; the p-values are not adjusted for their number."""
+    if case.study is None:
+        return []
+    return [rise for what, values in _amounts(case) if (rise := _rise(case, what, values))]
+
+
+def drift_pvalue(rises: list[Rise]) -> float:
+    """Return the p-value of the smallest of three amounts (Bonferroni)."""
+    return min([1.0, *(3 * rise.change.pvalue for rise in rises)])
+
+
+def _amounts(case: Case) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    roots = case.roots
+    yield "moves", roots.moves.astype(np.float64)
+    for what, of_moves in (("tokens", roots.tokens), ("cost", roots.money)):
+        if of_moves is not None:
+            yield what, roots.totals(of_moves)
+
+
+def _rise(case: Case, what: str, values: NDArray[np.float64]) -> Rise | None:
+    """Find when a number rose, by its ranks among the root runs."""
+    roots = case.roots
+    own = values[roots.places]
+    if np.ptp(own) == 0:
+        return None
+    ranks = np.zeros(len(values))
+    order = np.sort(own)
+    middle = np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")
+    ranks[roots.places] = middle / (2 * len(own))
+    change = change_of(case, ranks)
+    if change is None or change.rate_after <= change.rate_before:
+        return None
+    began = roots.table.runs.started[roots.places]
+    if change.time is None:
+        late = np.arange(len(own)) >= change.runs_before
+    else:
+        late = began >= change.time
+    if late.all() or not late.any():
+        return None
+    before, after = float(own[~late].mean()), float(own[late].mean())
+    largest = sorted(
+        roots.places[late].tolist(), key=lambda place: (-values[place], roots.name(place) or "")
+    )
+    return Rise(what, change, before, after, tuple(largest)) if after > before else None
+
+
+def find_drift(case: Case, rises: list[Rise]) -> Iterator[Finding]:
+    """Yield the finding of amounts that rose, the one with the largest factor first named."""
+    told = [rise for rise in rises if 3 * rise.change.pvalue <= case.alpha]
+    if not told or not case.supports("drift"):
+        return
+    told.sort(key=lambda rise: -rise.after / max(rise.before, 1e-12))
+    first, roots = told[0], case.roots
+    severity: Severity = "problem" if first.after >= _TWICE * first.before else "watch"
+    change, number = first.change, len(roots)
+    title = f"runs take {'; '.join(map(_say_rise, told))}"
+    since, onset = "", None
+    if change.time is not None:
+        began = datetime.fromtimestamp(change.time, UTC)
+        low, high = change.interval
+        since = f"{began.day} {began:%b %H:%M} UTC (runs {low:,} to {high:,})"
+        late = len(first.largest)
+        onset = Onset(change.time, change.interval, (0, number - late), (late, late), since)
+    yield Finding(
+        "drift",
+        severity,
+        title,
+        (),
+        roots.names(first.largest),
+        len(first.largest),
+        number,
+        (),
+        case.graph,
+        onset,
+        since,
+        evidence=f"a change of the ranks of {count_noun(number, 'run')} in time (adjusted p "
+        f"{format_pvalue(case.adjusted('drift'))}); other tasks than before do that as well",
+        pvalue=case.adjusted("drift"),
+        advice=tuple(_advise(case, change)),
+    )
+
+
+def _say_rise(rise: Rise) -> str:
+    unit = {"moves": "moves", "tokens": "tokens", "cost": "of the recorded cost"}[rise.what]
+    factor = rise.after / rise.before if rise.before else np.inf
+    return (
+        f"{_amount(rise.after)} {unit} on average where it was {_amount(rise.before)} "
+        f"({factor:.1f} times as much)"
+    )
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else format_number(value)
+
+
+def _advise(case: Case, change: ChangePoint) -> Iterator[Advice]:
+    if case.command and change.time is not None:
+        moment = datetime.fromtimestamp(change.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        yield Advice(
+            "says what else changed then",
+            f"detailed-balance compare {case.command} --until-a {moment} --since-b {moment}",
+        )

@@ -1,0 +1,301 @@
+"""Findings of runs that failed, and of runs that wait for a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from detailed_balance.analyzers import Change, Outcome
+from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
+from detailed_balance.analyzers.counts import BOUNDARIES
+from detailed_balance.diagnosis._advice import gate, try_guard
+from detailed_balance.diagnosis._onset import find_onset
+from detailed_balance.diagnosis.finding import Advice, Finding, Severity
+from detailed_balance.diagnosis.words import count_of
+from detailed_balance.render.formatting import (
+    count_noun,
+    format_number,
+    format_pvalue,
+    join_states,
+    safe_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from numpy.typing import NDArray
+
+    from detailed_balance.diagnosis.case import Case, Roots
+
+_FEWEST_WAITING = 5
+_MOST_FAILED = 0.5
+_FEWEST_BROKEN = 3
+_OFTEN = 0.2
+"""Of the attempts to leave a state so many must fail to call that a fault of the step."""
+
+_CHANGES_NAMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenStep:
+    """The state after which runs stop with an error, more often than elsewhere.
+
+    Parameters
+    ----------
+    state : str
+        The last state that they reached.
+    stopped, left : int
+        How many root runs stopped there, and how often the state was left in all.
+    pvalue : float
+        Of "an error is as probable at each step", times the number of states.
+    """
+
+    state: str
+    stopped: int
+    left: int
+    pvalue: float
+
+
+def find_broken_step(case: Case) -> BrokenStep | None:
+    """Find the state after which root runs stop with an error most; None where none does.
+
+    The number that stop after a state is hypergeometric where each step is as probable to fail as
+    any other.
+    """
+    if case.study is None:
+        return None
+    roots, table = case.roots, case.roots.table
+    wrong = roots.places[roots.stopped(Outcome.FAILED)[roots.places]]
+    wrong = wrong[table.lengths[wrong] > 0]
+    last = table.offsets[wrong + 1] - 1
+    last = last[table.target[last] < 0]
+    if not len(last):
+        return None
+    own = np.isin(table.run_of_move, roots.places)
+    left = np.bincount(table.source[own], minlength=len(table.states))
+    stopped = np.bincount(table.source[last], minlength=len(table.states))
+    states = np.flatnonzero(left)
+    most = int(states[stopped[states].argmax()])
+    numbers = (int(n) for n in (stopped[most] - 1, left.sum(), left[most], stopped.sum()))
+    pvalue = min(1.0, float(hypergeom.sf(*numbers)) * len(states))
+    return BrokenStep(table.states[most], int(stopped[most]), int(left[most]), pvalue)
+
+
+def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) -> Iterator[Finding]:
+    """Yield the finding of root runs that failed and that no other finding explains."""
+    if case.study is None:
+        return
+    roots = case.roots
+    failed = roots.places[roots.failed[roots.places]]
+    left = [place for place in failed.tolist() if place not in explained]
+    if not left:
+        return
+    marked = roots.mark(left)
+    severity, evidence, pvalue = _judge(case, left, len(failed), broken)
+    onset, since = find_onset(case, marked)
+    place, where = _where(case, left, broken)
+    differs = tuple(_differences(case)) if severity == "problem" else ()
+    said = f"{count_of(len(left), len(roots))} {_word(roots, left)}{where}"
+    if differs and not place:
+        said = f"{said}; {differs[0]}"
+        differs = differs[1:]
+    advice: list[Advice] = [*try_guard(case), *(gate(case, "failure") if left else ())]
+    yield Finding(
+        "failure",
+        severity,
+        said if severity == "problem" else f"{said}; {_no_difference(case, len(left))}",
+        place,
+        roots.names(_longest_first(roots, left)),
+        len(left),
+        len(roots),
+        (),
+        case.graph,
+        onset,
+        since,
+        None,
+        differs,
+        evidence,
+        pvalue,
+        advice=tuple(advice),
+    )
+
+
+def _word(roots: Roots, places: list[int]) -> str:
+    judged = roots.table.runs.judged[places]
+    if judged.all():
+        return "did not succeed"
+    return "failed or did not succeed" if judged.any() else "failed"
+
+
+def _judge(
+    case: Case, left: list[int], failed: int, broken: BrokenStep | None
+) -> tuple[Severity, str, float]:
+    """Say whether that is a problem, what it rests on, and the p-value."""
+    roots = case.roots
+    raised = int(roots.stopped(Outcome.FAILED)[left].sum())
+    if raised >= _FEWEST_BROKEN and raised > _MOST_FAILED * len(roots):
+        return "problem", "more than half of the runs stopped with an error: no test is needed", nan
+    if 2 * len(left) < failed:
+        return "watch", "", nan  # another finding says what most of them do
+    adjusted = case.adjusted("failure")
+    if case.supports("failure"):
+        if (
+            broken is not None
+            and broken.pvalue <= case.alpha
+            and broken.stopped >= _OFTEN * broken.left
+        ):
+            told = (
+                f"{broken.stopped:,} of {broken.left:,} attempts to go on from there stopped with "
+                f"an error, more than elsewhere (adjusted p {format_pvalue(adjusted)})"
+            )
+            return "problem", told, adjusted
+        if _changes(case):
+            good = int(roots.succeeded[roots.places].sum())
+            told = (
+                f"{failed:,} failed against {count_noun(good, 'good run')} (adjusted p "
+                f"{format_pvalue(adjusted)}); it says what goes with failure, not what causes it"
+            )
+            return "problem", told, adjusted
+    return "watch", "", nan
+
+
+def _where(case: Case, left: list[int], broken: BrokenStep | None) -> tuple[tuple[str, ...], str]:
+    """Return the state after which half or more stopped, and the words for it."""
+    table = case.roots.table
+    errors = [error for error in table.runs.error[left].tolist() if error]
+    (error, number) = min(
+        Counter(errors).items(), key=lambda item: (-item[1], item[0]), default=("", 0)
+    )
+    told = safe_text(error, 60) if 2 * number >= len(left) else ""
+    if broken is None or 2 * broken.stopped < len(left):
+        return (), f" ({told})" if told else ""
+    which = "" if broken.stopped >= len(left) else f", {broken.stopped:,} of them"
+    if broken.state in BOUNDARIES:
+        return (), f"{which} at the first step{told and f' ({told})'}"
+    after = f"{which} after {safe_text(broken.state, 40)}{told and f' ({told})'}"
+    return (broken.state,), after
+
+
+def _longest_first(roots: Roots, places: list[int]) -> list[int]:
+    return sorted(places, key=lambda place: (-int(roots.moves[place]), roots.name(place) or ""))
+
+
+def _changes(case: Case) -> list[Change]:
+    contrast = None if case.study is None else case.study.contrast
+    tests = () if contrast is None else contrast.tests
+    return [change for test in tests for change in test.changes if change.changed]
+
+
+def _differences(case: Case) -> Iterator[str]:
+    """Yield what failed runs do that good ones do not."""
+    for change in _changes(case)[:_CHANGES_NAMED]:
+        yield describe_change(change)
+
+
+def describe_change(change: Change) -> str:
+    """Say what failed runs do, against successful ones; safe to print."""
+    before, after = change.before, change.after
+    if change.question == "moves":
+        source, target = change.what[0] or "", change.what[1]
+        reached = "reach no state" if target is None else f"go to {safe_text(target, 40)}"
+        return (
+            f"after {safe_text(source, 40)} failed runs {reached} {after:.0%} of the time, "
+            f"successful ones {before:.0%}"
+        )
+    numbers = f"{format_number(after)}, successful ones {format_number(before)}"
+    what = [safe_text(name or "", 60) for name in change.what]
+    if change.question == "loops":
+        names = [name or "" for name in change.what]
+        return f"failed runs go round {join_states([*names, names[0]])} {numbers} times"
+    return f"{' and '.join(what)} of failed runs: {numbers}"
+
+
+def _no_difference(case: Case, failed: int) -> str:
+    """Say that nothing failed runs do differs, with the effect that would have shown."""
+    study, balance = case.study, case.balance
+    if case.pvalues and min(case.pvalues.values()) <= case.alpha:
+        kind = min(case.pvalues, key=lambda name: case.pvalues[name])
+        if not case.supports(kind):
+            return (
+                f"what they do differs no more than one of {len(case.pvalues)} tests may show by "
+                f"chance (adjusted p {format_pvalue(case.adjusted(kind))})"
+            )
+    repetition = None if study is None else study.repetition
+    if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
+        return (
+            f"what else they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs are "
+            "needed"
+        )
+    known = [c.detectable for c in (balance.contrasts if balance else ()) if not c.reason]
+    least = min(known, default=inf)
+    if not isfinite(least):
+        return "nothing else they do is seen to differ"
+    return (
+        f"nothing else they do differs (steps along a loop at {format_number(least)} times the "
+        "odds would have shown)"
+    )
+
+
+def find_waiting(case: Case) -> Iterator[Finding]:
+    """Yield the place where runs wait for a person, and nobody has ever answered.
+
+    In a conversation the last answer is always waited for; there, others were answered.
+    """
+    if case.study is None:
+        return
+    roots, table = case.roots, case.roots.table
+    waiting = roots.places[roots.stopped(Outcome.INTERRUPTED)[roots.places]]
+    answered: NDArray[np.bool_] = roots.mark(())
+    if table.facts is not None:
+        answered[roots.root[table.run_of_move[table.facts.resumed]]] = True
+    answered |= table.runs.attempts > 1
+    last = {place: _last_state(roots, place) for place in waiting.tolist()}
+    before = {_last_state(roots, place) for place in np.flatnonzero(answered).tolist()}
+    number = Counter(state for place, state in last.items() if not answered[place])
+    for state, count in sorted(number.items(), key=lambda item: (-item[1], item[0])):
+        if count < _FEWEST_WAITING or state in before or _answered_at(roots, state):
+            continue
+        own = [place for place, where in last.items() if where == state and not answered[place]]
+        began = table.runs.started[own]
+        order = [own[i] for i in np.argsort(began, kind="stable").tolist()]
+        yield Finding(
+            "waiting",
+            "watch",
+            f"{count_of(count, len(roots))} wait for a person after {safe_text(state, 40)}, and "
+            "nobody has answered one",
+            () if state in BOUNDARIES else (state,),
+            roots.names(order),
+            count,
+            len(roots),
+            graph=case.graph,
+            evidence=f"by a rule: {_FEWEST_WAITING} or more are interrupted there, none resumed",
+            advice=(
+                Advice(
+                    "answer them, or let them end after some time",
+                    "graph.invoke(Command(resume=...), config)",
+                ),
+            ),
+        )
+
+
+def _last_state(roots: Roots, place: int) -> str:
+    table = roots.table
+    start, end = int(table.offsets[place]), int(table.offsets[place + 1])
+    if end == start:
+        return ""
+    target = int(table.target[end - 1])
+    return table.states[target if target >= 0 else int(table.source[end - 1])]
+
+
+def _answered_at(roots: Roots, state: str) -> bool:
+    """Say whether a run was ever resumed from a state."""
+    table = roots.table
+    if table.facts is None:
+        return False
+    return bool((table.facts.resumed & (table.source == table.code(state))).any())

@@ -1,0 +1,73 @@
+"""Since when runs do something: the change of a rate in the time of the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detailed_balance.analyzers.sequential.change_point import ChangePoint, find_change
+from detailed_balance.diagnosis.finding import Onset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.diagnosis.case import Case
+
+FEWEST = 8
+"""With fewer runs nothing is said of time."""
+
+MOST_UNITS = 2_000
+"""Of more runs, as many in a row are taken together as leave so many."""
+
+_PERMUTED = 1_000_000
+"""So many values are permuted at most, 99 times at least."""
+
+
+def change_of(case: Case, values: NDArray[np.float64]) -> ChangePoint | None:
+    """Find the change of a number in [0, 1] of each run, over the root runs; None without time.
+
+    Of many runs the values of some in a row are averaged, which moves a change by less than 0.1%
+    of them.
+    """
+    roots = case.roots
+    if len(roots) < FEWEST or not (roots.in_time or case.in_order):
+        return None
+    places = roots.places
+    if not case.in_order:
+        places = places[np.argsort(roots.table.runs.started[places], kind="stable")]
+    known, began = values[places], roots.table.runs.started[places]
+    block = roots.table.block_codes()[places]
+    size = -(-len(places) // MOST_UNITS)
+    if size > 1 and not (block >= 0).any():
+        first = np.arange(0, len(places), size)
+        known = np.add.reduceat(known, first) / np.diff(np.append(first, len(places)))
+        began, block = began[first], block[first]
+    return find_change(
+        known,
+        time=None if case.in_order else began,
+        in_order=case.in_order,
+        block=block if (block >= 0).any() else None,
+        alpha=case.alpha,
+        replicates=max(99, min(999, _PERMUTED // len(known))),
+    )
+
+
+def find_onset(case: Case, affected: NDArray[np.bool_]) -> tuple[Onset | None, str]:
+    """Return since when root runs do something, and the same in words, empty without time."""
+    roots = case.roots
+    change = change_of(case, affected.astype(np.float64))
+    if change is None:
+        return None, ""
+    done, number = int(affected[roots.places].sum()), len(roots)
+    if not change.changed or change.rate_after < change.rate_before:
+        return None, f"throughout the {number:,} recorded runs"
+    if change.time is None or change.runs_before + change.runs_after != number:
+        before = (0, 0)
+    else:
+        before = (int(change.total_before), change.runs_before)
+    said = change.describe().removeprefix("since ")
+    if change.time is None:
+        return None, said
+    after = (done - before[0], number - before[1])
+    return Onset(change.time, change.interval, before, after, said), said

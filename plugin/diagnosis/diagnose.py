@@ -1,0 +1,109 @@
+"""`diagnose`: from what was measured to findings, one for each fault, the worst first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+from math import isnan
+from typing import TYPE_CHECKING
+
+from detailed_balance.diagnosis._balance import driven_pvalues, find_driven, find_trap_findings
+from detailed_balance.diagnosis._drift import drift_pvalue, find_drift, find_rises
+from detailed_balance.diagnosis._failure import find_broken_step, find_failures, find_waiting
+from detailed_balance.diagnosis._record import find_cardinality, find_losses
+from detailed_balance.diagnosis._repetition import find_repetition_findings
+from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
+from detailed_balance.render.formatting import safe_text
+
+if TYPE_CHECKING:
+    from detailed_balance.diagnosis.case import Case
+
+__all__ = ["diagnose", "sort_findings"]
+
+_HIDDEN = ("driven", "repetition")
+"""What is tested with the hub taken out as well."""
+
+
+def diagnose(case: Case) -> tuple[Finding, ...]:
+    """Return what is wrong with the runs of one agent.
+
+    Facts come without a test. The kinds that are tested (repetition, failure, driven, drift) share
+    alpha by Holm's method. Runs that a finding of repetition explains are in no finding of failure.
+
+    Parameters
+    ----------
+    case : Case
+        The runs, and what was measured on them. Its `pvalues` are filled in.
+
+    Returns
+    -------
+    tuple of Finding
+        Problems first; of each severity in the order of `FINDING_KINDS`.
+    """
+    rises, broken = find_rises(case), find_broken_step(case)
+    case.pvalues.update(_pvalues(case))
+    if case.hidden is not None:
+        hidden = _pvalues(case.hidden)
+        case.pvalues.update({f"{kind}, hidden": p for kind, p in hidden.items() if kind in _HIDDEN})
+    if broken is not None:
+        known = case.pvalues.get("failure", 1.0)
+        case.pvalues["failure"] = min(1.0, 2 * min(known, broken.pvalue))
+    if rises:
+        case.pvalues["drift"] = drift_pvalue(rises)
+    repeating = find_repetition_findings(case)
+    explained: set[int] = set().union(*(roots for _, roots in repeating))
+    found = [
+        *find_losses(case),
+        *(finding for finding, _ in repeating),
+        *find_failures(case, explained, broken),
+        *find_driven(case),
+        *find_trap_findings(case),
+        *find_waiting(case),
+        *find_drift(case, rises),
+        *find_cardinality(case),
+    ]
+    return sort_findings(_complete(finding, case) for finding in found)
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings in the order in which they are told: problems first, then by kind."""
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[bool, int, int]:
+    severe = finding.severity != "problem"
+    return severe, FINDING_KINDS.index(finding.kind), -finding.affected
+
+
+def _pvalues(case: Case) -> dict[str, float]:
+    """Return the p-value of each kind that was tested."""
+    found = driven_pvalues(case)
+    if case.study is not None:
+        repetition = case.study.repetition
+        if repetition.good and repetition.failed:
+            found["repetition"] = min(test.pvalue for test in repetition.tests)
+        if case.study.contrast is not None:
+            found["failure"] = case.study.contrast.pvalue
+    return {kind: p for kind, p in found.items() if not isnan(p)}
+
+
+def _complete(finding: Finding, case: Case) -> Finding:
+    """Add the command that shows the worst run, and what success means here."""
+    show = ""
+    if finding.runs and case.command:
+        show = f"detailed-balance show {case.command} {_word(finding.runs[0])}"
+    unsure = finding.unsure
+    if case.study is not None and finding.kind in ("failure", "repetition", "driven"):
+        runs = case.roots.table.runs
+        if (runs.success[case.roots.places] >= 0).any() and not runs.judged.any():
+            unsure = (
+                *unsure,
+                "nobody judged these runs: success means that they ended (store.judge)",
+            )
+    return replace(finding, show=show, unsure=unsure)
+
+
+def _word(name: str) -> str:
+    """Return a key as a word of a shell, safe to print."""
+    return shlex.quote(safe_text(name, 120))
