@@ -14,7 +14,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.comparison.result import QUESTIONS
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.comparison._sides import Side
-from detailed_balance.render.document import Section
+from detailed_balance.render.document import Section, Surface
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
@@ -23,6 +23,8 @@ from detailed_balance.render.formatting import (
     shorten_states,
 )
 from detailed_balance.report.run_sections import change_rows
+
+_SHOWN, _PRINTED = 40, 8
 
 UNCHANGED_SHOWN = 3
 """How many things are shown of a question without a change."""
@@ -75,29 +77,29 @@ def question_section(found: RunComparison) -> Section:
     return Section("What was asked", columns, rows, note, ("answer",))
 
 
-def change_sections(found: RunComparison, *, limit: int) -> Iterator[Section]:
+def change_sections(found: RunComparison) -> Iterator[Section]:
     """Yield what changed, question by question, or else the smallest p-values."""
     for test in found.tests:
-        yield _change_section(test, limit)
+        yield _change_section(test)
 
 
-def _change_section(test: ComparisonTest, limit: int) -> Section:
+def _change_section(test: ComparisonTest) -> Section:
     changed = [change for change in test.changes if change.changed]
-    shown: list[Change] = changed[:limit] or list(test.changes[:UNCHANGED_SHOWN])
+    shown: list[Change] = changed[:_SHOWN] or list(test.changes[:UNCHANGED_SHOWN])
     title = _TITLES[test.question]
     if not changed:
         note = "None of them is called changed; these have the smallest p-values."
     else:
         note = f"{len(changed):,} of {len(test.changes):,} changed."
-    if len(changed) > limit:
-        note += f" And {count_noun(len(changed) - limit, 'more')}."
+    more = max(0, len(changed) - _SHOWN)
     columns = ("what", "A", "B", "B less A", "adj. p")
-    return Section(title, columns, change_rows(shown), note)
+    told = test.changed or test.question in ("success", "length")
+    on: tuple[Surface, ...] = ("terminal", "page") if told else ("page",)
+    rows = change_rows(shown)
+    return Section(title, columns, rows, note, (), "change", more, _PRINTED, on=on)
 
 
-def loop_section(
-    a: Side, b: Side, walked_more: Sequence[Violation], *, limit: int
-) -> Section | None:
+def loop_section(a: Side, b: Side, walked_more: Sequence[Violation]) -> Section | None:
     """Return the loops that drive A or B; None where there are none."""
     driven = [_by_name(side) for side in (a, b)]
     names = sorted({**driven[0], **driven[1]}, key=lambda name: (name in driven[0], name))
@@ -110,19 +112,23 @@ def loop_section(
             *(_affinity(found.get(name)) for found in driven),
             _where_found(name in driven[0], name in driven[1], name in new),
         )
-        for name in names[:limit]
+        for name in names[:_SHOWN]
     )
     note = (
         "Affinity in nats, found in each side by itself. That a loop is found in one side only "
         "is no proof of a change; what is, stands under Loops."
     )
-    if len(names) > limit:
-        note += f" And {count_noun(len(names) - limit, 'more loop')}."
-    return Section("Driven loops of each side", ("loop", "A", "B", "found"), rows, note, ("found",))
+    columns, more = ("loop", "A", "B", "found"), len(names) - len(rows)
+    return Section(
+        *("Driven loops of each side", columns, rows, note),
+        *(("found",), "loop", more, _PRINTED),
+        on=("terminal", "page"),
+    )
 
 
 def _by_name(side: Side) -> dict[tuple[str, ...], Violation]:
-    return {Loop(violation.loop): violation for violation in side.report.balance.violations}
+    balance = side.report.balance
+    return {} if balance is None else {Loop(each.loop): each for each in balance.violations}
 
 
 def _affinity(violation: Violation | None) -> str:
@@ -134,7 +140,7 @@ def _where_found(before: bool, after: bool, walked_more: bool) -> str:
     return f"{found}, walked more" if walked_more else found
 
 
-def trap_section(a: Side, b: Side, *, limit: int) -> Section | None:
+def trap_section(a: Side, b: Side) -> Section | None:
     """Return the traps of A and B; None where there are none."""
     held = [{trap.states: trap for trap in side.report.traps.traps} for side in (a, b)]
     names = sorted({**held[0], **held[1]})
@@ -145,10 +151,20 @@ def trap_section(a: Side, b: Side, *, limit: int) -> Section | None:
             " ↔ ".join(shorten_states(name)),
             *(format_number(found[name].stay) if name in found else "-" for found in held),
         )
-        for name in names[:limit]
+        for name in names[:_SHOWN]
     )
     note = "Moves before the trap is left, on average, in each side by itself."
-    return Section("Traps of each side", ("trap", "A", "B"), rows, note)
+    columns, more = ("trap", "A", "B"), len(names) - len(rows)
+    return Section(
+        "Traps of each side",
+        columns,
+        rows,
+        note,
+        noun="trap",
+        more=more,
+        printed=_PRINTED,
+        on=("terminal", "page"),
+    )
 
 
 def forecast_section(a: Side, b: Side) -> Section | None:
@@ -169,7 +185,8 @@ def forecast_section(a: Side, b: Side) -> Section | None:
         "By a chain of order 1, with 95% intervals; the last row is its check of fit. What was "
         "seen, and whether it changed, stands under Success and Length."
     )
-    return Section("Forecast before the first move", ("", "A", "B"), rows, note, ("A", "B"))
+    title, columns = "Forecast before the first move", ("", "A", "B")
+    return Section(title, columns, rows, note, ("A", "B"), on=("terminal", "page"))
 
 
 def _success(forecast: StateForecast | None) -> str:
@@ -189,6 +206,7 @@ def _steps(forecast: StateForecast | None) -> str:
 def settings_section(found: RunComparison, a: Side) -> Section:
     """Return how it was computed: every setting."""
     balance = a.report.balance
+    correction = "bh" if balance is None else balance.correction
     if found.unit != "moves":
         how = f"{found.replicates:,} permutations of whole runs (seed {found.seed})"
         how += "" if found.blocks is None else f"; {found.describe_unit()}"
@@ -202,6 +220,6 @@ def settings_section(found: RunComparison, a: Side) -> Section:
         ("inside a question", "false discovery rate (Benjamini and Hochberg)"),
         ("alpha", f"{found.alpha:g}"),
         ("traps", f"{a.report.traps.min_visits:g} visits or more to each state"),
-        ("loops of a side", f"alpha {balance.alpha:g}, correction {balance.correction}"),
+        ("loops of a side", f"alpha {a.report.alpha:g}, correction {correction}"),
     )
     return Section("How it was computed", ("", ""), rows, "Every setting.", ("",))

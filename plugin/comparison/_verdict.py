@@ -10,7 +10,7 @@ from scipy.stats import norm
 from detailed_balance.analyzers import Change, RunComparison, Violation
 from detailed_balance.analyzers.balance.power import POWER
 from detailed_balance.analyzers.comparison.result import Question
-from detailed_balance.render.document import Verdict, VerdictOutcome
+from detailed_balance.render.document import Statement, Verdict, VerdictOutcome
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 
@@ -50,7 +50,8 @@ def judge_comparison(
         _about_promise(found),
         *warnings,
     ]
-    return Verdict(outcome, headline, tuple(dict.fromkeys(sentences)))
+    statement = Statement(outcome.upper(), headline)
+    return Verdict(outcome, (statement,), tuple(dict.fromkeys(sentences)))
 
 
 def _headline(found: RunComparison) -> tuple[VerdictOutcome, str]:

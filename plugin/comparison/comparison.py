@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -28,8 +27,8 @@ from detailed_balance.comparison._sections import (
 from detailed_balance.comparison._sides import Side
 from detailed_balance.comparison._verdict import judge_comparison
 from detailed_balance.render import html, terminal
-from detailed_balance.render.document import Section, Verdict
-from detailed_balance.report.report import render_landscape
+from detailed_balance.render.document import Document, Part, SideBySide, Verdict
+from detailed_balance.report.landscape import landscape_picture
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -41,8 +40,6 @@ Condition: TypeAlias = Literal["drift", "violation", "trap"]
 
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 """All of them."""
-
-_SHOWN, _PRINTED = 40, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +68,11 @@ class Comparison(Result):
         return judge_comparison(self.differences, self.new_violations, warnings)
 
     @property
+    def document(self) -> Document:
+        """What every surface shows."""
+        return _make_document(self)
+
+    @property
     def changed(self) -> bool:
         """Whether B is seen to differ from A; False is no proof that it does not."""
         return self.differences.rejected
@@ -83,7 +85,8 @@ class Comparison(Result):
             for change in self.differences.changes
             if change.question == "loops" and change.difference > 0
         }
-        driven = self.b.report.balance.violations
+        balance = self.b.report.balance
+        driven = () if balance is None else balance.violations
         return tuple(v for v in driven if Loop(v.loop) in more)
 
     @property
@@ -139,8 +142,7 @@ class Comparison(Result):
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained page, with both landscapes side by side."""
-        page = html.render_page(self.verdict.headline, _page_parts(self), wide=True)
-        Path(path).write_text(page, encoding="utf-8")
+        Path(path).write_text(html.render_document(self.document), encoding="utf-8")
 
     def to_junit(
         self, path: str | os.PathLike[str], conditions: Collection[Condition] = CONDITIONS
@@ -164,54 +166,28 @@ class Comparison(Result):
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        yield from _print_parts(self)
+        yield from terminal.render_document(self.document)
 
     def _repr_html_(self) -> str:
-        return "\n".join([*_first_parts(self), *_landscapes(self)])
+        return html.render_notebook(self.document)
 
 
-def _print_parts(comparison: Comparison) -> Iterator[RenderableType]:
-    """Yield what a terminal shows, the verdict first."""
+def _make_document(comparison: Comparison) -> Document:
+    """Return what is shown of a comparison, in order."""
     a, b, found = comparison.a, comparison.b, comparison.differences
-    yield from terminal.render_verdict(comparison.verdict)
-    yield from terminal.render_section(side_section(a, b))
-    yield from terminal.render_section(question_section(found))
-    changes = change_sections(found, limit=_PRINTED)
-    for test, section in zip(found.tests, changes, strict=True):
-        if test.changed or test.question in ("success", "length"):
-            yield from terminal.render_section(section)
-    for section in _last_sections(comparison, _PRINTED):
-        yield from terminal.render_section(section)
-    yield from terminal.render_settings(settings_section(found, a))
-
-
-def _page_parts(comparison: Comparison) -> Iterator[str]:
-    yield from _first_parts(comparison)
-    yield from _landscapes(comparison)
-    yield from map(html.render_section, change_sections(comparison.differences, limit=_SHOWN))
-    yield from map(html.render_section, _last_sections(comparison, _SHOWN))
-    yield html.render_section(settings_section(comparison.differences, comparison.a))
-
-
-def _first_parts(comparison: Comparison) -> Iterator[str]:
-    yield from html.render_verdict(comparison.verdict)
-    yield html.render_section(side_section(comparison.a, comparison.b))
-    yield html.render_section(question_section(comparison.differences))
-
-
-def _landscapes(comparison: Comparison) -> Iterator[str]:
-    yield '<h2>Both landscapes</h2>\n<div class="side">'
-    for side in (comparison.a, comparison.b):
-        label = f"{side.name}: {side.label}"
-        yield f"<div>\n<p>{escape(label)}</p>\n{render_landscape(side.report)}\n</div>"
-    yield "</div>"
-
-
-def _last_sections(comparison: Comparison, limit: int) -> list[Section]:
-    a, b = comparison.a, comparison.b
-    sections = [
-        loop_section(a, b, comparison.new_violations, limit=limit),
-        trap_section(a, b, limit=limit),
+    pictures = tuple(
+        landscape_picture(side.report, f"{side.name}: {side.label}")
+        for side in (a, b)
+        if side.report.potential is not None
+    )
+    parts: list[Part | None] = [
+        side_section(a, b),
+        question_section(found),
+        SideBySide("Both landscapes", pictures, ("notebook", "page")) if pictures else None,
+        *change_sections(found),
+        loop_section(a, b, comparison.new_violations),
+        trap_section(a, b),
         forecast_section(a, b),
     ]
-    return [section for section in sections if section is not None]
+    shown = tuple(part for part in parts if part is not None)
+    return Document(comparison.verdict, shown, settings_section(found, a), wide=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from detailed_balance import plots
 from detailed_balance.render.document import Document, Part, Picture, SideBySide
+from detailed_balance.report.landscape import landscape_picture
 from detailed_balance.report.run_sections import (
     contrast_section,
     kind_section,
@@ -59,21 +60,6 @@ def _parts(report: Report) -> Iterator[Part | None]:
         yield contrast_section(runs)
         yield limit_section(runs)
     yield data_section(report.counts, potential, balance, report.source)
-
-
-def landscape_picture(report: Report, title: str = "The landscape") -> Picture:
-    """Return the picture of a landscape, of a report with a potential."""
-    n = 0 if report.potential is None else len(report.potential.states)
-    return Picture(
-        lambda: plots.plot_landscape(report),
-        f"Levels of {n} states by their potential, arrows for the moves between them. "
-        f"{report.verdict.headline}.",
-        "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
-        "they were walked. The loop that names a cause of broken balance is coloured, in the "
-        "direction in which it is walked more often than detailed balance allows; a trap has a "
-        "green border.",
-        title,
-    )
 
 
 def _pairs(report: Report) -> Picture:
