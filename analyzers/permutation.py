@@ -35,8 +35,12 @@ def permute_inside(
     >>> sorted({tuple(row) for row in drawn.tolist()})
     [(0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2)]
     """
+    keys = rng.random((copies, len(labels)))
+    if labels.dtype == bool and labels.any() and (strata == strata[0]).all():
+        place = len(labels) - np.count_nonzero(labels)  # the labels go to the largest keys
+        return keys >= np.partition(keys, place, axis=1)[:, [place]]
     ordered = labels[np.lexsort((labels, strata))]
-    places = np.argsort(strata + rng.random((copies, len(labels))), axis=1)
+    places = np.argsort(strata + keys, axis=1)
     drawn = np.empty(places.shape, dtype=labels.dtype)
     np.put_along_axis(drawn, places, np.broadcast_to(ordered, places.shape), axis=1)
     return drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.stats import binom
@@ -42,52 +42,101 @@ class Contrast(NamedTuple):
     pvalue: NDArray[np.float64]
 
 
-class _Outcomes(NamedTuple):
-    """What bounds are made of: the runs of a block stand one after the other.
+class _Bound(NamedTuple):
+    """Which value of good runs is their bound.
 
     Parameters
     ----------
-    first : array of int64
-        Where each block begins.
-    content, confidence : float
-        Of a bound.
+    units : int
+        How many good runs there are, or blocks that have some.
+    rank : int
+        Which of their values it is, from the largest on.
+    content : float
+        The share of them that is not beyond it.
     """
 
-    first: NDArray[np.int64]
+    units: int
+    rank: int
     content: float
-    confidence: float
 
-    def bound(
-        self, values: NDArray[Any], failed: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the bounds of good runs for (k, u) outcomes, and how many blocks have good runs.
+    @classmethod
+    def of(cls, units: int, content: float, confidence: float) -> _Bound:
+        """Return the bound of so many good runs."""
+        if not units:
+            return cls(0, 1, 0.0)
+        if 1 - content**units < confidence:
+            return cls(units, 1, float((1 - confidence) ** (1 / units)))
+        least = min(int(binom.ppf(confidence, units, content)), units - 1)
+        return cls(units, units - least, content)
 
-        The values are (u,), or (k, u), and 0 or more.
-        """
-        most = np.where(failed, -1, values)
-        if len(self.first) < most.shape[1]:
-            most = np.maximum.reduceat(most, self.first, axis=1)
-        found = np.full(len(most), np.inf)
-        units = (most >= 0).sum(axis=1)
-        for n in np.unique(units[units > 0]).tolist():
-            rows, place = units == n, most.shape[1] - self.rank(n)[0]
-            found[rows] = np.partition(most[rows], place, axis=1)[:, place]
-        return found, units
-
-    def beyond(
-        self, values: NDArray[Any], failed: NDArray[np.bool_], least: float = 0.0
+    def count_beyond(
+        self, failed: NDArray[np.float64], good: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """(k,) array: how many failed runs are beyond the bound."""
-        bound = np.maximum(self.bound(values, failed)[0], least)
-        return np.asarray((failed & (values > bound[:, None])).sum(axis=1))
+        """(k,) array: how many of (k, f) values of failed runs are beyond (k, units) good ones.
 
-    def rank(self, n: int) -> tuple[int, float]:
-        """Return which of n values, from the largest on, is the bound, and its content."""
-        if not n:
-            return 1, 0.0
-        if 1 - self.content**n < self.confidence:
-            return 1, float((1 - self.confidence) ** (1 / n))
-        return n - min(int(binom.ppf(self.confidence, n, self.content)), n - 1), self.content
+        The good ones are put in another order.
+        """
+        if not self.units:
+            return np.zeros(len(failed), dtype=np.int64)
+        place = self.units - self.rank
+        good.partition(place, axis=1)
+        return np.asarray(np.count_nonzero(failed > good[:, [place]], axis=1))
+
+
+class _Levels:
+    """One measure of u runs: its l different values, and which of them each run has.
+
+    Parameters
+    ----------
+    values : (u,) array of int64
+        What runs did.
+    least : int
+        The bound is at least this.
+    first : array of int64
+        Where each block of runs begins.
+    bound : _Bound
+        Of good runs: outcomes are only permuted inside blocks.
+    """
+
+    def __init__(
+        self, values: NDArray[np.int64], least: int, first: NDArray[np.int64], bound: _Bound
+    ) -> None:
+        self._least, self._first, self._bound = least, first, bound
+        self._different, self._level, self._runs = np.unique(
+            values, return_inverse=True, return_counts=True
+        )
+
+    def bounds(self, failed: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the bounds for k outcomes, and how many failed runs are beyond them.
+
+        `failed` is a (k, f) array: the places of the failed runs.
+        """
+        k = len(failed)
+        bad = self._count(self._level[failed])
+        if not self._bound.units:
+            return np.full(k, np.inf), np.zeros(k, dtype=np.int64)
+        good = self._runs - bad
+        if len(self._first) < len(self._level):
+            most = np.tile(self._level, (k, 1))
+            np.put_along_axis(most, failed, -1, axis=1)
+            good = self._count(np.maximum.reduceat(most, self._first, axis=1))
+        as_large = np.cumsum(good[:, ::-1], axis=1)[:, ::-1]
+        level = np.count_nonzero(as_large >= self._bound.rank, axis=1) - 1
+        bound = np.maximum(self._different[level], self._least)
+        upto = np.searchsorted(self._different, bound, side="right")
+        beyond = np.arange(len(self._different)) >= upto[:, None]
+        return bound.astype(np.float64), (bad * beyond).sum(axis=1)
+
+    def _count(self, levels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(k, l) array: how often each of the l values is in each row; -1 is none of them."""
+        k, size = len(levels), len(self._different) + 1
+        keys = levels + 1 + size * np.arange(k)[:, None]
+        return np.bincount(keys.ravel(), minlength=k * size).reshape(k, size)[:, 1:]
+
+
+def _find_first(block: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each block begins; runs of no block are one each."""
+    return np.flatnonzero((block < 0) | (np.diff(block, prepend=-1) != 0))
 
 
 def contrast_failed(
@@ -139,29 +188,34 @@ def contrast_failed(
     order = np.argsort(block, kind="stable")
     values, visits, lengths = values[:, order], visits[:, order], lengths[order]
     failed, block = failed[order], block[order]
-    new = (block < 0) | (np.diff(block, prepend=-1) != 0)
-    runs = _Outcomes(np.flatnonzero(new), content, confidence)
-    bounds = [runs.bound(each, failed[None]) for each in values]
-    units = int(bounds[0][1][0])
-    bound = np.maximum([each[0] for each, _ in bounds], least)
+    good, bad = np.flatnonzero(~failed), np.flatnonzero(failed)
+    first, first_good = _find_first(block), _find_first(block[good])
+    of_good = _Bound.of(len(first_good), content, confidence)
+    measures = [_Levels(*each, first, of_good) for each in zip(values, least.tolist(), strict=True)]
+    found = [each.bounds(bad[None]) for each in measures]
+    bound, observed = (np.concatenate(part) for part in zip(*found, strict=True))
     power = np.where(adds_up & np.isfinite(bound), bound + 1, 1)
     others = _left_over(values, visits, lengths, failed, bound) ** power[:, None]
-    measures = list(zip(values, others, least.tolist(), strict=True))
-    observed = (failed & (values > bound[:, None])).sum(axis=1)
     permuted, drawn = [observed[None]], [observed[None]]
     at_once = max(1, CELLS // max(len(failed), 1))
     for begin in range(0, replicates, at_once):
         outcomes = permute_inside(failed, block, min(at_once, replicates - begin), rng)
-        permuted.append(
-            np.stack([runs.beyond(each, outcomes, low) for each, _, low in measures], axis=1)
-        )
+        places = np.nonzero(outcomes.ravel())[0].reshape(len(outcomes), -1)
+        places -= len(failed) * np.arange(len(outcomes))[:, None]
+        permuted.append(np.stack([each.bounds(places)[1] for each in measures], axis=1))
         waits = rng.exponential(size=outcomes.shape)
-        same = np.broadcast_to(failed, outcomes.shape)
-        drawn.append(np.stack([runs.beyond(each / waits, same) for _, each, _ in measures], axis=1))
+        of_bad, waits = waits[:, bad], waits[:, good]
+        numbers = []
+        for each in others:
+            most = each[good] / waits
+            if len(first_good) < len(good):
+                most = np.maximum.reduceat(most, first_good, axis=1)
+            numbers.append(of_good.count_beyond(each[bad] / of_bad, most))
+        drawn.append(np.stack(numbers, axis=1))
     return Contrast(
         bound,
-        runs.rank(units)[1],
-        units,
+        of_good.content,
+        of_good.units,
         (~failed & (values > bound[:, None])).sum(axis=1),
         observed,
         np.maximum(_adjust(np.concatenate(permuted)), _adjust(np.concatenate(drawn))),
