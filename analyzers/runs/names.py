@@ -47,6 +47,9 @@ def order_runs(
     offsets : (r + 1,) array of int64
         Run i has the moves ``offsets[i]`` to ``offsets[i + 1]``.
     """
+    rank = rank_names(runs.name)
+    if rank.max(initial=-1) == len(rank) - 1:  # each has a name of its own
+        return np.argsort(rank)
     lengths = np.diff(offsets)
     powers = np.full(int(lengths.max(initial=0)) + 1, _MULTIPLIER, dtype=np.uint64)
     place = np.arange(len(moves)) - np.repeat(offsets[:-1], lengths)
@@ -54,4 +57,4 @@ def order_runs(
     totals = np.zeros(len(moves) + 1, dtype=np.uint64)
     np.cumsum(digits, dtype=np.uint64, out=totals[1:])
     paths = totals[offsets[1:]] - totals[offsets[:-1]]  # digits of a number, modulo 2^64
-    return np.lexsort((paths, runs.success, runs.outcome, runs.started, rank_names(runs.name)))
+    return np.lexsort((paths, runs.success, runs.outcome, runs.started, rank))
