@@ -45,8 +45,9 @@ from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInpu
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Table, TableResult, plain
-from detailed_balance.analyzers.runs.clusters import cluster_errors
+from detailed_balance.analyzers.runs.clusters import MoveClusters
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def check_balance(
     errors: Errors = "multinomial",
     correction: Correction = "bh",
     baseline: TransitionCounts | Runs | None = None,
-    runs: Runs | None = None,
+    runs: Runs | MeasuredRuns | None = None,
     graph: AgentGraph | None = None,
     replicates: int = 999,
     seed: int = 0,
@@ -205,7 +206,7 @@ def check_balance(
     baseline : TransitionCounts, RunTable or iterable of Trajectory
         Runs that were as they should be; distinguishes work-flow from suspect loops. By runs where
         both sides have them, else as if moves were independent.
-    runs : RunTable or iterable of Trajectory
+    runs : RunTable, iterable of Trajectory, or MeasuredRuns
         The runs behind the counts. Where there are successes and failures among them, they
         distinguish work-flow from suspect loops; the directions of loops inside runs distinguish a
         push from a mixture of runs that differ; errors are by runs. Blocks of the table are heard.
@@ -241,7 +242,8 @@ def check_balance(
     check_level(alpha)
     _check_choice("errors", errors, get_args(Errors))
     _check_choice("correction", correction, get_args(Correction))
-    table = None if runs is None else RunTable.of(runs)
+    given = runs.table if isinstance(runs, MeasuredRuns) else runs
+    table = None if given is None else RunTable.of(given)
     if table is None and not (baseline is None or isinstance(baseline, TransitionCounts)):
         baseline = RunTable.of(baseline).counts()
     ends = states_before_end(counts)
@@ -261,7 +263,9 @@ def check_balance(
             usual = baseline.without_boundaries()  # as the counts are
             found = compare_counts_with_baseline(found, counts, usual, alpha, correction)
         if table is not None:
-            found = name_examples(_look_inside(found, loops, table, alpha, replicates, seed), table)
+            measured = MeasuredRuns.of(runs if isinstance(runs, MeasuredRuns) else table)
+            found = _look_inside(found, loops, measured, alpha, replicates, seed)
+            found = name_examples(found, table)
             if any(v.run_pvalue > alpha for v in found):
                 mixture = _test_mixture(table, alpha, seed)
     report = BalanceReport(
@@ -360,7 +364,7 @@ def _find_causes(
 def _look_inside(
     found: Sequence[Violation],
     loops: LoopTable,
-    table: RunTable,
+    measured: MeasuredRuns,
     alpha: float,
     replicates: int,
     seed: int,
@@ -372,9 +376,9 @@ def _look_inside(
     names = [loops.names(i) for i in walked.tolist()]
     others = [n for n in names if n not in family and n.reversed() not in family]
     made = orientation_test(
-        table, [*family, *others], alpha=alpha, replicates=replicates, seed=seed
+        measured, [*family, *others], alpha=alpha, replicates=replicates, seed=seed
     )
-    errors = _cluster_errors([v.loop for v in found], table)
+    errors = _cluster_errors([v.loop for v in found], measured.table)
     return [
         replace(
             v,
@@ -388,11 +392,11 @@ def _look_inside(
 
 def _cluster_errors(loops: Sequence[Loop[str]], table: RunTable) -> NDArray[np.float64]:
     """Return the standard errors of affinities by runs; NaN where too few runs say anything."""
-    moves = table.distinct_moves()
+    clusters = MoveClusters.from_runs(table)
+    moves, made = (clusters.source.tolist(), clusters.target.tolist()), clusters.totals
     codes = {state: i for i, state in enumerate(table.states)}
-    place = {move: i for i, move in enumerate(zip(*(part.tolist() for part in moves), strict=True))}
-    made = np.asarray(table.by_run().sum(axis=0), dtype=np.float64)
-    attempts = np.bincount(moves.source, made, len(table.states))
+    place = {move: i for i, move in enumerate(zip(*moves, strict=True))}
+    attempts = np.bincount(clusters.source, made, len(table.states))
     slopes = np.zeros((len(made), len(loops)))
     one_way = np.zeros(len(loops), dtype=bool)
     for j, loop in enumerate(loops):
@@ -403,7 +407,7 @@ def _cluster_errors(loops: Sequence[Loop[str]], table: RunTable) -> NDArray[np.f
                     one_way[j] = True
                 else:
                     slopes[i, j] += sign * attempts[codes[f]] / made[i]
-    return np.where(one_way, np.nan, cluster_errors(table, slopes).errors)
+    return np.where(one_way, np.nan, clusters.errors(slopes).errors)
 
 
 def _test_mixture(table: RunTable, alpha: float, seed: int) -> MixtureTest | None:

@@ -64,6 +64,8 @@ def sum_clusters(
     counts: csr_array[Any, tuple[int, int]], units: NDArray[np.int64], n: int
 ) -> csr_array[Any, tuple[int, int]]:
     """(n, k) csr_array: the (r, k) counts of runs, those of each cluster added up."""
+    if n == len(units):  # each run is a cluster by itself
+        return csr_array(counts[np.argsort(units)])
     ones, runs = np.ones(len(units), dtype=np.int64), np.arange(len(units))
     return csr_array(csr_array((ones, (units, runs)), shape=(n, len(units))) @ counts)
 

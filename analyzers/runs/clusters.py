@@ -152,16 +152,16 @@ class MoveClusters:
         made = table.distinct_moves()
         kept = np.ones(len(made.source), dtype=bool) if moves is None else np.asarray(moves, bool)
         blocks = table.block_codes()
-        made_by = table.by_run()[:, np.flatnonzero(kept)].tocsr()
+        made_by = table.by_run() if kept.all() else table.by_run()[:, np.flatnonzero(kept)]
         counts = sum_clusters(made_by, *cluster_codes(table)).astype(np.float64)
         counts = counts[np.flatnonzero(np.diff(counts.indptr)), :].tocsr()
         counts.sort_indices()
         source, n = made.source[kept], len(table.states)
         totals = np.asarray(counts.sum(axis=0), dtype=np.float64)
         attempts = np.bincount(source, totals, minlength=n)
-        # The share of the moves from its source that are of the same cluster.
+        # The share of the moves from its source that are of the same cluster; moves are sorted.
         row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        _, group = np.unique(row * n + source[counts.indices], return_inverse=True)
+        group = np.cumsum(np.diff(row * n + source[counts.indices], prepend=-1) != 0) - 1
         shared = np.bincount(group, counts.data)[group]
         rest = 1 - shared / attempts[source[counts.indices]]
         alone = np.zeros(n, dtype=bool)

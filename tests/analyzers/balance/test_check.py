@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import json
 
 import numpy as np
@@ -9,11 +10,14 @@ from detailed_balance.analyzers import (
     END,
     START,
     Kernel,
+    RunTable,
+    Trajectory,
     TransitionCounts,
     check_balance,
     estimate_potential,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from tests.support.chains import count_matrices, reversible_kernel, walk_counts
 
 RING = [("a", "b", 90), ("b", "c", 90), ("c", "a", 90)]
@@ -215,3 +219,17 @@ def test_the_report_is_json_and_a_table_that_pandas_takes():
     frame = report.to_frame()
     assert list(frame.columns) == list(pandas.DataFrame(report.to_table()).columns)
     assert frame.loc[0, "forward"] == 90
+
+
+def test_runs_that_are_measured_already_give_the_same_report():
+    paths = ["abcabcabd", "abcabd", "acbd", "abcabcd"] * 10
+    runs = RunTable.of(
+        [
+            Trajectory(tuple(itertools.pairwise(p)), f"run-{i}", success=i % 4 != 0)
+            for i, p in enumerate(paths)
+        ]
+    )
+    reports = [check_balance(runs.counts(), runs=each) for each in (runs, MeasuredRuns.of(runs))]
+    assert reports[0].violations
+    assert reports[0].contrasts
+    assert reports[0].to_dict() == reports[1].to_dict()
