@@ -260,8 +260,8 @@ def _contrast(
             LoopContrast(loop, nan, (nan, nan), nan, inf, *shared, reason, *settings, groups)
             for loop in loops
         )
-    steps = _count_steps(table, loops)
-    back = _count_steps(table, [loop.reversed() for loop in loops])
+    counted = _count_steps(table, [*loops, *(loop.reversed() for loop in loops)])
+    steps, back = counted[: len(loops)], counted[len(loops) :]
     lengths = _make_strata(table.lengths, np.zeros(len(table)))
     scores = _score_runs(steps, back, lengths)[kept]
     design = _Design.of(strata_kept, first[kept])

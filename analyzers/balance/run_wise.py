@@ -136,15 +136,14 @@ def orientation_test(
     measured = MeasuredRuns.of(runs)
     named = [Loop(loop) for loop in loops]
     signs, there, back = _orient_closed(measured, named)
-    ahead, behind = signs.maximum(0).T, (-signs).maximum(0).T
-    forward = np.asarray(ahead @ there + behind @ back)
-    backward = np.asarray(ahead @ back + behind @ there)
-    total = forward + backward
+    excess = np.asarray(signs.T @ (there - back))
+    total = np.asarray(abs(signs).T @ (there + back))
+    forward, backward = (total + excess) // 2, (total - excess) // 2
     scale = np.where(total > 0, np.sqrt(total), np.inf)
-    z = np.abs(forward - backward) / scale
+    z = np.abs(excess) / scale
     beyond = np.ones(len(named))
-    for excess in _draw_excesses(signs, there + back, replicates, np.random.default_rng(seed)):
-        largest = (np.abs(excess) / scale).max(axis=1, initial=0.0)
+    for drawn in _draw_excesses(signs, there + back, replicates, np.random.default_rng(seed)):
+        largest = (np.abs(drawn) / scale).max(axis=1, initial=0.0)
         beyond += (largest[:, None] >= z - 1e-9).sum(axis=0)
     pvalues = beyond / (replicates + 1)
     return tuple(

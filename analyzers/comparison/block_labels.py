@@ -122,7 +122,7 @@ def _labels(table: RunTable, roots: NDArray[np.int64]) -> list[tuple[str, NDArra
     of_run = table.runs.context[roots]
     found = [(name, code[of_run]) for name, code in codes.items() if name not in _SETTINGS]
     threads = table.runs.thread[roots].tolist()
-    if any(thread is not None for thread in threads):
+    if threads.count(None) < len(threads):
         number: dict[str, int] = {}
         thread = [-1 if t is None else number.setdefault(t, len(number)) for t in threads]
         found.append((THREAD, np.array(thread, dtype=np.int64)))

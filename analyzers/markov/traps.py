@@ -174,15 +174,12 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
     moves = np.asarray(block.counts.sum(axis=1)) + ends
     there = int(np.count_nonzero(moves + block.counts.sum(axis=0)))
     most = there - 1 if runs_known else len(inner) // 2
-    clusters = None if table is None else _Clusters.from_runs(table, inner)
-    traps = [
-        _measure(block, moves, members, epsilon, clusters)
-        for members, epsilon in _candidates(block, moves, ends, min_visits)
-        if len(members) <= most
-    ]
+    found = [each for each in _candidates(block, moves, ends, min_visits) if len(each[0]) <= most]
+    clusters = _Clusters.from_runs(table, inner) if found and table is not None else None
+    traps = [_measure(block, moves, *each, clusters) for each in found]
     too_few = sum(isnan(trap.visits) for trap in traps)
-    found = _disjoint([trap for trap in traps if trap.visits >= min_visits])
-    return TrapReport(found, min_visits, too_few)
+    kept = _disjoint([trap for trap in traps if trap.visits >= min_visits])
+    return TrapReport(kept, min_visits, too_few)
 
 
 class _Stay(NamedTuple):
