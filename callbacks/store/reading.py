@@ -323,5 +323,8 @@ def _places(numbers: list[int], column: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.full(len(column), -1)
     known = np.array(numbers, dtype=np.int64)
     order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known[order], column), len(known) - 1)
-    return np.where(known[order][place] == column, order[place], -1)
+    first = np.flatnonzero(np.append(True, column[1:] != column[:-1])[: len(column)])
+    different = column[first]  # moves of one run often stand in a row
+    place = np.minimum(np.searchsorted(known[order], different), len(known) - 1)
+    found = np.where(known[order][place] == different, order[place], -1)
+    return np.repeat(found, np.diff(np.append(first, len(column))))
