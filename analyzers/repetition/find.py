@@ -194,6 +194,8 @@ class _Search:
         self.success = table.runs.success
         self.stopped = table.runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT)
         self.evidence = _evidence(measured)
+        last = table.offsets[1:] - 1
+        self._ends_wrong = (table.lengths > 0) & (np.append(table.target, 0)[last] < 0)
         limits = (ceil(rules.visits), ceil(rules.visits), rules.rounds)
         self.most, self._visits = self._find_most("times"), self._find_most("visits")
         self.limits: dict[Repetition, float] = dict(zip(_KINDS, limits, strict=True))
@@ -213,8 +215,11 @@ class _Search:
     def _find_most(self, name: Literal["times", "visits"]) -> NDArray[np.int64]:
         """(3, r) array: for each kind, the most of a number of its evidence in each root run."""
         most = np.zeros((len(_KINDS), len(self.table)), dtype=np.int64)
-        for row, each in zip(most, self.evidence.values(), strict=True):
-            np.maximum.at(row, self.root, getattr(each, name))
+        for row, (kind, each) in zip(most, self.evidence.items(), strict=True):
+            number = getattr(each, name)
+            if kind == "stay":  # an error that ends a run is no visit more than good runs make
+                number = number - (self._ends_wrong & (each.end == self.table.lengths))
+            np.maximum.at(row, self.root, number)
         return most
 
     def contrast(

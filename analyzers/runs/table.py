@@ -292,6 +292,29 @@ class RunTable(Sequence[Trajectory]):
             facts=None if self.facts is None else self.facts.select(moves),
         )
 
+    def keep_moves(self, kept: NDArray[np.bool_]) -> RunTable:
+        """Return the same runs with some of their moves alone; the costs of others are dropped.
+
+        Parameters
+        ----------
+        kept : (m,) array of bool
+            Which moves to keep.
+
+        Examples
+        --------
+        >>> table = RunTable.of([Trajectory((("a", "b"), ("b", None)))])
+        >>> table.keep_moves(table.target >= 0)[0].moves
+        (('a', 'b'),)
+        """
+        return replace(
+            self,
+            source=self.source[kept],
+            target=self.target[kept],
+            offsets=np.append(0, np.cumsum(kept))[self.offsets],
+            costs=None if self.costs is None else self.costs[kept],
+            facts=None if self.facts is None else self.facts.select(kept),
+        )
+
     def where(
         self, context: ContextLike = None, since: Moment = None, until: Moment = None
     ) -> RunTable:

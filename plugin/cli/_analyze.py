@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detailed_balance.cli._shared import (
+    ERROR,
     FOUND,
     Baseline,
     HtmlFile,
@@ -19,11 +20,12 @@ from detailed_balance.cli._shared import (
     show,
     takes_source_options,
 )
+from detailed_balance.diagnosis.finding import FINDING_KINDS
 
 if TYPE_CHECKING:
     from detailed_balance.report import Report
 
-CONDITIONS = ("problem", "violation", "suspect", "trap")
+CONDITIONS = ("problem", "violation", *FINDING_KINDS)
 """What `--fail-on` takes."""
 
 
@@ -63,8 +65,9 @@ def _analyze(
         list[str] | None,
         typer.Option(
             metavar="WHAT",
-            help="Exit with 2 on: problem (the verdict says so), violation (a suspect or "
-            "unclassified cause), suspect, trap. Several, or with commas.",
+            help="Exit with 2 on: problem (the verdict says so), a kind of finding ("
+            f"{', '.join(FINDING_KINDS)}), or violation (balance is broken by a cause that is "
+            "neither structural nor work-flow). Several, or with commas.",
         ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="False discovery rate of the loops.")] = 0.05,
@@ -83,13 +86,16 @@ def _analyze(
         _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
     ] = _Correction.bh,
     min_visits: MinVisits = 10.0,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="The order of runs is that of time.")
+    ] = False,
     runs: Annotated[
         int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
     ] = 50,
     *,
     reading: dict[str, Any],
 ) -> None:
-    """Say where the agents of a trace want to go, what drives them and where they are stuck."""
+    """Say what went wrong in which runs, since when, and what to do; then what drives the agent."""
     conditions = parse_conditions(fail_on or [], CONDITIONS)
     with late_progress() as progress:
         report = _run(
@@ -104,6 +110,7 @@ def _analyze(
             correction=correction.value,
             min_visits=min_visits,
             runs=runs,
+            in_order=in_order,
             progress=progress,
             **reading,
         )
@@ -112,6 +119,8 @@ def _analyze(
         report.to_html(html)
     if json is not None:
         report.to_json(json)
+    if not report.counts.total:
+        raise typer.Exit(ERROR)
     if _is_found(report, conditions):
         raise typer.Exit(FOUND)
 
@@ -136,11 +145,10 @@ def _parse_attempts(text: str) -> str | float:
 
 
 def _is_found(report: Report, conditions: Collection[str]) -> bool:
-    kinds = {violation.kind for violation in report.findings}
-    found = {
-        "problem": report.verdict.outcome == "problem",
-        "violation": bool(kinds),
-        "suspect": "suspect" in kinds,
-        "trap": len(report.traps) > 0,
-    }
-    return any(found[condition] for condition in conditions)
+    found: set[str] = {kind for finding in report.findings for kind in finding.kinds}
+    if report.verdict.outcome == "problem":
+        found.add("problem")
+    violations = () if report.balance is None else report.balance.violations
+    if any(violation.kind in ("suspect", "unclassified") for violation in violations):
+        found.add("violation")
+    return not found.isdisjoint(conditions)

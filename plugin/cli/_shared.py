@@ -24,6 +24,9 @@ ERROR, FOUND, INTERRUPTED = 1, 2, 130
 
 _SECONDS_WITHOUT_BAR = 1.0
 
+_UNWRAPPED = 10_000
+"""Columns of what is no terminal: a program that reads lines wants them whole."""
+
 _Name = TypeVar("_Name", bound=str)
 
 Baseline: TypeAlias = Annotated[
@@ -278,6 +281,8 @@ def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str] 
 def show(report: object) -> None:
     """Print a report; a reader that closes the pipe early, such as head, has seen enough."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_UNWRAPPED)
     with console.capture() as captured:
         console.print(report)
     try:

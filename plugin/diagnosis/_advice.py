@@ -60,13 +60,13 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     good = roots.places[roots.succeeded[roots.places]]
     hurt = int((taken[good] > limit).sum())
     promise = (
-        f"at most {1 - study.limit.share:.1%} of good runs need more, with confidence "
-        f"{study.limit.confidence:.0%}"
+        f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of good runs "
+        "need more"
     )
     unit = "supersteps" if supersteps else "moves"
     text = (
-        f"{count_noun(study.limit.runs, 'good run')} took {study.limit.longest:,} {unit} at most; "
-        f"{_effect(len(stopped), saved, hurt)}; {promise}"
+        f"{_effect(len(stopped), saved, hurt)} ({count_noun(study.limit.runs, 'good run')} took "
+        f"{study.limit.longest:,} {unit} at most; {promise})"
     )
     code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
     yield Advice(
@@ -81,7 +81,7 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
 def _effect(stopped: int, saved: int, hurt: int) -> str:
     good = count_noun(hurt, "good run") if hurt else "no good run"
     moves = count_noun(saved, "move")
-    return f"would have ended {stopped:,} of these runs, saved {moves} and stopped {good}"
+    return f"would have ended {stopped:,} of these runs, saving {moves}, and {good}"
 
 
 def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
@@ -145,8 +145,8 @@ def try_guard(case: Case) -> Iterator[Advice]:
             source = f"read_runs({case.command!r})" if case.command else "read_runs(source)"
             yield Advice(
                 f"fitted to one half and tried on the other: would have ended {stopped:,} of "
-                f"{failed:,} failed runs, saved {count_noun(saved, 'move')} and stopped "
-                f"{hurt:,} of {count_noun(good, 'good run')}",
+                f"{failed:,} failed runs, saving {count_noun(saved, 'move')}, and {hurt:,} of "
+                f"{count_noun(good, 'good run')}",
                 f"RunGuardMiddleware(RunGuard.fit({source}))",
                 stopped,
                 saved,

@@ -47,10 +47,20 @@ class Rise:
 
 
 def find_rises(case: Case) -> list[Rise]:
-    """Find the amounts that rose; the p-values are not adjusted for their number."""
+    """Find the amounts that rose; the p-values are not adjusted for their number.
+
+    Runs that repeat themselves or were stopped at a limit are left out: they have findings of their
+    own.
+    """
     if case.study is None:
         return []
-    return [rise for what, values in _amounts(case) if (rise := _rise(case, what, values))]
+    repetition, root = case.study.repetition, case.study.root
+    rows = [*repetition.limits, *(run for each in repetition.findings for run in each.runs)]
+    places = np.setdiff1d(
+        case.roots.places, root[np.array([r.place for r in rows], dtype=np.int64)]
+    )
+    found = (_rise(case, what, values, places) for what, values in _amounts(case))
+    return [rise for rise in found if rise is not None]
 
 
 def drift_pvalue(rises: list[Rise]) -> float:
@@ -66,20 +76,22 @@ def _amounts(case: Case) -> Iterator[tuple[str, NDArray[np.float64]]]:
             yield what, roots.totals(of_moves)
 
 
-def _rise(case: Case, what: str, values: NDArray[np.float64]) -> Rise | None:
-    """Find when a number rose, by its ranks among the root runs."""
+def _rise(
+    case: Case, what: str, values: NDArray[np.float64], places: NDArray[np.int64]
+) -> Rise | None:
+    """Find when a number rose, by its ranks among some root runs."""
     roots = case.roots
-    own = values[roots.places]
-    if np.ptp(own) == 0:
+    own = values[places]
+    if not len(own) or np.ptp(own) == 0:
         return None
     ranks = np.zeros(len(values))
     order = np.sort(own)
     middle = np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")
-    ranks[roots.places] = middle / (2 * len(own))
-    change = change_of(case, ranks)
+    ranks[places] = middle / (2 * len(own))
+    change = change_of(case, ranks, places)
     if change is None or change.rate_after <= change.rate_before:
         return None
-    began = roots.table.runs.started[roots.places]
+    began = roots.table.runs.started[places]
     if change.time is None:
         late = np.arange(len(own)) >= change.runs_before
     else:
@@ -88,7 +100,7 @@ def _rise(case: Case, what: str, values: NDArray[np.float64]) -> Rise | None:
         return None
     before, after = float(own[~late].mean()), float(own[late].mean())
     largest = sorted(
-        roots.places[late].tolist(), key=lambda place: (-values[place], roots.name(place) or "")
+        places[late].tolist(), key=lambda place: (-values[place], roots.name(place) or "")
     )
     return Rise(what, change, before, after, tuple(largest)) if after > before else None
 

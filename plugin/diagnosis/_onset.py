@@ -24,16 +24,18 @@ _PERMUTED = 1_000_000
 """So many values are permuted at most, 99 times at least."""
 
 
-def change_of(case: Case, values: NDArray[np.float64]) -> ChangePoint | None:
-    """Find the change of a number in [0, 1] of each run, over the root runs; None without time.
+def change_of(
+    case: Case, values: NDArray[np.float64], places: NDArray[np.int64] | None = None
+) -> ChangePoint | None:
+    """Find the change of a number in [0, 1] of each run, over some root runs; None without time.
 
     Of many runs the values of some in a row are averaged, which moves a change by less than 0.1%
     of them.
     """
     roots = case.roots
-    if len(roots) < FEWEST or not (roots.in_time or case.in_order):
+    places = roots.places if places is None else places
+    if len(places) < FEWEST or not (roots.in_time or case.in_order):
         return None
-    places = roots.places
     if not case.in_order:
         places = places[np.argsort(roots.table.runs.started[places], kind="stable")]
     known, began = values[places], roots.table.runs.started[places]

@@ -214,8 +214,7 @@ def _from_where(group: RepeatingRuns) -> Iterator[str]:
     onset = [row.onset for row in group.rows.values() if row.onset is not None]
     if onset:
         median = int(np.median(onset))
-        which = "" if len(onset) == 1 else "in the median run "
-        yield f"it begins {which}with move {median + 1:,}"
+        yield f"it begins with move {median + 1:,}{' (median)' if len(onset) > 1 else ''}"
 
 
 def _cost(case: Case, group: RepeatingRuns) -> Cost:

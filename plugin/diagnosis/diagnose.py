@@ -94,7 +94,7 @@ def _complete(finding: Finding, case: Case) -> Finding:
     if finding.runs and case.command:
         show = f"detailed-balance show {case.command} {_word(finding.runs[0])}"
     unsure = finding.unsure
-    if case.study is not None and finding.kind in ("failure", "repetition", "driven"):
+    if case.study is not None and (finding.kind == "failure" or not isnan(finding.pvalue)):
         runs = case.roots.table.runs
         if (runs.success[case.roots.places] >= 0).any() and not runs.judged.any():
             unsure = (

@@ -86,7 +86,7 @@ class Onset(Result):
 
 @dataclass(frozen=True, slots=True)
 class Cost(Result):
-    """What came after the runs of a finding went wrong.
+    """What came after the runs of a finding had begun to repeat themselves.
 
     Parameters
     ----------
@@ -250,9 +250,10 @@ class Finding(Result):
         yield "runs", "; ".join(filter(None, [self._name_runs(), self.show]))
         yield "since", self.since
         if self.cost is not None and self.cost.moves:
-            yield "cost", f"{self.cost.describe()} came after a run had begun to go wrong"
+            yield "cost", f"{self.cost.describe()} came after a run had begun to repeat itself"
         yield "differs", "; ".join(self.differs)
-        yield "do", "; ".join(advice.describe() for advice in self.advice)
+        for place, advice in enumerate(self.advice):
+            yield "" if place else "do", advice.describe()
         yield "sure?", "; ".join(filter(None, [self.evidence, *self.unsure]))
 
     def _name_runs(self) -> str:

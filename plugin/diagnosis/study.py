@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from detailed_balance.analyzers import (
+    END,
     BalanceReport,
     ClassifiedRun,
     LoopOccurrences,
@@ -156,10 +157,12 @@ def study_runs(
     good, bad = roots[success == 1], roots[(success == 0) & ~limited[roots]]
     contrast = None
     if min(len(good), len(bad)) >= FEWEST_RUNS:
+        # An error cuts a run short: its length, and what follows from that, says nothing new.
+        cut = bool((table.target[table.offsets[bad + 1] - 1] < 0).any())
         contrast = contrast_runs(
-            *(measured, root, good, bad),
+            *(_without_endings(measured) if cut else measured, root, good, bad),
             whole_blocks=False,
-            questions=_CONTRASTED,
+            questions=_CONTRASTED[:1] if cut else _CONTRASTED,
             min_visits=rules.visits,
             alpha=alpha,
         )
@@ -169,7 +172,9 @@ def study_runs(
         replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
         rules=rules,
     )
-    going = [run.place for finding in repetition.findings for run in finding.runs]
+    going = np.array(
+        [run.place for finding in repetition.findings for run in finding.runs], dtype=np.int64
+    )
     limit, unit = _suggest_limit(table, np.setdiff1d(good, root[going]))
     return RunStudy(
         measured,
@@ -185,6 +190,16 @@ def study_runs(
         chosen,
         contrast if contrast is not None and contrast.tests else None,
     )
+
+
+def _without_endings(measured: MeasuredRuns) -> MeasuredRuns:
+    """Return the runs without a last move that says how they stopped: to END, or an escape."""
+    table = measured.table
+    last = table.offsets[1:][table.lengths > 0] - 1
+    telling = (table.target[last] < 0) | (table.target[last] == table.code(END))
+    kept = np.ones(table.total, dtype=bool)
+    kept[last[telling]] = False
+    return MeasuredRuns.of(table.keep_moves(kept))
 
 
 def _at_limit(table: RunTable) -> NDArray[np.bool_]:

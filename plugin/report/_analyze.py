@@ -109,6 +109,8 @@ def analyze(
     """
     announce = progress or (lambda stage, done, total: None)
     shared: dict[str, Any] = {"hide": hide, "merge": merge, "progress": progress, **reader_options}
+    if in_order:
+        shared["in_order"] = True
     opened = open_source(
         source, context=context, since=since, until=until, last=last, block=block, **shared
     )
