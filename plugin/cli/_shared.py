@@ -285,8 +285,9 @@ def show(report: object) -> None:
         console = Console(width=_UNWRAPPED)
     with console.capture() as captured:
         console.print(report)
+    text = "\n".join(line.rstrip() for line in captured.get().split("\n"))
     try:
-        sys.stdout.write(captured.get())
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

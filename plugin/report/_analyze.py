@@ -101,6 +101,7 @@ def analyze(
 
     Examples
     --------
+    >>> from detailed_balance import TransitionCounts
     >>> edges = [("plan", "search", 90), ("search", "critic", 90), ("critic", "plan", 90)]
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> report = analyze(TransitionCounts.from_edges(edges))

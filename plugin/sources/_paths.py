@@ -8,8 +8,9 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
@@ -53,13 +54,22 @@ def find_paths(source: _Path) -> list[_Path]:
     return [source]  # the reader says what is wrong with it
 
 
-def name_for_commands(source: object) -> str:
+def name_for_commands(source: object, options: Mapping[str, Any]) -> str:
     """Return what a command line calls a source; empty where it has no name that works there.
+
+    Parameters
+    ----------
+    source : object
+        As for `open_source`.
+    options : mapping
+        How it is read, and what is chosen of it; those that are texts become options.
 
     Examples
     --------
-    >>> name_for_commands("sqlite:///my runs.db"), name_for_commands("postgresql://me:x@host/db")
-    ("'my runs.db'", '')
+    >>> name_for_commands("sqlite:///my runs.db", {"context": {"model": "gpt"}})
+    "'my runs.db' --context model=gpt"
+    >>> name_for_commands("postgresql://me:x@host/db", {})
+    ''
     """
     store = getattr(source, "store", None)
     holder = source if store is None else store
@@ -69,7 +79,35 @@ def name_for_commands(source: object) -> str:
     name = os.fspath(text)
     shown = hide_secrets(name).removeprefix("sqlite:///")
     usable = shown.isprintable() and "***" not in shown and isinstance(name, str)
-    return shlex.quote(shown) if usable and shown else ""
+    if not (usable and shown):
+        return ""
+    words = [shown, *(word for name, value in options.items() for word in _flags(name, value))]
+    return shlex.join(words) if all(word.isprintable() for word in words) else ""
+
+
+def _flags(name: str, value: Any) -> Iterator[str]:
+    """Yield an option of `open_source` as words of a command line."""
+    flag = f"--{_RENAMED.get(name, name).replace('_', '-')}"
+    if name == "boundaries":
+        for which, state in zip(("start", "end"), value or (), strict=False):
+            yield from (f"--{which}-state", state)
+    elif value is True:
+        yield flag
+    elif isinstance(value, Mapping):
+        for old, new in value.items():
+            yield from (flag, f"{old}={new}")
+    elif isinstance(value, str):
+        yield from (flag, value)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from (flag, str(each))
+
+
+_RENAMED = {
+    "step_field": "order_field",
+    "success_values": "success_value",
+    "context_fields": "context_field",
+}
 
 
 def _is_trace(file: Path, folder: Path) -> bool:

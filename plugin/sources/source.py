@@ -272,7 +272,8 @@ def open_source(
             raise InvalidInputError("this source is open; give options where it is opened")
         return source
     content = find_content(source, options, progress)
-    return Source(content, selection, name_for_commands(source))
+    chosen = {"context": context, "hide": hide, "merge": merge, "block": block}
+    return Source(content, selection, name_for_commands(source, {**options, **chosen}))
 
 
 def read_runs(source: object, **options: Any) -> RunTable:
