@@ -24,6 +24,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.comparison.block_labels import find_block_label
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
+from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.diagnosis.case import Case
 from detailed_balance.diagnosis.study import study_runs
@@ -142,24 +143,25 @@ def measure(record: Record, settings: MeasureSettings, announce: Progress) -> Me
     # Errors are by runs where all that was recorded is of runs.
     by_runs = runs is not None and runs.total == int(counts.attempts.sum())
     measured = runs if runs is not None and by_runs else counts
+    walked = None if runs is None else MeasuredRuns.of(runs)
     warnings: tuple[str, ...] = ()
     potential, balance, reason = None, None, _why_not(record)
     if not reason:
         try:
             potential, warnings = _estimate(measured, settings, announce)
             announce("Testing loops", 0, 0)
-            balance = _check(counts, potential, runs, settings)
+            balance = _check(counts, potential, walked, settings)
         except InsufficientDataError as error:
             reason = safe_text(str(error), 300)
     announce("Looking for traps", 0, 0)
     traps = find_traps(measured, min_visits=settings.min_visits)
     study = None
-    if settings.keep and runs:
+    if settings.keep and runs and walked is not None:
         announce("Studying the runs", 0, 0)
         if (label := find_block_label(runs)) is not None:
             warnings = (*warnings, label.describe())
         study = study_runs(
-            runs, potential, balance, traps, alpha=settings.alpha, keep=settings.keep
+            walked, potential, balance, traps, alpha=settings.alpha, keep=settings.keep
         )
     case = Case(
         counts,
@@ -266,7 +268,7 @@ def _estimate(
 def _check(
     counts: TransitionCounts,
     potential: Potential,
-    runs: RunTable | None,
+    runs: MeasuredRuns | None,
     settings: MeasureSettings,
 ) -> BalanceReport:
     try:

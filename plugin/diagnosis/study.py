@@ -36,7 +36,7 @@ from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import name_graphs, root_places
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.render.document import ChosenRun
 
@@ -124,7 +124,7 @@ class RunStudy(Result):
 
 
 def study_runs(
-    runs: Runs,
+    measured: MeasuredRuns,
     potential: Potential | None,
     balance: BalanceReport | None,
     traps: TrapReport,
@@ -133,7 +133,7 @@ def study_runs(
     keep: int,
 ) -> RunStudy | None:
     """Study the runs of a report; None where there are none."""
-    table = RunTable.of(runs)
+    table = measured.table
     root = root_places(table)
     moves = np.bincount(root, table.lengths, minlength=len(table))
     roots = np.flatnonzero(moves)
@@ -141,7 +141,6 @@ def study_runs(
         return None
     rules = RepetitionRules(visits=traps.min_visits)
     sets = [trap.states for trap in traps.traps]
-    measured = MeasuredRuns.of(table)
     kinds = RunKinds.find(measured, potential=potential, traps=sets, rules=rules)
     report = kinds.report(np.flatnonzero(table.lengths), keep=keep)
     inside = name_graphs(table, np.where(moves[root] > 0, root, np.arange(len(table))))
