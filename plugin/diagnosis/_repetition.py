@@ -64,8 +64,11 @@ class RepeatingRuns:
         """Take in runs that are all among these."""
         self.limited |= other.limited
         if other.kind and {*other.states} != {*self.states}:
-            within = f"inside {safe_text(other.inside, 40)} " if other.inside else ""
-            self.within.append(f"{within}they {say_place(other.kind, other.states)}")
+            inside = f"inside {safe_text(other.inside, 40)} " if other.inside else ""
+            some, one = len(other.roots) < len(self.roots), len(other.roots) == 1
+            who = f"{len(other.roots):,} of them" if some else "they"
+            place = say_place(other.kind, other.states, one=some and one)
+            self.within.append(f"{inside}{who} {place}")
         if _STRENGTH.index(other.evidence) < _STRENGTH.index(self.evidence):
             self.found = other.found
 
@@ -120,6 +123,8 @@ def _join_vague(groups: Iterable[RepeatingRuns]) -> list[RepeatingRuns]:
         if most is not None and 2 * len(most.limited) >= len(limited):
             most.limited |= group.limited
             every.remove(group)
+        else:
+            group.limited = limited  # all of them; the others are among these
     return every
 
 

@@ -196,12 +196,12 @@ def _about_causes(balance: BalanceReport) -> str:
             f"{join_states((*first.loop, first.loop[0]))}"
         )
     if not len(balance.loops):
-        few = (
-            "no loop was walked often enough"
-            if balance.loops.untested
-            else "no loop of three states"
+        if balance.loops.untested:
+            return "not testable: no loop was walked often enough"
+        return (
+            "not testable: no loop of three states was walked. A state function that distinguishes "
+            "more states may show one"
         )
-        return f"not testable: {few}"
     seen = balance.detectable_affinity()
     if seen > ENOUGH:
         return f"not testable: only a push of {format_number(seen)} nats or more would have shown"
@@ -303,11 +303,6 @@ def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
             f"Seen were {count_noun(balance.loops.untested, 'loop')}, not identifiable as driven "
             "or not; for a test, each pair of states in a loop must be walked 5 times. To show a "
             f"push of 1 nat with 80% probability, it takes {balance.needed_attempts():,} times."
-        )
-    else:
-        yield (
-            "No loop of three or more states was walked, and only such a loop can be driven. If "
-            "the agent does go round, a state function that distinguishes more states will show it."
         )
 
 

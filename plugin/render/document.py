@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from detailed_balance.analyzers.results import Result
 from detailed_balance.render.formatting import count_noun
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ Row: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Result):
     """A word, what it says, and what stands under it.
 
     Parameters
@@ -77,7 +78,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Result):
     """What a report says, in words: its first screen.
 
     Parameters
@@ -101,6 +102,9 @@ class Verdict:
 
     def __str__(self) -> str:
         return "\n".join((*map(str, self.statements), *self.sentences))
+
+    def _content(self) -> dict[str, Any]:
+        return self._values("outcome", "headline", "statements", "sentences")
 
 
 @dataclass(frozen=True, slots=True)
