@@ -30,7 +30,7 @@ from detailed_balance.dashboard._details import (
 )
 from detailed_balance.dashboard._ids import parse_context
 from detailed_balance.dashboard._landscape import MOST_STATES, draw_landscape
-from detailed_balance.dashboard._monitors import BusyError, ContextMonitor, MonitorPool
+from detailed_balance.dashboard._monitors import BusyError, ContextMonitor, MonitorPool, Snapshot
 from detailed_balance.dashboard._overview import (
     Range,
     is_loop,
@@ -40,7 +40,6 @@ from detailed_balance.dashboard._overview import (
     show_overview,
 )
 from detailed_balance.dashboard._records import Records
-from detailed_balance.dashboard._snapshot import Snapshot
 from detailed_balance.monitor import Alert
 from detailed_balance.render.formatting import format_csv
 

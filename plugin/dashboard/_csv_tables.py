@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.dashboard._snapshot import Snapshot
+from detailed_balance.dashboard._monitors import Snapshot
 from detailed_balance.monitor import Status
 
 

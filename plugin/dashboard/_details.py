@@ -20,7 +20,7 @@ from detailed_balance.analyzers.errors import (
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import loop_id, show_state
-from detailed_balance.dashboard._snapshot import Snapshot
+from detailed_balance.dashboard._monitors import Snapshot
 from detailed_balance.render import safe_text
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def compare_snapshots(a: Snapshot, b: Snapshot) -> dict[str, Any]:
     Examples
     --------
     >>> from detailed_balance import TransitionCounts
-    >>> from detailed_balance.dashboard._snapshot import take_snapshot
+    >>> from detailed_balance.dashboard._monitors import take_snapshot
     >>> a = take_snapshot(TransitionCounts.from_edges([("x", "y", 80), ("y", "x", 80)]))
     >>> compare_snapshots(a, a)["potentials"]["differ"]
     False

@@ -13,7 +13,7 @@ from detailed_balance.analyzers import Potential
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import state_id
-from detailed_balance.dashboard._snapshot import Snapshot
+from detailed_balance.dashboard._monitors import Snapshot
 from detailed_balance.plots.layout import place_sideways, stack_bands
 from detailed_balance.render import safe_text
 from detailed_balance.render.formatting import count_noun
@@ -80,7 +80,7 @@ def draw_landscape(
     Examples
     --------
     >>> from detailed_balance import TransitionCounts
-    >>> from detailed_balance.dashboard._snapshot import take_snapshot
+    >>> from detailed_balance.dashboard._monitors import take_snapshot
     >>> edges = [("a", "b", 9), ("b", "a", 3), ("b", "c", 4), ("c", "b", 2)]
     >>> drawn = draw_landscape(take_snapshot(TransitionCounts.from_edges(edges)), {}, top=2)
     >>> [(node["label"], node["group"]) for node in drawn["nodes"]]

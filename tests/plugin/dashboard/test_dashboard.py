@@ -20,9 +20,8 @@ from detailed_balance.dashboard import build_app
 from detailed_balance.dashboard._api import STREAMS
 from detailed_balance.dashboard._ids import label_name, loop_id, parse_context, state_id
 from detailed_balance.dashboard._landscape import EDGES_SHOWN, draw_landscape
-from detailed_balance.dashboard._monitors import BusyError, MonitorPool
+from detailed_balance.dashboard._monitors import BusyError, MonitorPool, take_snapshot
 from detailed_balance.dashboard._records import Records
-from detailed_balance.dashboard._snapshot import take_snapshot
 from detailed_balance.monitor import Monitor
 from detailed_balance.render import guard_cell
 from tests.support.dashboards import HOSTILE, FakeMonitor, alert, fake, path_store
