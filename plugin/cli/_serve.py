@@ -6,7 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from detailed_balance.cli._shared import AlarmLevel, Baseline, Window, takes_reader_options
+from detailed_balance.cli._shared import (
+    AlarmLevel,
+    Baseline,
+    RunUrl,
+    Window,
+    takes_reader_options,
+)
 from detailed_balance.render.formatting import safe_text
 
 
@@ -37,11 +43,12 @@ def _serve(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,
     window: Window = 10_000,
     alpha: AlarmLevel = 0.05,
+    run_url: RunUrl = None,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     *,
     reading: dict[str, Any],
 ) -> None:
-    """Show a record as it grows: landscape, evidence, traps and findings, in a browser."""
+    """Show a record as it grows: its findings and runs, and the landscape, in a browser."""
     from detailed_balance.dashboard import make_server  # loads starlette, uvicorn and scipy
 
     server = make_server(
@@ -54,6 +61,7 @@ def _serve(
         every=every,
         window=window,
         alpha=alpha,
+        run_url=run_url,
         **reading,
     )
     socket = server.open_socket()

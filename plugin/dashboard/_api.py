@@ -7,9 +7,9 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -40,8 +40,20 @@ from detailed_balance.dashboard._overview import (
     show_overview,
 )
 from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._runs import (
+    KINDS,
+    OUTCOMES_ASKED,
+    SORTS,
+    RunReader,
+    check_choice,
+    list_runs,
+    show_one,
+)
 from detailed_balance.monitor import Alert
 from detailed_balance.render.formatting import format_csv
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 STREAMS = 64
 """Pages that may stay open at the same time."""
@@ -50,6 +62,7 @@ HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy closes the line."""
 
 _LOOPS_DRAWN, _TRAPPED_DRAWN = 8, 50
+_LONGEST_TEXT = 200
 _REFRESH, _SHORTEST_WAIT = 10.0, 0.5
 
 
@@ -78,6 +91,8 @@ class DashboardApi:
         The monitors of it.
     every : float
         Seconds between two readings.
+    run_url : str or None
+        Where runs can be read in full, as for `link_run`.
 
     Attributes
     ----------
@@ -88,8 +103,13 @@ class DashboardApi:
     records: Records
     monitors: MonitorPool
     every: float
+    run_url: str | None = None
     ending: bool = field(default=False, init=False)
     _streams: int = field(default=0, init=False)
+    _reader: RunReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = RunReader(self.records.runs)
 
     def routes(self) -> list[Route]:
         """Return the routes of all views; each answers in a thread."""
@@ -98,6 +118,8 @@ class DashboardApi:
             "overview": self._overview,
             "landscape": self._landscape,
             "states": self._states,
+            "runs": self._runs,
+            "run/{id}": self._run,
             "finding/{id}": self._finding,
             "state/{id}": self._state,
             "loop/{id}": self._loop,
@@ -144,11 +166,36 @@ class DashboardApi:
         limit = _number(request, "top", 200, 1, 1_000)
         return {"states": list_states(snapshot, limit), "all": len(snapshot.ids)}
 
+    def _runs(self, request: Request) -> Any:
+        """List the runs that are asked for, those of a finding too."""
+        context, given = self._context(request), request.query_params
+        keys = None
+        if number := given.get("finding"):
+            keys = frozenset(self._find(self._read(request), number).finding.runs)
+        return list_runs(
+            self._reader.get(),
+            context,
+            _range(request),
+            outcome=check_choice("outcome", given.get("outcome", ""), OUTCOMES_ASKED),
+            kind=check_choice("kind", given.get("kind", ""), KINDS),
+            text=given.get("text", "")[:_LONGEST_TEXT],
+            keys=keys,
+            sort=check_choice("sort", given.get("sort", ""), SORTS) or SORTS[0],
+            page=_number(request, "page", 1, 1, 999_999_999),
+        )
+
+    def _run(self, request: Request) -> Any:
+        return show_one(self._reader.get(), request.path_params["id"], self.run_url)
+
+    def _find(self, asked: _Selection, number: str) -> Alert:
+        for alert in asked.alerts:
+            if alert.id == number:
+                return alert
+        raise UnknownStateError("no such finding is known here, or it was over long ago")
+
     def _finding(self, request: Request) -> Any:
         asked = self._read(request)
-        found = next((a for a in asked.alerts if a.id == request.path_params["id"]), None)
-        if found is None:
-            raise UnknownStateError("no such finding is known here, or it was over long ago")
+        found = self._find(asked, request.path_params["id"])
         shown = show_finding(found)
         if is_loop(found):
             shown["counted"] = show_loop(self._snapshot(asked), found.finding.place)
@@ -188,24 +235,24 @@ class DashboardApi:
         """Send every change, for as long as the page is open."""
         if self._streams >= STREAMS:
             raise BusyError(f"{STREAMS} pages are open already; close one")
-        asked = await run_in_threadpool(self._read, request)
+        self._streams += 1  # before anything is waited for
+        try:
+            asked = await run_in_threadpool(self._read, request)
+        except BaseException:
+            self._release()
+            raise
 
         def read() -> tuple[Any, Any]:
             # Asked for anew each time: a monitor that nobody asks for is stopped.
             now = _Selection(asked.context, asked.within, self.monitors.get(asked.context))
-            return _fingerprint(now), self._show_overview(now)
+            shown = self._show_overview(now)
+            return (_fingerprint(now), shown["tiles"]), shown
 
-        async def stream() -> AsyncIterator[str]:
-            self._streams += 1
-            try:
-                every = max(self.every, _SHORTEST_WAIT)
-                async for part in follow(read, lambda: self.ending, every=every):
-                    yield part
-            finally:
-                self._streams -= 1
+        parts = follow(read, lambda: self.ending, every=max(self.every, _SHORTEST_WAIT))
+        return _EventStream(parts, self._release)
 
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
+    def _release(self) -> None:
+        self._streams -= 1
 
     async def _export(self, request: Request) -> Response:
         name = request.path_params["table"]
@@ -219,21 +266,50 @@ class DashboardApi:
         headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
         return StreamingResponse(parts, media_type="text/csv; charset=utf-8", headers=headers)
 
-    def _read(self, request: Request) -> _Selection:
+    def check_labels(self, request: Request) -> None:
+        """Raise `UnknownStateError` where a label that is asked for was never recorded."""
+        self._context(request)
+
+    def _context(self, request: Request) -> Context:
         given = request.query_params.getlist("context")
-        context = parse_context(given, self.records.contexts() if given else ())
+        return parse_context(given, self.records.contexts() if given else ())
+
+    def _read(self, request: Request) -> _Selection:
+        context = self._context(request)
         return _Selection(context, _range(request), self.monitors.get(context))
 
     def _snapshot(self, asked: _Selection) -> Snapshot:
         return self.monitors.snapshot(asked.context, *asked.within)
 
     def _show_overview(self, asked: _Selection) -> Any:
-        counts = None if asked.within == (None, None) else self._snapshot(asked).counts
+        known, within, ranged = self._reader.get(), asked.within, asked.within != (None, None)
+        counts = self._snapshot(asked).counts if ranged else None
+        places = None if known is None else known.choose(asked.context, within)
         status = asked.watched.monitor.status()
-        return show_overview(status, self.records.description, asked.within, counts)
+        if counts is not None and not counts.total:  # nothing was recorded then
+            status = replace(status, alerts=())
+        return {
+            **show_overview(status, self.records.description, within, counts),
+            "tiles": None if known is None or places is None else known.tiles(places),
+        }
 
     def _walks(self, asked: _Selection, moves: list[tuple[str, str]]) -> Any:
         return show_walks(self.records.walks(moves, asked.context, *asked.within))
+
+
+class _EventStream(StreamingResponse):
+    """A page that stays open; its place is free again when it is closed, however that comes."""
+
+    def __init__(self, parts: AsyncIterator[str], release: Callable[[], None]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(parts, media_type="text/event-stream", headers=headers)
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
 
 
 def format_event(name: str, data: Any) -> str:

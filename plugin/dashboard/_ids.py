@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.render import safe_text
@@ -58,6 +58,19 @@ def show_state(key: str | None) -> dict[str, str | None]:
     return {"id": state_id(key), "label": safe_text(key, LABEL)}
 
 
+def show_run_key(key: str | None) -> dict[str, str | None]:
+    """Return what the page needs of a run, by its key or its id.
+
+    Examples
+    --------
+    >>> show_run_key("plan"), show_run_key(None)
+    ({'id': '447ead8e215d2b75', 'label': 'plan'}, {'id': None, 'label': ''})
+    """
+    if key is None:
+        return {"id": None, "label": ""}
+    return {"id": state_id(key), "label": safe_text(key, _PLAIN)}
+
+
 def visible(text: str) -> str:
     r"""Return a sentence with its invisible characters as escapes; the rest stays as it is.
 
@@ -90,8 +103,10 @@ def parse_context(given: Iterable[str], known: Iterable[Context]) -> Context:
 
     Raises
     ------
+    UnknownStateError
+        Where a label was not recorded.
     InvalidInputError
-        Where a label was not recorded, or there are more than 16.
+        Where there are more than 16.
 
     Examples
     --------
@@ -105,7 +120,7 @@ def parse_context(given: Iterable[str], known: Iterable[Context]) -> Context:
         raise InvalidInputError(f"{len(wanted)} labels; up to {_MOST_LABELS} can be asked for")
     labels = {label_name(*label): label for context in known for label in context}
     if unknown := [name for name in wanted if name not in labels]:
-        raise InvalidInputError(
+        raise UnknownStateError(
             f"nothing is recorded with the label {safe_text(unknown[0], _PLAIN)}; "
             "choose one that the page offers"
         )

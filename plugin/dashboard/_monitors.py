@@ -1,4 +1,4 @@
-"""`MonitorPool`, one monitor for each choice of labels, and `Snapshot`, what one knows at a moment."""
+"""`MonitorPool`, one monitor for each choice of labels, and `Snapshot`, what it shows."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 MOST_MONITORS = 8
 """Choices of labels that are watched at the same time; the one asked for longest ago makes room."""
 
-MOST_RANGES = 8
-"""Ranges of time whose counts are kept."""
+MOST_BYTES = 256_000_000
+"""What the counts of ranges of time that are kept may take, about."""
 
 _RANGE_KEPT = 15.0
+_BYTES_OF_A_STATE = 500
 _IN_USE = 30.0
 
 
@@ -77,6 +78,14 @@ class Snapshot:
                 "no state with this address was recorded here; other labels or another range of "
                 "time may have it"
             ) from None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        matrix = self.counts.counts
+        arrays = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+        names = sum(map(len, self.counts.states))
+        return 2 * arrays + 4 * names + _BYTES_OF_A_STATE * len(self.counts.states)
 
     def flow(self, state: str) -> int:
         """Return the moves into and out of a state."""
@@ -175,13 +184,20 @@ class MonitorPool:
         How.
     most : int
         How many at the same time.
+    most_bytes : int
+        What the counts of ranges of time that are kept may take.
     """
 
     def __init__(
-        self, records: Records, make_monitor: MakeMonitor, *, most: int = MOST_MONITORS
+        self,
+        records: Records,
+        make_monitor: MakeMonitor,
+        *,
+        most: int = MOST_MONITORS,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self.records = records
-        self._make, self._most = make_monitor, most
+        self._make, self._most, self._most_bytes = make_monitor, most, most_bytes
         self._monitors: OrderedDict[Context, ContextMonitor] = OrderedDict()
         self._ranges: OrderedDict[tuple[Any, ...], tuple[float, Snapshot]] = OrderedDict()
         self._lock, self._range_lock = Lock(), Lock()
@@ -234,9 +250,18 @@ class MonitorPool:
                 counts = self.records.counts(context, since, until)
                 made, found = time.monotonic(), take_snapshot(counts)
             self._ranges[key] = made, found
-            if len(self._ranges) > MOST_RANGES:
-                self._ranges.popitem(last=False)
+            self._forget_ranges()
             return found
+
+    def _forget_ranges(self) -> None:
+        """Keep what was asked for last, as far as there is room; what is old is of no use."""
+        now, room, kept = time.monotonic(), self._most_bytes, list(reversed(self._ranges.items()))
+        self._ranges.clear()
+        for key, (made, found) in kept:
+            room -= found.size
+            if room >= 0 and now - made <= _RANGE_KEPT:
+                self._ranges[key] = made, found
+                self._ranges.move_to_end(key, last=False)
 
     def close(self) -> None:
         """Stop all monitors."""

@@ -10,7 +10,7 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.labels import Context
-from detailed_balance.dashboard._ids import label_name, loop_id, show_state, visible
+from detailed_balance.dashboard._ids import label_name, loop_id, show_run_key, show_state, visible
 from detailed_balance.monitor import Alert, Status
 from detailed_balance.render import safe_text
 
@@ -21,6 +21,7 @@ FINDINGS_SHOWN = 200
 POINTS_SHOWN = 400
 TRAPS_SHOWN = 30
 STATES_SHOWN = 12
+RUNS_SHOWN, _RUNS_OF_ONE = 6, 100
 LABELS_SHOWN, VALUES_SHOWN = 40, 100
 
 _TEXT = 400
@@ -112,8 +113,11 @@ def show_findings(alerts: Sequence[Alert], within: Range = (None, None)) -> dict
 
 
 def list_findings(alerts: Sequence[Alert], within: Range) -> list[Alert]:
-    """Return the findings that were open at some time in a range."""
-    return [alert for alert in alerts if _is_within(alert.raised, _end(alert), within)]
+    """Return the findings that were so at some time in a range, in the time of the record.
+
+    Where a finding does not say since when it is so, it may have been so always.
+    """
+    return [alert for alert in alerts if _is_within(_begin(alert), _end(alert), within)]
 
 
 def is_loop(alert: Alert) -> bool:
@@ -123,14 +127,12 @@ def is_loop(alert: Alert) -> bool:
 
 def show_finding(alert: Alert) -> dict[str, Any]:
     """Return everything about one finding."""
-    rows = [
-        {"name": label, "value": visible(text)[: 4 * _TEXT]} for label, text in alert.finding.rows()
-    ]
-    return {**_in_short(alert, 200), "details": rows}
+    return _in_short(alert, 200, _RUNS_OF_ONE)
 
 
-def _in_short(alert: Alert, most: int = STATES_SHOWN) -> dict[str, Any]:
+def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) -> dict[str, Any]:
     finding, place = alert.finding, alert.finding.place
+    rows = {label: visible(text)[: 4 * _TEXT] for label, text in finding.rows() if label != "runs"}
     return {
         **{name: getattr(alert, name) for name in ("id", "status", "raised", "updated")},
         **{name: getattr(finding, name) for name in ("kind", "severity")},
@@ -139,6 +141,9 @@ def _in_short(alert: Alert, most: int = STATES_SHOWN) -> dict[str, Any]:
         "states": [show_state(state) for state in place[:most]],
         "more_states": max(0, len(place) - most),
         "loop": loop_id(place) if is_loop(alert) else None,
+        "runs": [show_run_key(run) for run in finding.runs[:runs]],
+        "more_runs": max(finding.affected, len(finding.runs)) - len(finding.runs[:runs]),
+        "rows": [{"name": label, "value": text} for label, text in rows.items()],
     }
 
 
@@ -163,6 +168,10 @@ def _sum(counts: TransitionCounts) -> dict[str, Any]:
 
 def _show_label(name: str, value: str) -> str:
     return f"{safe_text(name, 40)}={safe_text(value, 60)}"
+
+
+def _begin(alert: Alert) -> float:
+    return -math.inf if alert.finding.onset is None else alert.finding.onset.time
 
 
 def _end(alert: Alert) -> float:

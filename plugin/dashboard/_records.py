@@ -23,6 +23,8 @@ from detailed_balance.sources.source import open_source
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from detailed_balance.analyzers.runs.table import RunTable
+
 _CONTEXTS_KEPT = 5.0
 
 
@@ -62,6 +64,8 @@ class Records:
             if isinstance(source, str | os.PathLike):
                 self.description = safe_text(hide_secrets(str(source)), 120)
         self.watched: TransitionStore | TransitionGraph = found
+        # A handler knows the runs that stopped last, where its graph only counts moves.
+        self._runs_of = found if self._opened is not None else source
         self._contexts: tuple[float, tuple[Context, ...]] = (0.0, ())
         self._lock = Lock()
 
@@ -94,6 +98,10 @@ class Records:
         if since is not None or until is not None:
             raise InvalidInputError("a live graph keeps no times; watch a store to choose a range")
         return self.watched.snapshot(context or None)
+
+    def runs(self) -> RunTable | None:
+        """Return the runs as they are now; None where the source knows none."""
+        return open_source(self._runs_of).runs()
 
     def walks(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -35,6 +36,7 @@ HEADERS = {
 
 SHORTEST_TOKEN = 16
 
+_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 _METHODS = ("GET", "HEAD")
 _LOG = logging.getLogger("detailed_balance")
 
@@ -154,17 +156,14 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["method"] not in _METHODS:
             return _say(405, "This page is only read.", {"allow": ", ".join(_METHODS)})
-        if not self._is_known_host(headers.getlist("host")):
+        host = _read_host(headers.getlist("host"))
+        if host is None:
+            return _say(400, "The host of this request is no host name.")
+        if not (host == "localhost" or host in self.hosts or _is_address(host)):
             return _say(421, "Unknown host name; ask by address, or allow it by --allow-host.")
         if not _is_same_origin(headers):
             return _say(403, "Other sites may not ask here.")
         return None if self.token is None else self._sign_in(scope, headers)
-
-    def _is_known_host(self, given: list[str]) -> bool:
-        host = _host_name(given[0]) if len(given) == 1 else None
-        if host is None:
-            return False
-        return host == "localhost" or host in self.hosts or _is_address(host)
 
     def _sign_in(self, scope: Scope, headers: Headers) -> Response | None:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
@@ -208,16 +207,10 @@ def _add_headers(headers: MutableHeaders) -> None:
     headers.setdefault("cache-control", "no-store")
 
 
-def _host_name(netloc: str) -> str | None:
-    """Return the name in ``name:port``, in small letters; None where it is none."""
-    if any(char in netloc for char in "/@?#\\") or not netloc.isascii():
-        return None
-    try:
-        parts = urlsplit(f"//{netloc}")
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts.hostname
+def _read_host(given: list[str]) -> str | None:
+    """Return the name in ``name:port``, in small letters; None where it is none, or not one."""
+    found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    return None if found is None else found[1].strip("[]").lower()
 
 
 def _is_address(host: str) -> bool:
@@ -230,9 +223,13 @@ def _is_address(host: str) -> bool:
 
 def _is_same_origin(headers: Headers) -> bool:
     """Say whether a request comes from this page, from a person, or from no browser at all."""
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower():
-        return False
+    for origin in headers.getlist("origin"):
+        try:
+            netloc = urlsplit(origin).netloc
+        except ValueError:
+            return False
+        if netloc.lower() != headers["host"].lower():
+            return False
     site = headers.get("sec-fetch-site", "none")
     # A link on another site may lead here; nothing else may.
     return site in ("none", "same-origin") or headers.get("sec-fetch-mode") == "navigate"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from detailed_balance.analyzers.errors import (
@@ -29,6 +30,7 @@ from detailed_balance.dashboard._ids import visible
 from detailed_balance.dashboard._monitors import MakeMonitor, MonitorPool
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._security import Guard, check_token
+from detailed_balance.render.links import check_run_url
 
 __all__ = ["build_app"]
 
@@ -40,7 +42,24 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _WATCHING = ("window", "alpha", "baseline")
-_PAGES = ("/", "/finding/{id}", "/state/{id}", "/loop/{id}", "/compare")
+_PAGES = ("/", "/runs", "/run/{id}", "/finding/{id}", "/state/{id}", "/loop/{id}", "/compare")
+_MISSING = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Not here</title>
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main>
+<h1>This is not here</h1>
+<p class="problem">{text}</p>
+<p><a href="/">To the overview</a></p>
+</main>
+</body>
+</html>
+"""
 
 
 def build_app(
@@ -49,6 +68,7 @@ def build_app(
     token: str | None = None,
     hosts: Collection[str] = (),
     every: float = 1.0,
+    run_url: str | None = None,
     make_monitor: MakeMonitor | None = None,
     **settings: Any,
 ) -> Starlette:
@@ -65,6 +85,8 @@ def build_app(
         Host names, besides addresses and localhost, under which it is reached.
     every : float
         Seconds between two readings of the source.
+    run_url : str, optional
+        Where runs can be read in full, with ``{run}`` for the key; each run links there.
     make_monitor : callable, optional
         Makes the monitor of a source and a context; a `Monitor` by default.
     **settings
@@ -74,7 +96,7 @@ def build_app(
     Raises
     ------
     InvalidInputError
-        Where the source is of no known kind, or the token is too short.
+        Where the source is of no known kind, the token is too short, or `run_url` is no address.
     ReadError
         Where the source cannot be opened.
 
@@ -83,14 +105,16 @@ def build_app(
     >>> from detailed_balance import TransitionGraph
     >>> app = build_app(TransitionGraph())
     >>> [route.path for route in app.routes][:2]
-    ['/', '/finding/{id}']
+    ['/', '/runs']
     """
     if token is not None:
         check_token(token)
+    if run_url is not None:
+        check_run_url(run_url)
     watching = {name: settings.pop(name) for name in _WATCHING if name in settings}
     records = Records(source, **settings)
     monitors = MonitorPool(records, make_monitor or _monitor_maker(every, watching))
-    api = DashboardApi(records, monitors, every)
+    api = DashboardApi(records, monitors, every, run_url)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -101,7 +125,7 @@ def build_app(
             await run_in_threadpool(api.close)
 
     app = Starlette(
-        routes=[*_page_routes(), *api.routes()],
+        routes=[*_page_routes(api), *api.routes()],
         middleware=[
             Middleware(Guard, token=token, hosts=frozenset(hosts)),
             Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5),
@@ -126,11 +150,16 @@ def _monitor_maker(every: float, settings: dict[str, Any]) -> MakeMonitor:
     return make
 
 
-def _page_routes() -> list[Route]:
+def _page_routes(api: DashboardApi) -> list[Route]:
     """Return the routes of all files; they are read now, and no path comes from a request."""
     page = _file(_STATIC / "index.html")
+
+    async def send_page(request: Request) -> Any:
+        await run_in_threadpool(api.check_labels, request)
+        return await page(request)
+
     files = [path for path in sorted(_STATIC.rglob("*")) if path.suffix in _TYPES]
-    return [Route(path, page) for path in _PAGES] + [
+    return [Route(path, send_page) for path in _PAGES] + [
         Route(f"/static/{path.relative_to(_STATIC).as_posix()}", _file(path)) for path in files
     ]
 
@@ -148,13 +177,21 @@ def _file(path: Path) -> Callable[[Request], Any]:
     return send
 
 
-def _refuse(_: Request, error: Exception) -> Response:
-    """Say what is wrong with a request, or with the source, in one line."""
+def _refuse(request: Request, error: Exception) -> Response:
+    """Say what is wrong with a request, or with the source, in one line; to a person on a page."""
+    status, text = _explain(error)
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": text}, status)
+    return HTMLResponse(_MISSING.format(text=escape(text)), status)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code)
+        missing = "there is no page with this address"
+        return error.status_code, missing if error.status_code == 404 else error.detail
     if isinstance(error, SQLAlchemyError):
-        return JSONResponse({"error": "the database does not answer"}, 503)
+        return 503, "the database does not answer"
     status = 400 if isinstance(error, InvalidInputError) else 503
     if isinstance(error, UnknownStateError):
         status = 404
-    return JSONResponse({"error": visible(str(error))[:600]}, status)
+    return status, visible(str(error))[:600]

@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.dashboard._security import check_address
 from detailed_balance.dashboard.app import build_app
 
 __all__ = ["make_server", "serve"]
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP that hangs up on a client that does not finish its request in time.
+
+    Without it, clients that send a header a byte at a time would take the places of all others.
+
+    Attributes
+    ----------
+    deadline : float
+        Seconds for a request to arrive.
+    """
+
+    deadline = 10.0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request; where it is whole, stop the clock."""
+        super().data_received(data)
+        if self._is_answering():
+            self._stop_waiting()
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(self.deadline, self._hang_up)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _hang_up(self) -> None:
+        self._late = None
+        if not self._is_answering():
+            self.transport.close()
 
 
 class DashboardServer(uvicorn.Server):
@@ -81,6 +133,7 @@ def make_server(
             log_level="warning",
             proxy_headers=False,
             server_header=False,
+            http=TimedProtocol,
             limit_concurrency=256,
             timeout_graceful_shutdown=3,
             ws="none",

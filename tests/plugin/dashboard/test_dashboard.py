@@ -120,7 +120,7 @@ def test_labels_choose_what_is_shown():
         }
     ]
     assert sorted(state["label"] for state in states) == ["a", "b", "c"]
-    assert unknown.status_code == 400
+    assert unknown.status_code == 404
 
 
 def test_a_state_page_tells_where_it_goes_and_whence_it_comes():
@@ -155,10 +155,8 @@ def test_a_finding_comes_with_its_counts_details_and_examples():
     one = alert("abc", runs=("t1",), affected=1, evidence="p = 0.01")
     found = ask(path_store(LOOP), "finding/f1", make_monitor=fake(alerts=(one,)))
     assert found["counted"]["there"] == [3, 3, 3]
-    assert {row["name"]: row["value"] for row in found["details"]} == {
-        "runs": "t1",
-        "sure?": "p = 0.01",
-    }
+    assert found["rows"] == [{"name": "sure?", "value": "p = 0.01"}]
+    assert [run["label"] for run in found["runs"]] == ["t1"]
     (walk,) = found["walks"]
     assert [state["label"] for state in walk["path"]] == list(LOOP)
     assert walk["hits"] == 9

@@ -202,9 +202,7 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
 
 
 def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(page):
-    with served(
-        path_store("abcabcabcacb"), make_monitor=fake(alerts=(alert("abc"),))
-    ) as address:
+    with served(path_store("abcabcabcacb"), make_monitor=fake(alerts=(alert("abc"),))) as address:
         page.goto(address)
         expect(page.locator("tbody tr").first).to_be_visible()
         expect(page.get_by_role("button", name="Fit")).to_be_visible()

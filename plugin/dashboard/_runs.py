@@ -1,0 +1,315 @@
+"""What the pages on runs show: how many of each sort, a list of them, and one by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.repetition.find import find_repetition
+from detailed_balance.analyzers.results import plain
+from detailed_balance.analyzers.runs.columns import OUTCOMES
+from detailed_balance.analyzers.runs.labels import Context
+from detailed_balance.analyzers.runs.roots import root_places
+from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.dashboard._ids import show_run_key, state_id
+from detailed_balance.dashboard._overview import Range
+from detailed_balance.render.formatting import safe_text, show_context
+from detailed_balance.report.run_page import RunPage, find_onsets, show_run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers import RepeatingRun, RepetitionReport
+
+MOST_MOVES = 2_000_000
+"""The runs that began last are kept, up to so many moves."""
+
+ROWS_SHOWN = 100
+"""Runs on a page, at most."""
+
+LINES_SHOWN = 500
+"""Lines of the path of one run, at most."""
+
+SORTS = ("start", "moves", "after", "tokens", "cost")
+"""What runs can be sorted by; the largest come first."""
+
+KINDS = ("repeating", "stay", "shuttle", "cycle")
+"""What runs can be chosen by, besides their outcome."""
+
+OUTCOMES_ASKED = ("unsuccessful", "unknown", *(str(each) for each in OUTCOMES))
+"""Outcomes that can be asked for: *unsuccessful* runs did not do their work, as judged or else by
+their outcome."""
+
+_LIMIT = OUTCOMES.index(Outcome.RECURSION_LIMIT)
+_SHORTEST_KEPT, _SHARE = 5.0, 0.1
+_TEXT = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownRuns:
+    """The runs of a record, as they were read last.
+
+    Parameters
+    ----------
+    table : RunTable
+        The runs that began last, in the order in which they began.
+    left_out : int
+        How many began before.
+    repetition : RepetitionReport
+        What they repeat.
+
+    Attributes
+    ----------
+    roots : (n,) array of int64
+        The places of the root runs.
+    onsets : dict of int to RepeatingRun
+        Runs that begin to repeat themselves, by their places.
+    """
+
+    table: RunTable
+    left_out: int
+    repetition: RepetitionReport
+    roots: NDArray[np.int64] = field(init=False)
+    onsets: dict[int, RepeatingRun] = field(init=False)
+    _repeats: NDArray[np.bool_] = field(init=False)
+    _tokens: NDArray[np.float64] = field(init=False)
+    _cost: NDArray[np.float64] = field(init=False)
+    _places: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        table, facts = self.table, self.table.facts
+        root, onsets = root_places(table), find_onsets(self.repetition)
+        repeats = np.zeros(len(table), dtype=bool)
+        repeats[root[list(onsets)]] = True
+        tokens = None if facts is None else np.where(facts.tokens < 0, np.nan, facts.tokens)
+        cost = table.costs if table.costs is not None or facts is None else facts.cost
+        places = {
+            state_id(key): place
+            for column in (table.runs.name, table.runs.run)
+            for place, key in enumerate(column.tolist())
+            if key is not None
+        }
+        made = (np.unique(root), onsets, repeats, _sum(table, tokens), _sum(table, cost), places)
+        names = ("roots", "onsets", "_repeats", "_tokens", "_cost", "_places")
+        for name, value in zip(names, made, strict=True):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, runs: RunTable) -> KnownRuns:
+        """Keep the runs that began last, as far as there is room, and find what they repeat."""
+        after = np.cumsum(runs.lengths[::-1])
+        kept = max(1, int(np.searchsorted(after, MOST_MOVES, side="right")))
+        table = runs if kept >= len(runs) else runs[len(runs) - kept :]
+        return cls(table, len(runs) - len(table), find_repetition(table))
+
+    def choose(self, context: Context, within: Range) -> NDArray[np.int64]:
+        """Return the places of the root runs with these labels that began in a range of time."""
+        columns, wanted, (since, until) = self.table.runs, set(context), within
+        carries = np.array([wanted <= set(each) for each in self.table.contexts], dtype=bool)
+        kept = carries[columns.context[self.roots]]
+        started = columns.started[self.roots]
+        if since is not None:
+            kept &= started >= since
+        if until is not None:
+            kept &= started < until
+        chosen: NDArray[np.int64] = self.roots[kept]
+        return chosen
+
+    def tiles(self, places: NDArray[np.int64]) -> dict[str, int]:
+        """Count some runs, and those that did not do their work, hit the limit, or repeat."""
+        return {
+            "runs": len(places),
+            "failed": int((self.table.runs.success[places] == 0).sum()),
+            "limited": int((self.table.runs.outcome[places] == _LIMIT).sum()),
+            "repeating": int(self._repeats[places].sum()),
+        }
+
+    def filter(
+        self,
+        places: NDArray[np.int64],
+        *,
+        outcome: str = "",
+        kind: str = "",
+        text: str = "",
+        keys: Collection[str] | None = None,
+    ) -> NDArray[np.int64]:
+        """Return those of some runs that are of an outcome and a kind, and have a text in the key.
+
+        `keys` are the keys of the runs of a finding.
+        """
+        columns = self.table.runs
+        kept = np.ones(len(places), dtype=bool)
+        if outcome == "unsuccessful":
+            kept &= columns.success[places] == 0
+        elif outcome:
+            code = -1 if outcome == "unknown" else OUTCOMES.index(Outcome(outcome))
+            kept &= columns.outcome[places] == code
+        if kind == "repeating":
+            kept &= self._repeats[places]
+        elif kind:
+            of_kind = [place for place, run in self.onsets.items() if run.kind == kind]
+            kept &= np.isin(places, root_places(self.table)[of_kind])
+        if text or keys is not None:
+            low = text.casefold()
+            names = columns.name[places].tolist()
+            ids = columns.run[places].tolist()
+            kept &= np.array(
+                [
+                    (low in (name or "").casefold() or low in (own or "").casefold())
+                    and (keys is None or name in keys or own in keys)
+                    for name, own in zip(names, ids, strict=True)
+                ],
+                dtype=bool,
+            )
+        chosen: NDArray[np.int64] = places[kept]
+        return chosen
+
+    def sort(self, places: NDArray[np.int64], by: str) -> NDArray[np.int64]:
+        """Return some runs in order: the latest first, or the largest."""
+        places = places[::-1]
+        if by == "start":
+            return places
+        after = {place: run.after or 0 for place, run in self.onsets.items()}
+        values: NDArray[Any] = {
+            "moves": self.table.lengths,
+            "tokens": self._tokens,
+            "cost": self._cost,
+        }.get(by, np.array([after.get(i, 0) for i in range(len(self.table))]))[places]
+        return places[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")]
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return what a table says of one run."""
+        table, columns, onset = self.table, self.table.runs, self.onsets.get(place)
+        outcome, success = int(columns.outcome[place]), int(columns.success[place])
+        return {
+            **show_run_key(columns.run[place] or columns.name[place]),
+            "label": safe_text(columns.name[place] or columns.run[place] or "", _TEXT),
+            "outcome": None if outcome < 0 else OUTCOMES[outcome].value,
+            "success": None if success < 0 else bool(success),
+            "judged": bool(columns.judged[place]),
+            "started": columns.started[place],
+            "moves": int(table.lengths[place]),
+            "tokens": self._tokens[place],
+            "cost": self._cost[place],
+            "repeats": None if onset is None else onset.kind,
+            "after": None if onset is None else onset.after,
+            "labels": show_context(table.contexts[int(columns.context[place])])[:200],
+        }
+
+    def find(self, number: str) -> int:
+        """Return the place of the run with this address.
+
+        Raises
+        ------
+        UnknownStateError
+            Where there is none.
+        """
+        try:
+            return self._places[number]
+        except KeyError:
+            raise UnknownStateError("no run with this address is among those kept here") from None
+
+
+def _sum(table: RunTable, values: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """(r,) array: the sum over the moves of each run; NaN where nothing is known."""
+    if values is None:
+        return np.full(len(table), np.nan)
+    known, run = ~np.isnan(values), table.run_of_move
+    total = np.bincount(run[known], values[known], minlength=len(table))
+    return np.where(np.bincount(run[known], minlength=len(table)) > 0, total, np.nan)
+
+
+class RunReader:
+    """Read the runs of a record, again where they are old.
+
+    Reading and looking for what repeats takes at most a tenth of the time.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the runs; None where the source knows none.
+    """
+
+    def __init__(self, read: Callable[[], RunTable | None]) -> None:
+        self._read = read
+        self._lock = Lock()
+        self._known: KnownRuns | None = None
+        self._old = 0.0
+
+    def get(self) -> KnownRuns | None:
+        """Return the runs; None where the source knows none, or has none so far."""
+        with self._lock:
+            if time.monotonic() >= self._old:
+                began = time.monotonic()
+                runs = self._read()
+                self._known = None if runs is None or not len(runs) else KnownRuns.of(runs)
+                took = time.monotonic() - began
+                self._old = began + max(_SHORTEST_KEPT, took / _SHARE)
+            return self._known
+
+
+def list_runs(
+    known: KnownRuns | None,
+    context: Context,
+    within: Range,
+    *,
+    sort: str,
+    page: int,
+    **chosen: Any,
+) -> dict[str, Any]:
+    """Return a page of runs, and how many there are."""
+    if known is None:
+        return {"runs": [], "found": 0, "all": 0, "page": 1, "pages": 1, "left_out": 0}
+    there = known.choose(context, within)
+    found = known.sort(known.filter(there, **chosen), sort)
+    pages = max(1, -(-len(found) // ROWS_SHOWN))
+    first = ROWS_SHOWN * (min(page, pages) - 1)
+    shown = {
+        "runs": [known.row(place) for place in found[first : first + ROWS_SHOWN].tolist()],
+        "found": len(found),
+        "all": len(there),
+        "page": min(page, pages),
+        "pages": pages,
+        "left_out": known.left_out,
+    }
+    return dict(plain(shown))
+
+
+def show_one(known: KnownRuns | None, number: str, run_url: str | None) -> dict[str, Any]:
+    """Return the page of one run."""
+    if known is None:
+        raise UnknownStateError("this source knows no runs")
+    place = known.find(number)
+    page = show_run(known.table, place, repetition=known.repetition, run_url=run_url)
+    return dict(plain({**_show_page(page), **known.row(place)}))
+
+
+def _show_page(page: RunPage) -> dict[str, Any]:
+    lines = [
+        {"left_out": line} if isinstance(line, int) else {**line.to_dict(), "steps": line.steps}
+        for line in page.shown(LINES_SHOWN)
+    ]
+    rows = [{"name": label, "value": text} for label, text in page.head.rows if label != "link"]
+    return {"summary": page.head.text, "rows": rows, "link": page.link, "lines": lines}
+
+
+def check_choice(name: str, given: str, allowed: Collection[str]) -> str:
+    """Return what is asked for.
+
+    Raises
+    ------
+    InvalidInputError
+        Where that is none of the allowed ones.
+    """
+    if given and given not in allowed:
+        raise InvalidInputError(
+            f"{name} is one of {', '.join(allowed)}; got {safe_text(given, 40)}"
+        )
+    return given
