@@ -144,6 +144,10 @@ def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) ->
         "runs": [show_run_key(run) for run in finding.runs[:runs]],
         "more_runs": max(finding.affected, len(finding.runs)) - len(finding.runs[:runs]),
         "rows": [{"name": label, "value": text} for label, text in rows.items()],
+        "advice": [
+            {name: visible(getattr(each, name))[: 4 * _TEXT] for name in ("code", "text")}
+            for each in finding.advice
+        ],
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
-from detailed_balance.render.formatting import count_noun, format_number, safe_text
+from detailed_balance.render.formatting import format_number, safe_text
 
 __all__ = [
     "FINDING_KINDS",
@@ -261,7 +261,7 @@ class Finding(Result):
         more = max(self.affected, len(self.runs)) - len(shown)
         if not shown:
             return ""
-        return ", ".join(shown) + (f" and {count_noun(more, 'more')[:-1]}" if more > 0 else "")
+        return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
     def _content(self) -> dict[str, Any]:
         return {"id": self.id, **self._fields()}

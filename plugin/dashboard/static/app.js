@@ -8,8 +8,9 @@ import { drawFilters } from "./filters.js";
 import { ago } from "./format.js";
 import { overview } from "./overview.js";
 import { followLinks, go, link, parse, question, stay } from "./route.js";
+import { runPage, runs } from "./runs.js";
 
-const VIEWS = { overview, compare, finding, loop, state: statePage };
+const VIEWS = { overview, compare, finding, loop, run: runPage, runs, state: statePage };
 const byId = (id) => document.getElementById(id);
 const main = byId("main");
 

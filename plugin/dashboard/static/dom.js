@@ -2,7 +2,7 @@
 
 const ATTRIBUTES = new Set([
   "class", "id", "href", "type", "value", "selected", "disabled", "for", "role", "scope", "tabindex",
-  "title", "name", "download", "datetime", "colspan", "hidden", "step", "lang", "dir",
+  "title", "name", "rel", "download", "datetime", "colspan", "hidden", "step", "lang", "dir",
 ]);
 
 const isAllowed = (name) => ATTRIBUTES.has(name) || /^(aria|data)-[a-z]+$/.test(name);

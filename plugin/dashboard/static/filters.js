@@ -52,6 +52,7 @@ export function drawFilters(nav, choices) {
   const more = selects.slice(INLINE);
   fill(nav,
     h("a", { href: link("/"), "aria-current": view === "overview" ? "page" : null }, "Overview"),
+    h("a", { href: link("/runs"), "aria-current": view === "runs" ? "page" : null }, "Runs"),
     h("a", { href: link("/compare"), "aria-current": view === "compare" ? "page" : null }, "Compare"),
     h("span", { class: "gap" }),
     view === "compare" ? null : selects.slice(0, INLINE),

@@ -1,21 +1,23 @@
-// The first view: numbers, landscape, evidence, findings and traps.
+// The first view: how many runs went wrong, the findings, then landscape, evidence and traps.
 
 import { ask } from "./api.js";
 import { fill, h, table } from "./dom.js";
 import { Evidence } from "./evidence.js";
 import { count, number, plural } from "./format.js";
 import { Landscape } from "./landscape.js";
-import { fact, findings, state, traps } from "./parts.js";
+import { fact, findingList, state, traps } from "./parts.js";
 import { go, link, question, stay } from "./route.js";
 
 const TOPS = ["40", "100", "200", "400"];
 const SHORTEST = 2000;
+const WHOLE = 5;
 
 export function overview(main, route) {
   const top = route.query.get("top") ?? "200";
   const asTable = route.query.get("as") === "table";
   const show = route.query.get("show") ?? "open";
 
+  const tiles = h("ul", { class: "tiles" });
   const facts = h("dl", { class: "facts" });
   const graphBox = h("div", { class: asTable ? "listbox" : "graphbox" });
   const graphNote = h("p", { class: "faint small" });
@@ -27,7 +29,12 @@ export function overview(main, route) {
 
   fill(main,
     h("h1", { class: "unseen" }, "Overview"),
-    facts,
+    tiles,
+    h("section", { class: "card" },
+      h("div", { class: "head" }, h("h2", {}, "Findings"),
+        h("span", { class: "choices" }, ["open", "resolved", "all"].map((each) =>
+          choice(each[0].toUpperCase() + each.slice(1), each, show, { show: each === "open" ? null : each })))),
+      findingBox),
     h("div", { class: "grid" },
       h("section", { class: "card wide" },
         h("div", { class: "head" }, h("h2", {}, "Landscape"),
@@ -39,11 +46,7 @@ export function overview(main, route) {
       h("div", { class: "side" },
         h("section", { class: "card" }, h("h2", {}, "Evidence over time"), evidenceBox),
         h("section", { class: "card" }, h("h2", {}, "Traps"), trapBox))),
-    h("section", { class: "card" },
-      h("div", { class: "head" }, h("h2", {}, "Findings"),
-        h("span", { class: "choices" }, ["open", "resolved", "all"].map((each) =>
-          choice(each[0].toUpperCase() + each.slice(1), each, show, { show: each === "open" ? null : each })))),
-      findingBox),
+    facts,
     h("p", { class: "exports faint small" }, "Export: ", exported("states"), " ", exported("moves"), " ", exported("findings"), " ", exported("traps")));
 
   const landscape = asTable ? null : new Landscape(graphBox, { onpick: (id) => go(link(`/state/${id}`)) });
@@ -81,6 +84,18 @@ export function overview(main, route) {
       : "Nothing to draw yet: a potential needs two states that were left twice or more.";
   }
 
+  // Each counts runs, and leads to these runs.
+  function drawTiles(found) {
+    const tile = (title, number, chosen, severity) => h("li", {}, h("a", { class: "tile", href: link("/runs", chosen), "data-severity": number ? severity : null },
+      h("span", { class: "number-of" }, found === null ? "–" : count(number)), h("span", {}, title)));
+    return [
+      tile("runs", found?.runs, {}, null),
+      tile("failed", found?.failed, { outcome: "unsuccessful" }, "problem"),
+      tile("at the limit", found?.limited, { outcome: "recursion_limit" }, "problem"),
+      tile("repeating", found?.repeating, { kind: "repeating" }, "watch"),
+    ];
+  }
+
   function drawTable(found) {
     const columns = [{ name: "State" }, { name: "V (1/β)", number: true }, { name: "Component", number: true }, { name: "Attempts", number: true }, { name: "Moves", number: true }];
     fill(graphBox, table("States with the most moves", columns, found.states.map((each) => [
@@ -91,20 +106,19 @@ export function overview(main, route) {
   return {
     title: "Overview",
     update(status) {
+      fill(tiles, drawTiles(status.tiles));
       fill(facts,
-        fact("Open findings", h("span", { "data-severity": status.open.problem ? "problem" : status.open.watch ? "watch" : null }, count(status.open.problem + status.open.watch))),
         fact("log E", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
         fact("Transitions", count(status.transitions)),
         fact("States", count(status.states)),
         fact("Edges", count(status.edges)),
-        fact("Runs", status.trajectories === null ? "–" : count(status.trajectories)),
         fact("Escapes", count(status.escapes)),
         fact("Lost", h("span", { "data-severity": status.lost ? "warning" : null }, count(status.lost))));
       evidence.update(status);
       fill(trapBox, traps(status.traps), status.more_traps ? h("p", { class: "faint small" }, `And ${count(status.more_traps)} more.`) : null);
       const rows = status.findings.filter((finding) => show === "all" || finding.status === show);
       fill(findingBox,
-        findings(rows, "Findings", show === "open" ? "Nothing is open: no driven loop, no trap, no drift." : "None."),
+        findingList(rows, WHOLE, rows.length || status.transitions ? (show === "open" ? "Nothing is open." : "None.") : "Nothing was recorded in this time."),
         status.more_findings ? h("p", { class: "faint small" }, `And ${count(status.more_findings)} more; findings.csv has all.`) : null);
       drawStates(status);
     },

@@ -1,6 +1,7 @@
 // Pieces that several views share.
 
-import { h, svg, table } from "./dom.js";
+import { ask } from "./api.js";
+import { fill, h, svg, table } from "./dom.js";
 import { ago, clock, count, number, percent } from "./format.js";
 import { link } from "./route.js";
 
@@ -13,6 +14,20 @@ export const state = (found) =>
   found.id
     ? h("a", { class: "key", href: link(`/state/${found.id}`) }, h("bdi", {}, name(found.label)))
     : h("span", { class: "key plain" }, found.label);
+
+export const run = (found) =>
+  found.id
+    ? h("a", { class: "key", href: link(`/run/${found.id}`) }, h("bdi", {}, name(found.label)))
+    : h("span", { class: "key plain" }, found.label);
+
+// What stands under a finding: its runs, since when, its cost, what to do.
+export const about = (found) =>
+  h("dl", { class: "about" },
+    found.runs.length ? [h("dt", {}, "runs"), h("dd", {}, found.runs.map((each) => [run(each), " "]),
+      h("a", { href: link("/runs", { finding: found.id }) }, found.more_runs ? `and ${count(found.more_runs)} more` : "as a list"))] : null,
+    found.rows.map((row) => [h("dt", {}, row.name), h("dd", {}, row.name === "do" ? advice(found.advice) : h("bdi", {}, row.value))]));
+
+const advice = (rows) => h("ul", {}, rows.map((row) => h("li", {}, row.code ? h("code", { class: "mono" }, row.code) : null, row.text)));
 
 export const path = (states, more = 0, closed = false) => {
   const shown = states.flatMap((each, i) => (i ? [h("span", { class: "arrow", "aria-label": "to" }, " → "), state(each)] : [state(each)]));
@@ -29,6 +44,14 @@ export const time = (seconds) =>
   seconds
     ? h("time", { datetime: new Date(1000 * seconds).toISOString(), title: clock(seconds) }, ago(seconds))
     : "–";
+
+// The findings one by one; of the first ones everything that a tired reader needs.
+export const findingList = (rows, whole, empty) =>
+  rows.length
+    ? rows.map((found, i) => h("article", { class: "finding" },
+      h("h3", {}, severity(found), " ", h("a", { href: link(`/finding/${found.id}`) }, h("bdi", {}, found.sentence))),
+      found.status === "open" && i < whole ? about(found) : null))
+    : h("p", { class: "faint" }, empty);
 
 export function findings(rows, caption, empty) {
   const columns = [{ name: "Severity" }, { name: "Finding", class: "sentence" }, { name: "Kind" }, { name: "Raised" }, { name: "Seen" }];
@@ -84,3 +107,36 @@ export const fact = (name, value) => h("div", { class: "fact" }, h("dt", {}, nam
 export const section = (title, ...children) => h("section", { class: "card" }, h("h2", {}, title), children);
 
 export const share = (x) => percent(x);
+
+// What is read is not changed under the reader's eyes more often, in milliseconds.
+const CALM = 5000;
+
+// A view that asks once, and again where there is more to see; `draw` fills the page.
+export function view(main, title, address, asks, draw) {
+  const asking = new AbortController();
+  let drawn = null;
+  let busy = false;
+  let next = 0;
+  async function look(mark) {
+    if (busy || mark === drawn || Date.now() < next) return;
+    busy = true;
+    try {
+      const found = await ask(address, asks(), asking.signal);
+      drawn = mark;
+      draw(found);
+    } catch (error) {
+      if (error.name !== "AbortError" && drawn === null) {
+        fill(main, h("h1", {}, title), h("p", { class: "problem", role: "alert" }, error.message), h("p", {}, h("a", { href: link("/") }, "To the overview")));
+        drawn = mark;
+      }
+    }
+    busy = false;
+    next = Date.now() + CALM;
+  }
+  return {
+    title,
+    update(status) { look(`${status.transitions} ${status.escapes} ${status.findings.map((each) => each.id)}`); },
+    restyle() {},
+    end() { asking.abort(); },
+  };
+}

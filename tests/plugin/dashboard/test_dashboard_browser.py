@@ -8,9 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from detailed_balance import Transition, TransitionGraph, TransitionStore
+from detailed_balance import Transition, TransitionGraph, TransitionStore, analyze
 from detailed_balance.dashboard._ids import loop_id, state_id
+from detailed_balance.monitor import Alert
 from tests.plugin.dashboard.test_dashboard import hostile_monitor, hostile_store, random_counts
+from tests.plugin.dashboard.test_dashboard_runs import make_store
 from tests.support.dashboards import HOSTILE, alert, fake, path_store, served
 
 CHROMIUM = next(
@@ -115,7 +117,7 @@ def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(
 
             agent.driven = True
             agent.work(100)
-            alarm = page.locator("tbody tr", has_text="driven").first
+            alarm = page.locator(".finding", has_text="driven").first
             expect(alarm).to_contain_text("detailed balance is broken", timeout=PATIENCE)
             expect(alarm).to_contain_text("search")
             expect(page.locator("#announce")).to_contain_text("New finding")
@@ -125,7 +127,7 @@ def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(
             page.emulate_media(color_scheme="dark")
             shoot(page, "alarm-dark")
 
-            alarm.get_by_role("link").click()
+            alarm.get_by_role("heading").get_by_role("link").click()
             expect(page.get_by_role("heading", level=1)).to_contain_text("broken")
             expect(page.get_by_role("heading", name="Example runs")).to_be_visible()
             shoot(page, "finding-dark")
@@ -133,20 +135,68 @@ def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(
             agent.driven = False
             page.get_by_role("link", name="← Overview").click()
             deadline = time.monotonic() + 2 * PATIENCE / 1000
-            while page.locator("tbody tr", has_text="driven").count():
+            while page.locator(".finding", has_text="driven").count():
                 assert time.monotonic() < deadline, page.locator("main").inner_text()
                 agent.work(40)
                 page.wait_for_timeout(500)
             expect(page.get_by_text("Nothing is open")).to_be_visible(timeout=PATIENCE)
             page.get_by_role("link", name="Resolved", exact=True).click()
-            expect(page.locator("tbody tr", has_text="Resolved").first).to_be_visible()
+            expect(page.locator(".finding", has_text="Resolved").first).to_be_visible()
             shoot(page, "resolved-dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_tiles_lead_to_runs_and_a_finding_to_its_runs(page, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    store = make_store()
+    (found,) = (f for f in analyze(store).findings if f.kind == "limit")
+    monitor = fake(alerts=(Alert("f1", found, "open", 1.0, 2.0),))
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 844})
+
+    def check(name):
+        page.wait_for_timeout(300)
+        shoot(page, f"{name}-{scheme}-{width}")
+        found = axe.run(page).response["violations"]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+    with served(store, make_monitor=monitor, run_url="https://example.org/{run}") as address:
+        page.goto(address)
+        expect(page.locator(".tile")).to_have_text(
+            ["5runs", "2failed", "1at the limit", "1repeating"]
+        )
+        expect(page.locator(".finding")).to_contain_text("hit the recursion limit")
+        check("overview")
+        page.get_by_role("link", name="failed").click()
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.get_by_text("2 of 5 runs")).to_be_visible()
+        check("runs")
+        page.get_by_label("Outcome").select_option("failed")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.get_by_role("link", name="Overview", exact=True).click()
+        page.locator(".finding").get_by_role("heading").get_by_role("link").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("hit the recursion limit")
+        check("finding")
+        page.get_by_role("link", name="stuck", exact=True).first.click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("stuck: stopped")
+        expect(page.locator("tbody tr").nth(1)).to_contain_text("repeats itself from here")
+        link = page.get_by_role("link", name="Read it in full")
+        expect(link).to_have_attribute("href", "https://example.org/stuck")
+        check("run")
+        page.troubles.clear()
+        page.goto(address + "/runs?context=model%3Dnone")
+        expect(page.get_by_text("nothing is recorded with the label")).to_be_visible()
+        check("missing")
+        page.troubles.clear()  # what is not there is an error of the last page
 
 
 def test_hostile_states_are_shown_and_nothing_of_them_runs(page):
     with served(hostile_store(), make_monitor=hostile_monitor()) as address:
         paths = ["/", "/?as=table", "/finding/f1", "/compare", f"/loop/{loop_id(HOSTILE[:8])}"]
         paths += [f"/state/{state_id(key)}" for key in HOSTILE]
+        paths += ["/runs", f"/run/{state_id('run 0')}"]
         for path in paths:
             page.goto(address + path)
             expect(page.get_by_role("heading", level=1)).to_be_attached()
@@ -189,6 +239,8 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
         "/finding/f1",
         f"/state/{state_id('a')}",
         f"/loop/{loop_id('abc')}",
+        "/runs?outcome=unknown",
+        f"/run/{state_id('run 0')}",
     ]
     with served(store, make_monitor=monitor) as address:
         for path in [*paths, "/compare?a=model%3Dx", "/finding/none"]:
@@ -204,7 +256,7 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(page, scheme):
 def test_everything_can_be_reached_by_keyboard_and_shows_where_one_is(page):
     with served(path_store("abcabcabcacb"), make_monitor=fake(alerts=(alert("abc"),))) as address:
         page.goto(address)
-        expect(page.locator("tbody tr").first).to_be_visible()
+        expect(page.locator(".finding").first).to_be_visible()
         expect(page.get_by_role("button", name="Fit")).to_be_visible()
         reached = set()
         for _ in range(40):
