@@ -16,6 +16,7 @@ from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
     WHOLE_RUN,
     fact_columns,
+    fetch_rows,
     read_contexts,
 )
 from detailed_balance.callbacks.store._schema import (
@@ -313,7 +314,7 @@ def _read_names(
     connection: Connection, key: ColumnElement[Any], name: ColumnElement[Any]
 ) -> tuple[list[str], list[int]]:
     """Return names, and their numbers."""
-    rows = connection.execute(select(key, name)).all()
+    rows = fetch_rows(connection, select(key, name))
     return [decode_text(text) for _, text in rows], [number for number, _ in rows]
 
 

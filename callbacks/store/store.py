@@ -30,6 +30,7 @@ from detailed_balance.callbacks.store._rows import (
     context_condition,
     decode_optional,
     ending_from_row,
+    fetch_rows,
     from_row,
     read_beginnings,
     read_contexts,
@@ -573,7 +574,7 @@ class TransitionStore:
 
     def _fetch(self, query: Executable) -> Sequence[Any]:
         with self._transaction() as connection:
-            return connection.execute(query).all()
+            return fetch_rows(connection, query)
 
     def _read_contexts(self) -> dict[int, Context]:
         with self._transaction() as connection:
