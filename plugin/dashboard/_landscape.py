@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -14,7 +14,7 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import state_id
 from detailed_balance.dashboard._monitors import Snapshot
-from detailed_balance.plots.layout import place_sideways, stack_bands
+from detailed_balance.plots.layout import place_sideways
 from detailed_balance.render import safe_text
 from detailed_balance.render.formatting import count_noun
 
@@ -33,7 +33,7 @@ GROUPS_SHOWN = 24
 _LABEL = 24
 _PLACES_KEPT = 10 * MOST_STATES
 # What a node takes, with room for arrows around it, in the units of the page.
-_NODE_HEIGHT, _NODE_PADDING, _CHAR_WIDTH = 44.0, 40.0, 6.4
+_NODE_HEIGHT, _NODE_PADDING, _CHAR_WIDTH, _COLUMN_GAP = 44.0, 40.0, 6.4, 60.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,18 +88,18 @@ def draw_landscape(
     """
     potential = snapshot.potential
     if potential is None or snapshot.order is None:
-        return {"nodes": [], "edges": [], "bands": [], "states": len(snapshot.ids), "moves": 0}
+        return {"nodes": [], "edges": [], "scales": [], "states": len(snapshot.ids), "moves": 0}
     flows = _flows_of(snapshot, potential)
     in_loops = [state for loop in loops.values() for state in loop]
     cut = _cut(potential, flows, [*in_loops, *wanted], min(top, MOST_STATES))
     matrix = _aggregate(snapshot, potential, cut)
     heights = _heights(potential, snapshot.order.levels, flows, cut)
-    nodes, bands = _nodes(potential, heights, cut, matrix, {} if places is None else places)
+    nodes, scales = _nodes(potential, heights, cut, matrix, {} if places is None else places)
     edges = _edges(matrix, [node["id"] for node in nodes], loops)
     return {
         "nodes": nodes,
         "edges": edges,
-        "bands": bands,
+        "scales": scales,
         "states": len(potential.states),
         "moves": int(matrix.sum()),
         "moves_shown": sum(edge["count"] for edge in edges),
@@ -146,46 +146,139 @@ def _aggregate(snapshot: Snapshot, potential: Potential, cut: _Cut) -> NDArray[n
 
 def _nodes(
     potential: Potential,
-    heights: tuple[NDArray[np.float64], NDArray[np.int64]],
+    heights: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]],
     cut: _Cut,
     matrix: NDArray[np.int64],
     places: dict[str, float],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    values, levels = heights
-    count = len(values)
-    tall = float(np.clip(330 + 9.0 * count, 400, 1500))
-    bands = stack_bands(values, levels, tall / 100)
-    y = np.array([100 * bands[k].height(v) for k, v in zip(levels.tolist(), values, strict=True)])
+    values, levels, components = heights
     labels = [safe_text(potential.states[i], _LABEL) for i in cut.chosen]
-    sizes_of_groups = np.bincount(cut.members, minlength=count)[len(cut.chosen) :].tolist()
+    sizes_of_groups = np.bincount(cut.members, minlength=cut.size)[len(cut.chosen) :].tolist()
     labels += [count_noun(size, "other state") for size in sizes_of_groups]
     ids = [state_id(potential.states[i]) for i in cut.chosen]
     ids += [f"others-{component}" for component in cut.rest]
-    x = _sideways(matrix, y, labels, ids, places, max(900.0, 1.8 * tall))
+    main = int(np.argmax(np.bincount(potential.components)))
+    columns = _divide(levels, components, main)
+    scene = _Scene(values, labels, ids, matrix, places)
+    x, y, scales = scene.place(columns)
     totals = matrix.sum(axis=0) + matrix.sum(axis=1)
-    nodes = [
+    return [
         {
             "id": ids[k],
             "label": labels[k],
             "group": k >= len(cut.chosen),
             "x": round(float(x[k]), 1),
-            "y": round(-float(y[k]), 1),
+            "y": round(float(y[k]), 1),
             "potential": plain(float(values[k])),
             "level": int(levels[k]),
             "flow": int(totals[k]),
         }
-        for k in range(count)
-    ]
-    return nodes, [
-        {"level": level, "bottom": -100 * band.bottom, "scale": 100 * band.scale, "top": band.top}
-        for level, band in bands.items()
-    ]
+        for k in range(cut.size)
+    ], scales
+
+
+class _Column(NamedTuple):
+    """Nodes that stand together: those of a component, or of one level that are each alone."""
+
+    nodes: NDArray[np.int64]
+    has_scale: bool
+    is_main: bool
+
+
+def _divide(levels: NDArray[np.int64], components: NDArray[np.int64], main: int) -> list[_Column]:
+    """Divide nodes into columns: agents go from one to another from left to right only."""
+    number = np.bincount(components + 1)[components + 1]
+    columns = []
+    for level in np.unique(levels)[::-1].tolist():
+        inside = np.flatnonzero(levels == level)
+        large = inside[number[inside] > 1]
+        for component in np.unique(components[large]).tolist():
+            nodes = large[components[large] == component]
+            columns.append(_Column(nodes, True, component == main))
+        alone = inside[number[inside] == 1]
+        if len(alone):
+            columns.append(_Column(alone, False, main in components[alone]))
+    return columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """The n nodes that are to be placed, in the units of the page."""
+
+    values: NDArray[np.float64]
+    labels: list[str]
+    ids: list[str]
+    matrix: NDArray[np.int64]
+    places: dict[str, float]
+
+    @property
+    def tall(self) -> float:
+        return float(np.clip(330 + 9.0 * len(self.values), 400, 1500))
+
+    def place(
+        self, columns: Sequence[_Column]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[dict[str, Any]]]:
+        """Return x and y of the nodes, and the scales of the columns that have one.
+
+        The column of the largest component begins at 0, so that it stays where it is.
+        """
+        x, y, scales = np.zeros(len(self.values)), np.zeros(len(self.values)), []
+        left = origin = 0.0
+        for column in columns:
+            place = self._by_potential if column.has_scale else self._alone
+            width, x[column.nodes], y[column.nodes] = place(column.nodes)
+            x[column.nodes] += left
+            if column.has_scale:
+                top = float(self.values[column.nodes].max())
+                scale = self.tall / max(top, 1e-3)
+                scales.append({"left": left, "right": left + width, "scale": scale, "top": top})
+            origin = left if column.is_main else origin
+            left += width + _COLUMN_GAP
+        for each in scales:
+            each["left"] -= origin
+            each["right"] -= origin
+        return x - origin, y, scales
+
+    def _by_potential(self, nodes: NDArray[np.int64]) -> tuple[float, NDArray[Any], NDArray[Any]]:
+        """Return the width of a component, and where its nodes stand: as high as their V."""
+        share = len(nodes) / len(self.values)
+        widest = float(self._widths(nodes).max())
+        width = max(share * max(900.0, 1.8 * self.tall), 1.5 * widest)
+        # Smaller differences than a thousandth are rounding, and are not blown up.
+        y = -self.tall * self.values[nodes] / max(float(self.values[nodes].max()), 1e-3)
+        ids = [self.ids[k] for k in nodes.tolist()]
+        known = np.array([self.places.get(name, np.nan) for name in ids]) * width
+        own = self.matrix[np.ix_(nodes, nodes)]
+        flows = -(own.sum(axis=0) + own.sum(axis=1))
+        first = np.lexsort((flows, np.isnan(known))).tolist()
+        sizes = np.column_stack([self._widths(nodes), np.full(len(nodes), _NODE_HEIGHT)])
+        x = place_sideways(np.log1p(own + own.T), y, sizes, first, width, wanted=known)
+        if len(self.places) > _PLACES_KEPT:
+            self.places.clear()
+        self.places.update(zip(ids, (x / width).tolist(), strict=True))
+        return width, x, y
+
+    def _alone(self, nodes: NDArray[np.int64]) -> tuple[float, NDArray[Any], NDArray[Any]]:
+        """Return the width of states without a way back, and where they stand: in rows."""
+        most = max(1, int(self.tall // _NODE_HEIGHT))
+        across = -(-len(nodes) // most)
+        rows = -(-len(nodes) // across)
+        place, width = np.arange(len(nodes)), float(self._widths(nodes).max())
+        x = (place % across + 0.5) * width
+        y = self.tall * ((place // across + 0.5) / rows - 1)
+        return across * width, x, y
+
+    def _widths(self, nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.array([_NODE_PADDING + _CHAR_WIDTH * len(self.labels[k]) for k in nodes.tolist()])
 
 
 def _heights(
     potential: Potential, levels: NDArray[np.int64], flows: NDArray[np.int64], cut: _Cut
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return V and the level of each node; a group stands at the mean of its busiest level."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return V, the level and the component of each node.
+
+    A group stands at the mean of its busiest level; the last one may be of no component, -1.
+    """
     values = potential.values[cut.chosen].tolist()
     found = levels[cut.chosen].tolist()
     for number in range(len(cut.rest)):
@@ -194,29 +287,8 @@ def _heights(
         same = inside[levels[inside] == levels[busiest]]
         values.append(float(np.average(potential.values[same], weights=flows[same] + 1)))
         found.append(int(levels[busiest]))
-    return np.array(values, dtype=np.float64), np.array(found, dtype=np.int64)
-
-
-def _sideways(
-    matrix: NDArray[np.int64],
-    y: NDArray[np.float64],
-    labels: Sequence[str],
-    ids: Sequence[str],
-    places: dict[str, float],
-    width: float,
-) -> NDArray[np.float64]:
-    """Return where the nodes stand sideways, near to where they stood before."""
-    widths = np.array([_NODE_PADDING + _CHAR_WIDTH * len(label) for label in labels])
-    sizes = np.column_stack([widths, np.full(len(labels), _NODE_HEIGHT)])
-    known = np.array([places.get(name, np.nan) for name in ids]) * width
-    flows = -(matrix.sum(axis=0) + matrix.sum(axis=1))
-    first = np.lexsort((flows, np.isnan(known))).tolist()
-    weights = np.log1p(matrix + matrix.T)
-    x = place_sideways(weights, y, sizes, first, width, wanted=known)
-    if len(places) > _PLACES_KEPT:
-        places.clear()
-    places.update(zip(ids, (x / width).tolist(), strict=True))
-    return x
+    components = [*potential.components[cut.chosen].tolist(), *cut.rest]
+    return np.array(values, dtype=np.float64), np.array(found), np.array(components)
 
 
 def _edges(

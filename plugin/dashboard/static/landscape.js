@@ -173,24 +173,28 @@ export class Landscape {
     if (driven) found.connectedNodes().addClass("driven");
   }
 
+  // Each component has a scale of its own, from its lowest state up.
   drawAxis() {
     if (!this.data) return;
     const zoom = this.cy.zoom();
     const pan = this.cy.pan();
-    const height = this.canvas.clientHeight;
-    const several = this.data.bands.length > 1;
-    const ticks = [];
-    for (const band of this.data.bands) {
-      const perUnit = band.scale * zoom;
+    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const shown = [];
+    for (const each of this.data.scales) {
+      const left = Math.max(0, pan.x + zoom * each.left);
+      const right = Math.min(width, pan.x + zoom * each.right);
+      if (right - left < 30) continue;
+      const perUnit = each.scale * zoom;
       const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100].find((s) => s * perUnit >= 42) ?? 200;
-      for (let v = 0; v <= band.top + 1e-9; v += step) ticks.push([pan.y + zoom * (band.bottom - band.scale * v), number(v), v === 0]);
+      for (let v = 0; v <= each.top + 1e-9 && shown.length < 120; v += step) {
+        const y = pan.y - zoom * each.scale * v;
+        if (y > 8 && y < height - 4) shown.push([left, right, y, v]);
+      }
     }
-    let last = Infinity;
-    const shown = ticks.filter(([y]) => y > 8 && y < height - 4).sort((a, b) => b[0] - a[0])
-      .filter(([y]) => { const free = last - y >= 15; if (free) last = y; return free; }).slice(0, 60);
-    this.axis.replaceChildren(...shown.map(([y, text, zero]) => {
-      const tick = h("div", { class: zero && several ? "tick ground" : "tick" }, h("span", {}, text));
-      tick.style.transform = `translateY(${y.toFixed(1)}px)`;
+    this.axis.replaceChildren(...shown.map(([left, right, y, v]) => {
+      const tick = h("div", { class: v === 0 ? "tick ground" : "tick" }, h("span", {}, number(v)));
+      tick.style.transform = `translate(${left.toFixed(1)}px, ${y.toFixed(1)}px)`;
+      tick.style.width = `${(right - left).toFixed(1)}px`;
       return tick;
     }));
   }

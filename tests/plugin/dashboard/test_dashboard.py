@@ -227,6 +227,26 @@ def test_a_landscape_is_as_high_as_its_potential():
     assert [values[node["id"]] for node in by_height] == sorted(values.values())
 
 
+def test_components_stand_side_by_side_each_with_a_scale_of_its_own():
+    pairs = [("start", "a", 9), ("a", "b", 40), ("b", "a", 60), ("a", "c", 5), ("a", "d", 5)]
+    pairs += [("c", "e", 9), ("d", "e", 9), ("e", "f", 400), ("f", "e", 50), ("f", "done", 9)]
+    drawn = draw_landscape(
+        take_snapshot(TransitionCounts.from_edges([*pairs, ("done", None, 9)])), {}
+    )
+    x = {node["label"]: node["x"] for node in drawn["nodes"]}
+    y = {node["label"]: node["y"] for node in drawn["nodes"]}
+    assert x["start"] < min(x["a"], x["b"])
+    assert max(x["a"], x["b"]) < min(x["c"], x["d"])
+    assert max(x["c"], x["d"]) < min(x["e"], x["f"])
+    assert max(x["e"], x["f"]) < x["done"]
+    assert y["c"] != y["d"]
+    first, second = drawn["scales"]
+    assert first["left"] <= x["a"] <= first["right"] < second["left"] <= x["e"] <= second["right"]
+    for scale, (low, high) in ((first, ("a", "b")), (second, ("f", "e"))):
+        low, high = sorted((low, high), key=lambda state: -y[state])
+        assert (y[low], y[high]) == (0.0, pytest.approx(-scale["scale"] * scale["top"], abs=0.1))
+
+
 def test_a_landscape_that_is_drawn_again_keeps_its_places():
     counts = random_counts(30, 400)
     places = {}
