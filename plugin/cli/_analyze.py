@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.cli._shared import (
-    ERROR,
     FOUND,
     Baseline,
     HtmlFile,
@@ -114,13 +114,13 @@ def _analyze(
             progress=progress,
             **reading,
         )
+    if not report.counts.total and report.runs is None:
+        raise InsufficientDataError(report.reason)
     show(report)
     if html is not None:
         report.to_html(html)
     if json is not None:
         report.to_json(json)
-    if not report.counts.total:
-        raise typer.Exit(ERROR)
     if _is_found(report, conditions):
         raise typer.Exit(FOUND)
 

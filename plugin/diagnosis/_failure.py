@@ -105,11 +105,12 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
     if differs and not place:
         said = f"{said}; {differs[0]}"
         differs = differs[1:]
+    more = "else " if where else ""
     advice: list[Advice] = [*try_guard(case), *(gate(case, "failure") if left else ())]
     yield Finding(
         "failure",
         severity,
-        said if severity == "problem" else f"{said}; {_no_difference(case, len(left))}",
+        said if severity == "problem" else f"{said}; {_no_difference(case, more)}",
         place,
         roots.names(_longest_first(roots, left)),
         len(left),
@@ -216,8 +217,8 @@ def describe_change(change: Change) -> str:
     return f"{' and '.join(what)} of failed runs: {numbers}"
 
 
-def _no_difference(case: Case, failed: int) -> str:
-    """Say that nothing failed runs do differs, with the effect that would have shown."""
+def _no_difference(case: Case, more: str) -> str:
+    """Say that nothing (`more`) failed runs do differs, with the effect that would have shown."""
     study, balance = case.study, case.balance
     if case.pvalues and min(case.pvalues.values()) <= case.alpha:
         kind = min(case.pvalues, key=lambda name: case.pvalues[name])
@@ -229,15 +230,15 @@ def _no_difference(case: Case, failed: int) -> str:
     repetition = None if study is None else study.repetition
     if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
         return (
-            f"what else they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs are "
+            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs are "
             "needed"
         )
     known = [c.detectable for c in (balance.contrasts if balance else ()) if not c.reason]
     least = min(known, default=inf)
     if not isfinite(least):
-        return "nothing else they do is seen to differ"
+        return f"nothing {more}they do is seen to differ"
     return (
-        f"nothing else they do differs (steps along a loop at {format_number(least)} times the "
+        f"nothing {more}they do differs (steps along a loop at {format_number(least)} times the "
         "odds would have shown)"
     )
 

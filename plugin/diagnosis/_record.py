@@ -48,7 +48,7 @@ def find_losses(case: Case) -> Iterator[Finding]:
         )
     if case.study is not None:
         past = case.roots.table.runs.past_unknown[case.roots.places]
-        if past.any():
+        if past.any() and not past.all():
             own = case.roots.places[past].tolist()
             yield Finding(
                 "loss",

@@ -63,7 +63,23 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
         *find_drift(case, rises),
         *find_cardinality(case),
     ]
-    return sort_findings(_complete(finding, case) for finding in found)
+    return sort_findings(_complete(finding, case) for finding in _join(found))
+
+
+def _join(found: list[Finding]) -> list[Finding]:
+    """Put a failure together with the loop that failed runs walk more: they are one fault."""
+    failure = next((f for f in found if f.kind == "failure" and f.severity == "problem"), None)
+    driven = [f for f in found if f.kind == "driven" and f.severity == "problem"]
+    if failure is None or not driven:
+        return found
+    joined = replace(
+        failure,
+        place=failure.place or driven[0].place,
+        also=("driven",),
+        differs=(*(each.title for each in driven), *failure.differs),
+        advice=tuple(dict.fromkeys((*failure.advice, *driven[0].advice))),
+    )
+    return [joined if each is failure else each for each in found if each not in driven]
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -72,7 +72,7 @@ def test_the_demo_records_every_step_of_every_thread(demo):
 def test_the_demo_shows_that_detailed_balance_is_broken_and_by_real_loops(demo):
     _, report = demo
     causes = report.balance.violations
-    assert f"Balance is broken by {len(causes)} causes" in str(report.verdict)
+    assert f"BALANCE  broken by {len(causes)} causes" in str(report.verdict)
     assert sum(1 + len(cause.explains) for cause in causes) >= 5
     with np.load(EXAMPLES / "demo" / "smollm2_chat.npz") as measured:
         exact, words = measured["logP"][0], measured["words"].tolist()

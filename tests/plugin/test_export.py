@@ -89,9 +89,9 @@ def test_pandas_and_pyarrow_read_the_same_tables_from_parquet(tmp_path, report):
 
     loops = parquet.read_table(files["violations"]).to_pylist()
     assert [row["loop"] for row in loops] == [
-        [lossy(state) for state in violation.loop] for violation in report.findings
+        [lossy(state) for state in violation.loop] for violation in report.balance.violations
     ]
-    assert [row["affinity"] for row in loops] == [v.affinity for v in report.findings]
+    assert [row["affinity"] for row in loops] == [v.affinity for v in report.balance.violations]
     about = json.loads(parquet.read_schema(files["potential"]).metadata[b"detailed_balance"])
     assert about["table"] == "potential"
     assert about["version"]
@@ -108,7 +108,7 @@ def test_json_holds_the_same_without_loss(tmp_path, report):
         state: float(value)
         for state, value in zip(report.potential.states, report.potential.values, strict=True)
     }
-    assert read["violations"]["loop"] == [list(v.loop) for v in report.findings]
+    assert read["violations"]["loop"] == [list(v.loop) for v in report.balance.violations]
     assert read["settings"]["violation"]["beta"] == 1.0
 
 

@@ -150,7 +150,7 @@ def triangles(*loops: str) -> TransitionCounts:
 
 def test_loops_with_a_common_step_are_one_cause_and_drawn_once() -> None:
     report = analyze(triangles("abc", "abd", "efg"))
-    assert sorted(len(cause.explains) for cause in report.findings) == [0, 1]
+    assert sorted(len(cause.explains) for cause in report.balance.violations) == [0, 1]
     figure = plot_landscape(report)
     drawn = {colour(arrow) for arrow in arrows(figure)} & set(LOOP_COLOURS)
     assert len(drawn) == 2

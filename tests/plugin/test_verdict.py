@@ -23,9 +23,9 @@ from detailed_balance.analyzers import (
     TransitionCounts,
 )
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.diagnosis.verdict import VerdictEvidence
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Verdict, VerdictOutcome
-from detailed_balance.diagnosis.verdict import VerdictEvidence
 from tests.plugin.test_report import HOSTILE
 from tests.plugin.test_run_report import runs_of
 

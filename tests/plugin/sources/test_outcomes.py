@@ -39,11 +39,15 @@ def test_outcomes_in_a_store_make_a_loop_suspect(tmp_path: Path) -> None:
     with fill(TransitionStore(f"sqlite:///{tmp_path}/runs.db"), *BAD_LOOP) as store:
         report = analyze(store)
     assert loop_kind(report) == "suspect"
-    told = "PROBLEM: failed runs go round a → b → c → a more than their visits explain: 4.32 times"
+    told = "PROBLEM: 12 of 62 runs did not succeed; after b failed runs go to c 100% of the time"
     assert report.verdict.headline.startswith(told)
-    assert "Failed runs differ from successful ones in their moves" in str(report.verdict)
+    assert "failed runs go round a → b → c → a more than their visits explain: 4.32" in str(
+        report.verdict
+    )
     assert "odds: of a step along it" in str(report)
-    assert set(report.findings[0].trajectories) <= {f"bad-{i}" for i in range(12)}
+    (finding,) = report.findings
+    assert finding.kinds == ("failure", "driven")
+    assert set(finding.runs) == {f"bad-{i}" for i in range(12)}
     assert loop_kind(analyze(tmp_path / "runs.db")) == "suspect"
     assert loop_kind(analyze(f"sqlite:///{tmp_path}/runs.db")) == "suspect"
 
@@ -55,7 +59,7 @@ def test_where_all_failed_runs_are_longer_their_length_may_explain_the_loop() ->
     assert loop_kind(report) == "unclassified"
     assert "length alone may explain the difference" in str(report.verdict)
     # That they do other things is a finding all the same.
-    told = "PROBLEM: failed runs differ from successful ones in their moves, loops, length: b → x"
+    told = "PROBLEM: 12 of 42 runs did not succeed; after b failed runs go to x 0% of the time"
     assert report.verdict.headline.startswith(told)
 
 
@@ -75,7 +79,9 @@ def test_successful_runs_that_walk_a_loop_make_it_work_flow() -> None:
     assert loop_kind(report) == "work-flow"
     assert "work-flow: failed runs take it no more" in str(report.verdict)
     assert report.verdict.outcome == "watch"
-    assert "9 of 59 runs failed; nothing they do is seen to differ" in report.verdict.headline
+    assert (
+        "9 of 59 runs did not succeed; nothing they do is seen to differ" in report.verdict.headline
+    )
 
 
 def test_labels_choose_the_runs_too() -> None:
