@@ -114,7 +114,8 @@ def _analyze(
             progress=progress,
             **reading,
         )
-    if not report.counts.total and report.runs is None:
+    moved = report.counts.without_boundaries().total
+    if not moved and (report.runs is None or report.source.skipped_count):
         raise InsufficientDataError(report.reason)
     show(report)
     if html is not None:

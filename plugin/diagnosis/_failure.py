@@ -230,8 +230,8 @@ def _no_difference(case: Case, more: str) -> str:
     repetition = None if study is None else study.repetition
     if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
         return (
-            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs are "
-            "needed"
+            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs "
+            "are needed"
         )
     known = [c.detectable for c in (balance.contrasts if balance else ()) if not c.reason]
     least = min(known, default=inf)

@@ -226,7 +226,7 @@ def _why_not(record: Record) -> str:
     inner = counts.without_boundaries()
     if len(inner) > 1 and inner.total:
         return ""
-    if len(inner) == 1 and (inner.total or counts.total):
+    if len(inner) == 1 and (inner.total or counts.total) and not info.skipped_count:
         return f"{safe_text(inner.states[0], 40)} is the only state; a loop takes three"
     escapes = int(counts.escapes.sum())
     seen = f"only {escapes:,} escapes" if escapes else "nothing at all"

@@ -123,8 +123,8 @@ def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
     # What most of them repeat is told.
     most = analyze(runs + families("good", 4, "pqr", "xsx", True)).verdict
     assert most.headline == (
-        "PROBLEM: inside research, 9 of 9 runs hit the recursion limit: 5 of them go back and forth "
-        "between c and s, up to 15 changes"
+        "PROBLEM: inside research, 9 of 9 runs hit the recursion limit: 5 of them go back and "
+        "forth between c and s, up to 15 changes"
     )
 
 
