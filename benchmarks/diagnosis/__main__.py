@@ -1,0 +1,45 @@
+"""What is said of 45 agents: `python -m benchmarks.diagnosis [--surface store] [NAME ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from benchmarks.diagnosis.check import check
+from benchmarks.diagnosis.faults import FAULTS
+from benchmarks.diagnosis.healthy import HEALTHY
+from benchmarks.diagnosis.surfaces import SURFACES
+
+LONGEST = 150
+
+
+def main() -> None:
+    """Print a table of what is said, and how much of it is right."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--surface", choices=SURFACES, default="store")
+    parser.add_argument("--screens", action="store_true", help="print the first screens too")
+    parser.add_argument("names", nargs="*", help="parts of the names of agents")
+    chosen = parser.parse_args()
+    print("| agent | expected | said | word | kind | place | runs |")
+    print("|---|---|---|---|---|---|---|")
+    right = dict.fromkeys(("faults", "healthy"), 0)
+    screens, began = [], time.process_time()
+    cases = {"faults": FAULTS, "healthy": HEALTHY}
+    for group, members in cases.items():
+        for case in members:
+            if chosen.names and not any(name in case.name for name in chosen.names):
+                continue
+            answer = check(case, chosen.surface)
+            said = answer.verdict.headline.replace("|", "\\|")
+            said = said if len(said) <= LONGEST else said[: LONGEST - 3] + "..."
+            print("|", " | ".join([case.name, case.expected, said, *answer.marks()]), "|")
+            screens += [f"\n{case.name}\n{answer.verdict}"]
+            right[group] += answer.right
+    if chosen.screens:
+        print(*screens, sep="\n")
+    total = ", ".join(f"{right[group]} of {len(cases[group])} {group}" for group in cases)
+    print(f"\n{total} are right by {chosen.surface}; {time.process_time() - began:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The same agent, recorded in four ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.diagnosis.agents import Case
+from benchmarks.diagnosis.stage import Stage, set_stage
+from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
+from detailed_balance.callbacks.transition import Beginning
+
+__all__ = ["SURFACES", "Recorded", "record"]
+
+SURFACES = ("store", "handler", "jsonl", "monitor")
+"""A store, the handler alone, JSON Lines with facts, and the live monitor of a store."""
+
+FIELDS = ("success", "failed", "call", "answer", "tokens")
+"""The fields of the lines beyond the usual ones."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a case: a source, options to read it, and which runs are faulty."""
+
+    source: Any
+    options: dict[str, Any]
+    faulty: frozenset[str]
+    knows_parents: bool
+
+    def root_of(self, run: str) -> str:
+        """Return the run that should be named: lines do not say that a run is inside another."""
+        return run if self.knows_parents else run.partition("/")[0]
+
+
+@contextmanager
+def record(case: Case, surface: str = "store") -> Iterator[Recorded]:
+    """Play a case, and yield what was recorded of it."""
+    with TemporaryDirectory() as folder:
+        store = None if surface == "handler" else f"sqlite:///{folder}/runs.db"
+        labels = ("model", "graph", "version")
+        handler = TransitionCallbackHandler(case.states, store=store, labels=labels)
+        with set_stage(handler) as stage:
+            faulty = case.play(stage)
+            handler.flush()
+            judge(stage)
+        options: dict[str, Any] = {}
+        source: Any = handler if store is None or case.kinds == ("loss",) else store
+        if handler.store is not None and surface == "jsonl":
+            source = Path(folder) / "runs.jsonl"
+            told = write_lines(handler.store, source)
+            options = {f"{name}_field": name for name in FIELDS if name in told}
+        try:
+            yield Recorded(source, options, frozenset(faulty), surface != "jsonl")
+        finally:
+            handler.close()
+
+
+def judge(stage: Stage) -> None:
+    """Record which runs did their work."""
+    store, recent = stage.handler.store, stage.handler.recent
+    ids = {each.trajectory: each.run for each in recent.records() if isinstance(each, Beginning)}
+    for key, success in stage.judged.items():
+        if store is None:
+            recent.record(Ending(key, success=success, time=stage.read_clock(), run=ids[key]))
+        else:
+            store.judge(key, success=success)
+
+
+def write_lines(store: TransitionStore, path: Path) -> set[str]:
+    """Write the moves of a store with their facts and outcomes, and return the fields."""
+    endings = store.endings()
+    outcomes = {each.run: str(each.outcome) for each in endings if each.outcome is not None}
+    judged = {each.trajectory: each.success for each in endings if each.success is not None}
+    told: set[str] = set()
+    with path.open("w", encoding="utf-8") as file:
+        for move in store.read():
+            facts = move.facts
+            line: dict[str, Any] = {
+                "trajectory": move.trajectory,
+                "source": move.source,
+                "step": move.step,
+                "time": move.time,
+                "context": dict(move.context),
+                "success": judged.get(move.trajectory, outcomes.get(move.run)),
+            }
+            if facts is not None:
+                line |= {"failed": facts.failed, "tokens": facts.tokens}
+                line |= {"call": facts.call, "answer": facts.answer}
+            known = {name: value for name, value in line.items() if value is not None}
+            known["target"] = move.target  # none of an escape
+            file.write(json.dumps(known) + "\n")
+            told |= known.keys()
+    return told
