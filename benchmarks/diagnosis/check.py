@@ -15,10 +15,23 @@ __all__ = ["Answer", "check"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said of a case, and whether word, kind, place and runs are right."""
+    """What was said of a case, and whether word, kind, place and runs are right.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        The first screen.
+    findings : tuple of Finding
+        All that was found.
+    what : frozenset
+        The same by kind, states and runs, which should not depend on the surface.
+    word, kind, place, runs : bool
+        Whether they are right, the last three for the first finding.
+    """
 
     verdict: Verdict
     findings: tuple[Finding, ...]
+    what: frozenset[tuple[str, frozenset[str], frozenset[str]]]
     word: bool
     kind: bool
     place: bool
@@ -56,19 +69,15 @@ def ask(recorded: Recorded, surface: str) -> tuple[Verdict, tuple[Finding, ...]]
 
 def judge(case: Case, recorded: Recorded, verdict: Verdict, findings: Sequence[Finding]) -> Answer:
     """Return what was said, and whether it is right."""
-    said = verdict.outcome.upper() in case.words
+    word = verdict.outcome.upper() in case.words
+    named = [(finding, frozenset(map(recorded.root_of, finding.runs))) for finding in findings]
+    what = frozenset((found.kind, frozenset(found.place), runs) for found, runs in named)
+    kind = place = named_runs = case.healthy
     if case.healthy:
-        problems = any(finding.severity == "problem" for finding in findings)
-        return Answer(verdict, tuple(findings), said, not problems, True, True)
-    if not findings:
-        return Answer(verdict, (), said, False, False, False)
-    first = findings[0]
-    runs = {recorded.root_of(run) for run in first.runs}
-    return Answer(
-        verdict,
-        tuple(findings),
-        word=said,
-        kind=not set(case.kinds).isdisjoint(first.kinds),
-        place=frozenset(first.place) in case.places,
-        runs=case.any_runs or runs == recorded.faulty,
-    )
+        word &= all(finding.severity == "watch" for finding in findings)
+    elif named:
+        first, runs = named[0]
+        kind = not set(case.kinds).isdisjoint(first.kinds)
+        place = frozenset(first.place) in case.places
+        named_runs = case.any_runs or runs == recorded.faulty
+    return Answer(verdict, tuple(findings), what, word, kind, place, named_runs)

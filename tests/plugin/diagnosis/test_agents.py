@@ -1,0 +1,40 @@
+"""Each scripted agent is told what is wrong with it, or that nothing is, however it is recorded."""
+
+import pytest
+
+from benchmarks.diagnosis.check import check
+from benchmarks.diagnosis.faults import FAULTS
+from benchmarks.diagnosis.healthy import HEALTHY
+
+SAMPLE = [*FAULTS[:12:2], *FAULTS[12::6], *HEALTHY[::5]]
+"""Some of each kind."""
+
+each = pytest.mark.parametrize
+
+
+def name(case):
+    return case.name
+
+
+@each("case", FAULTS, ids=name)
+def test_a_fault_is_named_first_with_its_place_and_its_runs(case):
+    answer = check(case)
+    assert answer.right, f"{answer.marks()}\n{answer.verdict}\n{answer.findings}"
+
+
+@each("case", HEALTHY, ids=name)
+def test_a_healthy_agent_is_no_problem(case):
+    answer = check(case)
+    assert answer.right, f"{answer.marks()}\n{answer.verdict}"
+
+
+@each("surface", ["handler", "jsonl", "monitor"])
+@each("case", SAMPLE, ids=name)
+def test_the_same_is_found_however_the_agent_is_recorded(case, surface):
+    expected, found = check(case), check(case, surface)
+    assert found.what == expected.what, f"{found.verdict}\n\n{expected.verdict}"
+
+
+def test_there_are_30_faults_and_15_healthy_agents():
+    assert (len(FAULTS), len(HEALTHY)) == (30, 15)
+    assert len({case.name for case in [*FAULTS, *HEALTHY]}) == 45
