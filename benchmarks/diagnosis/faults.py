@@ -411,23 +411,23 @@ def unparsable(stage: Stage) -> Collection[str]:
 
 
 @fault(
-    "runs ended by a limit of model calls", "limit repetition", "search",
-    "ModelCallLimitMiddleware.before_model", "search ModelCallLimitMiddleware.before_model",
+    "runs ended by a limit of model calls", "limit repetition failure", "search", "search model",
     words="PROBLEM WATCH",
 )  # fmt: skip
 def model_call_limit(stage: Stage) -> Collection[str]:
-    """8 of 40 runs search until a middleware ends them; the others need 3 calls."""
+    """8 of 40 runs search until a middleware ends them, and are judged unsuccessful."""
     limit = ModelCallLimitMiddleware(run_limit=9)
-    return play_limited(stage, Agent(("search",), {"middleware": [limit]}))
+    bad = play_limited(stage, Agent(("search",), {"middleware": [limit]}))
+    stage.judged = {f"t{number}": f"t{number}" not in bad for number in range(40)}
+    return bad
 
 
 @fault(
-    "runs ended by a limit of tool calls", "limit repetition", "search",
-    "ToolCallLimitMiddleware.after_model", "search ToolCallLimitMiddleware.after_model",
-    words="PROBLEM WATCH",
+    "runs ended by a limit of tool calls", "limit repetition failure", "search",
+    "search!refused", "search search!refused", words="PROBLEM WATCH",
 )  # fmt: skip
 def tool_call_limit(stage: Stage) -> Collection[str]:
-    """8 of 40 runs search until a middleware ends them."""
+    """8 of 40 runs search until a middleware ends them; nobody judges them."""
     limit = ToolCallLimitMiddleware(run_limit=8, exit_behavior="end")
     return play_limited(stage, Agent(("search",), {"middleware": [limit]}))
 
