@@ -78,6 +78,6 @@ def judge(case: Case, recorded: Recorded, verdict: Verdict, findings: Sequence[F
     elif named:
         first, runs = named[0]
         kind = not set(case.kinds).isdisjoint(first.kinds)
-        place = frozenset(first.place) in case.places
+        place = case.any_runs or frozenset(first.place) in case.places
         named_runs = case.any_runs or runs == recorded.faulty
     return Answer(verdict, tuple(findings), what, word, kind, place, named_runs)
