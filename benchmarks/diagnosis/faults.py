@@ -40,6 +40,8 @@ from detailed_balance.callbacks import ActionStates, NodeRun
 
 __all__ = ["FAULTS"]
 
+DAY = 86_400.0
+
 FAULTS: list[Case] = []
 """The agents, each with what should be said of it."""
 
@@ -319,11 +321,12 @@ def parallel_spin(stage: Stage) -> Collection[str]:
 
 @fault("approvals that nobody gives", "waiting", "draft", "approve", words="PROBLEM WATCH")
 def approvals_wait(stage: Stage) -> Collection[str]:
-    """8 of 20 runs wait at the same interrupt for days."""
+    """8 of 21 runs wait at the same interrupt for days, when the last one comes."""
     graph = approval_graph()
     bad = {f"t{number}" for number in range(20) if number % 5 in (1, 3)}
-    for number in range(20):
+    for number in range(21):
         key = f"t{number}"
+        stage.now += 2 * DAY * (number == 20)
         stage.case(graph, key)
         if key not in bad:
             stage.run(graph, key, Command(resume="yes"))
@@ -536,7 +539,7 @@ def tests_never_pass(stage: Stage) -> Collection[str]:
     return bad
 
 
-@fault("unsuccessful runs that skip a step", "failure", "draft send", "check", "draft check send")
+@fault("unsuccessful runs that skip a step", "failure", "draft check", "draft send")
 def skipped_check(stage: Stage) -> Collection[str]:
     """All 60 runs end; the 18 that do not check their draft are judged unsuccessful."""
     agent = Agent(("search", "draft", "check", "send"))

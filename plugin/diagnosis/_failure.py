@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from detailed_balance.analyzers import RunTable
     from detailed_balance.diagnosis.case import Case, Roots
 
 _FEWEST_WAITING = 5
@@ -63,7 +64,7 @@ class BrokenStep:
 
 
 def find_broken_step(case: Case) -> BrokenStep | None:
-    """Find the state after which root runs stop with an error most; None where none does.
+    """Find the state after which root runs raise or are cancelled most; None where none does.
 
     The number that stop after a state is hypergeometric where each step is as probable to fail as
     any other.
@@ -71,15 +72,16 @@ def find_broken_step(case: Case) -> BrokenStep | None:
     if case.study is None:
         return None
     roots, table = case.roots, case.roots.table
-    wrong = roots.places[roots.stopped(Outcome.FAILED)[roots.places]]
-    wrong = wrong[table.lengths[wrong] > 0]
-    last = table.offsets[wrong + 1] - 1
-    last = last[table.target[last] < 0]
-    if not len(last):
+    last = table.offsets[roots.places + 1] - 1
+    raised = roots.stopped(Outcome.FAILED)[roots.places] & (table.target[last] < 0)
+    cancelled = roots.stopped(Outcome.CANCELLED)[roots.places]
+    stands = _stands(table, roots.places)
+    if not (raised | cancelled).any():
         return None
     own = np.isin(table.run_of_move, roots.places)
+    stopped = np.bincount(stands[raised | cancelled], minlength=len(table.states))
     left = np.bincount(table.source[own], minlength=len(table.states))
-    stopped = np.bincount(table.source[last], minlength=len(table.states))
+    left += np.bincount(stands[cancelled & (table.target[last] >= 0)], minlength=len(left))
     states = np.flatnonzero(left)
     most = int(states[stopped[states].argmax()])
     numbers = (int(n) for n in (stopped[most] - 1, left.sum(), left[most], stopped.sum()))
@@ -100,9 +102,11 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
     severity, evidence, pvalue = _judge(case, left, len(failed), broken)
     onset, since = find_onset(case, marked)
     place, where = _where(case, left, broken)
-    differs = tuple(_differences(case)) if severity == "problem" else ()
+    changes = _changes(case, place) if severity == "problem" else []
+    differs = tuple(map(describe_change, changes[: _CHANGES_NAMED + 1]))
     said = f"{count_of(len(left), len(roots))} {_word(roots, left)}{where}"
-    if differs and not place:
+    if changes and not where:
+        place = tuple(filter(None, changes[0].what)) if changes[0].question == "moves" else ()
         said = f"{said}; {differs[0]}"
         differs = differs[1:]
     more = "else " if where else ""
@@ -120,7 +124,7 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
         onset,
         since,
         None,
-        differs,
+        differs[:_CHANGES_NAMED],
         evidence,
         pvalue,
         advice=tuple(advice),
@@ -131,6 +135,8 @@ def _word(roots: Roots, places: list[int]) -> str:
     judged = roots.table.runs.judged[places]
     if judged.all():
         return "did not succeed"
+    if roots.stopped(Outcome.CANCELLED)[places].all():
+        return "were cancelled"
     return "failed or did not succeed" if judged.any() else "failed"
 
 
@@ -152,8 +158,8 @@ def _judge(
             and broken.stopped >= _OFTEN * broken.left
         ):
             told = (
-                f"{broken.stopped:,} of {broken.left:,} attempts to go on from there stopped with "
-                f"an error, more than elsewhere (adjusted p {format_pvalue(adjusted)})"
+                f"{broken.stopped:,} of {broken.left:,} attempts to go on from there stopped the "
+                f"run, more than elsewhere (adjusted p {format_pvalue(adjusted)})"
             )
             return "problem", told, adjusted
         if _changes(case):
@@ -187,16 +193,14 @@ def _longest_first(roots: Roots, places: list[int]) -> list[int]:
     return sorted(places, key=lambda place: (-int(roots.moves[place]), roots.name(place) or ""))
 
 
-def _changes(case: Case) -> list[Change]:
+def _changes(case: Case, place: tuple[str, ...] = ()) -> list[Change]:
+    """Return what failed runs do and good ones do not; not that they stop at a place."""
     contrast = None if case.study is None else case.study.contrast
     tests = () if contrast is None else contrast.tests
-    return [change for test in tests for change in test.changes if change.changed]
-
-
-def _differences(case: Case) -> Iterator[str]:
-    """Yield what failed runs do that good ones do not."""
-    for change in _changes(case)[:_CHANGES_NAMED]:
-        yield describe_change(change)
+    changes = [change for test in tests for change in test.changes if change.changed]
+    if not place:
+        return changes
+    return [c for c in changes if c.question == "moves" and c.what[0] not in place]
 
 
 def describe_change(change: Change) -> str:
@@ -244,38 +248,41 @@ def _no_difference(case: Case, more: str) -> str:
 
 
 def find_waiting(case: Case) -> Iterator[Finding]:
-    """Yield the place where runs wait for a person, and nobody has ever answered.
+    """Yield the place where runs wait for a person who does not come.
 
-    In a conversation the last answer is always waited for; there, others were answered.
+    In a conversation the last answer is always waited for; there, runs that left the place wait at
+    it again. Where others left it, only those count that wait longer than any of these took.
     """
     if case.study is None:
         return
     roots, table = case.roots, case.roots.table
-    waiting = roots.places[roots.stopped(Outcome.INTERRUPTED)[roots.places]]
-    answered: NDArray[np.bool_] = roots.mark(())
-    if table.facts is not None:
-        answered[roots.root[table.run_of_move[table.facts.resumed]]] = True
-    answered |= table.runs.attempts > 1
-    last = {place: _last_state(roots, place) for place in waiting.tolist()}
-    before = {_last_state(roots, place) for place in np.flatnonzero(answered).tolist()}
-    number = Counter(state for place, state in last.items() if not answered[place])
-    for state, count in sorted(number.items(), key=lambda item: (-item[1], item[0])):
-        if count < _FEWEST_WAITING or state in before or _answered_at(roots, state):
+    waits = roots.stopped(Outcome.INTERRUPTED)[roots.places]
+    stands = _stands(table, roots.places)
+    began, ended = table.runs.started[roots.places], table.runs.ended[roots.places]
+    for code in np.unique(stands[waits]).tolist():
+        left = np.isin(
+            roots.places, table.run_of_move[(table.source == code) & (table.target >= 0)]
+        )
+        own, state = waits & (stands == code) & ~left, table.states[code]
+        if (waits & (stands == code) & left).any():
             continue
-        own = [place for place, where in last.items() if where == state and not answered[place]]
-        began = table.runs.started[own]
-        order = [own[i] for i in np.argsort(began, kind="stable").tolist()]
+        if left.any():
+            longest = (ended - began)[left].max()
+            own &= np.fmax.reduce(np.append(began, ended)) - ended > longest
+        count = int(own.sum())
+        if count < _FEWEST_WAITING:
+            continue
+        others = ", longer than any other took" if left.any() else ", and nobody has answered one"
         yield Finding(
             "waiting",
             "watch",
-            f"{count_of(count, len(roots))} wait for a person after {safe_text(state, 40)}, and "
-            "nobody has answered one",
+            f"{count_of(count, len(roots))} wait for a person after {safe_text(state, 40)}{others}",
             () if state in BOUNDARIES else (state,),
-            roots.names(order),
+            roots.names(roots.places[own][np.argsort(began[own], kind="stable")].tolist()),
             count,
             len(roots),
             graph=case.graph,
-            evidence=f"by a rule: {_FEWEST_WAITING} or more are interrupted there, none resumed",
+            evidence=f"by a rule: {_FEWEST_WAITING} or more are interrupted there, none went on",
             advice=(
                 Advice(
                     "answer them, or let them end after some time",
@@ -285,18 +292,7 @@ def find_waiting(case: Case) -> Iterator[Finding]:
         )
 
 
-def _last_state(roots: Roots, place: int) -> str:
-    table = roots.table
-    start, end = int(table.offsets[place]), int(table.offsets[place + 1])
-    if end == start:
-        return ""
-    target = int(table.target[end - 1])
-    return table.states[target if target >= 0 else int(table.source[end - 1])]
-
-
-def _answered_at(roots: Roots, state: str) -> bool:
-    """Say whether a run was ever resumed from a state."""
-    table = roots.table
-    if table.facts is None:
-        return False
-    return bool((table.facts.resumed & (table.source == table.code(state))).any())
+def _stands(table: RunTable, places: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(k,) array: the states in which k runs stopped; an escape leaves a run where it was."""
+    last = table.offsets[places + 1] - 1
+    return np.where(table.target[last] >= 0, table.target[last], table.source[last])
