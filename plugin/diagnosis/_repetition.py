@@ -33,6 +33,8 @@ class RepeatingRuns:
     ----------
     inside : str
         The subgraph in which they do; empty for the graph that was called.
+    hub : str
+        The state by way of which they do, which is left out of `states`; empty where there is none.
     kind, states : str, tuple of str
         What they repeat; empty where that differs from run to run.
     rows : dict of int to RepeatingRun
@@ -44,6 +46,7 @@ class RepeatingRuns:
     """
 
     inside: str
+    hub: str = ""
     kind: str = ""
     states: tuple[str, ...] = ()
     rows: dict[int, RepeatingRun] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class RepeatingRuns:
     def absorb(self, other: RepeatingRuns) -> None:
         """Take in runs that are all among these."""
         self.limited |= other.limited
-        if other.kind and {*other.states} != {*self.states}:
+        if other.kind and not {*other.states} <= {*self.states, self.hub}:
             inside = f"inside {safe_text(other.inside, 40)} " if other.inside else ""
             some, one = len(other.roots) < len(self.roots), len(other.roots) == 1
             who = f"{len(other.roots):,} of them" if some else "they"
@@ -79,20 +82,20 @@ def find_repetition_findings(case: Case) -> list[tuple[Finding, set[int]]]:
         return []
     groups = list(_groups(case, case.study, "repetition"))
     if case.hidden is not None and case.hidden.study is not None:
-        groups += _groups(case, case.hidden.study, "repetition, hidden")
-    groups = _merge(groups)
+        groups += _groups(case, case.hidden.study, "repetition, hidden", case.hub)
+    groups = _merge(groups, case.hub)
     groups.sort(key=lambda g: (not g.limited, -len(g.roots), g.inside, g.states))
     return [(_finding(case, group), group.roots) for group in groups]
 
 
-def _groups(case: Case, study: RunStudy, test: str) -> list[RepeatingRuns]:
+def _groups(case: Case, study: RunStudy, test: str, hub: str = "") -> list[RepeatingRuns]:
     """Return the runs that repeat the same, place by place, by the tests of that name."""
     inside = {place: name for name, places in study.inside.items() for place in places.tolist()}
     found: dict[tuple[str, frozenset[str]], RepeatingRuns] = {}
 
     def group_of(run: RepeatingRun) -> RepeatingRuns:
         where = inside.get(run.place, "")
-        group = found.setdefault((where, frozenset(run.states)), RepeatingRuns(where))
+        group = found.setdefault((where, frozenset(run.states)), RepeatingRuns(where, hub))
         if run.kind is not None:
             root = int(study.root[run.place])
             group.rows.setdefault(root, run)
@@ -128,24 +131,26 @@ def _join_vague(groups: Iterable[RepeatingRuns]) -> list[RepeatingRuns]:
     return every
 
 
-def _merge(groups: Sequence[RepeatingRuns]) -> list[RepeatingRuns]:
+def _merge(groups: Sequence[RepeatingRuns], hub: str) -> list[RepeatingRuns]:
     """Put groups of the same runs together: one fault is one finding.
 
-    The one that is kept is of more runs; of as many, it is the one with the most moves.
+    The one that is kept is of more runs; of as many, it is one without the hub, then the one with
+    the most states and the most moves.
     """
+
+    def weight(group: RepeatingRuns) -> tuple[int, bool, int, int, str, tuple[str, ...]]:
+        after = sum(row.after or 0 for row in group.rows.values())
+        size = -len(group.states)
+        return (-len(group.roots), hub in group.states, size, -after, group.inside, group.states)
+
     kept: list[RepeatingRuns] = []
-    for group in sorted(groups, key=_weight):
+    for group in sorted(groups, key=weight):
         larger = next((other for other in kept if group.roots <= other.roots), None)
         if larger is None:
             kept.append(group)
         else:
             larger.absorb(group)
     return kept
-
-
-def _weight(group: RepeatingRuns) -> tuple[int, int, int, str, tuple[str, ...]]:
-    after = sum(row.after or 0 for row in group.rows.values())
-    return (-len(group.roots), -len(group.states), -after, group.inside, group.states)
 
 
 def _finding(case: Case, group: RepeatingRuns) -> Finding:
@@ -198,9 +203,10 @@ def _title(group: RepeatingRuns, total: int) -> str:
     if not group.kind:
         return f"{runs} hit the recursion limit, and did not go round in one place"
     rows, one = list(group.rows.values()), number == 1
+    via = f" by way of {safe_text(group.hub, 40)}" if group.hub else ""
     times = say_times(group.kind, max(row.times for row in rows))
     brought = say_progress(rows)
-    how = f", {'' if one else 'up to '}{times}{brought and f', {brought}'}"
+    how = f"{via}, {'' if one else 'up to '}{times}{brought and f', {brought}'}"
     if limited < number:
         hit = f"; {limited:,} hit the recursion limit" if limited else ""
         return f"{runs} {say_place(group.kind, group.states, one=one)}{how}{hit}"
@@ -230,7 +236,9 @@ def _cost(case: Case, group: RepeatingRuns) -> Cost:
         if row.onset is not None:
             started[row.place] = row.onset
     run = table.run_of_move
-    number = np.arange(table.total) - table.offsets[run]
+    seen = table.target != table.code(group.hub)  # the onset does not count moves to the hub
+    before = np.append(0, np.cumsum(seen))
+    number = before[:-1] - before[table.offsets[run]]
     after = (started[run] >= 0) & (number >= started[run])
 
     def sums(values: object) -> tuple[float | None, float | None]:
