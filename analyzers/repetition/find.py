@@ -48,6 +48,8 @@ _AGAIN: dict[Repetition, float] = {"stay": 3, "shuttle": 3, "cycle": 2}
 """How often a run at its end must have done so, with at least 3 stale steps, to get nowhere."""
 
 _STALE_AT_LEAST = 3
+_UNUSUAL = 0.25
+"""Where more of the other runs do what some failed at, it is work, such as waiting for a job."""
 
 
 def find_repetition(
@@ -74,9 +76,11 @@ def find_repetition(
     success is not known.
 
     Two things need no test. A run that stopped failed or at the limit while the same call got the
-    same answer again and again is a fact. With fewer than 20 good runs a stated rule holds, for
-    steps that are known to bring nothing (a stale answer, a failure), with no other step between;
-    and, where there is no good run at all, for failed runs of which the record has no facts.
+    same answer again and again is a fact; so are other runs that did the same there and got out of
+    it, where they are at most a quarter of the other runs. With fewer than 20 good runs a stated
+    rule holds, for steps that are known to bring nothing (a stale answer, a failure), with no other
+    step between; and, where there is no good run at all, for failed runs of which the record has no
+    facts.
 
     A run of a subgraph counts as part of the root run around it. Counting begins anew where a
     person has answered: with each step whose facts say that it is the first after a resume.
@@ -264,11 +268,28 @@ class _Search:
         )
 
     def facts(self) -> Iterator[_Found]:
-        """Yield the runs that stopped failed or at the limit while nothing new came."""
-        wrong = self.stopped | (self.success == 0)
-        for piece in np.flatnonzero(self._idle.at_end & wrong[self._idle.run]).tolist():
-            if self._idle.stale[piece] >= _STALE_AT_LEAST:
-                yield from self._of_piece(piece, _AGAIN, "fact")
+        """Yield the runs that stopped failed or at the limit while nothing new came.
+
+        Then others in which nothing new came at the same place, where that is unusual.
+        """
+        wrong = (self.stopped | (self.success == 0))[self._idle.run] & self._idle.at_end
+        stale = self._idle.stale >= _STALE_AT_LEAST
+        found = list(self._of_pieces(wrong & stale))
+        yield from found
+        places = {frozenset(each.states) for each in found}
+        known = {int(self.root[each.run]) for each in found}
+        others = [
+            each
+            for each in self._of_pieces(~wrong & stale)
+            if frozenset(each.states) in places and int(self.root[each.run]) not in known
+        ]
+        alike = {int(self.root[each.run]) for each in others}
+        if len(alike) <= _UNUSUAL * ((self.moves > 0).sum() - len(known)):
+            yield from others
+
+    def _of_pieces(self, chosen: NDArray[np.bool_]) -> Iterator[_Found]:
+        for piece in np.flatnonzero(chosen).tolist():
+            yield from self._of_piece(piece, _AGAIN, "fact")
 
     def by_rule(self, good: int) -> Iterator[_Found]:
         """Yield the runs that a rule is for, none that is known to have succeeded."""

@@ -156,7 +156,11 @@ class RepetitionFinding(Result):
     def _because(self) -> str:
         test, (good, failed) = self.test, self.compared
         if self.evidence == "fact":
-            return "they stopped there while the same call got the same answer again and again"
+            lost = sum(
+                not run.success or run.outcome is Outcome.RECURSION_LIMIT for run in self.runs
+            )
+            who = "they" if lost == len(self.runs) else f"{lost:,} of them"
+            return f"{who} stopped there while the same call got the same answer again and again"
         if self.evidence == "rule":
             few = f"{_count(good, 'good run')} are too few" if good else "there is no good run"
             return f"by a rule, for {few} to compare with"

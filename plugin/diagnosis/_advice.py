@@ -57,7 +57,7 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     if not stopped.size:
         return
     saved = int((roots.moves[stopped] * (taken[stopped] - limit) // taken[stopped]).sum())
-    good = roots.places[roots.succeeded[roots.places]]
+    good = np.setdiff1d(roots.places[roots.succeeded[roots.places]], own)
     hurt = int((taken[good] > limit).sum())
     promise = (
         f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of good runs "

@@ -264,9 +264,11 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
     if found is None or (group.limited and found.evidence == "rule"):
         return "a limit that was reached needs no test"
     if found.evidence == "fact":
+        lost = case.roots.failed[sorted(group.roots)].sum()
+        who = "they" if lost == len(group.roots) else f"{lost:,} of them"
         return (
-            "they stopped while the same call got the same answer again and again, which needs no "
-            "test"
+            f"{who} stopped while the same call got the same answer again and again, which needs "
+            "no test"
         )
     good, failed = found.compared
     if found.evidence == "rule":

@@ -238,6 +238,20 @@ def test_a_run_that_fails_while_the_same_answer_comes_again_is_a_fact():
     assert find_repetition([*good_runs(30, "aaaaaa"), *runs]).findings == ()
 
 
+def test_what_few_others_did_too_belongs_to_a_fact_and_what_many_do_is_work():
+    facts = (NEW, *[STALE] * 4)
+    bad = run_of("aaaaa", "bad", False, facts=facts)
+    got_out = run_of("aaaaab", "got out", True, facts=(*facts, NEW))
+    elsewhere = run_of("bbbbba", "elsewhere", True, facts=(*facts, NEW))
+    plain = [run_of("ab", f"{i}", True, facts=(NEW, NEW)) for i in range(30)]
+    (finding,) = find_repetition([bad, got_out, elsewhere, *plain]).findings
+    assert {run.name for run in finding.runs} == {"bad", "got out"}
+    assert "1 of them stopped there" in finding.describe()
+    polls = [run_of("aaaaab", f"{i}", True, facts=(*facts, NEW)) for i in range(30)]
+    (finding,) = find_repetition([bad, *polls]).findings
+    assert [run.name for run in finding.runs] == ["bad"]
+
+
 def test_the_end_of_a_run_hides_no_fact():
     moves = (*pairwise([START, *"abababa"]), ("a", END))
     facts = (NEW, NEW, *[STALE] * 5, None)
