@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detailed_balance.analyzers.multiplicity import adjust_holm
-from detailed_balance.diagnosis._advice import advise_on_repetition
+from detailed_balance.callbacks.names import REFUSED
+from detailed_balance.diagnosis._advice import advise_on_repetition, gate
 from detailed_balance.diagnosis._contrast import next_steps_differ
 from detailed_balance.diagnosis._onset import find_onset
 from detailed_balance.diagnosis.finding import Cost, Finding, FindingKind, Severity
@@ -18,9 +19,14 @@ from detailed_balance.diagnosis.words import count_of, say_place, say_progress, 
 from detailed_balance.render.formatting import count_noun, format_pvalue, safe_text
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from detailed_balance.analyzers import RepeatingRun, RepetitionFinding
     from detailed_balance.diagnosis.case import Case, Roots
     from detailed_balance.diagnosis.study import RunStudy
+
+_IN_A_ROW = 3
+"""So many calls of a tool are several."""
 
 _STRENGTH = ("fact", "contrast", "rule", "")
 
@@ -86,6 +92,47 @@ def find_repetition_findings(case: Case) -> list[tuple[Finding, set[int]]]:
     groups = _merge(groups, case.hub)
     groups.sort(key=lambda g: (not g.limited, -len(g.roots), g.inside, g.states))
     return [(_finding(case, group), group.roots) for group in groups]
+
+
+def find_refused(case: Case, explained: Set[int]) -> Iterator[Finding]:
+    """Yield the tools of which a call was turned down after several in a row.
+
+    A middleware that limits calls does that; a person may turn down any call.
+    """
+    if case.study is None:
+        return
+    roots, table = case.roots, case.roots.table
+    run = table.run_of_move
+    for state in table.states:
+        tool = state.removesuffix(REFUSED)
+        if tool == state or table.code(tool) < 0:
+            continue
+        step = table.source == table.code(tool)
+        again = step & (table.target == table.code(tool))
+        refused = np.flatnonzero(step & (table.target == table.code(state)))
+        refused = refused[refused >= _IN_A_ROW - 1]
+        for back in range(1, _IN_A_ROW):
+            refused = refused[again[refused - back] & (run[refused - back] == run[refused])]
+        places = np.setdiff1d(roots.root[run[refused]], sorted(explained))
+        if not len(places):
+            continue
+        affected = roots.mark(places.tolist())
+        onset, since = find_onset(case, affected)
+        many = count_of(len(places), len(roots))
+        yield Finding(
+            "limit",
+            "watch",
+            f"in {many} a call of {safe_text(tool, 40)} was turned down after several in a row",
+            (tool,),
+            roots.names(places.tolist()),
+            len(places),
+            len(roots),
+            graph=case.graph,
+            onset=onset,
+            since=since,
+            evidence="by a rule: three or more calls of a tool, then one that was turned down",
+            advice=tuple(gate(case, "limit")),
+        )
 
 
 def _groups(case: Case, study: RunStudy, test: str, hub: str = "") -> list[RepeatingRuns]:

@@ -12,7 +12,7 @@ from detailed_balance.diagnosis._balance import driven_pvalues, find_driven, fin
 from detailed_balance.diagnosis._drift import drift_pvalue, find_drift, find_rises
 from detailed_balance.diagnosis._failure import find_broken_step, find_failures, find_waiting
 from detailed_balance.diagnosis._record import find_cardinality, find_losses
-from detailed_balance.diagnosis._repetition import find_repetition_findings
+from detailed_balance.diagnosis._repetition import find_refused, find_repetition_findings
 from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
 from detailed_balance.render.formatting import safe_text
 
@@ -56,6 +56,7 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
     found = [
         *find_losses(case),
         *(finding for finding, _ in repeating),
+        *find_refused(case, explained),
         *find_failures(case, explained, broken),
         *find_driven(case),
         *find_trap_findings(case),
