@@ -4,7 +4,7 @@ Its runs repeat themselves, some of them five times. That is work, and no findin
 """
 
 import random
-import tempfile
+from pathlib import Path
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -64,12 +64,11 @@ def ask(name, **arguments):
     return AIMessage("", tool_calls=[call])
 
 
-with tempfile.TemporaryDirectory() as folder:
-    store = f"sqlite:///{folder}/runs.db"
-    handler = TransitionCallbackHandler(store=store)
-    agent = create_agent(CodingModel(), [read_file, edit_file, run_tests])
-    for number in range(100):
-        config = {"callbacks": [handler], "configurable": {"thread_id": f"t{number}"}}
-        agent.invoke({"messages": [("user", f"module_{number}.py")]}, config)
-    handler.close()
-    print(analyze(store).verdict)
+Path("coding.db").unlink(missing_ok=True)
+handler = TransitionCallbackHandler(store="sqlite:///coding.db")
+agent = create_agent(CodingModel(), [read_file, edit_file, run_tests])
+for number in range(100):
+    config = {"callbacks": [handler], "configurable": {"thread_id": f"t{number}"}}
+    agent.invoke({"messages": [("user", f"module_{number}.py")]}, config)
+handler.close()
+print(analyze("coding.db").verdict)

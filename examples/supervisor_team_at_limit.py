@@ -4,8 +4,8 @@ In 6 of 40 runs the critic is never content, and the team works until it hits it
 """
 
 import random
-import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TypedDict
 
 from langgraph.errors import GraphRecursionError
@@ -64,14 +64,13 @@ for worker in (researcher, writer, critic):
     graph.add_edge(worker.__name__, "supervisor")
 team = graph.compile()
 
-with tempfile.TemporaryDirectory() as folder:
-    store = f"sqlite:///{folder}/runs.db"
-    handler = TransitionCallbackHandler(store=store)
-    for number in range(40):
-        task = "poem" if number % 7 == 3 else "letter"
-        config = {"callbacks": [handler], "recursion_limit": 50}
-        config["configurable"] = {"thread_id": f"{task}-{number}"}
-        with suppress(GraphRecursionError):
-            team.invoke({"task": task, "sources": 0, "drafts": 0, "reviews": 0}, config)
-    handler.close()
-    print(analyze(store).verdict)
+Path("team.db").unlink(missing_ok=True)
+handler = TransitionCallbackHandler(store="sqlite:///team.db")
+for number in range(40):
+    task = "poem" if number % 7 == 3 else "letter"
+    config = {"callbacks": [handler], "recursion_limit": 50}
+    config["configurable"] = {"thread_id": f"{task}-{number}"}
+    with suppress(GraphRecursionError):
+        team.invoke({"task": task, "sources": 0, "drafts": 0, "reviews": 0}, config)
+handler.close()
+print(analyze("team.db").verdict)

@@ -5,8 +5,8 @@ the order says", and the order says "as the policy says".
 """
 
 import random
-import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -64,15 +64,14 @@ class SupportModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-with tempfile.TemporaryDirectory() as folder:
-    store = f"sqlite:///{folder}/runs.db"
-    handler = TransitionCallbackHandler(store=store)
-    agent = create_agent(SupportModel(), [lookup_order, check_policy, refund])
-    for question in range(100):
-        order = f"{'gift' if question % 4 == 1 else 'order'} {question}"
-        config = {"callbacks": [handler], "recursion_limit": 50}
-        config["configurable"] = {"thread_id": f"t{question}"}
-        with suppress(GraphRecursionError):
-            agent.invoke({"messages": [("user", order)]}, config)
-    handler.close()
-    print(analyze(store).verdict)
+Path("support.db").unlink(missing_ok=True)
+handler = TransitionCallbackHandler(store="sqlite:///support.db")
+agent = create_agent(SupportModel(), [lookup_order, check_policy, refund])
+for question in range(100):
+    order = f"{'gift' if question % 4 == 1 else 'order'} {question}"
+    config = {"callbacks": [handler], "recursion_limit": 50}
+    config["configurable"] = {"thread_id": f"t{question}"}
+    with suppress(GraphRecursionError):
+        agent.invoke({"messages": [("user", order)]}, config)
+handler.close()
+print(analyze("support.db").verdict)

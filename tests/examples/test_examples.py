@@ -1,19 +1,22 @@
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detailed_balance.callbacks import TransitionStore
+from tests.support.pages import blocks_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def run_example(name):
+def run_example(name, folder=None):
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
+        cwd=folder,
         capture_output=True,
         encoding="utf-8",
         timeout=300,
@@ -48,6 +51,25 @@ def test_the_guard_saves_nearly_all_the_steps_of_a_stuck_agent():
     assert steps["the guard"] < 20
     assert steps["same call three times"] == steps["no guard"]  # its arguments vary
     assert any("it went search -> read -> search" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["support_agent_shuttles", "supervisor_team_at_limit", "healthy_agent"]
+)
+def test_the_first_screens_of_the_documentation_are_what_the_examples_print(name, tmp_path):
+    blocks = blocks_of("docs/diagnosis.md")
+    command = f"python examples/{name}.py\n"
+    place = next(i for i, block in enumerate(blocks) if block.code == command)
+    lines = zip_longest(
+        blocks[place + 1].code.splitlines(), run_example(f"{name}.py", tmp_path).splitlines()
+    )
+    for shown, printed in lines:
+        # Since when depends on when it runs.
+        assert without_time(shown or "") == without_time(printed or "")
+
+
+def without_time(line):
+    return re.sub(r"since    .* UTC", "since", line)
 
 
 @pytest.fixture(scope="module")
