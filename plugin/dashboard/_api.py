@@ -109,7 +109,7 @@ class DashboardApi:
     _reader: RunReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._reader = RunReader(self.records.runs)
+        self._reader = RunReader(self.records)
 
     def routes(self) -> list[Route]:
         """Return the routes of all views; each answers in a thread."""

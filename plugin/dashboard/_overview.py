@@ -73,7 +73,7 @@ def show_overview(
     found = {
         **({name: getattr(status, name) for name in _NUMBERS} if counts is None else _sum(counts)),
         **{name: getattr(status, name) for name in _OF_RUNS},
-        "verdict": status.verdict,
+        "verdict": [] if within != (None, None) else _show_verdict(status),
         "lost": status.lost,
         "alarm": status.alarm if within[1] is None else now >= line,
         "source": source,
@@ -149,6 +149,15 @@ def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) ->
             for each in finding.advice
         ],
     }
+
+
+def _show_verdict(status: Status) -> list[dict[str, str]]:
+    """Return what the last look at the runs says, besides the findings."""
+    return [
+        {"word": each.word, "text": visible(each.text)[: 4 * _TEXT]}
+        for each in status.verdict.statements
+        if each.word not in ("PROBLEM", "WATCH")
+    ]
 
 
 def _show_trap(trap: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,10 @@ class Records:
         """Return the runs as they are now; None where the source knows none."""
         return open_source(self._runs_of).runs()
 
+    def mark(self) -> object:
+        """Return what changes when more is recorded; never the same where that is not known."""
+        return self.watched.mark() if isinstance(self.watched, TransitionStore) else object()
+
     def walks(
         self,
         moves: Collection[tuple[str, str]],

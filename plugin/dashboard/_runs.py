@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.dashboard._ids import show_run_key, state_id
 from detailed_balance.dashboard._overview import Range
+from detailed_balance.dashboard._records import Records
 from detailed_balance.render.formatting import safe_text, show_context
 from detailed_balance.report.run_page import RunPage, find_onsets, show_run
 
@@ -227,32 +229,42 @@ def _sum(table: RunTable, values: NDArray[np.float64] | None) -> NDArray[np.floa
 
 
 class RunReader:
-    """Read the runs of a record, again where they are old.
+    """Read the runs of a record, again where there are more.
 
-    Reading and looking for what repeats takes at most a tenth of the time.
+    Reading them and looking for what they repeat takes at most a tenth of the time; whoever asks
+    meanwhile gets what was read before.
 
     Parameters
     ----------
-    read : callable
-        Returns the runs; None where the source knows none.
+    records : Records
+        What is read.
     """
 
-    def __init__(self, read: Callable[[], RunTable | None]) -> None:
-        self._read = read
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self._lock = Lock()
         self._known: KnownRuns | None = None
-        self._old = 0.0
+        self._mark: object = None
+        self._old = -inf
 
     def get(self) -> KnownRuns | None:
         """Return the runs; None where the source knows none, or has none so far."""
-        with self._lock:
-            if time.monotonic() >= self._old:
-                began = time.monotonic()
-                runs = self._read()
-                self._known = None if runs is None or not len(runs) else KnownRuns.of(runs)
-                took = time.monotonic() - began
-                self._old = began + max(_SHORTEST_KEPT, took / _SHARE)
-            return self._known
+        if self._lock.acquire(blocking=self._mark is None):
+            try:
+                if time.monotonic() >= self._old:
+                    self._read()
+            finally:
+                self._lock.release()
+        return self._known
+
+    def _read(self) -> None:
+        began, mark = time.monotonic(), self._records.mark()
+        if mark != self._mark:
+            runs = self._records.runs()
+            self._known = KnownRuns.of(runs) if runs else None
+            self._mark = mark
+        took = time.monotonic() - began
+        self._old = began + max(_SHORTEST_KEPT, took / _SHARE)
 
 
 def list_runs(

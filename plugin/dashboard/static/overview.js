@@ -119,6 +119,7 @@ export function overview(main, route) {
       const rows = status.findings.filter((finding) => show === "all" || finding.status === show);
       fill(findingBox,
         findingList(rows, WHOLE, rows.length || status.transitions ? (show === "open" ? "Nothing is open." : "None.") : "Nothing was recorded in this time."),
+        status.verdict.map((each) => h("p", {}, h("b", { class: "small" }, each.word), " ", h("bdi", {}, each.text))),
         status.more_findings ? h("p", { class: "faint small" }, `And ${count(status.more_findings)} more; findings.csv has all.`) : null);
       drawStates(status);
     },

@@ -11,6 +11,8 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Ending
 from detailed_balance.dashboard import _runs, build_app
 from detailed_balance.dashboard._ids import state_id
+from detailed_balance.dashboard._records import Records
+from detailed_balance.dashboard._runs import RunReader
 from tests.support.dashboards import HOSTILE, alert, fake, path_store
 
 HOUR = 3600.0
@@ -118,6 +120,27 @@ def test_only_the_runs_that_began_last_are_kept(monkeypatch):
     with TestClient(build_app(store, make_monitor=fake()), base_url="http://127.0.0.1") as client:
         found = client.get("/api/runs").json()
     assert (found["all"], found["left_out"]) == (10, 240)
+
+
+def test_runs_are_read_again_only_where_more_is_recorded():
+    with make_store() as store, Records(store) as records:
+        reader = RunReader(records)
+        first = reader.get()
+        reader._old = 0.0
+        assert reader.get() is first
+        store.append([Transition("a", "b", "new")])
+        assert reader.get() is first  # not so soon
+        reader._old = 0.0
+        assert len(reader.get().table) == 6
+
+
+def test_who_asks_while_runs_are_read_gets_what_was_read_before():
+    with make_store() as store, Records(store) as records:
+        reader = RunReader(records)
+        first = reader.get()
+        reader._old = 0.0
+        with reader._lock:
+            assert reader.get() is first
 
 
 def test_the_page_of_a_run_has_its_path_with_the_onset_and_a_link(client):
