@@ -76,7 +76,7 @@ class RunPage(Result):
     >>> from detailed_balance.analyzers import Trajectory
     >>> moves = tuple(zip(("__start__", *"xababab"), (*"xababab", "__end__")))
     >>> print(show_run(RunTable.of([Trajectory(moves, "t97")]), "t97"))
-    RUN      t97: its outcome is not known; it was not judged
+    RUN      t97: its outcome is not known; not judged
       moves    8
     <BLANKLINE>
       step  state
@@ -117,14 +117,16 @@ class RunPage(Result):
 
     def _print(self) -> Iterator[tuple[str, str]]:
         """Yield lines with their styles."""
-        head, *rows = str(self.head).split("\n")
+        head, *about = str(self.head).split("\n")
         yield head, "bold"
-        yield from ((row, "") for row in rows)
+        yield from ((row, "") for row in about)
         yield "", ""
-        shown = list(self.shown(LINES_SHOWN - len(rows) - 4))
+        shown = list(self.shown(LINES_SHOWN - len(about) - 4))
         titles = ("step", "state", "what is known", "tokens", "cost")
         cells = [titles, *(_cells(each) for each in shown)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(titles))]
+        # The name of a run inside may be wider than what stands beside steps.
+        rows = [row for row in cells if row[0]]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(titles))]
         widths[1:3] = [min(width, most) for width, most in zip(widths[1:3], (60, 40), strict=True)]
         empty = [not any(row[i] for row in cells[1:]) for i in range(len(titles))]
         for line, row in zip(("", *shown), cells, strict=True):
@@ -303,9 +305,9 @@ def _head(runs: RunTable, place: int, rows: tuple[tuple[str, str], ...]) -> Stat
     if columns.judged[place]:
         judged = f"judged {'successful' if success else 'not successful'}"
     elif success < 0:
-        judged = "it was not judged"
+        judged = "not judged"
     else:
-        judged = f"counts as {'success' if success else 'failure'}, for nobody judged it"
+        judged = f"not judged, counts as a {'success' if success else 'failure'}"
     key = safe_text(columns.name[place] or columns.run[place] or f"number {place + 1}", _KEY)
     return Statement(word, f"{key}: {how}; {judged}", rows)
 
@@ -320,6 +322,8 @@ def _rows(
     key, own = columns.name[place], columns.run[place]
     for label in ("run", "thread", "parent", "origin"):
         text = getattr(columns, label)[place]
+        if label in ("parent", "origin") and text is not None:
+            text = next(iter(columns.name[columns.run == text]), None) or text
         yield label, safe_text(text, _KEY) if text and text != key else ""
     same = 0 if key is None else int((columns.name == key).sum())
     yield "key", f"that of {same:,} runs; each has an id of its own" if same > 1 else ""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PathLine", "list_path"]
 
 _NAME = 48
+_NOWHERE = "(no state reached)"
 _INSIDE_SHOWN = 3
 _DEEPEST = 8
 _MOST_MOVES = 100_000
@@ -137,7 +138,7 @@ class _PathReader:
     def read(self, place: int, depth: int) -> Iterator[PathLine]:
         self.read_already.add(place)
         run = self.table.select([place])
-        reached = np.where(run.target < 0, run.source, run.target)[:_MOST_MOVES]
+        reached = run.target[:_MOST_MOVES]
         parts = _find_parts(run, reached)
         steps = _Steps.of(run)
         inside = self._find_inside(place, reached)
@@ -149,28 +150,30 @@ class _PathReader:
             first = part.first + 1 if part.stop > part.first else 0
             yield PathLine(depth, first, part.stop, text, part.times, facts, tokens, cost, begins)
             there = [each for move, each in inside if part.first <= move < part.stop]
-            yield from self._read_inside(there, depth + 1)
+            yield from self._read_inside(there, place, depth + 1)
         if run.total > len(reached):
             more = count_noun(run.total - len(reached), "more move")
             yield PathLine(depth, 0, 0, f"(and {more})")
-        yield from self._read_inside([each for move, each in inside if move < 0], depth + 1)
+        lost = [each for move, each in inside if move < 0]
+        yield from self._read_inside(lost, place, depth + 1)
 
-    def _read_inside(self, places: Sequence[int], depth: int) -> Iterator[PathLine]:
+    def _read_inside(self, places: Sequence[int], within: int, depth: int) -> Iterator[PathLine]:
         fresh = [place for place in places if place not in self.read_already]
         shown = fresh[:_INSIDE_SHOWN] if depth <= _DEEPEST else []
         for place in shown:
-            yield PathLine(depth, 0, 0, self._name(place))
+            yield PathLine(depth, 0, 0, self._name(place, within))
             yield from self.read(place, depth)
         if len(fresh) > len(shown):
             more = count_noun(len(fresh) - len(shown), "more run")
             yield PathLine(depth, 0, 0, f"(and {more} here)")
 
-    def _name(self, place: int) -> str:
+    def _name(self, place: int, within: int) -> str:
         columns = self.table.runs
         outcome = int(columns.outcome[place])
         how = f", {OUTCOMES[outcome].replace('_', ' ')}" if outcome >= 0 else ""
-        name = safe_text(columns.name[place] or columns.run[place] or "", 80)
-        return f"run {name}{how}, {count_noun(int(self.table.lengths[place]), 'move')}"
+        name = columns.name[place] or columns.run[place] or ""
+        name = name.removeprefix(columns.name[within] or "").lstrip("/|")
+        return f"run {safe_text(name)}{how}, {count_noun(int(self.table.lengths[place]), 'move')}"
 
     def _find_inside(self, place: int, reached: NDArray[np.int32]) -> list[tuple[int, int]]:
         """Return the runs inside a run with the move that they ran in, -1 where not known.
@@ -188,7 +191,7 @@ class _PathReader:
             node = name_node(columns.name[each])
             if node not in visits:
                 names = [node in state.split("|") for state in self.table.states]
-                visits[node] = np.flatnonzero(np.array(names)[reached]).tolist()[::-1]
+                visits[node] = np.flatnonzero(np.array([*names, False])[reached]).tolist()[::-1]
             left = visits[node]
             found.append((-1 if not left else left.pop() if len(left) > 1 else left[0], each))
         return found
@@ -257,7 +260,7 @@ def _join(parts: Sequence[_Part], period: int, times: int) -> _Part:
 
 
 def _describe(states: Sequence[str], codes: Sequence[int]) -> str:
-    names = shorten_states([states[code] for code in codes], _NAME)
+    names = shorten_states([_NOWHERE if code < 0 else states[code] for code in codes], _NAME)
     return (" ⇄ " if len(names) == 2 else " → ").join(names)
 
 
@@ -266,7 +269,6 @@ class _Steps:
     """What is known of the moves of one run, (m,) arrays."""
 
     progress: NDArray[np.int8]
-    escaped: NDArray[np.bool_]
     resumed: NDArray[np.bool_]
     tokens: NDArray[np.float64]
     cost: NDArray[np.float64]
@@ -281,7 +283,7 @@ class _Steps:
             tokens = np.where(facts.tokens < 0, np.nan, facts.tokens)
             cost = facts.cost if cost is None else cost
             resumed = facts.resumed
-        return cls(progress, run.target < 0, resumed, tokens, nothing if cost is None else cost)
+        return cls(progress, resumed, tokens, nothing if cost is None else cost)
 
     def describe(self, part: _Part) -> tuple[str, float | None, float | None]:
         """Return what is known of a part in words, its tokens and its cost."""
@@ -294,8 +296,6 @@ class _Steps:
         elif known and known != [StepProgress.UNKNOWN]:
             every = "all " if part.stop - part.first > 1 else ""
             said.append(f"{every}{_WORDS[known[0]]}")
-        if escapes := int(self.escaped[own].sum()):
-            said.append(f"{escapes:,} reached no state")
         return "; ".join(said), _sum(self.tokens[own]), _sum(self.cost[own])
 
 

@@ -51,12 +51,11 @@ def test_what_does_not_repeat_is_a_line_for_each_step():
 
 def test_a_record_that_begins_in_the_midst_of_a_run_says_where_it_stood():
     table = RunTable.of([Trajectory((("a", "b"), ("b", None)))])
-    lines = list_path(table, 0)
-    assert [(line.steps, line.text, line.times) for line in lines] == [
-        ("", "a", 1),
-        ("1-2", "b", 2),
+    assert [(line.steps, line.text, line.facts) for line in list_path(table, 0)] == [
+        ("", "a", ""),
+        ("1", "b", ""),
+        ("2", "(no state reached)", "failed"),
     ]
-    assert lines[1].facts == "1 failed; 1 not known; 1 reached no state"
 
 
 def test_each_line_says_what_its_steps_brought():
@@ -75,6 +74,12 @@ def test_each_line_says_what_its_steps_brought():
         ("c", "same call, new answer", None, None),
         ("d", "failed", None, 0.5),
     ]
+
+
+def test_a_step_that_fails_again_and_again_is_one_line():
+    table = RunTable.of([Trajectory((("__start__", "a"), *[("a", None)] * 5, ("a", "b")))])
+    said = [(line.text, line.times, line.facts) for line in list_path(table, 0)]
+    assert said == [("a", 1, ""), ("(no state reached)", 5, "all failed"), ("b", 1, "")]
 
 
 def test_a_loop_is_counted_anew_where_a_person_has_answered():
@@ -103,10 +108,10 @@ def test_runs_inside_stand_under_the_visit_in_which_they_ran():
     assert [(line.depth, line.text) for line in lines] == [
         (0, "plan"),
         (0, "work"),
-        *[(1, "run T/work:0, 1 move"), (1, "x")],
+        *[(1, "run work:0, 1 move"), (1, "x")],
         (0, "check"),
         (0, "work"),
-        *[(1, "run T/work:1, 1 move"), (1, "y")],
+        *[(1, "run work:1, 1 move"), (1, "y")],
         (0, "__end__"),
     ]
 
