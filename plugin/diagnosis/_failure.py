@@ -132,7 +132,7 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
 
 
 def _word(roots: Roots, places: list[int]) -> str:
-    judged = roots.table.runs.judged[places]
+    judged = roots.judged[places]
     if judged.all():
         return "did not succeed"
     if roots.stopped(Outcome.CANCELLED)[places].all():
@@ -198,6 +198,7 @@ def _changes(case: Case, place: tuple[str, ...] = ()) -> list[Change]:
     contrast = None if case.study is None else case.study.contrast
     tests = () if contrast is None else contrast.tests
     changes = [change for test in tests for change in test.changes if change.changed]
+    changes.sort(key=lambda change: change.after < change.before)  # what they do more, first
     if not place:
         return changes
     return [c for c in changes if c.question == "moves" and c.what[0] not in place]

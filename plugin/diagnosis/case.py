@@ -130,6 +130,14 @@ class Roots:
         """(r,) array: whether each run is known to have failed."""
         return np.asarray(self.table.runs.success == 0)
 
+    @cached_property
+    def judged(self) -> NDArray[np.bool_]:
+        """(r,) array: whether the success of each run is a judgement, and not its outcome."""
+        runs = self.table.runs
+        ended = runs.outcome == OUTCOMES.index(Outcome.ENDED)
+        other = (runs.success >= 0) & ((runs.outcome < 0) | (ended & (runs.success == 0)))
+        return np.asarray(runs.judged | other)
+
     def stopped(self, outcome: Outcome) -> NDArray[np.bool_]:
         """(r,) array: whether each run stopped in one way."""
         return np.asarray(self.table.runs.outcome == OUTCOMES.index(outcome))

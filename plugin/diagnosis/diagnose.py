@@ -14,6 +14,7 @@ from detailed_balance.diagnosis._failure import find_broken_step, find_failures,
 from detailed_balance.diagnosis._record import find_cardinality, find_losses
 from detailed_balance.diagnosis._repetition import find_refused, find_repetition_findings
 from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
+from detailed_balance.diagnosis.words import UNJUDGED
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ def _join(found: list[Finding]) -> list[Finding]:
         return found
     joined = replace(
         failure,
+        title=f"{failure.title.split(';')[0]}; {driven[0].title.replace('failed runs', 'they', 1)}",
         place=failure.place or driven[0].place,
         also=("driven",),
-        differs=(*(each.title for each in driven), *failure.differs),
+        differs=(*failure.differs, *(each.title for each in driven[1:])),
         advice=tuple(dict.fromkeys((*failure.advice, *driven[0].advice))),
     )
     return [joined if each is failure else each for each in found if each not in driven]
@@ -112,12 +114,10 @@ def _complete(finding: Finding, case: Case) -> Finding:
         show = f"detailed-balance show {case.command} {_word(finding.runs[0])}"
     unsure = finding.unsure
     if case.study is not None and (finding.kind == "failure" or not isnan(finding.pvalue)):
-        runs = case.roots.table.runs
-        if (runs.success[case.roots.places] >= 0).any() and not runs.judged.any():
-            unsure = (
-                *unsure,
-                "nobody judged these runs: success means that they ended (store.judge)",
-            )
+        roots = case.roots
+        known = roots.table.runs.success[roots.places] >= 0
+        if known.any() and not roots.judged.any():
+            unsure = (*unsure, UNJUDGED)
     return replace(finding, show=show, unsure=unsure)
 
 

@@ -111,7 +111,7 @@ def _without_finding(case: Case) -> _Answer:
         if runs < ENOUGH_RUNS:
             return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
         return outcome, f"{text}; it is not known whether the {runs:,} runs succeeded", ()
-    judged = bool(roots.table.runs.judged[roots.places].all())
+    judged = bool(roots.judged[roots.places].all())
     said = f"{count_of(good, runs)} {'succeeded' if judged else 'ended'}"
     if good < ENOUGH_RUNS:
         return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
@@ -148,8 +148,7 @@ def _longest(case: Case) -> tuple[tuple[str, str], ...]:
 
 
 def _sure(case: Case) -> tuple[tuple[str, str], ...]:
-    judged = case.roots.table.runs.judged[case.roots.places]
-    if judged.any():
+    if case.roots.judged[case.roots.places].any():
         return ()
     return (("sure?", UNJUDGED),)
 
