@@ -99,7 +99,7 @@ class ChangePoint(Result):
         Examples
         --------
         >>> find_change([0] * 30 + [1] * 6, in_order=True).describe()
-        'since run 31 (31 to 31): 6 of the last 6 runs, none of the 30 before'
+        'since run 31: 6 of the last 6 runs, none of the 30 before'
         >>> find_change([0, 1, 0, 0, 1, 0], in_order=True).describe()
         'throughout: 2 of 6 runs'
         """
@@ -109,10 +109,11 @@ class ChangePoint(Result):
                 self.total_before + self.total_after, before + after, "{} runs"
             )
         low, high = self.interval
-        if self.time is None:
-            place = f"run {before + 1:,} ({low:,} to {high:,})"
+        between = f"run {low:,}" if low == high else f"runs {low:,} to {high:,}"
+        if self.time is not None:
+            place = f"{_say_time(self.time)} ({between})"
         else:
-            place = f"{_say_time(self.time)} (runs {low:,} to {high:,})"
+            place = between if low == high else f"run {before + 1:,} ({between})"
         if self.rate_after > self.rate_before:
             late = self._say(self.total_after, after, "the last {} runs")
             return f"since {place}: {late}, {self._say(self.total_before, before, 'the {} before')}"
@@ -263,7 +264,7 @@ def find_onset(
     >>> runs = [Trajectory((("a", "b"),), started=60.0 * i, success=i < 20) for i in range(30)]
     >>> table = RunTable.of(runs)
     >>> find_onset(table, table.success == 0).describe()
-    'since 1 Jan 00:20 UTC (runs 21 to 21): 10 of the last 10 runs, none of the 20 before'
+    'since 1 Jan 00:20 UTC (run 21): 10 of the last 10 runs, none of the 20 before'
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (len(table),):

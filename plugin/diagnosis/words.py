@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from detailed_balance.callbacks.names import INVALID, UNKNOWN
 from detailed_balance.render.formatting import (
     count_noun,
     join_states,
@@ -15,10 +16,7 @@ from detailed_balance.render.formatting import (
 if TYPE_CHECKING:
     from detailed_balance.analyzers import RepeatingRun
 
-__all__ = ["UNJUDGED", "UNKNOWN_TOOL", "count_of", "say_place", "say_progress", "say_times"]
-
-UNKNOWN_TOOL = "!unknown"
-"""What the name of a tool that does not exist ends with."""
+__all__ = ["UNJUDGED", "count_of", "say_place", "say_progress", "say_times"]
 
 UNJUDGED = "nobody judged these runs: success means that they ended (store.judge)"
 
@@ -45,9 +43,12 @@ def say_place(kind: str, states: Sequence[str], *, one: bool = False) -> str:
     ('go back and forth between a and b', 'asks for hex, a tool that does not exist')
     """
     if kind == "stay":
-        if states[0].endswith(UNKNOWN_TOOL):
-            tool = safe_text(states[0].removesuffix(UNKNOWN_TOOL), 40)
+        if states[0].endswith(UNKNOWN):
+            tool = safe_text(states[0].removesuffix(UNKNOWN), 40)
             return f"{'asks' if one else 'ask'} for {tool}, a tool that does not exist"
+        if states[0].endswith(INVALID):
+            schema = safe_text(states[0].removesuffix(INVALID), 40)
+            return f"{'answers' if one else 'answer'} with what is no valid {schema}"
         return f"{'stays' if one else 'stay'} in {safe_text(states[0], 40)}"
     verb = "goes" if one else "go"
     if kind == "shuttle":

@@ -100,7 +100,8 @@ def test_the_same_call_with_the_same_answer_before_a_failure_is_a_problem() -> N
     stuck = [Trajectory(moves, f"stuck {i}", success=False, facts=facts) for i in range(2)]
     report = analyze([*stuck, *runs_of(("good", 20, "asb", True))])
     assert report.verdict.headline == (
-        "PROBLEM: 2 of 22 runs stay in s, up to 8 times in a row, the same call with the same answer"
+        "PROBLEM: 2 of 22 runs stay in s, up to 8 times in a row, the same call with the same "
+        "answer"
     )
     assert "while the same call got the same answer again and again" in told(report)
 
@@ -195,8 +196,8 @@ def test_ten_runs_that_succeeded_are_in_order_and_nine_are_too_few() -> None:
         "4 moves"
     )
     assert nine.headline == (
-        "UNKNOWN: 9 runs, of which 9 ended; 1 more that succeed would be enough to say that nothing "
-        "is wrong"
+        "UNKNOWN: 9 runs, of which 9 ended; 1 more that succeed would be enough to say that "
+        "nothing is wrong"
     )
 
 

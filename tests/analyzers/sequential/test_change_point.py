@@ -115,7 +115,7 @@ def test_one_run_has_no_change() -> None:
 def test_a_rate_that_falls_has_an_until() -> None:
     found = find_change([1] * 20 + [0] * 30, time=np.arange(50) * 3600.0)
     assert found.describe() == (
-        "until 1 Jan 20:00 UTC (runs 21 to 21): 20 of the first 20 runs, none of the 30 after"
+        "until 1 Jan 20:00 UTC (run 21): 20 of the first 20 runs, none of the 30 after"
     )
     assert (found.rate_before, found.rate_after, found.time_interval) == (1, 0, (72e3, 72e3))
 
@@ -123,8 +123,7 @@ def test_a_rate_that_falls_has_an_until() -> None:
 def test_means_are_said_where_values_are_not_0_and_1() -> None:
     found = find_change([0.25] * 20 + [0.75] * 20, in_order=True)
     assert found.describe() == (
-        "since run 21 (21 to 21): a mean of 0.75 in the last 20 runs, a mean of 0.25 in the 20 "
-        "before"
+        "since run 21: a mean of 0.75 in the last 20 runs, a mean of 0.25 in the 20 before"
     )
 
 
@@ -150,7 +149,7 @@ def test_an_onset_is_that_of_the_runs_with_a_value() -> None:
     by_task = find_onset(table, values, by="task")
     assert (by_task.unit, by_task.units, by_task.runs_before) == ("blocks", 20, 40)
     as_it_stands = find_onset(table, values, in_order=True)
-    assert as_it_stands.describe().startswith("until run 41 (41 to 41): 40 of the first 40 runs")
+    assert as_it_stands.describe().startswith("until run 41: 40 of the first 40 runs")
     with pytest.raises(InvalidInputError, match="for 80 runs"):
         find_onset(table, [1, 0])
 
