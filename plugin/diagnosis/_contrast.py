@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from detailed_balance.analyzers import END
-from detailed_balance.render.formatting import count_noun, safe_text
+from detailed_balance.render.formatting import count_noun, safe_text, show_context
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +24,9 @@ _FEWEST_STEPS = 5
 
 _LARGE = 0.2
 """A smaller difference of shares is not shown."""
+
+_TWICE = 2
+"""A label is shown where so many times the share of its runs is concerned."""
 
 
 def next_steps_differ(
@@ -63,6 +68,36 @@ def next_steps_differ(
         f"after {here} {'this run' if one else 'these runs'} {_third(step) if one else step} "
         f"{more:.0%} of the time, the other {count_noun(others, 'run')} {less:.0%}"
     )
+
+
+def labels_differ(case: Case, affected: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield the label that root runs carry more often than the others do.
+
+    By Fisher's exact test, with the p-value times the number of labels.
+    """
+    roots = case.roots
+    runs, own = len(roots), affected[roots.places]
+    of_run, contexts = roots.table.runs.context[roots.places], roots.table.contexts
+    carried, hit = (np.bincount(of_run, weights, len(contexts)) for weights in (None, own))
+    number: Counter[tuple[str, str]] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
+    for context, all_runs, some in zip(contexts, carried.tolist(), hit.tolist(), strict=True):
+        number.update(dict.fromkeys(context, int(all_runs)))
+        found.update(dict.fromkeys(context, int(some)))
+    labels = sorted(label for label, count in number.items() if count < runs)
+    if not labels:
+        return
+    with_it, of_them = (np.array([each[label] for label in labels]) for each in (number, found))
+    pvalues = np.asarray(hypergeom.sf(of_them - 1, runs, int(own.sum()), with_it))
+    best = int(pvalues.argmin())
+    count, bad, rest = int(with_it[best]), int(of_them[best]), runs - int(with_it[best])
+    others = int(own.sum()) - bad
+    if pvalues[best] * len(labels) <= case.alpha and bad * rest >= _TWICE * others * count:
+        none = f"{others:,}" if others else "none"
+        yield (
+            f"{bad:,} of the {count_noun(count, 'run')} with {show_context([labels[best]])}, "
+            f"{none} of the {count_noun(rest, 'other')}"
+        )
 
 
 def _reach(states: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from detailed_balance.analyzers import Change, Outcome
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.diagnosis._advice import gate, try_guard
+from detailed_balance.diagnosis._contrast import labels_differ
 from detailed_balance.diagnosis._onset import find_onset
 from detailed_balance.diagnosis.finding import Advice, Finding, Severity
 from detailed_balance.diagnosis.words import count_of
@@ -124,7 +125,7 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
         onset,
         since,
         None,
-        differs[:_CHANGES_NAMED],
+        (*labels_differ(case, marked), *differs[:_CHANGES_NAMED]),
         evidence,
         pvalue,
         advice=tuple(advice),

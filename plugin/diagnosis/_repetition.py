@@ -12,7 +12,7 @@ import numpy as np
 from detailed_balance.analyzers.multiplicity import adjust_holm
 from detailed_balance.callbacks.names import REFUSED
 from detailed_balance.diagnosis._advice import advise_on_repetition, gate
-from detailed_balance.diagnosis._contrast import next_steps_differ
+from detailed_balance.diagnosis._contrast import labels_differ, next_steps_differ
 from detailed_balance.diagnosis._onset import find_onset
 from detailed_balance.diagnosis.finding import Cost, Finding, FindingKind, Severity
 from detailed_balance.diagnosis.words import count_of, say_place, say_progress, say_times
@@ -209,7 +209,8 @@ def _finding(case: Case, group: RepeatingRuns) -> Finding:
     kind: FindingKind = "limit" if limited else "repetition"
     also: tuple[FindingKind, ...] = ("repetition",) if limited and group.kind else ()
     severity: Severity = "watch" if group.evidence == "rule" and not limited else "problem"
-    differs = [*next_steps_differ(case, group, affected), *_from_where(group), *group.within[:2]]
+    differs = [*next_steps_differ(case, group, affected), *labels_differ(case, affected)]
+    differs += [*_from_where(group), *group.within[:2]]
     return Finding(
         kind,
         severity,

@@ -1,5 +1,7 @@
 """Each scripted agent is told what is wrong with it, or that nothing is, however it is recorded."""
 
+from functools import cache
+
 import pytest
 
 from benchmarks.diagnosis.check import check
@@ -10,6 +12,9 @@ SAMPLE = [*FAULTS[:7:2], *FAULTS[11:15:2], *FAULTS[15::4], *HEALTHY[::7]]
 """Some of each kind."""
 
 each = pytest.mark.parametrize
+
+
+check = cache(check)
 
 
 def name(case):
@@ -33,6 +38,12 @@ def test_a_healthy_agent_is_no_problem(case):
 def test_the_same_is_found_however_the_agent_is_recorded(case, surface):
     expected, found = check(case), check(case, surface)
     assert found.what == expected.what, f"{found.verdict}\n\n{expected.verdict}"
+
+
+def test_the_label_of_the_faulty_runs_is_named():
+    (case,) = (case for case in FAULTS if case.name == "a new version that loops")
+    differs = check(case).findings[0].differs
+    assert "12 of the 30 runs with version=2, none of the 30 others" in differs
 
 
 def test_there_are_30_faults_and_15_healthy_agents():
