@@ -15,6 +15,7 @@ from detailed_balance.cli._shared import (
     HtmlFile,
     JsonFile,
     MinVisits,
+    RunUrl,
     late_progress,
     parse_conditions,
     show,
@@ -86,6 +87,7 @@ def _analyze(
         _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
     ] = _Correction.bh,
     min_visits: MinVisits = 10.0,
+    run_url: RunUrl = None,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="The order of runs is that of time.")
     ] = False,
@@ -110,6 +112,7 @@ def _analyze(
             correction=correction.value,
             min_visits=min_visits,
             runs=runs,
+            run_url=run_url,
             in_order=in_order,
             progress=progress,
             **reading,

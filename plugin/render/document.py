@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.results import Result
@@ -229,12 +229,15 @@ class Document:
         How it was computed.
     wide : bool
         Whether a page has room for two pictures side by side.
+    links : mapping of str to str
+        Where runs can be read in full, by their names as they are shown.
     """
 
     verdict: Verdict
     parts: tuple[Part, ...]
     settings: Section | None = None
     wide: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def on(self, surface: Surface) -> tuple[Part, ...]:
         """Return the parts of one surface."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -111,48 +111,70 @@ def render_page(title: str, body: Iterable[str], *, wide: bool = False) -> str:
 
 def render_document(document: Document) -> str:
     """Return the page of a document."""
-    body = [*render_verdict(document.verdict), *_render_parts(document.on("page"))]
+    links = document.links
+    body = [*render_verdict(document.verdict, links), *_render_parts(document.on("page"), links)]
     if document.settings is not None:
-        body.append(_render_section(document.settings))
+        body.append(_render_section(document.settings, {}))
     return render_page(document.verdict.headline, body, wide=document.wide)
 
 
 def render_notebook(document: Document) -> str:
     """Return what a notebook shows of a document."""
-    parts = _render_parts(document.on("notebook"), limit=_NOTEBOOK_ROWS)
-    return "\n".join([*render_verdict(document.verdict), *parts])
+    links = document.links
+    parts = _render_parts(document.on("notebook"), links, limit=_NOTEBOOK_ROWS)
+    return "\n".join([*render_verdict(document.verdict, links), *parts])
 
 
-def render_verdict(verdict: Verdict) -> Iterator[str]:
+def render_verdict(verdict: Verdict, links: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield the first screen, and the sentences below it."""
+    links = links or {}
     first, *others = verdict.statements
     yield f'<h1 class="{verdict.outcome}">{escape(verdict.headline)}</h1>'
-    yield from _render_rows(first)
-    yield from map(render_statement, others)
+    yield from _render_rows(first, links)
+    yield from (render_statement(statement, links) for statement in others)
     for sentence in verdict.sentences:
         yield f"<p>{escape(sentence)}</p>"
 
 
-def render_statement(statement: Statement) -> str:
+def render_statement(statement: Statement, links: Mapping[str, str] | None = None) -> str:
     """Return a statement with the rows under it."""
     word = escape(statement.word)
     head = f"<b>{word}</b> {escape(statement.text)}"
-    rows = "\n".join(_render_rows(statement))
+    rows = "\n".join(_render_rows(statement, links or {}))
     return f'<div class="statement {word.lower()}"><p>{head}</p>\n{rows}</div>'
 
 
-def _render_rows(statement: Statement) -> Iterator[str]:
+def _render_rows(statement: Statement, links: Mapping[str, str]) -> Iterator[str]:
     if statement.rows:
         rows = "\n".join(
-            f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in statement.rows
+            f"<dt>{escape(label)}</dt><dd>{_link_names(text, each)}</dd>"
+            for label, text in statement.rows
+            for each in [links if label == "runs" else {}]
         )
         yield f"<dl>\n{rows}\n</dl>"
 
 
-def _render_parts(parts: Iterable[Part], limit: int | None = None) -> Iterator[str]:
+def _link_names(text: str, links: Mapping[str, str]) -> str:
+    """Escape a list of runs, with the links of those that have one."""
+    names, semicolon, rest = text.partition("; ")
+    names, more, number = names.partition(" and ")
+    linked = ", ".join(_link(name, links) for name in names.split(", "))
+    return linked + escape(f"{more}{number}{semicolon}{rest}")
+
+
+def _link(name: str, links: Mapping[str, str]) -> str:
+    url = links.get(name)
+    if url is None:
+        return escape(name)
+    return f'<a href="{escape(url)}" rel="noreferrer">{escape(name)}</a>'
+
+
+def _render_parts(
+    parts: Iterable[Part], links: Mapping[str, str], limit: int | None = None
+) -> Iterator[str]:
     for part in parts:
         if isinstance(part, Section):
-            yield _render_section(part.shorten(limit))
+            yield _render_section(part.shorten(limit), links)
         elif isinstance(part, Picture):
             yield (f"<h2>{escape(part.title)}</h2>\n" if part.title else "") + _render_picture(part)
         else:
@@ -165,7 +187,7 @@ def _render_beside(picture: Picture) -> str:
     return f"<div>\n{title}{_render_picture(picture)}\n</div>"
 
 
-def _render_section(section: Section) -> str:
+def _render_section(section: Section, links: Mapping[str, str]) -> str:
     """Return a table under its title."""
     words = [place == 0 or name in section.words for place, name in enumerate(section.columns)]
     classes = ["" if word else ' class="number"' for word in words]
@@ -174,7 +196,8 @@ def _render_section(section: Section) -> str:
         cells = zip(section.columns, classes, strict=True)
         row = "".join(f'<th scope="col"{c}>{escape(name)}</th>' for name, c in cells)
         head = f"<thead><tr>{row}</tr></thead>\n"
-    rows = "\n".join(_row(row, classes, named=not head) for row in section.rows)
+    linked = [links if name == "run" else {} for name in section.columns]
+    rows = "\n".join(_row(row, classes, linked, named=not head) for row in section.rows)
     return (
         f'<h2>{escape(section.title)}</h2>\n<div class="wide" tabindex="0">\n<table>\n'
         f"<caption>{escape(section.note)}</caption>\n"
@@ -182,8 +205,17 @@ def _render_section(section: Section) -> str:
     )
 
 
-def _row(row: Sequence[str], classes: Sequence[str], *, named: bool) -> str:
-    cells = [f"<td{c}>{escape(cell)}</td>" for cell, c in zip(row, classes, strict=True)]
+def _row(
+    row: Sequence[str],
+    classes: Sequence[str],
+    links: Sequence[Mapping[str, str]],
+    *,
+    named: bool,
+) -> str:
+    cells = [
+        f"<td{c}>{_link(cell, each)}</td>"
+        for cell, c, each in zip(row, classes, links, strict=True)
+    ]
     if named:
         cells[0] = f'<th scope="row">{escape(row[0])}</th>'
     return f"<tr>{''.join(cells)}</tr>"

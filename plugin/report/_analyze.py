@@ -14,6 +14,7 @@ from detailed_balance.diagnosis.diagnose import diagnose, sort_findings
 from detailed_balance.diagnosis.measure import MeasureSettings, Record, measure, split_by_graph
 from detailed_balance.diagnosis.verdict import judge
 from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.links import check_run_url
 from detailed_balance.report.report import Report
 from detailed_balance.sources.source import Merge, Progress, list_allowed_moves, open_source
 
@@ -38,6 +39,7 @@ def analyze(
     correction: Correction = "bh",
     min_visits: float = 10.0,
     runs: int = 50,
+    run_url: str | None = None,
     in_order: bool = False,
     progress: Progress | None = None,
     **reader_options: Any,
@@ -74,6 +76,9 @@ def analyze(
         As for `find_traps`, and for runs that are stuck (`RepetitionRules`).
     runs : int
         How many of the runs that matter to list; 0 to study no single run.
+    run_url : str, optional
+        The address of a run in another tool, with ``{run}`` for its key, such as
+        ``"https://example.org/traces/{run}"``: runs on the page become links.
     in_order : bool
         Whether the order of the runs is that of time, where the record has no times.
     progress : callable, optional
@@ -153,6 +158,7 @@ def analyze(
         judge(cases, findings, warnings),
         alpha,
         measured.case.reason,
+        "" if run_url is None else check_run_url(run_url),
     )
 
 

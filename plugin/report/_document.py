@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from detailed_balance import plots
 from detailed_balance.render.document import Document, Part, Picture, SideBySide
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.links import link_run
 from detailed_balance.report.landscape import landscape_picture
 from detailed_balance.report.run_sections import (
     contrast_section,
@@ -35,7 +37,21 @@ def make_document(report: Report) -> Document:
     settings = settings_section(
         report.alpha, report.potential, report.balance, report.traps, report.baseline, report.runs
     )
-    return Document(report.verdict, parts, settings)
+    return Document(report.verdict, parts, settings, links=_links(report))
+
+
+def _links(report: Report) -> dict[str, str]:
+    """Return the address of each run that is named, by its name as it is shown."""
+    if not report.run_url:
+        return {}
+    names = [name for finding in report.findings for name in finding.runs]
+    if report.runs is not None:
+        names += [row.name for row in report.runs.report.rows if row.name is not None]
+    return {
+        safe_text(name, width): link_run(report.run_url, name)
+        for name in names
+        for width in (40, 80)
+    }
 
 
 def _parts(report: Report) -> Iterator[Part | None]:

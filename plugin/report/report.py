@@ -59,6 +59,8 @@ class Report(Result):
         The level that all tested kinds of findings share.
     reason : str
         Why there is no potential; empty where there is one.
+    run_url : str
+        The address of a run, with ``{run}`` for its key; empty where there is none.
     """
 
     counts: TransitionCounts
@@ -73,6 +75,7 @@ class Report(Result):
     verdict: Verdict
     alpha: float = 0.05
     reason: str = ""
+    run_url: str = ""
 
     @property
     def document(self) -> Document:
@@ -94,7 +97,7 @@ class Report(Result):
         """
         if self.runs is None:
             raise InvalidInputError(f"{self.source.description} knows no runs to show")
-        return show_run(self.runs.table, run)
+        return show_run(self.runs.table, run, run_url=self.run_url or None)
 
     def _content(self) -> dict[str, Any]:
         potential = self.potential

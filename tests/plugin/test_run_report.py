@@ -265,3 +265,16 @@ def test_failed_runs_of_hard_tasks_are_not_compared_with_successful_runs_of_easy
     assert not blocks.runs.contrast.rejected
     assert blocks.runs.contrast.smallest_pvalue == 1
     assert "no block has runs of both sides" in " ".join(str(blocks).split())
+
+
+def test_runs_on_the_page_are_links_where_their_address_is_known(tmp_path: Path) -> None:
+    paths = [("back & forth", 5, "p" + "sc" * 8 + "p", False), ("good", 60, "psp", True)]
+    report = analyze(runs_of(*paths), run_url="https://example.org/runs/{run}")
+    report.to_html(tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    link = '<a href="https://example.org/runs/back%20%26%20forth-0" rel="noreferrer">'
+    assert f"{link}back &amp; forth-0</a>" in text
+    assert text.count("<a href") >= 10  # in the first screen, and in the table of runs
+    assert "<a " not in analyze(runs_of(*paths))._repr_html_()
+    with pytest.raises(InvalidInputError, match=r"has \{run\} after the host"):
+        analyze(runs_of(*paths), run_url="javascript:alert({run})")
