@@ -29,7 +29,7 @@ class StepProgress(IntEnum):
     """A new call, or an answer that this call did not get before."""
 
     UNKNOWN = 3
-    """The record does not say."""
+    """The record does not say: of a step that answers no call, nobody knows what it was given."""
 
 
 def classify_step(target: str | None, facts: StepFacts | None) -> StepProgress:
@@ -51,10 +51,9 @@ def classify_step(target: str | None, facts: StepFacts | None) -> StepProgress:
         return StepProgress.STALE
     if target is None or (facts is not None and facts.failed):
         return StepProgress.FAILED
-    if facts is None:
+    if facts is None or facts.call is None or (facts.repeats and facts.answer is None):
         return StepProgress.UNKNOWN
-    new_call = facts.call is not None and not facts.repeats
-    return StepProgress.NEW if new_call or facts.answer is not None else StepProgress.UNKNOWN
+    return StepProgress.NEW
 
 
 def classify_steps(table: RunTable) -> NDArray[np.int8]:
@@ -71,7 +70,7 @@ def classify_steps(table: RunTable) -> NDArray[np.int8]:
     found = np.full(table.total, StepProgress.UNKNOWN, dtype=np.int8)
     facts = table.facts
     if facts is not None:
-        new = ((facts.call >= 0) & ~facts.repeats) | (facts.answer >= 0)
+        new = (facts.call >= 0) & (~facts.repeats | (facts.answer >= 0))
         found[facts.known & new] = StepProgress.NEW
         found[facts.known & facts.failed] = StepProgress.FAILED
     found[table.target < 0] = StepProgress.FAILED

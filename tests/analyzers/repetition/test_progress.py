@@ -34,3 +34,7 @@ def test_a_call_again_with_an_answer_that_nobody_read_is_not_known() -> None:
     assert classify_step("a", StepFacts(call=1, repeats=True)) is StepProgress.UNKNOWN
     assert classify_step("a", StepFacts(call=1, repeats=True, answer=5)) is StepProgress.NEW
     assert classify_step("a", StepFacts(call=1, failed=True)) is StepProgress.FAILED
+
+
+def test_a_node_that_answers_no_call_brings_nothing_that_is_known() -> None:
+    assert classify_step("a", StepFacts(answer=1)) is StepProgress.UNKNOWN
