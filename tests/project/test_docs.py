@@ -13,13 +13,12 @@ import shlex
 import shutil
 import subprocess
 import tomllib
-from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from detailed_balance.cli import app
-from detailed_balance.monitor import Kind
+from detailed_balance.diagnosis import FINDING_KINDS
 from detailed_balance.readers import FORMATS
 from tests.support.docs_world import environment, make_names, make_world
 from tests.support.pages import FENCE, PAGES, ROOT, anchors_of, blocks_of, links_of, text_of
@@ -201,7 +200,7 @@ def test_every_picture_is_shown_somewhere():
 
 
 @pytest.mark.parametrize(
-    ("page", "words"), [("readers.md", FORMATS), ("monitor.md", get_args(Kind))]
+    ("page", "words"), [("readers.md", FORMATS), ("monitor.md", FINDING_KINDS)]
 )
 def test_a_page_names_every_format_and_every_kind_of_finding(page, words):
     text = text_of(f"docs/{page}")
