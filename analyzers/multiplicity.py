@@ -6,10 +6,14 @@ from collections.abc import Mapping
 
 from detailed_balance.analyzers.errors import InvalidInputError
 
-__all__ = ["adjust_holm", "check_level", "check_replicates"]
+__all__ = ["adjust_holm", "check_level", "check_replicates", "enough_replicates"]
 
 FEWEST_REPLICATES = 19
 """The fewest that can reach p = 0.05."""
+
+_MOST_REPLICATES = 9_999
+_BELOW = 50
+"""So many times smaller than the level the smallest p-value can be."""
 
 
 def check_level(alpha: float) -> None:
@@ -26,6 +30,20 @@ def check_level(alpha: float) -> None:
     """
     if not 0 < alpha < 1:
         raise InvalidInputError(f"alpha={alpha!r}; a level lies between 0 and 1")
+
+
+def enough_replicates(alpha: float) -> int:
+    """Return how many replicates a test at a level takes: 999 at 0.05, more at lower levels.
+
+    The smallest p-value is then a fiftieth of the level, so that it can be adjusted for other
+    tests, down to p = 0.0001.
+
+    Examples
+    --------
+    >>> enough_replicates(0.05), enough_replicates(0.01), enough_replicates(1e-9)
+    (999, 4999, 9999)
+    """
+    return max(999, min(_MOST_REPLICATES, round(_BELOW / alpha) - 1))
 
 
 def check_replicates(replicates: int) -> None:

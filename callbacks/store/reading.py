@@ -168,6 +168,8 @@ class MoveColumns(NamedTuple):
     facts : dict of str to array
         The fields of `StepFacts` by name, numbers without missing ones -1, NaN for a cost, and
         ``known``; empty where no move has any.
+    whole : bool
+        Whether these are all moves of the store.
     """
 
     states: list[str]
@@ -183,17 +185,26 @@ class MoveColumns(NamedTuple):
     time: NDArray[np.float64]
     number: NDArray[np.int64]
     facts: dict[str, NDArray[Any]]
+    whole: bool = True
 
 
 _BASE = ("source_id", "target_id", "trajectory_id", "run_id", "context_id", "step", "time", "count")
 _NULLABLE = ("target_id", "trajectory_id", "run_id", "step", "time", "failed")
 _FLOATS = ("time", "cost")
+_OF_RUNS = (RUNS.c.digest, WHOLE_RUN)
 
 
-def read_moves(store: TransitionStore) -> MoveColumns:
-    """Return all moves of a store as columns.
+def read_moves(store: TransitionStore, last: int | None = None) -> MoveColumns:
+    """Return the moves of a store as columns.
 
     Columns that say nothing are not read.
+
+    Parameters
+    ----------
+    store : TransitionStore
+        The store.
+    last : int, optional
+        Only about so many moves, those recorded last.
 
     Raises
     ------
@@ -210,16 +221,21 @@ def read_moves(store: TransitionStore) -> MoveColumns:
     (['plan', 'search'], [False, True])
     """
     version, shown = store._version, store._conditions(TRANSITIONS)
+    table = TRANSITIONS.c
     base = _BASE if version >= 4 else [name for name in _BASE if name != "run_id"]
     names = [*base, *fact_columns(version)]
     try:
         with store._transaction() as connection:
             _begin_snapshot(connection)
+            recent = [] if last is None else _find_recent(connection, last)
+            shown += recent
             columns = _read_columns(connection, names, shown)
             contexts = read_contexts(connection)
             states = _read_names(connection, STATES.c.id, STATES.c.name)
-            trajectories = _read_names(connection, TRAJECTORIES.c.id, TRAJECTORIES.c.name)
-            runs = _read_names(connection, RUNS.c.digest, WHOLE_RUN) if version >= 4 else ([], [])
+            named = [_among(TRAJECTORIES.c.id, table.trajectory_id, where) for where in recent]
+            trajectories = _read_names(connection, TRAJECTORIES.c.id, TRAJECTORIES.c.name, *named)
+            named = [_among(RUNS.c.digest, table.run_id, where) for where in recent]
+            runs = ([], []) if version < 4 else _read_names(connection, *_OF_RUNS, *named)
     except (TypeError, ValueError, OverflowError) as error:
         raise ReadError(f"the store {store._name} holds values of wrong types") from error
     state_names, ids = states
@@ -246,7 +262,23 @@ def read_moves(store: TransitionStore) -> MoveColumns:
         columns["time"],
         columns["count"],
         facts,
+        whole=not recent,
     )
+
+
+def _find_recent(connection: Connection, last: int) -> list[ColumnElement[bool]]:
+    """Return the condition that a move is one of the last; none where all are."""
+    key = TRANSITIONS.c.id
+    first, latest = (
+        int(connection.execute(select(end(key))).scalar() or 0) for end in (func.min, func.max)
+    )
+    return [] if latest - last < first else [key > latest - last]
+
+
+def _among(
+    key: ColumnElement[Any], used: ColumnElement[Any], where: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    return key.in_(select(used).where(where))
 
 
 def _begin_snapshot(connection: Connection) -> None:
@@ -311,10 +343,13 @@ def _facts(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _read_names(
-    connection: Connection, key: ColumnElement[Any], name: ColumnElement[Any]
+    connection: Connection,
+    key: ColumnElement[Any],
+    name: ColumnElement[Any],
+    *chosen: ColumnElement[bool],
 ) -> tuple[list[str], list[int]]:
     """Return names, and their numbers."""
-    rows = fetch_rows(connection, select(key, name))
+    rows = fetch_rows(connection, select(key, name).where(*chosen))
     return [decode_text(text) for _, text in rows], [number for number, _ in rows]
 
 

@@ -20,6 +20,9 @@ FEWEST = 8
 MOST_UNITS = 2_000
 """Of more runs, as many in a row are taken together as leave so many."""
 
+_LEVEL = 0.05
+"""When something began is said at this level, however strict the tests of findings are."""
+
 _PERMUTED = 1_000_000
 """So many values are permuted at most, 99 times at least."""
 
@@ -50,7 +53,7 @@ def change_of(
         time=None if case.in_order else began,
         in_order=case.in_order,
         block=block if (block >= 0).any() else None,
-        alpha=case.alpha,
+        alpha=max(case.alpha, _LEVEL),
         replicates=max(99, min(999, _PERMUTED // len(known))),
     )
 

@@ -24,6 +24,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.comparison.block_labels import find_block_label
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
 from detailed_balance.analyzers.kernel import Attempts
+from detailed_balance.analyzers.multiplicity import enough_replicates
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.diagnosis.case import Case
@@ -281,6 +282,7 @@ def _check(
             baseline=settings.baseline,
             runs=runs,
             graph=settings.allowed,
+            replicates=enough_replicates(settings.alpha),
         )
     except InsufficientDataError as error:
         if error.partial is None:

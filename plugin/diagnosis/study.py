@@ -31,6 +31,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Question
 from detailed_balance.analyzers.comparison.runs import contrast_runs
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.multiplicity import enough_replicates
 from detailed_balance.analyzers.repetition.classify import RunKinds
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result
@@ -168,7 +169,7 @@ def study_runs(
     repetition = find_repetition(
         measured,
         alpha=alpha,
-        replicates=max(FEWEST_PERMUTED, min(999, MOST_PERMUTED // len(table))),
+        replicates=max(FEWEST_PERMUTED, min(enough_replicates(alpha), MOST_PERMUTED // len(table))),
         rules=rules,
     )
     going = np.array(

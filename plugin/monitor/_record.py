@@ -10,10 +10,10 @@ from typing import Any
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import Context
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.monitor._run_assembler import RunAssembler
 from detailed_balance.monitor._schedule import Schedule
 from detailed_balance.monitor._state_file import pack_moves, unpack_moves
 from detailed_balance.monitor._window_counts import WindowCounts
@@ -22,15 +22,14 @@ from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
     RestartingDriftTest,
 )
-from detailed_balance.monitor.analysis.status import Status
+from detailed_balance.monitor.analysis.status import Status, compose_verdict
 from detailed_balance.render import safe_text
-from detailed_balance.sources.feeds import Feed, MoveBatch
-
-RECENT = 50_000
-"""So many moves, at least, are read one by one at the start; those before are only counted."""
+from detailed_balance.sources.feeds import RECENT, Feed, MoveBatch
 
 _POINTS = 100
 """So many points of the evidence are recorded within one batch."""
+
+_OF_RUNS = ("runs", "failed", "limited", "repeating")
 
 _MOST_NAMES = 100_000
 """Trajectories are counted by name up to so many, where they have no START."""
@@ -50,7 +49,7 @@ class Record:
     alpha : float
         The level of the live tests.
     drift : RestartingDriftTest or None
-        Gets the finished runs.
+        The live test of runs against the baseline.
 
     Attributes
     ----------
@@ -70,7 +69,7 @@ class Record:
     ) -> None:
         self._feed, self._context = feed, context
         self._counter, self._evidence = WindowCounts(window), RestartingBalanceTest(alpha)
-        self._drift, self._runs, self._registry = drift, RunAssembler(), AlertRegistry()
+        self._drift, self._registry = drift, AlertRegistry()
         self._cursor: str | None = None
         self._window_moves: list[tuple[str, str | None]] = []
         self._names: set[str] = set()
@@ -127,9 +126,6 @@ class Record:
         self._counter.add([(f, g) for f, g, _, _, n, _ in moves if n == 1])
         self._counter.add_counted(((f, g), n) for f, g, _, _, n, _ in moves if n > 1)
         self._count_names(moves)
-        for run in self._runs.append(moves, batch.endings):
-            if self._drift is not None:
-                self._drift.update(run)
         self._cursor = batch.cursor
 
     def _follow_evidence(self, batch: MoveBatch) -> None:
@@ -162,11 +158,15 @@ class Record:
                 "evidence": self._evidence,
                 "registry": self._registry,
                 "snapshot": self._snapshot,
-                "runs": tuple(self._runs.finished.values()),
+                "read_runs": self._read_runs,
                 "drift": self._drift,
                 "losses": self._feed.losses(),
                 "trouble": self.trouble,
             }
+
+    def _read_runs(self) -> RunTable | None:
+        with self._reading:
+            return self._feed.runs()
 
     def _snapshot(self) -> tuple[TransitionCounts, TransitionCounts]:
         with self._lock:
@@ -180,7 +180,7 @@ class Record:
     def status(self, schedule: Schedule, results: Mapping[str, Any]) -> Status:
         """Return what is known now."""
         with self._lock:
-            counter, evidence = self._counter, self._evidence
+            counter, evidence, alerts = self._counter, self._evidence, self._registry.alerts()
             return Status(
                 source=self._feed.name,
                 context=self._context,
@@ -196,8 +196,10 @@ class Record:
                 alpha=evidence.main.alpha,
                 log_e_value=evidence.log_e_value,
                 alarm=evidence.alarm,
+                **{name: results.get(name, 0) for name in _OF_RUNS},
+                verdict=compose_verdict(alerts, results.get("verdict")),
                 evidence=evidence.points(),
-                alerts=self._registry.alerts(),
+                alerts=alerts,
                 traps=results.get("traps", ()),
                 analyses=tuple(entry.analysis() for entry in schedule.entries),
             )

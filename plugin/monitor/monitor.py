@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -105,13 +106,14 @@ class Monitor:
         if not every > 0:
             raise InvalidInputError(f"every={every!r}; it is a number of seconds above 0")
         chosen = default_analyzers() if analyzers is None else list(analyzers)
-        self._every, self._alpha = every, alpha
+        self._every, self._alpha, self._block = every, alpha, block
         self._context = make_context(context)
         self._schedule, self._sinks = Schedule(chosen), Sinks(list(sinks))
         self._baseline = read_baseline(baseline, context)
         self._path = None if state is None else Path(state)
         saved = None if self._path is None else load_state(self._path)
-        feed = open_source(source, context=context, **options).follow()
+        opened = open_source(source, context=context, **options)
+        feed, self._command = opened.follow(), opened.command
         self._record = Record(feed, self._context, window, alpha, self._begin_drift(block))
         if saved is not None:
             self._restore(saved)
@@ -120,7 +122,7 @@ class Monitor:
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._saved = time.monotonic()
-        self._status = self._record.status(self._schedule, self._results)
+        self._update_status()
 
     def start(self) -> Self:
         """Follow the source from now on, in threads of its own: one reads, one analyses."""
@@ -142,6 +144,7 @@ class Monitor:
         self.poll()
         self._save(at_once=True)
         self._sinks.close()
+        self._update_status()  # with what could not be delivered to the end
         self._record.close()
 
     def poll(self) -> None:
@@ -201,6 +204,8 @@ class Monitor:
                 time.time(),
                 self._alpha,
                 baseline=self._baseline,
+                command=self._command,
+                block=self._block,
                 results=self._results,
                 **self._record.view(),
             )
@@ -216,7 +221,8 @@ class Monitor:
             self._save(at_once=True)
 
     def _update_status(self) -> None:
-        self._status = self._record.status(self._schedule, self._results)
+        status = self._record.status(self._schedule, self._results)
+        self._status = replace(status, undelivered=self._sinks.undelivered)
 
     def _begin_drift(self, block: str | None) -> RestartingDriftTest | None:
         runs = self._baseline.runs

@@ -27,16 +27,14 @@ from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import TransitionGraph, TransitionStore
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.callbacks.transition import Beginning
 from detailed_balance.readers import Recording, read_recording, read_transitions
 from detailed_balance.readers.databases import store_url
 from detailed_balance.readers.records.columns import FACTS
-from detailed_balance.readers.records.runs import split_runs
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._arrays import find_counts, find_rows
 from detailed_balance.sources._paths import find_paths, spool_input
 from detailed_balance.sources._selection import Selection
-from detailed_balance.sources._stored_runs import read_stored, sort_runs
+from detailed_balance.sources._stored_runs import assemble_runs, read_stored, sort_runs
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import Transition
@@ -165,10 +163,7 @@ class _Graph(Content):
         recent = getattr(self._recorder, "recent", None)
         if not isinstance(recent, RecentRuns):
             return None
-        records = list(recent.records())
-        begun = [record for record in records if isinstance(record, Beginning)]
-        rest = [record for record in records if not isinstance(record, Beginning)]
-        return sort_runs(RunTable.from_trajectories(run.end() for run in split_runs(rest, begun)))
+        return assemble_runs(recent.records())
 
     def counts(self, context: ContextLike) -> TransitionCounts:
         return self._graph.snapshot(context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +15,31 @@ from detailed_balance.analyzers.runs.columns import OUTCOMES, FactColumns, RunCo
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import Ending, TransitionStore
 from detailed_balance.callbacks.store.reading import MISSING, MoveColumns, read_moves
-from detailed_balance.callbacks.transition import Beginning
-from detailed_balance.readers.records.runs import MOST_COUNTED
+from detailed_balance.callbacks.transition import Beginning, Record
+from detailed_balance.readers.records.runs import MOST_COUNTED, split_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MARGIN = 60.0  # seconds from the beginning of a run to its first move, at most
 _MOST_SILENT = 3  # steps before the first move of a fresh thread
 
 
-def read_stored(store: TransitionStore) -> tuple[RunTable | None, TransitionCounts]:
+def read_stored(
+    store: TransitionStore, last: int | None = None
+) -> tuple[RunTable | None, TransitionCounts]:
     """Return the runs of a store, and the counts of all its moves, those of no run too.
 
     A run is what bears the same id of a run. Where moves have none, it begins where its trajectory
     is seen first, and at each START after that. Runs are in the order in which they began, then in
     that of their names. There are None where counts stand for more moves than a table holds.
+
+    Parameters
+    ----------
+    store : TransitionStore
+        The store.
+    last : int, optional
+        Only about so many moves, those recorded last; runs that began before them are left out.
 
     Raises
     ------
@@ -45,15 +55,56 @@ def read_stored(store: TransitionStore) -> tuple[RunTable | None, TransitionCoun
     >>> [run.name for run in runs], int(counts.attempts.sum())
     (['T1'], 2)
     """
-    moves = read_moves(store)
+    moves = read_moves(store, last)
     counts = TransitionCounts.from_arrays(
         tuple(moves.states), moves.source, moves.target, moves.number
     )
     of_runs = (moves.run >= 0) | (moves.trajectory >= 0)
     if (moves.number[of_runs] - 1.0).sum() > MOST_COUNTED:
         return None, counts
-    runs = _RunFinder(moves, store.runs(), store.endings()).table()
-    return sort_runs(runs), counts
+    if moves.whole:
+        return sort_runs(_RunFinder(moves, store.runs(), store.endings()).table()), counts
+    since = None if np.isnan(moves.time).all() else float(np.nanmin(moves.time)) - _MARGIN
+    found = _RunFinder(moves, store.runs(since=since), store.endings(since=since)).table()
+    return sort_runs(leave_out_cut(found)), counts
+
+
+def assemble_runs(records: Iterable[Record]) -> RunTable:
+    """Return the runs of what was recorded, in the order in which they began.
+
+    Examples
+    --------
+    >>> from detailed_balance import Transition
+    >>> [run.name for run in assemble_runs([Transition("plan", "search", "T1")])]
+    ['T1']
+    """
+    known = list(records)
+    begun = [record for record in known if isinstance(record, Beginning)]
+    rest = [record for record in known if not isinstance(record, Beginning)]
+    return sort_runs(RunTable.from_trajectories(run.end() for run in split_runs(rest, begun)))
+
+
+def leave_out_cut(runs: RunTable) -> RunTable:
+    """Return the runs of a part of a record that are whole.
+
+    They begin with START, where runs do, and so do the runs around them.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = [Trajectory((("__start__", "a"),), "T1"), Trajectory((("a", "b"),), "T2")]
+    >>> [run.name for run in leave_out_cut(RunTable.of(runs))]
+    ['T1']
+    """
+    if START not in runs.states:
+        return runs
+    kept = np.flatnonzero(runs.lengths)
+    kept = kept[runs.source[runs.offsets[kept]] == runs.code(START)]
+    before = -1
+    while len(kept) != before:
+        before, around = len(kept), {None, *runs.runs.run[kept].tolist()}
+        kept = kept[[parent in around for parent in runs.runs.parent[kept].tolist()]]
+    return runs.select(kept)
 
 
 def sort_runs(runs: RunTable) -> RunTable:

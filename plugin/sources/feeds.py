@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +15,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from detailed_balance.analyzers import END, START, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.labels import Context, ContextLike, matches_context
-from detailed_balance.callbacks import Ending, TransitionGraph
+from detailed_balance.callbacks import Transition, TransitionGraph
 from detailed_balance.callbacks.graph import Move
+from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render import safe_text
+from detailed_balance.sources._stored_runs import assemble_runs, leave_out_cut, read_stored
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from detailed_balance.callbacks import Transition, TransitionStore
+    from detailed_balance.analyzers.runs.table import RunTable
+    from detailed_balance.callbacks import TransitionStore
 
 __all__ = [
     "MOST_BYTES",
+    "RECENT",
     "UNWATCHED",
     "Feed",
     "FileFeed",
@@ -44,6 +50,9 @@ UNWATCHED = (
 
 _FOLLOWED = ("source", "target", "trajectory", "step", "time", "count")
 
+RECENT = 50_000
+"""The runs of so many moves, about, are looked at as runs; of the moves before, counts are kept."""
+
 MOST_BYTES = 16_000_000
 """So much of a file is read at a time; a longer line is not taken in."""
 
@@ -56,8 +65,6 @@ class MoveBatch:
     ----------
     moves : sequence of Move
         What was counted, in the order recorded for each trajectory.
-    endings : sequence of Ending
-        How runs stopped.
     cursor : str or None
         How far this is in the record, for the next process; None where that means nothing there.
     more : bool
@@ -67,7 +74,6 @@ class MoveBatch:
     """
 
     moves: Sequence[Move]
-    endings: Sequence[Ending] = ()
     cursor: str | None = None
     more: bool = False
     times: Sequence[float | None] = ()
@@ -96,6 +102,10 @@ class Feed(Protocol):
         """Return what came since."""
         ...
 
+    def runs(self) -> RunTable | None:
+        """Return the last runs, those still open too; None where none are known."""
+        ...
+
     def losses(self) -> Mapping[str, int]:
         """Return how many moves were lost, by the reason."""
         ...
@@ -103,6 +113,22 @@ class Feed(Protocol):
     def close(self) -> None:
         """Let go of the source."""
         ...
+
+
+class _LastMoves:
+    """The last moves that were read, for the runs that they are of."""
+
+    def __init__(self) -> None:
+        self._moves: deque[Transition] = deque(maxlen=RECENT)
+
+    def append(self, moves: Iterable[Transition]) -> None:
+        """Keep moves; those that were counted in bulk have no order."""
+        self._moves.extend(move for move in moves if move.count == 1)
+
+    def runs(self) -> RunTable | None:
+        """Return the runs of moves that say whose they are."""
+        found = assemble_runs(self._moves)
+        return (leave_out_cut(found) if len(self._moves) == RECENT else found) or None
 
 
 class GraphFeed:
@@ -122,6 +148,7 @@ class GraphFeed:
         self.name = type(recorder).__name__
         self._graph, self._recorder, self._context = graph, recorder, context
         self._wanted: dict[Context, bool] = {}
+        self._last = _LastMoves()
         self._subscription = graph.subscribe(context=context)
 
     def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
@@ -131,9 +158,26 @@ class GraphFeed:
     def read(self) -> MoveBatch:
         """Return the moves since."""
         moves = self._subscription.pop()
-        if self._context is None:
-            return MoveBatch(moves)
-        return MoveBatch([move for move in moves if self._is_wanted(move[3])])
+        if self._context is not None:
+            moves = [move for move in moves if self._is_wanted(move[3])]
+        if not self._knows_runs:
+            now = time.time()
+            self._last.append(Transition(*m[:4], time=now, count=m[4], run=m[5]) for m in moves)
+        return MoveBatch(moves)
+
+    @property
+    def _knows_runs(self) -> bool:
+        return isinstance(getattr(self._recorder, "recent", None), RecentRuns)
+
+    def runs(self) -> RunTable | None:
+        """Return the runs that the recorder keeps, or those of the last moves."""
+        store, recent = (getattr(self._recorder, name, None) for name in ("store", "recent"))
+        if store is not None:
+            store.flush()
+            return _choose(read_stored(store, RECENT)[0], self._context)
+        if isinstance(recent, RecentRuns):
+            return _choose(assemble_runs(recent.records()), self._context)
+        return self._last.runs()
 
     def losses(self) -> Mapping[str, int]:
         """Return what was not recorded, and what came too fast to be read."""
@@ -187,7 +231,11 @@ class StoreFeed:
         self._cursor = found.cursor
         moves = [_to_move(move) for move in found.transitions]
         times = [move.time for move in found.transitions]
-        return MoveBatch(moves, found.endings, found.cursor, found.more, times)
+        return MoveBatch(moves, found.cursor, found.more, times)
+
+    def runs(self) -> RunTable | None:
+        """Return the runs of the last moves that are recorded, as the store knows them."""
+        return _choose(read_stored(self._store, RECENT)[0], self._context)
 
     def _knows(self, cursor: str) -> bool:
         """Say whether the cursor is of this store, and not of one that was there before."""
@@ -271,6 +319,7 @@ class FileFeed:
         self._path, self._context = Path(path), context
         self._fields = fields or FieldNames()
         self._offset = self._bad = 0
+        self._last = _LastMoves()
         self._file_id = self._find()
 
     def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
@@ -284,7 +333,8 @@ class FileFeed:
         with self._path.open("rb") as file:
             moves = list(self._parse(file.read(end)))
         self._offset = end
-        return TransitionCounts.from_edges((f, g, n) for f, g, _, _, n, _ in moves)
+        self._last.append(moves)
+        return TransitionCounts.from_edges((m.source, m.target, m.count) for m in moves)
 
     def read(self) -> MoveBatch:
         """Return the moves of the lines that are new."""
@@ -299,7 +349,13 @@ class FileFeed:
             whole = len(block)  # a line without end
         self._offset += whole
         more = len(block) == MOST_BYTES
-        return MoveBatch(list(self._parse(block[:whole])), (), self._encode(), more)
+        moves = list(self._parse(block[:whole]))
+        self._last.append(moves)
+        return MoveBatch([_to_move(move) for move in moves], self._encode(), more)
+
+    def runs(self) -> RunTable | None:
+        """Return the runs of the last moves."""
+        return self._last.runs()
 
     def losses(self) -> Mapping[str, int]:
         """Return how many lines were no transitions."""
@@ -308,7 +364,7 @@ class FileFeed:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _parse(self, block: bytes) -> Iterator[Move]:
+    def _parse(self, block: bytes) -> Iterator[Transition]:
         for line in block.splitlines():
             if not line.strip():
                 continue
@@ -318,7 +374,7 @@ class FileFeed:
                 self._bad += 1
                 continue
             if move.count and matches_context(move.context, self._context):
-                yield _to_move(move)
+                yield move
 
     def _find(self) -> str:
         try:
@@ -329,6 +385,11 @@ class FileFeed:
 
     def _encode(self) -> str:
         return json.dumps([self._offset, self._file_id])
+
+
+def _choose(runs: RunTable | None, context: ContextLike) -> RunTable | None:
+    """Return the runs that carry the labels; None where there are none."""
+    return None if runs is None else runs.where(context) or None
 
 
 def _to_move(move: Transition) -> Move:

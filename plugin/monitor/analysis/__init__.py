@@ -16,10 +16,11 @@ def default_analyzers() -> list[Analyzer]:
     Examples
     --------
     >>> [analyzer.name for analyzer in default_analyzers()]
-    ['potential', 'driven', 'traps', 'drift', 'cardinality', 'loss']
+    ['potential', 'diagnosis', 'driven', 'traps', 'drift', 'cardinality', 'loss']
     """
     from detailed_balance.monitor.analysis._cardinality import CardinalityAnalyzer
     from detailed_balance.monitor.analysis._data_loss import DataLossAnalyzer
+    from detailed_balance.monitor.analysis._diagnosis import DiagnosisAnalyzer
     from detailed_balance.monitor.analysis._drift import DriftAnalyzer
     from detailed_balance.monitor.analysis._driven import DrivenLoopAnalyzer
     from detailed_balance.monitor.analysis._potential import PotentialAnalyzer
@@ -27,6 +28,7 @@ def default_analyzers() -> list[Analyzer]:
 
     return [
         PotentialAnalyzer(),
+        DiagnosisAnalyzer(),
         DrivenLoopAnalyzer(),
         TrapAnalyzer(),
         DriftAnalyzer(),

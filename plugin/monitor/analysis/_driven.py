@@ -54,11 +54,14 @@ class DrivenLoopAnalyzer:
         """Yield the loops that are driven now, and those that no longer are."""
         if view.by_runs:
             return
+        seen: list[Observation] = []
         if view.total > view.recent_total and self._spending["history"].due(view.total, view.total):
-            yield from self._search("history", view.counts, view)
+            seen += self._search("history", view.counts, view)
         if self._spending["window"].due(view.total, view.recent_total):
-            yield from self._search("window", view.recent, view)
-        yield from self._check_evidence(view)
+            seen += self._search("window", view.recent, view)
+        yield from seen
+        if view.evidence.alarm and not any(not observation.end for observation in seen):
+            yield from self._check_evidence(view)
 
     def _search(self, scope: str, counts: TransitionCounts, view: View) -> Iterator[Observation]:
         level = self._spending[scope].level(view.alpha / 2)
@@ -81,20 +84,12 @@ class DrivenLoopAnalyzer:
             for alert in view.open_alerts("driven"):
                 loop = alert.finding.place
                 there = len(loop) < 3 or Loop(loop) in driven
-                if not there and self._is_over(loop, alert.id, view):
+                if not there and is_loop_over(loop, self._rates.get(alert.id, 0.0), view):
                     yield Observation(alert.finding, _describe_end(loop, counts))
-
-    def _is_over(self, loop: Sequence[str], name: str, view: View) -> bool:
-        if view.evidence.alarm and not view.evidence.quiet:
-            return False
-        rate = self._rates.get(name)
-        return rate is None or has_faded(rate, net_rounds(view.recent, loop), view.recent_total)
 
     def _check_evidence(self, view: View) -> Iterator[Observation]:
         """Yield the loop that the live test has found, where no other one explains it."""
         evidence, known = view.evidence, view.open_alerts("driven")
-        if not evidence.alarm:
-            return
         if evidence.quiet and not known and self._checked >= evidence.since:
             evidence.take_over()
             return
@@ -143,6 +138,13 @@ def net_rounds(counts: TransitionCounts, loop: Sequence[str]) -> int:
     4
     """
     return max(0, min(_walked(counts, f, g) - _walked(counts, g, f) for f, g in Loop(loop).edges()))
+
+
+def is_loop_over(loop: Sequence[str], rate: float, view: View) -> bool:
+    """Say whether a loop is hardly walked in the window, where it was walked at a rate before."""
+    if view.evidence.alarm and not view.evidence.quiet:
+        return False
+    return has_faded(rate, net_rounds(view.recent, loop), view.recent_total)
 
 
 def _walked(counts: TransitionCounts, source: str, target: str) -> int:

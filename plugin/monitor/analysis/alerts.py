@@ -45,8 +45,11 @@ def is_same_fault(one: Finding, other: Finding) -> bool:
     >>> is_same_fault(before, now), is_same_fault(before, Finding("trap", "watch", "", ("a", "b")))
     (True, False)
     """
-    there = one.graph == other.graph and bool(set(one.kinds) & set(other.kinds))
-    return there and bool(one.place) and sorted(one.place) == sorted(other.place)
+    if one.graph != other.graph or not set(one.kinds) & set(other.kinds):
+        return False
+    if one.kind == other.kind == "failure":
+        return True  # there is one of each agent
+    return bool(one.place) and sorted(one.place) == sorted(other.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,13 @@ class Event(Result):
         runs = rows.get("runs", "").partition(";")[0]
         return self.finding.title + (f"; runs {runs}" if runs else "")
 
+    def describe_whole(self) -> str:
+        """Say it in several lines: what is wrong, since when, what it costs and what to do."""
+        if self.what == "resolved":
+            return self.alert.end
+        rows = (f"{label}: {text}" for label, text in self.finding.rows())
+        return "\n".join((self.finding.title, *rows))
+
     def _content(self) -> dict[str, Any]:
         return self._values("what", "time", "alert")
 
@@ -186,12 +196,9 @@ class Observation:
 
     @property
     def news(self) -> tuple[str, tuple[str, ...], int]:
-        """What an event reports when it changes; the number when it doubles."""
-        return (
-            self.finding.severity,
-            tuple(sorted(self.finding.kinds)),
-            self.size or self.finding.affected,
-        )
+        """What an event reports: another severity, one more kind, twice the number."""
+        finding = self.finding
+        return finding.severity, finding.kinds, self.size or finding.affected
 
 
 class AlertRegistry:
@@ -249,11 +256,12 @@ class AlertRegistry:
             self._told[name] = seen.news
             return Event("raised", alert, now)
         alert = self._alerts[known.id] = replace(known, finding=finding, updated=now)
-        *rest, size = seen.news
-        *rest_told, size_told = self._told.get(known.id, ("", (), 0))
-        if rest == rest_told and size < max(1, 2 * size_told):
+        severity, kinds, size = seen.news
+        severity_told, kinds_told, size_told = self._told.get(known.id, ("", (), 0))
+        more = tuple(kind for kind in kinds if kind not in kinds_told)
+        if severity == severity_told and not more and size < max(1, 2 * size_told):
             return None
-        self._told[known.id] = seen.news
+        self._told[known.id] = severity, (*kinds_told, *more), max(size, size_told)
         return Event("updated", alert, now)
 
     def _forget(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from detailed_balance.analyzers import Trajectory, TransitionCounts
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.monitor.analysis.alerts import Alert, AlertRegistry, Observation
 from detailed_balance.monitor.analysis.restarting_tests import (
     RestartingBalanceTest,
@@ -15,6 +15,7 @@ from detailed_balance.monitor.analysis.restarting_tests import (
 )
 
 if TYPE_CHECKING:
+    from detailed_balance.analyzers.runs.table import RunTable
     from detailed_balance.sources.baseline import Baseline
 
 __all__ = [
@@ -76,16 +77,21 @@ class View:
         Returns the counts of all and of the window, of one moment.
     baseline : Baseline
         The usual behaviour.
-    runs : tuple of Trajectory
-        The last finished runs.
+    read_runs : callable
+        Returns the last runs, those still open too; None where the source knows none.
     drift : RestartingDriftTest or None
         The live test of the finished runs against those of the baseline.
+    command : str
+        What a command line calls the source; empty where it has no such name.
+    block : str or None
+        What tells the task or batch of a run.
     losses : mapping of str to int
         Moves that are known to be missing, by the reason.
     trouble : str
         Why the source cannot be read now; empty if it can.
     results : dict
-        Where an analyzer leaves what others show: ``potential``, ``traps``, ``by_runs``.
+        Where an analyzer leaves what others show: ``potential``, ``traps``,
+        ``verdict``, ``by_runs``, and how many runs did what.
     """
 
     time: float
@@ -96,8 +102,10 @@ class View:
     registry: AlertRegistry
     snapshot: Callable[[], tuple[TransitionCounts, TransitionCounts]]
     baseline: Baseline
-    runs: Sequence[Trajectory] = ()
+    read_runs: Callable[[], RunTable | None] = lambda: None
     drift: RestartingDriftTest | None = None
+    command: str = ""
+    block: str | None = None
     losses: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
     results: dict[str, Any] = field(default_factory=dict)
@@ -116,6 +124,11 @@ class View:
         """What is in the window."""
         return self._both[1]
 
+    @cached_property
+    def runs(self) -> RunTable | None:
+        """The last runs, in the order in which they began; None where none are known."""
+        return self.read_runs()
+
     @property
     def by_runs(self) -> bool:
         """Whether runs are known to stop, so that the agent is judged by them."""
@@ -132,7 +145,12 @@ class AlphaSpending:
 
     A p-value that is computed again and again falls under any level sooner or later. Look number k
     is therefore held to alpha / (k (k + 1)); over all k these add up to alpha. So that the levels
-    do not fall fast, a look is due only after half as many new moves as are looked at.
+    do not fall fast, a look is due only after half as many new moves, or runs, as are looked at.
+
+    Parameters
+    ----------
+    fewest : int
+        A record with fewer is not looked at.
 
     Examples
     --------
@@ -143,20 +161,22 @@ class AlphaSpending:
     0.008333333333333333
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fewest: int = FEWEST) -> None:
+        self._fewest = fewest
         self.number = self.seen = 0
         self._held = 0
 
     def due(self, total: int, held: int) -> bool:
         """Say whether to look now, at `held` of `total` moves."""
-        if held < FEWEST or total - self.seen < max(1, self._held // 2):
+        if held < self._fewest or total - self.seen < max(1, self._held // 2):
             return False
         self.number, self.seen, self._held = self.number + 1, total, held
         return True
 
     def level(self, alpha: float) -> float:
-        """Return the level of the look that is on."""
-        return alpha / (self.number * (self.number + 1))
+        """Return the level of the look that is on, before the first one that of the first."""
+        number = max(self.number, 1)
+        return alpha / (number * (number + 1))
 
     def to_list(self) -> list[int]:
         """Return the state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,55 @@ from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.monitor.analysis.alerts import Alert
 from detailed_balance.render.document import Statement, Verdict
+from detailed_balance.render.formatting import count_noun, safe_text
 
-__all__ = ["NOT_YET", "Analysis", "Status"]
+__all__ = ["NOT_YET", "Analysis", "Status", "compose_verdict"]
 
-NOT_YET = Verdict("unknown", (Statement("UNKNOWN", "no run has been looked at yet"),))
+_TOLD = 8
+_WORDS = ("PROBLEM", "WATCH", "OK", "UNKNOWN", "")
+_NOT_RAISED = "no finding was raised yet"
+
+NOT_YET = Verdict("unknown", (Statement("UNKNOWN", "no run is known to have stopped yet"),))
 """The verdict before the first look."""
+
+
+def compose_verdict(alerts: Sequence[Alert], last: Verdict | None) -> Verdict:
+    """Return the first screen: the worst that is open, the others in a line each, and the rest.
+
+    Parameters
+    ----------
+    alerts : sequence of Alert
+        Open ones first, the worst first.
+    last : Verdict or None
+        That of the last report. It may tell of what is over, or was not raised yet.
+
+    Examples
+    --------
+    >>> finding = Finding("trap", "watch", "3 of 9 runs stay in a", ("a",))
+    >>> print(compose_verdict([Alert(finding.id, finding, "open", 1.0, 1.0)], None))
+    WATCH    3 of 9 runs stay in a
+    """
+    last = last or NOT_YET
+    found = [alert.finding for alert in alerts if alert.is_open]
+    if not found and last.outcome in ("ok", "unknown"):
+        return last
+    rest = tuple(s for s in last.statements if s.word not in _WORDS)
+    if not found:
+        over = count_noun(len(alerts), "finding")
+        said = f"nothing is wrong in the last runs; {over} over" if alerts else _NOT_RAISED
+        return Verdict("ok", (Statement("OK", said), *rest))
+    statements = [
+        Statement(
+            finding.severity.upper(),
+            f"{safe_text(finding.graph, 40)}: {finding.title}" if finding.graph else finding.title,
+            () if place else finding.rows(),
+        )
+        for place, finding in enumerate(found[:_TOLD])
+    ]
+    if len(found) > _TOLD:
+        more = count_noun(len(found) - _TOLD, "more open finding")
+        statements.append(Statement("", f"and {more}"))
+    return Verdict(found[0].severity, (*statements, *rest), last.sentences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +125,8 @@ class Status(Result):
         themselves, by the rules of `classify_runs`.
     verdict : Verdict
         The first screen of a report on the last runs: what is wrong, or that nothing is.
+    undelivered : int
+        Events that a sink has not taken.
     traps : tuple of mapping
         The traps now, where the source knows no runs: states, stay, interval, visits, moves, exits.
     analyses : tuple of Analysis
@@ -114,6 +160,7 @@ class Status(Result):
     limited: int = 0
     repeating: int = 0
     verdict: Verdict = NOT_YET
+    undelivered: int = 0
     traps: tuple[Mapping[str, Any], ...] = ()
     analyses: tuple[Analysis, ...] = ()
 

@@ -111,6 +111,13 @@ class Sinks:
     def __init__(self, sinks: tuple[Sink, ...] | list[Sink]) -> None:
         self._sinks = tuple(sinks)
         self._broken: set[int] = set()
+        self._failed = 0
+
+    @property
+    def undelivered(self) -> int:
+        """Events that a sink raised an error for, or counts as undelivered."""
+        counted = sum(int(getattr(sink, "undelivered", 0)) for sink in self._sinks)
+        return self._failed + counted
 
     def emit(self, events: list[Event]) -> None:
         """Give each event to every sink; the first error of a sink is logged."""
@@ -119,6 +126,7 @@ class Sinks:
                 try:
                     getattr(sink, "emit", sink)(event)  # type: ignore[operator]
                 except Exception:
+                    self._failed += 1
                     if place not in self._broken:
                         self._broken.add(place)
                         warn("a sink failed (further failures are silent): %r", sink)

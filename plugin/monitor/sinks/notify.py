@@ -117,7 +117,7 @@ class NotifySink:
                 title=f"detailed-balance: {finding.kind} {event.what}",
                 body=json.dumps(event.to_dict())
                 if self._takes_json
-                else _without_mentions(event.describe()),
+                else _without_mentions(event.describe_whole()),
                 notify_type="success" if resolved else _TYPES[finding.severity],
                 body_format="text",
             )

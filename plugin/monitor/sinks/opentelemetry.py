@@ -30,6 +30,11 @@ _COUNTERS: tuple[tuple[str, str, str, _Read], ...] = (
     ("transitions", "{transition}", "Moves recorded", lambda s: s.transitions),
     ("escapes", "{attempt}", "Attempts that reached no state", lambda s: s.escapes),
     ("trajectories", "{run}", "Runs begun", lambda s: s.trajectories),
+    ("runs", "{run}", "Root runs that have stopped", lambda s: s.runs),
+    ("runs.failed", "{run}", "Of them, those that did not do their work", lambda s: s.failed),
+    ("runs.limited", "{run}", "Of them, those at the recursion limit", lambda s: s.limited),
+    ("runs.repeating", "{run}", "Of them, those that repeated themselves", lambda s: s.repeating),
+    ("events.undelivered", "{event}", "Events that a sink has not taken", lambda s: s.undelivered),
     ("lost", "{transition}", "Moves known to be missing", lambda s: s.lost),
 )
 

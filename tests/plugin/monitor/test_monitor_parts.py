@@ -2,19 +2,22 @@
 
 import json
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from detailed_balance import TransitionCounts, TransitionGraph
-from detailed_balance.analyzers import BalanceMartingale, Outcome
+from detailed_balance import Finding, RunTable, TransitionCounts, TransitionGraph
+from detailed_balance.analyzers import BalanceMartingale, Outcome, Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks import Ending
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.states.cardinality import OTHER
-from detailed_balance.monitor import Finding, Observation
-from detailed_balance.monitor._run_assembler import RunAssembler
+from detailed_balance.monitor import Alert, Observation
 from detailed_balance.monitor._window_counts import WindowCounts
+from detailed_balance.monitor.analysis._root_runs import RootRuns, StoppedRuns
+from detailed_balance.monitor.analysis._run_rates import RunRates
+from detailed_balance.monitor.analysis.alerts import AlertRegistry
 from detailed_balance.monitor.analysis.base import AlphaSpending
-from detailed_balance.monitor.analysis.findings import FindingRegistry, finding_id
 from detailed_balance.monitor.analysis.restarting_tests import RestartingBalanceTest
 from tests.support.walkers import Walker
 
@@ -68,67 +71,88 @@ def test_states_beyond_the_limit_are_counted_as_one() -> None:
     }
 
 
+def see(title: str = "", *, end: str = "", affected: int = 1, **more: Any) -> Observation:
+    finding = Finding("repetition", "watch", title, ("a", "b"), affected=affected, total=9)
+    return Observation(replace(finding, **more), end)
+
+
 def test_a_finding_is_raised_once_updated_on_news_and_resolved_once() -> None:
-    registry = FindingRegistry()
+    registry = AlertRegistry()
     reported = [
         [event.what for event in registry.record([seen], now=float(now))]
         for now, seen in enumerate(
             [
-                Observation("trap", ("a",), "first"),
-                Observation("trap", ("a",), "the numbers moved"),
-                Observation("trap", ("a",), "worse", severity="alarm"),
-                Observation("trap", ("a",), "other", severity="alarm", news="another kind"),
-                Observation("trap", ("a",), gone=True),
-                Observation("trap", ("a",), gone=True),
-                Observation("trap", ("a",), "again"),
+                see("first", affected=3),
+                see("one run more", affected=4),
+                see("twice as many", affected=6),
+                see("worse", affected=6, severity="problem"),
+                see("a limit too", affected=6, severity="problem", also=("limit",)),
+                see("no limit now", affected=6, severity="problem"),
+                see(end="it is over"),
+                see(end="it is over"),
+                see("again"),
             ]
         )
     ]
-    assert reported == [["raised"], [], ["updated"], ["updated"], ["resolved"], [], ["raised"]]
-    (finding,) = registry.findings()
-    assert (finding.raised, finding.updated, finding.sentence) == (6.0, 6.0, "again")
+    news = [["updated"], ["updated"], ["updated"], []]
+    assert reported == [["raised"], [], *news, ["resolved"], [], ["raised"]]
+    (alert,) = registry.alerts()
+    assert (alert.raised, alert.updated, alert.finding.title) == (8.0, 8.0, "again")
 
 
-def test_the_identity_of_a_finding_is_the_same_in_every_process() -> None:
-    assert finding_id("violation", ("a", "b", "\ud800")) == "bf9a3a8bf1fc517a"
+def test_a_repetition_that_becomes_a_limit_is_the_same_alert() -> None:
+    registry = AlertRegistry()
+    (raised,) = registry.record([see("3 runs")], now=1.0)
+    limit = Finding("limit", "problem", "1 run", ("b", "a"), also=("repetition",))
+    (updated,) = registry.record([Observation(limit)], now=2.0)
+    assert (updated.what, updated.alert.id) == ("updated", raised.alert.id)
+    (over,) = registry.record([Observation(limit, "it is over")], now=3.0)
+    assert (over.what, over.alert.id, over.alert.raised) == ("resolved", raised.alert.id, 1.0)
 
 
-def test_resolved_findings_are_kept_in_bounds_and_open_ones_all() -> None:
-    registry = FindingRegistry()
+def test_findings_of_two_agents_are_two_alerts() -> None:
+    registry = AlertRegistry()
+    events = registry.record([see("x", graph="one"), see("x", graph="two")], now=1.0)
+    assert [event.what for event in events] == ["raised", "raised"]
+
+
+def test_resolved_alerts_are_kept_in_bounds_and_open_ones_all() -> None:
+    registry = AlertRegistry()
     for i in range(300):
-        registry.record([Observation("trap", (str(i),))], now=float(i))
+        place = (str(i),)
+        registry.record([see(place=place)], now=float(i))
         if i >= 50:
-            registry.record([Observation("trap", (str(i),), gone=True)], now=float(i))
-    found = registry.findings()
-    assert [finding.is_open for finding in found] == [True] * 50 + [False] * 100
-    assert min(finding.raised for finding in found[50:]) == 200.0
+            registry.record([see(place=place, end="over")], now=float(i))
+    found = registry.alerts()
+    assert [alert.is_open for alert in found] == [True] * 50 + [False] * 100
+    assert min(alert.raised for alert in found[50:]) == 200.0
 
 
-def test_a_ledger_survives_json_with_any_state_key() -> None:
-    registry = FindingRegistry()
+def test_the_registry_survives_json_with_any_state_key() -> None:
+    registry = AlertRegistry()
     keys = ("<script>", "\x1b[31m", "\ud800", "\x00", "\u202eevil")
-    registry.record([Observation("violation", keys, "a sentence", states=keys)], now=1.0)
-    state = json.loads(json.dumps(registry.to_dict()))
-    assert FindingRegistry.from_dict(state).findings() == registry.findings()
+    registry.record([see("a title", place=keys, runs=keys)], now=1.0)
+    again = AlertRegistry.from_dict(json.loads(json.dumps(registry.to_dict())))
+    assert again.alerts() == registry.alerts()
+    assert again.record([see("a title", place=keys, runs=keys)], now=2.0) == []
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"kind": "nonsense"},
-        {"severity": 3},
+        {"id": 3},
         {"status": "closed"},
-        {"states": [1]},
         {"raised": "now"},
-        {"sentence": None},
-        {"details": [1]},
+        {"end": None},
         {"more": 1},
+        {"finding": None},
+        {"finding": {"kind": "nonsense", "severity": "watch", "title": ""}},
     ],
 )
-def test_what_is_no_finding_is_refused(change: dict[str, object]) -> None:
-    finding = Finding("1f", "trap", "open", "info", "s", ("a",), 1.0, 1.0)
-    with pytest.raises(InvalidInputError, match="no finding"):
-        Finding.from_dict({**finding.to_dict(), **change})
+def test_what_is_no_alert_is_refused(change: dict[str, object]) -> None:
+    alert = Alert("1f", Finding("trap", "watch", "s", ("a",)), "open", 1.0, 1.0)
+    with pytest.raises(InvalidInputError, match="this is no"):
+        Alert.from_dict({**alert.to_dict(), **change})
 
 
 def test_the_levels_of_all_looks_add_up_to_alpha() -> None:
@@ -193,46 +217,90 @@ def test_the_points_of_the_evidence_stay_in_bounds() -> None:
     assert times[0] < 100 < 9_900 < times[-1]
 
 
-def test_runs_are_put_together_with_what_became_of_them() -> None:
-    runs = RunAssembler()
-    moves = [
-        ("__start__", "a", "one", (), 1, None),
-        ("__start__", "a", "two", (), 1, None),
-        ("a", "b", "one", (), 1, None),
-        ("a", None, "two", (), 1, None),
-        ("b", "__end__", "one", (), 1, None),
-        ("x", "y", "its start was not seen", (), 1, None),
+def make_run(name: str, outcome: Outcome | None, *states: str, **more: Any) -> Trajectory:
+    success = None if outcome is None else outcome.success
+    moves = tuple(zip(("__start__", *states), states, strict=False))
+    return Trajectory(moves, name, outcome, success, run=name, **more)
+
+
+def look(*runs: Trajectory) -> RootRuns:
+    return RootRuns.of(RunTable.of(runs))
+
+
+def test_each_run_that_stops_is_told_once_in_the_order_in_which_they_began() -> None:
+    stopped = StoppedRuns()
+    one, two = make_run("1", None, "a"), make_run("2", Outcome.FAILED, "a")
+    assert stopped.update(look(one, two)).tolist() == []  # the first may fail later too
+    ended = make_run("1", Outcome.ENDED, "a")
+    assert stopped.update(look(ended, two)).tolist() == [0, 1]
+    again = StoppedRuns()
+    again.restore(json.loads(json.dumps(stopped.to_dict())))
+    assert again.update(look(ended, two)).tolist() == []
+    late = [make_run(str(i), Outcome.ENDED, "a") for i in range(3, 23)]
+    assert stopped.update(look(ended, two, make_run("x", None, "a"), *late)).tolist() == [
+        *range(3, 23)
+    ]  # it holds up no more than 20
+
+
+def test_root_runs_are_counted_with_what_ran_inside_them() -> None:
+    outer = make_run("1", Outcome.ENDED, "a")
+    inner = make_run("2", Outcome.RECURSION_LIMIT, *"bc" * 8, parent="1")
+    waiting = make_run("3", Outcome.INTERRUPTED, "a")
+    found = look(outer, inner, waiting)
+    assert found.places.tolist() == [0, 2]
+    assert found.stopped[found.places].tolist() == [True, False]
+    assert found.repeating[found.places].tolist() == [True, False]
+    assert not found.limited[0]  # it was the limit of the graph inside
+
+
+def test_steps_that_bring_something_new_are_no_repetition() -> None:
+    work = tuple(StepFacts(call=i, answer=i) for i in range(30))
+    stuck = tuple(StepFacts(call=0, answer=0, repeats=i > 0, stale=i > 0) for i in range(30))
+    runs = [
+        make_run(str(i), Outcome.ENDED, *"a" * 30, facts=f) for i, f in enumerate((work, stuck))
     ]
-    (one,) = runs.append(moves, [])
-    assert (one.name, one.states, one.success) == ("one", ("a", "b"), True)
-    ending = Ending("two", Outcome.FAILED, error="ValueError")
-    (two,) = runs.append([], [ending, Ending("one", success=False)])
-    assert (two.moves, two.success, two.error) == (
-        (("__start__", "a"), ("a", None)),
-        False,
-        "ValueError",
+    assert look(*runs).repeating.tolist() == [False, True]
+
+
+def outcomes(rng: random.Random, number: int, rate: float, prefix: str) -> RootRuns:
+    return look(
+        *(
+            make_run(f"{prefix}{i}", Outcome.FAILED if rng.random() < rate else Outcome.ENDED, "a")
+            for i in range(number)
+        )
     )
-    assert runs.finished["one"].success is False
-    assert runs.append([], [Ending("its start was not seen", Outcome.ENDED)]) == []
 
 
-def test_runs_of_one_trajectory_are_put_together_by_their_ids() -> None:
-    runs = RunAssembler()
-    moves = [
-        ("__start__", "a", "thread", (), 1, "A"),
-        ("__start__", "b", "thread", (), 1, "B"),
-        ("a", "__end__", "thread", (), 1, "A"),
-    ]
-    (first,) = runs.append(moves, [])
-    assert (first.run, first.name, first.states) == ("A", "thread", ("a",))
-    (second,) = runs.append([], [Ending("thread", Outcome.FAILED, run="B")])
-    assert (second.run, second.success) == ("B", False)
-    assert runs.append([("b", "__end__", "thread", (), 1, "B")], []) == []
-    retried = runs.finished["B"]
-    assert (retried.outcome, retried.states, len(retried)) == (Outcome.ENDED, ("b",), 2)
-    runs.append([], [Ending("thread", success=False)])
-    assert runs.finished["B"].success is False
-    assert runs.finished["A"].success is True
+def test_a_rate_that_rises_is_seen_and_its_end_too_against_a_baseline() -> None:
+    rng = random.Random(1)
+    rates = RunRates(0.05, outcomes(rng, 200, 0.05, "usual"), None)
+    seen = []
+    for phase, rate in enumerate((0.05, 0.4, 0.05)):
+        found = outcomes(rng, 120, rate, f"{phase}-")
+        rates.update(found, found.places)
+        rates = again(rates)
+        seen.append([what for what, _, _ in rates.alarms()])
+        if phase == 1:
+            ((_, _, test),) = rates.alarms()
+            assert test.describe("failed").startswith("runs that fail: ")
+            assert test.describe("failed").endswith("at most 13% before")
+    assert seen == [[], ["failed"], []]
+
+
+def again(rates: RunRates) -> RunRates:
+    """Return them after a restart."""
+    restored = RunRates(0.05, None, None)
+    restored.restore(json.loads(json.dumps(rates.to_dict())))
+    return restored
+
+
+def test_a_rate_that_stays_is_no_alarm_more_often_than_alpha() -> None:
+    rng, alarms = random.Random(2), 0
+    for _ in range(100):
+        rates, found = RunRates(0.05, None, None), outcomes(rng, 400, 0.1, "")
+        rates.update(found, found.places)
+        alarms += any(test.main.alarm for test in rates.tests.values())
+    assert alarms <= 10  # with probability 99% or more at a level of 5%
 
 
 def test_a_subscriber_hears_every_move_in_order_and_others_cost_nothing() -> None:

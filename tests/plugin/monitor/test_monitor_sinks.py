@@ -25,16 +25,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInputError
-from detailed_balance.monitor import (
-    Analysis,
-    Event,
-    Finding,
-    JsonLinesSink,
-    Kind,
-    LoggingSink,
-    Severity,
-    Status,
-)
+from detailed_balance.diagnosis import FINDING_KINDS, Finding
+from detailed_balance.diagnosis.finding import Severity
+from detailed_balance.monitor import Alert, Analysis, Event, JsonLinesSink, LoggingSink, Status
 from detailed_balance.monitor.sinks.notify import NotifySink
 from detailed_balance.monitor.sinks.prometheus import MetricsServer, MonitorCollector
 
@@ -42,12 +35,18 @@ PATIENCE = 300
 """Seconds, on a machine with much to do."""
 
 HOSTILE = '"}\\\n# HELP x\r\n<script>\u202e\x00'
-FINDING = Finding("1f", "trap", "open", "warning", "a <-> b", ("\ud800", HOSTILE), 1.0, 2.0)
+FINDING = Finding("trap", "watch", "a <-> b", ("\ud800", HOSTILE))
+ALERT = Alert("1f", FINDING, "open", 1.0, 2.0)
 STATUS = Status("runs.db", (("model", HOSTILE),), 9, 1, 3, 3, 1, 0.0, 1.0, 0.01, 2, 0.05, 0.5, True)
 
 
 def event(number: int = 0) -> Event:
-    return Event("raised", replace(FINDING, id=str(number)), float(number))
+    return Event("raised", replace(ALERT, id=str(number)), float(number))
+
+
+def about(what: Any, **finding: Any) -> Event:
+    over = "it is over" if what == "resolved" else ""
+    return Event(what, replace(ALERT, finding=replace(FINDING, **finding), end=over), 1.0)
 
 
 class Receiver(HTTPServer):
@@ -106,12 +105,12 @@ def test_a_log_gets_each_event_at_the_level_of_its_severity(
 ) -> None:
     caplog.set_level(logging.INFO)
     sink = LoggingSink("watching")
-    for what, severity in [("raised", "alarm"), ("updated", "warning"), ("resolved", "alarm")]:
-        sink.emit(Event(what, replace(FINDING, severity=severity), 1.0))  # type: ignore[arg-type]
+    for what, severity in [("raised", "problem"), ("updated", "watch"), ("resolved", "problem")]:
+        sink.emit(about(what, severity=severity, runs=("t1",)))
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("ERROR", "trap raised: a <-> b"),
-        ("WARNING", "trap updated: a <-> b"),
-        ("INFO", "trap resolved: a <-> b"),
+        ("ERROR", "trap raised: a <-> b; runs t1"),
+        ("WARNING", "trap updated: a <-> b; runs t1"),
+        ("INFO", "trap resolved: it is over"),
     ]
 
 
@@ -123,8 +122,8 @@ def test_a_json_lines_file_holds_each_event_in_one_line_of_ascii(tmp_path: Path)
         sink.close()
     lines = path.read_bytes().splitlines()
     assert all(line.isascii() for line in lines)
-    assert [Finding.from_dict(json.loads(line)["finding"]).id for line in lines] == ["0", "1"]
-    assert Finding.from_dict(json.loads(lines[0])["finding"]).states == FINDING.states
+    assert [Alert.from_dict(json.loads(line)["alert"]).id for line in lines] == ["0", "1"]
+    assert Alert.from_dict(json.loads(lines[0])["alert"]).finding == FINDING
 
 
 def test_a_json_webhook_gets_the_whole_event() -> None:
@@ -144,9 +143,9 @@ def test_a_json_webhook_gets_the_whole_event() -> None:
 @pytest.mark.parametrize(
     ("what", "severity", "kind"),
     [
-        ("raised", "info", "info"),
-        ("updated", "alarm", "failure"),
-        ("resolved", "alarm", "success"),
+        ("raised", "watch", "warning"),
+        ("updated", "problem", "failure"),
+        ("resolved", "problem", "success"),
     ],
 )
 def test_any_other_service_gets_a_sentence_that_calls_nobody(
@@ -155,12 +154,15 @@ def test_any_other_service_gets_a_sentence_that_calls_nobody(
     sentence = "plan <-> <!channel> <@U1> @everyone"
     with receiver(200) as server:
         sink = NotifySink(server.url("form"))
-        sink.emit(Event(what, replace(FINDING, sentence=sentence, severity=severity), 1.0))
+        one = about(what, title=sentence, severity=severity, since=sentence)
+        sink.emit(replace(one, alert=replace(one.alert, end=sentence)))
         wait_until(lambda: sink.sent)
         sink.close()
     ((_, body),) = server.requests
     sent = parse_qs(body.decode())
-    assert sent["message"] == ["plan <-> \u2039!channel> \u2039\uff20U1> \uff20everyone"]
+    quiet = "plan <-> \u2039!channel> \u2039\uff20U1> \uff20everyone"
+    whole = quiet if what == "resolved" else f"{quiet}\nsince: {quiet}"
+    assert sent["message"] == [whole]
     assert (sent["title"], sent["type"]) == ([f"detailed-balance: trap {what}"], [kind])
 
 
@@ -206,7 +208,7 @@ def test_a_slow_service_delays_nobody_and_the_oldest_events_are_given_up() -> No
         sink.close()
     assert sink.undelivered == 2
     events = [json.loads(json.loads(body)["message"]) for _, body in server.requests]
-    assert [sent["finding"]["id"] for sent in events] == ["0", "3", "4", "5"]
+    assert [sent["alert"]["id"] for sent in events] == ["0", "3", "4", "5"]
 
 
 def test_what_a_sink_has_no_time_left_for_is_undelivered(
@@ -255,9 +257,10 @@ def text_of(status: Status) -> str:
 
 
 def test_the_metrics_are_what_prometheus_reads() -> None:
-    trap = replace(FINDING, id="2", severity="alarm", kind="alarm")
-    over = replace(FINDING, id="3", status="resolved")
-    text = text_of(replace(STATUS, findings=(FINDING, trap, over)))
+    limit = replace(ALERT, id="2", finding=replace(FINDING, severity="problem", kind="limit"))
+    over = replace(ALERT, id="3", status="resolved")
+    runs = {"runs": 40, "failed": 7, "limited": 3, "repeating": 5, "undelivered": 2}
+    text = text_of(replace(STATUS, alerts=(ALERT, limit, over), **runs))
     families = {f.name: f for f in text_string_to_metric_families(text)}
     (sample,) = families["detailed_balance_transitions"].samples
     assert (sample.name, sample.value) == ("detailed_balance_transitions_total", 9.0)
@@ -266,13 +269,17 @@ def test_the_metrics_are_what_prometheus_reads() -> None:
     assert families["detailed_balance_log_e_value_threshold"].samples[0].value > 2.99
     opened = families["detailed_balance_open_findings"].samples
     assert sum(sample.value for sample in opened) == 2
-    assert len(opened) == len(get_args(Kind)) * len(get_args(Severity)) == 18
+    assert len(opened) == len(FINDING_KINDS) * len(get_args(Severity)) == 18
+    counted = ("runs", "failed_runs", "limited_runs", "repeating_runs", "undelivered_events")
+    values = [families[f"detailed_balance_{name}"].samples[0].value for name in counted]
+    assert values == [40, 7, 3, 5, 2]
 
 
 def test_the_metrics_have_the_names_that_alerts_are_written_for() -> None:
     done = Analysis("traps", 1.0, 0.25, 5.0)
     text = text_of(replace(STATUS, analyses=(done,)))
-    names = ["transitions", "escapes", "trajectories", "lost"]
+    names = ["transitions", "escapes", "trajectories", "lost", "runs", "failed_runs"]
+    names += ["limited_runs", "repeating_runs", "undelivered_events"]
     counters = {f"detailed_balance_{name}": "counter" for name in names}
     names = ["states", "edges", "log_e_value", "log_e_value_threshold", "alarm", "traps"]
     names += ["last_read_timestamp_seconds", "read_seconds", "open_findings", "analysis_seconds"]
@@ -324,7 +331,7 @@ def test_opentelemetry_gets_the_numbers_by_the_conventions_names() -> None:
     reader = InMemoryMetricReader()
     metrics = OpenTelemetryMetrics(MeterProvider([reader]))
     labels = (("agent", "writer"), ("model", "gpt-4o"), ("version", "2"))
-    metrics.watch(lambda: replace(STATUS, context=labels, findings=(FINDING,)))
+    metrics.watch(lambda: replace(STATUS, context=labels, alerts=(ALERT,), failed=7))
     metrics.emit(event())
     (resource,) = reader.get_metrics_data().resource_metrics
     (scope,) = resource.scope_metrics
@@ -332,6 +339,7 @@ def test_opentelemetry_gets_the_numbers_by_the_conventions_names() -> None:
     points = {metric.name: metric.data.data_points[0] for metric in scope.metrics}
     assert points["detailed_balance.transitions"].value == 9
     assert points["detailed_balance.findings.open"].value == 1
+    assert points["detailed_balance.runs.failed"].value == 7
     assert points["detailed_balance.events"].value == 1
     assert points["detailed_balance.alarm"].attributes == {
         "detailed_balance.source": "runs.db",

@@ -15,7 +15,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from detailed_balance import Transition, TransitionStore
+from detailed_balance import Transition, TransitionStore, analyze
+from detailed_balance.analyzers import Outcome
+from detailed_balance.callbacks import Ending
 from detailed_balance.cli import app
 from tests.support.walkers import Walker
 
@@ -59,17 +61,19 @@ def make_store(path: Path, *, driven: bool) -> str:
 def test_once_says_what_is_known_and_its_code_tells_an_alarm(tmp_path: Path) -> None:
     calm = run(make_store(tmp_path / "calm.db", driven=False), "--once")
     assert (calm.exit_code, calm.stderr) == (0, "")
-    assert calm.stdout.startswith("1,000 transitions, 6 states, 4 runs; log E = ")
-    driven = run(make_store(tmp_path / "driven.db", driven=True), "--once")
-    assert driven.exit_code == 2
-    assert "alarm alarm: detailed balance is broken" in driven.stdout
-    assert "plan -> search -> read -> plan is driven" in driven.stdout
+    assert calm.stdout.startswith("UNKNOWN  no run is known to have stopped yet\n")
+    assert "; 1,000 transitions, 6 states; log E = " in calm.stdout
+    driven = run(store := make_store(tmp_path / "driven.db", driven=True), "--once")
+    assert driven.exit_code == 0  # without outcomes of runs it is to be watched
+    assert "raised    watch driven: plan -> search -> read -> plan is driven" in driven.stdout
+    assert "\nWATCH    plan -> search -> read -> plan is driven" in driven.stdout
+    assert run(store, "--once", "--fail-on", "limit,driven").exit_code == 2
 
 
 def test_events_as_json_have_the_standard_output_for_themselves(tmp_path: Path) -> None:
     done = run(make_store(tmp_path / "runs.db", driven=True), "--once", "--jsonl", "-")
-    kinds = [json.loads(line)["finding"]["kind"] for line in done.stdout.splitlines()]
-    assert sorted(kinds) == ["alarm", "violation"]
+    kinds = [json.loads(line)["alert"]["finding"]["kind"] for line in done.stdout.splitlines()]
+    assert kinds == ["driven"]
     assert "1,000 transitions" in done.stderr
 
 
@@ -79,7 +83,7 @@ def test_a_second_look_with_a_state_tells_only_what_is_new(tmp_path: Path) -> No
     second = run(store, "--once", "--state", state)
     assert "raised" in first.stdout
     assert "raised" not in second.stdout
-    assert first.exit_code == second.exit_code == 2
+    assert first.exit_code == second.exit_code == 0
     assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1]
 
 
@@ -99,7 +103,7 @@ def test_a_watch_tells_what_comes_and_ends_cleanly(tmp_path: Path, ending: int) 
     make_store(path, driven=False)
     with watching(str(path), "--every", "0.05", "--jsonl", str(events)) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(f"watching {path}: 1,000 transitions")
+        assert process.stdout.readline().startswith(f"watching {path}: 0 runs, ")
         with TransitionStore(f"sqlite:///{path}") as store:
             store.append(Walker(2).walk(1_000, driven=True))
         wait_until(lambda: events.read_text().count("\n"))
@@ -165,3 +169,44 @@ def test_batches_of_one_task_are_no_drift_where_block_names_the_task(tmp_path: P
     options = (paths[1], "--baseline", paths[0], "--once")
     assert "drift" not in run(*options, "--block", "task").stdout
     assert "drift" in run(*options).stdout
+
+
+def shuttle(path: Path) -> str:
+    """Make a store of 40 runs, three of which are stopped while they go back and forth."""
+    with TransitionStore(f"sqlite:///{path}") as store:
+        for number in range(40):
+            name, stuck = f"t{number}", number in (20, 27, 33)
+            states = ["__start__", "plan", *(["a", "b"] * 12 if stuck else ["a", "b", "__end__"])]
+            outcome = Outcome.RECURSION_LIMIT if stuck else Outcome.ENDED
+            store.append(
+                Transition(f, g, name, (), k, 1e9 + 60 * number + k, run=name)
+                for k, (f, g) in enumerate(pairwise(states))
+            )
+            store.append([Ending(name, outcome, time=1e9 + 60 * number + 50, run=name)])
+    return str(path)
+
+
+def test_the_first_screen_is_that_of_the_report_and_the_event_names_the_runs(
+    tmp_path: Path,
+) -> None:
+    store = shuttle(tmp_path / "runs.db")
+    done, report = run(store, "--once"), str(analyze(store).verdict)
+    assert done.exit_code == 2
+    raised, *screen = done.stdout.splitlines()
+    assert raised[21:].startswith("raised    problem limit: 3 of 40 runs hit the recursion limit: ")
+    assert raised.endswith("; runs t20, t27, t33")
+    first = report.splitlines()[0]
+    assert first.startswith("PROBLEM  3 of 40 runs hit the recursion limit")
+    labels = [line[2:9].strip() for line in screen[1:6]]
+    assert screen[0] == first
+    assert labels == ["runs", "since", "cost", "differs", "do"]
+    assert screen[1] in report.splitlines()
+    assert f"detailed-balance show {store} t20" in screen[1]
+    assert screen[-1].startswith("40 runs, 3 failed, 3 at the limit, 3 repeating; ")
+    assert run(store, "--once", "--fail-on", "drift").exit_code == 0
+
+
+def test_an_event_that_could_not_be_delivered_is_said_at_the_end(tmp_path: Path) -> None:
+    done = run(shuttle(tmp_path / "runs.db"), "--once", "--notify", "json://127.0.0.1:9/x")
+    assert done.exit_code == 1
+    assert "1 event was not delivered to json://127.0.0.1:9" in done.stderr

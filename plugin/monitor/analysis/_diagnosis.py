@@ -1,0 +1,308 @@
+"""The analyzer of runs: the findings of a report on the last runs, raised, renewed and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import ceil, isnan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detailed_balance.analyzers.loop import Loop
+from detailed_balance.analyzers.runs.roots import root_places
+from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.monitor.analysis._driven import is_loop_over, net_rounds
+from detailed_balance.monitor.analysis._root_runs import RootRuns, RunKey, StoppedRuns, run_key
+from detailed_balance.monitor.analysis._run_rates import RATES, RunRates
+from detailed_balance.monitor.analysis.alerts import Alert, Observation
+from detailed_balance.monitor.analysis.base import EXPECTED, FADED, AlphaSpending, View
+from detailed_balance.render.formatting import safe_text
+from detailed_balance.report import Report, analyze
+from detailed_balance.sources.source import open_source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_RUNS = 2_000
+"""So many root runs, the last ones, are reported on."""
+
+FEWEST_RUNS = 10
+"""With fewer runs that have stopped nothing is tested."""
+
+NONE_OF = 59
+"""What none of so many runs does, fewer than 5% of runs do, with confidence 95%."""
+
+_FEWEST_EXPECTED = 3
+_TOTALS = ("runs", "failed", "limited", "repeating")
+_BY_OTHERS = ("cardinality",)
+_AT_ONCE = ("waiting", "loss")
+_TESTED = ("driven", "trap", "drift")
+
+
+class DiagnosisAnalyzer:
+    """Report on the last runs, and raise what the report finds.
+
+    What needs no test is raised at any look. What a test supports is raised at looks that come
+    after half as many new runs as were looked at, each at a level of its own (`AlphaSpending`).
+    Besides, the rates of runs that fail, hit the limit or repeat themselves are tested after each
+    run (`RunRates`): a rate that has gone up belongs to the finding of that kind, or is a drift.
+
+    A finding is over when enough runs came without it: where 10 would be expected at the rate seen
+    before, fewer than a quarter did it; or none of the last 59 did, where 3 would be expected. It
+    is raised again only by runs that are new.
+    """
+
+    name = "diagnosis"
+    every = 5.0
+
+    def __init__(self) -> None:
+        self._stopped, self._spending = StoppedRuns(), AlphaSpending(fewest=FEWEST_RUNS)
+        self._rates: RunRates | None = None
+        self._saved_rates: Mapping[str, Any] | None = None
+        self._totals = dict.fromkeys(_TOTALS, 0)
+        self._strongest: dict[str, float] = {}  # of each alert, the largest share of runs
+        self._last: dict[str, int] = {}  # and how many runs had stopped when it was seen last
+        self._looked = (-1, -1)
+        self._clean: RunKey | None = None  # the first run after the last problem
+
+    def check(self, view: View) -> Iterator[Observation]:
+        """Yield what is found in the last runs, and what is over."""
+        table = view.runs
+        view.results.update(self._totals)
+        if table is None:
+            return
+        found = RootRuns.of(table)
+        self._count(found, self._stopped.update(found), view)
+        view.results.update(self._totals, by_runs=self._totals["runs"] > 0)
+        state = self._totals["runs"], int(view.total)
+        if not self._totals["runs"] or state == self._looked:
+            return
+        self._looked = state
+        held = int(found.stopped[found.places].sum())
+        due = self._spending.due(self._totals["runs"], held)
+        level = self._spending.level(view.alpha)
+        report = _report(self._choose(found), view, level)
+        view.results["verdict"] = report.verdict
+        yield from self._observe(report.findings, found, view, tests=due)
+        if view.evidence.quiet and not view.open_alerts("driven"):
+            view.evidence.take_over()
+
+    def _choose(self, found: RootRuns) -> RunTable:
+        """Return the runs to report on: the last ones, since all problems were over.
+
+        What was over long ago must not be evidence of something new.
+        """
+        places = found.places[-MOST_RUNS:]
+        if self._clean is not None:
+            keys = [run_key(found.table, place) for place in places.tolist()]
+            places = places[keys.index(self._clean) :] if self._clean in keys else places
+        if len(places) == len(found.places):
+            return found.table
+        kept = np.zeros(len(found.table), dtype=bool)
+        kept[places] = True
+        return found.table.select(kept[root_places(found.table)])
+
+    def _count(self, found: RootRuns, places: NDArray[np.int64], view: View) -> None:
+        """Take in runs that have stopped since the last time."""
+        if self._rates is None:
+            usual = RootRuns.of(RunTable.of(view.baseline.runs)) if view.baseline.runs else None
+            self._rates = RunRates(view.alpha, usual, view.block)
+            if self._saved_rates is not None:
+                self._rates.restore(self._saved_rates)
+        self._rates.update(found, places)
+        self._totals["runs"] += len(places)
+        for name in RATES:
+            self._totals[name] += int(getattr(found, name)[places].sum())
+        if view.drift is not None:
+            for place in places.tolist():
+                view.drift.update(found.table[place])
+
+    def _observe(
+        self, findings: Sequence[Finding], found: RootRuns, view: View, *, tests: bool
+    ) -> Iterator[Observation]:
+        seen: set[str] = set()
+        over: list[Finding] = []
+        for finding, at_once in self._add_rates(findings, found):
+            known = view.registry.find(Observation(finding))
+            name = finding.id if known is None else known.id
+            if finding.kind in _BY_OTHERS or name in seen:
+                continue
+            seen.add(name)
+            before = None if known is None or not known.is_open else known.finding
+            if before is None and known is not None and self._is_old(finding, known, view):
+                continue
+            is_new = before is None or (before.severity, finding.severity) == ("watch", "problem")
+            if is_new and not (tests or at_once or _is_alarmed(finding, view)):
+                continue
+            if _is_loop(finding):
+                rate = net_rounds(view.recent, finding.place) / max(1, view.recent_total)
+            else:
+                rate = finding.affected / max(1, finding.total)
+            strongest = 0.0 if before is None else self._strongest.get(name, 0.0)
+            self._strongest[name], self._last[name] = max(rate, strongest), self._totals["runs"]
+            if before is not None and self._is_over(name, finding, found, view):
+                over.append(finding)
+            else:
+                yield Observation(finding)
+        rest = (alert for alert in view.open_alerts() if alert.id not in seen)
+        over += [alert.finding for alert in rest if self._is_gone(alert, found, view)]
+        yield from self._end(over, found, view)
+
+    def _end(self, over: Sequence[Finding], found: RootRuns, view: View) -> Iterator[Observation]:
+        """Yield what is over; where no problem is left, remember where the clean runs begin."""
+        problems = [a.finding for a in view.open_alerts() if a.finding.severity == "problem"]
+        ended = {finding.id for finding in over}
+        if problems and all(finding.id in ended for finding in problems):
+            did = np.any([_mark(finding.runs, found) for finding in problems], axis=0)
+            last = NONE_OF if not did.any() else max(NONE_OF, _clear(did))
+            first = found.places[-min(last, len(found.places))]
+            self._clean = run_key(found.table, int(first))
+        for finding in over:
+            yield Observation(finding, _describe_end(finding, found))
+
+    def _add_rates(
+        self, findings: Sequence[Finding], found: RootRuns
+    ) -> Iterator[tuple[Finding, bool]]:
+        """Yield the findings, with the rates that have gone up, and whether they may be raised now.
+
+        A rate belongs to the finding that names most of the runs that count for it.
+        """
+        said: dict[int, list[str]] = {}
+        rest: dict[str, list[str]] = {}
+        for what, graph, test in () if self._rates is None else self._rates.alarms():
+            own = [i for i, finding in enumerate(findings) if finding.graph == graph]
+            counted = found.counts_for(what, graph)[found.places]
+            named = {i: int((_mark(findings[i].runs, found) & counted).sum()) for i in own}
+            best = max(own, key=lambda i: (RATES[what] in findings[i].kinds, named[i]), default=-1)
+            if best >= 0 and 2 * named[best] >= counted.sum():
+                said.setdefault(best, []).append(test.describe(what))
+            else:
+                rest.setdefault(graph, []).append(test.describe(what))
+        for i, finding in enumerate(findings):
+            texts = said.get(i, [])
+            if finding.kind == "drift":
+                texts += rest.pop(finding.graph, [])
+            if texts:
+                yield _with_rate(finding, "; ".join(texts)), True
+            else:
+                yield finding, not _is_tested(finding)
+        for graph, texts in rest.items():
+            yield _describe_drift(graph, "; ".join(texts)), True
+
+    def _is_old(self, finding: Finding, known: Alert, view: View) -> bool:
+        """Say whether a finding that was over is of nothing that came since."""
+        if _is_loop(finding):
+            return is_loop_over(finding.place, self._strongest.get(known.id, 0.0), view)
+        return bool(finding.runs) and set(finding.runs) <= set(known.finding.runs)
+
+    def _is_over(self, name: str, finding: Finding, found: RootRuns, view: View) -> bool:
+        """Say whether enough of the last runs are not of a finding."""
+        did, rate = _mark(finding.runs, found), self._strongest.get(name, 0.0)
+        if _is_loop(finding):
+            return is_loop_over(finding.place, rate, view)
+        if not rate or not did.any():
+            return self._totals["runs"] - self._last.get(name, 0) >= NONE_OF
+        if _clear(did) >= max(NONE_OF, _FEWEST_EXPECTED / rate):
+            return True
+        enough = ceil(EXPECTED / rate)
+        return enough <= len(did) and int(did[-enough:].sum()) < FADED * EXPECTED
+
+    def _is_gone(self, alert: Alert, found: RootRuns, view: View) -> bool:
+        """Say whether what a report does not mention is over."""
+        finding = alert.finding
+        if alert.id not in self._last:  # raised by others, before runs were known to stop
+            return finding.kind in ("driven", "trap")
+        if finding.kind in _AT_ONCE or (finding.kind == "drift" and isnan(finding.pvalue)):
+            return True
+        gone = bool(finding.runs) and not _mark(finding.runs, found).any()
+        return gone or self._is_over(alert.id, finding, found, view)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state in types that JSON has."""
+        return {
+            "stopped": self._stopped.to_dict(),
+            "looks": self._spending.to_list(),
+            "rates": self._saved_rates if self._rates is None else self._rates.to_dict(),
+            "totals": dict(self._totals),
+            "clean": None if self._clean is None else list(self._clean),
+            "alerts": {name: [self._strongest[name], n] for name, n in self._last.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave."""
+        self._stopped.restore(state["stopped"])
+        self._spending.restore(state["looks"])
+        self._saved_rates = state["rates"]
+        self._totals = {name: int(state["totals"][name]) for name in _TOTALS}
+        clean = state["clean"]
+        self._clean = None if clean is None else (clean[0], clean[1], int(clean[2]))
+        self._last = {str(name): int(n) for name, (_, n) in state["alerts"].items()}
+        self._strongest = {str(name): float(r) for name, (r, _) in state["alerts"].items()}
+
+
+def _is_alarmed(finding: Finding, view: View) -> bool:
+    """Say whether the live test, which is valid at every look, has found the loop of a finding."""
+    if not (_is_loop(finding) and view.evidence.alarm):
+        return False
+    found = {Loop(each.loop) for each in view.evidence.loops_with_evidence()}
+    return Loop(finding.place) in found
+
+
+def _is_tested(finding: Finding) -> bool:
+    """Say whether a finding rests on a test, and not on facts or a rule."""
+    return finding.kind != "limit" and (not isnan(finding.pvalue) or finding.kind in _TESTED)
+
+
+def _is_loop(finding: Finding) -> bool:
+    """Say whether a finding is about a loop: its runs are examples, so its steps are counted."""
+    return finding.kind == "driven" and len(finding.place) > 2
+
+
+def _report(table: RunTable, view: View, alpha: float) -> Report:
+    labels = {name for context in table.contexts for name, _ in context}
+    block = view.block if view.block in labels or view.block == "thread" else None
+    usual = view.baseline
+    baseline = RunTable.of(usual.runs) if usual.runs else usual.counts
+    source = open_source(table, block=block)
+    source.command = view.command
+    return analyze(source, alpha=alpha, baseline=baseline)
+
+
+def _mark(runs: Sequence[str], found: RootRuns) -> NDArray[np.bool_]:
+    """Return, of the root runs in order, which are of a finding, or have such a run inside."""
+    names, columns = set(runs), found.table.runs
+    named = zip(columns.name.tolist(), columns.run.tolist(), strict=True)
+    did = np.array([bool(names & {name, run}) for name, run in named], dtype=bool)
+    marked = np.zeros(len(found.table), dtype=bool)
+    marked[root_places(found.table)[did]] = True
+    return marked[found.places]
+
+
+def _with_rate(finding: Finding, said: str) -> Finding:
+    evidence = "; ".join(filter(None, [finding.evidence, f"the rate has gone up: {said}"]))
+    also = (*finding.also, *(("drift",) if "drift" not in finding.kinds else ()))
+    since = finding.since if finding.onset is not None else said
+    return replace(finding, severity="problem", also=also, evidence=evidence, since=since)
+
+
+def _describe_drift(graph: str, said: str) -> Finding:
+    """Return the finding of rates that have gone up, where no other one names these runs."""
+    evidence = "a test of the rate after each run, valid at every look"
+    return Finding("drift", "problem", said, graph=graph, evidence=evidence)
+
+
+def _clear(did: NDArray[np.bool_]) -> int:
+    """Return how many of the last runs did not do it."""
+    return len(did) - 1 - int(np.flatnonzero(did)[-1])
+
+
+def _describe_end(finding: Finding, found: RootRuns) -> str:
+    graph = f"{safe_text(finding.graph, 40)}: " if finding.graph else ""
+    did = _mark(finding.runs, found)
+    if finding.kind == "drift" or _is_loop(finding) or not did.any():
+        return f"{graph}the last runs no longer show it; it was: {finding.title}"
+    last = max(NONE_OF, _clear(did))
+    done = int(did[-last:].sum())
+    return f"{graph}{done or 'none'} of the last {last:,} runs did it; it was: {finding.title}"
