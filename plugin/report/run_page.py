@@ -136,7 +136,7 @@ class RunPage(Result):
                 if not empty[i]
             ]
             onset = line.onset if isinstance(line, PathLine) else ""
-            text = "  ".join(["", *said[: 1 + bool(said)], *said[2:]]).rstrip()
+            text = "  ".join(["", *said]).rstrip()
             yield (f"{text}  <- {onset}" if onset else text), "bold red" if onset else ""
 
     def __rich_console__(
