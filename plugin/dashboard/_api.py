@@ -61,7 +61,7 @@ STREAMS = 64
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy closes the line."""
 
-_LOOPS_DRAWN, _TRAPPED_DRAWN = 8, 50
+_LOOPS_DRAWN, _WANTED_DRAWN = 8, 50
 _LONGEST_TEXT = 200
 _REFRESH, _SHORTEST_WAIT = 10.0, 0.5
 
@@ -152,11 +152,11 @@ class DashboardApi:
         found = [a for a in list_findings(asked.alerts, asked.within) if ranged or a.is_open]
         loops = ((alert.id, alert.finding.place) for alert in found if is_loop(alert))
         drawn = dict(islice(loops, _LOOPS_DRAWN))
-        trapped = [s for a in found if a.finding.kind == "trap" for s in a.finding.place]
+        wanted = [state for alert in found for state in alert.finding.place]
         return draw_landscape(
             self._snapshot(asked),
             drawn,
-            wanted=trapped[:_TRAPPED_DRAWN],
+            wanted=wanted[:_WANTED_DRAWN],
             top=_number(request, "top", 200, 2, MOST_STATES),
             places=None if ranged else asked.watched.places,
         )

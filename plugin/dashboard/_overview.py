@@ -132,7 +132,7 @@ def show_finding(alert: Alert) -> dict[str, Any]:
 
 def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) -> dict[str, Any]:
     finding, place = alert.finding, alert.finding.place
-    rows = {label: visible(text)[: 4 * _TEXT] for label, text in finding.rows() if label != "runs"}
+    rows = [(label, text) for label, text in finding.rows() if label not in ("runs", "")]
     return {
         **{name: getattr(alert, name) for name in ("id", "status", "raised", "updated")},
         **{name: getattr(finding, name) for name in ("kind", "severity")},
@@ -143,7 +143,7 @@ def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) ->
         "loop": loop_id(place) if is_loop(alert) else None,
         "runs": [show_run_key(run) for run in finding.runs[:runs]],
         "more_runs": max(finding.affected, len(finding.runs)) - len(finding.runs[:runs]),
-        "rows": [{"name": label, "value": text} for label, text in rows.items()],
+        "rows": [{"name": label, "value": visible(text)[: 4 * _TEXT]} for label, text in rows],
         "advice": [
             {name: visible(getattr(each, name))[: 4 * _TEXT] for name in ("code", "text")}
             for each in finding.advice

@@ -30,6 +30,7 @@ function style() {
     } },
     { selector: "node.group", style: { "border-style": "dashed", color: faint, "background-color": colour("--ground") } },
     { selector: "node.major", style: { "z-index": 5 } },
+    { selector: "node.found", style: { "border-color": colour("--alarm"), "border-width": 2 } },
     { selector: "node.trap", style: { "border-color": colour("--trap"), "border-width": 3 } },
     { selector: "node.driven", style: { "border-color": ink, "border-width": 1.5, "font-weight": 600 } },
     { selector: "edge", style: {
@@ -93,7 +94,7 @@ export class Landscape {
     this.tip.style.top = `${Math.min(at.y + 12, this.box.clientHeight - 30)}px`;
   }
 
-  update(data, trapped = new Set()) {
+  update(data, trapped = new Set(), found = new Set()) {
     const first = this.data === null || !this.data.nodes.length;
     this.data = data;
     const busiest = data.nodes.filter((node) => !node.group).sort((a, b) => b.flow - a.flow);
@@ -107,7 +108,7 @@ export class Landscape {
     cy.batch(() => {
       cy.nodes().filter((node) => !nodes.has(node.id())).remove();
       cy.edges().filter((edge) => !edges.has(edge.id())).remove();
-      for (const node of nodes.values()) this.putNode(node, trapped);
+      for (const node of nodes.values()) this.putNode(node, trapped, found);
     });
     // In parts, so that the page can answer in between.
     const rest = [...edges];
@@ -126,7 +127,7 @@ export class Landscape {
     this.drawAxis();
   }
 
-  putNode(node, trapped) {
+  putNode(node, trapped, named) {
     const data = { label: node.label, v: node.potential, flow: node.flow };
     let found = this.cy.getElementById(node.id);
     if (!found.length) {
@@ -140,8 +141,9 @@ export class Landscape {
       }
     }
     found.toggleClass("group", node.group);
+    found.toggleClass("found", named.has(node.id));
     found.toggleClass("trap", trapped.has(node.id));
-    found.toggleClass("major", this.major.has(node.id) || trapped.has(node.id));
+    found.toggleClass("major", this.major.has(node.id) || trapped.has(node.id) || named.has(node.id));
     found.removeClass("driven");
   }
 

@@ -77,10 +77,12 @@ export function overview(main, route) {
   }
 
   function drawGraph(found, status) {
-    landscape.update(found, new Set(status.traps.flatMap((trap) => trap.states.map((each) => each.id))));
+    const ids = (rows) => new Set(rows.flatMap((row) => row.states.map((each) => each.id)));
+    const open = status.findings.filter((each) => each.status === "open");
+    landscape.update(found, ids([...status.traps, ...open.filter((each) => each.kind === "trap")]), ids(open));
     const part = found.moves ? `${Math.round(100 * found.moves_shown / found.moves)}% of the moves between them` : "";
     graphNote.textContent = found.nodes.length
-      ? `Height is the potential V (in 1/β): agents run downhill. ${found.scales.length && found.nodes.some((n) => n.level) ? "States that lead to each other share a scale; from one such part to another agents only go to the right. " : ""}${plural(found.nodes.filter((n) => !n.group).length, "state")} of ${count(found.states)}, ${plural(found.edges.length, "arrow")}${part ? `: ${part}` : ""}. Driven loops in colour, traps in green, dashed boxes hold the other states.`
+      ? `Height is the potential V (in 1/β): agents run downhill. ${found.scales.length && found.nodes.some((n) => n.level) ? "States that lead to each other share a scale; from one such part to another agents only go to the right. " : ""}${plural(found.nodes.filter((n) => !n.group).length, "state")} of ${count(found.states)}, ${plural(found.edges.length, "arrow")}${part ? `: ${part}` : ""}. Driven loops in colour, states of findings in red, traps in green, dashed boxes hold the other states.`
       : "Nothing to draw yet: a potential needs two states that were left twice or more.";
   }
 

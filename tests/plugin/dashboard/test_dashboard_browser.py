@@ -9,6 +9,9 @@ from itertools import pairwise
 import pytest
 
 from detailed_balance import Transition, TransitionGraph, TransitionStore, analyze
+from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks import Ending
 from detailed_balance.dashboard._ids import loop_id, state_id
 from detailed_balance.monitor import Alert
 from tests.plugin.dashboard.test_dashboard import hostile_monitor, hostile_store, random_counts
@@ -82,67 +85,76 @@ def wait_for(condition, what):
 
 
 class Agent:
-    """A running agent that writes down its moves; driven round a loop, or not."""
-
-    LOOP = ("plan", "search", "read")
+    """A running agent that writes down its moves; where it is broken, every second run is stuck."""
 
     def __init__(self, store):
-        self.store, self.driven, self.runs = store, False, 0
+        self.store, self.broken, self.runs = store, False, 0
         self.chance = random.Random(1)
 
     def work(self, runs):
         for _ in range(runs):
             self.runs += 1
-            path = ["__start__", "plan"]
-            for _ in range(12):  # so few rounds are no trap
-                forward = self.driven or self.chance.random() < 0.5
-                path.append(self.LOOP[(self.LOOP.index(path[-1]) + (1 if forward else 2)) % 3])
-            path += ["answer", "__end__"]
-            now = time.time()
-            self.store.append(
-                Transition(a, b, f"run {self.runs}", (), step, now)
-                for step, (a, b) in enumerate(pairwise(path))
-            )
+            key, now = f"ticket-{1000 + self.runs}", time.time()
+            stuck = self.broken and self.runs % 2
+            path = ["__start__", "classify_request"]
+            tools = ["lookup_order", "check_policy", "refund"]
+            path += tools[:2] * 12 if stuck else self.chance.sample(tools, 2)
+            path += [] if stuck else ["answer", "__end__"]
+            calls = {}
+            self.store.append(self.moves(path, key, now, calls))
+            outcome = Outcome.RECURSION_LIMIT if stuck else Outcome.ENDED
+            error = "GraphRecursionError" if stuck else None
+            self.store.append([Ending(key, outcome, error, time=now + 1)])
+
+    def moves(self, path, key, now, calls):
+        for step, (a, b) in enumerate(pairwise(path)):
+            again = b in calls
+            call = calls.setdefault(b, step)
+            facts = StepFacts(call=call, answer=call, repeats=again, stale=again, tokens=200)
+            yield Transition(a, b, key, (), step, now + step / 100, facts=facts)
 
 
-def test_a_driven_loop_in_a_live_agent_is_alarmed_and_resolved_when_it_is_fixed(page, tmp_path):
+def test_a_fault_of_a_live_agent_is_shown_with_its_runs_and_resolved_when_it_is_mended(
+    page, tmp_path
+):
     url = f"sqlite:///{tmp_path}/runs.db"
+    page.emulate_media(reduced_motion="reduce")
     with TransitionStore(url) as store:
         agent = Agent(store)
-        agent.work(100)
-        with served(url, every=0.2, window=2_000) as address:
+        agent.work(60)
+        with served(url, every=0.2) as address:
             page.goto(address)
             expect(page.locator("#live")).to_contain_text("live")
+            expect(page.locator(".tile").first).to_have_text("60runs")
             expect(page.get_by_text("Nothing is open")).to_be_visible()
 
-            agent.driven = True
-            agent.work(100)
-            alarm = page.locator(".finding", has_text="driven").first
-            expect(alarm).to_contain_text("detailed balance is broken", timeout=PATIENCE)
-            expect(alarm).to_contain_text("search")
+            agent.broken = True
+            agent.work(30)
+            problem = page.locator(".finding", has_text="Problem").first
+            expect(problem).to_contain_text("back and forth between check_policy and lookup_order")
+            expect(page.locator(".tile")).to_have_text(
+                ["90runs", "15failed", "15at the limit", "15repeating"]
+            )
             expect(page.locator("#announce")).to_contain_text("New finding")
             if SHOTS:
-                page.wait_for_timeout(3_000)  # until the landscape is drawn again
-            shoot(page, "alarm-light")
+                page.wait_for_timeout(8_000)  # until the landscape is drawn again
+            shoot(page, "live-light")
             page.emulate_media(color_scheme="dark")
-            shoot(page, "alarm-dark")
+            shoot(page, "live-dark")
 
-            alarm.get_by_role("heading").get_by_role("link").click()
-            expect(page.get_by_role("heading", level=1)).to_contain_text("broken")
-            expect(page.get_by_role("heading", name="Example runs")).to_be_visible()
-            shoot(page, "finding-dark")
+            problem.get_by_role("link", name="ticket-").first.click()
+            expect(page.get_by_role("heading", level=1)).to_contain_text("recursion limit")
+            expect(page.locator("tbody")).to_contain_text("lookup_order ⇄ check_policy")
 
-            agent.driven = False
-            page.get_by_role("link", name="← Overview").click()
+            agent.broken = False
+            page.get_by_role("link", name="Overview", exact=True).click()
             deadline = time.monotonic() + 2 * PATIENCE / 1000
-            while page.locator(".finding", has_text="driven").count():
+            while page.locator(".finding", has_text="Problem").count():
                 assert time.monotonic() < deadline, page.locator("main").inner_text()
                 agent.work(40)
-                page.wait_for_timeout(500)
-            expect(page.get_by_text("Nothing is open")).to_be_visible(timeout=PATIENCE)
+                page.wait_for_timeout(2_000)
             page.get_by_role("link", name="Resolved", exact=True).click()
             expect(page.locator(".finding", has_text="Resolved").first).to_be_visible()
-            shoot(page, "resolved-dark")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
