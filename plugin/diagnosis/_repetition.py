@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _IN_A_ROW = 3
 """So many calls of a tool are several."""
 
+_PLACES_TOLD = 2
 _STRENGTH = ("fact", "contrast", "rule", "")
 
 
@@ -60,6 +61,9 @@ class RepeatingRuns:
     found: RepetitionFinding | None = None
     within: list[str] = field(default_factory=list)
     """What else the same runs repeat."""
+    elsewhere: dict[int, RepeatingRun] = field(default_factory=dict)
+    """Runs that repeat themselves in other places, where these are too many to tell apart."""
+    places: int = 1
 
     @property
     def evidence(self) -> str:
@@ -67,17 +71,17 @@ class RepeatingRuns:
 
     @property
     def roots(self) -> set[int]:
-        return {*self.rows, *self.limited}
+        return {*self.rows, *self.limited, *self.elsewhere}
 
     def absorb(self, other: RepeatingRuns) -> None:
         """Take in runs that are all among these."""
         self.limited |= other.limited
         if other.kind and not {*other.states} <= {*self.states, self.hub}:
             inside = f"inside {safe_text(other.inside, 40)} " if other.inside else ""
-            some, one = len(other.roots) < len(self.roots), len(other.roots) == 1
-            who = f"{len(other.roots):,} of them" if some else "they"
-            place = say_place(other.kind, other.states, one=some and one)
-            self.within.append(f"{inside}{who} {place}")
+            if len(other.roots) < len(self.roots):
+                self.within.append(_say_within(other))
+            else:
+                self.within.append(f"{inside}they {say_place(other.kind, other.states)}")
         if _STRENGTH.index(other.evidence) < _STRENGTH.index(self.evidence):
             self.found = other.found
 
@@ -89,9 +93,32 @@ def find_repetition_findings(case: Case) -> list[tuple[Finding, set[int]]]:
     groups = list(_groups(case, case.study, "repetition"))
     if case.hidden is not None and case.hidden.study is not None:
         groups += _groups(case, case.hidden.study, "repetition, hidden", case.hub)
-    groups = _merge(groups, case.hub)
+    groups = _gather(_merge(groups, case.hub))
     groups.sort(key=lambda g: (not g.limited, -len(g.roots), g.inside, g.states))
     return [(_finding(case, group), group.roots) for group in groups]
+
+
+def _gather(groups: list[RepeatingRuns]) -> list[RepeatingRuns]:
+    """Put places that rest on the same evidence together where there are more than can be told."""
+    kept = [group for group in groups if group.limited or group.evidence == "fact"]
+    for evidence in ("contrast", "rule"):
+        same = [group for group in groups if group not in kept and group.evidence == evidence]
+        same.sort(key=lambda group: (-len(group.roots), group.inside, group.states))
+        if len(same) > _PLACES_TOLD:
+            first, *others = same
+            for other in others:
+                for place, row in other.rows.items():
+                    first.elsewhere.setdefault(place, row)
+            first.within += [_say_within(other) for other in others[:_PLACES_TOLD]]
+            first.places, same = len(same), [first]
+        kept += same
+    return kept
+
+
+def _say_within(group: RepeatingRuns) -> str:
+    inside = f"inside {safe_text(group.inside, 40)} " if group.inside else ""
+    number = len(group.roots)
+    return f"{inside}{number:,} of them {say_place(group.kind, group.states, one=number == 1)}"
 
 
 def find_refused(case: Case, explained: Set[int]) -> Iterator[Finding]:
@@ -235,7 +262,7 @@ def _worst_first(group: RepeatingRuns, roots: Roots) -> list[int]:
     """Return the root runs, those at the limit first, then by moves after the onset."""
 
     def weight(place: int) -> tuple[bool, int, int, str]:
-        row = group.rows.get(place)
+        row = group.rows.get(place) or group.elsewhere.get(place)
         after = 0 if row is None else row.after or 0
         key = roots.name(place) or ""
         return (place not in group.limited, -after, -int(roots.moves[place]), key)
@@ -255,6 +282,9 @@ def _title(group: RepeatingRuns, total: int) -> str:
     times = say_times(group.kind, max(row.times for row in rows))
     brought = say_progress(rows)
     how = f"{via}, {'' if one else 'up to '}{times}{brought and f', {brought}'}"
+    if group.places > 1:
+        most = f"{len(rows):,} of them {say_place(group.kind, group.states, one=len(rows) == 1)}"
+        return f"{runs} repeat themselves, in {group.places:,} places: {most}{how}"
     if limited < number:
         hit = f"; {limited:,} hit the recursion limit" if limited else ""
         return f"{runs} {say_place(group.kind, group.states, one=one)}{how}{hit}"
@@ -280,7 +310,7 @@ def _cost(case: Case, group: RepeatingRuns) -> Cost:
     """Return what came after the onset, in root runs and what ran inside them."""
     roots, table = case.roots, case.roots.table
     started = np.full(len(table), -1)
-    for row in group.rows.values():
+    for row in (*group.rows.values(), *group.elsewhere.values()):
         if row.onset is not None:
             started[row.place] = row.onset
     run = table.run_of_move

@@ -77,9 +77,9 @@ def say_progress(runs: Iterable[RepeatingRun]) -> str:
     if 2 * number["stale"] >= steps > 0:
         return "the same call with the same answer"
     if 2 * number["failed"] >= steps > 0:
-        return "failed calls"
+        return "failed attempts"
     if 2 * (number["stale"] + number["failed"]) >= steps > 0:
-        return "the same call with the same answer, or a failed one"
+        return "the same call with the same answer, or a failed attempt"
     if 10 * number["new"] >= 9 * steps > 0:
         return "each call or answer was new"
     return ""
