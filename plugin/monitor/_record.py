@@ -75,6 +75,7 @@ class Record:
         self._names: set[str] = set()
         self._started = self._updated = time.time()
         self._lag = 0.0
+        self._news = 0
         self._lock = threading.RLock()
         self._reading = threading.Lock()
         self._begun = False
@@ -126,6 +127,7 @@ class Record:
         self._counter.add([(f, g) for f, g, _, _, n, _ in moves if n == 1])
         self._counter.add_counted(((f, g), n) for f, g, _, _, n, _ in moves if n > 1)
         self._count_names(moves)
+        self._news += len(moves) + batch.endings
         self._cursor = batch.cursor
 
     def _follow_evidence(self, batch: MoveBatch) -> None:
@@ -159,6 +161,7 @@ class Record:
                 "registry": self._registry,
                 "snapshot": self._snapshot,
                 "read_runs": self._read_runs,
+                "news": self._news,
                 "drift": self._drift,
                 "losses": self._feed.losses(),
                 "trouble": self.trouble,

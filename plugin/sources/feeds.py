@@ -71,12 +71,15 @@ class MoveBatch:
         Whether there is more to read right now.
     times : sequence of float or None
         When each move was made, where the source knows.
+    endings : int
+        How often a run stopped, or was judged.
     """
 
     moves: Sequence[Move]
     cursor: str | None = None
     more: bool = False
     times: Sequence[float | None] = ()
+    endings: int = 0
 
 
 class Feed(Protocol):
@@ -148,7 +151,7 @@ class GraphFeed:
         self.name = type(recorder).__name__
         self._graph, self._recorder, self._context = graph, recorder, context
         self._wanted: dict[Context, bool] = {}
-        self._last = _LastMoves()
+        self._last, self._endings = _LastMoves(), 0
         self._subscription = graph.subscribe(context=context)
 
     def start(self, cursor: str | None, recent: int) -> TransitionCounts | None:
@@ -163,7 +166,8 @@ class GraphFeed:
         if not self._knows_runs:
             now = time.time()
             self._last.append(Transition(*m[:4], time=now, count=m[4], run=m[5]) for m in moves)
-        return MoveBatch(moves)
+        before, self._endings = self._endings, sum(self._graph.outcomes().values())
+        return MoveBatch(moves, endings=self._endings - before)
 
     @property
     def _knows_runs(self) -> bool:
@@ -176,7 +180,10 @@ class GraphFeed:
             store.flush()
             return _choose(read_stored(store, RECENT)[0], self._context)
         if isinstance(recent, RecentRuns):
-            return _choose(assemble_runs(recent.records()), self._context)
+            records = list(recent.records())
+            found = assemble_runs(records[-RECENT:])
+            whole = found if len(records) <= RECENT else leave_out_cut(found)
+            return _choose(whole, self._context)
         return self._last.runs()
 
     def losses(self) -> Mapping[str, int]:
@@ -231,7 +238,7 @@ class StoreFeed:
         self._cursor = found.cursor
         moves = [_to_move(move) for move in found.transitions]
         times = [move.time for move in found.transitions]
-        return MoveBatch(moves, found.cursor, found.more, times)
+        return MoveBatch(moves, found.cursor, found.more, times, len(found.endings))
 
     def runs(self) -> RunTable | None:
         """Return the runs of the last moves that are recorded, as the store knows them."""

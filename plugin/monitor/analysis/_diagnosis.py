@@ -64,22 +64,22 @@ class DiagnosisAnalyzer:
         self._totals = dict.fromkeys(_TOTALS, 0)
         self._strongest: dict[str, float] = {}  # of each alert, the largest share of runs
         self._last: dict[str, int] = {}  # and how many runs had stopped when it was seen last
-        self._looked = (-1, -1)
+        self._looked = -1  # how much had been read then
         self._clean: RunKey | None = None  # the first run after the last problem
 
     def check(self, view: View) -> Iterator[Observation]:
         """Yield what is found in the last runs, and what is over."""
+        view.results.update(self._totals, by_runs=self._totals["runs"] > 0)
+        if view.news == self._looked:
+            return
         table = view.runs
-        view.results.update(self._totals)
         if table is None:
             return
         found = RootRuns.of(table)
         self._count(found, self._stopped.update(found), view)
         view.results.update(self._totals, by_runs=self._totals["runs"] > 0)
-        state = self._totals["runs"], int(view.total)
-        if not self._totals["runs"] or state == self._looked:
+        if not self._totals["runs"]:
             return
-        self._looked = state
         held = int(found.stopped[found.places].sum())
         due = self._spending.due(self._totals["runs"], held)
         level = self._spending.level(view.alpha)
@@ -88,6 +88,7 @@ class DiagnosisAnalyzer:
         yield from self._observe(report.findings, found, view, tests=due)
         if view.evidence.quiet and not view.open_alerts("driven"):
             view.evidence.take_over()
+        self._looked = view.news
 
     def _choose(self, found: RootRuns) -> RunTable:
         """Return the runs to report on: the last ones, since all problems were over.

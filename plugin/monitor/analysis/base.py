@@ -81,6 +81,8 @@ class View:
         Returns the last runs, those still open too; None where the source knows none.
     drift : RestartingDriftTest or None
         The live test of the finished runs against those of the baseline.
+    news : int
+        How many moves and endings were read in all: where it is as before, runs are too.
     command : str
         What a command line calls the source; empty where it has no such name.
     block : str or None
@@ -104,6 +106,7 @@ class View:
     baseline: Baseline
     read_runs: Callable[[], RunTable | None] = lambda: None
     drift: RestartingDriftTest | None = None
+    news: int = 0
     command: str = ""
     block: str | None = None
     losses: Mapping[str, int] = field(default_factory=dict)

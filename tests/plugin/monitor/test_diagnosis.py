@@ -46,6 +46,7 @@ class Watched:
             lambda: (counts, counts),
             Baseline(),
             lambda: RunTable.of(self.runs),
+            news=len(self.runs),
         )
         return self.registry.record(list(self.analyzer.check(view)), now=time.time())
 
