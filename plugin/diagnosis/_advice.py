@@ -58,14 +58,14 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
         return
     saved = int((roots.moves[stopped] * (taken[stopped] - limit) // taken[stopped]).sum())
     good = np.setdiff1d(roots.places[roots.succeeded[roots.places]], own)
-    hurt = int((taken[good] > limit).sum())
+    recovered, others = int(roots.succeeded[stopped].sum()), int((taken[good] > limit).sum())
     promise = (
         f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of good runs "
         "need more"
     )
     unit = "supersteps" if supersteps else "moves"
     text = (
-        f"{_effect(len(stopped), saved, hurt)} ({count_noun(study.limit.runs, 'good run')} took "
+        f"{_effect(len(stopped), recovered, saved, others)} ({count_noun(study.limit.runs, 'good run')} took "
         f"{study.limit.longest:,} {unit} at most; {promise})"
     )
     code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
@@ -74,14 +74,17 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
         code,
         len(stopped),
         saved,
-        hurt,
+        recovered + others,
     )
 
 
-def _effect(stopped: int, saved: int, hurt: int) -> str:
-    good = count_noun(hurt, "good run") if hurt else "no good run"
+def _effect(stopped: int, recovered: int, saved: int, others: int) -> str:
+    """Say what would have been: `recovered` runs of the finding and `others` ended well."""
+    some = f" ({recovered:,} of them got out of it and succeeded)" if recovered else ""
+    other = "other good run" if recovered else "good run"
+    good = count_noun(others, other) if others else f"no {other}"
     moves = count_noun(saved, "move")
-    return f"would have ended {stopped:,} of these runs, saving {moves}, and {good}"
+    return f"would have ended {stopped:,} of these runs{some}, saving {moves}, and {good}"
 
 
 def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
@@ -101,11 +104,14 @@ def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     limits: dict[str, Any] = {name: least}
     rules = RepetitionLimits(**limits)
     table = study.table.select(places)
-    stopped, saved = _after_first(rules.risks(table) > 1, table)
+    over = rules.risks(table) > 1
+    stopped, saved = _after_first(over, table)
     if not stopped:
         return
+    worked = case.roots.succeeded[study.root[places]]
+    recovered = _after_first(over & worked[table.run_of_move], table)[0]
     code = f"RunGuardMiddleware(RunGuard.from_rules({name}={least}))"
-    yield Advice(_effect(stopped, saved, 0), code, stopped, saved, 0)
+    yield Advice(_effect(stopped, recovered, saved, 0), code, stopped, saved, recovered)
 
 
 def _after_first(over: NDArray[np.bool_], table: RunTable) -> tuple[int, int]:

@@ -144,7 +144,7 @@ class Advice(Result):
     saved : int or None
         How many of their moves would not have been made.
     hurt : int or None
-        How many good runs of the record it would have stopped.
+        How many runs of the record that succeeded it would have stopped.
     """
 
     text: str
