@@ -18,12 +18,16 @@ from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.reading import Excerpt, find_excerpts
 from detailed_balance.readers.databases import store_url
 from detailed_balance.render import safe_text
+from detailed_balance.sources.feeds import StoreFeed
 from detailed_balance.sources.source import open_source
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from detailed_balance.analyzers.runs.table import RunTable
+
+MOST_MOVES = 2_000_000
+"""The runs of so many moves, about, the last ones, are shown as runs."""
 
 _CONTEXTS_KEPT = 5.0
 
@@ -99,9 +103,15 @@ class Records:
             raise InvalidInputError("a live graph keeps no times; watch a store to choose a range")
         return self.watched.snapshot(context or None)
 
-    def runs(self) -> RunTable | None:
-        """Return the runs as they are now; None where the source knows none."""
-        return open_source(self._runs_of).runs()
+    def runs(self) -> tuple[RunTable | None, bool]:
+        """Return the runs of the last moves, and whether there were more before.
+
+        There are None where the source knows no runs.
+        """
+        if not isinstance(self.watched, TransitionStore):
+            return open_source(self._runs_of).runs(), False
+        feed = StoreFeed(self.watched, None, self.description)
+        return feed.runs(MOST_MOVES), len(self.watched) > MOST_MOVES
 
     def mark(self) -> object:
         """Return what changes when more is recorded; never the same where that is not known."""

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers import RepeatingRun, RepetitionReport
 
-MOST_MOVES = 2_000_000
-"""The runs that began last are kept, up to so many moves."""
-
 ROWS_SHOWN = 100
 """Runs on a page, at most."""
 
@@ -61,9 +58,9 @@ class KnownRuns:
     Parameters
     ----------
     table : RunTable
-        The runs that began last, in the order in which they began.
-    left_out : int
-        How many began before.
+        The runs, in the order in which they began.
+    is_part : bool
+        Whether others began before.
     repetition : RepetitionReport
         What they repeat.
 
@@ -76,7 +73,7 @@ class KnownRuns:
     """
 
     table: RunTable
-    left_out: int
+    is_part: bool
     repetition: RepetitionReport
     roots: NDArray[np.int64] = field(init=False)
     onsets: dict[int, RepeatingRun] = field(init=False)
@@ -102,14 +99,6 @@ class KnownRuns:
         names = ("roots", "onsets", "_repeats", "_tokens", "_cost", "_places")
         for name, value in zip(names, made, strict=True):
             object.__setattr__(self, name, value)
-
-    @classmethod
-    def of(cls, runs: RunTable) -> KnownRuns:
-        """Keep the runs that began last, as far as there is room, and find what they repeat."""
-        after = np.cumsum(runs.lengths[::-1])
-        kept = max(1, int(np.searchsorted(after, MOST_MOVES, side="right")))
-        table = runs if kept >= len(runs) else runs[len(runs) - kept :]
-        return cls(table, len(runs) - len(table), find_repetition(table))
 
     def choose(self, context: Context, within: Range) -> NDArray[np.int64]:
         """Return the places of the root runs with these labels that began in a range of time."""
@@ -260,8 +249,8 @@ class RunReader:
     def _read(self) -> None:
         began, mark = time.monotonic(), self._records.mark()
         if mark != self._mark:
-            runs = self._records.runs()
-            self._known = KnownRuns.of(runs) if runs else None
+            runs, is_part = self._records.runs()
+            self._known = KnownRuns(runs, is_part, find_repetition(runs)) if runs else None
             self._mark = mark
         took = time.monotonic() - began
         self._old = began + max(_SHORTEST_KEPT, took / _SHARE)
@@ -278,7 +267,7 @@ def list_runs(
 ) -> dict[str, Any]:
     """Return a page of runs, and how many there are."""
     if known is None:
-        return {"runs": [], "found": 0, "all": 0, "page": 1, "pages": 1, "left_out": 0}
+        return {"runs": [], "found": 0, "all": 0, "page": 1, "pages": 1, "is_part": False}
     there = known.choose(context, within)
     found = known.sort(known.filter(there, **chosen), sort)
     pages = max(1, -(-len(found) // ROWS_SHOWN))
@@ -289,7 +278,7 @@ def list_runs(
         "all": len(there),
         "page": min(page, pages),
         "pages": pages,
-        "left_out": known.left_out,
+        "is_part": known.is_part,
     }
     return dict(plain(shown))
 

@@ -240,9 +240,9 @@ class StoreFeed:
         times = [move.time for move in found.transitions]
         return MoveBatch(moves, found.cursor, found.more, times, len(found.endings))
 
-    def runs(self) -> RunTable | None:
+    def runs(self, last: int = RECENT) -> RunTable | None:
         """Return the runs of the last moves that are recorded, as the store knows them."""
-        return _choose(read_stored(self._store, RECENT)[0], self._context)
+        return _choose(read_stored(self._store, last)[0], self._context)
 
     def _knows(self, cursor: str) -> bool:
         """Say whether the cursor is of this store, and not of one that was there before."""

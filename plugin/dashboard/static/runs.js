@@ -45,7 +45,7 @@ export function runs(main, route) {
     fill(result,
       h("p", {}, of, given.finding ? [", those of ", h("a", { href: link(`/finding/${given.finding}`) }, "one finding")] : null,
         chosen ? [" · ", h("a", { href: link("/runs") }, "show all")] : null,
-        found.left_out ? h("span", { class: "faint" }, ` · the latest; ${count(found.left_out)} earlier ones are not kept here`) : null),
+        found.is_part ? h("span", { class: "faint" }, " · the latest; earlier ones are not shown here") : null),
       h("div", { class: "card whole" }, table("Runs", columns, found.runs.map((row) => [
         run(row), outcome(row), count(row.moves),
         row.repeats ? h("span", {}, NAMES[row.repeats], h("span", { class: "faint below" }, `${plural(row.after, "move")} after the onset`)) : "",

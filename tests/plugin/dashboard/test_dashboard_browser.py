@@ -208,7 +208,7 @@ def test_hostile_states_are_shown_and_nothing_of_them_runs(page):
     with served(hostile_store(), make_monitor=hostile_monitor()) as address:
         paths = ["/", "/?as=table", "/finding/f1", "/compare", f"/loop/{loop_id(HOSTILE[:8])}"]
         paths += [f"/state/{state_id(key)}" for key in HOSTILE]
-        paths += ["/runs", f"/run/{state_id('run 0')}"]
+        paths += ["/runs", f"/run/{state_id(HOSTILE[0])}"]
         for path in paths:
             page.goto(address + path)
             expect(page.get_by_role("heading", level=1)).to_be_attached()

@@ -9,7 +9,7 @@ from detailed_balance import Transition, TransitionGraph, TransitionStore
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Ending
-from detailed_balance.dashboard import _runs, build_app
+from detailed_balance.dashboard import _records, build_app
 from detailed_balance.dashboard._ids import state_id
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._runs import RunReader
@@ -114,12 +114,12 @@ def test_runs_come_a_hundred_at_a_time(monkeypatch):
     assert len({run["id"] for part in parts[:3] for run in part["runs"]}) == 250
 
 
-def test_only_the_runs_that_began_last_are_kept(monkeypatch):
-    monkeypatch.setattr(_runs, "MOST_MOVES", 20)
+def test_only_the_runs_of_the_last_moves_are_read(monkeypatch):
+    monkeypatch.setattr(_records, "MOST_MOVES", 20)
     store = path_store(*["abc"] * 250)
     with TestClient(build_app(store, make_monitor=fake()), base_url="http://127.0.0.1") as client:
         found = client.get("/api/runs").json()
-    assert (found["all"], found["left_out"]) == (10, 240)
+    assert (found["all"], found["is_part"]) == (10, True)
 
 
 def test_runs_are_read_again_only_where_more_is_recorded():
