@@ -80,7 +80,7 @@ def _join(found: list[Finding]) -> list[Finding]:
         place=failure.place or driven[0].place,
         also=("driven",),
         differs=(*failure.differs, *(each.title for each in driven[1:])),
-        advice=tuple(dict.fromkeys((*failure.advice, *driven[0].advice))),
+        advice=failure.advice,
     )
     return [joined if each is failure else each for each in found if each not in driven]
 
