@@ -8,6 +8,7 @@ import time
 from benchmarks.diagnosis.check import check
 from benchmarks.diagnosis.faults import FAULTS
 from benchmarks.diagnosis.healthy import HEALTHY
+from benchmarks.diagnosis.later import LATER_FAULTS, LATER_HEALTHY
 from benchmarks.diagnosis.surfaces import SURFACES
 
 LONGEST = 150
@@ -18,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--surface", choices=SURFACES, default="store")
     parser.add_argument("--screens", action="store_true", help="print the first screens too")
+    parser.add_argument("--later", action="store_true", help="those that were made afterwards")
     parser.add_argument("names", nargs="*", help="parts of the names of agents")
     chosen = parser.parse_args()
     print("| agent | expected | said | word | kind | place | runs |")
@@ -25,6 +27,8 @@ def main() -> None:
     right = dict.fromkeys(("faults", "healthy"), 0)
     screens, began = [], time.process_time()
     cases = {"faults": FAULTS, "healthy": HEALTHY}
+    if chosen.later:
+        cases = {"faults": LATER_FAULTS, "healthy": LATER_HEALTHY}
     for group, members in cases.items():
         for case in members:
             if chosen.names and not any(name in case.name for name in chosen.names):

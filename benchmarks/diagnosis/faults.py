@@ -52,13 +52,14 @@ def fault(
     *places: str,
     words: str = "PROBLEM",
     states: Any = None,
+    into: list[Case] = FAULTS,
 ) -> Callable[[Play], Play]:
     """Register an agent: alternatives for kinds and words stand side by side."""
 
     def register(play: Play) -> Play:
         where = tuple(frozenset(place.split()) for place in places or ("",))
         right = tuple(words.split()), tuple(kinds.split()), where
-        FAULTS.append(Case(name, play, *right, states or ActionStates()))
+        into.append(Case(name, play, *right, states or ActionStates()))
         return play
 
     return register

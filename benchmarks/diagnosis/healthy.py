@@ -22,7 +22,9 @@ HEALTHY: list[Case] = []
 """The agents, each with what should be said of it."""
 
 
-def healthy(name: str, words: str = "OK UNKNOWN") -> Callable[[Callable[[Stage], None]], Play]:
+def healthy(
+    name: str, words: str = "OK UNKNOWN", into: list[Case] = HEALTHY
+) -> Callable[[Callable[[Stage], None]], Play]:
     """Register an agent."""
 
     def register(play: Callable[[Stage], None]) -> Play:
@@ -30,7 +32,7 @@ def healthy(name: str, words: str = "OK UNKNOWN") -> Callable[[Callable[[Stage],
             play(stage)
             return set()
 
-        HEALTHY.append(Case(name, run, tuple(words.split())))
+        into.append(Case(name, run, tuple(words.split())))
         return run
 
     return register
