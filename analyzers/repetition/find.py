@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -77,7 +78,8 @@ def find_repetition(
 
     Two things need no test. A run that stopped failed or at the limit while the same call got the
     same answer again and again is a fact; so are other runs that did the same there and got out of
-    it, where they are at most a quarter of the other runs. With fewer than 20 good runs a stated
+    it. Where these are more than a quarter of the other runs, it is work, and no fact but of runs
+    at the limit. With fewer than 20 good runs a stated
     rule holds, for steps that are known to bring nothing (a stale answer, a failure), with no other
     step between; and, where there is no good run at all, for failed runs of which the record has no
     facts.
@@ -270,26 +272,28 @@ class _Search:
     def facts(self) -> Iterator[_Found]:
         """Yield the runs that stopped failed or at the limit while nothing new came.
 
-        Then others in which nothing new came at the same place, where that is unusual.
+        Where that is unusual, so are other runs in which nothing new came at the same place. Where
+        it is not, a failed run only did what others do, and the limit alone is a fact.
         """
         wrong = (self.stopped | (self.success == 0))[self._idle.run] & self._idle.at_end
         stale = self._idle.stale >= _STALE_AT_LEAST
-        found = list(self._of_pieces(wrong & stale))
-        yield from found
-        places = {frozenset(each.states) for each in found}
-        known = {int(self.root[each.run]) for each in found}
-        others = [
-            each
-            for each in self._of_pieces(~wrong & stale)
-            if frozenset(each.states) in places and int(self.root[each.run]) not in known
-        ]
-        alike = {int(self.root[each.run]) for each in others}
-        if len(alike) <= _UNUSUAL * ((self.moves > 0).sum() - len(known)):
-            yield from others
+        found, others = self._by_place(wrong & stale), self._by_place(~wrong & stale)
+        for place, facts in found.items():
+            known = {int(self.root[each.run]) for each in facts}
+            alike = [each for each in others[place] if int(self.root[each.run]) not in known]
+            number = len({int(self.root[each.run]) for each in alike})
+            if number <= _UNUSUAL * ((self.moves > 0).sum() - len(known)):
+                yield from (*facts, *alike)
+            else:
+                yield from (each for each in facts if self.stopped[each.run])
 
-    def _of_pieces(self, chosen: NDArray[np.bool_]) -> Iterator[_Found]:
+    def _by_place(self, chosen: NDArray[np.bool_]) -> dict[frozenset[str], list[_Found]]:
+        """Return what runs repeated in some pieces, by the states."""
+        found: dict[frozenset[str], list[_Found]] = defaultdict(list)
         for piece in np.flatnonzero(chosen).tolist():
-            yield from self._of_piece(piece, _AGAIN, "fact")
+            for each in self._of_piece(piece, _AGAIN, "fact"):
+                found[frozenset(each.states)].append(each)
+        return found
 
     def by_rule(self, good: int) -> Iterator[_Found]:
         """Yield the runs that a rule is for, none that is known to have succeeded."""

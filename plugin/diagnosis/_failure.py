@@ -41,6 +41,9 @@ _FEWEST_BROKEN = 3
 _OFTEN = 0.2
 """Of the attempts to leave a state so many must fail to call that a fault of the step."""
 
+_MANY = 0.05
+"""Such a share of runs is many."""
+
 _CHANGES_NAMED = 2
 
 
@@ -292,6 +295,38 @@ def find_waiting(case: Case) -> Iterator[Finding]:
                 ),
             ),
         )
+
+
+def find_abandoned(case: Case) -> Iterator[Finding]:
+    """Yield the runs of which the end was not seen, where these are many."""
+    if case.study is None:
+        return
+    roots, table = case.roots, case.roots.table
+    places = roots.places[roots.stopped(Outcome.ABANDONED)[roots.places]]
+    if len(places) < max(_FEWEST_WAITING, _MANY * len(roots)):
+        return
+    number = np.bincount(_stands(table, places), minlength=len(table.states))
+    state, most = table.states[int(number.argmax())], int(number.max())
+    known = 2 * most >= len(places) and state not in BOUNDARIES
+    which = "" if most == len(places) else f", {most:,} of them"
+    after = f"{which} after {safe_text(state, 40)}" if known else ""
+    affected = roots.mark(places.tolist())
+    onset, since = find_onset(case, affected)
+    yield Finding(
+        "failure",
+        "watch",
+        f"{count_of(len(places), len(roots))} were abandoned{after}: a stream was dropped, or "
+        "their end was not seen",
+        (state,) if known else (),
+        roots.names(_longest_first(roots, places.tolist())),
+        len(places),
+        len(roots),
+        graph=case.graph,
+        onset=onset,
+        since=since,
+        differs=tuple(labels_differ(case, affected)),
+        evidence=f"by a rule: {_FEWEST_WAITING} runs or more, and {_MANY:.0%} or more of all",
+    )
 
 
 def _stands(table: RunTable, places: NDArray[np.int64]) -> NDArray[np.int32]:

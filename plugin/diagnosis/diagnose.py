@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from detailed_balance.diagnosis._balance import driven_pvalues, find_driven, find_trap_findings
 from detailed_balance.diagnosis._drift import drift_pvalue, find_drift, find_rises
-from detailed_balance.diagnosis._failure import find_broken_step, find_failures, find_waiting
+from detailed_balance.diagnosis._failure import (
+    find_abandoned,
+    find_broken_step,
+    find_failures,
+    find_waiting,
+)
 from detailed_balance.diagnosis._record import find_cardinality, find_losses
 from detailed_balance.diagnosis._repetition import find_refused, find_repetition_findings
 from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
@@ -62,6 +67,7 @@ def diagnose(case: Case) -> tuple[Finding, ...]:
         *find_driven(case),
         *find_trap_findings(case),
         *find_waiting(case),
+        *find_abandoned(case),
         *find_drift(case, rises),
         *find_cardinality(case),
     ]

@@ -1,5 +1,6 @@
 """Runs that repeat themselves more than good runs do, or without getting anywhere."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -248,8 +249,10 @@ def test_what_few_others_did_too_belongs_to_a_fact_and_what_many_do_is_work():
     assert {run.name for run in finding.runs} == {"bad", "got out"}
     assert "1 of them stopped there" in finding.describe()
     polls = [run_of("aaaaab", f"{i}", True, facts=(*facts, NEW)) for i in range(30)]
-    (finding,) = find_repetition([bad, *polls]).findings
-    assert [run.name for run in finding.runs] == ["bad"]
+    assert find_repetition([bad, *polls]).findings == ()
+    limited = replace(bad, name="limited", outcome=Outcome.RECURSION_LIMIT)
+    (finding,) = find_repetition([bad, limited, *polls]).findings
+    assert [run.name for run in finding.runs] == ["limited"]
 
 
 def test_the_end_of_a_run_hides_no_fact():

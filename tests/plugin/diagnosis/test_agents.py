@@ -7,6 +7,7 @@ import pytest
 from benchmarks.diagnosis.check import check
 from benchmarks.diagnosis.faults import FAULTS
 from benchmarks.diagnosis.healthy import HEALTHY
+from benchmarks.diagnosis.later import LATER_FAULTS, LATER_HEALTHY
 
 SAMPLE = [*FAULTS[:7:2], *FAULTS[11:15:2], *FAULTS[15::4], *HEALTHY[::7]]
 """Some of each kind."""
@@ -21,13 +22,13 @@ def name(case):
     return case.name
 
 
-@each("case", FAULTS, ids=name)
+@each("case", [*FAULTS, *LATER_FAULTS], ids=name)
 def test_a_fault_is_named_first_with_its_place_and_its_runs(case):
     answer = check(case)
     assert answer.right, f"{answer.marks()}\n{answer.verdict}\n{answer.findings}"
 
 
-@each("case", HEALTHY, ids=name)
+@each("case", [*HEALTHY, *LATER_HEALTHY], ids=name)
 def test_a_healthy_agent_is_no_problem(case):
     answer = check(case)
     assert answer.right, f"{answer.marks()}\n{answer.verdict}"
