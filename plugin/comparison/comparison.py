@@ -28,7 +28,7 @@ from detailed_balance.comparison._sides import Side
 from detailed_balance.comparison._verdict import judge_comparison
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Document, Part, SideBySide, Verdict
-from detailed_balance.report.landscape import landscape_picture
+from detailed_balance.report.report import landscape_picture
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

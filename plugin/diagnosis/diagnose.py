@@ -8,16 +8,20 @@ from dataclasses import replace
 from math import isnan
 from typing import TYPE_CHECKING
 
-from detailed_balance.diagnosis._balance import driven_pvalues, find_driven, find_trap_findings
-from detailed_balance.diagnosis._drift import drift_pvalue, find_drift, find_rises
-from detailed_balance.diagnosis._failure import (
+from detailed_balance.diagnosis.finders.balance import (
+    driven_pvalues,
+    find_driven,
+    find_trap_findings,
+)
+from detailed_balance.diagnosis.finders.drift import drift_pvalue, find_drift, find_rises
+from detailed_balance.diagnosis.finders.failure import (
     find_abandoned,
     find_broken_step,
     find_failures,
     find_waiting,
 )
-from detailed_balance.diagnosis._record import find_cardinality, find_losses
-from detailed_balance.diagnosis._repetition import find_refused, find_repetition_findings
+from detailed_balance.diagnosis.finders.record import find_cardinality, find_losses
+from detailed_balance.diagnosis.finders.repetition import find_refused, find_repetition_findings
 from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
 from detailed_balance.diagnosis.words import UNJUDGED
 from detailed_balance.render.formatting import safe_text

@@ -35,7 +35,7 @@ from detailed_balance.sources.source import Progress, SourceInfo
 if TYPE_CHECKING:
     pass
 
-__all__ = ["MeasureSettings", "Measured", "Record", "measure", "split_by_graph"]
+__all__ = ["AgentRecord", "MeasureSettings", "Measured", "measure", "split_by_graph"]
 
 UNNAMED = "unnamed"
 """What runs without a label `graph` are called beside others that have one."""
@@ -47,7 +47,7 @@ _FEWEST_MOVES = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class AgentRecord:
     """What was recorded.
 
     Parameters
@@ -117,7 +117,7 @@ class Measured:
     warnings: tuple[str, ...]
 
 
-def split_by_graph(record: Record) -> tuple[Record, ...]:
+def split_by_graph(record: AgentRecord) -> tuple[AgentRecord, ...]:
     """Return the record of each agent by itself, by the label `graph` of root runs.
 
     Empty where there is one agent, or where only counts are known.
@@ -138,7 +138,7 @@ def split_by_graph(record: Record) -> tuple[Record, ...]:
     return tuple(parts)
 
 
-def measure(record: Record, settings: MeasureSettings, announce: Progress) -> Measured:
+def measure(record: AgentRecord, settings: MeasureSettings, announce: Progress) -> Measured:
     """Measure a record; what data are too few for is left out, with the reason."""
     runs, counts = record.runs, record.counts
     # Errors are by runs where all that was recorded is of runs.
@@ -211,7 +211,7 @@ def find_hub(counts: TransitionCounts) -> str:
     return inner.states[hub]
 
 
-def _hide(record: Record, hub: str, settings: MeasureSettings) -> Case | None:
+def _hide(record: AgentRecord, hub: str, settings: MeasureSettings) -> Case | None:
     """Measure the same runs with the hub taken out."""
     if record.runs is None:
         return None
@@ -221,7 +221,7 @@ def _hide(record: Record, hub: str, settings: MeasureSettings) -> Case | None:
     return measure(part, quiet, lambda stage, done, total: None).case
 
 
-def _why_not(record: Record) -> str:
+def _why_not(record: AgentRecord) -> str:
     """Say why there is no potential and no test; empty where there may be."""
     counts, info = record.counts, record.info
     inner = counts.without_boundaries()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from detailed_balance.analyzers import BalanceReport, Outcome, TrapReport, Violation
 from detailed_balance.analyzers.results import times
 from detailed_balance.analyzers.runs.columns import OUTCOMES
-from detailed_balance.diagnosis._balance import by_baseline
+from detailed_balance.diagnosis.finders.balance import by_baseline
 from detailed_balance.diagnosis.words import UNJUDGED, count_of, say_place, say_times
 from detailed_balance.render.document import Statement, Verdict, VerdictOutcome
 from detailed_balance.render.formatting import (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["UNJUDGED", "count_of", "say_place", "say_progress", "say_times"]
 
 UNJUDGED = "nobody judged these runs: success means that they ended (store.judge)"
+"""What success means where it is that of outcomes."""
 
 _UNITS = {"stay": "time in a row", "shuttle": "change", "cycle": "round"}
 

@@ -64,7 +64,8 @@ dl { display: grid; grid-template-columns: 5rem 1fr; gap: .15rem .6rem; margin: 
   max-width: 52rem; }
 dt { color: var(--faint); }
 dd { margin: 0; overflow-wrap: anywhere; }
-@media (max-width: 30rem) { h1 { font-size: 1.25rem; } dl { grid-template-columns: 1fr; } dt { margin-top: .4rem; } }
+@media (max-width: 30rem) { h1 { font-size: 1.25rem; } dl { grid-template-columns: 1fr; }
+  dt { margin-top: .4rem; } }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 p.note, figcaption { color: var(--faint); font-size: .88rem; }

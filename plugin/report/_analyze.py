@@ -11,7 +11,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
 from detailed_balance.diagnosis.diagnose import diagnose, sort_findings
-from detailed_balance.diagnosis.measure import MeasureSettings, Record, measure, split_by_graph
+from detailed_balance.diagnosis.measure import AgentRecord, MeasureSettings, measure, split_by_graph
 from detailed_balance.diagnosis.verdict import judge
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.render.links import check_run_url
@@ -139,7 +139,7 @@ def analyze(
         allowed=list_allowed_moves(agent),
         in_order=in_order,
     )
-    record = Record(found, counts, info, opened.command)
+    record = AgentRecord(found, counts, info, opened.command)
     measured = measure(record, settings, announce)
     parts = split_by_graph(record)
     cases = [measure(part, settings, announce).case for part in parts] or [measured.case]
@@ -162,7 +162,7 @@ def analyze(
     )
 
 
-def _about_graphs(parts: Sequence[Record]) -> tuple[str, ...]:
+def _about_graphs(parts: Sequence[AgentRecord]) -> tuple[str, ...]:
     if not parts:
         return ()
     names = ", ".join(safe_text(part.graph, 40) for part in parts)

@@ -24,7 +24,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.diagnosis.diagnose import diagnose
-from detailed_balance.diagnosis.measure import MeasureSettings, Record, measure
+from detailed_balance.diagnosis.measure import MeasureSettings, AgentRecord, measure
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Statement, Verdict, VerdictOutcome
 from detailed_balance.sources.source import SourceInfo
@@ -61,7 +61,7 @@ def mixture(*, labels: bool = False) -> RunTable:
 
 def pvalues_of(table: RunTable) -> dict[str, float]:
     """The p-value of each kind of finding that is tested, before Holm."""
-    record = Record(table, table.counts(), SourceInfo("runs"))
+    record = AgentRecord(table, table.counts(), SourceInfo("runs"))
     case = measure(record, MeasureSettings(), lambda stage, done, total: None).case
     diagnose(case)
     return case.pvalues

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers import BalanceReport, Violation
 from detailed_balance.analyzers.balance.outcomes import BASELINE_GROUPS
-from detailed_balance.diagnosis._advice import gate
+from detailed_balance.diagnosis.finders._advice import gate
 from detailed_balance.diagnosis.finding import Advice, Finding
 from detailed_balance.render.formatting import (
     count_noun,
@@ -20,6 +20,9 @@ from detailed_balance.render.formatting import (
 
 if TYPE_CHECKING:
     from detailed_balance.diagnosis.case import Case
+
+
+__all__ = ["by_baseline", "driven_pvalues", "find_driven", "find_trap_findings"]
 
 
 def driven_pvalues(case: Case) -> dict[str, float]:

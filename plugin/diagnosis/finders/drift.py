@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detailed_balance.analyzers.sequential.change_point import ChangePoint
-from detailed_balance.diagnosis._onset import change_of
+from detailed_balance.diagnosis.finders._onset import change_of
 from detailed_balance.diagnosis.finding import Advice, Finding, Onset, Severity
 from detailed_balance.render.formatting import count_noun, format_number, format_pvalue
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.diagnosis.case import Case
+
+__all__ = ["Rise", "drift_pvalue", "find_drift", "find_rises"]
 
 _TWICE = 2.0
 """An amount that grew by this factor or more is a problem; by less, it is to be watched."""

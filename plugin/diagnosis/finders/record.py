@@ -16,6 +16,8 @@ from detailed_balance.render.formatting import count_noun, safe_text
 if TYPE_CHECKING:
     from detailed_balance.diagnosis.case import Case
 
+__all__ = ["find_cardinality", "find_losses"]
+
 _FEWEST_STATES = 30
 _ONCE = 0.5
 _NUMBERS = re.compile(r"[0-9a-f]{6,}|\d+")

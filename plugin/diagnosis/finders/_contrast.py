@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers import RunTable
-    from detailed_balance.diagnosis._repetition import RepeatingRuns
     from detailed_balance.diagnosis.case import Case
+    from detailed_balance.diagnosis.finders._repeating_runs import RepeatingRuns
 
 _FEWEST_STEPS = 5
 """A share of fewer steps is not shown."""

@@ -14,9 +14,9 @@ from scipy.stats import hypergeom
 from detailed_balance.analyzers import Change, Outcome
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.diagnosis._advice import gate, try_guard
-from detailed_balance.diagnosis._contrast import labels_differ
-from detailed_balance.diagnosis._onset import find_onset
+from detailed_balance.diagnosis.finders._advice import gate, try_guard
+from detailed_balance.diagnosis.finders._contrast import labels_differ
+from detailed_balance.diagnosis.finders._onset import find_onset
 from detailed_balance.diagnosis.finding import Advice, Finding, Severity
 from detailed_balance.diagnosis.words import count_of
 from detailed_balance.render.formatting import (
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers import RunTable
     from detailed_balance.diagnosis.case import Case, Roots
+
+__all__ = [
+    "BrokenStep",
+    "describe_change",
+    "find_abandoned",
+    "find_broken_step",
+    "find_failures",
+    "find_waiting",
+]
 
 _FEWEST_WAITING = 5
 _MOST_FAILED = 0.5

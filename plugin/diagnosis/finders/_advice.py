@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers import RunTable
-    from detailed_balance.diagnosis._repetition import RepeatingRuns
     from detailed_balance.diagnosis.case import Case
+    from detailed_balance.diagnosis.finders._repeating_runs import RepeatingRuns
 
 _RULES = {"stay": "max_stay", "shuttle": "max_shuttle", "cycle": "max_rounds"}
 _FEWEST_GOOD, _FEWEST_FAILED = 20, 5

@@ -1,0 +1,1 @@
+"""What is looked for: one finder for each kind of finding, and what finders share."""
