@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers import Outcome, find_repetition
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
-from detailed_balance.analyzers.repetition.find import find_repetition
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.labels import Context

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.text import Text
 
+from detailed_balance.analyzers import find_repetition
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.repetition.find import find_repetition
 from detailed_balance.analyzers.results import Result, plain
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
