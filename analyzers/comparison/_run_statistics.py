@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,7 +10,12 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, hstack
 from scipy.stats import rankdata
 
-from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, REPEAT, Question
+from detailed_balance.analyzers.comparison.result import (
+    AT_LIMIT,
+    FEWEST_RUNS,
+    REPEAT,
+    Question,
+)
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.markov.traps import find_traps
@@ -18,7 +23,9 @@ from detailed_balance.analyzers.potential.estimate import estimate_potential
 from detailed_balance.analyzers.repetition.classify import REPEATING, RepetitionRules, RunKinds
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.arrays import Paths
+from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.analyzers.runs.trajectory import Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +108,13 @@ class WholeRuns:
         found = np.zeros(len(self.roots))
         np.maximum.at(found, self.whole, values[self.parts])
         return found
+
+    def total(self, of_moves: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(u,) array: the sums of (m,) numbers of moves; NaN where one is, or a part has none."""
+        lengths = self.table.lengths
+        of_runs = np.bincount(self.table.run_of_move, of_moves, minlength=len(lengths))
+        of_parts = np.where(lengths > 0, of_runs, np.nan)[self.parts]
+        return np.asarray(np.bincount(self.whole, of_parts, minlength=len(self.roots)))
 
     def counts(self) -> TransitionCounts:
         """Return the counts of all parts, with the states that they visit."""
@@ -271,6 +285,8 @@ def compute_run_statistics(
             found.append(_stays(wholes, measured, min_visits))
     if "success" in wanted:
         found.append(_success(wholes))
+    if "limit" in wanted:
+        found.append(_limit(wholes))
     if "length" in wanted:
         found.append(_length(wholes))
     return [kept for statistics in found if (kept := statistics.varying()).names]
@@ -333,20 +349,39 @@ def _success(wholes: WholeRuns) -> RunStatistics:
     return _compare_shares("success", (("success",),), numerator, (known >= 0)[None].astype(float))
 
 
+def _limit(wholes: WholeRuns) -> RunStatistics:
+    outcome = wholes.table.runs.outcome[wholes.roots]
+    limited = outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT)
+    numerator = csc_array(limited.astype(np.float64)[:, None])
+    return _compare_shares("limit", ((AT_LIMIT,),), numerator, (outcome >= 0)[None].astype(float))
+
+
 def _length(wholes: WholeRuns) -> RunStatistics:
-    """Return moves and costs as they are: a few endless runs make a change expensive."""
-    table, parts = wholes.table, wholes.parts
-    names, columns = [("steps",)], [table.lengths[wholes.roots].astype(np.float64)]
-    if table.costs is not None and table.lengths[parts].all():
-        begins = np.flatnonzero(table.lengths)
-        costs = np.full(len(table), np.nan)
-        costs[begins] = np.add.reduceat(table.costs, table.offsets[begins])
-        if not np.isnan(costs[parts]).any():
-            names.append(("cost",))
-            total = np.bincount(wholes.whole, costs[parts], len(wholes.roots))
-            columns.append(total.astype(np.float64))
-    numerator = csc_array(np.column_stack(columns))
-    return _compare_shares("length", tuple(names), numerator, np.ones((1, len(wholes.roots))))
+    """Return moves and what they cost as they are: a few endless runs make a change expensive."""
+    columns = {"steps": wholes.table.lengths[wholes.roots].astype(np.float64)}
+    spent = {name: wholes.total(of_moves) for name, of_moves in _spent(wholes.table)}
+    columns |= {name: total for name, total in spent.items() if not np.isnan(total).any()}
+    names = tuple((name,) for name in columns)
+    numerator = csc_array(np.column_stack(list(columns.values())))
+    return _compare_shares("length", names, numerator, np.ones((1, len(wholes.roots))))
+
+
+def _spent(table: RunTable) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield (m,) arrays of what each move used up, NaN where not known."""
+    facts = table.facts
+    if facts is not None:
+        # Not every step tells its tokens: a run is known where some of its steps do.
+        yield "tokens", _fill_gaps(table, np.where(facts.tokens < 0, np.nan, facts.tokens))
+    if table.costs is not None:
+        yield "cost", table.costs
+    elif facts is not None:
+        yield "cost", _fill_gaps(table, facts.cost)
+
+
+def _fill_gaps(table: RunTable, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = ~np.isnan(values)
+    some = np.bincount(table.run_of_move, known, minlength=len(table)) > 0
+    return np.where(known, values, np.where(some[table.run_of_move], 0.0, np.nan))
 
 
 def _potential(wholes: WholeRuns) -> RunStatistics:

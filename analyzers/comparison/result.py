@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from detailed_balance.analyzers.results import Table, TableResult
 
 __all__ = [
+    "AT_LIMIT",
     "FEWEST_RUNS",
     "QUESTIONS",
     "REPEAT",
@@ -19,7 +20,7 @@ __all__ = [
     "RunComparison",
 ]
 
-Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "length"]
+Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success", "limit", "length"]
 """What is asked about two sets of runs; see `QUESTIONS`."""
 
 QUESTIONS: Mapping[Question, str] = {
@@ -28,6 +29,7 @@ QUESTIONS: Mapping[Question, str] = {
     "loops": "are the same loops walked as often",
     "stays": "do runs stay in the same places as long",
     "success": "do as many runs succeed",
+    "limit": "do as many runs reach the recursion limit",
     "length": "do runs take as many steps, at the same cost",
 }
 """The questions, in words."""
@@ -37,6 +39,9 @@ FEWEST_RUNS = 5
 
 REPEAT = "runs that repeat themselves"
 """The share of runs of the kinds stay, shuttle or cycle, by the rules of `classify_runs`."""
+
+AT_LIMIT = "runs at the recursion limit"
+"""The share of runs that were stopped by it."""
 
 ChangeUnit: TypeAlias = Literal["runs", "runs in blocks", "blocks", "runs and blocks", "moves"]
 """What was permuted between two sets."""

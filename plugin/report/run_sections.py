@@ -270,7 +270,7 @@ def show_change(change: Change, sides: tuple[str, str] = ("A", "B")) -> str:
 
 
 def _is_share(change: Change) -> bool:
-    return change.question in ("moves", "success") or change.what == (REPEAT,)
+    return change.question in ("moves", "success", "limit") or change.what == (REPEAT,)
 
 
 def _show_value(change: Change, value: float) -> str:
