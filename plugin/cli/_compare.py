@@ -56,8 +56,9 @@ def _compare(
         list[str] | None,
         typer.Option(
             metavar="WHAT",
-            help="Exit with 2 on: drift (anything changed), violation (a driven loop is walked "
-            "more), trap (runs stay longer). Several, or with commas.",
+            help="Exit with 2 on: problem (WORSE), drift (anything changed), failure (success "
+            "fell), limit, repetition, trap (runs stay longer), violation (a driven loop is "
+            "walked more). Several, or with commas.",
         ),
     ] = None,
     alpha: Annotated[

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from detailed_balance.analyzers import compare_counts, compare_runs
+from detailed_balance.analyzers import RunComparison, compare_counts, compare_runs
 from detailed_balance.analyzers.comparison.block_labels import find_block_label
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.labels import (
     ContextLike,
@@ -15,7 +15,7 @@ from detailed_balance.analyzers.runs.labels import (
     find_since,
     make_context,
 )
-from detailed_balance.comparison._sides import load_side
+from detailed_balance.comparison._sides import Side, load_side
 from detailed_balance.comparison.comparison import Comparison
 from detailed_balance.sources.source import Merge, Progress, Source, open_source
 
@@ -105,8 +105,8 @@ def compare(
     >>> new = [Trajectory((("plan", "search"), ("search", "plan")) * 3, success=False)] * 25
     >>> comparison = compare(old, new)
     >>> comparison.verdict.headline, comparison.failures()
-    ('B differs from A in moves, potential, loops, stays, success rate and length of its runs', \
-('drift', 'trap'))
+    ('WORSE: success 100.0% -> 0.0%, steps 2.0 -> 6.0', ('problem', 'failure', 'repetition', \
+'trap', 'drift'))
     """
     since = find_since(since, last)
     shared = dict(make_context(context))
@@ -140,7 +140,20 @@ def compare(
     if before.runs is not None and after.runs is not None:
         label = find_block_label(join_runs([before.runs, after.runs]))
         warnings = () if label is None else (label.describe(),)
-        found = compare_runs(
+    found = _test(before, after, min_visits, alpha, replicates, seed)
+    return Comparison(before, after, found, warnings)
+
+
+def _test(
+    before: Side, after: Side, min_visits: float, alpha: float, replicates: int | None, seed: int
+) -> RunComparison:
+    """Test what differs; of sides with too little for any test, nothing."""
+    by_runs = before.runs is not None and after.runs is not None
+    try:
+        if before.runs is None or after.runs is None:
+            counts = before.report.counts, after.report.counts
+            return compare_counts(*counts, alpha=alpha, seed=seed)
+        return compare_runs(
             before.runs,
             after.runs,
             min_visits=min_visits,
@@ -148,9 +161,11 @@ def compare(
             replicates=replicates,
             seed=seed,
         )
-    else:
-        found = compare_counts(before.report.counts, after.report.counts, alpha=alpha, seed=seed)
-    return Comparison(before, after, found, warnings)
+    except InsufficientDataError:
+        sizes = (len(before.roots), len(after.roots)) if by_runs else (0, 0)
+        return RunComparison(
+            (), sizes, "runs" if by_runs else "moves", alpha, replicates or 0, seed
+        )
 
 
 def _choose(

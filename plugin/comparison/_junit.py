@@ -8,10 +8,19 @@ from dataclasses import dataclass
 
 from detailed_balance.analyzers import Change, ComparisonTest, RunComparison, Violation
 from detailed_balance.analyzers.comparison.result import QUESTIONS
+from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.render.document import Verdict
 from detailed_balance.render.formatting import count_noun, format_pvalue, join_states
 from detailed_balance.report.run_sections import show_change
 
 _SUITE = "detailed-balance"
+
+_KINDS = {
+    "failure": "no fewer runs succeed",
+    "limit": "no more runs reach the recursion limit",
+    "repetition": "runs repeat themselves no more than before",
+}
+"""The kinds of findings that have a test of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +34,20 @@ class _Case:
 
 def render_junit(
     found: RunComparison,
+    verdict: Verdict,
+    findings: Sequence[Finding],
     walked_more: Sequence[Violation],
     longer_stays: Sequence[Change],
     conditions: Collection[str],
 ) -> bytes:
     """Return the tests of some conditions as XML in UTF-8; all texts are safe to print."""
-    cases = [*_drift_cases(found), _violation_case(walked_more), _trap_case(longer_stays)]
+    cases = [
+        _problem_case(verdict),
+        *_drift_cases(found),
+        *(_kind_case(kind, words, findings) for kind, words in _KINDS.items()),
+        _violation_case(walked_more),
+        _trap_case(longer_stays),
+    ]
     cases = [case for case in cases if case.condition in conditions]
     numbers = {
         "tests": str(len(cases)),
@@ -46,6 +63,16 @@ def render_junit(
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
+
+
+def _problem_case(verdict: Verdict) -> _Case:
+    failure = verdict.statements[0].text if verdict.outcome == "worse" else ""
+    return _Case("problem", "B is not worse than A", failure)
+
+
+def _kind_case(kind: str, words: str, findings: Sequence[Finding]) -> _Case:
+    titles = tuple(finding.title for finding in findings if kind in finding.kinds)
+    return _Case(kind, words, titles[0] if titles else "", titles[1:])
 
 
 def _drift_cases(found: RunComparison) -> Iterator[_Case]:

@@ -13,6 +13,7 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.comparison.result import QUESTIONS
 from detailed_balance.analyzers.loop import Loop
+from detailed_balance.comparison._figures import Figure
 from detailed_balance.comparison._sides import Side
 from detailed_balance.render.document import Section, Surface
 from detailed_balance.render.formatting import (
@@ -35,15 +36,18 @@ _TITLES = {
     "loops": "Loops: rounds in each run, side trips cut out",
     "stays": "Stays: visits or changes in a row, the longest of each run",
     "success": "Success",
+    "limit": "Runs at the recursion limit",
     "length": "Length and cost of a run",
 }
 
 
-def side_section(a: Side, b: Side) -> Section:
-    """Return what A and B are, and what each says by itself."""
+def side_section(a: Side, b: Side, figures: Sequence[Figure]) -> Section:
+    """Return what A and B are, in numbers, and what each says by itself."""
     rows = [_side_rows(side) for side in (a, b)]
-    table = tuple((name, rows[0][name], rows[1][name]) for name in rows[0])
-    return Section("A is before, B is after", ("", "A", "B"), table, "", ("A", "B"))
+    table = [(name, rows[0][name], rows[1][name]) for name in rows[0]]
+    shown = [(f.name, f.show(f.before), f.show(f.after)) for f in figures if f.name != "success"]
+    table[-1:-1] = shown
+    return Section("A is before, B is after", ("", "A", "B"), tuple(table), "", ("A", "B"))
 
 
 def _side_rows(side: Side) -> dict[str, str]:
@@ -93,7 +97,7 @@ def _change_section(test: ComparisonTest) -> Section:
         note = f"{len(changed):,} of {len(test.changes):,} changed."
     more = max(0, len(changed) - _SHOWN)
     columns = ("what", "A", "B", "B less A", "adj. p")
-    told = test.changed or test.question in ("success", "length")
+    told = test.changed or test.question in ("success", "limit", "length")
     on: tuple[Surface, ...] = ("terminal", "page") if told else ("page",)
     rows = change_rows(shown)
     return Section(title, columns, rows, note, (), "change", more, _PRINTED, on=on)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,11 +33,15 @@ class Side:
     label : str
         What distinguishes it from the other, safe to print.
     report : Report
-        What `analyze` says of it alone, without its single runs.
+        What `analyze` says of it alone.
     runs : RunTable or None
         Its runs, those of subgraphs too; None where only counts are known.
     forecast : Forecast or None
         Of a run before its first move; None where no run is known to have succeeded or failed.
+    source : str
+        What a command line calls its source; empty where it has no such name.
+    chosen : tuple of (str, str)
+        The options of a command line that choose its runs.
     """
 
     name: str
@@ -44,6 +49,14 @@ class Side:
     report: Report
     runs: RunTable | None
     forecast: Forecast | None
+    source: str = ""
+    chosen: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What a command line calls its runs; empty where it has no such name."""
+        words = [word for option in self.chosen for word in option]
+        return self.source and " ".join([self.source, *map(shlex.quote, words)])
 
     @property
     def roots(self) -> RunTable:
@@ -92,8 +105,22 @@ def load_side(
     'TransitionCounts'
     """
     runs, info = source.runs(), source.info
-    report = analyze(source, runs=0, **settings)
-    return Side(name, _label(info, window), report, runs or None, _forecast(runs))
+    report = analyze(source, **settings)
+    chosen = [("--context", "=".join(label)) for label in info.context]
+    chosen += [
+        (flag, str(moment))
+        for flag, moment in zip(("--since", "--until"), window, strict=True)
+        if moment is not None
+    ]
+    return Side(
+        name,
+        _label(info, window),
+        report,
+        runs,
+        _forecast(runs),
+        source.command,
+        tuple(chosen),
+    )
 
 
 def _label(info: SourceInfo, window: tuple[Moment, Moment]) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from detailed_balance.analyzers import Change, RunComparison, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Result
+from detailed_balance.comparison._figures import Figure, find_figures
+from detailed_balance.comparison._findings import advise, find_changes
 from detailed_balance.comparison._junit import render_junit
 from detailed_balance.comparison._sections import (
     change_sections,
@@ -25,7 +27,9 @@ from detailed_balance.comparison._sections import (
     trap_section,
 )
 from detailed_balance.comparison._sides import Side
-from detailed_balance.comparison._verdict import judge_comparison
+from detailed_balance.comparison._verdict import find_outcome, judge_comparison
+from detailed_balance.diagnosis.finding import FINDING_KINDS, Advice, Finding, FindingKind
+from detailed_balance.diagnosis.words import UNJUDGED
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Document, Part, SideBySide, Verdict
 from detailed_balance.report.report import landscape_picture
@@ -35,10 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CONDITIONS", "Comparison", "Condition"]
 
-Condition: TypeAlias = Literal["drift", "violation", "trap"]
+Condition: TypeAlias = Literal["problem", "violation"] | FindingKind
 """What a comparison can be asked to fail on; see `Comparison.failures`."""
 
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+CONDITIONS: tuple[Condition, ...] = ("problem", "violation", *FINDING_KINDS)
 """All of them."""
 
 
@@ -63,9 +67,38 @@ class Comparison(Result):
 
     @property
     def verdict(self) -> Verdict:
-        """The answer in words."""
+        """The answer in words: its first screen."""
         warnings = (*self.warnings, *self.a.report.warnings, *self.b.report.warnings)
-        return judge_comparison(self.differences, self.new_violations, warnings)
+        return judge_comparison(
+            self.differences,
+            self.figures,
+            self.new_violations,
+            self._advice,
+            self._unsure,
+            warnings,
+        )
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What people ask first: success, limit, repetition, steps, tokens and cost."""
+        return find_figures(self.a, self.b, self.differences)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What changed, problems first."""
+        return find_changes(self.b, self.differences, self.figures, self._advice)
+
+    @property
+    def _advice(self) -> tuple[Advice, ...]:
+        """What to do where something changed."""
+        return advise(self.a, self.b, find_outcome(self.differences, self.figures))
+
+    @property
+    def _unsure(self) -> str:
+        """What success means, where nobody judged the runs."""
+        sides = (self.a, self.b)
+        judged = any(side.roots.runs.judged.any() for side in sides)
+        return UNJUDGED if all(side.judged[1] for side in sides) and not judged else ""
 
     @property
     def document(self) -> Document:
@@ -98,9 +131,12 @@ class Comparison(Result):
     def failures(self, conditions: Collection[Condition] = CONDITIONS) -> tuple[Condition, ...]:
         """Return which of some conditions hold.
 
-        "drift": something changed. "violation": a loop drives B, and its runs walk it more than
-        those of A. "trap": runs of B stay longer in one state, in a trap, or between two states.
-        All three go by what the comparison as a whole calls changed.
+        "problem": the verdict is WORSE. "drift": something changed. "violation": a loop drives B,
+        and its runs walk it more than those of A. "trap": runs of B stay longer in one state, in a
+        trap, or between two states. "failure": success fell. "limit": more runs reach the
+        recursion limit. "repetition": more runs repeat themselves, they stay longer, or loops are
+        walked more. Other kinds of findings are not compared, and never hold. All go by what the
+        comparison as a whole calls changed.
 
         Raises
         ------
@@ -111,12 +147,13 @@ class Comparison(Result):
             raise InvalidInputError(
                 f"unknown {', '.join(map(repr, unknown))}; allowed are {', '.join(CONDITIONS)}"
             )
-        found = {
-            "drift": self.changed,
-            "violation": bool(self.new_violations),
-            "trap": bool(self.longer_stays),
-        }
-        return tuple(c for c in CONDITIONS if c in conditions and found[c])
+        found: set[Condition] = {kind for finding in self.findings for kind in finding.kinds}
+        found -= {"drift"}
+        found |= {"drift"} if self.changed else set()
+        found |= {"problem"} if self.verdict.outcome == "worse" else set()
+        found |= {"violation"} if self.new_violations else set()
+        found |= {"trap"} if self.longer_stays else set()
+        return tuple(c for c in CONDITIONS if c in conditions and c in found)
 
     def _content(self) -> dict[str, Any]:
         sides = {
@@ -130,6 +167,7 @@ class Comparison(Result):
         return {
             "version": version("detailed-balance"),
             "verdict": self.verdict,
+            "findings": self.findings,
             "failures": self.failures(),
             "differences": self.differences,
             **sides,
@@ -157,7 +195,14 @@ class Comparison(Result):
             As for `failures`; the tests of the others are left out.
         """
         self.failures(conditions)  # refuses unknown ones
-        tests = render_junit(self.differences, self.new_violations, self.longer_stays, conditions)
+        tests = render_junit(
+            self.differences,
+            self.verdict,
+            self.findings,
+            self.new_violations,
+            self.longer_stays,
+            conditions,
+        )
         Path(path).write_bytes(tests)
 
     def __str__(self) -> str:
@@ -181,7 +226,7 @@ def _make_document(comparison: Comparison) -> Document:
         if side.report.potential is not None
     )
     parts: list[Part | None] = [
-        side_section(a, b),
+        side_section(a, b, comparison.figures),
         question_section(found),
         SideBySide("Both landscapes", pictures, ("notebook", "page")) if pictures else None,
         *change_sections(found),

@@ -17,9 +17,11 @@ from detailed_balance import (
     TransitionStore,
     compare,
 )
-from detailed_balance.analyzers import Trajectory
+from detailed_balance.analyzers import Outcome, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.cli import app
+from detailed_balance.diagnosis import Finding
 from detailed_balance.testing import assert_same_landscape
 from tests.plugin.test_report import HOSTILE, check_harmless
 from tests.support.walks import random_chain, walk_runs
@@ -49,14 +51,14 @@ def same() -> Comparison:
 
 
 def test_a_change_is_told_in_words_first(changed: Comparison) -> None:
-    assert changed.verdict.outcome == "different"
-    assert changed.verdict.headline.startswith("B differs from A in moves")
+    assert changed.verdict.outcome == "worse"
+    assert changed.verdict.headline.startswith("WORSE: runs that repeat themselves 0.0% -> ")
     text = " ".join(str(changed).split())
     assert (
         "If nothing had changed, one of them would be answered with a change in at most 5%" in text
     )
     assert "Compared were 50 and 50 runs as wholes." in text
-    assert changed.failures() == ("drift", "violation", "trap")
+    assert changed.failures() == ("problem", "violation", "repetition", "trap", "drift")
     assert changed.failures(["trap"]) == ("trap",)
 
 
@@ -70,7 +72,10 @@ def test_a_new_loop_is_named_with_what_became_of_it(changed: Comparison) -> None
 def test_no_change_is_told_with_what_would_have_been_seen(same: Comparison) -> None:
     assert same.verdict.outcome == "same"
     assert same.failures() == ()
-    assert "points would have been found with 80% probability" in str(same.verdict)
+    assert same.verdict.headline == "SAME: no difference between A and B was found"
+    enough = dict(same.verdict.statements[0].rows)["enough?"]
+    assert enough.startswith("a change of success by ")
+    assert enough.endswith(" would have been found with 80% probability")
     assert "None of them is called changed" in " ".join(str(same).split())
 
 
@@ -78,7 +83,8 @@ def test_few_runs_are_too_few_to_tell() -> None:
     rng = np.random.default_rng(1)
     kernel, ends = random_chain(rng, 4)
     comparison = compare(walk_runs(rng, kernel, ends, 8), walk_runs(rng, kernel, ends, 9))
-    assert comparison.verdict.outcome == "unknown"
+    assert comparison.verdict.headline == "UNKNOWN: 8 and 9 runs are too few to tell B from A"
+    assert dict(comparison.verdict.statements[0].rows)["enough"] == "20 runs on each side"
 
 
 def test_the_terminal_text_fits_80_columns(changed: Comparison) -> None:
@@ -90,7 +96,8 @@ def test_json_says_all_and_comes_back(changed: Comparison, tmp_path: Path) -> No
     found = json.loads((tmp_path / "c.json").read_text())
     assert found == json.loads(json.dumps(changed.to_dict()))
     assert found["differences"]["settings"]["replicates"] == 9_999
-    assert found["failures"] == ["drift", "violation", "trap"]
+    assert found["failures"] == list(changed.failures())
+    assert [Finding.from_dict(each) for each in found["findings"]] == list(changed.findings)
     assert found["A"]["report"]["traps"]["settings"] == {"min_visits": 10.0}
 
 
@@ -122,12 +129,12 @@ def test_junit_has_the_shape_that_pipelines_read(changed: Comparison, tmp_path: 
     assert root.tag == "testsuites"
     (suite,) = root
     cases = suite.findall("testcase")
-    assert suite.attrib["tests"] == str(len(cases)) == "8"
+    assert suite.attrib["tests"] == str(len(cases)) == "13"
     assert suite.attrib["failures"] == str(len(suite.findall("testcase/failure")))
     assert suite.attrib["skipped"] == str(len(suite.findall("testcase/skipped")))
     assert {name for case in cases for name in case.attrib} == {"classname", "name", "time"}
     failed = {case.attrib["classname"] for case in cases if case.find("failure") is not None}
-    assert failed == {f"detailed-balance.{name}" for name in ("drift", "violation", "trap")}
+    assert failed == {f"detailed-balance.{name}" for name in changed.failures()}
     changed.to_junit(tmp_path / "trap.xml", ["trap"])
     assert len(ET.parse(tmp_path / "trap.xml").findall(".//testcase")) == 1  # noqa: S314
 
@@ -136,13 +143,137 @@ def test_junit_is_what_another_library_reads(changed: Comparison, tmp_path: Path
     junitparser = pytest.importorskip("junitparser", reason="junitparser is not installed")
     changed.to_junit(tmp_path / "c.xml")
     suites = junitparser.JUnitXml.fromfile(str(tmp_path / "c.xml"))
-    assert suites.tests == 8
-    assert suites.failures == sum(bool(case.result) for suite in suites for case in suite)
+    assert suites.tests == 13
+    told = sum(bool(case.result) for suite in suites for case in suite)
+    assert suites.failures + suites.skipped == told
 
 
 def test_conditions_that_do_not_exist_are_refused(same: Comparison) -> None:
     with pytest.raises(InvalidInputError, match="unknown 'mood'"):
         same.failures(["mood"])  # type: ignore[list-item]
+
+
+# The word of the verdict.
+
+SHORT, LONG, OTHER = "abd", "acababababababcd", "acd"
+
+
+def runs_of(good: int, bad: int = 0, path: str = SHORT, limited: int = 0) -> list[Trajectory]:
+    """Runs along one path, and a few along another that is as long, so that something varies."""
+    outcomes = [Outcome.ENDED] * good + [Outcome.FAILED] * bad
+    outcomes += [Outcome.RECURSION_LIMIT] * limited
+    paths = [path if i % 5 else OTHER for i in range(len(outcomes))]
+    return [
+        Trajectory(
+            tuple(pairwise(("__start__", *states, "__end__"))),
+            f"run-{i}",
+            outcome=outcome,
+            success=outcome is Outcome.ENDED,
+        )
+        for i, (states, outcome) in enumerate(zip(paths, outcomes, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "headline", "kinds"),
+    [
+        (runs_of(60), runs_of(30, 30), "WORSE: success 100.0% -> 50.0%", {"failure"}),
+        (runs_of(30, 30), runs_of(60), "BETTER: success 50.0% -> 100.0%", {"drift"}),
+        (
+            runs_of(60),
+            runs_of(60, path=LONG),
+            "WORSE: runs that repeat themselves 0.0% -> 80.0%, steps 4.0 -> 14.4",
+            {"repetition", "drift"},
+        ),
+        (
+            runs_of(60, path=LONG),
+            runs_of(60),
+            "BETTER: runs that repeat themselves 80.0% -> 0.0%, steps 14.4 -> 4.0",
+            {"drift"},
+        ),
+        (
+            runs_of(60, path=LONG),
+            runs_of(30, 30),
+            "WORSE: success 100.0% -> 50.0%, runs that repeat themselves 80.0% -> 0.0%, steps "
+            "14.4 -> 4.0",
+            {"failure", "drift"},
+        ),
+        (
+            runs_of(30, 30),
+            runs_of(30, 0, limited=30),
+            "WORSE: runs at the recursion limit 0.0% -> 50.0%",
+            {"limit"},
+        ),
+        (
+            runs_of(60),
+            runs_of(60, path="aebd"),
+            "WORSE: steps 4.0 -> 4.8",
+            {"drift"},
+        ),
+        (runs_of(60), runs_of(60, path="aed"), "DIFFERENT: B differs from A in moves", {"drift"}),
+        (runs_of(60), runs_of(60), "SAME: no difference between A and B was found", set()),
+        (runs_of(60), runs_of(9), "UNKNOWN: 60 and 9 runs are too few to tell B from A", set()),
+    ],
+)
+def test_the_verdict_goes_by_success_then_by_repetition_limit_and_length(
+    before: list[Trajectory], after: list[Trajectory], headline: str, kinds: set[str]
+) -> None:
+    comparison = compare(before, after, replicates=999)
+    assert comparison.verdict.headline.startswith(headline)
+    assert {finding.kind for finding in comparison.findings} >= kinds
+    worse = comparison.verdict.outcome == "worse"
+    assert ("problem" in comparison.failures()) == worse
+    assert any(finding.severity == "problem" for finding in comparison.findings) == worse
+
+
+def test_where_success_stays_and_numbers_go_both_ways_it_is_neither_worse_nor_better() -> None:
+    before = runs_of(60, path=LONG)
+    after = runs_of(60, path="acefghijklmnopqrstuvwxyzd")  # longer, without a repetition
+    comparison = compare(before, after, replicates=999)
+    assert comparison.verdict.outcome == "different"
+    assert "steps 14.4 -> 21.6" in comparison.verdict.headline
+
+
+def test_what_fell_names_its_runs_and_what_to_do(tmp_path: Path) -> None:
+    for name, runs in (("before", runs_of(60)), ("after", runs_of(40, 20))):
+        with TransitionStore(f"sqlite:///{tmp_path / name}.db") as store:
+            for run in runs:
+                moves = zip(run.moves, range(9), strict=False)
+                store.append(Transition(*move, run.name, step=step) for move, step in moves)
+                store.judge(run.name or "", success=bool(run.success))
+    comparison = compare(tmp_path / "before.db", tmp_path / "after.db", replicates=999)
+    (finding,) = comparison.findings
+    assert (finding.kind, finding.severity, finding.affected) == ("failure", "problem", 20)
+    assert set(finding.runs) == {f"run-{i}" for i in range(40, 60)}
+    look, gate = finding.advice
+    assert look.code == f"detailed-balance analyze {tmp_path / 'after.db'}"
+    assert gate.code.endswith("after.db --fail-on problem")
+    options = gate.code.split()[1:]
+    assert CliRunner().invoke(app, options).exit_code == 2
+
+
+def test_tokens_and_cost_are_among_the_numbers() -> None:
+    def spent(tokens: int) -> list[Trajectory]:
+        facts = [
+            (None, StepFacts(tokens=tokens + i % 7, cost=0.001 * tokens), None) for i in range(40)
+        ]
+        moves = (("__start__", "a"), ("a", "b"), ("b", "__end__"))
+        return [Trajectory(moves, f"run-{i}", facts=each) for i, each in enumerate(facts)]
+
+    comparison = compare(spent(100), spent(200), replicates=999)
+    assert comparison.verdict.headline == "WORSE: tokens 103 -> 203, cost 0.10 -> 0.20"
+
+
+def test_a_side_with_too_little_is_described_and_not_raised() -> None:
+    counts = TransitionCounts.from_edges([("a", "a", 3)])
+    runs = runs_of(30)
+    for sides in ((TransitionStore("sqlite://"), runs), (counts, counts), (runs_of(1), runs)):
+        comparison = compare(*sides, replicates=99)
+        assert comparison.verdict.outcome == "unknown"
+        assert "enough" in dict(comparison.verdict.statements[0].rows)
+        assert str(comparison).startswith("UNKNOWN")
+        assert comparison.to_dict()["findings"] == []
+        assert comparison.failures() == ()
 
 
 # Sources.
@@ -218,7 +349,15 @@ def store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "code"), [([], 0), (["drift"], 2), (["violation"], 0), (["violation,drift"], 2)]
+    ("fail_on", "code"),
+    [
+        ([], 0),
+        (["drift"], 2),
+        (["problem"], 2),
+        (["violation"], 0),
+        (["failure", "limit"], 0),
+        (["violation,drift"], 2),
+    ],
 )
 def test_the_exit_code_follows_the_conditions(
     store_file: Path, tmp_path: Path, fail_on: list[str], code: int
@@ -230,20 +369,20 @@ def test_the_exit_code_follows_the_conditions(
     labels = ["--context-a", "version=1", "--context-b", "version=2", "--replicates", "199"]
     done = CliRunner().invoke(app, ["compare", str(store_file), *labels, *asked, *written])
     assert done.exit_code == code, done.output
-    assert "B differs from A" in done.output
+    assert done.output.startswith("WORSE    steps 4.0 -> 8.0")
     assert {path.name for path in tmp_path.iterdir()} == {"html", "json", "junit"}
 
 
 def test_a_wrong_condition_is_one_line() -> None:
     done = CliRunner().invoke(app, ["compare", "a.db", "b.db", "--fail-on", "mood"])
     assert done.exit_code == 1
-    assert "drift, violation, trap" in " ".join(done.output.replace("│", " ").split())
+    assert "problem, violation, loss, limit" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_the_helper_passes_and_fails_with_what_changed(store_file: Path) -> None:
     sides = two_sides()
     assert_same_landscape(sides[0], sides[0], replicates=199)
-    with pytest.raises(AssertionError, match=r"B differs from A in moves[\s\S]*s1 → s2 → s3"):
+    with pytest.raises(AssertionError, match=r"WORSE +runs that repeat[\s\S]*s1 → s2 → s3"):
         assert_same_landscape(*sides, replicates=999)
     with pytest.raises(AssertionError):
         assert_same_landscape(
