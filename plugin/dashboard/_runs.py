@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ _TEXT = 80
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownRuns:
-    """The runs of a record, as they were read last.
+    """The r runs of a record, as they were read last.
 
     Parameters
     ----------
@@ -62,30 +62,29 @@ class KnownRuns:
         Whether others began before.
     repetition : RepetitionReport
         What they repeat.
-
-    Attributes
-    ----------
-    roots : (n,) array of int64
-        The places of the root runs.
     onsets : dict of int to RepeatingRun
-        Runs that begin to repeat themselves, by their places.
+        Those that begin to repeat themselves, by their places.
+    root : (r,) array of int64
+        The place of the root run of each.
+    tokens, cost : (r,) arrays of float64
+        What the moves of each took, NaN where not known.
+    places : dict of str to int
+        The places of runs by their addresses.
     """
 
     table: RunTable
     is_part: bool
     repetition: RepetitionReport
-    roots: NDArray[np.int64] = field(init=False)
-    onsets: dict[int, RepeatingRun] = field(init=False)
-    _repeats: NDArray[np.bool_] = field(init=False)
-    _tokens: NDArray[np.float64] = field(init=False)
-    _cost: NDArray[np.float64] = field(init=False)
-    _places: dict[str, int] = field(init=False)
+    onsets: dict[int, RepeatingRun]
+    root: NDArray[np.int64]
+    tokens: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    places: dict[str, int]
 
-    def __post_init__(self) -> None:
-        table, facts = self.table, self.table.facts
-        root, onsets = root_places(table), find_onsets(self.repetition)
-        repeats = np.zeros(len(table), dtype=bool)
-        repeats[root[list(onsets)]] = True
+    @classmethod
+    def of(cls, table: RunTable, is_part: bool) -> KnownRuns:
+        """Find what runs repeat, and what they took."""
+        facts, repetition = table.facts, find_repetition(table)
         tokens = None if facts is None else np.where(facts.tokens < 0, np.nan, facts.tokens)
         cost = table.costs if table.costs is not None or facts is None else facts.cost
         places = {
@@ -94,22 +93,27 @@ class KnownRuns:
             for place, key in enumerate(column.tolist())
             if key is not None
         }
-        made = (np.unique(root), onsets, repeats, _sum(table, tokens), _sum(table, cost), places)
-        names = ("roots", "onsets", "_repeats", "_tokens", "_cost", "_places")
-        for name, value in zip(names, made, strict=True):
-            object.__setattr__(self, name, value)
+        found = find_onsets(repetition), root_places(table)
+        return cls(
+            table, is_part, repetition, *found, _sum(table, tokens), _sum(table, cost), places
+        )
+
+    @property
+    def repeating(self) -> NDArray[np.bool_]:
+        """(r,) array: whether it is a root run in which some run repeats itself."""
+        return np.isin(np.arange(len(self.table)), self.root[list(self.onsets)])
 
     def choose(self, context: Context, within: Range) -> NDArray[np.int64]:
         """Return the places of the root runs with these labels that began in a range of time."""
         columns, wanted, (since, until) = self.table.runs, set(context), within
         carries = np.array([wanted <= set(each) for each in self.table.contexts], dtype=bool)
-        kept = carries[columns.context[self.roots]]
-        started = columns.started[self.roots]
+        roots = np.unique(self.root)
+        kept, started = carries[columns.context[roots]], columns.started[roots]
         if since is not None:
             kept &= started >= since
         if until is not None:
             kept &= started < until
-        chosen: NDArray[np.int64] = self.roots[kept]
+        chosen: NDArray[np.int64] = roots[kept]
         return chosen
 
     def tiles(self, places: NDArray[np.int64]) -> dict[str, int]:
@@ -118,7 +122,7 @@ class KnownRuns:
             "runs": len(places),
             "failed": int((self.table.runs.success[places] == 0).sum()),
             "limited": int((self.table.runs.outcome[places] == _LIMIT).sum()),
-            "repeating": int(self._repeats[places].sum()),
+            "repeating": int(self.repeating[places].sum()),
         }
 
     def filter(
@@ -142,10 +146,10 @@ class KnownRuns:
             code = -1 if outcome == "unknown" else OUTCOMES.index(Outcome(outcome))
             kept &= columns.outcome[places] == code
         if kind == "repeating":
-            kept &= self._repeats[places]
+            kept &= self.repeating[places]
         elif kind:
             of_kind = [place for place, run in self.onsets.items() if run.kind == kind]
-            kept &= np.isin(places, root_places(self.table)[of_kind])
+            kept &= np.isin(places, self.root[of_kind])
         if text or keys is not None:
             low = text.casefold()
             names = columns.name[places].tolist()
@@ -169,8 +173,8 @@ class KnownRuns:
         after = {place: run.after or 0 for place, run in self.onsets.items()}
         values: NDArray[Any] = {
             "moves": self.table.lengths,
-            "tokens": self._tokens,
-            "cost": self._cost,
+            "tokens": self.tokens,
+            "cost": self.cost,
         }.get(by, np.array([after.get(i, 0) for i in range(len(self.table))]))[places]
         return places[np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")]
 
@@ -186,8 +190,8 @@ class KnownRuns:
             "judged": bool(columns.judged[place]),
             "started": columns.started[place],
             "moves": int(table.lengths[place]),
-            "tokens": self._tokens[place],
-            "cost": self._cost[place],
+            "tokens": self.tokens[place],
+            "cost": self.cost[place],
             "repeats": None if onset is None else onset.kind,
             "after": None if onset is None else onset.after,
             "labels": show_context(table.contexts[int(columns.context[place])])[:200],
@@ -202,7 +206,7 @@ class KnownRuns:
             Where there is none.
         """
         try:
-            return self._places[number]
+            return self.places[number]
         except KeyError:
             raise UnknownStateError("no run with this address is among those kept here") from None
 
@@ -249,7 +253,7 @@ class RunReader:
         began, mark = time.monotonic(), self._records.mark()
         if mark != self._mark:
             runs, is_part = self._records.runs()
-            self._known = KnownRuns(runs, is_part, find_repetition(runs)) if runs else None
+            self._known = KnownRuns.of(runs, is_part) if runs else None
             self._mark = mark
         took = time.monotonic() - began
         self._old = began + max(_SHORTEST_KEPT, took / _SHARE)

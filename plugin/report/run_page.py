@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -279,15 +279,16 @@ def find_run(runs: RunTable, run: str) -> int:
     }
     if len(set(begins.values())) == 1:
         return next(iter(begins.values()))
-    raise InvalidInputError(_say_unknown(run, list(begins), names))
+    raise InvalidInputError(_say_unknown(run, begins, names))
 
 
-def _say_unknown(run: str, begins: list[str], names: list[str | None]) -> str:
+def _say_unknown(run: str, begins: Mapping[str, int], names: Sequence[str | None]) -> str:
     shown = safe_text(run)
     if begins:
-        named = ", ".join(safe_text(key) for key in begins[:_NAMED])
-        more = f" and {len(begins) - _NAMED:,} more" if len(begins) > _NAMED else ""
-        return f"{len(begins):,} runs begin with {shown}: {named}{more}; give more of the key"
+        number = len(set(begins.values()))
+        named = ", ".join(safe_text(key) for key in list(begins)[:_NAMED])
+        more = f" and {number - _NAMED:,} more" if number > _NAMED else ""
+        return f"{number:,} runs begin with {shown}: {named}{more}; give more of the key"
     known = {name[:_COMPARED]: name for name in names[-_SEARCHED:] if name is not None}
     close = get_close_matches(run[:_COMPARED], known, n=_NAMED, cutoff=0.5)
     close = close or list(known)[-_NAMED:]

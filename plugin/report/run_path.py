@@ -113,7 +113,11 @@ def list_path(
     2-7 a ⇄ b 3
     8 __end__ 1
     """
-    return list(_PathReader(table, onsets or {}).read(place, 0))
+    inside: dict[str, list[int]] = {}
+    for number, parent in enumerate(table.runs.parent.tolist()):
+        if parent is not None:
+            inside.setdefault(parent, []).append(number)
+    return list(_PathReader(table, onsets or {}, inside).read(place, 0))
 
 
 class _Part(NamedTuple):
@@ -133,6 +137,7 @@ class _Part(NamedTuple):
 class _PathReader:
     table: RunTable
     onsets: Mapping[int, tuple[int, str]]
+    inside: Mapping[str, list[int]]
     read_already: set[int] = field(default_factory=set)
 
     def read(self, place: int, depth: int) -> Iterator[PathLine]:
@@ -181,9 +186,7 @@ class _PathReader:
         The first one in a node ran in the first visit to it, and so on.
         """
         columns = self.table.runs
-        if columns.run[place] is None:
-            return []
-        places = np.flatnonzero(columns.parent == columns.run[place])
+        places = np.array(self.inside.get(columns.run[place], []), dtype=np.int64)
         places = places[np.argsort(columns.started[places], kind="stable")]
         visits: dict[str, list[int]] = {}
         found = []
