@@ -57,12 +57,9 @@ def check(case: Case, surface: str = "store") -> Answer:
 def ask(recorded: Recorded, surface: str) -> tuple[Verdict, tuple[Finding, ...]]:
     """Return the first screen and the findings."""
     if surface == "monitor":
-        from detailed_balance import Monitor
-
-        with Monitor(recorded.source) as monitor:
-            monitor.poll()
-            status = monitor.status()
-            return status.verdict, status.findings
+        recorded.source.poll()
+        status = recorded.source.status()
+        return status.verdict, status.findings
     report = analyze(recorded.source, **recorded.options)
     return report.verdict, report.findings
 

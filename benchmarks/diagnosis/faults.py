@@ -421,9 +421,7 @@ def unparsable(stage: Stage) -> Collection[str]:
 def model_call_limit(stage: Stage) -> Collection[str]:
     """8 of 40 runs search until a middleware ends them, and are judged unsuccessful."""
     limit = ModelCallLimitMiddleware(run_limit=9)
-    bad = play_limited(stage, Agent(("search",), {"middleware": [limit]}))
-    stage.judged = {f"t{number}": f"t{number}" not in bad for number in range(40)}
-    return bad
+    return play_limited(stage, Agent(("search",), {"middleware": [limit]}), judged=True)
 
 
 @fault(
@@ -436,13 +434,15 @@ def tool_call_limit(stage: Stage) -> Collection[str]:
     return play_limited(stage, Agent(("search",), {"middleware": [limit]}))
 
 
-def play_limited(stage: Stage, agent: Agent) -> Collection[str]:
+def play_limited(stage: Stage, agent: Agent, *, judged: bool = False) -> Collection[str]:
     """Play 40 runs, 8 of which do not stop by themselves."""
     bad = {f"t{number}" for number in range(40) if number % 5 == 3}
     for number in range(40):
         key, turns = f"t{number}", ever("search")
         some = [*(next(turns) for _ in range(1 + number % 3)), "done"]
         agent.run(stage, key, turns if key in bad else some)
+        if judged:
+            stage.judged[key] = key not in bad
     return bad
 
 

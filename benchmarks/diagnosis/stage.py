@@ -144,16 +144,21 @@ class Stage:
     ----------
     judged : dict of str to bool
         Which runs did their work, where somebody says so.
+    watch : callable
+        Called after every ten runs.
     """
 
     def __init__(self, handler: TransitionCallbackHandler) -> None:
         self.handler = handler
         self.judged: dict[str, bool] = {}
+        self.watch: Callable[[], object] = lambda: None
         self.now = FIRST
         self._runs = 0
 
     def config(self, key: str, limit: int = 60, **more: Any) -> dict[str, Any]:
         """Return the configuration of the next run, and set the clock."""
+        if self._runs % 10 == 9:
+            self.watch()
         self.now = max(self.now, FIRST + BETWEEN * self._runs)
         self._runs += 1
         given = {"callbacks": [self.handler], "recursion_limit": limit}

@@ -12,13 +12,14 @@ from typing import Any
 
 from benchmarks.diagnosis.agents import Case
 from benchmarks.diagnosis.stage import Stage, set_stage
+from detailed_balance import Monitor
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
 from detailed_balance.callbacks.transition import Beginning
 
 __all__ = ["SURFACES", "Recorded", "record"]
 
 SURFACES = ("store", "handler", "jsonl", "monitor")
-"""A store, the handler alone, JSON Lines with facts, and the live monitor of a store."""
+"""A store, the handler alone, JSON Lines with facts, and a monitor that looks every 10 runs."""
 
 FIELDS = ("success", "failed", "call", "answer", "tokens")
 """The fields of the lines beyond the usual ones."""
@@ -45,12 +46,15 @@ def record(case: Case, surface: str = "store") -> Iterator[Recorded]:
         store = None if surface == "handler" else f"sqlite:///{folder}/runs.db"
         labels = ("model", "graph", "version")
         handler = TransitionCallbackHandler(case.states, store=store, labels=labels)
-        with set_stage(handler) as stage:
-            faulty = case.play(stage)
-            handler.flush()
-            judge(stage)
         options: dict[str, Any] = {}
         source: Any = handler if store is None or case.kinds == ("loss",) else store
+        if surface == "monitor":
+            source = Monitor(source)
+        with set_stage(handler) as stage:
+            if surface == "monitor":
+                stage.watch = lambda: (judge(stage), source.poll())
+            faulty = case.play(stage)
+            judge(stage)
         if handler.store is not None and surface == "jsonl":
             source = Path(folder) / "runs.jsonl"
             told = write_lines(handler.store, source)
@@ -58,14 +62,18 @@ def record(case: Case, surface: str = "store") -> Iterator[Recorded]:
         try:
             yield Recorded(source, options, frozenset(faulty), surface != "jsonl")
         finally:
+            if surface == "monitor":
+                source.stop()
             handler.close()
 
 
 def judge(stage: Stage) -> None:
-    """Record which runs did their work."""
+    """Record which runs did their work, of those that were not judged before."""
+    stage.handler.flush()
     store, recent = stage.handler.store, stage.handler.recent
     ids = {each.trajectory: each.run for each in recent.records() if isinstance(each, Beginning)}
-    for key, success in stage.judged.items():
+    while stage.judged:
+        key, success = stage.judged.popitem()
         if store is None:
             recent.record(Ending(key, success=success, time=stage.read_clock(), run=ids[key]))
         else:

@@ -34,7 +34,7 @@ def test_a_healthy_agent_is_no_problem(case):
     assert answer.right, f"{answer.marks()}\n{answer.verdict}"
 
 
-@each("surface", ["handler", "jsonl"])
+@each("surface", ["handler", "jsonl", "monitor"])
 @each("case", SAMPLE, ids=name)
 def test_the_same_is_found_however_the_agent_is_recorded(case, surface):
     expected, found = check(case), check(case, surface)
