@@ -9,6 +9,7 @@ import numpy as np
 
 from detailed_balance.analyzers import Change, ComparisonTest, Outcome, RunComparison
 from detailed_balance.analyzers.comparison.result import AT_LIMIT, REPEAT, Question
+from detailed_balance.analyzers.repetition.classify import REPEATING
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.comparison._figures import Figure
 from detailed_balance.comparison._sides import Side
@@ -107,7 +108,7 @@ def _find(
                 figure.describe(),
                 (figure.name,) if kind == "drift" else (),
                 runs,
-                len(runs),
+                max(len(runs), _count_repeating(b) if kind == "repetition" else 0),
                 len(b.roots),
                 evidence=evidence,
                 pvalue=test.adjusted,
@@ -151,7 +152,16 @@ def _kind_of(figure: Figure, b: Side) -> tuple[FindingKind, tuple[str, ...]]:
         return "failure", _names(b, runs.success == 0)
     if figure.name == AT_LIMIT:
         return "limit", _names(b, runs.outcome == OUTCOMES.index(Outcome.RECURSION_LIMIT))
-    return ("repetition" if figure.name == REPEAT else "drift"), ()
+    if figure.name == REPEAT:
+        rows = () if b.report.runs is None else b.report.runs.report.rows
+        names = (row.name for row in rows if row.kind in REPEATING)
+        return "repetition", tuple(name for name in names if name is not None)
+    return "drift", ()
+
+
+def _count_repeating(b: Side) -> int:
+    kinds = () if b.report.runs is None else b.report.runs.report.kinds
+    return sum(each.runs for each in kinds if each.kind in REPEATING)
 
 
 def _names(b: Side, chosen: Iterable[bool]) -> tuple[str, ...]:

@@ -61,8 +61,10 @@ def judge_comparison(
     figures: Sequence[Figure],
     walked_more: Sequence[Violation],
     advice: Sequence[Advice],
-    unsure: str,
     warnings: Sequence[str],
+    *,
+    alone: str = "",
+    unsure: str = "",
 ) -> Verdict:
     """Put into words what a comparison found.
 
@@ -76,14 +78,17 @@ def judge_comparison(
         The loops that drive B, and that its runs walk more than those of A.
     advice : sequence of Advice
         What to do where something changed.
-    unsure : str
-        What success means, where nobody judged the runs.
     warnings : sequence of str
         Sentences to add.
+    alone : str
+        What is wrong in B by itself, and not in A.
+    unsure : str
+        What success means, where nobody judged the runs.
     """
     outcome = find_outcome(found, figures)
     if found.rejected:
-        text, rows = _say_changes(found, figures), [*_changed_rows(found, figures, advice, unsure)]
+        text = _say_changes(found, figures)
+        rows = [("in B", alone), *_changed_rows(found, figures, advice, unsure)]
     elif outcome == "same":
         text = "no difference between A and B was found"
         rows = [("seen", _join_figures(figures)), ("enough?", _say_power(found, figures))]

@@ -74,8 +74,9 @@ class Comparison(Result):
             self.figures,
             self.new_violations,
             self._advice,
-            self._unsure,
             warnings,
+            alone=self._alone,
+            unsure=self._unsure,
         )
 
     @property
@@ -92,6 +93,13 @@ class Comparison(Result):
     def _advice(self) -> tuple[Advice, ...]:
         """What to do where something changed."""
         return advise(self.a, self.b, find_outcome(self.differences, self.figures))
+
+    @property
+    def _alone(self) -> str:
+        """What is wrong in B by itself, and not in A."""
+        known = {finding.id for finding in self.a.report.findings}
+        new = (f for f in self.b.report.findings if f.severity == "problem" and f.id not in known)
+        return next((finding.title for finding in new), "")
 
     @property
     def _unsure(self) -> str:

@@ -252,6 +252,23 @@ def test_what_fell_names_its_runs_and_what_to_do(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, options).exit_code == 2
 
 
+def test_runs_that_repeat_themselves_are_named() -> None:
+    comparison = compare(runs_of(60), runs_of(48, 12, path=LONG), replicates=999)
+    found = next(f for f in comparison.findings if f.kind == "repetition")
+    assert found.title == "runs that repeat themselves 0.0% -> 80.0%"
+    assert (found.affected, found.total) == (48, 60)
+    assert set(found.runs) == {f"run-{i}" for i in range(60) if i % 5}
+
+
+def test_what_is_wrong_in_b_alone_stands_under_the_first_line() -> None:
+    good, stuck = runs_of(60), runs_of(40, limited=20, path=LONG)
+    worse = compare(good, stuck, replicates=999)
+    assert dict(worse.verdict.statements[0].rows)["in B"] == worse.b.report.findings[0].title
+    assert "20 of 60 runs hit the recursion limit" in str(worse.verdict)
+    better = compare(stuck, good, replicates=999)
+    assert "in B" not in dict(better.verdict.statements[0].rows)
+
+
 def test_tokens_and_cost_are_among_the_numbers() -> None:
     def spent(tokens: int) -> list[Trajectory]:
         facts = [
