@@ -63,7 +63,6 @@ from detailed_balance.callbacks.transition import Ending, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
@@ -488,13 +487,7 @@ class TransitionStore:
 
     @property
     def url(self) -> str:
-        """The URL of the database, without what is secret; empty for one in memory.
-
-        Examples
-        --------
-        >>> TransitionStore("sqlite://").url
-        ''
-        """
+        """The URL of the database, without what is secret; empty for one in memory."""
         return "" if self._in_memory else self._name
 
     def trajectories(self) -> tuple[str, ...]:
@@ -513,12 +506,7 @@ class TransitionStore:
     def __enter__(self) -> TransitionStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _send(self, records: list[Record]) -> None:
@@ -601,12 +589,9 @@ class TransitionStore:
 
     def _stream(self, chosen: list[ColumnElement[bool]], first: int) -> Iterator[Transition]:
         """Yield the rows chosen, from the id `first` on, by one short query after another."""
-        contexts = self._read_contexts()
-        key = (TRANSITIONS.c.id,)
-        version = self._version
-        while rows := self._fetch(
-            select_moves(key, [*chosen, key[0] >= first], version).limit(_BATCH)
-        ):
+        contexts, version, key = self._read_contexts(), self._version, TRANSITIONS.c.id
+        query = select_moves((key,), chosen, version).limit(_BATCH)
+        while rows := self._fetch(query.where(key >= first)):
             for _, *fields in rows:
                 yield from_row(contexts, *fields)
             first = rows[-1][0] + 1

@@ -29,6 +29,7 @@ from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.diagnosis.case import Case
 from detailed_balance.diagnosis.study import study_runs
+from detailed_balance.diagnosis.words import UNNAMED
 from detailed_balance.render.formatting import count_noun, safe_text
 from detailed_balance.sources.source import Progress, SourceInfo
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     pass
 
 __all__ = ["AgentRecord", "MeasureSettings", "Measured", "measure", "split_by_graph"]
-
-UNNAMED = "unnamed"
-"""What runs without a label `graph` are called beside others that have one."""
 
 _ESTIMATING = "Estimating the potential"
 _HUB_SHARE = 0.9

@@ -16,10 +16,13 @@ from detailed_balance.render.formatting import (
 if TYPE_CHECKING:
     from detailed_balance.analyzers import RepeatingRun
 
-__all__ = ["UNJUDGED", "count_of", "say_place", "say_progress", "say_times"]
+__all__ = ["UNJUDGED", "UNNAMED", "count_of", "say_place", "say_progress", "say_times"]
 
 UNJUDGED = "nobody judged these runs: success means that they ended (store.judge)"
 """What success means where it is that of outcomes."""
+
+UNNAMED = "unnamed"
+"""What runs without a label `graph` are called beside others that have one."""
 
 _UNITS = {"stay": "time in a row", "shuttle": "change", "cycle": "round"}
 

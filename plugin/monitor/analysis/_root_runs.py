@@ -14,7 +14,7 @@ from detailed_balance.analyzers.repetition.progress import StepProgress, classif
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.trajectory import Outcome
-from detailed_balance.diagnosis.measure import UNNAMED
+from detailed_balance.diagnosis.words import UNNAMED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
