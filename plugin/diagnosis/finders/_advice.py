@@ -64,9 +64,10 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
         "need more"
     )
     unit = "supersteps" if supersteps else "moves"
+    effect, runs = _effect(len(stopped), recovered, saved, others), study.limit.runs
     text = (
-        f"{_effect(len(stopped), recovered, saved, others)} ({count_noun(study.limit.runs, 'good run')} took "
-        f"{study.limit.longest:,} {unit} at most; {promise})"
+        f"{effect} ({count_noun(runs, 'good run')} took {study.limit.longest:,} {unit} at most; "
+        f"{promise})"
     )
     code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
     yield Advice(
