@@ -21,6 +21,9 @@ from detailed_balance.sources.source import Source, SourceInfo
 
 _REPLICATES = 200
 
+MOST_SIMULATED, FEWEST_SIMULATED = 10_000_000, 39
+"""The check of fit simulates so many moves, or so many records: with fewer it could not reject."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
@@ -144,6 +147,7 @@ def _forecast(runs: RunTable | None) -> Forecast | None:
         return None
     unknown = np.full(len(roots), -1, dtype=np.int8)
     judged = replace(roots, runs=roots.runs._replace(outcome=unknown))
+    simulated = max(FEWEST_SIMULATED, min(99, MOST_SIMULATED // max(roots.total, 1)))
     with suppress(InsufficientDataError):
-        return forecast_outcome(judged, replicates=_REPLICATES, fit_replicates=99)
+        return forecast_outcome(judged, replicates=_REPLICATES, fit_replicates=simulated)
     return None
