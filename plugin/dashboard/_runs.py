@@ -23,6 +23,7 @@ from detailed_balance.dashboard._overview import Range
 from detailed_balance.dashboard._records import Records
 from detailed_balance.render.formatting import safe_text, show_context
 from detailed_balance.report.run_page import RunPage, find_onsets, show_run
+from detailed_balance.report.run_path import PathLine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -189,6 +190,7 @@ class KnownRuns:
             "success": None if success < 0 else bool(success),
             "judged": bool(columns.judged[place]),
             "started": columns.started[place],
+            "parent": show_run_key(columns.parent[place])["id"],
             "moves": int(table.lengths[place]),
             "tokens": self.tokens[place],
             "cost": self.cost[place],
@@ -296,12 +298,16 @@ def show_one(known: KnownRuns | None, number: str, run_url: str | None) -> dict[
 
 
 def _show_page(page: RunPage) -> dict[str, Any]:
-    lines = [
-        {"left_out": line} if isinstance(line, int) else {**line.to_dict(), "steps": line.steps}
-        for line in page.shown(LINES_SHOWN)
-    ]
+    lines = map(_show_line, page.shown(LINES_SHOWN))
     rows = [{"name": label, "value": text} for label, text in page.head.rows if label != "link"]
-    return {"summary": page.head.text, "rows": rows, "link": page.link, "lines": lines}
+    return {"summary": page.head.text, "rows": rows, "link": page.link, "lines": list(lines)}
+
+
+def _show_line(line: PathLine | int) -> dict[str, Any]:
+    if isinstance(line, int):
+        return {"left_out": line}
+    run = None if line.run is None else show_run_key(line.run)["id"]
+    return {**line.to_dict(), "steps": line.steps, "run": run}
 
 
 def check_choice(name: str, given: str, allowed: Collection[str]) -> str:

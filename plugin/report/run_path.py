@@ -60,6 +60,8 @@ class PathLine(Result):
         Of all these steps; None where not known.
     onset : str
         What the run begins to repeat here, in words; mostly empty.
+    run : str or None
+        The key of the run inside that the line names, as recorded; None on other lines.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class PathLine(Result):
     tokens: float | None = None
     cost: float | None = None
     onset: str = ""
+    run: str | None = None
 
     @property
     def steps(self) -> str:
@@ -166,7 +169,8 @@ class _PathReader:
         fresh = [place for place in places if place not in self.read_already]
         shown = fresh[:_INSIDE_SHOWN] if depth <= _DEEPEST else []
         for place in shown:
-            yield PathLine(depth, 0, 0, self._name(place, within))
+            key = self.table.runs.run[place] or self.table.runs.name[place]
+            yield PathLine(depth, 0, 0, self._name(place, within), run=key)
             yield from self.read(place, depth)
         if len(fresh) > len(shown):
             more = count_noun(len(fresh) - len(shown), "more run")

@@ -62,7 +62,7 @@ export function runPage(main, route) {
     const shown = columns.filter((column) => !["Tokens", "Cost"].includes(column.name) || known(column.name.toLowerCase()));
     const cells = (line) => {
       if (line.left_out) return ["", h("span", { class: "faint" }, `… ${plural(line.left_out, "line")} left out`), "", "", ""];
-      const text = [h("bdi", {}, line.text), line.times > 1 ? h("b", {}, ` × ${count(line.times)}`) : null];
+      const text = [line.run ? h("a", { href: link(`/run/${line.run}`) }, h("bdi", {}, line.text)) : h("bdi", {}, line.text), line.times > 1 ? h("b", {}, ` × ${count(line.times)}`) : null];
       return [
         line.steps,
         h("div", { class: `depth depth-${Math.min(line.depth, 5)}` }, text, line.onset ? h("span", { class: "badge onset", "data-severity": "problem" }, line.onset) : null),
@@ -73,7 +73,7 @@ export function runPage(main, route) {
       h("p", { class: "crumb" }, h("a", { href: link("/runs") }, "← Runs")),
       h("h1", {}, h("bdi", {}, found.summary)),
       found.link ? h("p", {}, h("a", { href: found.link, rel: "noreferrer" }, "Read it in full")) : null,
-      h("dl", { class: "about" }, found.rows.map((row) => [h("dt", {}, row.name), h("dd", {}, h("bdi", {}, row.value))])),
+      h("dl", { class: "about" }, found.rows.map((row) => [h("dt", {}, row.name), h("dd", {}, row.name === "parent" ? h("a", { href: link(`/run/${found.parent}`) }, h("bdi", {}, row.value)) : h("bdi", {}, row.value))])),
       section("Path", h("div", { class: "whole path-table" }, table("Path", shown, found.lines.map((line) => cells(line).filter((_, i) => kept[i])), { empty: "It made no move.", unseen: true }))));
   });
 }

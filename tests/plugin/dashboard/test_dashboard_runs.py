@@ -9,6 +9,7 @@ from detailed_balance import Transition, TransitionGraph, TransitionStore
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Ending
+from detailed_balance.callbacks.transition import Beginning
 from detailed_balance.dashboard import _records, build_app
 from detailed_balance.dashboard._ids import state_id
 from detailed_balance.dashboard._records import Records
@@ -153,6 +154,20 @@ def test_the_page_of_a_run_has_its_path_with_the_onset_and_a_link(client):
     ]
     assert found["lines"][1]["onset"] == "repeats itself from here: 39 changes"
     assert {"name": "moves", "value": "41, 39 after it began to repeat itself"} in found["rows"]
+
+
+def test_a_run_and_the_run_inside_it_lead_to_each_other():
+    store = TransitionStore("sqlite://")
+    store.append([Beginning("T", "1"), Beginning("T/work:7", "2", parent="1")])
+    store.append([Transition("__start__", "work", "T", run="1")])
+    store.append([Transition("__start__", "search", "T/work:7", run="2")])
+    with TestClient(build_app(store, make_monitor=fake()), base_url="http://127.0.0.1") as client:
+        assert names(client) == ["T"]
+        above = client.get(f"/api/run/{state_id('T')}").json()
+        assert [line["text"] for line in above["lines"]] == ["work", "run work:7, 1 move", "search"]
+        below = client.get(f"/api/run/{above['lines'][1]['run']}").json()
+        assert below["label"] == "T/work:7"
+        assert client.get(f"/api/run/{below['parent']}").json()["label"] == "T"
 
 
 def test_a_long_path_is_shown_in_part():
