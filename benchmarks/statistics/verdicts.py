@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from benchmarks.statistics.agents import (
     push_loop,
 )
 from detailed_balance import analyze
-from detailed_balance.analyzers import RunTable, mixture_test
+from detailed_balance.analyzers import END, START, Outcome, RunTable, Trajectory, mixture_test
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,8 +60,11 @@ def tell(table: RunTable) -> dict[str, bool]:
     verdict = report.verdict
     return {
         "PROBLEM": verdict.outcome == "problem",
-        "suspect": any(v.kind == "suspect" for v in report.findings),
-        "driven inside runs": bool(report.balance.driven),
+        "suspect": any(
+            "driven" in finding.kinds and finding.severity == "problem"
+            for finding in report.findings
+        ),
+        "driven inside runs": report.balance is not None and bool(report.balance.driven),
         "limit said": "hit the recursion limit" in verdict.headline,
         "two-phase words": "runs change as they go on" in str(verdict),
     }
@@ -146,8 +150,36 @@ def failed_are_pushed(runs: int, more: float, push: float) -> Make:
     return make
 
 
+def errors_stop_runs(runs: int, anywhere: float, at_first: float = 0.0) -> Make:
+    """Return a maker of runs, one a minute, that an error may stop after each step.
+
+    Its probability is the same after each tool, and another one after the first.
+    """
+
+    def make(rng: np.random.Generator) -> RunTable:
+        paths = draw_paths(rng, draw_weights(rng, 6), draw_lengths(rng, runs))
+        made = []
+        for i, path in enumerate(paths):
+            risk = np.where(np.array(path) == 0, anywhere + at_first, anywhere)
+            wrong = np.flatnonzero(rng.random(len(path)) < risk)
+            names = [f"tool_{state}" for state in path[: wrong[0] + 1 if wrong.size else None]]
+            moves = [*pairwise((START, *names)), (names[-1], None if wrong.size else END)]
+            outcome = Outcome.FAILED if wrong.size else Outcome.ENDED
+            about = (f"run {i}", outcome, not wrong.size)
+            made.append(Trajectory(tuple(moves), *about, started=60.0 * i))
+        return RunTable.of(made)
+
+    return make
+
+
 def list_settings() -> Iterator[Setting]:
     """Yield the settings."""
+    for runs in (100, 400):
+        name = f"errors at random, {runs} runs"
+        yield Setting(name, errors_stop_runs(runs, 0.02), tell, {"PROBLEM": "<= 5%"})
+    for runs in (40, 100):
+        name = f"errors after one tool in 25% of its steps, {runs} runs"
+        yield Setting(name, errors_stop_runs(runs, 0.0, 0.25), tell, {"PROBLEM": ">= 90%"})
     for tools in (4, 6, 12):
         for runs in (50, 100, 400):
             name = f"reversible, {tools} tools, {runs} runs"
