@@ -18,7 +18,7 @@ from rich.text import Text
 
 from detailed_balance.analyzers import find_repetition
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import Result, plain
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.document import Statement
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from detailed_balance.analyzers.repetition.result import RepeatingRun, RepetitionReport
+    from detailed_balance.analyzers.runs.trajectory import Outcome
 
 __all__ = ["RunPage", "find_onsets", "find_run", "show_run"]
 
@@ -70,6 +71,10 @@ class RunPage(Result):
         Its path.
     link : str
         Where to read it in full; empty where that is not known.
+    outcome, success, judged
+        As in `Trajectory`.
+    onset : int or None
+        The moves before it began to repeat itself.
 
     Examples
     --------
@@ -90,10 +95,15 @@ class RunPage(Result):
     head: Statement
     lines: tuple[PathLine, ...]
     link: str = ""
+    outcome: Outcome | None = None
+    success: bool | None = None
+    judged: bool = False
+    onset: int | None = None
 
     def _content(self) -> dict[str, Any]:
+        named = self._values("name", "run", "link", "outcome", "success", "judged", "onset")
         head = {"summary": self.head.text, "facts": dict(self.head.rows)}
-        return {**self._values("name", "run", "link"), **head, "lines": plain(self.lines)}
+        return {**named, **head, "lines": self.lines}
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write `to_dict` as JSON."""
@@ -219,7 +229,18 @@ def show_run(
     link = link_run(run_url, name or key)
     onset = onsets.get(place)
     rows = tuple((label, text) for label, text in _rows(runs, place, onset, link) if text)
-    return RunPage(name, key, _head(runs, place, rows), tuple(_list(runs, place, onsets)), link)
+    outcome, success = int(columns.outcome[place]), int(columns.success[place])
+    return RunPage(
+        name,
+        key,
+        _head(runs, place, rows),
+        tuple(_list(runs, place, onsets)),
+        link,
+        OUTCOMES[outcome] if outcome >= 0 else None,
+        bool(success) if success >= 0 else None,
+        bool(columns.judged[place]),
+        None if onset is None else onset.onset,
+    )
 
 
 def _list(runs: RunTable, place: int, onsets: dict[int, RepeatingRun]) -> list[PathLine]:

@@ -95,6 +95,8 @@ def test_the_onset_is_marked_where_the_run_begins_to_repeat_itself():
         ("2-41", "repeats itself from here: 39 changes"),
     ]
     assert page.head.word == "LIMIT"
+    told = page.to_dict()
+    assert (told["outcome"], told["success"], told["onset"]) == ("recursion_limit", None, 2)
     assert dict(page.head.rows)["moves"] == "41, 39 after it began to repeat itself"
 
 

@@ -14,6 +14,7 @@ from detailed_balance.dashboard import _records, build_app
 from detailed_balance.dashboard._ids import state_id
 from detailed_balance.dashboard._records import Records
 from detailed_balance.dashboard._runs import RunReader
+from detailed_balance.diagnosis.finding import Onset
 from tests.support.dashboards import HOSTILE, alert, fake, path_store
 
 HOUR = 3600.0
@@ -79,6 +80,15 @@ def test_an_empty_range_has_no_runs_and_no_findings(client):
     assert found["findings"] == []
     assert found["open"] == {"problem": 0, "watch": 0}
     assert names(client, "until=100") == []
+
+
+def test_a_finding_is_shown_in_the_time_of_the_record_in_which_it_is_so():
+    onset = Onset(1e9 + 2 * HOUR, (2, 3), (0, 3), (1, 2), "since then")
+    late = alert("ab", onset=onset, runs=("stuck",))
+    app = build_app(make_store(), make_monitor=fake(alerts=(late,)))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for asked, shown in ((f"until={1e9 + HOUR}", 0), (f"since={1e9 + HOUR}", 1)):
+            assert len(client.get(f"/api/overview?{asked}").json()["findings"]) == shown
 
 
 @pytest.mark.parametrize(
