@@ -57,12 +57,15 @@ class Monitor:
         Runs that went well: a store, a file, or a list of `Trajectory`. It distinguishes
         work-flows from faults, and shows drift.
     window : int
-        How many moves are recent: findings come and go by them.
+        How many moves are recent: loops, traps and new states come and go by them. Findings of runs
+        come and go by runs.
     alpha : float
-        The level of each of the live tests.
+        The probability of a false alarm, for ever: of all tests of a report together, of all rates
+        together, and of each of the live tests.
     block : str, optional
-        What tells the task or batch of a run, ``"thread"`` or a label: finished runs are then
-        compared with the baseline by blocks (`DriftMartingale`), of which it needs 20.
+        What tells the task or batch of a run, ``"thread"`` or a label: rates are then of blocks, and
+        finished runs are compared with the baseline by blocks (`DriftMartingale`), of which it
+        needs 20.
     state : path, optional
         A file in which to keep what is known, so that a restart goes on from there.
     **options
