@@ -1,4 +1,4 @@
-"""`Record`, what a monitor has read so far; the one place that several threads share."""
+"""`FollowedRecord`, what a monitor has read so far; the one place that several threads share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_NAMES = 100_000
 """Trajectories are counted by name up to so many, where they have no START."""
 
 
-class Record:
+class FollowedRecord:
     """Read increments, and keep what follows from them.
 
     Parameters
@@ -176,7 +176,7 @@ class Record:
             return self._counter.counts(), self._counter.counts(recent=True)
 
     def register(self, observations: Sequence[Observation]) -> list[Event]:
-        """Record observations in the registry, and return the events that follow."""
+        """FollowedRecord observations in the registry, and return the events that follow."""
         with self._lock:
             return self._registry.record(observations, now=time.time())
 

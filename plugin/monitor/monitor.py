@@ -14,7 +14,7 @@ from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.labels import ContextLike, make_context
 from detailed_balance.callbacks.isolation import warn
-from detailed_balance.monitor._record import Record
+from detailed_balance.monitor._record import FollowedRecord
 from detailed_balance.monitor._schedule import Entry, Schedule
 from detailed_balance.monitor._state_file import load_state, save_state
 from detailed_balance.monitor.analysis import default_analyzers
@@ -63,8 +63,8 @@ class Monitor:
         The probability of a false alarm, for ever: of all tests of a report together, of all rates
         together, and of each of the live tests.
     block : str, optional
-        What tells the task or batch of a run, ``"thread"`` or a label: rates are then of blocks, and
-        finished runs are compared with the baseline by blocks (`DriftMartingale`), of which it
+        What tells the task or batch of a run, ``"thread"`` or a label: rates are then of blocks,
+        and finished runs are compared with the baseline by blocks (`DriftMartingale`), of which it
         needs 20.
     state : path, optional
         A file in which to keep what is known, so that a restart goes on from there.
@@ -117,7 +117,7 @@ class Monitor:
         saved = None if self._path is None else load_state(self._path)
         opened = open_source(source, context=context, **options)
         feed, self._command = opened.follow(), opened.command
-        self._record = Record(feed, self._context, window, alpha, self._begin_drift(block))
+        self._record = FollowedRecord(feed, self._context, window, alpha, self._begin_drift(block))
         if saved is not None:
             self._restore(saved)
         self._results: dict[str, Any] = {}

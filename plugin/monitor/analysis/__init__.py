@@ -18,12 +18,14 @@ def default_analyzers() -> list[Analyzer]:
     >>> [analyzer.name for analyzer in default_analyzers()]
     ['potential', 'diagnosis', 'driven', 'traps', 'drift', 'cardinality', 'loss']
     """
-    from detailed_balance.monitor.analysis._cardinality import CardinalityAnalyzer
-    from detailed_balance.monitor.analysis._data_loss import DataLossAnalyzer
     from detailed_balance.monitor.analysis._diagnosis import DiagnosisAnalyzer
     from detailed_balance.monitor.analysis._drift import DriftAnalyzer
     from detailed_balance.monitor.analysis._driven import DrivenLoopAnalyzer
     from detailed_balance.monitor.analysis._potential import PotentialAnalyzer
+    from detailed_balance.monitor.analysis._record_faults import (
+        CardinalityAnalyzer,
+        DataLossAnalyzer,
+    )
     from detailed_balance.monitor.analysis._traps import TrapAnalyzer
 
     return [

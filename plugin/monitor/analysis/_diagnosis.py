@@ -14,7 +14,7 @@ from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.monitor.analysis._driven import is_loop_over, net_rounds
-from detailed_balance.monitor.analysis._root_runs import RootRuns, RunKey, StoppedRuns, run_key
+from detailed_balance.monitor.analysis._root_runs import RootRuns, RunFollower, RunKey, run_key
 from detailed_balance.monitor.analysis._run_rates import RATES, RunRates
 from detailed_balance.monitor.analysis.alerts import Alert, Observation
 from detailed_balance.monitor.analysis.base import EXPECTED, FADED, AlphaSpending, View
@@ -58,7 +58,7 @@ class DiagnosisAnalyzer:
     every = 5.0
 
     def __init__(self) -> None:
-        self._stopped, self._spending = StoppedRuns(), AlphaSpending(fewest=FEWEST_RUNS)
+        self._stopped, self._spending = RunFollower(), AlphaSpending(fewest=FEWEST_RUNS)
         self._rates: RunRates | None = None
         self._saved_rates: Mapping[str, Any] | None = None
         self._totals = dict.fromkeys(_TOTALS, 0)

@@ -184,7 +184,7 @@ def _describe(violation: Violation, scope: str, counts: TransitionCounts) -> Fin
         "driven",
         "problem" if violation.kind == "suspect" else "watch",
         f"{about.describe()}, in {where} {counts.total:,} moves",
-        violation.loop,
+        tuple(violation.loop),
         evidence=f"a test of single moves: p = {format_pvalue(violation.pvalue)}",
         pvalue=violation.pvalue,
         unsure=(_NO_RUNS,),

@@ -86,7 +86,7 @@ def _is_repeating(table: RunTable) -> NDArray[np.bool_]:
     return np.asarray((kinds < len(REPEATING)) & ~advances)
 
 
-class StoppedRuns:
+class RunFollower:
     """Say which root runs have stopped since the last time, each once.
 
     They come in the order in which they began, because those that fail may end first.
@@ -95,7 +95,7 @@ class StoppedRuns:
     --------
     >>> from detailed_balance.analyzers import RunTable, Trajectory
     >>> runs = [Trajectory((("a", "b"),), name, Outcome.FAILED) for name in "xy"]
-    >>> stopped, found = StoppedRuns(), RootRuns.of(RunTable.of(runs))
+    >>> stopped, found = RunFollower(), RootRuns.of(RunTable.of(runs))
     >>> stopped.update(found).tolist(), stopped.update(found).tolist()
     ([0, 1], [])
     """

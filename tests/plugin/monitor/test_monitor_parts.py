@@ -14,7 +14,7 @@ from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.callbacks.states.cardinality import OTHER
 from detailed_balance.monitor import Alert, Observation
 from detailed_balance.monitor._window_counts import WindowCounts
-from detailed_balance.monitor.analysis._root_runs import RootRuns, StoppedRuns
+from detailed_balance.monitor.analysis._root_runs import RootRuns, RunFollower
 from detailed_balance.monitor.analysis._run_rates import RunRates
 from detailed_balance.monitor.analysis.alerts import AlertRegistry
 from detailed_balance.monitor.analysis.base import AlphaSpending
@@ -228,12 +228,12 @@ def look(*runs: Trajectory) -> RootRuns:
 
 
 def test_each_run_that_stops_is_told_once_in_the_order_in_which_they_began() -> None:
-    stopped = StoppedRuns()
+    stopped = RunFollower()
     one, two = make_run("1", None, "a"), make_run("2", Outcome.FAILED, "a")
     assert stopped.update(look(one, two)).tolist() == []  # the first may fail later too
     ended = make_run("1", Outcome.ENDED, "a")
     assert stopped.update(look(ended, two)).tolist() == [0, 1]
-    again = StoppedRuns()
+    again = RunFollower()
     again.restore(json.loads(json.dumps(stopped.to_dict())))
     assert again.update(look(ended, two)).tolist() == []
     late = [make_run(str(i), Outcome.ENDED, "a") for i in range(3, 23)]

@@ -1,4 +1,4 @@
-"""The analyzer of the states themselves: whether there is an end to them."""
+"""The analyzers of the record itself: moves that are missing, and states without end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,39 @@ VISITED_ONCE = 0.5
 """The share of states visited once from which on nothing can be measured of them."""
 
 _ADVICE = Advice("give the recorder a state function that leaves out ids, times and free text")
+
+QUIET_SECONDS = 300.0
+"""Losses are over where none was added for so long."""
+
+
+class DataLossAnalyzer:
+    """Report losses while they grow, and of a source that cannot be read."""
+
+    name = "loss"
+    every = 1.0
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, float]] = {}
+
+    def check(self, view: View) -> Iterator[Observation]:
+        """Yield each loss that grows, or is over."""
+        if view.trouble:
+            sentence = f"the source cannot be read, trying again: {view.trouble}"
+            yield _observe("source", sentence)
+        else:
+            yield _observe("source", end="the source can be read again")
+        for reason, lost in view.losses.items():
+            before, since = self._last.get(reason, (0, view.time))
+            if lost > before:
+                self._last[reason] = (lost, view.time)
+                said = f"moves are missing: {lost:,} {reason}"
+                yield _observe(reason, said, size=lost)
+            elif lost and view.time - since >= QUIET_SECONDS:
+                yield _observe(reason, end=f"no more {reason}: {lost:,} in all")
+
+
+def _observe(reason: str, title: str = "", *, end: str = "", size: int = 0) -> Observation:
+    return Observation(Finding("loss", "problem", title), end, (reason,), size)
 
 
 class CardinalityAnalyzer:
