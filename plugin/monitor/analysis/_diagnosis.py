@@ -14,7 +14,14 @@ from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.monitor.analysis._driven import is_loop_over, net_rounds
-from detailed_balance.monitor.analysis._root_runs import RootRuns, RunFollower, RunKey, run_key
+from detailed_balance.monitor.analysis._root_runs import (
+    STUCK,
+    RootRuns,
+    RunFollower,
+    RunKey,
+    StuckRuns,
+    run_key,
+)
 from detailed_balance.monitor.analysis._run_rates import RATES, RunRates
 from detailed_balance.monitor.analysis.alerts import Alert, Observation
 from detailed_balance.monitor.analysis.base import EXPECTED, FADED, AlphaSpending, View
@@ -44,10 +51,12 @@ _TESTED = ("driven", "trap", "drift")
 class DiagnosisAnalyzer:
     """Report on the last runs, and raise what the report finds.
 
-    What needs no test is raised at any look. What a test supports is raised at looks that come
-    after half as many new runs as were looked at, each at a level of its own (`AlphaSpending`).
-    Besides, the rates of runs that fail, hit the limit or repeat themselves are tested after each
-    run (`RunRates`): a rate that has gone up belongs to the finding of that kind, or is a drift.
+    What needs no test is raised at any look, and so are open runs that get nowhere now
+    (`StuckRuns`) and a driven loop that the live test has found. What a test supports is raised at
+    looks that come after half as many new runs as were looked at, each at a level of its own
+    (`AlphaSpending`). Besides, the rates of runs that fail, hit the limit or repeat themselves are
+    tested after each run (`RunRates`): a rate that has gone up belongs to the finding of the same
+    runs, or is a drift.
 
     A finding is over when enough runs came without it: where 10 would be expected at the rate seen
     before, fewer than a quarter did it; or none of the last 59 did, where 3 would be expected. It
@@ -64,6 +73,7 @@ class DiagnosisAnalyzer:
         self._totals = dict.fromkeys(_TOTALS, 0)
         self._strongest: dict[str, float] = {}  # of each alert, the largest share of runs
         self._last: dict[str, int] = {}  # and how many runs had stopped when it was seen last
+        self._stuck = StuckRuns()
         self._looked = -1  # how much had been read then
         self._clean: RunKey | None = None  # the first run after the last problem
 
@@ -78,14 +88,16 @@ class DiagnosisAnalyzer:
         found = RootRuns.of(table)
         self._count(found, self._stopped.update(found), view)
         view.results.update(self._totals, by_runs=self._totals["runs"] > 0)
+        stuck = tuple(self._stuck.find(found, view.time))
         if not self._totals["runs"]:
+            yield from self._observe(stuck, found, view, tests=False)
             return
         held = int(found.stopped[found.places].sum())
         due = self._spending.due(self._totals["runs"], held)
         level = self._spending.level(view.alpha)
         report = _report(self._choose(found), view, level)
         view.results["verdict"] = report.verdict
-        yield from self._observe(report.findings, found, view, tests=due)
+        yield from self._observe((*stuck, *report.findings), found, view, tests=due)
         if view.evidence.quiet and not view.open_alerts("driven"):
             view.evidence.take_over()
         self._looked = view.news
@@ -140,7 +152,8 @@ class DiagnosisAnalyzer:
             if _is_loop(finding):
                 rate = net_rounds(view.recent, finding.place) / max(1, view.recent_total)
             else:
-                rate = finding.affected / max(1, finding.total)
+                of_stopped = finding.evidence != STUCK  # else it is no share of runs that came
+                rate = of_stopped * finding.affected / max(1, finding.total)
             strongest = 0.0 if before is None else self._strongest.get(name, 0.0)
             self._strongest[name], self._last[name] = max(rate, strongest), self._totals["runs"]
             if before is not None and self._is_over(name, finding, found, view):
@@ -214,8 +227,12 @@ class DiagnosisAnalyzer:
         """Say whether what a report does not mention is over."""
         finding = alert.finding
         if alert.id not in self._last:  # raised by others, before runs were known to stop
-            return finding.kind in ("driven", "trap")
-        if finding.kind in _AT_ONCE or (finding.kind == "drift" and isnan(finding.pvalue)):
+            return finding.kind in ("driven", "trap") and view.by_runs
+        if (
+            finding.kind in _AT_ONCE
+            or finding.evidence == STUCK
+            or (finding.kind == "drift" and isnan(finding.pvalue))
+        ):
             return True
         gone = bool(finding.runs) and not _mark(finding.runs, found).any()
         return gone or self._is_over(alert.id, finding, found, view)

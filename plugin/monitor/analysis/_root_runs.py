@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +14,9 @@ from detailed_balance.analyzers.repetition.progress import StepProgress, classif
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.diagnosis.words import UNNAMED
+from detailed_balance.render.formatting import count_noun, shorten_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,6 +131,99 @@ class RunFollower:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
         self._seen = OrderedDict.fromkeys((name, at, int(n)) for name, at, n in state["seen"])
+
+
+STUCK = "by a rule: 10 steps or more that brought nothing, and twice as many as any good run had"
+"""What a finding of runs that get nowhere now rests on."""
+
+_LEAST_IDLE = 10
+_ALIVE = 600.0  # seconds since an open run was seen to grow
+_STATES_NAMED = 3
+
+
+class StuckRuns:
+    """Find open runs that go on and get nowhere: all their last steps failed or were stale.
+
+    A step is stale where the same call got the same answer before in the run, as the facts of steps
+    say. An open run whose process has ended does not grow, and is not found.
+    """
+
+    def __init__(self) -> None:
+        self._grown: dict[str, tuple[int, float]] = {}  # moves, and when they were seen to grow
+
+    def find(self, found: RootRuns, now: float) -> Iterator[Finding]:
+        """Yield a finding for each agent that has such runs."""
+        table = found.table
+        alive = self._find_alive(table, now)
+        if not alive.any():
+            return
+        idle, root = _count_idle(table), root_places(table)
+        good = np.isin(table.run_of_move, np.flatnonzero(table.runs.success == 1))
+        least = max(_LEAST_IDLE, 2 * int(idle[good].max(initial=0)))
+        at_end = np.zeros(len(table), dtype=np.int64)
+        at_end[alive] = idle[table.offsets[1:][alive] - 1]
+        stuck = np.flatnonzero(at_end >= least)
+        still_open = ~found.stopped[found.places]
+        for graph in sorted(set(found.graphs[root[stuck]].tolist())):
+            own = stuck[found.graphs[root[stuck]] == graph]
+            number = int((still_open & (found.graphs[found.places] == graph)).sum())
+            yield _describe_stuck(table, own, at_end, root, graph, number)
+
+    def _find_alive(self, table: RunTable, now: float) -> NDArray[np.bool_]:
+        alive = np.zeros(len(table), dtype=bool)
+        grown: dict[str, tuple[int, float]] = {}
+        for place in np.flatnonzero((table.runs.outcome < 0) & (table.lengths > 0)).tolist():
+            name = table.runs.run[place] or table.runs.name[place]
+            if name is None:
+                continue
+            moves, at = int(table.lengths[place]), -_ALIVE
+            if name in self._grown:
+                before, at = self._grown[name]
+                at = now if moves > before else at
+            grown[name] = moves, at
+            alive[place] = now - at < _ALIVE
+        self._grown = grown
+        return alive
+
+
+def _count_idle(table: RunTable) -> NDArray[np.int64]:
+    """(m,) array: how many moves up to each one, and this one, brought the run nothing."""
+    index, run = np.arange(table.total), table.run_of_move
+    idle = classify_steps(table) <= StepProgress.FAILED
+    if table.facts is not None:
+        idle &= ~table.facts.resumed
+    last = np.maximum.accumulate(np.where(idle, -1, index))
+    return np.asarray(index - np.maximum(last, table.offsets[:-1][run] - 1))
+
+
+def _describe_stuck(
+    table: RunTable,
+    own: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    root: NDArray[np.int64],
+    graph: str,
+    number: int,
+) -> Finding:
+    worst = int(own[steps[own].argmax()])
+    last = slice(int(table.offsets[worst + 1] - steps[worst]), int(table.offsets[worst + 1]))
+    codes = np.unique(np.where(table.target[last] < 0, table.source[last], table.target[last]))
+    place = tuple(table.states[code] for code in codes.tolist())
+    roots = list(dict.fromkeys(root[own[np.argsort(-steps[own], kind="stable")]].tolist()))
+    names = (table.runs.name[i] or table.runs.run[i] for i in roots)
+    verb = "gets" if len(roots) == 1 else "get"
+    where = f" in {' and '.join(shorten_states(place))}" if len(place) <= _STATES_NAMED else ""
+    return Finding(
+        "repetition",
+        "problem",
+        f"{len(roots):,} of {count_noun(number, 'open run')} {verb} nowhere now{where}: the last "
+        f"{int(steps[worst]):,} steps failed, or were the same call with the same answer",
+        place if len(place) <= _STATES_NAMED else (),
+        tuple(name for name in names if name is not None),
+        len(roots),
+        number,
+        graph=graph,
+        evidence=STUCK,
+    )
 
 
 def run_key(table: RunTable, place: int) -> RunKey:

@@ -11,6 +11,7 @@ from scipy.stats import fisher_exact
 
 from detailed_balance import Finding, RunTable
 from detailed_balance.analyzers import Outcome, Trajectory, TransitionCounts
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 from detailed_balance.monitor import View
 from detailed_balance.monitor.analysis import _diagnosis
 from detailed_balance.monitor.analysis._diagnosis import DiagnosisAnalyzer
@@ -46,7 +47,7 @@ class Watched:
             lambda: (counts, counts),
             Baseline(),
             lambda: RunTable.of(self.runs),
-            news=len(self.runs),
+            news=sum(len(run) + (run.outcome is not None) for run in self.runs),
         )
         return self.registry.record(list(self.analyzer.check(view)), now=time.time())
 
@@ -142,3 +143,39 @@ def test_a_finding_that_gets_worse_by_a_test_waits_for_a_look_that_is_due(
         seen.append(watched.registry.alerts()[0].finding.severity)
         severity[0] = "problem"
     assert seen == ["watch", "watch", "problem"]
+
+
+def test_an_open_run_that_gets_nowhere_is_raised_while_it_goes_on() -> None:
+    watched, reported = Watched(), []
+    watched.runs = [make_run(n, failed=False) for n in range(25)]
+    for idle, stopped in ((4, False), (9, False), (14, False), (14, False), (20, True)):
+        watched.runs[25:] = [make_polling_run("stuck", idle, new=False, stopped=stopped)]
+        watched.runs[26:] = [make_polling_run("works", idle, new=True, stopped=stopped)]
+        reported += [(event.what, event.finding) for event in watched.look()]
+    assert [what for what, _ in reported] == ["raised", "updated"]
+    raised, limit = (finding for _, finding in reported)
+    assert (raised.kind, raised.place, raised.runs) == ("repetition", ("bash",), ("stuck",))
+    assert raised.title.startswith("1 of 2 open runs gets nowhere now in bash: the last 14 steps")
+    assert limit.kinds == ("limit", "repetition")
+
+
+def test_an_open_run_that_recovers_is_resolved_and_one_that_is_dead_is_not_raised() -> None:
+    watched, reported = Watched(), []
+    for idle, new in ((4, False), (14, False), (14, True)):
+        watched.runs = [
+            make_polling_run("stuck", idle, new=new, stopped=False),
+            make_polling_run("dead", 30, new=False, stopped=False),
+        ]
+        reported += [(event.what, event.finding.runs) for event in watched.look()]
+    assert reported == [("raised", ("stuck",)), ("resolved", ("stuck",))]
+
+
+def make_polling_run(name: str, idle: int, *, new: bool, stopped: bool) -> Trajectory:
+    moves = (("__start__", "plan"), ("plan", "bash"), *[("bash", "bash")] * idle)
+    stale = StepFacts(call=1, answer=1, repeats=True, stale=True)
+    facts = [StepFacts(), StepFacts(call=1, answer=1), *[stale] * idle]
+    if new:
+        facts[-1] = StepFacts(call=9, answer=9)
+    outcome = Outcome.RECURSION_LIMIT if stopped and not new else Outcome.ENDED
+    how = (outcome, outcome.success) if stopped else (None, None)
+    return Trajectory(moves, name, *how, run=name, facts=tuple(facts))
