@@ -81,7 +81,8 @@ def assemble_runs(records: Iterable[Record]) -> RunTable:
     known = list(records)
     begun = [record for record in known if isinstance(record, Beginning)]
     rest = [record for record in known if not isinstance(record, Beginning)]
-    return sort_runs(RunTable.from_trajectories(run.end() for run in split_runs(rest, begun)))
+    runs = (run for run in split_runs(rest, begun) if run.moves or run.endings)
+    return sort_runs(RunTable.from_trajectories(run.end() for run in runs))
 
 
 def leave_out_cut(runs: RunTable) -> RunTable:
