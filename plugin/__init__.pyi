@@ -8,6 +8,9 @@ from .diagnosis import Finding as Finding
 from .monitor import Monitor as Monitor
 from .readers import read_transitions as read_transitions
 from .report import Report as Report, analyze as analyze
-from .sources.source import read_runs as read_runs
+from .sources.source import (
+    read_runs as read_runs,
+    read_trajectories as read_trajectories,
+)
 
 __version__: str

@@ -233,10 +233,12 @@ class RunGuard:
         max_stall: int | None = None,
         potential: Potential | Mapping[str, float] | None = None,
         max_runs: int = 10_000,
+        max_dwell: int | None = None,
     ) -> RunGuard:
         """Declare what stops a run, without outcomes; there is no promise.
 
         The limits are those of `RepetitionLimits`: one more than the limit stops the run.
+        `max_dwell` is the former name of `max_stay`.
 
         Raises
         ------
@@ -252,6 +254,7 @@ class RunGuard:
         'stopped at step 6: risk 1.5 above the threshold 1 (3 rounds of the same loop, at most 2
         allowed) by a rule, without a promise; it went search -> read -> search 3 times'
         """
+        max_stay = max_dwell if max_stay is None else max_stay
         rules = RepetitionLimits(max_stay, max_shuttle, max_rounds, max_stall, potential)
         return cls(rules, 1.0, max_runs=max_runs)
 

@@ -31,6 +31,7 @@ __all__ = [
     "list_allowed_moves",
     "open_source",
     "read_runs",
+    "read_trajectories",
 ]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -317,6 +318,18 @@ def read_runs(source: object, **options: Any) -> RunTable:
             f"{opened.description} knows no runs: {opened._content.why_no_runs}"
         )
     return runs
+
+
+def read_trajectories(source: object, **options: Any) -> RunTable:
+    """Read the runs of a source: the former name of `read_runs`, for scripts that still use it.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> len(read_trajectories([Trajectory((("plan", "search"),))]))
+    1
+    """
+    return read_runs(source, **options)
 
 
 def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:
