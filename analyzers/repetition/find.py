@@ -16,6 +16,7 @@ from detailed_balance.analyzers.repetition.classify import RepetitionRules, sum_
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
 from detailed_balance.analyzers.repetition.progress import StepProgress, classify_steps
 from detailed_balance.analyzers.repetition.result import (
+    LEAST,
     KindOfEvidence,
     RepeatingRun,
     Repetition,
@@ -38,9 +39,6 @@ _EVIDENCE: tuple[KindOfEvidence, ...] = ("fact", "contrast", "rule")
 
 CONTENT, CONFIDENCE = 0.95, 0.95
 """Of the bound of good runs."""
-
-LEAST = {"stay": 5, "shuttle": 5, "cycle": 3}
-"""Less is no repetition, however little good runs repeat: a bound is at least one under this."""
 
 FEWEST_GOOD = 20
 """With fewer good runs the rules speak too."""

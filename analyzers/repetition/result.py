@@ -11,6 +11,7 @@ from detailed_balance.analyzers.results import Result, Table, TableResult, safe_
 from detailed_balance.analyzers.runs.trajectory import Outcome
 
 __all__ = [
+    "LEAST",
     "KindOfEvidence",
     "RepeatingRun",
     "Repetition",
@@ -24,6 +25,9 @@ Repetition: TypeAlias = Literal["stay", "shuttle", "cycle"]
 
 KindOfEvidence: TypeAlias = Literal["fact", "contrast", "rule"]
 """What a finding rests on, the strongest first."""
+
+LEAST = {"stay": 5, "shuttle": 5, "cycle": 3}
+"""Less is no repetition, however little good runs repeat: a bound is at least one under this."""
 
 _UNITS = {"stay": "visit", "shuttle": "change", "cycle": "round"}
 _PLACE = ("kind", "states")

@@ -12,7 +12,7 @@ import numpy as np
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.guard.guard import RunGuard
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
-from detailed_balance.analyzers.repetition.find import LEAST
+from detailed_balance.analyzers.repetition.result import LEAST
 from detailed_balance.diagnosis.finding import Advice, FindingKind
 from detailed_balance.render.formatting import count_noun
 
