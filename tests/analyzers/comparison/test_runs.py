@@ -14,10 +14,10 @@ from detailed_balance.analyzers import (
     compare_runs,
 )
 from detailed_balance.analyzers.comparison._run_statistics import WholeRuns, compute_run_statistics
-from detailed_balance.analyzers.comparison.result import QUESTIONS, REPEAT
+from detailed_balance.analyzers.comparison.result import AT_LIMIT, QUESTIONS, REPEAT
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.analyzers.runs.trajectory import count_transitions
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, count_transitions
 from tests.support.chains import data_file
 from tests.support.walks import random_chain, walk_runs
 
@@ -126,6 +126,32 @@ def test_costs_are_compared_where_all_runs_have_them():
     found = compare_runs(dear(1), dear(3), questions=["length"])
     assert [change.what for change in found.changes] == [("cost",)]
     assert found.changes[0].difference == pytest.approx(2, abs=0.2)
+
+
+def test_tokens_of_a_run_are_those_that_its_steps_tell():
+    def runs(tokens):
+        moves = (("__start__", "a"), ("a", "b"), ("b", "__end__"))
+        told = [(None, StepFacts(tokens=tokens + i), None) for i in range(20)]
+        return [Trajectory(moves, f"run-{i}", facts=facts) for i, facts in enumerate(told)]
+
+    silent = [Trajectory((("__start__", "a"), ("a", "b"), ("b", "__end__")), "silent")]
+    (change,) = compare_runs(runs(10), runs(50), questions=["length"], replicates=99).changes
+    assert (change.what, change.before, change.after) == (("tokens",), 19.5, 59.5)
+    assert not compare_runs(runs(10), runs(50) + silent, questions=["length"], replicates=99).tests
+
+
+def test_runs_at_the_limit_are_counted_of_those_whose_outcome_is_known():
+    def runs(*outcomes):
+        return [Trajectory((("a", "b"),), str(i), outcome=each) for i, each in enumerate(outcomes)]
+
+    ended, limit, unknown = Outcome.ENDED, Outcome.RECURSION_LIMIT, None
+    before = runs(*[ended] * 19, limit, *[unknown] * 5)
+    after = runs(*[ended] * 10, *[limit] * 10)
+    test = compare_runs(before, after, questions=["limit"], replicates=19_999).test("limit")
+    (change,) = test.changes
+    assert (change.what, change.before, change.after) == ((AT_LIMIT,), 0.05, 0.5)
+    assert test.pvalue == pytest.approx(fisher_exact([[19, 1], [10, 10]]).pvalue, abs=0.003)
+    assert not compare_runs(before[:9], after[:9], questions=["limit"]).tests  # none is at it
 
 
 # What is promised.
