@@ -347,7 +347,7 @@ class FileFeed:
         """Return the moves of the lines that are new."""
         found = self._find()
         if found != self._file_id or self._path.stat().st_size < self._offset:
-            self._file_id, self._offset = found, 0
+            self._file_id, self._offset, self._last = found, 0, _LastMoves()
         with self._path.open("rb") as file:
             file.seek(self._offset)
             block = file.read(MOST_BYTES)

@@ -42,6 +42,7 @@ NONE_OF = 59
 """What none of so many runs does, fewer than 5% of runs do, with confidence 95%."""
 
 _FEWEST_EXPECTED = 3
+_MOST_ALERTS = 1_000
 _TOTALS = ("runs", "failed", "limited", "repeating")
 _BY_OTHERS = ("cardinality",)
 _AT_ONCE = ("waiting", "loss")
@@ -80,7 +81,7 @@ class DiagnosisAnalyzer:
     def check(self, view: View) -> Iterator[Observation]:
         """Yield what is found in the last runs, and what is over."""
         view.results.update(self._totals, by_runs=self._totals["runs"] > 0)
-        if view.news == self._looked:
+        if view.news == self._looked and not any(map(_is_stuck, view.open_alerts())):
             return
         table = view.runs
         if table is None:
@@ -136,7 +137,7 @@ class DiagnosisAnalyzer:
         self, findings: Sequence[Finding], found: RootRuns, view: View, *, tests: bool
     ) -> Iterator[Observation]:
         seen: set[str] = set()
-        over: list[Finding] = []
+        over: list[tuple[str, Finding]] = []
         for finding, at_once in self._add_rates(findings, found):
             known = view.registry.find(Observation(finding))
             name = finding.id if known is None else known.id
@@ -157,23 +158,27 @@ class DiagnosisAnalyzer:
             strongest = 0.0 if before is None else self._strongest.get(name, 0.0)
             self._strongest[name], self._last[name] = max(rate, strongest), self._totals["runs"]
             if before is not None and self._is_over(name, finding, found, view):
-                over.append(finding)
+                over.append((name, finding))
             else:
                 yield Observation(finding)
         rest = (alert for alert in view.open_alerts() if alert.id not in seen)
-        over += [alert.finding for alert in rest if self._is_gone(alert, found, view)]
-        yield from self._end(over, found, view)
+        over += [(each.id, each.finding) for each in rest if self._is_gone(each, found, view)]
+        yield from self._end(dict(over), found, view)
+        while len(self._last) > _MOST_ALERTS:
+            oldest = next(iter(self._last))
+            del self._last[oldest], self._strongest[oldest]
 
-    def _end(self, over: Sequence[Finding], found: RootRuns, view: View) -> Iterator[Observation]:
+    def _end(
+        self, over: Mapping[str, Finding], found: RootRuns, view: View
+    ) -> Iterator[Observation]:
         """Yield what is over; where no problem is left, remember where the clean runs begin."""
-        problems = [a.finding for a in view.open_alerts() if a.finding.severity == "problem"]
-        ended = {finding.id for finding in over}
-        if problems and all(finding.id in ended for finding in problems):
-            did = np.any([_mark(finding.runs, found) for finding in problems], axis=0)
+        problems = [a for a in view.open_alerts() if a.finding.severity == "problem"]
+        if problems and all(alert.id in over for alert in problems):
+            did = np.any([_mark(alert.finding.runs, found) for alert in problems], axis=0)
             last = NONE_OF if not did.any() else max(NONE_OF, _clear(did))
             first = found.places[-min(last, len(found.places))]
             self._clean = run_key(found.table, int(first))
-        for finding in over:
+        for finding in over.values():
             yield Observation(finding, _describe_end(finding, found))
 
     def _add_rates(
@@ -228,11 +233,8 @@ class DiagnosisAnalyzer:
         finding = alert.finding
         if alert.id not in self._last:  # raised by others, before runs were known to stop
             return finding.kind in ("driven", "trap") and view.by_runs
-        if (
-            finding.kind in _AT_ONCE
-            or finding.evidence == STUCK
-            or (finding.kind == "drift" and isnan(finding.pvalue))
-        ):
+        by_rate = finding.kind == "drift" and isnan(finding.pvalue)
+        if finding.kind in _AT_ONCE or by_rate or _is_stuck(alert):
             return True
         gone = bool(finding.runs) and not _mark(finding.runs, found).any()
         return gone or self._is_over(alert.id, finding, found, view)
@@ -252,12 +254,19 @@ class DiagnosisAnalyzer:
         """Go on from what `to_dict` gave."""
         self._stopped.restore(state["stopped"])
         self._spending.restore(state["looks"])
+        if state["rates"] is not None:
+            RunRates(0.5, None, None).restore(state["rates"])  # refuses what is no such state
         self._saved_rates = state["rates"]
         self._totals = {name: int(state["totals"][name]) for name in _TOTALS}
         clean = state["clean"]
         self._clean = None if clean is None else (clean[0], clean[1], int(clean[2]))
         self._last = {str(name): int(n) for name, (_, n) in state["alerts"].items()}
         self._strongest = {str(name): float(r) for name, (r, _) in state["alerts"].items()}
+
+
+def _is_stuck(alert: Alert) -> bool:
+    """Say whether an alert is of open runs that get nowhere now."""
+    return alert.finding.evidence == STUCK
 
 
 def _is_alarmed(finding: Finding, view: View) -> bool:

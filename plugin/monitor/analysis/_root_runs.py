@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,8 +26,6 @@ _INTERRUPTED, _LIMIT = (OUTCOMES.index(o) for o in (Outcome.INTERRUPTED, Outcome
 
 _WAITED_FOR = 20
 """A run that is open does not hold up later ones where so many of them have stopped."""
-
-_REMEMBERED = 100_000
 
 RunKey: TypeAlias = tuple[str | None, float | None, int]
 
@@ -91,7 +88,8 @@ def _is_repeating(table: RunTable) -> NDArray[np.bool_]:
 class RunFollower:
     """Say which root runs have stopped since the last time, each once.
 
-    They come in the order in which they began, because those that fail may end first.
+    They come in the order in which they began, because those that fail may end first. What is no
+    longer in the table does not come back.
 
     Examples
     --------
@@ -103,7 +101,7 @@ class RunFollower:
     """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[RunKey, None] = OrderedDict()
+        self._seen: set[RunKey] = set()
 
     def update(self, found: RootRuns) -> NDArray[np.int64]:
         """(k,) array of int64: the places of the root runs that are new."""
@@ -111,17 +109,12 @@ class RunFollower:
         behind = np.zeros(len(found.table) + 1, dtype=np.int64)
         behind[places] = 1
         behind = behind[::-1].cumsum()[::-1]  # that stopped, from each place on
-        new = []
-        for place in found.places.tolist():
-            if found.stopped[place]:
-                key = run_key(found.table, place)
-                if key not in self._seen:
-                    self._seen[key] = None
-                    new.append(place)
-            elif behind[place] < _WAITED_FOR:
-                break
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        there = {run_key(found.table, place): place for place in places.tolist()}
+        self._seen &= there.keys()
+        waiting = found.places[~found.stopped[found.places] & (behind[found.places] < _WAITED_FOR)]
+        until = int(waiting.min(initial=len(found.table)))
+        new = [place for key, place in there.items() if key not in self._seen and place < until]
+        self._seen |= {key for key, place in there.items() if place < until}
         return np.array(new, dtype=np.int64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,7 +123,7 @@ class RunFollower:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `to_dict` gave."""
-        self._seen = OrderedDict.fromkeys((name, at, int(n)) for name, at, n in state["seen"])
+        self._seen = {(name, at, int(n)) for name, at, n in state["seen"]}
 
 
 STUCK = "by a rule: 10 steps or more that brought nothing, and twice as many as any good run had"
