@@ -69,7 +69,7 @@ def advise(a: Side, b: Side, outcome: VerdictOutcome) -> tuple[Advice, ...]:
     if outcome not in ("worse", "different") or not b.command:
         return ()
     look = Advice("which runs, since when, and what to do", f"detailed-balance analyze {b.command}")
-    if not a.source:
+    if not a.command:
         return (look,)
     words = ["detailed-balance compare", a.source]
     words += [] if a.source == b.source else [shlex.join(shlex.split(b.source)[:1])]

@@ -59,7 +59,9 @@ class Side:
     def command(self) -> str:
         """What a command line calls its runs; empty where it has no such name."""
         words = [word for option in self.chosen for word in option]
-        return self.source and " ".join([self.source, *map(shlex.quote, words)])
+        if not (self.source and all(map(str.isprintable, words))):
+            return ""
+        return " ".join([self.source, *map(shlex.quote, words)])
 
     @property
     def roots(self) -> RunTable:

@@ -1,6 +1,7 @@
 """What a change did, as people see it: verdict, page, JSON, JUnit, exit codes, the test helper."""
 
 import json
+import shlex
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
@@ -319,6 +320,22 @@ def test_two_labels_and_two_weeks_of_one_store_are_compared() -> None:
     assert by_label.differences.to_dict() == by_time.differences.to_dict()
     assert by_label.b.label == "TransitionStore, version=2"
     assert by_time.b.label == "TransitionStore, since 2023-11-18"
+
+
+def test_what_to_do_names_labels_and_weeks_as_a_command_line_does(tmp_path: Path) -> None:
+    path = tmp_path / "my runs.db"
+    fill(TransitionStore(f"sqlite:///{path}")).close()
+    labels = {"context_a": {"version": "1"}, "context_b": {"version": "2"}}
+    by_label = compare(path, replicates=199, **labels)
+    look, gate = (advice.code for advice in by_label.findings[0].advice)
+    assert look == f"detailed-balance analyze '{path}' --context version=2"
+    words = "--context-a version=1 --context-b version=2 --fail-on problem"
+    assert gate == f"detailed-balance compare '{path}' {words}"
+    by_time = compare(path, replicates=199, until_a="2023-11-18", since_b="2023-11-18")
+    look, gate = (advice.code for advice in by_time.findings[0].advice)
+    assert look.endswith("--since 2023-11-18")
+    for command in (look, gate):
+        assert CliRunner().invoke(app, shlex.split(command)[1:]).exit_code in (0, 2)
 
 
 def test_counts_and_graphs_are_compared_by_moves() -> None:
