@@ -71,7 +71,7 @@ class Comparison(Result):
         warnings = (*self.warnings, *self.a.report.warnings, *self.b.report.warnings)
         return judge_comparison(
             self.differences,
-            self.figures,
+            self._figures,
             self.new_violations,
             self._advice,
             warnings,
@@ -80,19 +80,19 @@ class Comparison(Result):
         )
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def _figures(self) -> tuple[Figure, ...]:
         """What people ask first: success, limit, repetition, steps, tokens and cost."""
         return find_figures(self.a, self.b, self.differences)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What changed, problems first."""
-        return find_changes(self.b, self.differences, self.figures, self._advice)
+        return find_changes(self.b, self.differences, self._figures, self._advice)
 
     @property
     def _advice(self) -> tuple[Advice, ...]:
         """What to do where something changed."""
-        return advise(self.a, self.b, find_outcome(self.differences, self.figures))
+        return advise(self.a, self.b, find_outcome(self.differences, self._figures))
 
     @property
     def _alone(self) -> str:
@@ -234,7 +234,7 @@ def _make_document(comparison: Comparison) -> Document:
         if side.report.potential is not None
     )
     parts: list[Part | None] = [
-        side_section(a, b, comparison.figures),
+        side_section(a, b, find_figures(a, b, found)),
         question_section(found),
         SideBySide("Both landscapes", pictures, ("notebook", "page")) if pictures else None,
         *change_sections(found),
