@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detailed_balance.analyzers import RepetitionLimits, RunGuard
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.guard.guard import RunGuard
-from detailed_balance.analyzers.guard.rules import RepetitionLimits
 from detailed_balance.analyzers.repetition.result import LEAST
 from detailed_balance.diagnosis.finding import Advice, FindingKind
 from detailed_balance.render.formatting import count_noun
