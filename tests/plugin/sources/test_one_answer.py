@@ -7,6 +7,7 @@ import pytest
 
 from detailed_balance import analyze, read_runs
 from detailed_balance.sources.imports import import_trace
+from detailed_balance.sources.source import open_source
 from tests.plugin.readers.test_engine import (
     columns_of_runs,
     write_csv,
@@ -64,7 +65,9 @@ def columns_of(runs):
 
 def answer(source, **options):
     """Return a report as a mapping and as text, but for the name of the source."""
-    report = analyze(source, **options)
+    opened = open_source(source, **options)
+    opened.command = ""
+    report = analyze(opened)
     report = replace(report, source=replace(report.source, description="it"))
     return report.to_dict(), str(report)
 
