@@ -110,8 +110,9 @@ def analyze(
     >>> edges = [("plan", "search", 90), ("search", "critic", 90), ("critic", "plan", 90)]
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> report = analyze(TransitionCounts.from_edges(edges))
-    >>> report.verdict.headline
-    'WATCH: detailed balance is broken by 1 cause; without outcomes of runs its kind is not known'
+    >>> report.findings[0].title  # doctest: +NORMALIZE_WHITESPACE
+    'detailed balance is broken by 1 cause, most round critic → plan → search → critic; without
+    outcomes of runs its kind is not known'
     """
     announce = progress or (lambda stage, done, total: None)
     shared: dict[str, Any] = {"hide": hide, "merge": merge, "progress": progress, **reader_options}

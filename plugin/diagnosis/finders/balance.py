@@ -65,16 +65,16 @@ def _unclassified(case: Case, balance: BalanceReport) -> Iterator[Finding]:
     if not found:
         return
     causes, first = count_noun(len(found), "cause"), found[0]
+    loop = join_states((*first.loop, first.loop[0]))
     lacking = "with so small a baseline" if case.compared else "without outcomes of runs"
     kinds = "its kind is" if len(found) == 1 else "their kinds are"
     yield Finding(
         "driven",
         "watch",
-        f"detailed balance is broken by {causes}; {lacking} {kinds} not known",
+        f"detailed balance is broken by {causes}, most round {loop}; {lacking} {kinds} not known",
         tuple(first.loop),
         graph=case.graph,
-        evidence=f"most by {join_states((*first.loop, first.loop[0]))}, adjusted p "
-        f"{format_pvalue(first.pvalue)}",
+        evidence=f"adjusted p {format_pvalue(first.pvalue)} over all loops",
         advice=tuple(_advise_on_loop(case)),
     )
 

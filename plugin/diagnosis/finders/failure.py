@@ -231,7 +231,11 @@ def describe_change(change: Change) -> str:
     what = [safe_text(name or "", 60) for name in change.what]
     if change.question == "loops":
         names = [name or "" for name in change.what]
-        return f"failed runs go round {join_states([*names, names[0]])} {numbers} times"
+        loop = join_states([*names, names[0]])
+        return (
+            f"failed runs go round {loop} {format_number(after)} times each, successful ones "
+            f"{format_number(before)} times"
+        )
     return f"{' and '.join(what)} of failed runs: {numbers}"
 
 
