@@ -110,6 +110,9 @@ def _without_finding(case: Case) -> _Answer:
         outcome, text = _by_counts(case)
         if runs < ENOUGH_RUNS:
             return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
+        if outcome == "unknown":
+            text = f"{_stopped(case)}; what would be enough: whether they succeeded (store.judge)"
+            return outcome, text, _longest(case)
         return outcome, f"{text}; it is not known whether the {runs:,} runs succeeded", ()
     judged = bool(roots.judged[roots.places].all())
     said = f"{count_of(good, runs)} {'succeeded' if judged else 'ended'}"
@@ -130,8 +133,11 @@ def _stopped(case: Case) -> str:
     if len(outcomes) == 1:
         known = outcomes[0] >= 0
         return f"1 run, which {_STOPPED[OUTCOMES[outcomes[0]]]}" if known else "1 run"
+    runs = count_noun(len(outcomes), "run")
     ended = sum(outcome == OUTCOMES.index(Outcome.ENDED) for outcome in outcomes)
-    return f"{count_noun(len(outcomes), 'run')}, of which {ended:,} ended"
+    if not ended and len(set(outcomes)) == 1 and outcomes[0] >= 0:
+        return f"{runs}, each of which {_STOPPED[OUTCOMES[outcomes[0]]]}"
+    return f"{runs}, of which {ended:,} ended"
 
 
 def _longest(case: Case) -> tuple[tuple[str, str], ...]:
