@@ -1,6 +1,7 @@
 """Each word of a verdict has a rule: what is a problem, what to watch, what is in order."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
@@ -23,8 +24,9 @@ from detailed_balance.analyzers import (
     TransitionCounts,
 )
 from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.diagnosis.case import Case
 from detailed_balance.diagnosis.diagnose import diagnose
-from detailed_balance.diagnosis.measure import MeasureSettings, AgentRecord, measure
+from detailed_balance.diagnosis.measure import AgentRecord, MeasureSettings, measure
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Statement, Verdict, VerdictOutcome
 from detailed_balance.sources.source import SourceInfo
@@ -59,12 +61,12 @@ def mixture(*, labels: bool = False) -> RunTable:
     )
 
 
-def pvalues_of(table: RunTable) -> dict[str, float]:
-    """The p-value of each kind of finding that is tested, before Holm."""
+def case_of(table: RunTable) -> Case:
+    """What findings of a table are made of, with the p-value of each kind that is tested."""
     record = AgentRecord(table, table.counts(), SourceInfo("runs"))
     case = measure(record, MeasureSettings(), lambda stage, done, total: None).case
     diagnose(case)
-    return case.pvalues
+    return case
 
 
 def told(report: Report) -> str:
@@ -126,19 +128,19 @@ def test_failed_runs_that_do_other_things_are_a_problem() -> None:
 
 
 def test_kinds_that_are_tested_share_alpha() -> None:
-    found = pvalues_of(agent(1, 100, more=3.0))
-    assert set(found) == {"driven", "repetition", "failure"}
+    case = case_of(agent(1, 100, more=3.0))
+    assert set(case.pvalues) == {"driven", "repetition", "failure"}
     # Holm: the smallest of three is held against alpha / 3.
-    strict = analyze(agent(1, 100, more=3.0), alpha=min(2.9 * min(found.values()), 0.5))
-    assert strict.verdict.outcome == "watch"
+    kind, smallest = min(case.pvalues.items(), key=lambda item: item[1])
+    assert not any(map(replace(case, alpha=2.9 * smallest).supports, case.pvalues))
+    assert replace(case, alpha=3.1 * smallest).supports(kind)
 
 
 def test_what_chance_may_show_in_one_of_several_tests_is_said_and_is_no_problem() -> None:
-    table = agent(1, 100, more=3.0)
-    smallest = min(pvalues_of(table).values())
-    report = analyze(table, alpha=min(1.5 * smallest, 0.5))
-    assert report.verdict.outcome == "watch"
-    assert "differs no more than one of 3 tests may show by chance" in report.verdict.headline
+    case = case_of(agent(1, 100, more=3.0))
+    (finding,) = diagnose(replace(case, alpha=1.5 * min(case.pvalues.values())))
+    assert (finding.kind, finding.severity) == ("failure", "watch")
+    assert "differs no more than one of 3 tests may show by chance" in finding.title
 
 
 # WATCH
