@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -21,12 +21,14 @@ from detailed_balance.cli._shared import (
     show,
     takes_source_options,
 )
-from detailed_balance.diagnosis.finding import FINDING_KINDS
+from detailed_balance.diagnosis.finding import FINDING_KINDS, FindingKind
 
 if TYPE_CHECKING:
     from detailed_balance.report import Report
 
-CONDITIONS = ("problem", "violation", *FINDING_KINDS)
+_Condition: TypeAlias = Literal["problem", "violation"] | FindingKind
+
+CONDITIONS: tuple[_Condition, ...] = ("problem", "violation", *FINDING_KINDS)
 """What `--fail-on` takes."""
 
 
@@ -61,6 +63,9 @@ def _analyze(
     ],
     html: HtmlFile = None,
     json: JsonFile = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the findings, or what --fail-on names, as JUnit XML.")
+    ] = None,
     baseline: Baseline = None,
     fail_on: Annotated[
         list[str] | None,
@@ -125,7 +130,9 @@ def _analyze(
         report.to_html(html)
     if json is not None:
         report.to_json(json)
-    if _is_found(report, conditions):
+    if junit is not None:
+        report.to_junit(junit, conditions or None)
+    if report.failures(conditions):
         raise typer.Exit(FOUND)
 
 
@@ -146,13 +153,3 @@ def _parse_attempts(text: str) -> str | float:
         raise typer.BadParameter(
             f"{text!r} is none of: observed, transitions, a number", param_hint="--attempts"
         ) from None
-
-
-def _is_found(report: Report, conditions: Collection[str]) -> bool:
-    found: set[str] = {kind for finding in report.findings for kind in finding.kinds}
-    if report.verdict.outcome == "problem":
-        found.add("problem")
-    violations = () if report.balance is None else report.balance.violations
-    if any(violation.kind in ("suspect", "unclassified") for violation in violations):
-        found.add("violation")
-    return not found.isdisjoint(conditions)

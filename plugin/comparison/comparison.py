@@ -16,7 +16,7 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Result
 from detailed_balance.comparison._figures import Figure, find_figures
 from detailed_balance.comparison._findings import advise, find_changes
-from detailed_balance.comparison._junit import render_junit
+from detailed_balance.comparison._junit import list_tests
 from detailed_balance.comparison._sections import (
     change_sections,
     forecast_section,
@@ -32,6 +32,7 @@ from detailed_balance.diagnosis.finding import FINDING_KINDS, Advice, Finding, F
 from detailed_balance.diagnosis.words import UNJUDGED
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Document, Part, SideBySide, Verdict
+from detailed_balance.render.junit import render_junit
 from detailed_balance.report.report import landscape_picture
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Comparison(Result):
             As for `failures`; the tests of the others are left out.
         """
         self.failures(conditions)  # refuses unknown ones
-        tests = render_junit(
+        tests = list_tests(
             self.differences,
             self.verdict,
             self.findings,
@@ -211,7 +212,7 @@ class Comparison(Result):
             self.longer_stays,
             conditions,
         )
-        Path(path).write_bytes(tests)
+        Path(path).write_bytes(render_junit(tests))
 
     def __str__(self) -> str:
         return terminal.print_plainly(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,9 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Document, Part, Picture, SideBySide, Verdict
 from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.junit import render_junit
 from detailed_balance.render.links import link_run
+from detailed_balance.report._gates import CLAIMS, GateCondition, find_failures_of, list_tests
 from detailed_balance.report.run_page import RunPage, show_run
 from detailed_balance.report.run_sections import (
     contrast_section,
@@ -115,6 +117,35 @@ class Report(Result):
         if self.runs is None:
             raise InvalidInputError(f"{self.source.description} knows no runs to show")
         return show_run(self.runs.table, run, run_url=self.run_url or None)
+
+    def failures(self, conditions: Collection[GateCondition]) -> tuple[GateCondition, ...]:
+        """Return which of some conditions hold, as ``--fail-on`` asks.
+
+        Parameters
+        ----------
+        conditions : collection of str
+            ``"problem"``, a kind of finding, or ``"violation"``: balance is broken by a cause that
+            is neither structural nor work-flow.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a condition is unknown.
+        """
+        return tuple(find_failures_of(self, conditions))
+
+    def to_junit(
+        self, path: str | os.PathLike[str], conditions: Collection[GateCondition] | None = None
+    ) -> None:
+        """Write each condition, all by default, as a test of JUnit's XML.
+
+        Raises
+        ------
+        InvalidInputError
+            Where a condition is unknown.
+        """
+        tests = list_tests(self, tuple(CLAIMS) if conditions is None else conditions)
+        Path(path).write_bytes(render_junit(tests))
 
     def _content(self) -> dict[str, Any]:
         potential = self.potential

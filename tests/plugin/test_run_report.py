@@ -1,6 +1,7 @@
 """What a report says about single runs, in the terminal, on the page and as JSON."""
 
 import json
+import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
 
@@ -278,3 +279,21 @@ def test_runs_on_the_page_are_links_where_their_address_is_known(tmp_path: Path)
     assert "<a " not in analyze(runs_of(*paths))._repr_html_()
     with pytest.raises(InvalidInputError, match=r"has \{run\} after the host"):
         analyze(runs_of(*paths), run_url="javascript:alert({run})")
+
+
+def test_the_findings_are_tests_that_a_pipeline_can_show(tmp_path: Path) -> None:
+    paths = [("back & forth", 5, "p" + "sc" * 8 + "p", False), ("good", 60, "psp", True)]
+    report = analyze(runs_of(*paths))
+    assert report.failures(("problem", "limit", "repetition")) == ("problem", "repetition")
+    report.to_junit(tmp_path / "r.xml")
+    suite = ET.parse(tmp_path / "r.xml").getroot()[0]  # noqa: S314 - written here
+    failed = {case.get("name"): case[0].get("message") for case in suite if len(case)}
+    assert set(failed) == {"nothing is a problem", "no run repeats itself too much"}
+    assert failed["no run repeats itself too much"] == report.findings[0].title
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("11", "2", "0")
+    few = analyze(runs_of(("good", 3, "psp", True)))
+    few.to_junit(tmp_path / "few.xml", ("problem",))
+    (case,) = ET.parse(tmp_path / "few.xml").getroot()[0]  # noqa: S314 - written here
+    assert case[0].tag == "skipped"
+    with pytest.raises(InvalidInputError, match="unknown loops; allowed are problem"):
+        report.failures(("loops",))  # type: ignore[arg-type]

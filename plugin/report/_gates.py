@@ -1,0 +1,79 @@
+"""What a report can be asked to fail on, and its findings as tests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.diagnosis.finding import FindingKind
+from detailed_balance.render.formatting import join_states
+from detailed_balance.render.junit import JUnitTest
+
+if TYPE_CHECKING:
+    from detailed_balance.report.report import Report
+
+GateCondition: TypeAlias = Literal["problem", "violation"] | FindingKind
+"""What a report can be asked to fail on."""
+
+CLAIMS: dict[GateCondition, str] = {
+    "problem": "nothing is a problem",
+    "violation": "balance is broken by no suspect or unclassified cause",
+    "loss": "the record is whole",
+    "limit": "no run reaches a limit",
+    "failure": "no run fails",
+    "repetition": "no run repeats itself too much",
+    "driven": "failed runs go round no loop more than others",
+    "trap": "the agent stays long in no place",
+    "waiting": "no run waits in vain",
+    "drift": "runs take no more than before",
+    "cardinality": "the states have an end",
+}
+"""Each of them as a claim that a test makes."""
+
+
+def find_failures_of(
+    report: Report, conditions: Collection[GateCondition]
+) -> dict[GateCondition, tuple[str, ...]]:
+    """Return which conditions hold, each with the lines that say so.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a condition is unknown.
+    """
+    if unknown := sorted(set(conditions) - set(CLAIMS)):
+        allowed = ", ".join(CLAIMS)
+        raise InvalidInputError(f"unknown {', '.join(unknown)}; allowed are {allowed}")
+    found = {each: tuple(_lines(report, each)) for each in CLAIMS if each in conditions}
+    return {condition: lines for condition, lines in found.items() if lines}
+
+
+def _lines(report: Report, condition: GateCondition) -> Iterator[str]:
+    if condition == "problem":
+        if report.verdict.outcome == "problem":
+            yield from map(str, report.verdict.statements[:1])
+    elif condition == "violation":
+        violations = () if report.balance is None else report.balance.violations
+        for violation in violations:
+            if violation.kind in ("suspect", "unclassified"):
+                yield f"{join_states((*violation.loop, violation.loop[0]))} ({violation.kind})"
+    else:
+        for finding in report.findings:
+            if condition in finding.kinds:
+                yield "\n".join(
+                    [finding.title, *(f"  {label:<7}  {text}" for label, text in finding.rows())]
+                )
+
+
+def list_tests(report: Report, conditions: Collection[GateCondition]) -> list[JUnitTest]:
+    """Return the findings of some conditions as tests; where too little is known, none is made."""
+    failed = find_failures_of(report, conditions)
+    skipped = report.verdict.headline if report.verdict.outcome == "unknown" else ""
+    tests = []
+    for condition, claim in CLAIMS.items():
+        if condition not in conditions:
+            continue
+        first, *more = "\n".join(failed.get(condition, ("",))).split("\n")
+        tests.append(JUnitTest(condition, claim, first, tuple(more), "" if first else skipped))
+    return tests
