@@ -146,7 +146,8 @@ class Ending:
     outcome : Outcome or None
         Its outcome; None where this is a judgement alone.
     error : str or None
-        The type of the error that it raised.
+        The type of the error that it raised and, where a step did, the tool or the node:
+        ``"TimeoutError in search"``.
     success : bool or None
         The judgement, where there is one: whether the run did its work.
     context : Context

@@ -110,7 +110,8 @@ class Trajectory:
         Whether it did its work: as it was judged, or else as its outcome says; None where
         neither is known.
     error : str or None
-        The type of the error that a failed run raised.
+        The type of the error that a failed run raised and, where a recorder knows it, the step that
+        did: ``"TimeoutError in search"``.
     context : tuple of (str, str)
         Its labels, sorted by name.
     costs : tuple of float

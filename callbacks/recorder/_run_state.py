@@ -14,6 +14,7 @@ from weakref import WeakSet
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
+from detailed_balance.callbacks.names import join_names
 from detailed_balance.callbacks.recorder.trajectory_builder import (
     Record,
     TrajectoryBuilder,
@@ -100,6 +101,11 @@ class StepRun(Run):
     """The calls of tools that started in it, where no message asked for them."""
     usage: tuple[Usage, ...] = ()
     """What the models that it called report."""
+
+    @property
+    def doing(self) -> str:
+        """What it was about: the tools that it called, else its own name."""
+        return join_names(self.tools) if self.tools else self.name
 
     def end(
         self, outcome: Outcome, names: tuple[str, ...], facts: TaskFacts | None

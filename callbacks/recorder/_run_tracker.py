@@ -32,6 +32,7 @@ from detailed_balance.callbacks.recorder.trajectory_builder import Record, Stop,
 from detailed_balance.callbacks.transition import RESUMED, Beginning, Resumption
 
 _NO_CALL, _NO_LABELS = Call(), Labels((), ())
+_BROKEN_OFF = (Outcome.FAILED, Outcome.CANCELLED)
 
 
 class RunTracker:
@@ -249,6 +250,8 @@ class RunTracker:
                 if error in root.inner_limits:
                     outcome = Outcome.FAILED
             if owner.id == run_id:
+                if outcome in _BROKEN_OFF and isinstance(owner, StepRun):
+                    owner.builder.failed_in = owner.doing
                 records = owner.end(outcome, names, facts)
             else:
                 root.chains.pop(run_id, None)
@@ -410,6 +413,8 @@ class RunTracker:
             standing = builder.standing
             self._stopped.keep(builder)
         named = None if error is None or outcome is Outcome.INTERRUPTED else type(error).__name__
+        if named and outcome in _BROKEN_OFF and builder.failed_in:
+            named = f"{named} in {builder.failed_in}"
         place = (builder.trajectory, outcome, named, builder.context, builder.run)
         replaces, builder.stopped = builder.stopped, (outcome, builder.context)
         return (*moves, Stop(*place, standing, builder.supersteps, replaces))

@@ -44,10 +44,10 @@ def test_graph_that_returned_has_ended(handler):
     assert outcomes(handler) == [(Outcome.ENDED, None)]
 
 
-def test_failed_graph_names_the_type_of_its_error(handler):
+def test_failed_graph_names_the_type_of_its_error_and_the_node_that_raised_it(handler):
     with pytest.raises(ValueError, match="boom"):
         run(chain("a", "b", b=fail), handler)
-    assert outcomes(handler) == [(Outcome.FAILED, "ValueError")]
+    assert outcomes(handler) == [(Outcome.FAILED, "ValueError in b")]
 
 
 def test_recursion_limit_is_an_outcome_of_its_own(handler):
@@ -94,7 +94,7 @@ async def test_cancelled_run_is_cancelled(handler):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert outcomes(handler) == [(Outcome.CANCELLED, "CancelledError")]
+    assert outcomes(handler) == [(Outcome.CANCELLED, "CancelledError in slow")]
 
 
 def test_subgraph_has_an_outcome_of_its_own(handler):
@@ -134,7 +134,7 @@ def test_every_use_of_a_thread_is_a_run_with_its_own_outcome(handler):
             run(agent, handler, **thread("T"))
     runs = read_runs(handler)
     assert [r.outcome for r in runs] == [Outcome.ENDED, Outcome.FAILED, Outcome.ENDED]
-    assert [r.error for r in runs] == [None, "ValueError", None]
+    assert [r.error for r in runs] == [None, "ValueError in flaky", None]
     assert [r.success for r in runs] == [True, False, True]
     assert runs[1].moves == ((START, None),)
 
