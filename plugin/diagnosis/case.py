@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Case", "Roots"]
+
+_PARTS = re.compile(r"\d+|\D+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +162,11 @@ class Roots:
         if key is None or self._keys[key] > 1:
             key = own or key
         return None if key is None else str(key)
+
+    def order(self, place: int) -> tuple[tuple[int, str], ...]:
+        """Return what sorts runs by their keys, numbers in them by their size: t2 before t10."""
+        parts = _PARTS.findall(self.name(place) or "")
+        return tuple((len(part) if part.isdigit() else 0, part) for part in parts)
 
     def names(self, places: Iterable[int]) -> tuple[str, ...]:
         """Return the keys of runs, of those that have one."""

@@ -101,9 +101,7 @@ def _rise(
     if late.all() or not late.any():
         return None
     before, after = float(own[~late].mean()), float(own[late].mean())
-    largest = sorted(
-        places[late].tolist(), key=lambda place: (-values[place], roots.name(place) or "")
-    )
+    largest = sorted(places[late].tolist(), key=lambda place: (-values[place], roots.order(place)))
     return Rise(what, change, before, after, tuple(largest)) if after > before else None
 
 

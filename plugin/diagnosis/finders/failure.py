@@ -203,7 +203,7 @@ def _where(case: Case, left: list[int], broken: BrokenStep | None) -> tuple[tupl
 
 
 def _longest_first(roots: Roots, places: list[int]) -> list[int]:
-    return sorted(places, key=lambda place: (-int(roots.moves[place]), roots.name(place) or ""))
+    return sorted(places, key=lambda place: (-int(roots.moves[place]), roots.order(place)))
 
 
 def _changes(case: Case, place: tuple[str, ...] = ()) -> list[Change]:

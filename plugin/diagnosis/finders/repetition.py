@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,11 +109,11 @@ def _finding(case: Case, group: RepeatingRuns) -> Finding:
 def _worst_first(group: RepeatingRuns, roots: Roots) -> list[int]:
     """Return the root runs, those at the limit first, then by moves after the onset."""
 
-    def weight(place: int) -> tuple[bool, int, int, str]:
+    def weight(place: int) -> tuple[Any, ...]:
         row = group.rows.get(place) or group.elsewhere.get(place)
         after = 0 if row is None else row.after or 0
-        key = roots.name(place) or ""
-        return (place not in group.limited, -after, -int(roots.moves[place]), key)
+        moves = int(roots.moves[place])
+        return (place not in group.limited, -after, -moves, roots.order(place))
 
     return sorted(group.roots, key=weight)
 
