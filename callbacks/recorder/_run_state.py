@@ -14,7 +14,6 @@ from weakref import WeakSet
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks.facts import Digest, TaskFacts, Usage
-from detailed_balance.callbacks.names import join_names
 from detailed_balance.callbacks.recorder.trajectory_builder import (
     Record,
     TrajectoryBuilder,
