@@ -132,5 +132,6 @@ def _complete(finding: Finding, case: Case) -> Finding:
 
 
 def _word(name: str) -> str:
-    """Return a key as a word of a shell, safe to print."""
-    return shlex.quote(safe_text(name, 120))
+    """Return a key as a word of a shell, safe to print, that is no option."""
+    word = shlex.quote(safe_text(name, 120))
+    return f"-- {word}" if name.startswith("-") else word

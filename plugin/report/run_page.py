@@ -44,6 +44,9 @@ LINES_SHOWN = 200
 
 _KEY = 80
 _NAMED = 5
+_SHOWN_WIDTHS = (80, 120, 60)
+"""How wide reports, commands and first screens show a key at most."""
+
 _SEARCHED = 10_000
 _COMPARED = 100
 _OUTCOMES = {
@@ -273,7 +276,8 @@ def find_run(runs: RunTable, run: str) -> int:
     runs : RunTable
         The runs.
     run : str
-        Its key, its id, or the beginning of one of them that no other run has.
+        Its key, its id, the key as reports show it, or the beginning of a key or an id that no
+        other run has.
 
     Raises
     ------
@@ -292,6 +296,9 @@ def find_run(runs: RunTable, run: str) -> int:
         hits = [i for i, key in enumerate(keys) if key == run]
         if hits:
             return hits[-1]
+    shown = [i for i, key in enumerate(names) if key is not None and _is_shown_as(key, run)]
+    if shown:
+        return shown[-1]
     begins = {
         key: i
         for keys in (ids, names)
@@ -301,6 +308,13 @@ def find_run(runs: RunTable, run: str) -> int:
     if len(set(begins.values())) == 1:
         return next(iter(begins.values()))
     raise InvalidInputError(_say_unknown(run, begins, names))
+
+
+def _is_shown_as(key: str, text: str) -> bool:
+    """Say whether a report shows the key by this text, with escapes or without its middle."""
+    return any(mark in text for mark in "\\…") and any(
+        safe_text(key, limit) == text for limit in _SHOWN_WIDTHS
+    )
 
 
 def _say_unknown(run: str, begins: Mapping[str, int], names: Sequence[str | None]) -> str:

@@ -1,12 +1,13 @@
 """The page of one run: its path, what is known of its steps, and where it begins to repeat."""
 
 import json
+import shlex
 from itertools import pairwise
 
 import pytest
 from typer.testing import CliRunner
 
-from detailed_balance import Transition, TransitionStore
+from detailed_balance import Transition, TransitionStore, analyze
 from detailed_balance.analyzers import Trajectory
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.table import RunTable
@@ -148,6 +149,27 @@ def test_a_run_is_found_by_its_key_its_id_or_how_one_begins():
     keys = [("t7", "r1"), ("t70", "r2"), ("t97", "x3")]
     table = RunTable.of([make_run("ab", name, run=run) for name, run in keys])
     assert [find_run(table, key) for key in ("t7", "t70", "r2", "t9", "x")] == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a\nb", "\x1b[31mred", "a\\b", "\u202eabc", "k" * 10_000, "--help", "; rm -rf ~"],
+)
+def test_the_command_that_a_report_prints_shows_the_run_whatever_its_key(key, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for name in (key, "other"):
+            for source, target in pairwise(
+                ["__start__", *("xy" if name == "other" else "ab" * 15)]
+            ):
+                line = {"trajectory": name, "source": source, "target": target}
+                file.write(json.dumps({**line, "success": False, "call": 0, "answer": 0}) + "\n")
+    fields = {f"{name}_field": name for name in ("success", "call", "answer")}
+    finding = analyze(path, **fields).findings[0]
+    assert finding.runs == (key,)
+    shown = CliRunner().invoke(app, shlex.split(finding.show)[1:])
+    assert shown.exit_code == 0, shown.output
+    assert "moves    30" in shown.output
 
 
 def test_of_several_runs_of_one_key_the_last_is_shown_and_the_page_says_so():
