@@ -118,8 +118,26 @@ def _without_finding(case: Case) -> _Answer:
     said = f"{count_of(good, runs)} {'succeeded' if judged else 'ended'}"
     if good < ENOUGH_RUNS:
         return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
+    none = "none repeats itself more than good runs do"
     longest = f"the longest took {count_noun(study.longest, 'move')}"
-    return "ok", f"{said}; none repeats itself more than good runs do; {longest}", _sure(case)
+    still, sure = _open(case), _sure(case)
+    if still:
+        none, sure = "none of them repeats itself too much", (("open", still), *sure)
+    return "ok", f"{said}; {none}; {longest}", sure
+
+
+def _open(case: Case) -> str:
+    """Say which runs without an outcome have gone on for longer than any good run took."""
+    roots = case.roots
+    going = roots.places[roots.table.runs.success[roots.places] < 0]
+    most = int(roots.moves[roots.places[roots.succeeded[roots.places]]].max(initial=0))
+    going = going[roots.moves[going] > most]
+    if not len(going):
+        return ""
+    worst = int(going[roots.moves[going].argmax()])
+    runs = f"{count_noun(len(going), 'run')} with no end took more moves than any good run"
+    name = safe_text(roots.name(worst) or "one of them", 60)
+    return f"{runs}; {name} took {int(roots.moves[worst]):,}"
 
 
 def _needed(runs: int) -> str:
@@ -134,6 +152,8 @@ def _stopped(case: Case) -> str:
         known = outcomes[0] >= 0
         return f"1 run, which {_STOPPED[OUTCOMES[outcomes[0]]]}" if known else "1 run"
     runs = count_noun(len(outcomes), "run")
+    if max(outcomes, default=0) < 0:
+        return f"{runs}, of which it is not known how they stopped"
     ended = sum(outcome == OUTCOMES.index(Outcome.ENDED) for outcome in outcomes)
     if not ended and len(set(outcomes)) == 1 and outcomes[0] >= 0:
         return f"{runs}, each of which {_STOPPED[OUTCOMES[outcomes[0]]]}"

@@ -174,6 +174,37 @@ def test_with_fewer_than_5_failed_runs_what_they_do_is_not_known() -> None:
     )
 
 
+def test_where_no_run_succeeds_that_is_a_problem_without_any_test() -> None:
+    few, all_of_them = (analyze(runs_of(("bad", n, "abd", False))).verdict for n in (9, 10))
+    assert few.outcome == "watch"
+    assert all_of_them.headline == "PROBLEM: 10 of 10 runs did not succeed"
+
+
+def test_a_step_that_breaks_often_since_a_change_is_a_problem_though_it_is_seldom_over_all() -> (
+    None
+):
+    ended, failed = (("__start__", *"ab"), Outcome.ENDED), (("__start__", "a"), Outcome.FAILED)
+    runs = []
+    for number in range(120):
+        path, outcome = failed if number > 80 and number % 3 == 0 else ended
+        moves = (*pairwise(path), *([(path[-1], None)] if outcome is Outcome.FAILED else ()))
+        success, began = outcome is Outcome.ENDED, 60.0 * number
+        runs.append(Trajectory(moves, f"t{number}", outcome, success, "OSError", started=began))
+    report = analyze(runs)
+    assert report.verdict.headline == "PROBLEM: 13 of 120 runs failed after a (OSError)"
+    assert report.findings[0].since.endswith(": 13 of the last 39 runs, none of the 81 before")
+
+
+def test_what_failed_runs_do_is_said_without_the_state_between_all_others() -> None:
+    good, bad = ("hub".join(f" {each} " for each in each_of) for each_of in ("abc", "bc"))
+    report = analyze(runs_of(("good", 30, good.split(), True), ("bad", 15, bad.split(), False)))
+    assert report.verdict.headline == (
+        "PROBLEM: 15 of 45 runs did not succeed; failed runs begin with b 100% of the time, "
+        "successful ones 0%"
+    )
+    assert report.findings[0].place == ("b",)
+
+
 def test_a_rule_is_something_to_watch_and_is_called_a_rule() -> None:
     again = StepFacts(failed=False, repeats=True, stale=True)
     moves = tuple(pairwise(("__start__", *"a" + "s" * 14, "__end__")))
@@ -200,6 +231,23 @@ def test_ten_runs_that_succeeded_are_in_order_and_nine_are_too_few() -> None:
     assert nine.headline == (
         "UNKNOWN: 9 runs, of which 9 ended; 1 more that succeed would be enough to say that "
         "nothing is wrong"
+    )
+
+
+def test_runs_without_an_end_that_outlast_all_good_ones_are_told() -> None:
+    hung = Trajectory(tuple(pairwise(("__start__", *"ab" * 60))), "hung")
+    verdict = analyze([*runs_of(("good", 30, "abd", True)), hung]).verdict
+    assert verdict.headline == (
+        "OK: 30 of 31 runs ended; none of them repeats itself too much; the longest took 4 moves"
+    )
+    told = "1 run with no end took more moves than any good run; hung took 120"
+    assert ("open", told) in verdict.statements[0].rows
+
+
+def test_of_runs_that_nobody_saw_stop_it_is_not_said_that_none_ended() -> None:
+    runs = [Trajectory(tuple(pairwise("ab" * (1 + n % 9))), f"t{n}") for n in range(50)]
+    assert analyze(runs).verdict.headline.startswith(
+        "UNKNOWN: 50 runs, of which it is not known how they stopped; "
     )
 
 

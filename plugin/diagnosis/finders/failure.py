@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import hypergeom
 
-from detailed_balance.analyzers import Change, Outcome
+from detailed_balance.analyzers import END, START, Change, Outcome
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.diagnosis.finders._advice import gate, try_guard
 from detailed_balance.diagnosis.finders._contrast import labels_differ
 from detailed_balance.diagnosis.finders._onset import find_onset
-from detailed_balance.diagnosis.finding import Advice, Finding, Severity
+from detailed_balance.diagnosis.finding import Advice, Finding, Onset, Severity
 from detailed_balance.diagnosis.words import count_of
 from detailed_balance.render.formatting import (
     count_noun,
@@ -47,6 +47,9 @@ __all__ = [
 _FEWEST_WAITING = 5
 _MOST_FAILED = 0.5
 _FEWEST_BROKEN = 3
+_FEWEST_ALL = 10
+"""Where so many runs failed and none succeeded, that needs no comparison."""
+
 _OFTEN = 0.2
 """Of the attempts to leave a state so many must fail to call that a fault of the step."""
 
@@ -84,22 +87,42 @@ def find_broken_step(case: Case) -> BrokenStep | None:
     """
     if case.study is None:
         return None
-    roots, table = case.roots, case.roots.table
-    last = table.offsets[roots.places + 1] - 1
-    raised = roots.stopped(Outcome.FAILED)[roots.places] & (table.target[last] < 0)
-    cancelled = roots.stopped(Outcome.CANCELLED)[roots.places]
-    stands = _stands(table, roots.places)
-    if not (raised | cancelled).any():
+    stopped, left = _count_stops(case.roots, case.roots.places)
+    if not stopped.any():
         return None
-    own = np.isin(table.run_of_move, roots.places)
-    stopped = np.bincount(stands[raised | cancelled], minlength=len(table.states))
-    left = np.bincount(table.source[own], minlength=len(table.states))
-    left += np.bincount(stands[cancelled & (table.target[last] >= 0)], minlength=len(left))
-    states = np.flatnonzero(left)
+    states, table = np.flatnonzero(left), case.roots.table
     most = int(states[stopped[states].argmax()])
     numbers = (int(n) for n in (stopped[most] - 1, left.sum(), left[most], stopped.sum()))
     pvalue = min(1.0, float(hypergeom.sf(*numbers)) * len(states))
     return BrokenStep(table.states[most], int(stopped[most]), int(left[most]), pvalue)
+
+
+def _count_stops(
+    roots: Roots, places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many root runs raised or were cancelled in each state, and how often it is left."""
+    table = roots.table
+    last = table.offsets[places + 1] - 1
+    cancelled = roots.stopped(Outcome.CANCELLED)[places]
+    broken = cancelled | (roots.stopped(Outcome.FAILED)[places] & (table.target[last] < 0))
+    stands, own = _stands(table, places), np.isin(table.run_of_move, places)
+    stopped = np.bincount(stands[broken], minlength=len(table.states))
+    left = np.bincount(table.source[own], minlength=len(table.states))
+    left += np.bincount(stands[cancelled & (table.target[last] >= 0)], minlength=len(left))
+    return stopped, left
+
+
+def _is_often(case: Case, broken: BrokenStep, onset: Onset | None) -> bool:
+    """Say whether many attempts to leave the state stop a run, in all runs or since the change."""
+    if broken.stopped >= _OFTEN * broken.left:
+        return True
+    if onset is None:
+        return False
+    roots = case.roots
+    late = roots.places[roots.table.runs.started[roots.places] >= onset.time]
+    stopped, left = _count_stops(roots, late)
+    code = roots.table.code(broken.state)
+    return bool(stopped[code] >= _OFTEN * left[code] > 0)
 
 
 def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) -> Iterator[Finding]:
@@ -112,14 +135,17 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
     if not left:
         return
     marked = roots.mark(left)
-    severity, evidence, pvalue = _judge(case, left, len(failed), broken)
     onset, since = find_onset(case, marked)
+    severity, evidence, pvalue = _judge(case, left, len(failed), broken, onset)
     place, where = _where(case, left, broken)
     changes = _changes(case, place) if severity == "problem" else []
     differs = tuple(map(describe_change, changes[: _CHANGES_NAMED + 1]))
     said = f"{count_of(len(left), len(roots))} {_word(roots, left)}{where}"
     if changes and not where:
-        place = tuple(filter(None, changes[0].what)) if changes[0].question == "moves" else ()
+        first = changes[0]
+        place = tuple(
+            s for s in first.what if s and s not in BOUNDARIES and first.question == "moves"
+        )
         said = f"{said}; {differs[0]}"
         differs = differs[1:]
     more = "else " if where else ""
@@ -154,7 +180,7 @@ def _word(roots: Roots, places: list[int]) -> str:
 
 
 def _judge(
-    case: Case, left: list[int], failed: int, broken: BrokenStep | None
+    case: Case, left: list[int], failed: int, broken: BrokenStep | None, onset: Onset | None
 ) -> tuple[Severity, str, float]:
     """Say whether that is a problem, what it rests on, and the p-value."""
     roots = case.roots
@@ -163,20 +189,19 @@ def _judge(
         return "problem", "more than half of the runs stopped with an error: no test is needed", nan
     if 2 * len(left) < failed:
         return "watch", "", nan  # another finding says what most of them do
+    good = int(roots.succeeded[roots.places].sum())
+    if not good and failed >= max(_FEWEST_ALL, _MOST_FAILED * len(roots)):
+        return "problem", "none is known to have succeeded: no test is needed", nan
     adjusted = case.adjusted("failure")
     if case.supports("failure"):
-        if (
-            broken is not None
-            and broken.pvalue <= case.alpha
-            and broken.stopped >= _OFTEN * broken.left
-        ):
+        sure = broken is not None and broken.pvalue <= case.alpha
+        if broken is not None and sure and _is_often(case, broken, onset):
             told = (
                 f"{broken.stopped:,} of {broken.left:,} attempts to go on from there stopped the "
                 f"run, more than elsewhere (adjusted p {format_pvalue(adjusted)})"
             )
             return "problem", told, adjusted
         if _changes(case):
-            good = int(roots.succeeded[roots.places].sum())
             told = (
                 f"{failed:,} failed against {count_noun(good, 'good run')} (adjusted p "
                 f"{format_pvalue(adjusted)}); it says what goes with failure, not what causes it"
@@ -207,14 +232,22 @@ def _longest_first(roots: Roots, places: list[int]) -> list[int]:
 
 
 def _changes(case: Case, place: tuple[str, ...] = ()) -> list[Change]:
-    """Return what failed runs do and good ones do not; not that they stop at a place."""
-    contrast = None if case.study is None else case.study.contrast
-    tests = () if contrast is None else contrast.tests
-    changes = [change for test in tests for change in test.changes if change.changed]
-    changes.sort(key=lambda change: change.after < change.before)  # what they do more, first
+    """Return what failed runs do and good ones do not; not that they stop at a place.
+
+    Where a state stands between all others, from which of them to which is said with it hidden.
+    """
+    hidden = [] if case.hidden is None else _all_changes(case.hidden)
+    changes = [c for c in hidden if c.question == "moves"] or _all_changes(case)
     if not place:
         return changes
     return [c for c in changes if c.question == "moves" and c.what[0] not in place]
+
+
+def _all_changes(case: Case) -> list[Change]:
+    contrast = None if case.study is None else case.study.contrast
+    tests = () if contrast is None else contrast.tests
+    changes = [change for test in tests for change in test.changes if change.changed]
+    return sorted(changes, key=lambda change: change.after < change.before)  # what they do more
 
 
 def describe_change(change: Change) -> str:
@@ -222,11 +255,12 @@ def describe_change(change: Change) -> str:
     before, after = change.before, change.after
     if change.question == "moves":
         source, target = change.what[0] or "", change.what[1]
+        shares = f"{after:.0%} of the time, successful ones {before:.0%}"
+        if source == START and target is not None:
+            return f"failed runs begin with {safe_text(target, 40)} {shares}"
         reached = "reach no state" if target is None else f"go to {safe_text(target, 40)}"
-        return (
-            f"after {safe_text(source, 40)} failed runs {reached} {after:.0%} of the time, "
-            f"successful ones {before:.0%}"
-        )
+        reached = "end" if target == END else reached
+        return f"after {safe_text(source, 40)} failed runs {reached} {shares}"
     numbers = f"{format_number(after)}, successful ones {format_number(before)}"
     what = [safe_text(name or "", 60) for name in change.what]
     if change.question == "loops":

@@ -202,7 +202,8 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
         return f"by a rule ({case.study.repetition.rules.describe(found.kind)}); {few}"  # type: ignore[union-attr]
     test = found.test
     adjusted = adjust_holm(case.pvalues).get("repetition", test.pvalue)
+    have = "has" if failed == 1 else "have"
     return (
-        f"{test.failed:,} of {count_noun(failed, 'failed run')} have more than {test.bound:.0f}, "
+        f"{test.failed:,} of {count_noun(failed, 'failed run')} {have} more than {test.bound:.0f}, "
         f"and {test.good:,} of {good:,} good ones (adjusted p {format_pvalue(adjusted)})"
     )
