@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from detailed_balance.analyzers.errors import InvalidInputError
@@ -11,7 +12,9 @@ from detailed_balance.render.formatting import join_states
 from detailed_balance.render.junit import JUnitTest
 
 if TYPE_CHECKING:
-    from detailed_balance.report.report import Report
+    from detailed_balance.analyzers import BalanceReport
+    from detailed_balance.diagnosis.finding import Finding
+    from detailed_balance.render.document import Verdict
 
 GateCondition: TypeAlias = Literal["problem", "violation"] | FindingKind
 """What a report can be asked to fail on."""
@@ -32,48 +35,59 @@ CLAIMS: dict[GateCondition, str] = {
 """Each of them as a claim that a test makes."""
 
 
-def find_failures_of(
-    report: Report, conditions: Collection[GateCondition]
-) -> dict[GateCondition, tuple[str, ...]]:
-    """Return which conditions hold, each with the lines that say so.
+@dataclass(frozen=True, slots=True, eq=False)
+class Gate:
+    """What a report is asked to fail on.
 
-    Raises
-    ------
-    InvalidInputError
-        Where a condition is unknown.
+    Parameters
+    ----------
+    verdict, findings, balance
+        Those of the report.
     """
-    if unknown := sorted(set(conditions) - set(CLAIMS)):
-        allowed = ", ".join(CLAIMS)
-        raise InvalidInputError(f"unknown {', '.join(unknown)}; allowed are {allowed}")
-    found = {each: tuple(_lines(report, each)) for each in CLAIMS if each in conditions}
-    return {condition: lines for condition, lines in found.items() if lines}
 
+    verdict: Verdict
+    findings: Sequence[Finding]
+    balance: BalanceReport | None
 
-def _lines(report: Report, condition: GateCondition) -> Iterator[str]:
-    if condition == "problem":
-        if report.verdict.outcome == "problem":
-            yield from map(str, report.verdict.statements[:1])
-    elif condition == "violation":
-        violations = () if report.balance is None else report.balance.violations
-        for violation in violations:
-            if violation.kind in ("suspect", "unclassified"):
-                yield f"{join_states((*violation.loop, violation.loop[0]))} ({violation.kind})"
-    else:
-        for finding in report.findings:
-            if condition in finding.kinds:
-                yield "\n".join(
-                    [finding.title, *(f"  {label:<7}  {text}" for label, text in finding.rows())]
-                )
+    def failures(
+        self, conditions: Collection[GateCondition]
+    ) -> dict[GateCondition, tuple[str, ...]]:
+        """Return which conditions hold, each with the lines that say so.
 
+        Raises
+        ------
+        InvalidInputError
+            Where a condition is unknown.
+        """
+        if unknown := sorted(set(conditions) - set(CLAIMS)):
+            allowed = ", ".join(CLAIMS)
+            raise InvalidInputError(f"unknown {', '.join(unknown)}; allowed are {allowed}")
+        found = {each: tuple(self._lines(each)) for each in CLAIMS if each in conditions}
+        return {condition: lines for condition, lines in found.items() if lines}
 
-def list_tests(report: Report, conditions: Collection[GateCondition]) -> list[JUnitTest]:
-    """Return the findings of some conditions as tests; where too little is known, none is made."""
-    failed = find_failures_of(report, conditions)
-    skipped = report.verdict.headline if report.verdict.outcome == "unknown" else ""
-    tests = []
-    for condition, claim in CLAIMS.items():
-        if condition not in conditions:
-            continue
-        first, *more = "\n".join(failed.get(condition, ("",))).split("\n")
-        tests.append(JUnitTest(condition, claim, first, tuple(more), "" if first else skipped))
-    return tests
+    def _lines(self, condition: GateCondition) -> Iterator[str]:
+        if condition == "problem":
+            if self.verdict.outcome == "problem":
+                yield from map(str, self.verdict.statements[:1])
+        elif condition == "violation":
+            violations = () if self.balance is None else self.balance.violations
+            for violation in violations:
+                if violation.kind in ("suspect", "unclassified"):
+                    yield f"{join_states((*violation.loop, violation.loop[0]))} ({violation.kind})"
+        else:
+            for finding in self.findings:
+                if condition in finding.kinds:
+                    rows = (f"  {label:<7}  {text}" for label, text in finding.rows())
+                    yield "\n".join([finding.title, *rows])
+
+    def tests(self, conditions: Collection[GateCondition]) -> list[JUnitTest]:
+        """Return conditions as tests; where too little is known, they are skipped."""
+        failed = self.failures(conditions)
+        skipped = self.verdict.headline if self.verdict.outcome == "unknown" else ""
+        tests = []
+        for condition, claim in CLAIMS.items():
+            if condition not in conditions:
+                continue
+            first, *more = "\n".join(failed.get(condition, ("",))).split("\n")
+            tests.append(JUnitTest(condition, claim, first, tuple(more), "" if first else skipped))
+        return tests

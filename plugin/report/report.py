@@ -18,7 +18,7 @@ from detailed_balance.render.document import Document, Part, Picture, SideBySide
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.render.junit import render_junit
 from detailed_balance.render.links import link_run
-from detailed_balance.report._gates import CLAIMS, GateCondition, find_failures_of, list_tests
+from detailed_balance.report._gates import CLAIMS, Gate, GateCondition
 from detailed_balance.report.run_page import RunPage, show_run
 from detailed_balance.report.run_sections import (
     contrast_section,
@@ -132,7 +132,11 @@ class Report(Result):
         InvalidInputError
             Where a condition is unknown.
         """
-        return tuple(find_failures_of(self, conditions))
+        return tuple(self._gate.failures(conditions))
+
+    @property
+    def _gate(self) -> Gate:
+        return Gate(self.verdict, self.findings, self.balance)
 
     def to_junit(
         self, path: str | os.PathLike[str], conditions: Collection[GateCondition] | None = None
@@ -144,7 +148,7 @@ class Report(Result):
         InvalidInputError
             Where a condition is unknown.
         """
-        tests = list_tests(self, tuple(CLAIMS) if conditions is None else conditions)
+        tests = self._gate.tests(tuple(CLAIMS) if conditions is None else conditions)
         Path(path).write_bytes(render_junit(tests))
 
     def _content(self) -> dict[str, Any]:

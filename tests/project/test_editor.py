@@ -24,7 +24,7 @@ LINE = 1 + COUNTS.read_text(encoding="utf-8").split("\n").index(
 @pytest.mark.parametrize(
     ("file", "name", "home"),
     [
-        ("plugin/report/_analyze.py", "check_balance", "analyzers/balance/check.py"),
+        ("plugin/diagnosis/measure.py", "check_balance", "analyzers/balance/check.py"),
         ("plugin/report/_analyze.py", "open_source", "plugin/sources/source.py"),
         ("callbacks/middleware.py", "RunWatch", "analyzers/guard/watch.py"),
         ("examples/attach_to_agent.py", "analyze", "plugin/report/_analyze.py"),

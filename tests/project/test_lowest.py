@@ -146,7 +146,7 @@ def test_a_store_is_analyzed_watched_compared_and_exported(store, tmp_path):
     assert "search" in detailed_balance("analyze", store, "--html", page)
     assert "search" in page.read_text(encoding="utf-8")
     assert "transitions" in detailed_balance("watch", store, "--once")
-    assert "No difference" in detailed_balance("compare", store, store, "--replicates", 19)
+    assert "SAME     no difference" in detailed_balance("compare", store, store, "--replicates", 19)
     detailed_balance("export", store, table, "--what", "counts")
     assert "search" in table.read_text(encoding="utf-8")
 
