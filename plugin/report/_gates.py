@@ -62,8 +62,11 @@ class Gate:
         if unknown := sorted(set(conditions) - set(CLAIMS)):
             allowed = ", ".join(CLAIMS)
             raise InvalidInputError(f"unknown {', '.join(unknown)}; allowed are {allowed}")
-        found = {each: tuple(self._lines(each)) for each in CLAIMS if each in conditions}
-        return {condition: lines for condition, lines in found.items() if lines}
+        found: dict[GateCondition, tuple[str, ...]] = {}
+        for condition in CLAIMS:
+            if condition in conditions and (lines := tuple(self._lines(condition))):
+                found[condition] = lines
+        return found
 
     def _lines(self, condition: GateCondition) -> Iterator[str]:
         if condition == "problem":
