@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from math import ceil
@@ -13,6 +14,7 @@ from detailed_balance.analyzers import RepetitionLimits, RunGuard
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.repetition.result import LEAST
 from detailed_balance.diagnosis.finding import Advice, FindingKind
+from detailed_balance.diagnosis.words import UNNAMED
 from detailed_balance.render.formatting import count_noun
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from detailed_balance.diagnosis.case import Case
     from detailed_balance.diagnosis.finders._repeating_runs import RepeatingRuns
 
+_PYTHON_NAMES = {"order_field": "step_field"}
 _RULES = {"stay": "max_stay", "shuttle": "max_shuttle", "cycle": "max_rounds"}
 _FEWEST_GOOD, _FEWEST_FAILED = 20, 5
 _MOST_MOVES = 50_000
@@ -110,7 +113,7 @@ def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
         return
     worked = case.roots.succeeded[study.root[places]]
     recovered = _after_first(over & worked[table.run_of_move], table)[0]
-    code = f"RunGuardMiddleware(RunGuard.from_rules({name}={least}))"
+    code = f'RunGuardMiddleware(RunGuard.from_rules({name}={least}), "end")'
     yield Advice(_effect(stopped, recovered, saved, 0), code, stopped, saved, recovered)
 
 
@@ -148,13 +151,28 @@ def try_guard(case: Case) -> Iterator[Advice]:
             stopped, saved = stopped + number, saved + moves
             hurt += _after_first(over & worked, other)[0]
         if stopped and saved:
-            source = f"read_runs({case.command!r})" if case.command else "read_runs(source)"
             yield Advice(
                 f"fitted to one half and tried on the other: would have ended {stopped:,} of "
                 f"{failed:,} failed runs, saving {count_noun(saved, 'move')}, and {hurt:,} of "
                 f"{count_noun(good, 'good run')}",
-                f"RunGuardMiddleware(RunGuard.fit({source}))",
+                f'RunGuardMiddleware(RunGuard.fit({_say_how_to_read(case)}), "end")',
                 stopped,
                 saved,
                 hurt,
             )
+
+
+def _say_how_to_read(case: Case) -> str:
+    """Return the line of Python that reads the runs, as a command line would."""
+    path, *words = shlex.split(case.command) or [""]
+    flags, values = words[::2], words[1::2]
+    if not path or not all(flag.endswith("-field") for flag in flags):
+        return "read_runs(source)"
+    names = (flag.removeprefix("--").replace("-", "_") for flag in flags)
+    options = {
+        _PYTHON_NAMES.get(name, name): value for name, value in zip(names, values, strict=True)
+    }
+    given = [repr(path), *(f"{name}={value!r}" for name, value in options.items())]
+    if case.graph not in ("", UNNAMED):
+        given.append(f"context={{'graph': {case.graph!r}}}")
+    return f"read_runs({', '.join(given)})"

@@ -100,7 +100,7 @@ def find_broken_step(case: Case) -> BrokenStep | None:
 def _count_stops(
     roots: Roots, places: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many root runs raised or were cancelled in each state, and how often it is left."""
+    """Return, by state, how many root runs raised or were cancelled there, and the attempts."""
     table = roots.table
     last = table.offsets[places + 1] - 1
     cancelled = roots.stopped(Outcome.CANCELLED)[places]
