@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers import Outcome, find_repetition
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
 from detailed_balance.analyzers.results import plain
 from detailed_balance.analyzers.runs.columns import OUTCOMES
@@ -21,14 +21,15 @@ from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.dashboard._ids import show_run_key, state_id
 from detailed_balance.dashboard._overview import Range
 from detailed_balance.dashboard._records import Records
+from detailed_balance.diagnosis.onsets import find_onsets
 from detailed_balance.render.formatting import safe_text, show_context
-from detailed_balance.report.run_page import RunPage, find_onsets, show_run
+from detailed_balance.report.run_page import RunPage, show_run
 from detailed_balance.report.run_path import PathLine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers import RepeatingRun, RepetitionReport
+    from detailed_balance.analyzers import RepeatingRun
 
 ROWS_SHOWN = 100
 """Runs on a page, at most."""
@@ -61,8 +62,6 @@ class KnownRuns:
         The runs, in the order in which they began.
     is_part : bool
         Whether others began before.
-    repetition : RepetitionReport
-        What they repeat.
     onsets : dict of int to RepeatingRun
         Those that begin to repeat themselves, by their places.
     root : (r,) array of int64
@@ -75,7 +74,6 @@ class KnownRuns:
 
     table: RunTable
     is_part: bool
-    repetition: RepetitionReport
     onsets: dict[int, RepeatingRun]
     root: NDArray[np.int64]
     tokens: NDArray[np.float64]
@@ -85,7 +83,7 @@ class KnownRuns:
     @classmethod
     def of(cls, table: RunTable, is_part: bool) -> KnownRuns:
         """Find what runs repeat, and what they took."""
-        facts, repetition = table.facts, find_repetition(table)
+        facts = table.facts
         tokens = None if facts is None else np.where(facts.tokens < 0, np.nan, facts.tokens)
         cost = table.costs if table.costs is not None or facts is None else facts.cost
         places = {
@@ -94,10 +92,8 @@ class KnownRuns:
             for place, key in enumerate(column.tolist())
             if key is not None
         }
-        found = find_onsets(repetition), root_places(table)
-        return cls(
-            table, is_part, repetition, *found, _sum(table, tokens), _sum(table, cost), places
-        )
+        found = find_onsets(table), root_places(table)
+        return cls(table, is_part, *found, _sum(table, tokens), _sum(table, cost), places)
 
     @property
     def repeating(self) -> NDArray[np.bool_]:
@@ -293,7 +289,7 @@ def show_one(known: KnownRuns | None, number: str, run_url: str | None) -> dict[
     if known is None:
         raise UnknownStateError("this source knows no runs")
     place = known.find(number)
-    page = show_run(known.table, place, repetition=known.repetition, run_url=run_url)
+    page = show_run(known.table, place, onsets=known.onsets, run_url=run_url)
     return dict(plain({**_show_page(page), **known.row(place)}))
 
 

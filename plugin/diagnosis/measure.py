@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +26,11 @@ from detailed_balance.analyzers.errors import ConvergenceError, InsufficientData
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.multiplicity import enough_replicates
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
-from detailed_balance.analyzers.runs.roots import root_places
+from detailed_balance.diagnosis.agents import name_agents
 from detailed_balance.diagnosis.case import Case
 from detailed_balance.diagnosis.study import study_runs
-from detailed_balance.diagnosis.words import UNNAMED
 from detailed_balance.render.formatting import count_noun, safe_text
 from detailed_balance.sources.source import Progress, SourceInfo
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AgentRecord", "MeasureSettings", "Measured", "measure", "split_by_graph"]
 
@@ -123,16 +119,11 @@ def split_by_graph(record: AgentRecord) -> tuple[AgentRecord, ...]:
     runs = record.runs
     if runs is None or not len(runs):
         return ()
-    labels = [str(dict(context).get("graph") or UNNAMED) for context in runs.contexts]
-    names, codes = np.unique(np.array(labels, dtype=object), return_inverse=True)
-    of_runs = codes[runs.runs.context[root_places(runs)]]
-    moving = np.unique(of_runs[runs.lengths > 0])
-    if len(moving) < 2:
-        return ()
+    agents = name_agents(runs)
     parts = []
-    for code in moving.tolist():
-        own = runs.select(np.flatnonzero(of_runs == code)).merge({})
-        parts.append(replace(record, runs=own, counts=own.counts(), graph=names[code]))
+    for agent in sorted(set(agents[runs.lengths > 0].tolist()) - {""}):
+        own = runs.select(agents == agent).merge({})
+        parts.append(replace(record, runs=own, counts=own.counts(), graph=agent))
     return tuple(parts)
 
 

@@ -24,14 +24,12 @@ from detailed_balance.analyzers import (
     StepLimit,
     Trajectory,
     TrapReport,
-    find_repetition,
     locate_loops,
     suggest_step_limit,
 )
 from detailed_balance.analyzers.comparison.result import FEWEST_RUNS, Question
 from detailed_balance.analyzers.comparison.runs import contrast_runs
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.multiplicity import enough_replicates
 from detailed_balance.analyzers.repetition.classify import RunKinds
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
 from detailed_balance.analyzers.results import Result
@@ -39,6 +37,7 @@ from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import name_graphs, root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.diagnosis.onsets import measure_repetition
 from detailed_balance.render.document import ChosenRun
 
 if TYPE_CHECKING:
@@ -54,9 +53,6 @@ NAMED = 6
 
 LOOPS_LOCATED = 50
 """How many violations are searched for in the runs, findings first."""
-
-MOST_PERMUTED, FEWEST_PERMUTED = 5_000_000, 99
-"""So many outcomes are permuted at most, and so many times at least, for repetition."""
 
 _CONTRASTED: tuple[Question, ...] = ("moves", "loops", "stays", "length")
 
@@ -166,12 +162,7 @@ def study_runs(
             min_visits=rules.visits,
             alpha=alpha,
         )
-    repetition = find_repetition(
-        measured,
-        alpha=alpha,
-        replicates=max(FEWEST_PERMUTED, min(enough_replicates(alpha), MOST_PERMUTED // len(table))),
-        rules=rules,
-    )
+    repetition = measure_repetition(measured, alpha=alpha, rules=rules)
     going = np.array(
         [run.place for finding in repetition.findings for run in finding.runs], dtype=np.int64
     )

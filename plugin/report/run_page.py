@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.text import Text
 
-from detailed_balance.analyzers import find_repetition
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
+from detailed_balance.diagnosis.onsets import find_onsets
 from detailed_balance.render.document import Statement
 from detailed_balance.render.formatting import (
     count_noun,
@@ -34,10 +34,10 @@ from detailed_balance.report.run_path import PathLine, list_path
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from detailed_balance.analyzers.repetition.result import RepeatingRun, RepetitionReport
+    from detailed_balance.analyzers.repetition.result import RepeatingRun
     from detailed_balance.analyzers.runs.trajectory import Outcome
 
-__all__ = ["RunPage", "find_onsets", "find_run", "show_run"]
+__all__ = ["RunPage", "find_run", "show_run"]
 
 LINES_SHOWN = 200
 """The most lines that are printed."""
@@ -203,7 +203,7 @@ def show_run(
     runs: RunTable,
     run: str | int,
     *,
-    repetition: RepetitionReport | None = None,
+    onsets: Mapping[int, RepeatingRun] | None = None,
     run_url: str | None = None,
 ) -> RunPage:
     """Show one run.
@@ -214,8 +214,8 @@ def show_run(
         The runs; what a run repeats is told from how it compares with the others.
     run : str or int
         Its key, its id, or the beginning of one of them that no other run has; or its place.
-    repetition : RepetitionReport, optional
-        What `find_repetition` found in these runs; found anew by default.
+    onsets : mapping of int to RepeatingRun, optional
+        What `find_onsets` found in these runs; found anew by default.
     run_url : str, optional
         Where runs can be read in full, with ``{run}`` for the key.
 
@@ -225,8 +225,7 @@ def show_run(
         Where there is no such run, or several; or `run_url` is no address.
     """
     place = run if isinstance(run, int) else find_run(runs, run)
-    found = find_repetition(runs) if repetition is None else repetition
-    onsets = find_onsets(found)
+    onsets = find_onsets(runs) if onsets is None else onsets
     columns = runs.runs
     name, key = columns.name[place], columns.run[place]
     link = link_run(run_url, name or key)
@@ -246,26 +245,13 @@ def show_run(
     )
 
 
-def _list(runs: RunTable, place: int, onsets: dict[int, RepeatingRun]) -> list[PathLine]:
+def _list(runs: RunTable, place: int, onsets: Mapping[int, RepeatingRun]) -> list[PathLine]:
     said = {
         i: (run.onset or 0, f"repeats itself from here: {count_noun(run.times, _UNITS[run.kind])}")
         for i, run in onsets.items()
         if run.kind is not None
     }
     return list_path(runs, place, said)
-
-
-def find_onsets(found: RepetitionReport) -> dict[int, RepeatingRun]:
-    """Return the runs that begin to repeat themselves at some move, by their places.
-
-    Those of findings, and those that were stopped at the recursion limit.
-    """
-    listed = [*(run for each in found.findings for run in each.runs), *found.limits]
-    onsets: dict[int, RepeatingRun] = {}
-    for run in listed:
-        if run.kind is not None:
-            onsets.setdefault(run.place, run)
-    return onsets
 
 
 def find_run(runs: RunTable, run: str) -> int:

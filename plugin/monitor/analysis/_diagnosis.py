@@ -13,6 +13,7 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.diagnosis.finding import Finding
+from detailed_balance.diagnosis.onsets import find_onsets
 from detailed_balance.monitor.analysis._driven import is_loop_over, net_rounds
 from detailed_balance.monitor.analysis._root_runs import (
     STUCK,
@@ -71,7 +72,8 @@ class DiagnosisAnalyzer:
         self._stopped, self._spending = RunFollower(), AlphaSpending(fewest=FEWEST_RUNS)
         self._rates: RunRates | None = None
         self._saved_rates: Mapping[str, Any] | None = None
-        self._totals = dict.fromkeys(_TOTALS, 0)
+        self._totals: dict[str, int] = dict.fromkeys(_TOTALS, 0)
+        self._repeating: set[RunKey] = set()  # the last runs that are counted as such
         self._strongest: dict[str, float] = {}  # of each alert, the largest share of runs
         self._last: dict[str, int] = {}  # and how many runs had stopped when it was seen last
         self._stuck = StuckRuns()
@@ -127,11 +129,23 @@ class DiagnosisAnalyzer:
                 self._rates.restore(self._saved_rates)
         self._rates.update(found, places)
         self._totals["runs"] += len(places)
-        for name in RATES:
-            self._totals[name] += int(getattr(found, name)[places].sum())
+        self._totals["failed"] += int(found.failed[places].sum())
+        self._totals["limited"] += int(found.limited[places].sum())
+        self._count_repeating(found)
         if view.drift is not None:
             for place in places.tolist():
                 view.drift.update(found.table[place])
+
+    def _count_repeating(self, found: RootRuns) -> None:
+        """Count runs that have stopped and are found to repeat themselves, each once.
+
+        A run may be found later than it stops, by comparison with others.
+        """
+        roots = root_places(found.table)[list(find_onsets(found.table))]
+        repeating = {run_key(found.table, place) for place in set(roots.tolist())}
+        repeating &= self._stopped.seen
+        self._totals["repeating"] += len(repeating - self._repeating)
+        self._repeating = (self._repeating & self._stopped.seen) | repeating
 
     def _observe(
         self, findings: Sequence[Finding], found: RootRuns, view: View, *, tests: bool
@@ -246,6 +260,7 @@ class DiagnosisAnalyzer:
             "looks": self._spending.to_list(),
             "rates": self._saved_rates if self._rates is None else self._rates.to_dict(),
             "totals": dict(self._totals),
+            "repeating": [list(key) for key in self._repeating],
             "clean": None if self._clean is None else list(self._clean),
             "alerts": {name: [self._strongest[name], n] for name, n in self._last.items()},
         }
@@ -258,6 +273,7 @@ class DiagnosisAnalyzer:
             RunRates(0.5, None, None).restore(state["rates"])  # refuses what is no such state
         self._saved_rates = state["rates"]
         self._totals = {name: int(state["totals"][name]) for name in _TOTALS}
+        self._repeating = {(name, at, int(n)) for name, at, n in state["repeating"]}
         clean = state["clean"]
         self._clean = None if clean is None else (clean[0], clean[1], int(clean[2]))
         self._last = {str(name): int(n) for name, (_, n) in state["alerts"].items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,8 +13,8 @@ from detailed_balance.analyzers.repetition.progress import StepProgress, classif
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.trajectory import Outcome
+from detailed_balance.diagnosis.agents import name_agents
 from detailed_balance.diagnosis.finding import Finding
-from detailed_balance.diagnosis.words import UNNAMED
 from detailed_balance.render.formatting import count_noun, shorten_states
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class RootRuns:
     stopped, failed, limited, repeating : (r,) arrays of bool
         Whether each run has stopped; did not do its work; was stopped at the recursion limit; and
         repeated itself, with the runs inside it, by the rules of `classify_runs`, without getting
-        anywhere as far as the facts of its steps tell.
+        anywhere as far as the facts of its steps tell. These rules look at one run alone, which
+        the test of a rate needs; findings compare runs with each other (`find_onsets`).
     graphs : (r,) array of object
         The name of the agent of each run, as a report calls it; empty where there is one alone.
     """
@@ -63,10 +64,7 @@ class RootRuns:
         places = np.unique(root)
         repeating = np.zeros(len(table), dtype=bool)
         repeating[root[_is_repeating(table)]] = True
-        names = [dict(context).get("graph") or UNNAMED for context in table.contexts]
-        graphs = np.array([*names, ""], dtype=object)[table.runs.context]
-        if len(set(graphs[places].tolist())) < 2:
-            graphs[:] = ""
+        graphs = name_agents(table)
         stopped = (outcome >= 0) & (outcome != _INTERRUPTED)
         failed = stopped & (table.runs.success == 0)
         return cls(table, places, stopped, failed, outcome == _LIMIT, repeating, graphs)
@@ -102,6 +100,11 @@ class RunFollower:
 
     def __init__(self) -> None:
         self._seen: set[RunKey] = set()
+
+    @property
+    def seen(self) -> Set[RunKey]:
+        """The root runs that were returned, as far as they are still in the table."""
+        return self._seen
 
     def update(self, found: RootRuns) -> NDArray[np.int64]:
         """(k,) array of int64: the places of the root runs that are new."""
@@ -202,7 +205,8 @@ def _describe_stuck(
     codes = np.unique(np.where(table.target[last] < 0, table.source[last], table.target[last]))
     place = tuple(table.states[code] for code in codes.tolist())
     roots = list(dict.fromkeys(root[own[np.argsort(-steps[own], kind="stable")]].tolist()))
-    names = (table.runs.name[i] or table.runs.run[i] for i in roots)
+    names, ids = table.runs.name.tolist(), table.runs.run.tolist()
+    keys = (names[place] or ids[place] for place in roots)
     verb = "gets" if len(roots) == 1 else "get"
     where = f" in {' and '.join(shorten_states(place))}" if len(place) <= _STATES_NAMED else ""
     return Finding(
@@ -211,7 +215,7 @@ def _describe_stuck(
         f"{len(roots):,} of {count_noun(number, 'open run')} {verb} nowhere now{where}: the last "
         f"{int(steps[worst]):,} steps failed, or were the same call with the same answer",
         place if len(place) <= _STATES_NAMED else (),
-        tuple(name for name in names if name is not None),
+        tuple(key for key in keys if key is not None),
         len(roots),
         number,
         graph=graph,

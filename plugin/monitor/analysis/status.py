@@ -122,7 +122,7 @@ class Status(Result):
     runs, failed, limited, repeating : int
         Root runs that have stopped, since the monitor began to read: all of them; those that failed
         or did not do their work, of these those at the recursion limit; and those that repeated
-        themselves, by the rules of `classify_runs`.
+        themselves too much, by the rule of findings (`find_onsets`).
     verdict : Verdict
         The first screen of a report on the last runs: what is wrong, or that nothing is.
     undelivered : int

@@ -1,0 +1,53 @@
+"""Runs that repeat themselves are found by one rule, agent by agent, and counted alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from detailed_balance import Monitor, Transition, TransitionStore, read_runs
+from detailed_balance.analyzers import Outcome
+from detailed_balance.callbacks import Ending
+from detailed_balance.dashboard._runs import KnownRuns
+from detailed_balance.diagnosis.onsets import find_onsets
+
+STUCK = {f"stuck-{number}" for number in range(0, 60, 6)}
+
+
+@pytest.fixture
+def store() -> Iterator[TransitionStore]:
+    """Two agents: "busy" makes 40 changes at its work, "stuck" fails in 10 of 60 runs, at 16."""
+    with TransitionStore("sqlite://") as kept:
+        for number in range(60):
+            record(kept, f"busy-{number}", 20, failed=False)
+            name = f"stuck-{number}"
+            record(kept, name, 8 if name in STUCK else 1, failed=name in STUCK)
+        yield kept
+
+
+def record(store: TransitionStore, name: str, rounds: int, *, failed: bool) -> None:
+    labels = (("graph", name.partition("-")[0]),)
+    states = ["__start__", *"xyz", *"ab" * rounds, *([] if failed else ["__end__"])]
+    outcome = Outcome.FAILED if failed else Outcome.ENDED
+    store.append(Transition(*move, name, labels, run=name) for move in pairwise(states))
+    store.append([Ending(name, outcome, run=name)])
+
+
+def test_a_run_is_compared_with_runs_of_its_own_agent(store: TransitionStore) -> None:
+    table = read_runs(store)
+    assert {table.runs.name[place] for place in find_onsets(table)} == STUCK
+
+
+def test_a_monitor_counts_the_runs_that_the_tiles_of_the_dashboard_count(
+    store: TransitionStore,
+) -> None:
+    known = KnownRuns.of(read_runs(store), is_part=False)
+    tiles = known.tiles(known.choose((), (None, None)))
+    monitor = Monitor(store)
+    monitor.poll()
+    status = monitor.status()
+    monitor.stop()
+    assert tiles == {"runs": 120, "failed": 10, "limited": 0, "repeating": 10}
+    assert {name: getattr(status, name) for name in tiles} == tiles
