@@ -114,7 +114,8 @@ class WholeRuns:
         lengths = self.table.lengths
         of_runs = np.bincount(self.table.run_of_move, of_moves, minlength=len(lengths))
         of_parts = np.where(lengths > 0, of_runs, np.nan)[self.parts]
-        return np.asarray(np.bincount(self.whole, of_parts, minlength=len(self.roots)))
+        found = np.bincount(self.whole, of_parts, minlength=len(self.roots))
+        return np.asarray(found, dtype=np.float64)
 
     def counts(self) -> TransitionCounts:
         """Return the counts of all parts, with the states that they visit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from detailed_balance.diagnosis.finding import FINDING_KINDS, Advice, Finding, F
 from detailed_balance.render.document import VerdictOutcome
 from detailed_balance.render.formatting import count_noun, format_pvalue
 from detailed_balance.report.run_sections import show_change
+
+_Told: TypeAlias = dict[tuple[Question, tuple[str | None, ...]], Figure]
 
 _NAMED = 3
 
@@ -52,7 +55,7 @@ def find_changes(
     advice : tuple of Advice
         What to do.
     """
-    told = {(f.change.question, f.change.what): f for f in figures if f.change is not None}
+    told: _Told = {(f.change.question, f.change.what): f for f in figures if f.change is not None}
     changes = (
         finding
         for test in found.tests
@@ -90,7 +93,7 @@ def _say_evidence(found: RunComparison, test: ComparisonTest) -> str:
 def _find(
     b: Side,
     test: ComparisonTest,
-    told: dict[tuple[Question, tuple[str | None, ...]], Figure],
+    told: _Told,
     evidence: str,
     advice: tuple[Advice, ...],
 ) -> Iterator[Finding]:

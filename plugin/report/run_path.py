@@ -194,11 +194,12 @@ class _PathReader:
         places = places[np.argsort(columns.started[places], kind="stable")]
         visits: dict[str, list[int]] = {}
         found = []
+        names = columns.name.tolist()
         for each in places.tolist():
-            node = name_node(columns.name[each])
+            node = name_node(names[each])
             if node not in visits:
-                names = [node in state.split("|") for state in self.table.states]
-                visits[node] = np.flatnonzero(np.array([*names, False])[reached]).tolist()[::-1]
+                has = [node in state.split("|") for state in self.table.states]
+                visits[node] = np.flatnonzero(np.array([*has, False])[reached]).tolist()[::-1]
             left = visits[node]
             found.append((-1 if not left else left.pop() if len(left) > 1 else left[0], each))
         return found
