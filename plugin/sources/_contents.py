@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -56,6 +58,12 @@ _FILES_ONLY = {
     "cost_field": "a store keeps no costs of its own, only what the model tells of a step",
 } | dict.fromkeys(_FACT_FIELDS, "a store keeps the facts of steps as they were recorded")
 
+
+_READING = sorted(
+    {*signature(read_recording).parameters, *signature(read_transitions).parameters, "weight"}
+    - {"source", "options", "progress"}
+)
+"""The options that say how a source is read."""
 
 _RUNS_ONLY = ("cost_field", "block_field", "in_order", *_FACT_FIELDS)
 
@@ -114,7 +122,7 @@ class Content(ABC):
         """Return what is recorded from now on."""
         from detailed_balance.sources.feeds import UNWATCHED
 
-        raise InvalidInputError(f"a {self.description} cannot be watched; {UNWATCHED}")
+        raise InvalidInputError(f"{self.description} cannot be watched; {UNWATCHED}")
 
 
 class _Counts(Content):
@@ -409,10 +417,14 @@ def find_content(
     Raises
     ------
     InvalidInputError
-        Where the source is of no known kind.
+        Where the source is of no known kind, or an option has an unknown name.
     ReadError
         Where a file is missing.
     """
+    if unknown := sorted(options.keys() - {*_READING}):
+        close = get_close_matches(unknown[0], _READING)
+        like = f"is it {' or '.join(close)}?" if close else f"allowed are {', '.join(_READING)}"
+        raise InvalidInputError(f"unknown option {safe_text(unknown[0], 60)}=; {like}")
     if isinstance(source, TransitionCounts):
         return _Counts(source, "TransitionCounts")
     if isinstance(source, RunTable):

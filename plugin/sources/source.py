@@ -254,7 +254,8 @@ def open_source(
     Raises
     ------
     InvalidInputError
-        Where the source is of no known kind, or an option has a value that is not allowed.
+        Where the source is of no known kind, or an option has an unknown name, or a value that is
+        not allowed.
     ReadError
         Where a file is missing.
 

@@ -495,3 +495,13 @@ def test_a_limit_of_memory_that_is_none_is_refused(tmp_path):
     path.write_text("trajectory,tool\nT,a\nT,b\n")
     with pytest.raises(InvalidInputError, match="memory_limit='banana' is no amount of memory"):
         open_source(path, state_field="tool", memory_limit="banana").runs()
+
+
+@pytest.mark.parametrize("source", [TransitionGraph(), "moves.csv"])
+def test_an_option_of_an_unknown_name_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moves.csv").write_text("source,target\na,b\n")
+    with pytest.raises(InvalidInputError, match="unknown option state_fild=; is it state_field"):
+        open_source(source, state_fild="tool")
+    with pytest.raises(InvalidInputError, match="unknown option interval=; allowed are answer_fi"):
+        open_source(source, interval=1)
