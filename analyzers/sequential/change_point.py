@@ -108,17 +108,26 @@ class ChangePoint(Result):
             return "throughout: " + self._say(
                 self.total_before + self.total_after, before + after, "{} runs"
             )
-        low, high = self.interval
-        between = f"run {low:,}" if low == high else f"runs {low:,} to {high:,}"
-        if self.time is not None:
-            place = f"{_say_time(self.time)} ({between})"
-        else:
-            place = between if low == high else f"run {before + 1:,} ({between})"
+        place = self.describe_place()
         if self.rate_after > self.rate_before:
             late = self._say(self.total_after, after, "the last {} runs")
             return f"since {place}: {late}, {self._say(self.total_before, before, 'the {} before')}"
         early = self._say(self.total_before, before, "the first {} runs")
         return f"until {place}: {early}, {self._say(self.total_after, after, 'the {} after')}"
+
+    def describe_place(self) -> str:
+        """Say when it changed, and between which runs that was.
+
+        Examples
+        --------
+        >>> find_change([0] * 30 + [1] * 6, in_order=True).describe_place()
+        'run 31'
+        """
+        low, high = self.interval
+        between = f"run {low:,}" if low == high else f"between runs {low:,} and {high:,}"
+        if self.time is not None:
+            return f"{_say_time(self.time)} ({between})"
+        return between if low == high else f"run {self.runs_before + 1:,} ({between})"
 
     def _say(self, total: float, runs: int, words: str) -> str:
         runs_in_words = words.format(f"{runs:,}")
@@ -188,7 +197,7 @@ def find_change(
     >>> failed = [0] * 60 + [1, 0, 0, 0] * 10
     >>> found = find_change(failed, time=began)
     >>> found.describe()
-    'since 29 Nov 21:50 UTC (runs 49 to 65): 10 of the last 40 runs, none of the 60 before'
+    'since 29 Nov 21:50 UTC (between runs 49 and 65): 10 of the last 40 runs, none of the 60 before'
     >>> found.pvalue
     0.001
     """

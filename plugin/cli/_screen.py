@@ -59,7 +59,8 @@ def describe_status(status: Status) -> str:
         (
             ", ".join(_count_runs(status)),
             f"{count_noun(status.transitions, 'transition')}, {count_noun(status.states, 'state')}",
-            f"log E = {status.log_e_value:.1f} (alarm at {-log(status.alpha):.1f})",
+            f"evidence that balance is broken: log E = {status.log_e_value:.1f} (alarm at "
+            f"{-log(status.alpha):.1f})",
         )
     )
 
@@ -72,10 +73,10 @@ def describe_event(event: Event) -> str:
     >>> from detailed_balance import Finding
     >>> finding = Finding("trap", "watch", "3 of 9 runs stay in a", ("a",), ("t1", "t7"))
     >>> alert = Alert(finding.id, finding, "open", 0.0, 0.0)
-    >>> print(describe_event(Event("raised", alert, 0.0))[21:])
-    raised    watch trap: 3 of 9 runs stay in a; runs t1, t7
+    >>> print(describe_event(Event("raised", alert, 0.0)))
+    1970-01-01 00:00:00 UTC  raised    watch trap: 3 of 9 runs stay in a; runs t1, t7
     """
-    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.time))
     about = f"{event.finding.severity} {event.finding.kind}"
     return f"{moment}  {event.what:<9} {about}: {event.describe()}"
 
@@ -121,7 +122,7 @@ def _numbers(status: Status) -> Text:
 
 def _evidence(status: Status) -> Text:
     line = -log(status.alpha)
-    text = Text("evidence  ", style="dim")
+    text = Text("evidence that balance is broken  ", style="dim")
     style = "bold red" if status.log_e_value >= line else "green"
     text.append(_draw([e for _, _, e in status.evidence], line), style=style)
     text.append(f"  log E = {status.log_e_value:.1f}", style=style)
@@ -143,7 +144,7 @@ def _list_resolved(alerts: Sequence[Alert]) -> Table:
     for justify in ("left", "left", "right", "left"):
         table.add_column(justify=justify, no_wrap=justify == "right", vertical="top")
     for alert in alerts:
-        moment = time.strftime("%H:%M:%S", time.localtime(alert.resolved))
+        moment = time.strftime("%H:%M:%S UTC", time.gmtime(alert.resolved))
         row = ("resolved", alert.finding.kind, moment, alert.end)
         table.add_row(*(Text(cell, style="dim") for cell in row))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import shorten
 
 from detailed_balance.analyzers import (
     Change,
@@ -58,7 +59,7 @@ def _side_rows(side: Side) -> dict[str, str]:
         "runs": "not known" if side.runs is None else f"{len(side.roots):,}",
         "succeeded": f"{good:,} of {judged:,}" if judged else "not judged",
         "transitions": f"{counts.total:,} between {count_noun(len(counts), 'state')}",
-        "by itself": side.report.verdict.headline,
+        "by itself": shorten(side.report.verdict.headline, 60, placeholder=" ..."),
     }
 
 

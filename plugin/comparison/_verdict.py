@@ -147,7 +147,7 @@ def _say_moved(found: RunComparison) -> Iterator[str]:
         listed = _changes(found, question)
         told = [change for change in listed if change.what != (REPEAT,)]
         if told:
-            what = "V of " * (question == "potential")
+            what = "potential V of " * (question == "potential")
             more = f", and {len(told) - 1:,} more" if len(told) > 1 else ""
             yield f"{what}{show_change(told[0])}{more}"
         elif not listed and any(t.changed and t.question == question for t in found.tests):

@@ -5,7 +5,7 @@ import { compare } from "./compare.js";
 import { finding, loop, statePage } from "./details.js";
 import { fill, h } from "./dom.js";
 import { drawFilters } from "./filters.js";
-import { ago } from "./format.js";
+import { ago, plural } from "./format.js";
 import { overview } from "./overview.js";
 import { followLinks, go, link, parse, question, stay } from "./route.js";
 import { runPage, runs } from "./runs.js";
@@ -74,7 +74,7 @@ function announce(status, first) {
     if (each.status === "open") known.add(each.id);
     else if (known.delete(each.id)) byId("announce").textContent = `Resolved: ${each.sentence}`;
   }
-  if (first && open.length) byId("announce").textContent = `${open.length} open findings`;
+  if (first && open.length) byId("announce").textContent = plural(open.length, "open finding");
   else if (!first && fresh.length) byId("announce").textContent = `New finding: ${fresh[0].sentence}`;
 }
 

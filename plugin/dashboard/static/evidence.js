@@ -56,9 +56,9 @@ export class Evidence {
     if (!this.plot) this.plot = new window.uPlot(this.options(), shown, this.plotBox);
     else this.plot.setData(shown);
     const now = overview.log_e_value;
-    const words = `log E = ${number(now)}, alarm at ${number(line)} (at most ${percent(overview.alpha)} false alarms, however often one looks)`;
+    const words = `Evidence that detailed balance is broken: log E = ${number(now)}, alarm at ${number(line)} (at most ${percent(overview.alpha)} false alarms, however often one looks)`;
     this.caption.textContent = times.length ? words : "No evidence yet: the test bets on finished loops of three states or more.";
-    this.plotBox.setAttribute("aria-label", `Evidence over time: ${words}`);
+    this.plotBox.setAttribute("aria-label", words);
   }
 
   restyle() {

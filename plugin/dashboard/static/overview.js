@@ -110,7 +110,7 @@ export function overview(main, route) {
     update(status) {
       fill(tiles, drawTiles(status.tiles));
       fill(facts,
-        fact("log E", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
+        fact("Evidence (log E)", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
         fact("Transitions", count(status.transitions)),
         fact("States", count(status.states)),
         fact("Edges", count(status.edges)),

@@ -117,9 +117,7 @@ def find_drift(case: Case, rises: list[Rise]) -> Iterator[Finding]:
     title = f"runs take {'; '.join(map(_say_rise, told))}"
     since, onset = "", None
     if change.time is not None:
-        began = datetime.fromtimestamp(change.time, UTC)
-        low, high = change.interval
-        since = f"{began.day} {began:%b %H:%M} UTC (runs {low:,} to {high:,})"
+        since = change.describe_place()
         late = len(first.largest)
         onset = Onset(change.time, change.interval, (0, number - late), (late, late), since)
     yield Finding(
