@@ -149,19 +149,7 @@ def study_runs(
         report = replace(of_roots, **rows)
     violations = () if balance is None else balance.violations
     worst = sorted(violations, key=lambda v: v.kind in ("structural", "work-flow"))
-    success, limited = table.runs.success[roots], _at_limit(table)
-    good, bad = roots[success == 1], roots[(success == 0) & ~limited[roots]]
-    contrast = None
-    if min(len(good), len(bad)) >= FEWEST_RUNS:
-        # An error cuts a run short: its length, and what follows from that, says nothing new.
-        cut = bool((table.target[table.offsets[bad + 1] - 1] < 0).any())
-        contrast = contrast_runs(
-            *(_without_endings(measured) if cut else measured, root, good, bad),
-            whole_blocks=False,
-            questions=_CONTRASTED[:1] if cut else _CONTRASTED,
-            min_visits=rules.visits,
-            alpha=alpha,
-        )
+    good = roots[table.runs.success[roots] == 1]
     repetition = measure_repetition(measured, alpha=alpha, rules=rules)
     going = np.array(
         [run.place for finding in repetition.findings for run in finding.runs], dtype=np.int64
@@ -179,8 +167,33 @@ def study_runs(
         limit,
         unit,
         chosen,
-        contrast if contrast is not None and contrast.tests else None,
+        _contrast(measured, root, roots, rules.visits, alpha),
     )
+
+
+def _contrast(
+    measured: MeasuredRuns,
+    root: NDArray[np.int64],
+    roots: NDArray[np.int64],
+    min_visits: float,
+    alpha: float,
+) -> RunComparison | None:
+    """Compare root runs that succeeded with those that failed; None where there are too few."""
+    table = measured.table
+    success, limited = table.runs.success[roots], _at_limit(table)[roots]
+    good, bad = roots[success == 1], roots[(success == 0) & ~limited]
+    if min(len(good), len(bad)) < FEWEST_RUNS:
+        return None
+    # An error cuts a run short: its length, and what follows from that, says nothing new.
+    cut = bool((table.target[table.offsets[bad + 1] - 1] < 0).any())
+    found = contrast_runs(
+        *(_without_endings(measured) if cut else measured, root, good, bad),
+        whole_blocks=False,
+        questions=_CONTRASTED[:1] if cut else _CONTRASTED,
+        min_visits=min_visits,
+        alpha=alpha,
+    )
+    return found if found.tests else None
 
 
 def _without_endings(measured: MeasuredRuns) -> MeasuredRuns:

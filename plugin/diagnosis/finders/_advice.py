@@ -81,13 +81,17 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     )
 
 
-def _effect(stopped: int, recovered: int, saved: int, others: int) -> str:
-    """Say what would have been: `recovered` runs of the finding and `others` ended well."""
+def _effect(stopped: int, recovered: int, saved: int, others: int | None) -> str:
+    """Say what would have been: `recovered` runs of the finding and `others` ended well.
+
+    `others` is None where no good run is known.
+    """
     some = f" ({recovered:,} of them got out of it and succeeded)" if recovered else ""
     other = "other good run" if recovered else "good run"
-    good = count_noun(others, other) if others else f"no {other}"
-    moves = count_noun(saved, "move")
-    return f"would have ended {stopped:,} of these runs{some}, saving {moves}, and {good}"
+    ended = f"would have ended {stopped:,} of these runs{some}, saving {count_noun(saved, 'move')}"
+    if others is None:
+        return f"{ended}; no good run is known that it could have ended"
+    return f"{ended}, and {count_noun(others, other) if others else f'no {other}'}"
 
 
 def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
@@ -114,7 +118,8 @@ def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     worked = case.roots.succeeded[study.root[places]]
     recovered = _after_first(over & worked[table.run_of_move], table)[0]
     code = f'RunGuardMiddleware(RunGuard.from_rules({name}={least}), "end")'
-    yield Advice(_effect(stopped, recovered, saved, 0), code, stopped, saved, recovered)
+    others = 0 if good.any() or recovered else None
+    yield Advice(_effect(stopped, recovered, saved, others), code, stopped, saved, recovered)
 
 
 def _after_first(over: NDArray[np.bool_], table: RunTable) -> tuple[int, int]:
