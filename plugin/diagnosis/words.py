@@ -24,7 +24,7 @@ UNJUDGED = "nobody judged these runs: success means that they ended (store.judge
 UNNAMED = "unnamed"
 """What runs without a label `graph` are called beside others that have one."""
 
-_UNITS = {"stay": "time in a row", "shuttle": "change", "cycle": "round"}
+_UNITS = {"shuttle": "change", "cycle": "round"}
 
 
 def count_of(number: int, total: int, noun: str = "run") -> str:

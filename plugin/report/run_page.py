@@ -21,6 +21,7 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.diagnosis.onsets import find_onsets
+from detailed_balance.diagnosis.words import say_times
 from detailed_balance.render.document import Statement
 from detailed_balance.render.formatting import (
     count_noun,
@@ -57,7 +58,6 @@ _OUTCOMES = {
     "cancelled": "cancelled",
     "abandoned": "abandoned",
 }
-_UNITS = {"stay": "visit", "shuttle": "change", "cycle": "round"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ def show_run(
 
 def _list(runs: RunTable, place: int, onsets: Mapping[int, RepeatingRun]) -> list[PathLine]:
     said = {
-        i: (run.onset or 0, f"repeats itself from here: {count_noun(run.times, _UNITS[run.kind])}")
+        i: (run.onset or 0, f"repeats itself from here: {say_times(run.kind, run.times)}")
         for i, run in onsets.items()
         if run.kind is not None
     }
