@@ -100,7 +100,7 @@ class Comparison(Result):
         """What is wrong in B by itself, and not in A."""
         known = {finding.id for finding in self.a.report.findings}
         new = (f for f in self.b.report.findings if f.severity == "problem" and f.id not in known)
-        return next((finding.title for finding in new), "")
+        return next((finding.headline for finding in new), "")
 
     @property
     def _unsure(self) -> str:

@@ -43,7 +43,7 @@ def findings_table(_: Snapshot, status: Status) -> Iterator[list[Any]]:
     """Yield the findings."""
     for alert in status.alerts:
         found, times = alert.finding, [alert.raised, alert.updated, alert.resolved]
-        about = [found.kind, alert.status, found.severity, alert.end or found.title]
+        about = [found.kind, alert.status, found.severity, alert.end or found.headline]
         yield [alert.id, *about, " | ".join(found.place), *times]
 
 

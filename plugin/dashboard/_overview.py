@@ -137,7 +137,7 @@ def _in_short(alert: Alert, most: int = STATES_SHOWN, runs: int = RUNS_SHOWN) ->
         **{name: getattr(alert, name) for name in ("id", "status", "raised", "updated")},
         **{name: getattr(finding, name) for name in ("kind", "severity")},
         "resolved": alert.resolved,
-        "sentence": visible(alert.end or finding.title)[: 4 * _TEXT],
+        "sentence": visible(alert.end or finding.headline)[: 4 * _TEXT],
         "states": [show_state(state) for state in place[:most]],
         "more_states": max(0, len(place) - most),
         "loop": loop_id(place) if is_loop(alert) else None,

@@ -22,7 +22,7 @@ from detailed_balance.diagnosis.finders.failure import (
 )
 from detailed_balance.diagnosis.finders.record import find_cardinality, find_losses
 from detailed_balance.diagnosis.finders.repetition import find_refused, find_repetition_findings
-from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding
+from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.diagnosis.words import UNJUDGED
 from detailed_balance.render.formatting import safe_text
 
@@ -97,12 +97,7 @@ def _join(found: list[Finding]) -> list[Finding]:
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings in the order in which they are told: problems first, then by kind."""
-    return tuple(sorted(findings, key=_rank))
-
-
-def _rank(finding: Finding) -> tuple[bool, int, int]:
-    severe = finding.severity != "problem"
-    return severe, FINDING_KINDS.index(finding.kind), -finding.affected
+    return tuple(sorted(findings, key=lambda finding: finding.rank))
 
 
 def _pvalues(case: Case) -> dict[str, float]:

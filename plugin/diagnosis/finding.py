@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
+from detailed_balance.render.document import Statement
 from detailed_balance.render.formatting import format_number, safe_text
 
 __all__ = [
@@ -209,8 +210,9 @@ class Finding(Result):
     ...                   ("t1", "t7"), 2, 9, show="detailed-balance show runs.db t1")
     >>> Finding.from_dict(finding.to_dict()) == finding
     True
-    >>> finding.rows()
-    (('runs', 't1, t7; detailed-balance show runs.db t1'),)
+    >>> print(finding)
+    PROBLEM  2 of 9 runs stay in search
+      runs     t1, t7; detailed-balance show runs.db t1
     """
 
     kind: FindingKind
@@ -241,6 +243,23 @@ class Finding(Result):
     def kinds(self) -> tuple[FindingKind, ...]:
         """All kinds that it is of, its own first."""
         return (self.kind, *self.also)
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """What sorts findings, the worst first: severity, kind, and the number of runs."""
+        return (
+            get_args(Severity).index(self.severity),
+            FINDING_KINDS.index(self.kind),
+            -self.affected,
+        )
+
+    @property
+    def headline(self) -> str:
+        """The title, after the name of the agent where the record has several."""
+        return f"{safe_text(self.graph, 40)}: {self.title}" if self.graph else self.title
+
+    def __str__(self) -> str:
+        return str(Statement(self.severity.upper(), self.headline, self.rows()))
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Return what stands under the title, as labels and texts."""
@@ -301,7 +320,7 @@ class Finding(Result):
             or found.severity not in get_args(Severity)
             or not all(type(n) is int and n >= 0 for n in (found.affected, found.total))
         ):
-            raise ValueError(str(found)[:200])
+            raise ValueError(repr(found)[:200])
         return found
 
 

@@ -65,7 +65,7 @@ def judge(
     outcome: VerdictOutcome
     if findings:
         outcome = "problem" if findings[0].severity == "problem" else "watch"
-        statements = list(_tell(findings, named=len(cases) > 1))
+        statements = list(_tell(findings))
     else:
         words = [_without_finding(case) for case in cases]
         outcome = "unknown" if any(word == "unknown" for word, _, _ in words) else "ok"
@@ -83,14 +83,13 @@ def _named(case: Case, text: str) -> str:
     return f"{safe_text(case.graph, 40)}: {text}" if case.graph else text
 
 
-def _tell(findings: Sequence[Finding], *, named: bool) -> Iterator[Statement]:
+def _tell(findings: Sequence[Finding]) -> Iterator[Statement]:
     """Yield the worst finding whole, and of the others the first lines."""
     for place, finding in enumerate(findings[:_FINDINGS_TOLD]):
         rows = finding.rows()
         if place:
             rows = tuple(row for row in rows if row[0] in _SHORT)
-        graph = f"{safe_text(finding.graph, 40)}: " if named and finding.graph else ""
-        yield Statement(finding.severity.upper(), f"{graph}{finding.title}", rows)
+        yield Statement(finding.severity.upper(), finding.headline, rows)
     if len(findings) > _FINDINGS_TOLD:
         yield Statement("", f"and {count_noun(len(findings) - _FINDINGS_TOLD, 'more finding')}")
 

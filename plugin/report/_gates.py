@@ -81,7 +81,7 @@ class Gate:
             for finding in self.findings:
                 if condition in finding.kinds:
                     rows = (f"  {label:<7}  {text}" for label, text in finding.rows())
-                    yield "\n".join([finding.title, *rows])
+                    yield "\n".join([finding.headline, *rows])
 
     def tests(self, conditions: Collection[GateCondition]) -> list[JUnitTest]:
         """Return conditions as tests; where too little is known, they are skipped."""

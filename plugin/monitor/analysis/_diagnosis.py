@@ -26,7 +26,6 @@ from detailed_balance.monitor.analysis._root_runs import (
 from detailed_balance.monitor.analysis._run_rates import RATES, RunRates
 from detailed_balance.monitor.analysis.alerts import Alert, Observation
 from detailed_balance.monitor.analysis.base import EXPECTED, FADED, AlphaSpending, View
-from detailed_balance.render.formatting import safe_text
 from detailed_balance.report import Report, analyze
 from detailed_balance.sources.source import open_source
 
@@ -342,10 +341,9 @@ def _clear(did: NDArray[np.bool_]) -> int:
 
 
 def _describe_end(finding: Finding, found: RootRuns) -> str:
-    graph = f"{safe_text(finding.graph, 40)}: " if finding.graph else ""
     did = _mark(finding.runs, found)
     if finding.kind == "drift" or _is_loop(finding) or not did.any():
-        return f"{graph}the last runs no longer show it; it was: {finding.title}"
+        return f"the last runs no longer show it; it was: {finding.headline}"
     last = max(NONE_OF, _clear(did))
     done = int(did[-last:].sum())
-    return f"{graph}{done or 'none'} of the last {last:,} runs did it; it was: {finding.title}"
+    return f"{done or 'none'} of the last {last:,} runs did it; it was: {finding.headline}"

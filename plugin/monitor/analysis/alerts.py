@@ -8,31 +8,12 @@ from typing import Any, Literal
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
-from detailed_balance.diagnosis.finding import FINDING_KINDS, Finding, finding_id
+from detailed_balance.diagnosis.finding import Finding, finding_id
 
-__all__ = ["Alert", "AlertRegistry", "Event", "Observation", "is_same_fault", "rank"]
+__all__ = ["Alert", "AlertRegistry", "Event", "Observation", "is_same_fault"]
 
 RESOLVED_KEPT = 100
 """So many alerts that are over are remembered."""
-
-_SEVERITIES = ("problem", "watch")
-
-
-def rank(finding: Finding) -> tuple[int, int, int]:
-    """Return what sorts findings, the worst first.
-
-    Examples
-    --------
-    >>> found = [Finding("trap", "watch", "a"), Finding("trap", "problem", "b"),
-    ...          Finding("limit", "problem", "c")]
-    >>> [finding.title for finding in sorted(found, key=rank)]
-    ['c', 'b', 'a']
-    """
-    return (
-        _SEVERITIES.index(finding.severity),
-        FINDING_KINDS.index(finding.kind),
-        -finding.affected,
-    )
 
 
 def is_same_fault(one: Finding, other: Finding) -> bool:
@@ -112,7 +93,7 @@ class Alert(Result):
             or found.status not in ("open", "resolved")
             or not all(type(time) in (int, float) for time in times)
         ):
-            raise InvalidInputError(f"this is no alert: {str(found)[:200]!r}")
+            raise InvalidInputError(f"this is no alert: {repr(found)[:200]}")
         return found
 
 
@@ -153,14 +134,17 @@ class Event(Result):
             return self.alert.end
         rows = dict(self.finding.rows())
         runs = rows.get("runs", "").partition(";")[0]
-        return self.finding.title + (f"; runs {runs}" if runs else "")
+        return self.finding.headline + (f"; runs {runs}" if runs else "")
 
     def describe_whole(self) -> str:
         """Say it in several lines: what is wrong, since when, what it costs and what to do."""
         if self.what == "resolved":
             return self.alert.end
         rows = (f"{label}: {text}" for label, text in self.finding.rows())
-        return "\n".join((self.finding.title, *rows))
+        return "\n".join((self.finding.headline, *rows))
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.describe_whole()}"
 
     def _content(self) -> dict[str, Any]:
         return self._values("what", "time", "alert")
@@ -233,7 +217,7 @@ class AlertRegistry:
     def alerts(self) -> tuple[Alert, ...]:
         """Return the open ones first, the worst first; then the others, the latest first."""
         every = sorted(self._alerts.values(), key=lambda alert: -(alert.resolved or alert.raised))
-        found = sorted((a for a in every if a.is_open), key=lambda alert: rank(alert.finding))
+        found = sorted((a for a in every if a.is_open), key=lambda alert: alert.finding.rank)
         return (*found, *(alert for alert in every if not alert.is_open))
 
     def record(self, observations: Iterable[Observation], *, now: float) -> list[Event]:

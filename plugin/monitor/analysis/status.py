@@ -11,7 +11,7 @@ from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.monitor.analysis.alerts import Alert
 from detailed_balance.render.document import Statement, Verdict
-from detailed_balance.render.formatting import count_noun, safe_text
+from detailed_balance.render.formatting import count_noun
 
 __all__ = ["NOT_YET", "Analysis", "Status", "compose_verdict"]
 
@@ -51,7 +51,7 @@ def compose_verdict(alerts: Sequence[Alert], last: Verdict | None) -> Verdict:
     statements = [
         Statement(
             finding.severity.upper(),
-            f"{safe_text(finding.graph, 40)}: {finding.title}" if finding.graph else finding.title,
+            finding.headline,
             () if place else finding.rows(),
         )
         for place, finding in enumerate(found[:_TOLD])
