@@ -23,6 +23,9 @@ MOST_UNITS = 2_000
 _LEVEL = 0.05
 """When something began is said at this level, however strict the tests of findings are."""
 
+_LATE = 1 / 3
+"""What begins after such a share of the runs was not there throughout."""
+
 _PERMUTED = 1_000_000
 """So many values are permuted at most, 99 times at least."""
 
@@ -39,8 +42,7 @@ def change_of(
     places = roots.places if places is None else places
     if len(places) < FEWEST or not (roots.in_time or case.in_order):
         return None
-    if not case.in_order:
-        places = places[np.argsort(roots.table.runs.started[places], kind="stable")]
+    places = _in_time(case, places)
     known, began = values[places], roots.table.runs.started[places]
     block = roots.table.block_codes()[places]
     size = -(-len(places) // MOST_UNITS)
@@ -58,6 +60,13 @@ def change_of(
     )
 
 
+def _in_time(case: Case, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return root runs in the order in which they began."""
+    if case.in_order:
+        return places
+    return places[np.argsort(case.roots.table.runs.started[places], kind="stable")]
+
+
 def find_onset(case: Case, affected: NDArray[np.bool_]) -> tuple[Onset | None, str]:
     """Return since when root runs do something, and the same in words, empty without time."""
     roots = case.roots
@@ -66,6 +75,9 @@ def find_onset(case: Case, affected: NDArray[np.bool_]) -> tuple[Onset | None, s
         return None, ""
     done, number = int(affected[roots.places].sum()), len(roots)
     if not change.changed or change.rate_after < change.rate_before:
+        first = int(affected[_in_time(case, roots.places)].argmax()) + 1
+        if first > _LATE * number:
+            return None, f"first in run {first:,} of {number:,}; no change of the rate is shown"
         return None, f"throughout the {number:,} recorded runs"
     if change.time is None or change.runs_before + change.runs_after != number:
         before = (0, 0)

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from detailed_balance import Monitor, Transition, TransitionStore, read_runs
-from detailed_balance.analyzers import Outcome
+from detailed_balance import Monitor, Transition, TransitionStore, analyze, read_runs
+from detailed_balance.analyzers import Outcome, Trajectory
 from detailed_balance.callbacks import Ending
 from detailed_balance.dashboard._runs import KnownRuns
 from detailed_balance.diagnosis.onsets import find_onsets
@@ -51,3 +51,24 @@ def test_a_monitor_counts_the_runs_that_the_tiles_of_the_dashboard_count(
     monitor.stop()
     assert tiles == {"runs": 120, "failed": 10, "limited": 0, "repeating": 10}
     assert {name: getattr(status, name) for name in tiles} == tiles
+
+
+@pytest.mark.parametrize(
+    ("stuck", "since"),
+    [
+        ((2, 15, 25), "throughout the 30 recorded runs"),
+        ((15, 20, 25), "first in run 16 of 30; no change of the rate is shown"),
+    ],
+)
+def test_what_begins_late_is_not_called_there_throughout(
+    stuck: tuple[int, ...], since: str
+) -> None:
+    shuttle = (("a", "b"), ("b", "a")) * 9
+    runs = [
+        Trajectory(shuttle, f"t{number}", Outcome.RECURSION_LIMIT, started=60.0 * number)
+        if number in stuck
+        else Trajectory((("a", "b"),), f"t{number}", Outcome.ENDED, started=60.0 * number)
+        for number in range(30)
+    ]
+    (finding,) = analyze(runs).findings
+    assert (finding.since, finding.onset) == (since, None)
