@@ -125,11 +125,9 @@ def _analyze(
     moved = report.counts.without_boundaries().total
     if not moved and (report.runs is None or report.source.skipped_count):
         raise InsufficientDataError(report.reason)
-    show(report)
+    show(report, json)
     if html is not None:
         report.to_html(html)
-    if json is not None:
-        report.to_json(json)
     if junit is not None:
         report.to_junit(junit, conditions or None)
     if report.failures(conditions):

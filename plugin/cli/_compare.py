@@ -91,11 +91,9 @@ def _compare(
             progress=progress,
             **reading,
         )
-    show(comparison)
+    show(comparison, json)
     if html is not None:
         comparison.to_html(html)
-    if json is not None:
-        comparison.to_json(json)
     if junit is not None:
         comparison.to_junit(junit, conditions or CONDITIONS)
     if comparison.failures(conditions):

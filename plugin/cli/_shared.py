@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from functools import wraps
 from inspect import Signature, signature
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +19,15 @@ from rich.progress import Progress as Bars
 
 if TYPE_CHECKING:
     from detailed_balance.sources.source import Progress
+
+
+class Shown(Protocol):
+    """What a command prints, or writes as JSON."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def to_json(self, path: Path) -> None: ...
+
 
 ERROR, FOUND, INTERRUPTED = 1, 2, 130
 """Exit codes: of an error, of `--fail-on` where a condition holds, of Ctrl-C."""
@@ -41,7 +51,9 @@ MinVisits: TypeAlias = Annotated[float, typer.Option(help="Visits to each state 
 HtmlFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write the report as one page.")]
 """``--html``."""
 
-JsonFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write everything as JSON.")]
+JsonFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write everything as JSON; - prints it instead.")
+]
 """``--json``."""
 
 StoreArgument: TypeAlias = Annotated[
@@ -278,14 +290,30 @@ def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str] 
     return found or None
 
 
-def show(report: object) -> None:
-    """Print a report; a reader that closes the pipe early, such as head, has seen enough."""
+def show(report: Shown, json: Path | None = None) -> None:
+    """Print a report, and write it as JSON; the path ``-`` prints it as JSON alone."""
+    if write_json(report, json):
+        return
     console = Console()
     if not console.is_terminal:
         console = Console(width=_UNWRAPPED)
     with console.capture() as captured:
         console.print(report)
-    text = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+    write_out("\n".join(line.rstrip() for line in captured.get().split("\n")))
+
+
+def write_json(report: Shown, path: Path | None) -> bool:
+    """Write a report as JSON, where a path is given, and say whether that was printed."""
+    printed = str(path) == "-"
+    if printed:
+        write_out(json_format.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
+    elif path is not None:
+        report.to_json(path)
+    return printed
+
+
+def write_out(text: str) -> None:
+    """Print a text; a reader that closes the pipe early, such as head, has seen enough."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

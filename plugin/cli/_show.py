@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json as json_format
-import os
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from detailed_balance.cli._shared import RunUrl, SourceArgument, takes_source_options
+from detailed_balance.cli._shared import (
+    JsonFile,
+    RunUrl,
+    SourceArgument,
+    takes_source_options,
+    write_json,
+    write_out,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +29,7 @@ def _show(
         str,
         typer.Argument(metavar="RUN", help="The key or the id of a run, or how it begins."),
     ],
-    json: Annotated[
-        Path | None, typer.Option(help="Write everything as JSON; - prints it instead.")
-    ] = None,
+    json: JsonFile = None,
     run_url: RunUrl = None,
     *,
     reading: dict[str, Any],
@@ -38,17 +39,9 @@ def _show(
     from detailed_balance.sources.source import read_runs
 
     page = show_run(read_runs(source, **reading), run, run_url=run_url)
-    if json is not None and str(json) != "-":
-        page.to_json(json)
-    if str(json) == "-":
-        text = json_format.dumps(page.to_dict(), indent=1, allow_nan=False) + "\n"
-    else:
-        console = Console()
-        with console.capture() as captured:
-            console.print(page, soft_wrap=True)
-        text = captured.get()
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # a reader such as head has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if write_json(page, json):
+        return
+    console = Console()
+    with console.capture() as captured:
+        console.print(page, soft_wrap=True)
+    write_out(captured.get())

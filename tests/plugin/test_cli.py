@@ -461,3 +461,15 @@ def test_the_correction_can_be_chosen(driven: Path) -> None:
     chosen = run("analyze", driven, "--correction", "by")[1]
     assert "Benjamini and Yekutieli" in " ".join(chosen.split())
     assert run("analyze", driven, "--correction", "holm")[0] == 1
+
+
+def test_json_is_printed_where_its_path_is_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "moves.csv"
+    path.write_text("trajectory,source,target\n" + "t1,a,b\nt1,b,c\nt1,c,a\n" * 9)
+    for command in (["analyze", str(path)], ["compare", str(path), str(path)]):
+        printed = CliRunner().invoke(app, [*command, "--json", "-"])
+        assert json.loads(printed.stdout)["version"], printed.output
+    assert list(tmp_path.iterdir()) == [path]

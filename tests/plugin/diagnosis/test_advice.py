@@ -2,29 +2,32 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
-from benchmarks.diagnosis.stage import Agent, set_stage
-from detailed_balance import analyze, read_runs
+from benchmarks.diagnosis.stage import Agent, Turn, set_stage
+from detailed_balance import Report, analyze, read_runs
 from detailed_balance.analyzers import RunGuard
 from detailed_balance.callbacks import ActionStates, RunGuardMiddleware, TransitionCallbackHandler
 
 NAMES = {"RunGuard": RunGuard, "RunGuardMiddleware": RunGuardMiddleware, "read_runs": read_runs}
 
 
-def record(path, *middleware):
+def record(path: Path, *middleware: RunGuardMiddleware) -> Report:
     """Record 40 runs, of which every eighth asks the same until it is stopped."""
     handler = TransitionCallbackHandler(ActionStates(), store=f"sqlite:///{path}")
     with set_stage(handler) as stage:
         agent = Agent(("search", "read"), {"middleware": middleware})
         for number in range(40):
             stuck = number % 8 == 3
-            script = [("search", "x")] * 99 if stuck else [("search", "1"), ("read", "2"), "done"]
+            script: list[Turn] = [("search", "x")] * 99
+            if not stuck:
+                script = [("search", "1"), ("read", "2"), "done"]
             agent.run(stage, f"t{number}", script, limit=25)
     handler.close()
     return analyze(path)
 
 
-def test_a_rule_ends_the_runs_that_it_is_said_to_end(tmp_path):
+def test_a_rule_ends_the_runs_that_it_is_said_to_end(tmp_path: Path) -> None:
     (finding,) = record(tmp_path / "before.db").findings
     assert finding.kind == "limit"
     (advice,) = (each for each in finding.advice if "from_rules" in each.code)
@@ -33,7 +36,7 @@ def test_a_rule_ends_the_runs_that_it_is_said_to_end(tmp_path):
     assert after.findings == ()
 
 
-def test_a_guard_is_fitted_to_a_file_that_takes_options(tmp_path):
+def test_a_guard_is_fitted_to_a_file_that_takes_options(tmp_path: Path) -> None:
     path = tmp_path / "my runs.jsonl"
     with path.open("w") as file:
         for number in range(80):
