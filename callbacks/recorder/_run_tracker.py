@@ -340,7 +340,7 @@ class RunTracker:
         did not finish in that run or its superstep is the one that follows. Where it names a
         checkpoint to go on from, only the task says so, for that run was perhaps left behind.
         """
-        root, above = owner.root, owner if isinstance(owner, StepRun) else None
+        root, above = owner.root, _step_of(owner)
         builder = self._new_builder(above, graph_id, metadata)
         resumes = root.resumes or root.chains.get(graph_id, UNKNOWN)[1]
         begins = Resumption(

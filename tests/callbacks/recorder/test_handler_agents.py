@@ -9,6 +9,7 @@ from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
+from detailed_balance import read_runs
 from detailed_balance.callbacks import (
     ActionStates,
     NodeStates,
@@ -156,6 +157,24 @@ def test_agent_inside_a_tool_belongs_to_the_tool():
     inside, outside = walks.values()
     assert inside == path(START, "search", "model", END)
     assert outside == path(START, "delegate", "model", END)
+
+
+def test_the_run_of_an_agent_inside_a_tool_names_the_run_around_it_as_parent():
+    inner = agent_of(["search"], "inner answer")
+
+    @tool
+    def delegate() -> str:
+        """Ask another agent, twice."""
+        inner.invoke(QUESTION)
+        return inner.invoke(QUESTION)["messages"][-1].text
+
+    outer = create_agent(ScriptedModel(script=[["delegate", "delegate"], "done"]), [delegate])
+    handler = TransitionCallbackHandler(ActionStates())
+    outer.invoke(QUESTION, {"callbacks": [handler]})
+    runs = list(read_runs(handler))
+    (root,) = (run for run in runs if run.parent is None)
+    assert root.states == ("delegate", "model")
+    assert [run.parent for run in runs if run is not root] == [root.run] * 4
 
 
 def test_agents_keep_their_nodes_apart_in_a_larger_graph():
