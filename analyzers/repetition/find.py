@@ -16,6 +16,7 @@ from detailed_balance.analyzers.repetition.classify import RepetitionRules, sum_
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
 from detailed_balance.analyzers.repetition.progress import StepProgress, classify_steps
 from detailed_balance.analyzers.repetition.result import (
+    FEWEST_GOOD,
     LEAST,
     KindOfEvidence,
     RepeatingRun,
@@ -39,9 +40,6 @@ _EVIDENCE: tuple[KindOfEvidence, ...] = ("fact", "contrast", "rule")
 
 CONTENT, CONFIDENCE = 0.95, 0.95
 """Of the bound of good runs."""
-
-FEWEST_GOOD = 20
-"""With fewer good runs the rules speak too."""
 
 _AGAIN: dict[Repetition, float] = {"stay": 3, "shuttle": 3, "cycle": 2}
 """How often a run at its end must have done so, with at least 3 stale steps, to get nowhere."""
@@ -77,7 +75,7 @@ def find_repetition(
     Two things need no test. A run that stopped failed or at the limit while the same call got the
     same answer again and again is a fact; so are other runs that did the same there and got out of
     it. Where these are more than a quarter of the other runs, it is work, and no fact but of runs
-    at the limit. With fewer than 20 good runs a stated
+    at the limit. With fewer than 20 good runs, and for runs that have not stopped, a stated
     rule holds, for steps that are known to bring nothing (a stale answer, a failure), with no other
     step between; and, where there is no good run at all, for failed runs of which the record has no
     facts.
@@ -147,8 +145,7 @@ def find_repetition(
     bounds = [test.bound if test.pvalue <= alpha else inf for test in tests]
     inside = np.flatnonzero(np.isin(search.root, chosen[success == 0]))
     found += search.beyond(inside, bounds, "contrast")
-    if good < FEWEST_GOOD:
-        found += search.by_rule(good)
+    found += search.by_rule(good)
     return RepetitionReport(
         tuple(_group(search.describe(found), tests, (good, failed), contrast.content)),
         search.at_limit(),
@@ -294,9 +291,15 @@ class _Search:
         return found
 
     def by_rule(self, good: int) -> Iterator[_Found]:
-        """Yield the runs that a rule is for, none that is known to have succeeded."""
-        other = self.success[self.root] != 1
-        for piece in np.flatnonzero(other[self._idle.run]).tolist():
+        """Yield the runs that a rule is for, none that is known to have succeeded.
+
+        Where there are enough good runs to compare with, these are runs that have not stopped.
+        """
+        pieces = self.success[self.root][self._idle.run] != 1
+        if good >= FEWEST_GOOD:
+            open_now = (self.success < 0) & (self.table.runs.outcome < 0)
+            pieces = open_now[self.root][self._idle.run] & self._idle.at_end
+        for piece in np.flatnonzero(pieces).tolist():
             yield from self._of_piece(piece, self.limits, "rule")
         if not good and self.table.facts is None:
             failed = np.flatnonzero((self.success == 0) & ~self.stopped)

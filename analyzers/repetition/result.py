@@ -11,6 +11,7 @@ from detailed_balance.analyzers.results import Result, Table, TableResult, safe_
 from detailed_balance.analyzers.runs.trajectory import Outcome
 
 __all__ = [
+    "FEWEST_GOOD",
     "LEAST",
     "KindOfEvidence",
     "RepeatingRun",
@@ -25,6 +26,9 @@ Repetition: TypeAlias = Literal["stay", "shuttle", "cycle"]
 
 KindOfEvidence: TypeAlias = Literal["fact", "contrast", "rule"]
 """What a finding rests on, the strongest first."""
+
+FEWEST_GOOD = 20
+"""With fewer good runs the rules speak too."""
 
 LEAST = {"stay": 5, "shuttle": 5, "cycle": 3}
 """Less is no repetition, however little good runs repeat: a bound is at least one under this."""
@@ -166,6 +170,8 @@ class RepetitionFinding(Result):
             who = "they" if lost == len(self.runs) else f"{lost:,} of them"
             return f"{who} stopped there while the same call got the same answer again and again"
         if self.evidence == "rule":
+            if good >= FEWEST_GOOD:
+                return "by a rule, for runs that have not stopped"
             few = f"{_count(good, 'good run')} are too few" if good else "there is no good run"
             return f"by a rule, for {few} to compare with"
         return (

@@ -346,3 +346,18 @@ def test_every_word_has_a_colour_on_the_page_and_in_the_terminal() -> None:
         with console.capture() as captured:
             console.print(*terminal.render_verdict(verdict))
         assert "\x1b[1;3" in captured.get()
+
+
+def test_runs_that_have_not_stopped_and_get_nowhere_are_something_to_watch() -> None:
+    again = StepFacts(failed=False, repeats=True, stale=True)
+    moves = tuple(pairwise(("__start__", *"a" + "s" * 14)))
+    facts = (None, None, *[again] * 13)
+    hung = [Trajectory(moves, f"hung {i}", facts=facts) for i in range(3)]
+    report = analyze([*hung, *runs_of(("good", 40, "asb", True))])
+    assert report.verdict.headline == (
+        "WATCH: 3 of 43 runs stay in s, up to 14 times in a row, the same call with the same answer"
+    )
+    assert "these runs have not stopped" in told(report)
+    # One that has ended after it is work.
+    ended = Trajectory((*moves, ("s", "__end__")), "slow", Outcome.ENDED, True, facts=(*facts, None))
+    assert analyze([ended, *runs_of(("good", 40, "asb", True))]).verdict.outcome == "ok"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.multiplicity import adjust_holm
+from detailed_balance.analyzers.repetition.result import FEWEST_GOOD
 from detailed_balance.callbacks.names import REFUSED
 from detailed_balance.diagnosis.finders._advice import advise_on_repetition, gate
 from detailed_balance.diagnosis.finders._contrast import labels_differ, next_steps_differ
@@ -198,8 +199,10 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
         )
     good, failed = found.compared
     if found.evidence == "rule":
-        few = f"{count_noun(good, 'good run')} are too few to compare with"
-        return f"by a rule ({case.study.repetition.rules.describe(found.kind)}); {few}"  # type: ignore[union-attr]
+        why = f"{count_noun(good, 'good run')} are too few to compare with"
+        if good >= FEWEST_GOOD:
+            why = "these runs have not stopped"
+        return f"by a rule ({case.study.repetition.rules.describe(found.kind)}); {why}"  # type: ignore[union-attr]
     test = found.test
     adjusted = adjust_holm(case.pvalues).get("repetition", test.pvalue)
     have = "has" if failed == 1 else "have"
