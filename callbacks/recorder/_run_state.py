@@ -104,7 +104,8 @@ class StepRun(Run):
     @property
     def doing(self) -> str:
         """What it was about: the tools that it called, else its own name."""
-        return join_names(self.tools) if self.tools else self.name
+        names = [name for name in self.tools if isinstance(name, str)]
+        return join_names(names) if names else str(self.name)
 
     def end(
         self, outcome: Outcome, names: tuple[str, ...], facts: TaskFacts | None

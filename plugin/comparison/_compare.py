@@ -136,12 +136,19 @@ def compare(
         )
     )
     announce("Comparing", 0, 0)
-    warnings: tuple[str, ...] = ()
-    if before.runs is not None and after.runs is not None:
-        label = find_block_label(join_runs([before.runs, after.runs]))
-        warnings = () if label is None else (label.describe(),)
     found = _test(before, after, min_visits, alpha, replicates, seed)
-    return Comparison(before, after, found, warnings)
+    return Comparison(before, after, found, _warn(before, after))
+
+
+def _warn(before: Side, after: Side) -> tuple[str, ...]:
+    """Return what to know about both sides, a label that looks like a task once for both."""
+    warnings = (*before.report.warnings, *after.report.warnings)
+    if before.runs is None or after.runs is None:
+        return warnings
+    labels = map(find_block_label, (before.runs, after.runs, join_runs([before.runs, after.runs])))
+    *own, both = (() if label is None else (label.describe(),) for label in labels)
+    said = {sentence for sentences in own for sentence in sentences}
+    return (*(warning for warning in warnings if warning not in said), *both)
 
 
 def _test(

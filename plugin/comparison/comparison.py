@@ -69,13 +69,12 @@ class Comparison(Result):
     @property
     def verdict(self) -> Verdict:
         """The answer in words: its first screen."""
-        warnings = (*self.warnings, *self.a.report.warnings, *self.b.report.warnings)
         return judge_comparison(
             self.differences,
             self._figures,
             self.new_violations,
             self._advice,
-            warnings,
+            self.warnings,
             alone=self._alone,
             unsure=self._unsure,
         )

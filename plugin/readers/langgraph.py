@@ -258,7 +258,9 @@ class _Task:
         done = not values.keys() <= _SPECIAL - {_SENDS}
         node = _find_node(writes[0].path, sends) if done else None
         sent = tuple(map(_read_send, values.get(_SENDS, ())))
-        errors = tuple(map(_read_error, values.get(_ERROR, ())))
+        failed = values.get(_ERROR, ())
+        where = _find_node(writes[0].path, sends) if failed else None
+        errors = tuple(_read_error(value, where) for value in failed)
         kept = {name: value for name, value in values.items() if name not in _SPECIAL}
         return cls(node, kept, sent, errors, done)
 
@@ -297,9 +299,11 @@ def _read_send(value: Any) -> str:
     raise BadRecordError("a Send in it names no node")
 
 
-def _read_error(value: Any) -> str | None:
+def _read_error(value: Any, node: str | None) -> str | None:
     found = _ERROR_NAME.match(value) if isinstance(value, str) else None
-    return found[0] if found else None
+    if found is None:
+        return None
+    return f"{found[0]} in {node}" if node else found[0]
 
 
 def _is_pending(values: Mapping[str, Any]) -> bool:

@@ -359,5 +359,7 @@ def test_runs_that_have_not_stopped_and_get_nowhere_are_something_to_watch() -> 
     )
     assert "these runs have not stopped" in told(report)
     # One that has ended after it is work.
-    ended = Trajectory((*moves, ("s", "__end__")), "slow", Outcome.ENDED, True, facts=(*facts, None))
+    ended = Trajectory(
+        (*moves, ("s", "__end__")), "slow", Outcome.ENDED, True, facts=(*facts, None)
+    )
     assert analyze([ended, *runs_of(("good", 40, "asb", True))]).verdict.outcome == "ok"

@@ -373,7 +373,7 @@ def test_metadata_of_a_run_can_be_its_labels(saver):
 def test_runs_come_with_their_outcome(saver):
     live(play_failure, saver[0])
     (run,) = read_runs(saver[1])
-    assert (run.outcome, run.success, run.error) == (Outcome.FAILED, False, "ValueError")
+    assert (run.outcome, run.success, run.error) == (Outcome.FAILED, False, "ValueError in b")
     assert run.moves == (("__start__", "a"), ("a", None))
 
 

@@ -357,7 +357,7 @@ def test_a_failed_status_is_the_error_of_the_run(tmp_path):
         span["status"] = {"code": 2, "message": "ValueError('x')"}
     found = read(tmp_path, [document])
     assert moves(found) == [(START, None)]
-    assert [(e.outcome, e.error) for e in endings(found)] == [(Outcome.FAILED, "ValueError")]
+    assert [(e.outcome, e.error) for e in endings(found)] == [(Outcome.FAILED, "ValueError in t")]
 
 
 def test_names_that_protobuf_gives_and_ids_in_base64_are_understood(tmp_path):
