@@ -139,7 +139,8 @@ class Advice(Result):
     text : str
         In words, safe to print.
     code : str
-        A command of a shell or a line of Python that works when pasted; empty where there is none.
+        A command of a shell that works when pasted, or Python to put where it belongs; empty where
+        there is none.
     stopped : int or None
         How many runs of the finding it would have stopped; None where it stops no run.
     saved : int or None
