@@ -212,7 +212,7 @@ def forecast() -> Figure:
         )
         ax.step(steps, curve.success, where="post", color=BLUE, lw=1.2)
         ax.step(steps, did, where="post", color="black", ls="--", lw=1.2, label="other 160 runs")
-        verdict = "trusted" if found.fit and found.fit.trusted else "not to be believed"
+        verdict = "trusted" if found.fit and found.fit.trusted else "not reliable"
         ax.set_title(f"{title}: {verdict}", fontsize=9)
         ax.set(xlabel="moves", xlim=(0, 30), ylim=(0, 1))
     axes[0].set_ylabel("share of runs that have succeeded")

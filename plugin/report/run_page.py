@@ -211,7 +211,7 @@ def show_run(
     Parameters
     ----------
     runs : RunTable
-        The runs; what a run repeats is told from how it compares with the others.
+        The runs; what a run repeats is found by comparing it with the others.
     run : str or int
         Its key, its id, or the beginning of one of them that no other run has; or its place.
     onsets : mapping of int to RepeatingRun, optional
