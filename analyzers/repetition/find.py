@@ -321,7 +321,11 @@ class _Search:
             states = idle.measured.where(best, piece, int(each.place[piece]))
             onset, end = (before + int(column[piece]) for column in (each.onset, each.end))
             run, times = int(idle.run[piece]), int(each.times[piece])
-            yield _Found(run, best, states, times, onset, end, evidence)
+            whole = self._found(run, best, evidence)
+            if set(whole.states) == set(states) and whole.onset <= onset and end <= whole.end:
+                yield whole  # the same, with the steps before that were not idle yet
+            else:
+                yield _Found(run, best, states, times, onset, end, evidence)
 
     def at_limit(self) -> tuple[RepeatingRun, ...]:
         """Return the runs that stopped at the limit, and what each of them repeated most."""

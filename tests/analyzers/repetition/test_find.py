@@ -260,7 +260,7 @@ def test_the_end_of_a_run_hides_no_fact():
     facts = (NEW, NEW, *[STALE] * 5, None)
     run = Trajectory(moves, "bad", success=False, facts=facts)
     finding = the_finding([run])
-    assert (finding.kind, finding.states, finding.runs[0].times) == ("shuttle", ("a", "b"), 5)
+    assert (finding.kind, finding.states, finding.runs[0].times) == ("shuttle", ("a", "b"), 6)
 
 
 def test_thirty_different_commands_are_told_to_be_new():
