@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -145,7 +145,7 @@ def find_repetition(
     bounds = [test.bound if test.pvalue <= alpha else inf for test in tests]
     inside = np.flatnonzero(np.isin(search.root, chosen[success == 0]))
     found += search.beyond(inside, bounds, "contrast")
-    found += search.by_rule(good)
+    found += search.by_rule(good, {test.kind: test.bound for test in tests})
     return RepetitionReport(
         tuple(_group(search.describe(found), tests, (good, failed), contrast.content)),
         search.at_limit(),
@@ -290,17 +290,19 @@ class _Search:
                 found[frozenset(each.states)].append(each)
         return found
 
-    def by_rule(self, good: int) -> Iterator[_Found]:
+    def by_rule(self, good: int, bounds: Mapping[Repetition, float]) -> Iterator[_Found]:
         """Yield the runs that a rule is for, none that is known to have succeeded.
 
-        Where there are enough good runs to compare with, these are runs that have not stopped.
+        Where there are enough good runs to compare with, these are runs that have not stopped, and
+        do more of it than good runs.
         """
-        pieces = self.success[self.root][self._idle.run] != 1
+        pieces, limits = self.success[self.root][self._idle.run] != 1, self.limits
         if good >= FEWEST_GOOD:
             open_now = (self.success < 0) & (self.table.runs.outcome < 0)
             pieces = open_now[self.root][self._idle.run] & self._idle.at_end
+            limits = {kind: max(self.limits[kind], bounds[kind] + 1) for kind in _KINDS}
         for piece in np.flatnonzero(pieces).tolist():
-            yield from self._of_piece(piece, self.limits, "rule")
+            yield from self._of_piece(piece, limits, "rule")
         if not good and self.table.facts is None:
             failed = np.flatnonzero((self.success == 0) & ~self.stopped)
             yield from self.beyond(failed, [limit - 1 for limit in self.limits.values()], "rule")

@@ -358,7 +358,9 @@ def test_runs_that_have_not_stopped_and_get_nowhere_are_something_to_watch() -> 
         "WATCH: 3 of 43 runs stay in s, up to 14 times in a row, the same call with the same answer"
     )
     assert "these runs have not stopped" in told(report)
-    # One that has ended after it is work.
+    # Good runs that wait as long for a job make it work, and so does an end.
+    polling = [Trajectory(moves, f"polls {i}", Outcome.ENDED, True, facts=facts) for i in range(40)]
+    assert analyze([*hung, *polling]).verdict.outcome == "ok"
     ended = Trajectory(
         (*moves, ("s", "__end__")), "slow", Outcome.ENDED, True, facts=(*facts, None)
     )

@@ -152,9 +152,11 @@ def test_an_open_run_that_gets_nowhere_is_raised_while_it_goes_on() -> None:
         watched.runs[25:] = [make_polling_run("stuck", idle, new=False, stopped=stopped)]
         watched.runs[26:] = [make_polling_run("works", idle, new=True, stopped=stopped)]
         reported += [(event.what, event.finding) for event in watched.look()]
-    assert [what for what, _ in reported] == ["raised", "updated"]
-    raised, limit = (finding for _, finding in reported)
+    assert [what for what, _ in reported] == ["raised", "updated", "updated"]
+    early, raised, limit = (finding for _, finding in reported)
+    assert (early.severity, early.runs) == ("watch", ("stuck",))  # by the rule of 10 visits
     assert (raised.kind, raised.place, raised.runs) == ("repetition", ("bash",), ("stuck",))
+    assert raised.severity == "problem"
     assert raised.title.startswith("1 of 2 open runs gets nowhere now in bash: the last 14 steps")
     assert limit.kinds == ("limit", "repetition")
 
