@@ -296,7 +296,8 @@ class _Search:
         Where there are enough good runs to compare with, these are runs that have not stopped, and
         do more of it than good runs.
         """
-        pieces, limits = self.success[self.root][self._idle.run] != 1, self.limits
+        limits: dict[Repetition, float] = self.limits
+        pieces = self.success[self.root][self._idle.run] != 1
         if good >= FEWEST_GOOD:
             open_now = (self.success < 0) & (self.table.runs.outcome < 0)
             pieces = open_now[self.root][self._idle.run] & self._idle.at_end
@@ -324,8 +325,9 @@ class _Search:
             onset, end = (before + int(column[piece]) for column in (each.onset, each.end))
             run, times = int(idle.run[piece]), int(each.times[piece])
             whole = self._found(run, best, evidence)
-            if set(whole.states) == set(states) and whole.onset <= onset and end <= whole.end:
-                yield whole  # the same, with the steps before that were not idle yet
+            around = whole.onset <= onset and end <= whole.end and whole.times <= times + 1
+            if around and set(whole.states) == set(states):
+                yield whole  # the same, with the step before that was not idle yet
             else:
                 yield _Found(run, best, states, times, onset, end, evidence)
 
