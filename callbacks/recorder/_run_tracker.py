@@ -251,7 +251,7 @@ class RunTracker:
                     outcome = Outcome.FAILED
             if owner.id == run_id:
                 if outcome in _BROKEN_OFF and isinstance(owner, StepRun):
-                    owner.builder.failed_in = owner.doing
+                    owner.builder.failure = f"{type(error).__name__} in {owner.doing}"
                 records = owner.end(outcome, names, facts)
             else:
                 root.chains.pop(run_id, None)
@@ -413,8 +413,8 @@ class RunTracker:
             standing = builder.standing
             self._stopped.keep(builder)
         named = None if error is None or outcome is Outcome.INTERRUPTED else type(error).__name__
-        if named and outcome in _BROKEN_OFF and builder.failed_in:
-            named = f"{named} in {builder.failed_in}"
+        if named and outcome in _BROKEN_OFF and builder.failure.startswith(f"{named} in "):
+            named = builder.failure
         place = (builder.trajectory, outcome, named, builder.context, builder.run)
         replaces, builder.stopped = builder.stopped, (outcome, builder.context)
         return (*moves, Stop(*place, standing, builder.supersteps, replaces))

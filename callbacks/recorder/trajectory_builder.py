@@ -88,8 +88,8 @@ class TrajectoryBuilder:
         Knows what the steps of the run were before; None where facts are not asked for.
     stopped : (Outcome, Context) or None
         How it stopped last, and its labels then.
-    failed_in : str
-        What the last step that raised an error was about.
+    failure : str
+        The type of the last error that a step raised, and what the step was about.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class TrajectoryBuilder:
     resumable: bool = False
     facts: RunFacts | None = None
     stopped: tuple[Outcome, Context] | None = None
-    failed_in: str = ""
+    failure: str = ""
     _of_tasks: dict[str, TaskFacts] = field(default_factory=dict)
 
     def start_task(self, task: str, superstep: int) -> Sequence[Record]:

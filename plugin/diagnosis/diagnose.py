@@ -90,7 +90,6 @@ def _join(found: list[Finding]) -> list[Finding]:
         place=failure.place or driven[0].place,
         also=("driven",),
         differs=(*failure.differs, *(each.title for each in driven[1:])),
-        advice=failure.advice,
     )
     return [joined if each is failure else each for each in found if each not in driven]
 

@@ -74,15 +74,12 @@ class Onset(Result):
         Between which runs the change is, the first one is 1.
     before, after : (int, int)
         How many runs did it, of how many, on both sides.
-    sentence : str
-        The same in words, safe to print.
     """
 
     time: float
     runs: tuple[int, int]
     before: tuple[int, int]
     after: tuple[int, int]
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +90,14 @@ class Cost(Result):
     ----------
     moves, of_moves : int
         Moves from the onset of each run to its end, and all moves on record.
-    seconds : float
-        The time that these runs took from then on; None where not known.
-    tokens, of_tokens : float
-        Likewise, in tokens.
-    money, of_money : float
+    tokens, of_tokens : float or None
+        Likewise, in tokens; None where not known.
+    money, of_money : float or None
         Likewise, in the unit of the record.
     """
 
     moves: int
     of_moves: int
-    seconds: float | None = None
     tokens: float | None = None
     of_tokens: float | None = None
     money: float | None = None

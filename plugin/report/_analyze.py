@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detailed_balance.analyzers import ViolationFunction
@@ -146,6 +147,9 @@ def analyze(
     cases = [measure(part, settings, announce).case for part in parts] or [measured.case]
     findings = sort_findings(finding for case in cases for finding in diagnose(case))
     warnings = (*measured.warnings, *_about_graphs(parts))
+    study = measured.case.study
+    if parts and study is not None:
+        study = replace(study, limit=None)  # good runs of one agent set no limit for another
     return Report(
         counts,
         measured.potential,
@@ -154,7 +158,7 @@ def analyze(
         info,
         good_info,
         warnings,
-        measured.case.study,
+        study,
         findings,
         judge(cases, findings, warnings),
         alpha,

@@ -36,8 +36,8 @@ _ALPHA = 0.1
 
 def advise_on_repetition(case: Case, group: RepeatingRuns) -> tuple[Advice, ...]:
     """Return what would have stopped runs that repeat themselves, and the gate."""
-    kinds: list[FindingKind] = ["limit"] if group.limited else ["repetition"]
-    return (*_try_limit(case, group), *_try_rule(case, group), *gate(case, kinds[0]))
+    kind: FindingKind = "limit" if group.limited else "repetition"
+    return (*_try_limit(case, group), *_try_rule(case, group), *gate(case, kind))
 
 
 def gate(case: Case, kind: FindingKind) -> Iterator[Advice]:

@@ -26,6 +26,8 @@ class RepeatingRuns:
     ----------
     inside : str
         The subgraph in which they do; empty for the graph that was called.
+    test : str
+        The name of the test among `Case.pvalues`.
     hub : str
         The state by way of which they do, which is left out of `states`; empty where there is none.
     kind, states : str, tuple of str
@@ -39,6 +41,7 @@ class RepeatingRuns:
     """
 
     inside: str
+    test: str
     hub: str = ""
     kind: str = ""
     states: tuple[str, ...] = ()
@@ -63,11 +66,7 @@ class RepeatingRuns:
         """Take in runs that are all among these."""
         self.limited |= other.limited
         if other.kind and not {*other.states} <= {*self.states, self.hub}:
-            inside = f"inside {safe_text(other.inside, 40)} " if other.inside else ""
-            if len(other.roots) < len(self.roots):
-                self.within.append(_say_within(other))
-            else:
-                self.within.append(f"{inside}they {say_place(other.kind, other.states)}")
+            self.within.append(_say_within(other, of=len(self.roots)))
         if _STRENGTH.index(other.evidence) < _STRENGTH.index(self.evidence):
             self.found = other.found
 
@@ -87,7 +86,7 @@ def _gather(groups: list[RepeatingRuns]) -> list[RepeatingRuns]:
     """Put places that rest on the same evidence together where there are more than can be told."""
     kept = [group for group in groups if group.limited or group.evidence == "fact"]
     for evidence in ("contrast", "rule"):
-        same = [group for group in groups if group not in kept and group.evidence == evidence]
+        same = [group for group in groups if not group.limited and group.evidence == evidence]
         same.sort(key=lambda group: (-len(group.roots), group.inside, group.states))
         if len(same) > _PLACES_TOLD:
             first, *others = same
@@ -100,9 +99,12 @@ def _gather(groups: list[RepeatingRuns]) -> list[RepeatingRuns]:
     return kept
 
 
-def _say_within(group: RepeatingRuns) -> str:
+def _say_within(group: RepeatingRuns, of: int | None = None) -> str:
+    """Say what runs of a finding do besides: all of them, where there are `of`, or some."""
     inside = f"inside {safe_text(group.inside, 40)} " if group.inside else ""
     number = len(group.roots)
+    if number == of:
+        return f"{inside}they {say_place(group.kind, group.states)}"
     return f"{inside}{number:,} of them {say_place(group.kind, group.states, one=number == 1)}"
 
 
@@ -113,7 +115,7 @@ def _groups(case: Case, study: RunStudy, test: str, hub: str = "") -> list[Repea
 
     def group_of(run: RepeatingRun) -> RepeatingRuns:
         where = inside.get(run.place, "")
-        group = found.setdefault((where, frozenset(run.states)), RepeatingRuns(where, hub))
+        group = found.setdefault((where, frozenset(run.states)), RepeatingRuns(where, test, hub))
         if run.kind is not None:
             root = int(study.root[run.place])
             group.rows.setdefault(root, run)

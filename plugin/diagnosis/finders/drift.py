@@ -119,7 +119,7 @@ def find_drift(case: Case, rises: list[Rise]) -> Iterator[Finding]:
     if change.time is not None:
         since = change.describe_place()
         late = len(first.largest)
-        onset = Onset(change.time, change.interval, (0, number - late), (late, late), since)
+        onset = Onset(change.time, change.interval, (0, number - late), (late, late))
     yield Finding(
         "drift",
         severity,

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokenStep",
-    "describe_change",
     "find_abandoned",
     "find_broken_step",
     "find_failures",
@@ -139,7 +138,7 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
     severity, evidence, pvalue = _judge(case, left, len(failed), broken, onset)
     place, where = _where(case, left, broken)
     changes = _changes(case, place) if severity == "problem" else []
-    differs = tuple(map(describe_change, changes[: _CHANGES_NAMED + 1]))
+    differs = tuple(map(_describe_change, changes[: _CHANGES_NAMED + 1]))
     said = f"{count_of(len(left), len(roots))} {_word(roots, left)}{where}"
     if changes and not where:
         first = changes[0]
@@ -149,7 +148,7 @@ def find_failures(case: Case, explained: Set[int], broken: BrokenStep | None) ->
         said = f"{said}; {differs[0]}"
         differs = differs[1:]
     more = "else " if where else ""
-    advice: list[Advice] = [*try_guard(case), *(gate(case, "failure") if left else ())]
+    advice: list[Advice] = [*try_guard(case), *gate(case, "failure")]
     yield Finding(
         "failure",
         severity,
@@ -250,7 +249,7 @@ def _all_changes(case: Case) -> list[Change]:
     return sorted(changes, key=lambda change: change.after < change.before)  # what they do more
 
 
-def describe_change(change: Change) -> str:
+def _describe_change(change: Change) -> str:
     """Say what failed runs do, against successful ones; safe to print."""
     before, after = change.before, change.after
     if change.question == "moves":

@@ -75,8 +75,10 @@ def find_cardinality(case: Case) -> Iterator[Finding]:
     if len(inner) < _FEWEST_STATES or once < _ONCE * len(inner):
         return
     pattern, alike = _most_alike(inner.states)
-    merge = f"--merge {_quote(f'{pattern}={pattern}')}" if alike >= _FEWEST_ALIKE else ""
-    command = f"detailed-balance analyze {case.command or 'SOURCE'} {merge}" if merge else ""
+    command = ""
+    if alike >= _FEWEST_ALIKE and case.command:
+        pair = f"{pattern}={pattern.replace('*', '').strip('_-:. ') or 'state'}"
+        command = f"detailed-balance analyze {case.command} --merge {shlex.quote(pair)}"
     yield Finding(
         "cardinality",
         "watch",
@@ -94,10 +96,10 @@ def find_cardinality(case: Case) -> Iterator[Finding]:
 
 
 def _most_alike(states: tuple[str, ...]) -> tuple[str, int]:
-    """Return the pattern that most names have, with * for numbers, and how many have it."""
-    found = Counter(_NUMBERS.sub("*", state) for state in states if _NUMBERS.search(state))
+    """Return the pattern that most names have, with * for numbers, and how many have it.
+
+    Only names count that a command line can hold.
+    """
+    plain = (state for state in states if state.isprintable() and "=" not in state)
+    found = Counter(_NUMBERS.sub("*", state) for state in plain if _NUMBERS.search(state))
     return min(found.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
-
-
-def _quote(text: str) -> str:
-    return shlex.quote(safe_text(text.replace("=*", "=").rstrip("_-:. "), 120))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detailed_balance.analyzers.multiplicity import adjust_holm
 from detailed_balance.analyzers.repetition.result import FEWEST_GOOD
 from detailed_balance.callbacks.names import REFUSED
 from detailed_balance.diagnosis.finders._advice import advise_on_repetition, gate
@@ -102,7 +101,7 @@ def _finding(case: Case, group: RepeatingRuns) -> Finding:
         _cost(case, group),
         tuple(differs),
         _evidence(case, group),
-        case.adjusted("repetition") if group.evidence == "contrast" else nan,
+        case.adjusted(group.test) if group.evidence == "contrast" else nan,
         advice=advise_on_repetition(case, group),
     )
 
@@ -187,8 +186,8 @@ def _cost(case: Case, group: RepeatingRuns) -> Cost:
 
 def _evidence(case: Case, group: RepeatingRuns) -> str:
     """Say what the finding rests on."""
-    found = group.found
-    if found is None or (group.limited and found.evidence == "rule"):
+    found, study = group.found, case.study
+    if found is None or study is None or (group.limited and found.evidence == "rule"):
         return "a limit that was reached needs no test"
     if found.evidence == "fact":
         lost = case.roots.failed[sorted(group.roots)].sum()
@@ -202,9 +201,9 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
         why = f"{count_noun(good, 'good run')} are too few to compare with"
         if good >= FEWEST_GOOD:
             why = "these runs have not stopped"
-        return f"by a rule ({case.study.repetition.rules.describe(found.kind)}); {why}"  # type: ignore[union-attr]
+        return f"by a rule ({study.repetition.rules.describe(found.kind)}); {why}"
     test = found.test
-    adjusted = adjust_holm(case.pvalues).get("repetition", test.pvalue)
+    adjusted = case.adjusted(group.test)
     have = "has" if failed == 1 else "have"
     return (
         f"{test.failed:,} of {count_noun(failed, 'failed run')} {have} more than {test.bound:.0f}, "

@@ -32,7 +32,7 @@ RunKey: TypeAlias = tuple[str | None, float | None, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RootRuns:
-    """What became of the root runs of a table.
+    """The outcomes of the root runs of a table.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def test_an_empty_range_has_no_runs_and_no_findings(client):
 
 
 def test_a_finding_is_shown_in_the_time_of_the_record_in_which_it_is_so():
-    onset = Onset(1e9 + 2 * HOUR, (2, 3), (0, 3), (1, 2), "since then")
+    onset = Onset(1e9 + 2 * HOUR, (2, 3), (0, 3), (1, 2))
     late = alert("ab", onset=onset, runs=("stuck",))
     app = build_app(make_store(), make_monitor=fake(alerts=(late,)))
     with TestClient(app, base_url="http://127.0.0.1") as client:
