@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.errors import GraphRecursionError
-from langgraph.graph import START
-from langgraph.types import Command, interrupt
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, RetryPolicy, interrupt
 
 from detailed_balance import Transition, TransitionStore, analyze, read_runs
 from detailed_balance.analyzers import Outcome
@@ -17,7 +17,7 @@ from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler
 from detailed_balance.callbacks.recorder._run_tracker import RunTracker
 from detailed_balance.callbacks.recorder.trajectory_builder import Stop
-from tests.support.agents import INPUT, build, chain, fail, loop, node, run, thread
+from tests.support.agents import INPUT, State, build, chain, fail, loop, node, run, thread
 
 
 @pytest.fixture
@@ -222,3 +222,22 @@ def test_field_that_judges_nothing_is_refused(tmp_path):
     judged = pytest.raises(InvalidInputError, match="are judged by")
     with TransitionStore("sqlite://") as store, judged:
         read_runs(store, success_field="reward")
+
+
+def test_a_step_that_failed_and_was_tried_again_does_not_name_a_later_error(handler):
+    tries = iter([True, False, False])
+
+    def flaky(state):
+        if next(tries):
+            raise ValueError("boom")
+        return {"log": ["x"]}
+
+    graph = StateGraph(State)
+    graph.add_node("flaky", flaky, retry_policy=RetryPolicy(0, retry_on=ValueError))
+    graph.add_edge(START, "flaky")
+    graph.add_edge("flaky", "flaky")
+    stream = graph.compile().stream(INPUT, {"callbacks": [handler]})
+    next(stream)
+    with pytest.raises(RuntimeError):
+        stream.throw(RuntimeError("the reader broke"))
+    assert [error for _, error in outcomes(handler)] == ["RuntimeError"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_what_begins_late_is_not_called_there_throughout(
     ]
     (finding,) = analyze(runs).findings
     assert (finding.since, finding.onset) == (since, None)
+
+
+def test_an_onset_counts_runs_where_many_are_taken_together() -> None:
+    good, bad = (("a", "b"),), (("a", "b"), ("b", "a")) * 9
+    runs = [
+        Trajectory(bad, f"t{number}", Outcome.RECURSION_LIMIT, started=60.0 * number)
+        if number >= 4000
+        else Trajectory(good, f"t{number}", Outcome.ENDED, started=60.0 * number)
+        for number in range(6000)
+    ]
+    onset = analyze(runs).findings[0].onset
+    assert onset is not None
+    assert (onset.before[0] + onset.after[0], onset.before[1] + onset.after[1]) == (2000, 6000)
+    assert abs(onset.before[1] - 4000) < 6
+    assert onset.time == 60.0 * onset.before[1]
+
+
+def test_several_agents_have_no_limit_of_steps_in_common(store: TransitionStore) -> None:
+    runs = analyze(store).runs
+    assert runs is not None
+    assert runs.limit is None
+
+
+def test_states_with_numbers_in_them_are_merged_by_one_command(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    moves = [f"t,doc_{n},doc_{n + 1}" for n in range(400)]
+    path.write_text("\n".join(["trajectory,source,target", *moves]))
+    (finding,) = (f for f in analyze(path).findings if f.kind == "cardinality")
+    assert [a.code.partition(" --merge ")[2] for a in finding.advice] == ["'doc_*=doc'"]
