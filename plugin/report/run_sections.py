@@ -75,7 +75,7 @@ def kind_section(runs: RunStudy) -> Section:
     columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves after onset")
     seen = {kind.kind for _, kind in named}
     rules = "; ".join(f"{kind}: {report.rules.describe(kind)}" for kind in KINDS if kind in seen)
-    note = f"{rules}. after onset: from where a run began to repeat itself to its end."
+    note = f"{rules}. after onset: from where a run began what its kind says to its end."
     if runs.children:
         note += " Runs of subgraphs stand under the runs they are part of, by name."
     return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)
