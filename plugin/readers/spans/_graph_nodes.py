@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from detailed_balance.analyzers import START
-from detailed_balance.readers.spans._span import Span
+from detailed_balance.readers.spans.span import Span
 
 _LONGEST_NAMESPACE = 2_000
 STEP_TAG = "graph:step:"

@@ -15,7 +15,7 @@ from langchain_core.messages import (
 )
 from langgraph.types import Command
 
-from detailed_balance.readers.spans._span import parse_json
+from detailed_balance.readers.spans.span import parse_json
 
 _DEEPEST = 20  # levels of JSON that are searched
 _SAYS = {"content", "parts", "tool_calls"}

@@ -40,7 +40,6 @@ from detailed_balance.readers.spans._replay_events import (
     send_end,
     send_start,
 )
-from detailed_balance.readers.spans._span import Span
 from detailed_balance.readers.spans._trace_assembly import (
     SpanEvent,
     SpanRow,
@@ -48,6 +47,7 @@ from detailed_balance.readers.spans._trace_assembly import (
     order_events,
     sort_spans,
 )
+from detailed_balance.readers.spans.span import Span
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from detailed_balance.callbacks.states.base import Combinable
 from detailed_balance.readers.records.base import ReadOptions
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans._messages import find_messages, restore_messages
-from detailed_balance.readers.spans._span import Span, parse_json
+from detailed_balance.readers.spans.span import Span, parse_json
 from detailed_balance.render.formatting import safe_text
 
 _KNOWN: Mapping[str, BaseException] = {

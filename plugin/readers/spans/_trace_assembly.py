@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines
-from detailed_balance.readers.spans._span import Span
+from detailed_balance.readers.spans.span import Span
 
 _BATCH = 1_000
 _FIELDS = tuple(field.name for field in fields(Span))

@@ -18,9 +18,9 @@ from detailed_balance.readers.records.base import (
 )
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans._semantic_conventions import SpanAttributes
-from detailed_balance.readers.spans._span import (
+from detailed_balance.readers.spans.read import read_spans
+from detailed_balance.readers.spans.semantic_conventions import SpanAttributes
+from detailed_balance.readers.spans.span import (
     Span,
     is_control_flow,
     parse_error,

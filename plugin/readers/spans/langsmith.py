@@ -8,8 +8,8 @@ from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
 from detailed_balance.readers.records.values import BadRecordError, parse_text
-from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans._span import (
+from detailed_balance.readers.spans.read import read_spans
+from detailed_balance.readers.spans.span import (
     Span,
     parse_error,
     parse_json,

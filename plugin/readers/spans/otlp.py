@@ -9,22 +9,13 @@ from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._read import read_spans
-from detailed_balance.readers.spans._semantic_conventions import SpanAttributes
-from detailed_balance.readers.spans._span import (
-    Span,
-    error_type,
-    is_control_flow,
-    parse_error,
-    parse_id,
-    parse_nanoseconds,
-)
+from detailed_balance.readers.spans.read import read_spans
+from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
 _KEY = re.compile(rb'"resource(Spans|_spans)"\s*:')
-_FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
 
 def looks_like(head: bytes, path: Path) -> bool:
@@ -34,49 +25,7 @@ def looks_like(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of spans, plain or gzip."""
-    return read_spans(_records(read_objects(path, options, bad), bad), to_span, options, bad)
-
-
-def to_span(record: Mapping[str, Any]) -> Span:
-    """Return an OTLP span, its attributes already plain values, as a span.
-
-    Raises
-    ------
-    BadRecordError
-        Where it lacks an id or a start, or a value is of no use for its field.
-
-    Examples
-    --------
-    >>> span = {"traceId": "5b8e", "spanId": "eee1", "startTimeUnixNano": "1", "name": "execute_tool find"}
-    >>> attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
-    >>> found = to_span(span | {"attributes": attributes})
-    >>> found.kind, found.name
-    ('tool', 'find')
-    """  # noqa: E501 - a doctest's code stands in one line
-    trace, own = (
-        parse_id(record.get("traceId"), "traceId"),
-        parse_id(record.get("spanId"), "spanId"),
-    )
-    start = parse_nanoseconds(record.get("startTimeUnixNano"), "startTimeUnixNano")
-    if trace is None or own is None or start is None:
-        raise BadRecordError("a span has the fields 'traceId', 'spanId' and 'startTimeUnixNano'")
-    attributes = SpanAttributes(record["attributes"], record.get("name"))
-    return Span(
-        trace=trace,
-        id=own,
-        parent=parse_id(record.get("parentSpanId"), "parentSpanId"),
-        kind=attributes.kind,
-        name=attributes.name,
-        start=start,
-        # A span is written when it has ended; an end of 0 says that it was not.
-        end=parse_nanoseconds(record.get("endTimeUnixNano"), "endTimeUnixNano") or None,
-        metadata=attributes.metadata,
-        tags=attributes.tags,
-        inputs=attributes.inputs,
-        output=attributes.output,
-        error=_read_error(record, attributes),
-        model=attributes.model,
-    )
+    return read_spans(_records(read_objects(path, options, bad), bad), read_otel_span, options, bad)
 
 
 def _records(
@@ -95,20 +44,6 @@ def _records(
             bad.report(place, "a document of OTLP has a list 'resourceSpans'; this one has none")
 
 
-def _read_error(record: Mapping[str, Any], attributes: SpanAttributes) -> str | None:
-    """Return the type of the error, by the exception that was recorded, else by the status."""
-    recorded = (event.get("exception.type") for event in reversed(record.get("events") or ()))
-    raised = error_type(next((kind for kind in recorded if kind), ""))
-    status = record.get("status")
-    status = status if isinstance(status, dict) else {}
-    if status.get("code") in _FAILED:
-        named = error_type(attributes.find("error.type"))
-        return raised or named or parse_error(status.get("message")) or ""
-    # What only looks like an error to Python is none to most exporters.
-    named = raised or parse_error(attributes.find("langfuse.observation.status_message")) or ""
-    return named if is_control_flow(named) else None
-
-
 _CAPITAL = re.compile(r"([A-Z])")
 _FIELDS = (
     "traceId",
@@ -118,6 +53,7 @@ _FIELDS = (
     "startTimeUnixNano",
     "endTimeUnixNano",
     "status",
+    "links",
 )
 _DEEPEST = 50
 

@@ -9,7 +9,9 @@ from typing import Any
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._span import Span
+from detailed_balance.readers.spans.span import Span
+
+__all__ = ["find_value", "read_spans"]
 
 
 def read_spans(

@@ -11,14 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detailed_balance.readers.spans._span import (
+from detailed_balance.readers.records.values import BadRecordError
+from detailed_balance.readers.spans.span import (
+    Span,
+    error_type,
+    is_control_flow,
+    parse_error,
+    parse_id,
     parse_json,
     parse_metadata,
     parse_name,
+    parse_nanoseconds,
     parse_object,
     parse_tags,
     unwrap,
 )
+
+__all__ = ["SpanAttributes", "read_otel_span"]
 
 _KIND = (
     "openinference.span.kind",
@@ -68,7 +77,57 @@ _PREFIXES = (
 )
 _REQUESTED = "llm.output_messages.0.message.tool_calls."
 _FINISHES = ("tool_call", "tool_calls", "tool_use", "function_call")
+_FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 _LONGEST_LABEL = 1_000  # characters of an attribute that is kept as metadata
+
+
+def read_otel_span(record: Mapping[str, Any]) -> Span:
+    """Return a span of OpenTelemetry as a span; its attributes and those of its events are plain.
+
+    Parameters
+    ----------
+    record : mapping
+        ``traceId``, ``spanId``, ``parentSpanId``, ``name``, ``startTimeUnixNano``,
+        ``endTimeUnixNano``, ``status`` (``code``, ``message``), ``attributes`` (a mapping) and
+        ``events`` (mappings of ``name`` and of the attributes), as OTLP JSON names them.
+
+    Raises
+    ------
+    BadRecordError
+        Where it lacks an id or a start, or a value is of no use for its field.
+
+    Examples
+    --------
+    >>> span = {"traceId": "5b8e", "spanId": "eee1", "startTimeUnixNano": "1", "name": "execute_tool find"}
+    >>> attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
+    >>> found = read_otel_span(span | {"attributes": attributes})
+    >>> found.kind, found.name
+    ('tool', 'find')
+    """  # noqa: E501 - a doctest's code stands in one line
+    trace, own = (
+        parse_id(record.get("traceId"), "traceId"),
+        parse_id(record.get("spanId"), "spanId"),
+    )
+    start = parse_nanoseconds(record.get("startTimeUnixNano"), "startTimeUnixNano")
+    if trace is None or own is None or start is None:
+        raise BadRecordError("a span has the fields 'traceId', 'spanId' and 'startTimeUnixNano'")
+    attributes = SpanAttributes(record["attributes"], record.get("name"))
+    return Span(
+        trace=trace,
+        id=own,
+        parent=parse_id(record.get("parentSpanId"), "parentSpanId"),
+        kind=attributes.kind,
+        name=attributes.name,
+        start=start,
+        # A span is written when it has ended; an end of 0 says that it was not.
+        end=parse_nanoseconds(record.get("endTimeUnixNano"), "endTimeUnixNano") or None,
+        metadata=attributes.metadata,
+        tags=attributes.tags,
+        inputs=attributes.inputs,
+        output=attributes.output,
+        error=_read_error(record, attributes),
+        model=attributes.model,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +209,20 @@ class SpanAttributes:
             if (value := self.find(*names)) is not None:
                 found.setdefault(key, value)
         return parse_metadata(found)
+
+
+def _read_error(record: Mapping[str, Any], attributes: SpanAttributes) -> str | None:
+    """Return the type of the error, by the exception that was recorded, else by the status."""
+    recorded = (event.get("exception.type") for event in reversed(record.get("events") or ()))
+    raised = error_type(next((kind for kind in recorded if kind), ""))
+    status = record.get("status")
+    status = status if isinstance(status, dict) else {}
+    if status.get("code") in _FAILED:
+        named = error_type(attributes.find("error.type"))
+        return raised or named or parse_error(status.get("message")) or ""
+    # What only looks like an error to Python is none to most exporters.
+    named = raised or parse_error(attributes.find("langfuse.observation.status_message")) or ""
+    return named if is_control_flow(named) else None
 
 
 def _is_label(value: Any) -> bool:

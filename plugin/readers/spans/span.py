@@ -15,6 +15,21 @@ from typing import Any
 from detailed_balance.readers.records.values import BadRecordError, parse_text
 from detailed_balance.render.formatting import safe_text
 
+__all__ = [
+    "Span",
+    "error_type",
+    "is_control_flow",
+    "parse_error",
+    "parse_id",
+    "parse_json",
+    "parse_metadata",
+    "parse_name",
+    "parse_nanoseconds",
+    "parse_object",
+    "parse_tags",
+    "unwrap",
+]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS_BOUND = 2**63  # what a column of a database holds
 _LONGEST_NAME = 10_000  # characters: a state key is a short text
@@ -60,6 +75,8 @@ class Span:
         The type of the error that it raised; "" where only that it raised one is known.
     model : str or None
         The model that it called.
+    tokens, cost : int or None, float or None
+        What it took, where the trace says it of this run alone; a cost in dollars.
     success : Any
         What the trace says of the outcome, in the field asked for.
     record : mapping or None
@@ -86,6 +103,8 @@ class Span:
     output: Any = None
     error: str | None = None
     model: str | None = None
+    tokens: int | None = None
+    cost: float | None = None
     success: Any = None
     record: Mapping[str, Any] | None = None
     line: int | str = 0
