@@ -164,7 +164,7 @@ class ContextTree:
     >>> tree = ContextTree.fit(runs, depth=2)
     >>> state = tree.start()
     >>> [round(exp(state.update(*move)), 2) for move in runs[0].moves[:3]]
-    [0.79, 0.79, 0.78]
+    [0.83, 0.83, 0.83]
     >>> max(tree.predict(["b", "y", "b"]).items(), key=lambda item: item[1])[0]
     'x'
     """
