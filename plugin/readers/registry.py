@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from detailed_balance.readers.records.base import (
     LineRecord,
     ReadOptions,
     Record,
-    peek_text,
 )
+from detailed_balance.readers.records.opening import Opening
 
 __all__ = ["FORMATS", "SUFFIXES", "detect_format", "find_format"]
 
@@ -42,9 +43,12 @@ class Format:
     detector: str = "looks_like"
     reader: str = "read"
 
-    def looks_like(self, head: bytes, path: Path) -> bool:
-        """Say whether a file that begins so, unpacked, may be of this format."""
-        return bool(self._load(self.detector)(head, path))
+    def looks_like(self, opening: Opening) -> bool:
+        """Say whether a file that begins so may be of this format."""
+        looks_like = self._load(self.detector)
+        if len(signature(looks_like).parameters) == 2:  # not yet moved to openings
+            return bool(looks_like(opening.head, opening.path))
+        return bool(looks_like(opening))
 
     def read(self, path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         """Return an iterator over what the file holds."""
@@ -76,7 +80,7 @@ _FORMATS = (
     Format("parquet", (".parquet", ".pq"), ".tables.parquet"),
     Format("xes", (".xes",), ".tables.xes"),
     Format("nodelink", (".json",), ".graphs", "looks_like_node_link", "read_node_link"),
-    Format("messages", (".json", ".jsonl", ".ndjson"), ".messages"),
+    Format("messages", (".json", ".jsonl", ".ndjson"), ".messages.message_lists"),
     Format("jsonl", (".jsonl", ".ndjson"), ".tables.json_files"),
 )
 
@@ -100,11 +104,11 @@ def detect_format(path: Path) -> Format:
     ReadError
         Where neither says it.
     """
-    head = peek_text(path)
+    opening = Opening(path)
     last = next((s.lower() for s in reversed(path.suffixes) if s.lower() != ".gz"), "")
     named = [format_ for format_ in _FORMATS if last in format_.suffixes]
     for format_ in (*named, *_FORMATS):
-        if format_.looks_like(head, path):
+        if format_.looks_like(opening):
             return format_
     if named:
         return named[-1]  # it will say what is wrong

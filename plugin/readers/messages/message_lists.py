@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.facts import RunFacts
-from detailed_balance.callbacks.names import order_names
-from detailed_balance.readers._chat import (
-    RESPOND,
-    Reply,
-    is_reply,
-    name_call,
-    read_calls,
-    read_facts,
-    read_replies,
-    unwrap,
-)
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.rows import FieldCheck
-from detailed_balance.readers.records.steps import connect_sorted_steps
-from detailed_balance.readers.records.values import (
-    BadRecordError,
-    Step,
-    parse_outcome,
-    parse_text,
-    parse_time,
-)
+from detailed_balance.readers.records.values import BadRecordError, parse_text
 from detailed_balance.readers.tables.json_files import (
     first_keys,
     load_document,
@@ -72,29 +51,9 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         runs: Iterable[_Run] = read_json_lines(path, options, bad)
     else:
         runs = _runs(load_document(path), bad.name)
-    yield from connect_sorted_steps(_steps(runs, options, bad), bad)
+    yield from read_conversations(_conversations(runs, bad), options, bad)
     if not bad.accepted and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no messages")
-
-
-def name_message(
-    message: Mapping[str, Any], replies: Sequence[Reply] = ()
-) -> str | tuple[str, ...] | None:
-    """Name the tools that an assistant's message asks for, else ``respond``; others are no state.
-
-    The answers of the tools say which of them do not exist, and which were refused; see
-    `callbacks.names`.
-
-    Examples
-    --------
-    >>> name_message({"role": "assistant", "tool_calls": [{"function": {"name": "search"}}]})
-    ('search',)
-    >>> name_message({"role": "assistant", "content": "Hello"}), name_message({"role": "user"})
-    ('respond', None)
-    """
-    if not is_reply(message):
-        return None
-    return tuple([name_call(call, replies) for call in read_calls(message)]) or RESPOND
 
 
 def _runs(document: Any, name: str) -> Iterator[_Run]:
@@ -127,22 +86,18 @@ def _part(record: Any, name: str) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _steps(runs: Iterable[_Run], options: ReadOptions, bad: BadLines) -> Iterator[Step | Ending]:
-    check = FieldCheck(options.fields.expected_labels())
-    for number, (line, run) in enumerate(runs, 1):
+def _conversations(runs: Iterable[_Run], bad: BadLines) -> Iterator[Conversation]:
+    for place, run in runs:
         try:
             field = _find_list(run)
             if not field:
                 raise BadRecordError(f"it has no list {' or '.join(map(repr, _LISTS))}")
-            shared = {name: value for name, value in run.items() if name != field}
-            trajectory = _name_run(shared, options, number)
-            ending = _end(shared, trajectory, options)
+            fields = {name: value for name, value in run.items() if name != field}
+            name = _name_run(fields)
         except BadRecordError as error:
-            bad.report(line, str(error))
+            bad.report(place, str(error))
             continue
-        yield from _follow(run[field], shared, trajectory, options, bad, check, str(line))
-        yield ending
-    check.report(bad)
+        yield Conversation(place, run[field], name, fields, *_end(fields))
 
 
 def _find_list(run: Any) -> str:
@@ -152,58 +107,19 @@ def _find_list(run: Any) -> str:
     return next((name for name in _LISTS if isinstance(run.get(name), list)), "")
 
 
-def _name_run(run: Mapping[str, Any], options: ReadOptions, number: int) -> str:
-    """Return the key of a run: the field asked for, or the id, or task and trial."""
-    field = options.fields.trajectory
-    for name in dict.fromkeys((field, "id")):
-        if (key := parse_text(run.get(name), name)) is not None:
-            return key
+def _name_run(run: Mapping[str, Any]) -> str | None:
+    """Return the name of a run: its id, or its task and trial."""
+    if (key := parse_text(run.get("id"), "id")) is not None:
+        return key
     task = parse_text(run.get("task_id"), "task_id")
-    if task is None:
-        return str(number)
     trial = parse_text(run.get("trial"), "trial")
-    return task if trial is None else f"{task}-{trial}"
+    return task if task is None or trial is None else f"{task}-{trial}"
 
 
-def _end(run: Mapping[str, Any], trajectory: str, options: ReadOptions) -> Ending:
-    if (field := options.fields.success) is not None:
-        outcome, success = parse_outcome(run.get(field), field, options.fields.success_values)
-        return Ending(trajectory, outcome, None, success)
+def _end(run: Mapping[str, Any]) -> tuple[Outcome | None, bool | None]:
     reward = run.get("reward", _part(run, "reward_info").get("reward"))
     known = isinstance(reward, int | float)
     outcome = _OUTCOMES.get(str(run.get("termination_reason")))
     if "error" in _part(run, "info"):  # tau-bench: the run raised an error
         outcome = Outcome.FAILED
-    return Ending(trajectory, outcome, None, reward >= _WHOLE if known else None)
-
-
-def _follow(
-    messages: list[Any],
-    run: Mapping[str, Any],
-    trajectory: str,
-    options: ReadOptions,
-    bad: BadLines,
-    check: FieldCheck,
-    line: str,
-) -> Iterator[Step]:
-    number, facts = 0, RunFacts()
-    for place, message in enumerate(messages, 1):
-        try:
-            if not isinstance(message, dict):
-                raise BadRecordError("a message is an object; this is another value")
-            message = unwrap(message)
-            record = {**run, **message}
-            check.record(record)
-            later = (messages[i] for i in range(place, len(messages)))
-            replies = read_replies(later) if is_reply(message) else []
-            names = options.name_states(record, partial(name_message, replies=replies))
-            time = parse_time(message.get("timestamp"), "timestamp")
-            context = options.fields.read_labels(record)
-            known = read_facts(facts, number + 1, message, replies) if names else None
-        except BadRecordError as error:
-            bad.report(f"{line}, message {place}", str(error))
-            continue
-        bad.accepted += 1
-        for state in order_names(names):
-            number += 1
-            yield Step(trajectory, state, number, time, context, facts=known)
+    return outcome, reward >= _WHOLE if known else None

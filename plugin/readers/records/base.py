@@ -7,24 +7,23 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import join_names
-from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError, state_keys
 from detailed_balance.render.formatting import safe_text
 
+if TYPE_CHECKING:
+    from detailed_balance.readers.records.columns import FieldNames
+
 __all__ = [
-    "ACTIVITY",
-    "CASE",
     "LONGEST_LINE",
-    "TIMESTAMP",
     "BadLines",
     "LineRecord",
     "Progress",
@@ -33,10 +32,10 @@ __all__ = [
     "SkippedLine",
     "StateOf",
     "TransitionReader",
-    "adapt_to_event_log",
     "open_trace",
     "peek_text",
     "read_lines",
+    "read_text",
     "read_whole",
 ]
 
@@ -58,6 +57,7 @@ LONGEST_LINE = 64 * 2**20
 LARGEST_DOCUMENT = 2**30
 """The bytes, unpacked, of a file that is held in memory whole."""
 
+_CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINES_BETWEEN_PROGRESS = 1_000
 _DETAILS_KEPT = 1_000
@@ -298,6 +298,24 @@ def read_whole(path: Path) -> bytes:
     return text
 
 
+def read_text(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[str]:
+    """Yield the text of a file, plain or gzip, in parts, without a byte order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    with open_trace(path) as (stream, raw):
+        total = os.fstat(raw.fileno()).st_size
+        try:
+            while data := stream.read1(_CHUNK):
+                if text := decoder.decode(data):
+                    yield text
+                if options.progress:
+                    options.progress(raw.tell(), total)
+        except UnicodeDecodeError as error:
+            place = error.start + 1
+            bad.report("the text", f"invalid UTF-8 at byte {place}; nothing after here is read")
+        except (EOFError, OSError, zlib.error) as error:
+            bad.report("the file", f"it is damaged, nothing after here is read ({error})")
+
+
 def _too_long(path: Path, place: str) -> str:
     return (
         f"{path}, {place}: it is longer than {LONGEST_LINE // 2**20} MiB, so this is no trace with "
@@ -310,30 +328,3 @@ def _without_mark(line: bytes, path: Path) -> bytes:
     if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ReadError(f"{path} is written in UTF-16; save it as UTF-8")
     return line.removeprefix(codecs.BOM_UTF8)
-
-
-CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
-
-
-def adapt_to_event_log(columns: Collection[str], options: ReadOptions) -> ReadOptions:
-    """Return options for the columns of an event log, where the table is one.
-
-    Case, activity and timestamp become trajectory, state and time, as far as no other name was
-    given for them. Any other table keeps its options.
-
-    Examples
-    --------
-    >>> options = adapt_to_event_log([CASE, ACTIVITY], ReadOptions(FieldNames()))
-    >>> options.fields.state, options.fields.trajectory
-    ('concept:name', 'case:concept:name')
-    """
-    usual, fields = FieldNames(), options.fields
-    if CASE not in columns or fields.source in columns or fields.target in columns:
-        return options
-    if fields.trajectory == usual.trajectory:
-        fields = replace(fields, trajectory=CASE)
-    if fields.state is None and options.states is None:
-        fields = replace(fields, state=ACTIVITY)
-    if fields.time == usual.time and TIMESTAMP in columns:
-        fields = replace(fields, time=TIMESTAMP)
-    return replace(options, fields=fields)

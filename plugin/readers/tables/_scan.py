@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.readers.records.base import BadLines, ReadOptions, adapt_to_event_log
+from detailed_balance.readers.records.base import BadLines, ReadOptions
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.event_log import adapt_to_event_log
 from detailed_balance.readers.tables._bytes import DoubtError, inspect_text
 from detailed_balance.readers.tables._sql import JSON, PLAIN, TEXT, Column, name
 from detailed_balance.readers.tables.delimited import read_header

@@ -16,11 +16,11 @@ from detailed_balance.readers.records.base import (
     LineRecord,
     ReadOptions,
     Record,
-    adapt_to_event_log,
     peek_text,
     read_lines,
 )
 from detailed_balance.readers.records.columns import unknown_field_message
+from detailed_balance.readers.records.event_log import adapt_to_event_log
 from detailed_balance.readers.records.rows import read_records
 
 __all__ = ["adapt", "looks_like", "open_rows", "read", "read_header", "read_rows"]

@@ -12,9 +12,9 @@ from detailed_balance.readers.records.base import (
     LineRecord,
     ReadOptions,
     Record,
-    adapt_to_event_log,
 )
 from detailed_balance.readers.records.columns import unknown_field_message
+from detailed_balance.readers.records.event_log import adapt_to_event_log
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import first_line
 

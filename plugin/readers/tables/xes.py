@@ -11,17 +11,14 @@ from xml.parsers import expat
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import (
-    ACTIVITY,
-    CASE,
     LONGEST_LINE,
-    TIMESTAMP,
     BadLines,
     LineRecord,
     ReadOptions,
     Record,
-    adapt_to_event_log,
     open_trace,
 )
+from detailed_balance.readers.records.event_log import ACTIVITY, CASE, TIMESTAMP, adapt_to_event_log
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import safe_text
 

@@ -10,8 +10,7 @@ import pytest
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers import read_recording, read_transitions
-from detailed_balance.readers.records import base
-from detailed_balance.readers.tables import json_files
+from detailed_balance.readers.records import base, json_values
 
 FIRST = {
     "jsonl": b'{"source": "a", "target": "b"}\n',
@@ -94,4 +93,4 @@ def test_a_document_is_as_large_as_its_bound(tmp_path, monkeypatch):
     path.write_text('{"directed": true, "multigraph": false, "edges": [' + " " * 100 + "]}")
     with pytest.raises(ReadError, match="read as a whole"):
         read_recording(path, format="nodelink")
-    assert json_files._LARGEST == base.LONGEST_LINE
+    assert json_values._LARGEST == base.LONGEST_LINE
