@@ -7,6 +7,7 @@ from .action import (
     evaluate_action as evaluate_action,
 )
 from .balance.check import BalanceReport as BalanceReport, check_balance as check_balance
+from .balance.loops import TripletTable as TripletTable, measure_triplets as measure_triplets
 from .balance.one_way import (
     OneWayCheck as OneWayCheck,
     check_one_way as check_one_way,

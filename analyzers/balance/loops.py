@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -17,7 +17,10 @@ from detailed_balance.analyzers.balance.cycle_search import (
     search_driven_loops,
     split_moves,
 )
+from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.kernel import Attempts, resolve_attempts
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.sparse import lookup
@@ -25,7 +28,16 @@ from detailed_balance.analyzers.sparse import lookup
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SMALL_COUNT", "Z95", "Correction", "LoopTable", "find_loops", "loop_shares"]
+__all__ = [
+    "SMALL_COUNT",
+    "Z95",
+    "Correction",
+    "LoopTable",
+    "TripletTable",
+    "find_loops",
+    "loop_shares",
+    "measure_triplets",
+]
 
 Correction: TypeAlias = Literal["bh", "by"]
 """How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and Yekutieli,
@@ -111,6 +123,158 @@ class LoopTable(TableResult):
             "backward": self.backward.tolist(),
             "searched": self.searched.tolist(),
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TripletTable(TableResult):
+    """The m triplets of states of which all six moves were counted (paper Fig. 3 and 8).
+
+    Parameters
+    ----------
+    loops : tuple of Loop, length m
+        The three states in their sorted order, which does not depend on the counts.
+    forward, backward : (m,) arrays of float
+        The sum of log T along the loop and in reverse, in nats.
+    forward_error, backward_error : (m,) arrays of float
+        Their standard errors.
+    error : (m,) array of float
+        That of `affinity`, in which N0 cancels.
+    min_count : int
+        The least count of a move.
+    errors : {"multinomial", "paper"}
+        The error formula.
+    """
+
+    loops: tuple[Loop[str], ...]
+    forward: NDArray[np.float64]
+    backward: NDArray[np.float64]
+    forward_error: NDArray[np.float64]
+    backward_error: NDArray[np.float64]
+    error: NDArray[np.float64]
+    min_count: int
+    errors: Errors
+
+    def __len__(self) -> int:
+        return len(self.loops)
+
+    @property
+    def affinity(self) -> NDArray[np.float64]:
+        """(m,) array: forward less backward, in nats; 0 under detailed balance."""
+        return self.forward - self.backward
+
+    @property
+    def mean_square(self) -> float:
+        """The mean of (affinity / error)^2, the paper's chi-square / ndf; NaN without triplets.
+
+        It is no test, and 1 is not what detailed balance gives: a triplet enters only where all
+        six moves were seen, which leaves out those that happened to be far from balance, and
+        triplets share moves.
+        """
+        return float(np.mean((self.affinity / self.error) ** 2)) if len(self) else float("nan")
+
+    def to_table(self) -> Table:
+        """Return the fields of the triplets as columns, and `affinity`."""
+        return {
+            "loop": list(self.loops),
+            "forward": self.forward.tolist(),
+            "backward": self.backward.tolist(),
+            "forward_error": self.forward_error.tolist(),
+            "backward_error": self.backward_error.tolist(),
+            "affinity": self.affinity.tolist(),
+            "error": self.error.tolist(),
+        }
+
+    def _content(self) -> dict[str, Any]:
+        settings = self._values("min_count", "errors")
+        found = {"triplets": self.to_table(), "mean_square": self.mean_square}
+        return {**found, "settings": settings}
+
+
+def measure_triplets(
+    counts: TransitionCounts,
+    *,
+    min_count: int = 1,
+    errors: Errors = "multinomial",
+    attempts: Attempts = "observed",
+) -> TripletTable:
+    """Multiply up the rates round every triplet of states, both ways, however few the counts.
+
+    `find_loops` tests only loops whose pairs were walked five times. Here is what the paper shows
+    of sparse data: each triplet with all six counts at least `min_count`.
+
+    Parameters
+    ----------
+    counts : TransitionCounts
+        What was recorded; START and END are left out.
+    min_count : int
+        The least count of each of the six moves: the paper takes 1 and 2.
+    errors : {"multinomial", "paper"}
+        Variance of log T: 1/n - 1/N0, and 1/n for each move of the affinity, in which N0
+        cancels; or the paper's, 1/n + 1/N0 throughout, which is too large.
+    attempts : {"observed", "transitions"}, float or (n,) array_like
+        N0, as for `estimate_kernel`.
+
+    Returns
+    -------
+    TripletTable
+        Sorted by the names of the states; empty where no triplet has all six counts.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `min_count` is under 1, or an argument is none of those allowed.
+
+    References
+    ----------
+    Song et al., arXiv:2512.10047, eq. 7, Fig. 3 and 8.
+
+    Examples
+    --------
+    >>> edges = [("a", "b", 3), ("b", "c", 2), ("c", "a", 2), ("b", "a", 1), ("c", "b", 1)]
+    >>> counts = TransitionCounts.from_edges([*edges, ("a", "c", 1)])
+    >>> triplets = measure_triplets(counts)
+    >>> triplets.loops[0].name(), round(float(triplets.affinity[0]), 3)  # log 12
+    ('a -> b -> c -> a', 2.485)
+    >>> len(measure_triplets(counts, min_count=2))
+    0
+    """
+    if min_count < 1:
+        raise InvalidInputError(f"min_count={min_count!r}; it is 1 or more: a log needs a count")
+    if errors not in get_args(Errors):
+        raise InvalidInputError(f"errors={errors!r}; allowed are {', '.join(get_args(Errors))}")
+    given = counts.without_boundaries()
+    bare = given.sorted()
+    made = resolve_attempts(given, attempts)[0][[given.index(state) for state in bare.states]]
+    places = np.array(sorted(_counted_triplets(bare, min_count)), np.int64).reshape(-1, 3)
+    after = np.roll(places, -1, axis=1)
+    sides = []
+    for source, target in ((places, after), (after, places)):
+        n = lookup(bare.counts, source.ravel(), target.ravel()).reshape(-1, 3)
+        tried = np.maximum(made[source], n)
+        sign = 1.0 if errors == "paper" else -1.0
+        sides.append((np.log(n / tried).sum(1), (1 / n + sign / tried).sum(1), (1 / n).sum(1)))
+    (there, there_variance, there_counts), (back, back_variance, back_counts) = sides
+    paper = errors == "paper"
+    variance = there_variance + back_variance if paper else there_counts + back_counts
+    return TripletTable(
+        tuple(Loop(bare.states[i] for i in triplet) for triplet in places.tolist()),
+        there,
+        back,
+        np.sqrt(there_variance),
+        np.sqrt(back_variance),
+        np.sqrt(variance),
+        min_count,
+        errors,
+    )
+
+
+def _counted_triplets(counts: TransitionCounts, min_count: int) -> list[tuple[int, ...]]:
+    """Return the triplets whose six moves were each counted so often, their places sorted."""
+    often = counts.counts.minimum(counts.counts.T).tocsr()
+    often.setdiag(0)
+    often.data[often.data < min_count] = 0
+    often.eliminate_zeros()
+    return [tuple(sorted(triplet)) for triplet in find_triangles(often)]
 
 
 def find_loops(
