@@ -2,8 +2,8 @@
 
 Without --model nothing is asked over a network. Four models are built in:
 
-  claude   Claude-4 as the paper's table records it, each answer played once in random order
-  gemini   Gemini-2.5-flash, reconstructed: counts of ours that have its published potentials
+  claude   Claude-4 as the paper's counts record it, each answer played once in random order
+  gemini   Gemini-2.5-flash likewise
   lexicon  a simulation whose potential is known
   driven   the same with one driven loop, which breaks detailed balance
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> ArgumentParser:
     parser = make_parser("words", __doc__, model="the four that need no network")
-    probes = "20000 to claude and to --model, 10000 to lexicon and driven, 4000 to gemini"
+    probes = "10000 to lexicon and driven, 20000 to the others"
     add_options(parser, state="a word", probes=probes)
     add = parser.add_argument
     add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
@@ -72,8 +72,7 @@ def _plan(options: Namespace, model: str, start: str, probes: int) -> Plan:
 
 def _play_table(name: str, table_name: TableName, probes: int, options: Namespace) -> _Result:
     table = WordTable.load(table_name)
-    kind = "reconstructed" if table.reconstructed else "recorded"
-    plan = _plan(options, f"{table.model}, {kind}", table.top, probes)
+    plan = _plan(options, f"{table.model}, recorded", table.top, probes)
 
     def make(recorded: int) -> TableChatModel:
         return TableChatModel(table=table_name, replay=True, seed=options.seed + recorded)
@@ -133,7 +132,7 @@ def _draw(name: str, recording: Recording, options: Namespace) -> None:
 
 _OFFLINE: dict[str, Callable[[Namespace], _Result]] = {
     "claude": partial(_play_table, "claude", "claude_4", 20_000),
-    "gemini": partial(_play_table, "gemini", "gemini_2_5_flash", 4_000),
+    "gemini": partial(_play_table, "gemini", "gemini_2_5_flash", 20_000),
     "lexicon": partial(_find_known, "lexicon", lambda seed: LexiconChatModel(seed=seed)),
     "driven": partial(_find_known, "driven", driven_lexicon),
 }

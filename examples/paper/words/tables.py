@@ -32,24 +32,25 @@ class WordTable:
     model : str
         The model that was asked.
     origin : str
-        Where the numbers come from, and which of them are ours.
-    reconstructed : bool
-        Whether the counts are ours, made so that they have the published potentials.
+        Where the numbers come from.
     counts : TransitionCounts
         The answers; those that were no transition are escapes. Which kind is not known.
-    attempts_per_state : int
+    attempts_per_state : float
         N0 of each state: budget / number of states, the paper's estimate. A state may have a few
         more transitions than that.
     published : dict of str to float
         V of each word; inf where no way leads up to it.
+    stopped : dict of str to float
+        Where the authors' optimiser stopped, for the words of infinite V: no property of the
+        agent, but the heights at which they draw these words.
     """
 
     model: str
     origin: str
-    reconstructed: bool
     counts: TransitionCounts
-    attempts_per_state: int
+    attempts_per_state: float
     published: Mapping[str, float]
+    stopped: Mapping[str, float]
 
     @classmethod
     def load(cls, name: TableName) -> WordTable:
@@ -74,10 +75,10 @@ class WordTable:
         return cls(
             content["model"],
             content["origin"],
-            content["reconstructed"],
             _fill_up(TransitionCounts.from_edges(map(tuple, content["transitions"])), attempts),
             attempts,
             {word: np.inf if v is None else v for word, v in content["published"].items()},
+            content["stopped"],
         )
 
     def potential(self) -> Potential:
@@ -96,9 +97,9 @@ class WordTable:
         return self.counts.states[0]
 
 
-def _fill_up(counts: TransitionCounts, attempts: int) -> TransitionCounts:
+def _fill_up(counts: TransitionCounts, attempts: float) -> TransitionCounts:
     """Count as escapes what is missing to the attempts of each state."""
-    filled = np.maximum(counts.counts.sum(axis=1), attempts).astype(np.int64)
+    filled = np.maximum(counts.counts.sum(axis=1), round(attempts)).astype(np.int64)
     return TransitionCounts(counts.states, counts.counts, filled)
 
 
@@ -134,7 +135,7 @@ class TableChatModel(SimulatedChatModel):
     Attributes
     ----------
     table : {"claude_4", "gemini_2_5_flash"}
-        The table; that of Gemini is reconstructed, see `WordTable`.
+        The table.
     replay : bool
         False: each answer is drawn by itself, with the frequencies of the table. True: the
         recorded answers to a word are given one by one in random order, each exactly once, and
