@@ -80,6 +80,7 @@ _FORMATS = (
     Format("parquet", (".parquet", ".pq"), ".tables.parquet"),
     Format("xes", (".xes",), ".tables.xes"),
     Format("nodelink", (".json",), ".graphs", "looks_like_node_link", "read_node_link"),
+    Format("answers", (".json",), ".answers"),
     Format("messages", (".json", ".jsonl", ".ndjson"), ".messages.message_lists"),
     Format("jsonl", (".jsonl", ".ndjson"), ".tables.json_files"),
 )

@@ -23,6 +23,8 @@ STEPS = "run,node,step,at,id,ok\n" + "".join(f"{i % 2},n{i},{i},{i},{i},1\n" for
 LOG = "case:concept:name,concept:name,time:timestamp\n1,a,2024-01-01\n1,b,2024-01-02\n" * 3
 NODES = {"directed": True, "multigraph": True, "nodes": [{"id": "a", "escapes": 1}]}
 NODES["edges"] = [{"source": "a", "target": "b", "key": 0, "count": 2}] * 3
+SOURCES = [{"expression": "y", "score": 20.0}, {"expression": "x"}]
+EXPRESSIONS = [{"target_expression": "x", "source_expressions": SOURCES}] * 2
 AS_STEPS = {
     "state_field": "node",
     "trajectory_field": "run",
@@ -81,6 +83,8 @@ CASES = {
     "eventlog": (".csv", LOG, {}),
     "graphml": (".graphml", "\n".join(nx.generate_graphml(nx.DiGraph([("a", "b")]))), {}),
     "nodelink": (".json", json.dumps(NODES), {"format": "nodelink"}),
+    "answers": (".json", json.dumps({"A": ["B", "C"], "B": ["A", None]} | {"C": ["A"]}), {}),
+    "expressions": (".json", json.dumps(EXPRESSIONS), {"format": "answers"}),
     "messages": (".json", json.dumps([{"id": "1", "reward": 1, "messages": TALK}] * 2), {}),
     "lines": (".jsonl", json.dumps({"messages": TALK}) + "\n" + json.dumps({"traj": TALK}), {}),
     "xes": (".xes", XES, {"format": "xes"}),
