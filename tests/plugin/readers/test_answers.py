@@ -82,8 +82,8 @@ def test_the_form_is_found_out_by_its_content(tmp_path, content):
 def test_what_is_no_answer_is_named_and_counted(tmp_path):
     wrong = {"A": ["B", 3, ["C"]], "B": "A", "C": ["A", ""]}
     with pytest.raises(ReadError, match=r"the answers to 'A'.*a list"):
-        moves(write(tmp_path, wrong))
-    found, reader = moves(write(tmp_path, wrong), skip_bad_lines=True)
+        moves(write(tmp_path, wrong), format="answers")
+    found, reader = moves(write(tmp_path, wrong), skip_bad_lines=True, format="answers")
     assert found == [("A", "B"), ("A", "3"), ("C", "A")]
     assert [line.line for line in reader.skipped] == [f"the answers to {w!r}" for w in "ABC"]
     entries = [7, {"source_expressions": []}, {"target_expression": "x"}, *EXPRESSIONS]
