@@ -12,8 +12,9 @@ import networkx as nx
 from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
-from detailed_balance.readers import langgraph, store
-from detailed_balance.readers._checkpoints import has_checkpoints
+from detailed_balance.readers import store
+from detailed_balance.readers.checkpoints import langgraph
+from detailed_balance.readers.checkpoints.rows import has_checkpoints
 from detailed_balance.readers.graphs import read_graph
 from detailed_balance.readers.records.base import (
     BadLines,

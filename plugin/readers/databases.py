@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from detailed_balance.readers._checkpoints import has_checkpoints
+from detailed_balance.readers.checkpoints.rows import has_checkpoints
 
 __all__ = ["is_sqlite", "store_url"]
 

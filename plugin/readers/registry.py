@@ -75,7 +75,7 @@ _FORMATS = (
     Format("otlp", (".jsonl", ".ndjson", ".json"), ".spans.otlp"),
     Format("csv", (".csv", ".tsv"), ".tables.delimited"),
     Format("graphml", (".graphml",), ".graphs", "looks_like_graphml", "read_graphml"),
-    Format("langgraph", (".db", ".sqlite", ".sqlite3"), ".langgraph"),
+    Format("langgraph", (".db", ".sqlite", ".sqlite3"), ".checkpoints.langgraph"),
     Format("store", (".db", ".sqlite", ".sqlite3"), ".store"),
     Format("parquet", (".parquet", ".pq"), ".tables.parquet"),
     Format("xes", (".xes",), ".tables.xes"),

@@ -33,7 +33,7 @@ from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStor
 from detailed_balance.callbacks.states import NodeStates
 from detailed_balance.callbacks.transition import Transition
 from detailed_balance.readers import read_transitions
-from detailed_balance.readers._checkpoints import OPAQUE, unpack
+from detailed_balance.readers.checkpoints.rows import OPAQUE, unpack
 from tests.callbacks import test_names_agree as agents
 from tests.callbacks.store.test_store import postgres_url  # noqa: F401 - a fixture
 from tests.callbacks.test_names_agree import Replies
@@ -456,7 +456,7 @@ def test_a_fork_goes_on_from_where_it_forked(saver):
 
 
 def test_no_class_that_a_checkpoint_names_is_imported():
-    code = "import sys, ormsgpack; from detailed_balance.readers._checkpoints import unpack\n"
+    code = "import sys, ormsgpack; from detailed_balance.readers.checkpoints.rows import unpack\n"
     for number in range(9):
         made = 'ormsgpack.packb(["antigravity", "geohash", "x", "y"])'
         code += f'unpack("msgpack", ormsgpack.packb(ormsgpack.Ext({number}, {made})))\n'

@@ -21,6 +21,18 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store.engine import parse_url
 
+__all__ = [
+    "OPAQUE",
+    "Checkpoint",
+    "Key",
+    "Write",
+    "connect",
+    "count",
+    "has_checkpoints",
+    "read_checkpoints",
+    "unpack",
+]
+
 Key: TypeAlias = tuple[str, str, str]
 """Thread, namespace and id of a checkpoint."""
 

@@ -24,8 +24,8 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import order_names
-from detailed_balance.readers._checkpoint_names import ThreadNames
-from detailed_balance.readers._checkpoints import (
+from detailed_balance.readers.checkpoints._names import ThreadNames
+from detailed_balance.readers.checkpoints.rows import (
     OPAQUE,
     Checkpoint,
     Write,

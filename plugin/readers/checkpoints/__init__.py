@@ -1,0 +1,1 @@
+"""What LangGraph's savers wrote becomes runs: no class is imported, nothing is unpickled."""
