@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import END, START, Outcome
@@ -25,14 +27,18 @@ from detailed_balance.analyzers.runs.labels import Context
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import order_names
 from detailed_balance.readers.checkpoints._names import ThreadNames
+from detailed_balance.readers.checkpoints._nodes import KnownNodes
 from detailed_balance.readers.checkpoints.rows import (
     OPAQUE,
     Checkpoint,
+    Key,
     Write,
     connect,
     count,
     has_checkpoints,
+    has_paths,
     read_checkpoints,
+    read_values,
 )
 from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
@@ -46,7 +52,9 @@ _KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 _PULL, _PUSH = "~__pregel_pull, ", "~__pregel_push, "
 _HANDLER = ", node_error_handler, 0000000000"
 _SENDS, _ERROR, _INTERRUPT = "__pregel_tasks", "__error__", "__interrupt__"
+_RETURN = "__return__"  # of a task of a functional workflow
 _SPECIAL = {_SENDS, _ERROR, _INTERRUPT, "__resume__", "__scheduled__", "__error_source_node__"}
+_NO_NODES = ("__input__", "__interrupt__", START)
 _PENDING = ("branch:to:", "join:", _SENDS, START)
 _KNOWN_CHECKPOINTS = 10_000  # of a thread; a fork from an earlier one has no known source
 _ERROR_NAME = re.compile(r"\w+(?=\()")
@@ -67,7 +75,8 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     try:
         with connect(url) as connection:
             total = count(connection)
-            for item in _by_trajectory(read_checkpoints(connection), options, bad):
+            nodes = None if has_paths(connection) else _find_nodes(connection)
+            for item in _by_trajectory(read_checkpoints(connection), options, bad, nodes):
                 yield item
                 if options.progress and (bad.accepted + bad.count) % 1_000 == 0:
                     options.progress(bad.accepted + bad.count, total)
@@ -103,17 +112,29 @@ def name_task(record: Mapping[str, Any]) -> str | tuple[str, ...] | None:
     return tuple(record["attempt"]) or str(record["node"])
 
 
+def _find_nodes(connection: Connection) -> KnownNodes:
+    """Return the nodes that the checkpoints name; damaged ones are reported when they are read."""
+    nodes = KnownNodes()
+    for namespace, checkpoint in read_values(connection):
+        with suppress(ValueError, TypeError):
+            nodes.add(namespace, checkpoint())
+    return nodes
+
+
 def _by_trajectory(
-    items: Iterable[Checkpoint | tuple[str, str, str]], options: ReadOptions, bad: BadLines
+    items: Iterable[Checkpoint | Key],
+    options: ReadOptions,
+    bad: BadLines,
+    nodes: KnownNodes | None,
 ) -> Iterator[Record]:
     check = FieldCheck(options.fields.expected_labels())
     for (thread, namespace), group in groupby(items, _place):
         name = f"{thread}/{namespace}" if namespace else thread
-        yield from _Thread(name, options, bad, check).follow(group)
+        yield from _Thread(name, options, bad, check, nodes).follow(group)
     check.report(bad)
 
 
-def _place(item: Checkpoint | tuple[str, str, str]) -> tuple[str, str]:
+def _place(item: Checkpoint | Key) -> tuple[str, str]:
     key = item.key if isinstance(item, Checkpoint) else item
     return key[0], key[1]
 
@@ -131,6 +152,17 @@ class _Reached:
     sends: tuple[str, ...] = ()
     pending: bool = False
     errors: tuple[str | None, ...] = ()
+    nameless: bool = False
+    ran: frozenset[str | None] = frozenset()
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+    def missing(self, seen: Mapping[str, int]) -> list[str]:
+        """Return the nodes that ran from here and left no writes, as cached ones may not."""
+        return [
+            node
+            for node, version in sorted(seen.items())
+            if version != self.seen.get(node) and node not in self.ran
+        ]
 
     def end(self, trajectory: str) -> Iterator[Record]:
         """Yield the outcome of the run whose last checkpoint this is."""
@@ -151,11 +183,12 @@ class _Thread:
     options: ReadOptions
     bad: BadLines
     check: FieldCheck
+    nodes: KnownNodes | None
     known: OrderedDict[str, _Reached] = field(default_factory=OrderedDict)
     last: _Reached | None = None
     names: ThreadNames = field(default_factory=ThreadNames)
 
-    def follow(self, items: Iterable[Checkpoint | tuple[str, str, str]]) -> Iterator[Record]:
+    def follow(self, items: Iterable[Checkpoint | Key]) -> Iterator[Record]:
         for item in items:
             if not isinstance(item, Checkpoint):
                 self.bad.report(f"checkpoint {item[2]}", "only its writes are there")
@@ -178,16 +211,33 @@ class _Thread:
         else:
             # Where somebody changed the values by hand, nobody knows what the agent did before.
             state = parent.state if parent and origin != "update" else None
-            if origin == "loop" and parent and parent.keys:
-                for target in order_names(parent.keys):
-                    if state is not None:
-                        moves.append(self._move(parent, target, _time(values), state))
-                    state = target
+            for target in self._targets(parent, values, labels) if parent else ():
+                if state is not None:
+                    moves.append(self._move(parent, target, _time(values), state))
+                state = target
         reached = self._run(checkpoint, values, labels, state, parent)
         moves += [self._move(reached, None, reached.time) for _ in reached.errors if state]
         self.bad.accepted += 1
         self._remember(checkpoint.key[2], reached)
         yield from moves
+
+    def _targets(
+        self, parent: _Reached, values: dict[str, Any], labels: dict[str, Any]
+    ) -> tuple[str, ...]:
+        """Return the states that lead from a checkpoint to the next one, of these values."""
+        if labels.get("source") != "loop":
+            return ()
+        if parent.nameless:
+            raise BadRecordError(
+                "the node that led to it is not known: its saver kept no paths of tasks "
+                "(langgraph-checkpoint-sqlite before 3.1), and no node of this graph has the id of "
+                "the task; record the agent live, or with a newer saver"
+            )
+        keys = set(parent.keys)
+        for node in parent.missing(_read_seen(values)):
+            record = {**labels, "node": node, **self.names.read(node, {}), "opaque": False}
+            keys.update(self.options.name_states({**record, "writes": {}}, name_task))
+        return tuple(order_names(keys)) if keys else ()
 
     def _move(
         self, at: _Reached, target: str | None, time: float | None, source: str | None = None
@@ -211,16 +261,21 @@ class _Thread:
         """Return where the agent stands, and what ran from there."""
         step = int(labels["step"])
         sends = (parent.sent or parent.sends) if parent else ()
-        shared = dict(
-            zip(("thread_id", "checkpoint_ns", "checkpoint_id"), checkpoint.key, strict=True)
+        shared = dict(zip(_KEY, checkpoint.key, strict=True))
+        find_node = partial(
+            _find_node, sends=sends, nodes=self._name_tasks(checkpoint, step, sends)
         )
         keys: set[str] = set()
         sent: list[str] = []
         errors: list[str | None] = []
+        ran: set[str | None] = set()
+        nameless = False
         for _, group in groupby(checkpoint.writes, attrgetter("path", "task")):
-            task = _Task.read(list(group), sends)
+            task = _Task.read(list(group), find_node)
             sent += task.sent
             errors += task.errors
+            nameless |= task.is_nameless
+            ran.add(task.node)
             if task.is_step:
                 read = {**task.record(), **self.names.read(task.node, task.writes)}
                 record = {**labels, **shared, "step": step + 1, **read}
@@ -237,7 +292,18 @@ class _Thread:
             sends,
             _is_pending(values),
             tuple(errors),
+            nameless,
+            frozenset(ran),
+            _read_seen(values),
         )
+
+    def _name_tasks(
+        self, checkpoint: Checkpoint, step: int, sends: tuple[str, ...]
+    ) -> dict[str, str]:
+        """Return the nodes of tasks by their ids, where some path is missing."""
+        if self.nodes is None or all(write.path for write in checkpoint.writes):
+            return {}
+        return self.nodes.tasks_from(checkpoint.key, step + 1, sends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,24 +316,30 @@ class _Task:
     errors: tuple[str | None, ...]
     done: bool
 
+    path: str
+
     @classmethod
-    def read(cls, writes: list[Write], sends: tuple[str, ...]) -> _Task:
+    def read(cls, writes: list[Write], find_node: Callable[[Write], str | None]) -> _Task:
         values: dict[str, list[Any]] = {}
         for write in writes:
             values.setdefault(write.channel, []).append(write.value())
         done = not values.keys() <= _SPECIAL - {_SENDS}
-        node = _find_node(writes[0].path, sends) if done else None
-        sent = tuple(map(_read_send, values.get(_SENDS, ())))
         failed = values.get(_ERROR, ())
-        where = _find_node(writes[0].path, sends) if failed else None
-        errors = tuple(_read_error(value, where) for value in failed)
+        node = find_node(writes[0]) if done or failed else None
+        sent = tuple(map(_read_send, values.get(_SENDS, ())))
+        errors = tuple(_read_error(value, node) for value in failed)
         kept = {name: value for name, value in values.items() if name not in _SPECIAL}
-        return cls(node, kept, sent, errors, done)
+        return cls(node, kept, sent, errors, done, writes[0].path)
 
     @property
     def is_step(self) -> bool:
         """Whether it finished, and is a node other than that of the input."""
         return self.done and self.node not in (None, START)
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it finished, and may be a node whose name is not known."""
+        return self.done and not self.path and self.node is None and self.writes.keys() != {_RETURN}
 
     def record(self) -> dict[str, Any]:
         """Return what a state function is given of it, besides what its messages tell."""
@@ -279,10 +351,14 @@ class _Task:
         }
 
 
-def _find_node(path: str, sends: tuple[str, ...]) -> str | None:
-    """Return the node of a task, None where it is no node of the graph."""
+def _find_node(write: Write, sends: tuple[str, ...], nodes: Mapping[str, str]) -> str | None:
+    """Return the node of the task of a write, None where it is no node of the graph."""
+    return _read_path(write.path, sends) if write.path else nodes.get(write.task)
+
+
+def _read_path(path: str, sends: tuple[str, ...]) -> str | None:
     if path.endswith(_HANDLER):
-        return f"__error_handler__{_find_node(path.removesuffix(_HANDLER), sends)}"
+        return f"__error_handler__{_read_path(path.removesuffix(_HANDLER), sends)}"
     if path.startswith(_PULL):
         return path.removeprefix(_PULL)
     number = path.removeprefix(_PUSH).partition(",")[0]
@@ -309,9 +385,17 @@ def _read_error(value: Any, node: str | None) -> str | None:
 def _is_pending(values: Mapping[str, Any]) -> bool:
     """Say whether something was still to run."""
     names = values.get("updated_channels")
-    if names is None:  # before LangGraph 0.6
-        names = values.get("channel_values") or ()
-    return any(str(name).startswith(_PENDING) for name in names)
+    if names is None and isinstance(there := values.get("channel_values"), dict):
+        names = [name for name, value in there.items() if value != []]  # before LangGraph 0.6
+    return any(str(name).startswith(_PENDING) for name in names or ())
+
+
+def _read_seen(values: Mapping[str, Any]) -> dict[str, int]:
+    """Return the nodes that a checkpoint has seen run, each with a hash of what it had read."""
+    seen = values.get("versions_seen")
+    nodes = seen.items() if isinstance(seen, dict) else ()
+    # One that is sent to, or called, has read no channel.
+    return {node: hash(repr(read)) for node, read in nodes if read and node not in _NO_NODES}
 
 
 def _time(values: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ No class is imported and nothing is unpickled.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -29,7 +29,9 @@ __all__ = [
     "connect",
     "count",
     "has_checkpoints",
+    "has_paths",
     "read_checkpoints",
+    "read_values",
     "unpack",
 ]
 
@@ -202,7 +204,7 @@ def _checkpoints(connection: Connection) -> str:
 def _writes_by_key(connection: Connection) -> Iterator[tuple[Key, list[Write]]]:
     table, value = _TABLES[connection.dialect.name]
     columns = {column["name"] for column in inspect(connection).get_columns(table)}
-    path = "task_path" if "task_path" in columns else "''"
+    path = "COALESCE(task_path, '')" if "task_path" in columns else "''"
     order = f"{_order(connection)}, {path}, task_id, idx"
     query = (
         f"SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, {path}, channel, "  # noqa: S608
@@ -221,6 +223,24 @@ def _order(connection: Connection) -> str:
 
 def _stream(connection: Connection, query: str) -> Iterator[Any]:
     yield from connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(text(query))
+
+
+def has_paths(connection: Connection) -> bool:
+    """Say whether all writes into channels of the graph tell how their task was called.
+
+    Those of langgraph-checkpoint-sqlite before 3.1 do not, nor those by hand.
+    """
+    table, _ = _TABLES[connection.dialect.name]
+    if "task_path" not in {column["name"] for column in inspect(connection).get_columns(table)}:
+        return False
+    without = f"SELECT 1 FROM {table} WHERE task_path = '' AND substr(channel, 1, 2) <> '__'"  # noqa: S608
+    return connection.execute(text(f"{without} LIMIT 1")).first() is None
+
+
+def read_values(connection: Connection) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Yield the namespaces of checkpoints, each with what returns its values."""
+    for row in _stream(connection, _checkpoints(connection)):
+        yield row[1], Checkpoint((row[0], row[1], row[2]), *row[3:7], []).values
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -77,6 +77,12 @@ def outcomes(records):
     return {r.trajectory: (r.outcome, r.error) for r in records if not isinstance(r, Transition)}
 
 
+def forget_paths(path):
+    """Make a database such as langgraph-checkpoint-sqlite wrote it before 3.1."""
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE writes DROP COLUMN task_path")
+
+
 def live(play, saver, states=None):
     """Play a scene with the callback attached, and return all that it recorded."""
     with TransitionStore("sqlite://") as store:
@@ -329,6 +335,46 @@ def test_checkpoints_give_what_the_callback_recorded(any_saver, scene):
     assert outcomes(records) == outcomes(endings)
     assert reader.read_count == len(list(saver.list(None)))
     assert reader.skipped_count == 0
+
+
+# LangGraph 1.2 alone has handlers of errors, and none of its savers is without paths.
+@pytest.mark.parametrize("scene", [each for each in SCENES if each is not play_error_handler])
+def test_a_saver_that_kept_no_paths_of_tasks_gives_the_same(saver, scene):
+    moves, endings = live(scene, saver[0])
+    forget_paths(saver[1])
+    reader = read_transitions(saver[1])
+    records = list(reader.records())
+    found = [record for record in records if isinstance(record, Transition)]
+    assert by_trajectory(found) == by_trajectory(moves)
+    assert outcomes(records) == outcomes(endings)
+
+
+def test_old_and_new_rows_may_stand_in_one_database(saver):
+    moves, _ = live(play_fan_out, saver[0])
+    with sqlite3.connect(saver[1]) as database:
+        database.execute("UPDATE writes SET task_path = '' WHERE rowid % 2 = 0")
+    assert by_trajectory(read_transitions(saver[1])) == by_trajectory(moves)
+
+
+def test_a_node_that_cannot_be_known_is_refused_and_not_left_out(saver):
+    live(play_loop, saver[0])
+    forget_paths(saver[1])
+    with sqlite3.connect(saver[1]) as database:
+        changed = "UPDATE writes SET task_id = 'x' WHERE rowid = (SELECT max(rowid) FROM writes)"
+        database.execute(changed)
+    with pytest.raises(ReadError, match=r"cannot be read: the node .* before 3\.1"):
+        list(read_transitions(saver[1]))
+    reader = read_transitions(saver[1], skip_bad_lines=True)
+    list(reader)
+    assert (reader.read_count, reader.skipped_count) == (11, 1)
+
+
+def test_a_node_without_writes_is_known_by_what_it_saw(saver):
+    moves, _ = live(play_loop, saver[0])
+    with sqlite3.connect(saver[1]) as database:
+        lost = database.execute("DELETE FROM writes WHERE task_path LIKE '%pull, b'").rowcount
+    assert lost == 9  # five times `log`, four times the branch to a
+    assert by_trajectory(read_transitions(saver[1])) == by_trajectory(moves)
 
 
 def test_asynchronous_agents_write_the_same(tmp_path):
