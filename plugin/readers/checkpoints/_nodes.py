@@ -73,7 +73,7 @@ def _read_triggers(checkpoint: Mapping[str, Any]) -> Iterator[_Trigger]:
         node = channel.rpartition(":")[2]
         if node != channel:  # branch:to:node, join:a+b:node, start:node
             channels[node].add(channel)
-    seen = checkpoint.get("versions_seen")
+    seen = checkpoint.get("versions_seen") or {}
     for node in _names(seen):
         channels[node].update(_names(seen[node]))
     for node, names in channels.items():

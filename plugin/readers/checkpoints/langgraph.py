@@ -211,10 +211,11 @@ class _Thread:
         else:
             # Where somebody changed the values by hand, nobody knows what the agent did before.
             state = parent.state if parent and origin != "update" else None
-            for target in self._targets(parent, values, labels) if parent else ():
-                if state is not None:
-                    moves.append(self._move(parent, target, _time(values), state))
-                state = target
+            if parent:
+                for target in self._targets(parent, values, labels):
+                    if state is not None:
+                        moves.append(self._move(parent, target, _time(values), state))
+                    state = target
         reached = self._run(checkpoint, values, labels, state, parent)
         moves += [self._move(reached, None, reached.time) for _ in reached.errors if state]
         self.bad.accepted += 1

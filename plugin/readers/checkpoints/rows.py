@@ -240,7 +240,8 @@ def has_paths(connection: Connection) -> bool:
 def read_values(connection: Connection) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield the namespaces of checkpoints, each with what returns its values."""
     for row in _stream(connection, _checkpoints(connection)):
-        yield row[1], Checkpoint((row[0], row[1], row[2]), *row[3:7], []).values
+        key, parent, kind, data, metadata = (row[0], row[1], row[2]), *row[3:7]
+        yield row[1], Checkpoint(key, parent, kind, data, metadata, []).values
 
 
 def _mapping(value: Any) -> dict[str, Any]:
