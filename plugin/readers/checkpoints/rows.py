@@ -240,8 +240,8 @@ def has_paths(connection: Connection) -> bool:
 def read_values(connection: Connection) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield the namespaces of checkpoints, each with what returns its values."""
     for row in _stream(connection, _checkpoints(connection)):
-        key, parent, kind, data, metadata = (row[0], row[1], row[2]), *row[3:7]
-        yield row[1], Checkpoint(key, parent, kind, data, metadata, []).values
+        key = (row[0], row[1], row[2])
+        yield row[1], Checkpoint(key, row[3], row[4], row[5], row[6], []).values
 
 
 def _mapping(value: Any) -> dict[str, Any]:
