@@ -70,9 +70,9 @@ class Format:
 
 # Where two formats share a suffix the first that fits is used: the general one stands last.
 _FORMATS = (
-    Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), ".spans.langsmith"),
-    Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".spans.langfuse"),
-    Format("otlp", (".jsonl", ".ndjson", ".json"), ".spans.otlp"),
+    Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), ".tracers.langsmith"),
+    Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langfuse"),
+    Format("otlp", (".jsonl", ".ndjson", ".json"), ".tracers.otlp"),
     Format("csv", (".csv", ".tsv"), ".tables.delimited"),
     Format("graphml", (".graphml",), ".graphs", "looks_like_graphml", "read_graphml"),
     Format("langgraph", (".db", ".sqlite", ".sqlite3"), ".checkpoints.langgraph"),
