@@ -70,8 +70,12 @@ class Format:
 
 # Where two formats share a suffix the first that fits is used: the general one stands last.
 _FORMATS = (
-    Format("langsmith", (".jsonl", ".ndjson", ".json", ".parquet"), ".tracers.langsmith"),
+    Format("langsmith", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langsmith"),
     Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langfuse"),
+    Format("mlflow", (".json", ".jsonl", ".ndjson", ".csv", ".parquet"), ".tracers.mlflow"),
+    Format("jaeger", (".json", ".jsonl", ".ndjson"), ".tracers.jaeger"),
+    Format("phoenix", (".json", ".jsonl", ".ndjson", ".csv", ".parquet"), ".tracers.phoenix"),
+    Format("console", (".json", ".jsonl", ".ndjson"), ".tracers.console"),
     Format("otlp", (".jsonl", ".ndjson", ".json"), ".tracers.otlp"),
     Format("csv", (".csv", ".tsv"), ".tables.delimited"),
     Format("graphml", (".graphml",), ".graphs", "looks_like_graphml", "read_graphml"),

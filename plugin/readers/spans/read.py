@@ -9,7 +9,7 @@ from typing import Any
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans.span import Span
+from detailed_balance.readers.spans.span import Span, parse_object
 
 __all__ = ["find_value", "read_spans"]
 
@@ -38,6 +38,8 @@ def read_spans(
 def find_value(record: Mapping[str, Any], path: str | None) -> Any:
     """Return a field of a record, or one inside of others, such as ``feedback.score.avg``.
 
+    What is around it may be a JSON text, as in a table.
+
     Examples
     --------
     >>> find_value({"feedback": {"score": {"avg": 1.0}}}, "feedback.score.avg")
@@ -46,8 +48,7 @@ def find_value(record: Mapping[str, Any], path: str | None) -> Any:
     if path is None or path in record:
         return None if path is None else record[path]
     name, dot, rest = path.partition(".")
-    inner = record.get(name)
-    return find_value(inner, rest) if dot and isinstance(inner, Mapping) else None
+    return find_value(parse_object(record.get(name)), rest) if dot else None
 
 
 def _make_spans(

@@ -1,22 +1,13 @@
-"""Observations that were exported from Langfuse: JSON, JSON Lines, CSV or Parquet."""
+"""Observations of Langfuse, in a table or in traces: JSON, JSON Lines, CSV or Parquet."""
 
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.readers.records.base import (
-    BadLines,
-    LineRecord,
-    ReadOptions,
-    Record,
-    peek_text,
-)
-from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import SpanAttributes
@@ -32,19 +23,26 @@ from detailed_balance.readers.spans.span import (
     parse_object,
     parse_tags,
 )
-from detailed_balance.readers.tables.delimited import read_rows
-from detailed_balance.readers.tables.json_files import read_objects
-from detailed_balance.readers.tables.parquet import (
-    looks_like as is_parquet,
-    read_columns,
-    read_table,
+from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
+from detailed_balance.readers.tracers.files import (
+    Parts,
+    find_list,
+    parse_amount,
+    parse_tokens,
+    read_file,
+    unfold,
 )
 
 __all__ = ["looks_like", "read"]
 
 _KINDS = {"generation": "model", "tool": "tool", "retriever": "retriever"}
 _CAPITAL = re.compile(r"([A-Z])")
-_COLUMNS = FieldNames(state="id")
+_OF_TRACES = frozenset(
+    ("sessionId", "userId", "observations", "observationCount", "htmlPath", "latency", "totalCost")
+)
+_ATTRIBUTES = "attributes."
+_TOKENS = (("usageDetails", "total"), ("usage", "total", "totalTokens"), ("totalTokens",))
+_COSTS = (("costDetails", "total"), ("calculatedTotalCost",), ("totalCost",))
 
 
 def looks_like(head: bytes, path: Path) -> bool:
@@ -57,14 +55,7 @@ def looks_like(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of observations, plain or gzip."""
-    head = peek_text(path, 100).removeprefix(BOM_UTF8).lstrip()
-    records: Iterator[LineRecord]
-    if is_parquet(head, path):
-        records = read_table(path, options, bad)
-    elif head[:1] in (b"{", b"["):
-        records = _unfold(read_objects(path, options, bad))
-    else:
-        records = read_rows(path, replace(options, fields=_COLUMNS, states=None), bad)
+    records = unfold(read_file(path, "id", options, bad), _find_observations)
     return read_spans(records, to_span, options, bad)
 
 
@@ -84,18 +75,27 @@ def to_span(record: Mapping[str, Any]) -> Span:
     """
     own, trace = _find(record, "id"), parse_id(_find(record, "traceId"), "traceId")
     start = parse_nanoseconds(_find(record, "startTime"), "startTime")
+    if _is_trace(record):
+        raise BadRecordError(
+            "this is a trace without its observations, which are its steps; export the table of "
+            "observations, or each trace with its observations (GET /api/public/traces/ID)"
+        )
     if own is None or trace is None or start is None:
         raise BadRecordError("an observation has the fields 'id', 'traceId' and 'startTime'")
     kind = str(_find(record, "type") or "").lower()
-    metadata = _read_metadata(record)
+    metadata, attributes = _read_metadata(record)
+    told = SpanAttributes(attributes, _find(record, "name"))
+    # A program that sends spans of OpenTelemetry may leave it to their attributes what they are.
+    sort = told.kind if kind == "span" else _KINDS.get(kind, "chain")
+    name = told.name if kind == "span" and sort == "tool" else _find(record, "name")
     end = start if kind == "event" else parse_nanoseconds(_find(record, "endTime"), "endTime")
     inputs, output = parse_json(_find(record, "input")), parse_json(_find(record, "output"))
     return Span(
         trace=trace,
         id=parse_id(own, "id") or str(own),
         parent=parse_id(_find(record, "parentObservationId"), "parentObservationId"),
-        kind=_KINDS.get(kind, "chain"),
-        name=parse_name(_find(record, "name"), "name") or kind or "span",
+        kind=sort,
+        name=parse_name(name, "name") or kind or "span",
         start=start,
         end=end,
         metadata=metadata,
@@ -105,44 +105,89 @@ def to_span(record: Mapping[str, Any]) -> Span:
         output=output,
         error=_read_error(record, output),
         model=parse_name(_find(record, "providedModelName") or _find(record, "model"), "model"),
+        tokens=parse_tokens(_find_usage(record, _TOKENS)) if sort == "model" else None,
+        cost=parse_amount(_find_usage(record, _COSTS)) if sort == "model" else None,
     )
 
 
-def _unfold(objects: Iterable[tuple[int | str, dict[str, Any]]]) -> Iterator[LineRecord]:
-    """Yield the observations of traces and of pages of the API as records of their own."""
-    for place, found in objects:
-        inner = found.get("observations", found.get("data"))
-        if not isinstance(inner, list) or "startTime" in found:
-            yield place, found
-            continue
-        for number, record in enumerate(inner, 1):
-            where = f"line {place}" if isinstance(place, int) else place
-            around = {"traceId": found.get("id"), "sessionId": found.get("sessionId")}
-            # A place among those of the file, so that what is wrong with it can be found.
-            yield (
-                f"{where}, observation {number}",
-                around | record if isinstance(record, dict) else {},
-            )
+def _find_observations(record: Mapping[str, Any]) -> Parts:
+    """Return the elements of a page of the API, or the observations of a trace."""
+    if _find(record, "startTime") is not None:
+        return None
+    if (page := find_list(record, "data")) is not None:
+        return "element", page
+    listed = find_list(record, "observations")
+    if not listed or not isinstance(listed[0], dict):
+        return None
+    trace = parse_object(record.get("trace")) or record
+    around = {
+        "traceId": _find(trace, "id"),
+        "sessionId": _find(trace, "sessionId"),
+        "tags": trace.get("tags"),
+        "trace": {name: trace.get(name) for name in ("name", "metadata", "userId")},
+    }
+    scores = find_list(record, "scores") or find_list(trace, "scores") or ()
+    judged = [score for score in scores if isinstance(score, dict)]
+    return "observation", [
+        around | {"scores": _read_scores(judged, part)} | part if isinstance(part, dict) else part
+        for part in listed
+    ]
+
+
+def _read_scores(scores: list[dict[str, Any]], observation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of a trace and of this observation by their names."""
+    of = (None, "", observation.get("id"))
+    return {
+        str(score.get("name")): score["value"]
+        if score.get("value") is not None
+        else score.get("stringValue")
+        for score in scores
+        if _find(score, "observationId") in of
+    }
+
+
+def _is_trace(record: Mapping[str, Any]) -> bool:
+    has_time = _find(record, "timestamp") is not None and _find(record, "startTime") is None
+    return has_time and sum(_has(record, name) for name in _OF_TRACES) > 1
 
 
 def _find(record: Mapping[str, Any], name: str) -> Any:
     """Return a field by its name in the API, or in exports: ``traceId`` or ``trace_id``."""
     value = record.get(name)
-    value = record.get(_CAPITAL.sub(r"_\1", name).lower()) if value is None else value
+    value = record.get(_snake(name)) if value is None else value
     return None if value == "" else value
 
 
-def _read_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
+def _has(record: Mapping[str, Any], name: str) -> bool:
+    return name in record or _snake(name) in record
+
+
+def _snake(name: str) -> str:
+    return _CAPITAL.sub(r"_\1", name).lower()
+
+
+def _find_usage(record: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> Any:
+    """Return what a model took, as one of the versions of Langfuse says it."""
+    for group, *names in paths:
+        found = parse_json(_find(record, group))
+        values = [found] if not names else [parse_object(found).get(name) for name in names]
+        if any(value is not None for value in values):
+            return next(value for value in values if value is not None)
+    return None
+
+
+def _read_metadata(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metadata, and the attributes of OpenTelemetry that stand in them."""
     given = parse_object(_find(record, "metadata"))
     # Exports write values that are no texts as JSON.
     metadata = {k: parse_json(v) if str(v)[:1] in '"[{' else v for k, v in given.items()}
-    attributes = metadata.pop("attributes", None)
-    metadata = (
-        SpanAttributes(attributes).metadata | metadata if isinstance(attributes, dict) else metadata
-    )
+    attributes = parse_object(metadata.pop("attributes", None))
+    for key in [key for key in metadata if key.startswith(_ATTRIBUTES)]:
+        attributes[key.removeprefix(_ATTRIBUTES)] = metadata.pop(key)
+    metadata = SpanAttributes(attributes).metadata | metadata
     if (session := _find(record, "sessionId")) is not None:
         metadata.setdefault("session.id", session)
-    return parse_metadata(metadata)
+    return parse_metadata(metadata), attributes
 
 
 def _read_error(record: Mapping[str, Any], output: Any) -> str | None:

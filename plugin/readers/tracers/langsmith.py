@@ -1,4 +1,4 @@
-"""Runs that were exported from LangSmith: JSON Lines, a list, or the Parquet of bulk export."""
+"""Runs of LangSmith, flat or nested (``child_runs``): JSON, CSV, the Parquet of bulk export."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record, peek_text
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError, parse_text
-from detailed_balance.readers.spans.read import read_spans
+from detailed_balance.readers.spans.read import find_value, read_spans
 from detailed_balance.readers.spans.span import (
     Span,
     parse_error,
@@ -20,11 +20,14 @@ from detailed_balance.readers.spans.span import (
     parse_tags,
     unwrap,
 )
-from detailed_balance.readers.tables.json_files import read_objects
-from detailed_balance.readers.tables.parquet import (
-    looks_like as is_parquet,
-    read_columns,
-    read_table,
+from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
+from detailed_balance.readers.tracers.files import (
+    Parts,
+    find_list,
+    parse_amount,
+    parse_tokens,
+    read_file,
+    unfold,
 )
 
 __all__ = ["looks_like", "read"]
@@ -41,8 +44,7 @@ def looks_like(head: bytes, path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of runs, plain or gzip."""
-    is_table = is_parquet(peek_text(path, 4), path)
-    records = (read_table if is_table else read_objects)(path, options, bad)
+    records = unfold(read_file(path, "run_type", options, bad), _find_runs)
     return read_spans(records, to_span, options, bad)
 
 
@@ -60,14 +62,15 @@ def to_span(run: Mapping[str, Any]) -> Span:
     >>> to_span(run).kind
     'model'
     """
-    own = parse_name(run.get("id"), "id")
+    own = parse_name(run.get("id") or run.get("run_id"), "id")
     start = parse_nanoseconds(run.get("start_time"), "start_time")
     kind = parse_name(run.get("run_type"), "run_type")
     if own is None or start is None or kind is None:
-        raise BadRecordError("a run has the fields 'id', 'run_type' and 'start_time'")
+        raise BadRecordError("a run has the fields 'id' (or 'run_id'), 'run_type' and 'start_time'")
     trace, parent = _read_ancestors(run)
     extra = parse_object(run.get("extra"))
-    metadata = parse_metadata(parse_object(extra.get("metadata")))
+    given = extra.get("metadata") or run.get("metadata") or run.get("custom_metadata")
+    metadata = parse_metadata(parse_object(given))
     error = parse_error(run.get("error"))
     return Span(
         trace=trace or own,
@@ -83,7 +86,37 @@ def to_span(run: Mapping[str, Any]) -> Span:
         output=_read_value(run, "outputs"),
         error="" if error is None and run.get("status") == "error" else error,
         model=_find_model(metadata, parse_object(extra.get("invocation_params"))),
+        # Of a run with runs inside, LangSmith adds up what they took.
+        tokens=parse_tokens(_find_usage(run, "total_tokens")) if kind == "llm" else None,
+        cost=parse_amount(_find_usage(run, "total_cost")) if kind == "llm" else None,
     )
+
+
+def _find_runs(record: Mapping[str, Any]) -> Parts:
+    """Return the runs of a page or a trace, or a run and those inside of it."""
+    if "run_type" not in record:
+        listed = find_list(record, "runs")
+        return None if listed is None else ("run", listed)
+    inner = find_list(record, "child_runs")
+    if not inner:
+        return None
+    above = {
+        "trace_id": record.get("trace_id") or record.get("id"),
+        "parent_run_id": record.get("id") or record.get("run_id"),
+    }
+    own = {name: value for name, value in record.items() if name != "child_runs"}
+    below = [
+        above | {k: v for k, v in run.items() if v is not None} if isinstance(run, dict) else run
+        for run in inner
+    ]
+    return "run", [own, *below]
+
+
+def _find_usage(run: Mapping[str, Any], name: str) -> Any:
+    """Return a sum that stands in the run, or in what the CLI or the model says of its usage."""
+    groups = ("token_usage", "costs", "outputs.usage_metadata")
+    found = (find_value(run, path) for path in (name, *(f"{group}.{name}" for group in groups)))
+    return next((value for value in found if value is not None), None)
 
 
 def _read_ancestors(run: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry, as OTLP writes them into JSON: one document, or one a line."""
+"""Spans of OpenTelemetry as OTLP JSON, one document or one a line; traces of Grafana Tempo too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
-_KEY = re.compile(rb'"resource(Spans|_spans)"\s*:')
+_KEY = re.compile(rb'"(resourceSpans|resource_spans|batches|startTimeUnixNano)"\s*:')
+_GROUPS = ("resourceSpans", "batches")
+_AROUND = ("trace", "result")
 
 
 def looks_like(head: bytes, path: Path) -> bool:
@@ -40,8 +42,12 @@ def _records(
                 yield f"{where}, span {number}", plain_span(span, resource)
             except BadRecordError as error:
                 bad.report(f"{where}, span {number}", str(error))
-        if not number and "resourceSpans" not in document and "resource_spans" not in document:
-            bad.report(place, "a document of OTLP has a list 'resourceSpans'; this one has none")
+        if not number and _find_groups(document) is None:
+            bad.report(
+                place,
+                "a document of OTLP has a list 'resourceSpans', one of Tempo 'batches'; this one "
+                "has none",
+            )
 
 
 _CAPITAL = re.compile(r"([A-Z])")
@@ -66,12 +72,23 @@ def unfold(document: Any) -> Iterator[tuple[Any, Any]]:
     >>> list(unfold({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "a"}]}]}]}))
     [({'name': 'a'}, None)]
     """
-    for group in _items(document, "resourceSpans"):
+    if _get(document, "spanId") is not None:
+        yield document, None
+    for group in _find_groups(document) or ():
         resource = _get(_get(group, "resource"), "attributes")
         names = ("scopeSpans", "instrumentationLibrarySpans")
         for scope in (scope for name in names for scope in _items(group, name)):
             for span in _items(scope, "spans"):
                 yield span, resource
+
+
+def _find_groups(document: Any) -> list[Any] | None:
+    """Return the spans of a document, grouped by what sent them; None where there are none."""
+    for name in _GROUPS:
+        if _get(document, name) is not None:
+            return _items(document, name)
+    inner = (_get(document, name) for name in _AROUND)
+    return next((_find_groups(part) for part in inner if isinstance(part, dict)), None)
 
 
 def _items(value: Any, name: str) -> list[Any]:
@@ -113,7 +130,7 @@ def _read_event(event: Any) -> dict[str, Any]:
 
 
 def _read_attributes(listed: Any, depth: int = _DEEPEST) -> dict[str, Any]:
-    found = {}
+    found = dict(listed) if isinstance(listed, dict) else {}
     for attribute in _list(listed):
         key = _get(attribute, "key")
         if isinstance(key, str):

@@ -1,0 +1,124 @@
+"""Shared by the adapters: the rows and JSON objects of a file, and the records inside of them."""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, peek_text
+from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.spans.span import parse_json
+from detailed_balance.readers.tables.delimited import read_rows
+from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_table
+
+__all__ = ["Parts", "find_list", "parse_amount", "parse_tokens", "read_file", "unfold"]
+
+Parts: TypeAlias = tuple[str, list[Any]] | None
+"""What the parts of a record are called, and the parts; None of a record that has none."""
+
+_LARGEST_AMOUNT = 1e15
+
+
+def read_file(path: Path, key: str, options: ReadOptions, bad: BadLines) -> Iterator[LineRecord]:
+    """Yield the objects of a JSON file, or the rows of CSV or Parquet.
+
+    Parameters
+    ----------
+    path : Path
+        The file, plain or gzip.
+    key : str
+        A column of the table. Of JSON that pandas wrote by columns, which is its default, the rows
+        are given; those of a table whose index is this column too.
+    options : ReadOptions
+        How to read it.
+    bad : BadLines
+        Keeps account of what is no object, or no row.
+    """
+    head = peek_text(path, 100).removeprefix(BOM_UTF8).lstrip()
+    if is_parquet(head, path):
+        rows = read_table(path, options, bad)
+    elif head[:1] not in (b"{", b"["):
+        rows = read_rows(path, replace(options, fields=FieldNames(state=key), states=None), bad)
+    else:
+        for place, found in read_objects(path, options, bad):
+            yield from _read_columns(place, found, key)
+        return
+    for number, row in rows:  # a missing number is NaN in pandas
+        yield number, {name: value for name, value in row.items() if value == value}
+
+
+def _read_columns(place: int | str, found: dict[str, Any], key: str) -> Iterator[LineRecord]:
+    columns = {name: column for name, column in found.items() if isinstance(column, dict)}
+    index = columns.get(key) or next(iter(columns.values()), {})
+    if (
+        not found
+        or len(columns) < len(found)
+        or any(len(c) != len(index) for c in columns.values())
+    ):
+        yield place, found
+        return
+    for number, row in enumerate(index, 1):
+        values = {name: column.get(row) for name, column in columns.items()}
+        yield f"{place}, row {number}", {key: row} | values
+
+
+def find_list(record: Mapping[str, Any], *names: str) -> list[Any] | None:
+    """Return the first of these fields that holds a list, or the JSON text of one; else None.
+
+    Examples
+    --------
+    >>> find_list({"runs": None, "spans": '[{"id": 1}]'}, "runs", "spans")
+    [{'id': 1}]
+    """
+    values = (parse_json(record.get(name)) for name in names)
+    return next((value for value in values if isinstance(value, list)), None)
+
+
+def unfold(
+    records: Iterable[LineRecord], find_parts: Callable[[Mapping[str, Any]], Parts]
+) -> Iterator[LineRecord]:
+    """Yield the innermost records, each with its place; what is no object becomes an empty one.
+
+    Examples
+    --------
+    >>> def spans_of(record):
+    ...     return ("span", record["spans"]) if "spans" in record else None
+    >>> list(unfold([(3, {"spans": [{"id": 1}, 7]})], spans_of))
+    [('line 3, span 1', {'id': 1}), ('line 3, span 2', {})]
+    """
+    for record in records:
+        waiting = [record]  # no recursion: a hostile file nests deep
+        while waiting:
+            place, found = waiting.pop()
+            parts = find_parts(found)
+            if parts is None:
+                yield place, found
+                continue
+            where = f"line {place}" if isinstance(place, int) else place
+            inner = [(f"{where}, {parts[0]} {n}", part) for n, part in enumerate(parts[1], 1)]
+            waiting += ((at, p if isinstance(p, dict) else {}) for at, p in reversed(inner))
+
+
+def parse_amount(value: Any) -> float | None:
+    """Return tokens or money; None where that is not known.
+
+    Examples
+    --------
+    >>> parse_amount("12"), parse_amount(0.5), parse_amount("?"), parse_amount(-1)
+    (12.0, 0.5, None, None)
+    """
+    try:
+        amount = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return amount if 0 <= amount < _LARGEST_AMOUNT else None
+
+
+def parse_tokens(value: Any) -> int | None:
+    """Return a number of tokens; None where it is not known."""
+    amount = parse_amount(value)
+    return None if amount is None else int(amount)
