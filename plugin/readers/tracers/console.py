@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.spans.span import Span, parse_object
 from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.readers.tracers.files import peek_records
 from detailed_balance.readers.tracers.otel_records import to_otel_record
 
 __all__ = ["looks_like", "read"]
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with a span as it is printed."""
-    return b'"context"' in head and b'"trace_id"' in head and b'"parent_id"' in head
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with a printed span."""
+    return any(map(_is_span, peek_records(opening)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -44,3 +46,8 @@ def to_span(record: Mapping[str, Any]) -> Span:
     resource = parse_object(record.get("resource")).get("attributes")
     attributes = parse_object(record.get("attributes"))
     return read_otel_span(to_otel_record(record, attributes, resource=resource))
+
+
+def _is_span(record: Mapping[str, Any]) -> bool:
+    context = parse_object(record.get("context"))
+    return {"trace_id", "span_id"} <= context.keys() and "parent_id" in record

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, peek_text
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.spans.span import parse_json
 from detailed_balance.readers.tables.delimited import read_rows
 from detailed_balance.readers.tables.json_files import read_objects
-from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_table
+from detailed_balance.readers.tables.parquet import (
+    looks_like as is_parquet,
+    read_columns,
+    read_table,
+)
 
-__all__ = ["Parts", "find_list", "parse_amount", "parse_tokens", "read_file", "unfold"]
+__all__ = [
+    "Parts",
+    "find_list",
+    "parse_amount",
+    "parse_tokens",
+    "peek_records",
+    "read_file",
+    "unfold",
+]
 
 Parts: TypeAlias = tuple[str, list[Any]] | None
 """What the parts of a record are called, and the parts; None of a record that has none."""
 
 _LARGEST_AMOUNT = 1e15
+_MOST_PEEKED = 16
+_DELIMITER = re.compile(r"[,;\t|]")
 
 
 def read_file(path: Path, key: str, options: ReadOptions, bad: BadLines) -> Iterator[LineRecord]:
@@ -52,18 +69,32 @@ def read_file(path: Path, key: str, options: ReadOptions, bad: BadLines) -> Iter
 
 
 def _read_columns(place: int | str, found: dict[str, Any], key: str) -> Iterator[LineRecord]:
-    columns = {name: column for name, column in found.items() if isinstance(column, dict)}
-    index = columns.get(key) or next(iter(columns.values()), {})
-    if (
-        not found
-        or len(columns) < len(found)
-        or any(len(c) != len(index) for c in columns.values())
-    ):
+    """Yield the rows of a table that pandas wrote by columns; else what was found."""
+    columns = list(found.values())
+    index = columns[0] if columns else None
+    same = isinstance(index, dict) and all(
+        isinstance(column, dict) and column.keys() == index.keys() for column in columns
+    )
+    if not same or len(columns) == 1 or not index:
         yield place, found
         return
     for number, row in enumerate(index, 1):
-        values = {name: column.get(row) for name, column in columns.items()}
+        values = {name: column[row] for name, column in found.items()}
         yield f"{place}, row {number}", {key: row} | values
+
+
+def peek_records(
+    opening: Opening, find_parts: Callable[[Mapping[str, Any]], Parts] = lambda record: None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the first records of a file, as `unfold` does; of a table one that has its columns."""
+    if is_parquet(opening.head, opening.path):
+        yield dict.fromkeys(read_columns(opening.path))
+    elif opening.layout is None:
+        header = opening.head.partition(b"\n")[0].decode("utf-8", "replace").strip()
+        yield dict.fromkeys(name.strip('"') for name in _DELIMITER.split(header))
+    else:
+        rows = (row for found in opening.objects for row in _read_columns(0, found, ""))
+        yield from (record for _, record in islice(unfold(rows, find_parts), _MOST_PEEKED))
 
 
 def find_list(record: Mapping[str, Any], *names: str) -> list[Any] | None:

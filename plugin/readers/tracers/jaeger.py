@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.spans.span import Span, parse_json, parse_object
 from detailed_balance.readers.tables.json_files import read_objects
-from detailed_balance.readers.tracers.files import Parts, find_list, unfold
+from detailed_balance.readers.tracers.files import Parts, find_list, peek_records, unfold
 from detailed_balance.readers.tracers.otel_records import to_otel_record
 
 __all__ = ["looks_like", "read"]
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with a trace of Jaeger."""
-    return b'"traceID"' in head and b'"spanID"' in head and b'"operationName"' in head
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with spans of Jaeger."""
+    return any(map(_is_span, peek_records(opening, _find_spans)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -99,7 +100,8 @@ def _find_parent(span: Mapping[str, Any]) -> Any:
     references = [parse_object(each) for each in find_list(span, "references") or ()]
     for kind in ("CHILD_OF", "FOLLOWS_FROM"):
         for found in references:
-            if found.get("refType") == kind and found.get("traceID") == span.get("traceID"):
+            of_trace = found.get("traceID", span.get("traceID")) == span.get("traceID")
+            if of_trace and found.get("refType") == kind:
                 return found.get("spanID")
     return span.get("parentSpanID")
 
@@ -115,3 +117,7 @@ def _find_end(span: Mapping[str, Any]) -> Any:
         raise BadRecordError(
             "'startTime' and 'duration' must be whole numbers of microseconds"
         ) from error
+
+
+def _is_span(record: Mapping[str, Any]) -> bool:
+    return "spanID" in record and "operationName" in record

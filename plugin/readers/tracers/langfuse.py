@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import SpanAttributes
@@ -23,12 +24,12 @@ from detailed_balance.readers.spans.span import (
     parse_object,
     parse_tags,
 )
-from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
 from detailed_balance.readers.tracers.files import (
     Parts,
     find_list,
     parse_amount,
     parse_tokens,
+    peek_records,
     read_file,
     unfold,
 )
@@ -42,15 +43,17 @@ _OF_TRACES = frozenset(
 )
 _ATTRIBUTES = "attributes."
 _TOKENS = (("usageDetails", "total"), ("usage", "total", "totalTokens"), ("totalTokens",))
-_COSTS = (("costDetails", "total"), ("calculatedTotalCost",), ("totalCost",))
+_COSTS = (
+    ("costDetails", "total"),
+    ("calculatedTotalCost",),
+    ("totalCost",),
+    ("usage", "totalCost"),
+)
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with an observation, or is a table of them."""
-    if is_parquet(head, path):
-        return {"parent_observation_id", "trace_id"} <= read_columns(path)
-    camel = b"parentObservationId" in head and b"traceId" in head
-    return camel or (b"parent_observation_id" in head and b"trace_id" in head)
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with observations or traces, or is a table of them."""
+    return any(map(_is_known, peek_records(opening, _find_observations)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -197,3 +200,10 @@ def _read_error(record: Mapping[str, Any], output: Any) -> str | None:
         return named
     # A tool that answers with an error has answered.
     return named if _find(record, "level") == "ERROR" and output is None else None
+
+
+def _is_known(record: Mapping[str, Any]) -> bool:
+    if _is_trace(record):
+        return True
+    inside = _has(record, "parentObservationId") or (_has(record, "startTime") and "type" in record)
+    return "id" in record and _has(record, "traceId") and inside

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError, parse_text
 from detailed_balance.readers.spans.read import find_value, read_spans
 from detailed_balance.readers.spans.span import (
@@ -20,12 +21,12 @@ from detailed_balance.readers.spans.span import (
     parse_tags,
     unwrap,
 )
-from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
 from detailed_balance.readers.tracers.files import (
     Parts,
     find_list,
     parse_amount,
     parse_tokens,
+    peek_records,
     read_file,
     unfold,
 )
@@ -35,11 +36,9 @@ __all__ = ["looks_like", "read"]
 _KINDS = {"llm": "model", "tool": "tool", "retriever": "retriever"}
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with a run, or is a table of runs."""
-    if is_parquet(head, path):
-        return {"run_type", "trace_id", "start_time"} <= read_columns(path)
-    return b'"run_type"' in head and (b'"trace_id"' in head or b'"dotted_order"' in head)
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with runs, or is a table of them."""
+    return any(map(_is_run, peek_records(opening, _find_runs)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -137,3 +136,7 @@ def _read_value(run: Mapping[str, Any], field: str) -> Any:
 def _find_model(metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> str | None:
     named = (metadata.get("ls_model_name"), parameters.get("model"), parameters.get("model_name"))
     return parse_name(next((name for name in named if name), None), "model")
+
+
+def _is_run(record: Mapping[str, Any]) -> bool:
+    return "run_type" in record and any(name in record for name in ("start_time", "dotted_order"))

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
+from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.spans.span import Span, parse_json, parse_object
-from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
-from detailed_balance.readers.tracers.files import Parts, find_list, read_file, unfold
+from detailed_balance.readers.tracers.files import (
+    Parts,
+    find_list,
+    peek_records,
+    read_file,
+    unfold,
+)
 from detailed_balance.readers.tracers.otel_records import to_otel_record
 
 __all__ = ["looks_like", "read"]
@@ -27,14 +34,9 @@ _NAMES = {
 }
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with a trace of MLflow, or is a table of them."""
-    if is_parquet(head, path):
-        return {"trace", "trace_metadata"} <= read_columns(path) or {
-            "trace",
-            "request_metadata",
-        } <= read_columns(path)
-    return b"mlflow." in head and (b'"spans"' in head or b"spanType" in head)
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with spans of MLflow, or is a table of traces."""
+    return any(map(_is_span, peek_records(opening, _find_spans)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -58,6 +60,11 @@ def to_span(record: Mapping[str, Any]) -> Span:
     >>> span.kind, span.name
     ('tool', 'find')
     """
+    if isinstance(record.get("spans"), str):
+        raise BadRecordError(
+            "the spans of this trace are no JSON but the text of Python's objects; write what "
+            "mlflow.search_traces() gives with to_json, or each trace with Trace.to_json()"
+        )
     trace = parse_object(record.get("info"))
     written = parse_object(record.get("attributes"))
     attributes = {name: parse_json(value) for name, value in written.items()}
@@ -133,3 +140,10 @@ def _read_assessments(listed: Any) -> dict[str, Any]:
         )
         for each in found
     }
+
+
+def _is_span(record: Mapping[str, Any]) -> bool:
+    if "spans" in record and "trace" in record:  # columns of a table
+        return "trace_metadata" in record or "request_metadata" in record
+    attributes = parse_object(record.get("attributes"))
+    return any(str(name).startswith("mlflow.") for name in attributes)

@@ -19,8 +19,12 @@ _FIELDS = {
     "spanId": ("spanId", "span_id", "spanID", "context.span_id"),
     "parentSpanId": ("parentSpanId", "parent_span_id", "parent_id", "parentSpanID"),
     "name": ("name", "operationName"),
-    "startTimeUnixNano": ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime"),
-    "endTimeUnixNano": ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime"),
+    "startTimeUnixNano": (
+        *("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime", "start_time_ns"),
+    ),
+    "endTimeUnixNano": (
+        *("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime", "end_time_ns"),
+    ),
 }
 _CODE = ("status.code", "status.status_code", "status_code")
 _MESSAGE = ("status.message", "status.description", "status_message")

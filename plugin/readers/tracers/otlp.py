@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.readers.tracers.files import peek_records
 
 __all__ = ["looks_like", "read"]
 
-_KEY = re.compile(rb'"(resourceSpans|resource_spans|batches|startTimeUnixNano)"\s*:')
 _GROUPS = ("resourceSpans", "batches")
 _AROUND = ("trace", "result")
+_SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with spans."""
-    return _KEY.search(head) is not None  # a state of another trace may have this name
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with spans, by themselves or in groups."""
+    return any(map(_is_known, peek_records(opening)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -76,10 +78,21 @@ def unfold(document: Any) -> Iterator[tuple[Any, Any]]:
         yield document, None
     for group in _find_groups(document) or ():
         resource = _get(_get(group, "resource"), "attributes")
-        names = ("scopeSpans", "instrumentationLibrarySpans")
-        for scope in (scope for name in names for scope in _items(group, name)):
+        for scope in (scope for name in _SCOPES for scope in _items(group, name)):
             for span in _items(scope, "spans"):
                 yield span, resource
+
+
+def _is_known(document: Mapping[str, Any]) -> bool:
+    if _get(document, "spanId") is not None:
+        return _get(document, "startTimeUnixNano") is not None
+    groups = _find_groups(document)
+    named = any(_get(part, "resourceSpans") is not None for part in (document, *_inner(document)))
+    return named or any(_get(group, name) is not None for group in groups or () for name in _SCOPES)
+
+
+def _inner(document: Any) -> list[dict[str, Any]]:
+    return [part for name in _AROUND if isinstance(part := _get(document, name), dict)]
 
 
 def _find_groups(document: Any) -> list[Any] | None:
@@ -87,8 +100,7 @@ def _find_groups(document: Any) -> list[Any] | None:
     for name in _GROUPS:
         if _get(document, name) is not None:
             return _items(document, name)
-    inner = (_get(document, name) for name in _AROUND)
-    return next((_find_groups(part) for part in inner if isinstance(part, dict)), None)
+    return next(map(_find_groups, _inner(document)), None)
 
 
 def _items(value: Any, name: str) -> list[Any]:

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.spans.span import Span, parse_json, parse_object
-from detailed_balance.readers.tables.parquet import looks_like as is_parquet, read_columns
-from detailed_balance.readers.tracers.files import Parts, find_list, read_file, unfold
+from detailed_balance.readers.tracers.files import (
+    Parts,
+    find_list,
+    peek_records,
+    read_file,
+    unfold,
+)
 from detailed_balance.readers.tracers.otel_records import flatten, to_otel_record
 
 __all__ = ["looks_like", "read"]
@@ -20,12 +26,9 @@ _KIND = "openinference.span.kind"
 _PREFIX = "attributes."
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins with a span of Phoenix, or is a table of them."""
-    if is_parquet(head, path):
-        return {"context.span_id", "context.trace_id"} <= read_columns(path)
-    nested = b'"span_kind"' in head and b'"span_id"' in head and b'"status_code"' in head
-    return nested or (b"context.trace_id" in head and b"parent_id" in head)
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with spans of Phoenix, or is a table of them."""
+    return any(map(_is_span, peek_records(opening, _find_spans)))
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -70,3 +73,11 @@ def _find_spans(record: Mapping[str, Any]) -> Parts:
         return None
     trace = {"trace_id": record.get("trace_id")}
     return "element", [trace | part if isinstance(part, dict) else part for part in listed]
+
+
+def _is_span(record: Mapping[str, Any]) -> bool:
+    """Tell its spans by their ids, and from those of a console by what kind they are."""
+    if "context.trace_id" in record:
+        return "context.span_id" in record or "parent_id" in record
+    ids = parse_object(record.get("context")) or record
+    return {"trace_id", "span_id"} <= ids.keys() and "span_kind" in record
