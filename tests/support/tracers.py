@@ -347,6 +347,94 @@ def to_observation(span):
     }
 
 
+def to_console(span):
+    """Return a span as OpenTelemetry's ``ConsoleSpanExporter`` prints it."""
+    return json.loads(span.to_json())
+
+
+def to_phoenix(span):
+    """Return a span as the API of Phoenix has it, by its schema."""
+    printed = to_console(span)
+    attributes = printed["attributes"]
+    if "metadata" in attributes:
+        attributes["metadata"] = json.loads(attributes["metadata"])
+    return {
+        "id": "U3Bhbjox",
+        "name": span.name,
+        "context": {key: printed["context"][key][2:] for key in ("trace_id", "span_id")},
+        "span_kind": attributes.get("openinference.span.kind", "UNKNOWN"),
+        "parent_id": printed["parent_id"] and printed["parent_id"][2:],
+        "start_time": printed["start_time"],
+        "end_time": printed["end_time"],
+        "status_code": printed["status"]["status_code"],
+        "status_message": printed["status"].get("description", ""),
+        "attributes": attributes,
+        "events": printed["events"],
+    }
+
+
+def to_jaeger(span):
+    """Return the trace of Jaeger that holds this span, by its documented JSON."""
+    trace, own = f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
+    tags = dict(span.attributes)
+    if span.status.status_code.name != "UNSET":
+        tags["otel.status_code"] = span.status.status_code.name
+    if span.status.status_code.name == "ERROR":
+        tags |= {"error": True, "otel.status_description": span.status.description or ""}
+    above = span.parent and {"refType": "CHILD_OF", "traceID": trace}
+    written = {
+        "traceID": trace,
+        "spanID": own,
+        "operationName": span.name,
+        "references": [above | {"spanID": f"{span.parent.span_id:016x}"}] if above else [],
+        "startTime": span.start_time // 1000,
+        "duration": (span.end_time - span.start_time) // 1000,
+        "tags": _to_tags(tags),
+        "logs": [
+            {"timestamp": event.timestamp // 1000}
+            | {"fields": _to_tags({"event": event.name, **event.attributes})}
+            for event in span.events
+        ],
+        "processID": "p1",
+    }
+    processes = {"p1": {"serviceName": "agent", "tags": []}}
+    return {"data": [{"traceID": trace, "spans": [written], "processes": processes}]}
+
+
+def _to_tags(attributes):
+    kinds = {bool: "bool", int: "int64", float: "float64"}
+    return [
+        {"key": key, "type": kinds.get(type(value), "string")}
+        | {"value": json.dumps(value) if isinstance(value, tuple) else value}
+        for key, value in attributes.items()
+    ]
+
+
+def to_mlflow(span):
+    """Return the trace of MLflow that holds this span, by the schema of its version 3."""
+    written = to_otlp(span)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    trace = f"tr-{span.context.trace_id:032x}"
+    attributes = {key: json.dumps(value) for key, value in span.attributes.items()}
+    return {
+        "info": {"trace_id": trace, "state": "OK", "trace_metadata": {}, "tags": {}},
+        "data": {
+            "spans": [
+                {
+                    "trace_id": written["traceId"],
+                    "span_id": written["spanId"],
+                    "parent_span_id": written.get("parentSpanId"),
+                    "name": span.name,
+                    "start_time_unix_nano": span.start_time,
+                    "end_time_unix_nano": span.end_time,
+                    "events": to_console(span)["events"],
+                    "status": written["status"],
+                    "attributes": attributes | {"mlflow.traceRequestId": json.dumps(trace)},
+                }
+            ]
+        },
+    }
+
+
 def _plain(value):
     with contextlib.suppress(TypeError, ValueError):
         return json.loads(value)

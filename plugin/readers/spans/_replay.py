@@ -138,10 +138,10 @@ class _Player:
             self._run_counts[key] += 1
             self._run_names[record.run] = f"{key}#{self._run_counts[key]}"
             return
-        self._contexts[key] = record.context
+        run = self._run_names[record.run or ""]
+        self._last[key] = run, record.context
         if isinstance(record, Transition) and record.source == RESUMED:
             return  # where it stood is not in the trace
-        run = self._run_names[record.run or ""]
         self._found.append(replace(record, trajectory=key, time=self._now / 1e9, run=run))
 
     def play(self, trace: Trace) -> Iterator[Record]:
@@ -150,7 +150,7 @@ class _Player:
         self._open: dict[int, _Open] = {}
         self._graphs: dict[str, UUID] = {}
         self._roots: list[Span] = []
-        self._contexts: dict[str, Context] = {}
+        self._last: dict[str, tuple[str, Context]] = {}  # run and labels of each trajectory
         self._refused: set[str] = set()
         self._is_single = _count_tops(trace.rows) == 1
         for event in order_events(trace.rows):
@@ -245,10 +245,11 @@ class _Player:
         except BadRecordError as error:
             self._refuse(root, str(error))
             return
-        key = min(self._contexts, key=len, default=None)
+        key = min(self._last, key=len, default=None)
         if key is not None and (outcome or success is not None):
-            ending = Ending(key, outcome, None, success, self._contexts[key], self._now / 1e9)
-            self._found.append(ending)
+            run, context = self._last[key]
+            judged = Ending(key, outcome, None, success, context, self._now / 1e9, run=run)
+            self._found.append(judged)
 
     def _refuse(self, span: Span, why: str) -> None:
         if span.id not in self._refused:

@@ -150,7 +150,7 @@ def _read_scores(scores: list[dict[str, Any]], observation: Mapping[str, Any]) -
 
 
 def _is_trace(record: Mapping[str, Any]) -> bool:
-    has_time = _find(record, "timestamp") is not None and _find(record, "startTime") is None
+    has_time = "timestamp" in record and not _has(record, "startTime")
     return has_time and sum(_has(record, name) for name in _OF_TRACES) > 1
 
 

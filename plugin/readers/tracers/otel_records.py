@@ -31,7 +31,7 @@ _MESSAGE = ("status.message", "status.description", "status_message")
 
 
 def to_otel_record(span: Any, attributes: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return a span with its fields as OTLP names them, beside those that it has.
+    """Return a span with its fields as OTLP names them.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def to_otel_record(span: Any, attributes: Mapping[str, Any], **fields: Any) -> d
     --------
     >>> span = {"context": {"trace_id": "0xa"}, "status": {"status_code": "StatusCode.ERROR"}}
     >>> record = to_otel_record(span, {"tool.name": "find"}, spanId="1")
-    >>> record["traceId"], record["spanId"], record["status"]["code"], record["tool.name"]
-    ('0xa', '1', 'ERROR', 'find')
+    >>> record["traceId"], record["spanId"], record["status"]["code"]
+    ('0xa', '1', 'ERROR')
     """
     if not isinstance(span, Mapping):
         raise BadRecordError("a span is a JSON object; this is another value")
@@ -60,8 +60,6 @@ def to_otel_record(span: Any, attributes: Mapping[str, Any], **fields: Any) -> d
     code = str(_find(span, _CODE)).rpartition(".")[2].upper()
     events = parse_json(span.get("events"))
     return {
-        **span,
-        **attributes,
         **named,
         "status": {"code": code, "message": _find(span, _MESSAGE)},
         "events": [_read_event(event) for event in events] if isinstance(events, list) else [],

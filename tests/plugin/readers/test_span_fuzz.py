@@ -31,7 +31,31 @@ def wrap(span):
     return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
 
 
+def unwrap_trace(document):
+    """Return the only span of a document of Jaeger."""
+    return document["data"][0]["spans"][0]
+
+
+def unwrap_mlflow(document):
+    """Return the only span of a trace of MLflow."""
+    return document["data"]["spans"][0]
+
+
+def wrap_trace(span):
+    """Return a trace of Jaeger of one span."""
+    return {"data": [{"spans": [span], "processes": {}}]}
+
+
+def wrap_mlflow(span):
+    """Return a trace of MLflow of one span."""
+    return {"info": {"trace_id": "t"}, "data": {"spans": [span]}}
+
+
 FORMATS = {
+    "console": ("console", dict),
+    "jaeger": ("jaeger", wrap_trace),
+    "mlflow": ("mlflow", wrap_mlflow),
+    "phoenix": ("phoenix", dict),
     "langsmith": ("langsmith", dict),
     "langfuse": ("langfuse", dict),
     "langfuse-otlp": ("otlp", wrap),
@@ -100,8 +124,8 @@ def test_no_value_crashes_a_reader_or_loses_a_span_unsaid(tmp_path, export):
     shapes = [tracers.parallel_tools, tracers.subgraphs, tracers.retry, tracers.no_graph]
     corpus = [traced(export, shape)[0] for shape in shapes]
     format_, write = FORMATS[export]
-    if format_ == "otlp":
-        corpus = [[unwrap(document) for document in documents] for documents in corpus]
+    unwrap_ = {"otlp": unwrap, "jaeger": unwrap_trace, "mlflow": unwrap_mlflow}.get(format_, dict)
+    corpus = [[unwrap_(document) for document in documents] for documents in corpus]
     path = tmp_path / "trace.jsonl"
     for _ in range(ROUNDS):
         records = spoil(noise.choice(corpus), noise)

@@ -21,13 +21,25 @@ from detailed_balance.callbacks import Ending, TransitionCallbackHandler, Transi
 from detailed_balance.callbacks.states import NodeStates, PromptStates, ToolStates
 from detailed_balance.readers import read_transitions
 from tests.support.agents import names_agents
-from tests.support.tracers import SHAPES, to_observation, to_otlp
+from tests.support.tracers import (
+    SHAPES,
+    to_console,
+    to_jaeger,
+    to_mlflow,
+    to_observation,
+    to_otlp,
+    to_phoenix,
+)
 
 EXPORTS = {
     "langsmith": (tracers.langsmith_runs, copy.deepcopy),
     "openinference": (tracers.openinference_spans, to_otlp),
     "langfuse-otlp": (tracers.langfuse_spans, to_otlp),
     "langfuse": (tracers.langfuse_spans, to_observation),
+    "console": (tracers.openinference_spans, to_console),
+    "jaeger": (tracers.openinference_spans, to_jaeger),
+    "mlflow": (tracers.openinference_spans, to_mlflow),
+    "phoenix": (tracers.openinference_spans, to_phoenix),
 }
 
 
@@ -74,9 +86,10 @@ def test_langsmith_runs_are_what_was_recorded_live(tmp_path, shape):
     assert describe(read(tmp_path, runs)) == describe(live)
 
 
+@pytest.mark.parametrize("export", ["openinference", "console", "jaeger", "mlflow", "phoenix"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-def test_openinference_spans_are_what_was_recorded_live(tmp_path, shape):
-    spans, live = traced("openinference", shape)
+def test_openinference_spans_are_what_was_recorded_live(tmp_path, shape, export):
+    spans, live = traced(export, shape)
     assert describe(read(tmp_path, spans), names=False) == describe(live, names=False)
 
 
@@ -249,6 +262,10 @@ def test_metadata_tags_and_agent_become_labels(tmp_path):
     }
 
 
+def name_span(record):
+    return record.get("name") or record["operationName"]
+
+
 PAIRS = ["model/", "tools/read|tools/search", "model/", "tools/read", "model/"]
 
 
@@ -258,7 +275,7 @@ PAIRS = ["model/", "tools/read|tools/search", "model/", "tools/read", "model/"]
         ({}, ["read|search", "read", "model"]),
         ({"states": NodeStates()}, ["model", "tools"] * 2 + ["model"]),
         ({"states": ToolStates()}, ["read|search", "read"]),
-        ({"states": lambda record: record["name"]}, ["model", "tools"] * 2 + ["model"]),
+        ({"states": name_span}, ["model", "tools"] * 2 + ["model"]),
         (
             {"state_field": "{node}/{tool}"},
             PAIRS,
