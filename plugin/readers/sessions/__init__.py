@@ -1,0 +1,1 @@
+"""Session logs of coding agents, and trajectories of benchmarks: an adapter for each format."""

@@ -1,0 +1,96 @@
+"""ATIF, the trajectories of Harbor and Terminal-Bench, version 1.0 to 1.7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
+from detailed_balance.readers.sessions._steps import (
+    get_part,
+    get_text,
+    keep_plain,
+    make_answer,
+    make_call,
+    make_step,
+)
+from detailed_balance.readers.tables.json_files import read_objects
+
+__all__ = ["looks_like", "read"]
+
+
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file holds trajectories."""
+    first = opening.first
+    version = str(first.get("schema_version", ""))
+    return version.startswith("ATIF") and isinstance(first.get("steps"), list)
+
+
+def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    """Yield the moves of each trajectory, and of each subagent inside of it as a run of its own."""
+    return read_conversations(_read_trajectories(path, options, bad), options, bad)
+
+
+def _read_trajectories(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Conversation]:
+    for place, trajectory in read_objects(path, options, bad):
+        yield from _read_trajectory(trajectory, str(place), None, bad)
+
+
+def _read_trajectory(
+    trajectory: dict[str, Any], place: str, above: str | None, bad: BadLines
+) -> Iterator[Conversation]:
+    if not isinstance(trajectory.get("steps"), list):
+        bad.report(place, "a trajectory needs a list 'steps'")
+        return
+    own = get_text(trajectory, "trajectory_id", "session_id")
+    name = get_text(trajectory, "session_id", "trajectory_id") if above is None else f"{above}/{own}"
+    messages = []
+    for step in trajectory["steps"]:
+        if isinstance(step, dict) and step.get("is_copied_context") is True:
+            bad.accepted += 1  # it stands in the trajectory that this one continues
+            bad.duplicates += 1
+        else:
+            messages.append(_read_step(step))
+    about = get_part(trajectory, "agent")
+    fields = keep_plain(trajectory) | {f"agent_{k}": v for k, v in keep_plain(about).items()}
+    if model := get_text(about, "model_name"):
+        fields["model"] = model
+    yield Conversation(place, messages, name, fields)
+    inner = trajectory.get("subagent_trajectories")
+    for number, each in enumerate(inner if isinstance(inner, list) else (), 1):
+        where = f"{place}, subagent {number}"
+        if isinstance(each, dict):
+            yield from _read_trajectory(each, where, name or place, bad)
+        else:
+            bad.report(where, "a trajectory is an object; this is another value")
+
+
+def _read_step(step: Any) -> Any:
+    """Return a step as a message; what is no step as it is."""
+    if not isinstance(step, dict):
+        return step
+    time = step.get("timestamp")
+    if step.get("source") != "agent":
+        return {"role": step.get("source"), "content": step.get("message"), "timestamp": time}
+    asked = step.get("tool_calls")
+    calls = [
+        make_call(c.get("function_name"), c.get("arguments"), c.get("tool_call_id"))
+        for c in (asked if isinstance(asked, list) else ())
+        if isinstance(c, dict)
+    ]
+    results = get_part(step, "observation").get("results")
+    answers = [
+        make_answer(result.get("content"), result.get("source_call_id"))
+        for result in (results if isinstance(results, list) else ())
+        if isinstance(result, dict)
+    ]
+    metrics = get_part(step, "metrics")
+    said = {"usage": metrics, "cost": metrics.get("cost_usd"), "timestamp": time}
+    if model := get_text(step, "model_name"):
+        said["model"] = model
+    if not calls:
+        return {**said, "role": "assistant", "content": step.get("message")}
+    return make_step(calls, answers, **said)
