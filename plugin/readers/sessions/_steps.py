@@ -28,8 +28,19 @@ def name_file(path: Path) -> str:
     return name
 
 
+def split_names(names: str) -> frozenset[str]:
+    """Return the names of a list as a set.
+
+    Examples
+    --------
+    >>> sorted(split_names("user assistant"))
+    ['assistant', 'user']
+    """
+    return frozenset(names.split())
+
+
 def first_word(command: str) -> str | None:
-    """Return the program that a command line begins with; None where it is empty.
+    r"""Return the program that a command line begins with; None where it is empty.
 
     Examples
     --------

@@ -35,18 +35,28 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
 
 
 def _read_trajectories(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Conversation]:
-    for place, trajectory in read_objects(path, options, bad):
-        yield from _read_trajectory(trajectory, str(place), None, bad)
+    for at, found in read_objects(path, options, bad):
+        waiting: list[tuple[str, Any, str | None]] = [(str(at), found, None)]
+        while waiting:
+            place, trajectory, above = waiting.pop()
+            if not isinstance(trajectory, dict) or not isinstance(trajectory.get("steps"), list):
+                bad.report(place, "a trajectory needs a list 'steps'")
+                continue
+            run = _read_trajectory(trajectory, place, above, bad)
+            yield run
+            inner = trajectory.get("subagent_trajectories")
+            inside = list(enumerate(inner, 1)) if isinstance(inner, list) else []
+            name = run.name or place
+            waiting += ((f"{place}, subagent {n}", each, name) for n, each in reversed(inside))
 
 
 def _read_trajectory(
     trajectory: dict[str, Any], place: str, above: str | None, bad: BadLines
-) -> Iterator[Conversation]:
-    if not isinstance(trajectory.get("steps"), list):
-        bad.report(place, "a trajectory needs a list 'steps'")
-        return
-    own = get_text(trajectory, "trajectory_id", "session_id")
-    name = get_text(trajectory, "session_id", "trajectory_id") if above is None else f"{above}/{own}"
+) -> Conversation:
+    """Return a trajectory; the name of a subagent's is that of the one above, ``/`` and its own."""
+    name = get_text(trajectory, "session_id", "trajectory_id")
+    if above is not None:
+        name = f"{above}/{get_text(trajectory, 'trajectory_id', 'session_id')}"
     messages = []
     for step in trajectory["steps"]:
         if isinstance(step, dict) and step.get("is_copied_context") is True:
@@ -58,14 +68,7 @@ def _read_trajectory(
     fields = keep_plain(trajectory) | {f"agent_{k}": v for k, v in keep_plain(about).items()}
     if model := get_text(about, "model_name"):
         fields["model"] = model
-    yield Conversation(place, messages, name, fields)
-    inner = trajectory.get("subagent_trajectories")
-    for number, each in enumerate(inner if isinstance(inner, list) else (), 1):
-        where = f"{place}, subagent {number}"
-        if isinstance(each, dict):
-            yield from _read_trajectory(each, where, name or place, bad)
-        else:
-            bad.report(where, "a trajectory is an object; this is another value")
+    return Conversation(place, messages, name, fields)
 
 
 def _read_step(step: Any) -> Any:

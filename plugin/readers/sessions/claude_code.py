@@ -13,16 +13,21 @@ from detailed_balance.callbacks.names import REFUSED, UNKNOWN
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import get_text, keep_plain, looks_like_action
+from detailed_balance.readers.sessions._steps import (
+    get_text,
+    keep_plain,
+    looks_like_action,
+    split_names,
+)
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
 _SAID = ("user", "assistant")
-_BOUNDARIES = frozenset(
+_BOUNDARIES = split_names(
     "agent-name ai-title attachment bridge-session custom-title file-history-snapshot frame-link "
     "last-prompt mode permission-mode pr-link progress queue-operation rate_limit_event relocated "
-    "result started stream_event summary system tag worktree-state".split()
+    "result started stream_event summary system tag worktree-state"
 )
 _OURS = frozenset({"sessionId", "session_id", "parentUuid", "leafUuid", "messageId"})
 _RESULTS = {
@@ -34,7 +39,7 @@ _RESULTS = {
 }
 _INTERRUPTED = "[Request interrupted by user"
 _NEVER_RAN = {
-    REFUSED: re.compile(r"The user doesn't want to (?:proceed with this tool use|take this action)"),
+    REFUSED: re.compile(r"The user doesn't want to (?:proceed|take this action)"),
     UNKNOWN: re.compile(r"(?:<tool_use_error>)?Error: No such tool available"),
 }
 
@@ -69,7 +74,9 @@ class _Session:
     def add(self, line: dict[str, Any], message: dict[str, Any]) -> bool:
         """Take in a message; say whether it is one of its own, and not a part of another."""
         content = message.get("content")
-        blocks = [block for block in content if isinstance(block, dict)] if _is_list(content) else []
+        blocks = (
+            [block for block in content if isinstance(block, dict)] if _is_list(content) else []
+        )
         said = content if isinstance(content, str) else _text(blocks)
         self.outcome = self.error = None
         if line["type"] == "user":
@@ -82,15 +89,16 @@ class _Session:
             return False
         blocks = [dict(block) for block in blocks]
         self.calls.update({b["id"]: b for b in blocks if isinstance(b.get("id"), str)})
-        known = self.replies.get(message.get("id") or "") if line["type"] == "assistant" else None
+        own = get_text(message, "id") if line["type"] == "assistant" else None
+        known = self.replies.get(own or "")
         if known is not None and _is_list(known["content"]):
             known["content"] += blocks
             known["usage"] = _read_usage(message)
             return False
         message = {**message, "content": blocks if _is_list(content) else content}
         message |= {"usage": _read_usage(message), "timestamp": line.get("timestamp")}
-        if line["type"] == "assistant" and isinstance(message.get("id"), str):
-            self.replies[message["id"]] = message
+        if own:
+            self.replies[own] = message
         self.messages.append(message)
         return True
 
@@ -114,14 +122,15 @@ class _Session:
 def _read_sessions(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conversation]:
     sessions: dict[str | None, _Session] = {}
     seen: set[str] = set()
-    roots: dict[Any, str] = {}
+    roots: dict[str, str] = {}
     for place, line in lines:
-        kind, uuid, message = line.get("type"), line.get("uuid"), line.get("message")
-        if isinstance(uuid, str) and uuid in seen:
+        kind, uuid, message = get_text(line, "type"), get_text(line, "uuid"), line.get("message")
+        if uuid in seen:
             bad.accepted += 1
             bad.duplicates += 1
             continue
-        seen.add(uuid if isinstance(uuid, str) else "")
+        if uuid:
+            seen.add(uuid)
         name = _name_run(line, roots)
         if kind in _SAID:
             if not isinstance(message, dict) or not isinstance(message.get("content"), str | list):
@@ -140,14 +149,14 @@ def _read_sessions(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conve
         yield session.end(number, bad)
 
 
-def _name_run(line: Any, roots: dict[Any, str]) -> str | None:
+def _name_run(line: Any, roots: dict[str, str]) -> str | None:
     """Return the name of a line's run: its session, and for a subagent ``/`` and its agent."""
     session = get_text(line, "sessionId", "session_id")
     agent = get_text(line, "agentId", "parent_tool_use_id")
     if not line.get("isSidechain") and not line.get("parent_tool_use_id"):
         return session
     uuid = get_text(line, "uuid")
-    root = roots.get(line.get("parentUuid")) if uuid else None
+    root = roots.get(get_text(line, "parentUuid") or "")
     if uuid:
         roots[uuid] = root = root or uuid
     return f"{session}/{agent or root or 'sidechain'}"

@@ -19,22 +19,23 @@ from detailed_balance.readers.sessions._steps import (
     keep_plain,
     looks_like_action,
     make_call,
+    split_names,
 )
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
-_LINES = frozenset(
+_LINES = split_names(
     "session_meta response_item event_msg turn_context compacted world_state "
-    "inter_agent_communication_metadata".split()
+    "inter_agent_communication_metadata"
 )
 _HEADER = frozenset({"id", "timestamp", "instructions"})  # of the versions before September 2025
-_NO_ACTION = frozenset(
+_NO_ACTION = split_names(
     "additional_tools agent_message compaction compaction_summary compaction_trigger "
-    "configuration_update context_compaction ghost_snapshot other reasoning".split()
+    "configuration_update context_compaction ghost_snapshot other reasoning"
 )
-_CALLS = frozenset(
-    "custom_tool_call function_call local_shell_call mcp_tool_call tool_search_call".split()
+_CALLS = split_names(
+    "custom_tool_call function_call local_shell_call mcp_tool_call tool_search_call"
 )
 _ANSWERED_AT_ONCE = frozenset({"web_search_call", "image_generation_call"})  # by OpenAI itself
 _ENDINGS = {
@@ -51,7 +52,7 @@ def looks_like(opening: Opening) -> bool:
     """Say whether a file holds lines of a rollout."""
     first = opening.first
     return first.keys() >= _HEADER or any(
-        line.get("type") in _LINES and isinstance(line.get("payload"), dict)
+        get_text(line, "type") in _LINES and isinstance(line.get("payload"), dict)
         for line in opening.objects
     )
 
@@ -77,7 +78,7 @@ class _Session:
 
     def add(self, item: dict[str, Any], time: Any) -> bool:
         """Take in a part of the conversation; say whether it begins a message of its own."""
-        kind = item.get("type")
+        kind = get_text(item, "type")
         if kind == "message":
             if item.get("role") != "assistant":
                 return self._append({**item, "timestamp": time})
@@ -96,11 +97,11 @@ class _Session:
 
     def read_event(self, event: dict[str, Any]) -> None:
         """Take in a notice: the end of a response, or the beginning or end of a turn."""
-        kind = event.get("type")
+        kind = get_text(event, "type")
         if kind == "token_count":
             self._count(get_part(event, "info"))
             self.reply = None
-        elif kind in _ENDINGS:
+        elif kind is not None and kind in _ENDINGS:
             self.reply = None
             if kind.endswith("_complete") and self.outcome is Outcome.FAILED:
                 return  # a turn that failed is completed too
@@ -134,7 +135,7 @@ class _Session:
 def _read_session(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conversation]:
     session, name = _Session(), None
     for place, line in lines:
-        kind, payload, time = line.get("type"), line.get("payload"), line.get("timestamp")
+        kind, payload, time = get_text(line, "type"), line.get("payload"), line.get("timestamp")
         if kind in _LINES and not isinstance(payload, dict):
             bad.report(place, f"a line of the type {kind!r} needs a 'payload'")
             continue
@@ -142,9 +143,11 @@ def _read_session(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conver
         if kind not in _LINES and "payload" not in line and "type" in line:
             item = dict(line)  # the first versions wrote items without a wrapping
         if item is not None and not _is_known(item):
-            bad.report(place, f"an item of the unknown type {item.get('type')!r} looks like an action")
+            bad.report(
+                place, f"an item of the unknown type {item.get('type')!r} looks like an action"
+            )
             continue
-        if item is None or item.get("type") in _NO_ACTION or not _is_part(item):
+        if item is None or not _is_part(item):
             bad.accepted += 1
         else:
             bad.accepted += not session.add(item, time)
@@ -165,7 +168,7 @@ def _is_part(item: dict[str, Any]) -> bool:
 
 
 def _is_known(item: dict[str, Any]) -> bool:
-    kind = item.get("type")
+    kind = get_text(item, "type")
     return kind in _NO_ACTION or _is_part(item) or not looks_like_action(kind)
 
 

@@ -13,11 +13,10 @@ import zstandard
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.callbacks.names import REFUSED, UNKNOWN
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import get_part, get_text, keep_plain, make_call
+from detailed_balance.readers.sessions._steps import get_part, get_text, make_call
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
@@ -112,11 +111,11 @@ def _read_sample(sample: Any, place: str, log: Any, bad: BadLines) -> Conversati
     return Conversation(place, read, name, fields, outcome, _read_scores(sample), error)
 
 
-def _read_message(message: Any, spent: dict[Any, dict[str, Any]]) -> Any:
+def _read_message(message: Any, spent: dict[str, dict[str, Any]]) -> Any:
     """Return a message as OpenAI writes it; what is no message as it is."""
     if not isinstance(message, dict):
         return message
-    message = {**message, **spent.get(message.get("id"), {})}
+    message = {**message, **spent.get(get_text(message, "id") or "", {})}
     if message.get("role") == "tool":
         failed = get_part(message, "error").get("type") is not None
         status = "error" if failed else "success"
@@ -131,7 +130,7 @@ def _read_message(message: Any, spent: dict[Any, dict[str, Any]]) -> Any:
     return message
 
 
-def _read_spending(events: Any) -> dict[Any, dict[str, Any]]:
+def _read_spending(events: Any) -> dict[str, dict[str, Any]]:
     """Return the tokens and the time of each reply of the model, by its id."""
     spent = {}
     for event in events if isinstance(events, list) else ():

@@ -35,7 +35,7 @@ _EXITS = {
 
 
 def looks_like(opening: Opening) -> bool:
-    """Say whether a file holds trajectories; a list of messages, as version 0 wrote, by its name."""
+    """Say whether a file holds trajectories; the bare lists of version 0 are known by their name."""
     first = opening.first
     if isinstance(first.get("messages"), list):
         agent = str(first.get("trajectory_format", "")).startswith("mini-swe-agent")
@@ -44,7 +44,7 @@ def looks_like(opening: Opening) -> bool:
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
-    """Yield the moves between commands, each by its first word; a reply without one is an escape."""
+    """Yield the moves between commands, by their first words; a reply without one is an escape."""
     return read_conversations(_read_trajectories(path, options, bad), options, bad)
 
 

@@ -21,19 +21,20 @@ from detailed_balance.readers.sessions._steps import (
     make_attempt,
     make_call,
     make_step,
+    split_names,
 )
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
-_NO_ACTION = frozenset(
+_NO_ACTION = split_names(
     "change_agent_state condensation condensation_request loop_recovery null pause recall resume "
-    "start stop system".split()
+    "start stop system"
 )
-_NO_KIND = frozenset(
+_NO_KIND = split_names(
     "Condensation CondensationRequest CondensationSummaryEvent ConversationErrorEvent "
     "ConversationStateUpdateEvent HookExecutionEvent InterruptEvent LLMCompletionLogEvent "
-    "PauseEvent StreamingDeltaEvent SystemPromptEvent TokenEvent".split()
+    "PauseEvent StreamingDeltaEvent SystemPromptEvent TokenEvent"
 )
 _ANSWERS = frozenset({"ObservationEvent", "AgentErrorEvent", "UserRejectObservation"})
 _KINDS = _NO_KIND | _ANSWERS | {"ACPToolCallEvent", "ActionEvent", "MessageEvent"}
@@ -43,7 +44,7 @@ _STATES = {
     "paused": Outcome.INTERRUPTED,
     **dict.fromkeys(("rejected", "error", "rate_limited", "stuck"), Outcome.FAILED),
     **dict.fromkeys(
-        "awaiting_user_input awaiting_user_confirmation waiting_for_confirmation".split(),
+        split_names("awaiting_user_input awaiting_user_confirmation waiting_for_confirmation"),
         Outcome.INTERRUPTED,
     ),
 }
@@ -54,8 +55,9 @@ _LISTS = ("history", "trajectory", "events")
 def looks_like(opening: Opening) -> bool:
     """Say whether a file holds events, or runs with their events."""
     events = _find_events(opening.first)
-    found = opening.objects if events is None else events
-    return any(_is_event(event) for event in found[:16])
+    if events is None:
+        return any(_is_event(event) for event in opening.objects)
+    return any(_is_event(event) or _is_bare_event(event) for event in events[:16])
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -76,9 +78,15 @@ def _find_events(run: Any) -> list[Any] | None:
 def _is_event(event: Any) -> bool:
     if not isinstance(event, dict):
         return False
-    first = isinstance(event.get("action"), str) and ("args" in event or "source" in event)
-    answer = isinstance(event.get("observation"), str) and bool({"extras", "cause"} & event.keys())
-    return first or answer or event.get("kind") in _KINDS
+    told = {"args", "source", "extras", "cause"} & event.keys()
+    return bool(told and _is_bare_event(event)) or get_text(event, "kind") in _KINDS
+
+
+def _is_bare_event(event: Any) -> bool:
+    """Say whether it may be an event of the first versions: an action or an observation."""
+    if not isinstance(event, dict) or "role" in event:
+        return False
+    return isinstance(event.get("action"), str) != isinstance(event.get("observation"), str)
 
 
 @dataclass(slots=True)
@@ -86,10 +94,10 @@ class _Run:
     """The steps of a run up to now, and how it stands."""
 
     steps: list[Any] = field(default_factory=list)
-    asked: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str | None, dict[str, Any]] = field(default_factory=dict)
     outcome: Outcome | None = None
     error: str | None = None
-    response: Any = None
+    response: str | None = None
 
     def add(self, event: dict[str, Any], bad: BadLines) -> None:
         """Take in an event of either version."""
@@ -103,7 +111,8 @@ class _Run:
 
     def _act(self, action: str, event: dict[str, Any], time: Any, bad: BadLines) -> None:
         args = get_part(event, "args")
-        if action in _NO_ACTION or event.get("source", "agent") != "agent":
+        task = action == "message" and "source" not in event and not self.steps
+        if action in _NO_ACTION or event.get("source", "agent") != "agent" or task:
             bad.accepted += 1
             return
         self.outcome = {"finish": Outcome.ENDED, "reject": Outcome.FAILED}.get(action)
@@ -114,9 +123,9 @@ class _Run:
         name = get_text(args, "name") if action == "call_tool_mcp" else None
         given = args or {k: v for k, v in event.items() if k not in ("id", "timestamp")}
         usage = get_part(event, "tool_call_metadata", "model_response", "usage")
-        call = make_call(name or action, given, str(event.get("id")))
+        call = make_call(name or action, given, get_text(event, "id"))
         step = make_step([call], (), timestamp=time, usage=usage)
-        self.asked[event.get("id")] = step
+        self.asked[get_text(event, "id")] = step
         self.steps.append(step)
 
     def _observe(self, event: dict[str, Any], time: Any, bad: BadLines) -> None:
@@ -127,7 +136,7 @@ class _Run:
         elif kind == "error" and event.get("source") == "agent" and not event.get("cause"):
             self.steps.append(make_attempt(timestamp=time))  # its reply could not be parsed
             return
-        elif (step := self.asked.get(event.get("cause"))) is not None:
+        elif (step := self.asked.get(get_text(event, "cause"))) is not None:
             code = extras.get("exit_code", get_part(extras, "metadata").get("exit_code"))
             failed = kind in ("error", "user_rejected") or (type(code) is int and code > 0)
             call = step["tool_calls"][0]
@@ -153,14 +162,13 @@ class _Run:
         elif kind == "ConversationErrorEvent":
             self.outcome = Outcome.FAILED
             self.fail(f"{event.get('code')}: {event.get('detail')}")
-        elif kind == "ConversationStateUpdateEvent" and event.get("key") == "execution_status":
-            if event.get("value") != "idle":
-                self.outcome = _STATES.get(str(event.get("value")))
+        elif event.get("key") == "execution_status" and event.get("value") != "idle":
+            self.outcome = _STATES.get(str(event.get("value")))
         bad.accepted += 1
 
     def _act_together(self, event: dict[str, Any], time: Any, bad: BadLines) -> None:
         """Add a call; those of one response of the model are one step."""
-        call_id, response = event.get("tool_call_id"), event.get("llm_response_id")
+        call_id, response = get_text(event, "tool_call_id"), get_text(event, "llm_response_id")
         told = event.get("action") or get_part(event, "tool_call")
         call = make_call(event.get("tool_name"), told, call_id)
         self.outcome = Outcome.ENDED if event.get("tool_name") == "finish" else None
@@ -173,7 +181,8 @@ class _Run:
 
     def _act_outside(self, event: dict[str, Any], time: Any, bad: BadLines) -> None:
         """Add a call of another agent's tool, which is told of when it begins and again later."""
-        call_id, step = event.get("tool_call_id"), self.asked.get(event.get("tool_call_id"))
+        call_id = get_text(event, "tool_call_id")
+        step = self.asked.get(call_id)
         if step is None:
             name = get_text(event, "tool_kind", "title")
             step = make_step([make_call(name, event.get("raw_input"), call_id)], timestamp=time)
@@ -193,7 +202,7 @@ class _Run:
                 self.outcome = Outcome.RECURSION_LIMIT
 
     def _answer(self, kind: str, event: dict[str, Any]) -> None:
-        call_id, told = event.get("tool_call_id"), get_part(event, "observation")
+        call_id, told = get_text(event, "tool_call_id"), get_part(event, "observation")
         if (step := self.asked.get(call_id)) is None:
             return
         failed = kind != "ObservationEvent" or told.get("is_error") is True
@@ -224,7 +233,7 @@ def _read_run(
 ) -> Conversation:
     run = _Run()
     for where, event in events:
-        if _is_event(event) or (isinstance(event, dict) and {"action", "observation"} & event.keys()):
+        if _is_event(event) or _is_bare_event(event):
             run.add(event, bad)
         elif isinstance(event, dict) and not looks_like_action(event.get("kind")):
             bad.accepted += 1

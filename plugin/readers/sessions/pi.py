@@ -16,17 +16,18 @@ from detailed_balance.readers.sessions._steps import (
     keep_plain,
     looks_like_action,
     make_call,
+    split_names,
 )
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
-_BOUNDARIES = frozenset(
+_BOUNDARIES = split_names(
     "session model_change thinking_level_change compaction branch_summary custom custom_message "
-    "label session_info".split()
+    "label session_info"
 )
-_NOT_THE_AGENT = frozenset(  # bashExecution: a command of the user
-    "user system bashExecution custom hookMessage branchSummary compactionSummary".split()
+_NOT_THE_AGENT = split_names(
+    "user system bashExecution custom hookMessage branchSummary compactionSummary"
 )
 _STOPS = {"stop": Outcome.ENDED, "aborted": Outcome.CANCELLED, "error": Outcome.FAILED}
 
@@ -46,8 +47,7 @@ def _read_session(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[C
     header: dict[str, Any] = {}
     entries: list[dict[str, Any]] = []
     for place, entry in read_objects(path, options, bad):
-        kind, message = entry.get("type"), get_part(entry, "message")
-        role = message.get("role")
+        kind, role = get_text(entry, "type"), get_text(get_part(entry, "message"), "role")
         known = kind in _BOUNDARIES or role in _NOT_THE_AGENT | {"assistant", "toolResult"}
         if kind == "message" and not known:
             bad.report(place, f"a message needs a known role; this one has {role!r}")
@@ -77,9 +77,9 @@ def _split_branches(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]
     >>> [[entry["id"] for entry in branch] for branch in _split_branches(tree)]
     [[1, 3], [2]]
     """
-    places = {entry.get("id"): place for place, entry in enumerate(entries)}
+    places = {get_text(entry, "id"): place for place, entry in enumerate(entries)}
     above = [
-        places.get(entry["parentId"], -1) if entry.get("parentId") else place - 1
+        places.get(get_text(entry, "parentId") or "", -1) if "parentId" in entry else place - 1
         for place, entry in enumerate(entries)
     ]
     path, place = set(), len(entries) - 1

@@ -24,21 +24,23 @@ from detailed_balance.readers.sessions._steps import (
     make_step,
     name_file,
     read_reason,
+    split_names,
 )
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "looks_like_corpus", "read", "read_corpus"]
 
+_LISTS = {"trajectory": {"action", "observation"}, "history": {"role", "agent"}}
+_FAILURES = split_names(
+    "early_exit exit_api exit_command_timeout exit_context exit_environment_error exit_error "
+    "exit_forfeit exit_format"
+)
 _EXITS = {
     "submitted": Outcome.ENDED,
     "exit_command": Outcome.ENDED,
     "exit_cost": Outcome.RECURSION_LIMIT,
     "exit_total_execution_time": Outcome.RECURSION_LIMIT,
-    **dict.fromkeys(
-        "early_exit exit_api exit_command_timeout exit_context exit_environment_error exit_error "
-        "exit_forfeit exit_format".split(),
-        Outcome.FAILED,
-    ),
+    **dict.fromkeys(_FAILURES, Outcome.FAILED),
 }
 
 
@@ -48,7 +50,7 @@ def looks_like(opening: Opening) -> bool:
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
-    """Yield the moves between commands, each by its first word; a reply without one is an escape."""
+    """Yield the moves between commands, by their first words; a reply without one is an escape."""
     return read_conversations(_read_trajectories(path, options, bad), options, bad)
 
 
@@ -78,11 +80,11 @@ def _read_trajectories(path: Path, options: ReadOptions, bad: BadLines) -> Itera
 
 def _find_steps(run: Any) -> list[Any] | None:
     """Return the steps of a trajectory: its own, else those of its history."""
-    for field, needed in (("trajectory", {"action", "observation"}), ("history", {"role", "agent"})):
-        steps = run.get(field) if isinstance(run, dict) else None
-        if isinstance(steps, list) and isinstance(next(iter(steps), None), dict):
-            if needed <= steps[0].keys() and "source" not in steps[0]:
-                return steps
+    for name, needed in _LISTS.items():
+        steps = run.get(name) if isinstance(run, dict) else None
+        first = steps[0] if isinstance(steps, list) and steps else None
+        if isinstance(first, dict) and needed <= first.keys() and "source" not in first:
+            return steps
     return None
 
 
