@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,25 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.sessions._steps import get_part, get_text, make_call
 from detailed_balance.readers.tables.json_files import read_objects
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
 
 _ZIP = b"PK\x03\x04"
 _ZSTANDARD = 93  # the method that zipfile knows from Python 3.14 on
 _LARGEST = 2**30
+_DAMAGE = (
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    RuntimeError,  # it is encrypted
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+)
 _GRADES = {"C": True, "I": False, "P": False, "N": False, 1: True, 0: False}
 
 
@@ -67,13 +81,13 @@ def _read_archive(path: Path, bad: BadLines) -> Iterator[Conversation]:
                     continue
                 try:
                     sample = _parse(_unpack(file, archive, member))
-                except (ValueError, RecursionError, OSError, zstandard.ZstdError) as error:
-                    bad.report(name, f"it is damaged ({error})")
+                except _DAMAGE as error:
+                    bad.report(safe_text(name, 60), f"it is damaged ({safe_text(str(error), 120)})")
                     continue
                 if (found := _read_sample(sample, name, log, bad)) is not None:
                     yield found
-    except (zipfile.BadZipFile, OSError, ValueError, zstandard.ZstdError) as error:
-        raise ReadError(f"{path} is damaged ({error})") from error
+    except _DAMAGE as error:
+        raise ReadError(f"{path} is damaged ({safe_text(str(error), 120)})") from error
 
 
 def _parse(text: bytes) -> Any:
@@ -90,7 +104,8 @@ def _unpack(file: Any, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> byt
         name, extra = struct.unpack("<26xHH", file.read(30))
         file.seek(name + extra, 1)
         packed = file.read(member.compress_size)
-        text = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+        with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+            text = stream.read(_LARGEST + 1)
     if len(text) > _LARGEST:
         raise ValueError(f"it says more than {_LARGEST // 2**20:,} MiB")
     return text

@@ -35,7 +35,7 @@ _EXITS = {
 
 
 def looks_like(opening: Opening) -> bool:
-    """Say whether a file holds trajectories; the bare lists of version 0 are known by their name."""
+    """Say whether a file holds trajectories; the bare lists of version 0 only by their name."""
     first = opening.first
     if isinstance(first.get("messages"), list):
         agent = str(first.get("trajectory_format", "")).startswith("mini-swe-agent")
