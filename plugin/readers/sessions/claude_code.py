@@ -46,9 +46,9 @@ _NEVER_RAN = {
 
 def looks_like(opening: Opening) -> bool:
     """Say whether a file holds lines of a session."""
-    kinds = (*_SAID, *_BOUNDARIES)
     return any(
-        line.get("type") in kinds and not _OURS.isdisjoint(line) and "payload" not in line
+        not _OURS.isdisjoint(line)
+        and (line.get("type") in _SAID or get_text(line, "type") in _BOUNDARIES)
         for line in opening.objects
     )
 

@@ -50,9 +50,10 @@ _ENDINGS = {
 
 def looks_like(opening: Opening) -> bool:
     """Say whether a file holds lines of a rollout."""
-    first = opening.first
-    return first.keys() >= _HEADER or any(
-        get_text(line, "type") in _LINES and isinstance(line.get("payload"), dict)
+    bare = opening.first.keys() >= _HEADER
+    return any(
+        (get_text(line, "type") in _LINES and isinstance(line.get("payload"), dict))
+        or (bare and ("record_type" in line or ("type" in line and _is_part(line))))
         for line in opening.objects
     )
 

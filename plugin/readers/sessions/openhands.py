@@ -49,6 +49,7 @@ _STATES = {
     ),
 }
 _LIMIT = ("maximum iteration", "max_iterations", "maximum budget", "MaxIterations")
+_SOURCES = ("agent", "environment", "user")
 _LISTS = ("history", "trajectory", "events")
 
 
@@ -78,7 +79,7 @@ def _find_events(run: Any) -> list[Any] | None:
 def _is_event(event: Any) -> bool:
     if not isinstance(event, dict):
         return False
-    told = {"args", "source", "extras", "cause"} & event.keys()
+    told = {"args", "extras", "cause"} & event.keys() or event.get("source") in _SOURCES
     return bool(told and _is_bare_event(event)) or get_text(event, "kind") in _KINDS
 
 
