@@ -109,7 +109,7 @@ def _find_parent(span: Mapping[str, Any]) -> Any:
 def _find_end(span: Mapping[str, Any]) -> Any:
     """Return the end in the unit of the start, microseconds."""
     start, duration = span.get("startTime"), span.get("duration")
-    if duration is None:
+    if start is None or duration is None:
         return None
     try:
         return int(start) + int(duration)

@@ -73,6 +73,10 @@ def to_span(record: Mapping[str, Any]) -> Span:
             attributes.setdefault(standard, attributes[name])
     if kind := attributes.get("mlflow.spanType"):
         attributes.setdefault("openinference.span.kind", _KINDS.get(str(kind), kind))
+    usage = parse_object(attributes.get("mlflow.chat.tokenUsage"))
+    attributes.setdefault("llm.token_count.total", usage.get("total_tokens"))
+    cost = parse_object(attributes.get("mlflow.llm.cost"))
+    attributes.setdefault("llm.cost.total", cost.get("total_cost"))
     if session := _find_session(trace):
         attributes.setdefault("session.id", session)
     fields = {"traceId": trace["trace_id"]} if trace.get("trace_id") else {}
