@@ -168,10 +168,11 @@ class TrajectoryBuilder:
                 self._of_tasks[task] = facts
         elif outcome is Outcome.INTERRUPTED:
             self.interrupted = True
-        elif outcome is Outcome.FAILED:
-            if self.superstep is None or self.container:
+        else:
+            failed = outcome is Outcome.FAILED
+            if self.superstep is None or (failed and self.container):
                 self.tasks.pop(task, None)  # nobody tries it again under this id
-            if self.source is not None:
+            if failed and self.source is not None:
                 known = self._put_together(() if facts is None else (facts,))
                 return (self._move(self.source, None, self.step, known),)
         return ()

@@ -6,9 +6,11 @@ import dataclasses
 import sqlite3
 
 import pytest
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.errors import GraphRecursionError
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from detailed_balance import Transition, TransitionStore, analyze, read_runs
@@ -241,3 +243,26 @@ def test_a_step_that_failed_and_was_tried_again_does_not_name_a_later_error(hand
     with pytest.raises(RuntimeError):
         stream.throw(RuntimeError("the reader broke"))
     assert [error for _, error in outcomes(handler)] == ["RuntimeError"]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), asyncio.CancelledError()])
+def test_a_call_that_broke_off_takes_nothing_of_what_follows_along(handler, error):
+    @tool
+    def breaks(q: str) -> str:
+        """Break off."""
+        raise error
+
+    @tool
+    def works(q: str) -> str:
+        """Work."""
+        return q
+
+    def call(tools, config):
+        for each in tools:
+            with contextlib.suppress(type(error)):
+                each.invoke({"q": "x"}, config)
+
+    RunnableLambda(call).invoke([works, breaks, works, works], {"callbacks": [handler]})
+    handler.flush()
+    moves = [(m.source, m.target) for m in handler.store.read() if m.target]
+    assert moves == [(START, "works"), ("works", "works"), ("works", "works"), ("works", END)]
