@@ -1,17 +1,18 @@
 """From the spans of a trace to transitions: they are played back to the handler that records live.
 
-So what a trace gives is what `TransitionCallbackHandler` would have recorded, wherever the trace
-knows as much as the events did.
+So what a trace of LangGraph gives is what `TransitionCallbackHandler` would have recorded, wherever
+the trace knows as much as the events did. The runs of other frameworks are played back step by
+step, as `find_path` finds them, so states, facts and outcomes are made by the same code.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import UUID
 
 from detailed_balance.analyzers import START
@@ -34,17 +35,22 @@ from detailed_balance.readers.spans._graph_nodes import (
     find_namespace,
     name_node,
 )
+from detailed_balance.readers.spans._path import CANCELLED, Action, SpanPath, find_path
 from detailed_balance.readers.spans._replay_events import (
     RECORD,
     NamedStates,
+    is_limit,
+    make_error,
+    make_limit,
     send_end,
     send_start,
 )
+from detailed_balance.readers.spans._runs import SpanRun, find_runs
 from detailed_balance.readers.spans._trace_assembly import (
     SpanEvent,
     SpanRow,
+    SpanTree,
     Trace,
-    order_events,
     sort_spans,
 )
 from detailed_balance.readers.spans.span import Span
@@ -52,6 +58,9 @@ from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import TransitionStore
+
+
+_Load: TypeAlias = Callable[[SpanRow], Span]
 
 
 def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -108,7 +117,15 @@ class _Open:
 
 
 class _Player:
-    """Plays traces back to a handler, and is the store that the handler records into."""
+    """Plays traces back to a handler, and is the store that the handler records into.
+
+    Parameters
+    ----------
+    options : ReadOptions
+        Its states and labels.
+    bad : BadLines
+        Keeps account of spans that cannot be placed.
+    """
 
     def __init__(self, options: ReadOptions, bad: BadLines) -> None:
         self._bad = bad
@@ -146,21 +163,97 @@ class _Player:
 
     def play(self, trace: Trace) -> Iterator[Record]:
         """Play one trace from its start to its end."""
-        self._nodes, self._names = GraphNodes(), {}
+        self._names = {}
+        self._refused: set[str] = set()
+        runs = list(find_runs(SpanTree(trace.rows), trace.load))
+        is_single = _count_tops(trace.rows) == 1
+        for run in runs:
+            self._last: dict[str, tuple[str, Context]] = {}  # run and labels of each trajectory
+            is_graph = run.is_graph
+            self._is_single = len(runs) == 1 and (is_single or not is_graph)
+            yield from (self._play_graph if is_graph else self._play_path)(run, trace.load)
+
+    def _play_graph(self, run: SpanRun, load: _Load) -> Iterator[Record]:
+        """Play a run of LangGraph, each event in its place."""
+        self._nodes = GraphNodes()
         self._open: dict[int, _Open] = {}
         self._graphs: dict[str, UUID] = {}
         self._roots: list[Span] = []
-        self._last: dict[str, tuple[str, Context]] = {}  # run and labels of each trajectory
-        self._refused: set[str] = set()
-        self._is_single = _count_tops(trace.rows) == 1
-        for event in order_events(trace.rows):
+        for event in SpanTree(run.rows()).events():
             self._now = event.time
-            span = self._end(event) if event.is_end else self._start(trace.load(event.row), event)
+            span = (
+                self._end(event) if event.is_end else self._start(_as_chain(load(event.row)), event)
+            )
             if span and (why := self._find_failure()):
                 self._refuse(span, why)
             yield from self._pop_found()
         self._abandon()
         yield from self._pop_found()
+
+    def _play_path(self, run: SpanRun, load: _Load) -> Iterator[Record]:
+        """Play a run of another framework, step by step."""
+        path = find_path(run, load)
+        first = load(run.tree.rows[run.tops[0]])
+        graph = self._name(first.trace, run.key, is_top=True)
+        self._now = first.start
+        self._handler.on_chain_start({}, {}, run_id=graph, name=path.name)
+        for step in path.steps:
+            spans = [self._start_action(load(each.row), each, path, graph) for each in step]
+            started = [(each, span) for each, span in zip(step, spans, strict=True) if span]
+            for action, span in sorted(started, key=lambda each: each[0].stop):
+                self._end_action(action, span, is_last=step is path.steps[-1])
+            yield from self._pop_found()
+        self._now = max(self._now, run.stop)
+        if path.error is None and run.has_ended:
+            self._handler.on_chain_end({}, run_id=graph)
+        else:
+            self._fail_run(graph, path.error)
+        judged = (load(run.tree.rows[place]) for place in run.tops)
+        for span in judged:
+            if span.success is not None:
+                self._judge(span)
+        yield from self._pop_found()
+
+    def _fail_run(self, graph: UUID, error: str | None) -> None:
+        """End a run that failed, or whose end is not in the trace."""
+        if error is None:
+            raised: BaseException = GeneratorExit()
+        else:
+            raised = make_limit(error) if is_limit(error) else make_error(error)
+        self._handler.on_chain_error(raised, run_id=graph)
+
+    def _start_action(self, span: Span, action: Action, path: SpanPath, graph: UUID) -> Span | None:
+        """Start a step; None where it has no name of a state."""
+        if action.kind != "model" and action.name in BOUNDARIES:
+            self._refuse(span, f"{action.name!r} marks a boundary, it is no name of a state")
+            return None
+        self._now = max(self._now, action.start)
+        metadata = _read_metadata(span, "")
+        metadata = {k: v for k, v in metadata.items() if not k.startswith("langgraph_")}
+        metadata |= {"thread_id": path.thread}
+        if path.agent is not None:
+            metadata["lc_agent_name"] = path.agent
+        asks = ("tool",) if action.is_transparent else ()
+        if action.kind == "model":
+            span = replace(span, asks=(span.asks or asks) if asks else ())
+        else:
+            inputs = span.inputs if span.kind == "tool" else None
+            span = replace(span, kind="tool", name=action.name, inputs=inputs)
+        run = self._name(span.trace, span.id, is_top=False)
+        send_start(self._handler, span, run, graph, metadata, span.tags, prompts=self._prompts)
+        return span
+
+    def _end_action(self, action: Action, span: Span, *, is_last: bool) -> None:
+        """End a step, unless its end is not in the trace."""
+        if action.row.stop is None:
+            return
+        self._now = max(self._now, action.stop)
+        # A cancelled call that the agent went on from failed.
+        error = "Cancelled" if action.error == CANCELLED and not is_last else action.error
+        run = self._name(span.trace, span.id, is_top=False)
+        send_end(self._handler, replace(span, error=error), run)
+        if why := self._find_failure():
+            self._refuse(span, why)
 
     def _pop_found(self) -> list[Record]:
         found, self._found = self._found, []
@@ -266,6 +359,12 @@ class _Player:
         run = UUID(bytes=digest)
         self._names[str(run)] = trace if is_top and self._is_single else f"{trace}:{span}"
         return run
+
+
+def _as_chain(span: Span) -> Span:
+    """Return a span as LangChain knows it: agents, handoffs and foreign spans are chains."""
+    is_known = span.kind in ("model", "tool", "retriever", "chain")
+    return span if is_known else replace(span, kind="chain")
 
 
 def _count_tops(rows: Sequence[SpanRow]) -> int:

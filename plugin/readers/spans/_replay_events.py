@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from asyncio import CancelledError
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, GraphRecursionError, ParentCommand
 from langgraph.types import Command
@@ -38,6 +39,10 @@ _KNOWN: Mapping[str, BaseException] = {
     "NodeInterrupt": GraphInterrupt(),
     "ParentCommand": ParentCommand(Command()),
 }
+_LIMITS = re.compile(
+    r"^LimitReached$|^Max(?:imum)?\w*(?:Turns|Steps|Iterations)|Max(?:Turns|Steps|Iterations)\w*"
+    r"|(?:Usage|Calls|Iteration|Recursion|Step|Turn)s?Limit"
+)
 
 
 def send_start(
@@ -75,13 +80,29 @@ def send_end(
 ) -> None:
     """Send the end of a span to a handler; its output only where `whole`."""
     if span.error is not None:
-        handler.on_chain_error(_make_error(span.error), run_id=run)
+        handler.on_chain_error(make_error(span.error), run_id=run)
     elif span.kind == "model":
-        reply = next(find_messages(span.output), None) or AIMessage("")
+        reply = _make_reply(span)
         handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=reply)]]), run_id=run)
     else:
         output: Any = restore_messages(span.output) if whole else None
         handler.on_chain_end(output, run_id=run)
+
+
+def _make_reply(span: Span) -> BaseMessage:
+    """Return the reply of a model, with the calls that it is known to make, and what it took."""
+    reply = next(find_messages(span.output), None) or AIMessage("")
+    known: dict[str, Any] = {"id": span.id}  # what a message took counts once
+    if span.asks is not None and bool(span.asks) != bool(getattr(reply, "tool_calls", ())):
+        known["tool_calls"] = [
+            ToolCall(name=name or "tool", args={}, id=None) for name in span.asks
+        ]
+    if span.tokens is not None:
+        counts = {"input_tokens": span.tokens, "output_tokens": 0, "total_tokens": span.tokens}
+        known["usage_metadata"] = counts
+    if span.cost is not None:
+        known["response_metadata"] = {"token_usage": {"cost": span.cost}}
+    return reply.model_copy(update=known) if isinstance(reply, AIMessage) else reply
 
 
 def _read_input(value: Any) -> Any:
@@ -98,10 +119,28 @@ def _read_arguments(value: Any) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=1_000)
-def _make_error(name: str) -> BaseException:
+def make_error(name: str) -> BaseException:
     """Return an error whose type has this name: one that is no failure, or a stand-in."""
     known = _KNOWN.get(name)
     return type(name, (Exception,), {})() if known is None else known
+
+
+@lru_cache(maxsize=1_000)
+def make_limit(name: str) -> BaseException:
+    """Return the error of a limit of a framework, by its name."""
+    known = _KNOWN.get(name)
+    return type(name, (GraphRecursionError,), {})() if known is None else known
+
+
+def is_limit(name: str) -> bool:
+    """Say whether an error of an agent says that it came to the limit of its steps.
+
+    Examples
+    --------
+    >>> is_limit("UsageLimitExceeded"), is_limit("MaxTurnsExceeded"), is_limit("ValueError")
+    (True, True, False)
+    """
+    return _LIMITS.search(name) is not None
 
 
 RECORD = "__record__"

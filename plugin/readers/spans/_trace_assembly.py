@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from itertools import groupby, islice
@@ -25,14 +25,23 @@ _SETTINGS = """
     PRAGMA temp_store = FILE;
     PRAGMA cache_size = -65536;
     CREATE TABLE spans (place INTEGER PRIMARY KEY, trace TEXT, id TEXT, parent TEXT,
-                        start INTEGER, stop INTEGER, step INTEGER, body TEXT)
+                        start INTEGER, stop INTEGER, kind TEXT, node INTEGER,
+                        step INTEGER, body TEXT);
+    CREATE TABLE links (trace TEXT, id TEXT, to_trace TEXT, to_id TEXT)
 """
 _ORDERED = """
-    SELECT trace, place, id, parent, start, stop
-    FROM (SELECT place, trace, id, parent, start, stop, step,
+    SELECT trace, place, id, parent, start, stop, kind, node
+    FROM (SELECT place, trace, id, parent, start, stop, kind, node, step,
                  MIN(start) OVER whole AS began, MIN(step) OVER whole AS first
           FROM spans WINDOW whole AS (PARTITION BY trace))
     ORDER BY began, first, trace, start, step, place
+"""
+# A link to a span that is not there says nothing, nor does one from a trace into itself.
+_LINKED = """
+    SELECT trace, id, to_trace, to_id FROM links
+    WHERE trace <> to_trace AND EXISTS
+          (SELECT 1 FROM spans WHERE spans.trace = links.to_trace AND spans.id = links.to_id)
+    ORDER BY rowid
 """
 
 
@@ -44,6 +53,9 @@ class SpanRow(NamedTuple):
     parent: str | None
     start: int
     stop: int | None
+    kind: str = "chain"
+    node: bool = False
+    """Whether it is a node of a graph, or a part of one."""
 
 
 class Trace(NamedTuple):
@@ -82,7 +94,11 @@ def sort_spans(spans: Iterable[Span], bad: BadLines) -> Iterator[Trace]:
             database.executescript(_SETTINGS)
             rows = _to_rows(spans, bad)
             while batch := list(islice(rows, _BATCH)):
-                database.executemany("INSERT INTO spans VALUES (NULL,?,?,?,?,?,?,?)", batch)
+                found = [row for row, _ in batch]
+                database.executemany("INSERT INTO spans VALUES (NULL,?,?,?,?,?,?,?,?,?)", found)
+                links = [(*row[:2], *link) for row, link in batch if link]
+                database.executemany("INSERT INTO links VALUES (?,?,?,?)", links)
+            _join_linked(database)
 
             def load(row: SpanRow) -> Span:
                 (body,) = database.execute("SELECT body FROM spans WHERE place=?", row[:1])
@@ -108,7 +124,27 @@ def _drop_duplicates(rows: Iterable[SpanRow], bad: BadLines) -> list[SpanRow]:
     return list(kept.values())
 
 
-def _to_rows(spans: Iterable[Span], bad: BadLines) -> Iterator[tuple[Any, ...]]:
+def _join_linked(database: sqlite3.Connection) -> None:
+    """Put a trace that was caused by a span of another one inside of that span."""
+    linked = database.execute(_LINKED).fetchall()
+    if not linked:
+        return
+    database.execute("CREATE INDEX by_trace ON spans (trace, id)")
+    moved: dict[str, str] = {}  # traces, and what they became part of
+    for trace, own, to_trace, to_id in linked:
+        while to_trace in moved:
+            to_trace = moved[to_trace]
+        if trace in moved or trace == to_trace:
+            continue
+        moved[trace] = to_trace
+        inside = "UPDATE spans SET parent = ? WHERE trace = ? AND id = ?"
+        database.execute(inside, (to_id, trace, own))
+        database.execute("UPDATE spans SET trace = ? WHERE trace = ?", (to_trace, trace))
+
+
+def _to_rows(
+    spans: Iterable[Span], bad: BadLines
+) -> Iterator[tuple[tuple[Any, ...], tuple[str, str] | None]]:
     for span in spans:
         try:
             body = json.dumps([getattr(span, name) for name in _FIELDS], default=str)
@@ -118,12 +154,17 @@ def _to_rows(spans: Iterable[Span], bad: BadLines) -> Iterator[tuple[Any, ...]]:
             continue
         # Spans that began at the same time by the clock are ordered by LangGraph's steps.
         step = span.metadata.get("langgraph_step")
-        yield span.trace, span.id, span.parent, span.start, span.end, step, body
+        is_node = span.metadata.get("langgraph_node") or (
+            span.kind != "agent" and span.metadata.get("graph.node.id")
+        )
+        place = (span.trace, span.id, span.parent, span.start, span.end)
+        yield (*place, span.kind, bool(is_node), step, body), span.link
 
 
 def _from_body(body: str) -> Span:
     values: dict[str, Any] = dict(zip(_FIELDS, json.loads(body), strict=True))
     values["tags"] = tuple(values["tags"])
+    values["asks"] = None if values["asks"] is None else tuple(values["asks"])
     return Span(**values)
 
 
@@ -148,41 +189,76 @@ class _SortKey(NamedTuple):
     is_end: bool
 
 
-def order_events(rows: Sequence[SpanRow]) -> Iterator[SpanEvent]:
-    """Yield the starts and the ends of the spans of a trace in their order.
+class SpanTree:
+    """The spans of a trace, or of a part of it, each inside of its parent.
 
     The tree is believed before the clocks: nothing starts before what it is inside of, nor ends
-    after it. What happens in one moment is put into the order of the tree. Where parents form a
-    ring, it is cut at the span that began first.
+    after it. Where parents form a ring, it is cut at the span that began first. What is not among
+    the spans is nobody's parent.
 
     Parameters
     ----------
     rows : sequence of SpanRow
         Sorted by their start; no id twice.
 
+    Attributes
+    ----------
+    rows : sequence of SpanRow
+        The spans.
+    parents : list of int or None
+        The place among the rows of the parent of each.
+    children : list of list of int
+        The places of those directly inside of each.
+    starts : list of int
+        When each started, but not before its parent.
+    order : list of int
+        The place of each in a walk around the tree.
+
     Examples
     --------
     >>> inner, outer = SpanRow(1, "in", "out", 5, 7), SpanRow(2, "out", None, 6, 7)
-    >>> [(event.row.id, event.is_end) for event in order_events([inner, outer])]
+    >>> [(event.row.id, event.is_end) for event in SpanTree([inner, outer]).events()]
     [('out', False), ('in', False), ('in', True), ('out', True)]
     """
-    places = {row.id: place for place, row in enumerate(rows)}
-    parents = [places.get(row.parent) if row.parent is not None else None for row in rows]
-    children: list[list[int]] = [[] for _ in rows]
-    for place, parent in enumerate(parents):
-        if parent is not None:
-            children[parent].append(place)
-    walk = _TreeWalk(rows, children)
-    for place, parent in enumerate(parents):
-        if parent is None:
-            walk.around(place)
-    for place in range(len(rows)):
-        if place not in walk.starts:
-            parents[place] = None
-            walk.around(place)
-    for time, _, _, span, is_end in sorted((*walk.starts.values(), *walk.ends)):
-        parent = parents[span]
-        yield SpanEvent(time, rows[span], None if parent is None else rows[parent], is_end)
+
+    def __init__(self, rows: Sequence[SpanRow]) -> None:
+        self.rows = rows
+        places = {row.id: place for place, row in enumerate(rows)}
+        self.parents = [places.get(row.parent) if row.parent is not None else None for row in rows]
+        self.children: list[list[int]] = [[] for _ in rows]
+        for place, parent in enumerate(self.parents):
+            if parent is not None:
+                self.children[parent].append(place)
+        self._walk = walk = _TreeWalk(rows, self.children)
+        for place, parent in enumerate(self.parents):
+            if parent is None:
+                walk.around(place)
+        for place in range(len(rows)):
+            if place not in walk.starts:
+                ring = self.parents[place]
+                if ring is not None:
+                    self.children[ring].remove(place)
+                self.parents[place] = None
+                walk.around(place)
+        keys = [walk.starts[place] for place in range(len(rows))]
+        self.starts = [key.time for key in keys]
+        self.order = [key.number for key in keys]
+
+    def walk_inside(self, top: int, outside: Collection[str] = ()) -> Iterator[int]:
+        """Yield a span and all inside of it, but nothing inside of spans of the kinds `outside`."""
+        waiting = [top]
+        while waiting:
+            place = waiting.pop()
+            yield place
+            if self.rows[place].kind not in outside:
+                waiting += reversed(self.children[place])
+
+    def events(self) -> Iterator[SpanEvent]:
+        """Yield the starts and the ends of the spans; in one moment, in the order of the tree."""
+        for time, _, _, span, is_end in sorted((*self._walk.starts.values(), *self._walk.ends)):
+            parent = self.parents[span]
+            above = None if parent is None else self.rows[parent]
+            yield SpanEvent(time, self.rows[span], above, is_end)
 
 
 @dataclass(slots=True)

@@ -82,5 +82,5 @@ def _without_texts(span: Span) -> Span:
     elif isinstance(span.inputs, dict) and "resume" in span.inputs:
         inputs = {"resume": None, "goto": None}
     in_graph = bool(span.metadata.get("langgraph_node") or span.metadata.get("graph.node.id"))
-    is_kept = in_graph if span.kind == "chain" else not in_graph
+    is_kept = in_graph if span.kind in ("chain", "agent") else not in_graph
     return replace(span, inputs=inputs, output=span.output if is_kept else None)

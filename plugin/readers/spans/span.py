@@ -25,6 +25,7 @@ __all__ = [
     "parse_metadata",
     "parse_name",
     "parse_nanoseconds",
+    "parse_number",
     "parse_object",
     "parse_tags",
     "unwrap",
@@ -60,7 +61,9 @@ class Span:
     parent : str or None
         The id of the run that it is inside of.
     kind : str
-        ``"model"``, ``"tool"``, ``"retriever"`` or ``"chain"``, which is everything else.
+        ``"agent"``, ``"model"``, ``"tool"``, ``"handoff"`` (one agent gives the work to another),
+        ``"retriever"``, ``"chain"`` (any other part of an agent), or ``"foreign"``, which is no
+        part of one: an HTTP request, an evaluation.
     name : str
         Its own name.
     start, end : int
@@ -77,6 +80,11 @@ class Span:
         The model that it called.
     tokens, cost : int or None, float or None
         What it took, where the trace says it of this run alone; a cost in dollars.
+    asks : tuple of str or None
+        The tools that a model's reply asks for, "" where one has no name; None where the reply is
+        not in the trace.
+    link : (str, str) or None
+        The trace and the id of the span that caused one without a parent.
     success : Any
         What the trace says of the outcome, in the field asked for.
     record : mapping or None
@@ -105,6 +113,8 @@ class Span:
     model: str | None = None
     tokens: int | None = None
     cost: float | None = None
+    asks: tuple[str, ...] | None = None
+    link: tuple[str, str] | None = None
     success: Any = None
     record: Mapping[str, Any] | None = None
     line: int | str = 0
@@ -174,6 +184,22 @@ def _to_nanoseconds(value: Any) -> int:
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
     factor = next((factor for bound, factor in _UNITS if abs(value) < bound), 1)
     return int(value * factor)
+
+
+def parse_number(value: Any) -> float | None:
+    """Return a count or an amount of money, which may be written as a text; None for all else.
+
+    Examples
+    --------
+    >>> parse_number("12"), parse_number(-1), parse_number(True)
+    (12.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    with suppress(ValueError, OverflowError):
+        number = float(value)
+        return number if 0 <= number < 1e15 else None
+    return None
 
 
 def parse_json(value: Any) -> Any:
