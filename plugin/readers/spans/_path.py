@@ -4,8 +4,8 @@ These rules hold for every framework; `semantic_conventions` says what kind of s
 
 - A tool is a step, and what is inside of it is its own. An agent without steps inside is a step;
   one with steps inside is not: they are. A handoff is a step.
-- A model is a step where it answers. Where it asks for tools it is none: its reply says so, or a
-  tool follows it before the next model of the same agent.
+- A model is a step where it answers. Where it asks for tools it is none: its reply says so, or,
+  where its reply is not known, a tool follows it before the next model of the same agent.
 - Tools between two models of an agent were asked for by one message, so they are one step, unless
   that message is known to ask for one call or for none (then code called them). Elsewhere tools
   are one step where they overlap in time.
@@ -23,10 +23,12 @@ from itertools import accumulate, pairwise
 
 from detailed_balance.readers.spans._runs import HIDES, SpanRun
 from detailed_balance.readers.spans._trace_assembly import SpanRow
+from detailed_balance.readers.spans.requests import CODE
 from detailed_balance.readers.spans.span import Span
 
 CANCELLED = "CancelledError"
-_OUTPUT_TOOL = "final_result"  # how a model of pydantic-ai writes its answer, and no tool
+_NO_TOOLS = (CODE, "final_result")
+"""Code, and how a model of pydantic-ai writes its answer, are no tools by themselves."""
 _WORKFLOW = ("gen_ai.workflow.name", "traceloop.workflow.name")
 _SAYS_NOTHING = re.compile(
     r"^agent workflow$|^[A-Z]{3,7} /|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{16}", re.IGNORECASE
@@ -280,9 +282,10 @@ def _find_transparent(actions: Iterable[Action]) -> None:
         for action, after in pairwise((*own, None)):
             if action is None or action.kind != "model" or action.error is not None:
                 continue
-            asks = [name for name in action.asks or () if not name.startswith(_OUTPUT_TOOL)]
-            calls = after is not None and after.kind in ("tool", "handoff")
-            action.is_transparent = bool(asks) or calls
+            asks = any(not name.startswith(_NO_TOOLS) for name in action.asks or ())
+            # Where the reply is known to be an answer, the tools after it are no part of it.
+            calls = action.asks != () and after is not None and after.kind in ("tool", "handoff")
+            action.is_transparent = asks or calls
 
 
 def _group(actions: Iterable[Action]) -> Iterator[list[Action]]:

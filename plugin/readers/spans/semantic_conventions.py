@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.spans._requests import find_requests
+from detailed_balance.readers.spans.requests import find_requests
 from detailed_balance.readers.spans.span import (
     Span,
     error_type,

@@ -81,8 +81,8 @@ class Span:
     tokens, cost : int or None, float or None
         What it took, where the trace says it of this run alone; a cost in dollars.
     asks : tuple of str or None
-        The tools that a model's reply asks for, "" where one has no name; None where the reply is
-        not in the trace.
+        The tools that a model's reply asks for, "" where one has no name; None where the trace
+        does not tell.
     link : (str, str) or None
         The trace and the id of the span that caused one without a parent.
     success : Any

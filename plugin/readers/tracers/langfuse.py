@@ -11,6 +11,7 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import read_spans
+from detailed_balance.readers.spans.requests import read_requests
 from detailed_balance.readers.spans.semantic_conventions import SpanAttributes
 from detailed_balance.readers.spans.span import (
     Span,
@@ -36,7 +37,13 @@ from detailed_balance.readers.tracers.files import (
 
 __all__ = ["looks_like", "read"]
 
-_KINDS = {"generation": "model", "tool": "tool", "retriever": "retriever"}
+_KINDS = {
+    "agent": "agent",
+    "evaluator": "foreign",
+    "generation": "model",
+    "retriever": "retriever",
+    "tool": "tool",
+}
 _CAPITAL = re.compile(r"([A-Z])")
 _OF_TRACES = frozenset(
     ("sessionId", "userId", "observations", "observationCount", "htmlPath", "latency", "totalCost")
@@ -89,7 +96,7 @@ def to_span(record: Mapping[str, Any]) -> Span:
     metadata, attributes = _read_metadata(record)
     told = SpanAttributes(attributes, _find(record, "name"))
     # A program that sends spans of OpenTelemetry may leave it to their attributes what they are.
-    sort = told.kind if kind == "span" else _KINDS.get(kind, "chain")
+    sort = told.kind if kind == "span" and attributes else _KINDS.get(kind, "chain")
     name = told.name if kind == "span" and sort == "tool" else _find(record, "name")
     end = start if kind == "event" else parse_nanoseconds(_find(record, "endTime"), "endTime")
     inputs, output = parse_json(_find(record, "input")), parse_json(_find(record, "output"))
@@ -110,6 +117,7 @@ def to_span(record: Mapping[str, Any]) -> Span:
         model=parse_name(_find(record, "providedModelName") or _find(record, "model"), "model"),
         tokens=parse_tokens(_find_usage(record, _TOKENS)) if sort == "model" else None,
         cost=parse_amount(_find_usage(record, _COSTS)) if sort == "model" else None,
+        asks=read_requests(output) if sort == "model" else None,
     )
 
 

@@ -10,6 +10,7 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError, parse_text
 from detailed_balance.readers.spans.read import find_value, read_spans
+from detailed_balance.readers.spans.requests import read_requests
 from detailed_balance.readers.spans.span import (
     Span,
     parse_error,
@@ -88,6 +89,7 @@ def to_span(run: Mapping[str, Any]) -> Span:
         # Of a run with runs inside, LangSmith adds up what they took.
         tokens=parse_tokens(_find_usage(run, "total_tokens")) if kind == "llm" else None,
         cost=parse_amount(_find_usage(run, "total_cost")) if kind == "llm" else None,
+        asks=read_requests(_read_value(run, "outputs")) if kind == "llm" else None,
     )
 
 

@@ -148,7 +148,7 @@ def test_tools_between_two_models_were_asked_for_by_one_message(tmp_path):
 
 
 def test_tools_that_code_called_come_one_after_the_other(tmp_path):
-    code = model(**{"output.value": "for x in y: find(x); read(x)"})
+    code = model(**{"output.value": "<code>for x in y: read(find(x))</code>"})
     spans = agent(code, tool("find"), tool("read"), model())
     assert path_of(tmp_path, spans)[0] == walk("find", "read", "model")
     two = agent(model(**{"gen_ai.output.messages": TWO_CALLS}), tool("a"), tool("b"), model())

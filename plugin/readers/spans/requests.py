@@ -8,11 +8,16 @@ from typing import Any
 
 from detailed_balance.readers.spans.span import parse_json
 
+__all__ = ["CODE", "find_requests", "read_requests"]
+
+CODE = "<code>"
+"""Stands for the request of a model that calls tools by code, which it writes into its reply."""
+
+_CODE = re.compile(r"<code>|```(?:py|python)\b")
 _FLAT = re.compile(
     r"llm\.output_messages\.\d+\.message\.tool_calls\.\d+\.tool_call\.function\.name"
     r"|gen_ai\.completion\.\d+\.(?:tool_calls\.\d+\.name|function_call\.name)"
 )
-_FLAT_REPLY = ("llm.output_messages.", "gen_ai.completion.")
 _REPLIES = (
     "gen_ai.output.messages",
     "ai.response.toolCalls",
@@ -34,7 +39,7 @@ _CALLS = ("tool_calls", "toolCalls")
 _CALL = ("toolUse", "functionCall", "function_call")
 _TYPES = frozenset({"tool_call", "tool_use", "tool-call", "function_call", "toolCall"})
 _NAMES = ("name", "toolName", "tool_name")
-_GIVEN = frozenset({"tools", "tool_choice", "input", "instructions", "messages"})
+_GIVEN = frozenset({"tools", "tool_choice", "input", "instructions"})
 """What a model was given, which some replies repeat."""
 _DEEPEST = 16
 _MOST = 10_000  # values of a reply that are searched
@@ -43,9 +48,10 @@ _MOST = 10_000  # values of a reply that are searched
 def find_requests(
     attributes: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
 ) -> tuple[str, ...] | None:
-    """Return the names of the tools that a reply asks for; None where the reply is not there.
+    """Return the names of the tools that a reply asks for, by the attributes of its span.
 
-    A name is empty where only that a tool is asked for is known.
+    A name is empty where only that a tool is asked for is known. None means that nothing is known:
+    conventions differ in where a reply stands, and leave it out.
 
     Examples
     --------
@@ -53,13 +59,12 @@ def find_requests(
     ('',)
     >>> find_requests({"output.value": '{"tool_calls": [{"function": {"name": "find"}}]}'}, ())
     ('find',)
-    >>> find_requests({"output.value": "Done."}, ()), find_requests({}, ())
-    ((), None)
+    >>> find_requests({"output.value": "Done."}, ()) is None
+    True
     """
     flat = [value for name, value in attributes.items() if _FLAT.fullmatch(name)]
     if flat:
         return tuple(map(str, flat))
-    known = any(name.startswith(_FLAT_REPLY) for name in attributes)
     replies = [attributes[name] for name in _REPLIES if attributes.get(name) not in (None, "")]
     choices = [event for event in events if event.get("name") == "gen_ai.choice"]
     for reply in (*replies, *choices):
@@ -71,7 +76,19 @@ def find_requests(
         reasons = finish if isinstance(finish, list | tuple) else (finish,)
         if any(isinstance(reason, str) and reason.lower() in _ASKS for reason in reasons):
             return ("",)
-    return () if known or replies or choices else None
+    has_code = any(isinstance(reply, str) and _CODE.search(reply) for reply in replies)
+    return (CODE,) if has_code else None
+
+
+def read_requests(reply: Any) -> tuple[str, ...] | None:
+    """Return the names of the tools that a whole reply asks for; None where there is none.
+
+    Examples
+    --------
+    >>> read_requests({"tool_calls": [{"name": "find"}]}), read_requests("Done.")
+    (('find',), ())
+    """
+    return None if reply in (None, "", {}) else tuple(_find_calls(reply))
 
 
 def _find_calls(reply: Any) -> Iterator[str]:
