@@ -11,7 +11,7 @@ from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOpti
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.span import Span, parse_object
 
-__all__ = ["find_value", "read_spans"]
+__all__ = ["find_value", "read_spans", "without_texts"]
 
 
 def read_spans(
@@ -27,11 +27,11 @@ def read_spans(
     ReadError
         Where there is no record at all.
     """
-    from detailed_balance.readers.spans._replay import reads_messages, replay  # loads langchain
+    from detailed_balance.readers.spans.replay import reads_messages, replay  # loads langchain
 
     spans = _make_spans(records, to_span, options, bad)
     if not reads_messages(options):
-        spans = map(_without_texts, spans)
+        spans = map(without_texts, spans)
     yield from replay(spans, options, bad)
 
 
@@ -74,7 +74,7 @@ def _make_spans(
         raise ReadError(f"{bad.name} is empty: it holds no spans")
 
 
-def _without_texts(span: Span) -> Span:
+def without_texts(span: Span) -> Span:
     """Leave out what no state is made of, such as the conversation that a model was given."""
     inputs: Any = {}
     if span.inputs is None or span.kind == "tool":

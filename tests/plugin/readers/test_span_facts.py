@@ -3,7 +3,7 @@
 from detailed_balance.callbacks import Transition
 from detailed_balance.readers.records.base import BadLines, ReadOptions
 from detailed_balance.readers.records.columns import FieldNames
-from detailed_balance.readers.spans._replay import replay
+from detailed_balance.readers.spans.replay import replay
 from detailed_balance.readers.spans.span import Span
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from detailed_balance.analyzers import START
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.analyzers.runs.labels import Context
+from detailed_balance.analyzers.runs.labels import Context, ContextLike
 from detailed_balance.callbacks import (
     Ending,
     Transition,
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from detailed_balance.callbacks import TransitionStore
 
 
+__all__ = ["SpanReplay", "reads_messages", "replay"]
+
 _Load: TypeAlias = Callable[[SpanRow], Span]
 
 
@@ -84,9 +86,8 @@ def replay(spans: Iterable[Span], options: ReadOptions, bad: BadLines) -> Iterat
     >>> [(move.source, move.target) for move in found if not isinstance(move, Ending)]
     [('__start__', 'find'), ('find', '__end__')]
     """  # noqa: E501 - a doctest's code stands in one line
-    player = _Player(options, bad)
-    for trace in sort_spans(spans, bad):
-        yield from player.play(trace)
+    found = SpanReplay(options, bad).play(spans)
+    return (record for record in found if not isinstance(record, Beginning))
 
 
 def reads_messages(options: ReadOptions) -> bool:
@@ -116,7 +117,7 @@ class _Open:
     """The run of a graph that is not in the trace, and ends with this one, its only node."""
 
 
-class _Player:
+class SpanReplay:
     """Plays traces back to a handler, and is the store that the handler records into.
 
     Parameters
@@ -125,23 +126,37 @@ class _Player:
         Its states and labels.
     bad : BadLines
         Keeps account of spans that cannot be placed.
+    context : mapping, optional
+        Labels of all that it finds.
+    is_live : bool
+        Whether each run has an id that no other run has, in any process; else equal traces give
+        equal ids.
     """
 
-    def __init__(self, options: ReadOptions, bad: BadLines) -> None:
+    def __init__(
+        self,
+        options: ReadOptions,
+        bad: BadLines,
+        context: ContextLike = None,
+        *,
+        is_live: bool = False,
+    ) -> None:
         self._bad = bad
+        self._is_live = is_live
         self._states = NamedStates(options)
         self._success_values = options.fields.success_values
         self._handler = TransitionCallbackHandler(
             self._states.for_handler,
             _Uncounted(),
             cast("TransitionStore", self),
-            labels=list(dict.fromkeys(("model", "graph", *options.fields.labels))),
+            context,
+            list(dict.fromkeys(("model", "graph", *options.fields.labels))),
             max_states=None,
         )
         self._prompts = reads_messages(options)
         self._faults = 0
         self._now = 0
-        self._found: list[Record] = []
+        self._found: list[Record | Beginning] = []
         self._names: dict[str, str] = {}
         # The ids that the handler gives are random: a trace gives the same ones each time.
         self._run_names: dict[str, str] = {}
@@ -152,8 +167,13 @@ class _Player:
         base, slash, inside = (record.trajectory or "").partition("/")
         key = f"{self._names.get(base, base)}{slash}{inside}"
         if isinstance(record, Beginning):
-            self._run_counts[key] += 1
-            self._run_names[record.run] = f"{key}#{self._run_counts[key]}"
+            self._run_counts[key] += 0 if self._is_live else 1
+            named = record.run if self._is_live else f"{key}#{self._run_counts[key]}"
+            self._run_names[record.run] = named
+            around = record.parent and self._run_names.get(record.parent)
+            time = self._now / 1e9
+            begun = replace(record, trajectory=key, run=named, parent=around, time=time)
+            self._found.append(begun)
             return
         run = self._run_names[record.run or ""]
         self._last[key] = run, record.context
@@ -161,8 +181,14 @@ class _Player:
             return  # where it stood is not in the trace
         self._found.append(replace(record, trajectory=key, time=self._now / 1e9, run=run))
 
-    def play(self, trace: Trace) -> Iterator[Record]:
-        """Play one trace from its start to its end."""
+    def play(self, spans: Iterable[Span]) -> Iterator[Record | Beginning]:
+        """Yield what happened in the traces of spans, the one that began first first."""
+        for trace in sort_spans(spans, self._bad):
+            yield from self._play(trace)
+            if self._is_live:
+                self._run_names.clear()
+
+    def _play(self, trace: Trace) -> Iterator[Record | Beginning]:
         self._names = {}
         self._refused: set[str] = set()
         runs = list(find_runs(SpanTree(trace.rows), trace.load))
@@ -173,7 +199,7 @@ class _Player:
             self._is_single = len(runs) == 1 and (is_single or not is_graph)
             yield from (self._play_graph if is_graph else self._play_path)(run, trace.load)
 
-    def _play_graph(self, run: SpanRun, load: _Load) -> Iterator[Record]:
+    def _play_graph(self, run: SpanRun, load: _Load) -> Iterator[Record | Beginning]:
         """Play a run of LangGraph, each event in its place."""
         self._nodes = GraphNodes()
         self._open: dict[int, _Open] = {}
@@ -190,7 +216,7 @@ class _Player:
         self._abandon()
         yield from self._pop_found()
 
-    def _play_path(self, run: SpanRun, load: _Load) -> Iterator[Record]:
+    def _play_path(self, run: SpanRun, load: _Load) -> Iterator[Record | Beginning]:
         """Play a run of another framework, step by step."""
         path = find_path(run, load)
         first = load(run.tree.rows[run.tops[0]])
@@ -255,7 +281,7 @@ class _Player:
         if why := self._find_failure():
             self._refuse(span, why)
 
-    def _pop_found(self) -> list[Record]:
+    def _pop_found(self) -> list[Record | Beginning]:
         found, self._found = self._found, []
         return found
 
