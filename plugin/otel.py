@@ -26,6 +26,7 @@ from detailed_balance.callbacks.states.base import CombinedStates
 from detailed_balance.callbacks.transition import Beginning, Ending
 from detailed_balance.readers.records.base import BadLines, ReadOptions
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.read import without_texts
 from detailed_balance.readers.spans.replay import SpanReplay
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
@@ -336,7 +337,9 @@ def _find_inside(spans: Sequence[Span], tops: Collection[str]) -> set[str]:
 
 def _to_record(span: ReadableSpan) -> dict[str, Any]:
     """Return a span of the SDK as `read_otel_span` takes it."""
-    own, parent, status = span.context, span.parent, span.status
+    own, parent, status = span.get_span_context(), span.parent, span.status
+    if own is None:
+        raise BadRecordError("a span has a context: its trace and its id")
     return {
         "traceId": f"{own.trace_id:032x}",
         "spanId": f"{own.span_id:016x}",
