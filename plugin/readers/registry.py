@@ -68,6 +68,8 @@ class Format:
         return found
 
 
+_JSON = (".json", ".jsonl", ".ndjson")
+
 # Where two formats share a suffix the first that fits is used: the general one stands last.
 _FORMATS = (
     Format("langsmith", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langsmith"),
@@ -77,6 +79,18 @@ _FORMATS = (
     Format("phoenix", (".json", ".jsonl", ".ndjson", ".csv", ".parquet"), ".tracers.phoenix"),
     Format("console", (".json", ".jsonl", ".ndjson"), ".tracers.console"),
     Format("otlp", (".jsonl", ".ndjson", ".json"), ".tracers.otlp"),
+    Format("claude_code", _JSON, ".sessions.claude_code"),
+    Format("codex", _JSON, ".sessions.codex"),
+    Format("pi", _JSON, ".sessions.pi"),
+    Format("inspect", (".eval", ".json"), ".sessions.inspect_logs"),
+    Format("atif", _JSON, ".sessions.atif"),
+    Format("mini_swe_agent", _JSON, ".sessions.mini_swe_agent"),
+    Format("openhands", _JSON, ".sessions.openhands"),
+    Format("swe_agent", (".traj", *_JSON), ".sessions.swe_agent"),
+    Format("tracetochain", _JSON, ".sessions.swe_agent", "looks_like_corpus", "read_corpus"),
+    Format("agentbench", _JSON, ".sessions.agent_bench"),
+    Format("who_and_when", _JSON, ".sessions.who_and_when"),
+    Format("toolbench", _JSON, ".sessions.tool_bench"),
     Format("csv", (".csv", ".tsv"), ".tables.delimited"),
     Format("graphml", (".graphml",), ".graphs", "looks_like_graphml", "read_graphml"),
     Format("langgraph", (".db", ".sqlite", ".sqlite3"), ".checkpoints.langgraph"),

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.facts import RunFacts
 from detailed_balance.callbacks.names import order_names
@@ -85,7 +86,9 @@ def read_conversations(
     """Yield the moves of the assistant in each conversation, with the facts of their steps.
 
     A state is the tools that a message asks for, else ``respond``; `options` may name it otherwise,
-    by the fields of a message or of its run. Every message is accepted, or reported to `bad`.
+    by the fields of a message or of its run. The answers to its calls follow it as messages, or are
+    blocks ``tool_result`` of its own. A reply with the status ``error`` is an escape. Every message
+    is accepted, or reported to `bad`.
 
     Parameters
     ----------
@@ -95,6 +98,11 @@ def read_conversations(
         How to read them.
     bad : BadLines
         Keeps account.
+
+    Raises
+    ------
+    ReadError
+        Where there is no message at all.
 
     Examples
     --------
@@ -123,9 +131,20 @@ def name_message(
     >>> name_message({"role": "assistant", "content": "Hello"}), name_message({"role": "user"})
     ('respond', None)
     """
-    if not is_reply(message):
+    if not is_reply(message) or is_attempt(message):
         return None
     return tuple([name_call(call, replies) for call in read_calls(message)]) or RESPOND
+
+
+def is_attempt(message: Mapping[str, Any]) -> bool:
+    """Say whether a reply reached no state: what it said was no action, as its status tells.
+
+    Examples
+    --------
+    >>> is_attempt({"role": "assistant", "status": "error", "content": "I am lost."})
+    True
+    """
+    return is_reply(message) and message.get("status") == "error"
 
 
 def _steps(
@@ -142,6 +161,8 @@ def _steps(
         yield from _follow(conversation, name, options, bad, check)
         yield ending
     check.report(bad)
+    if not bad.accepted and not bad.count:
+        raise ReadError(f"{bad.name} is empty: it holds no messages")
 
 
 def _name_run(conversation: Conversation, options: ReadOptions, number: int) -> str:
@@ -180,7 +201,8 @@ def _follow(
             record = {**conversation.fields, **message}
             check.record(record)
             later = (messages[i] for i in range(place, len(messages)))
-            replies = read_replies(later) if is_reply(message) else []
+            own = [{"content": message.get("content")}]  # answers may stand beside their calls
+            replies = read_replies(own) + read_replies(later) if is_reply(message) else []
             names = options.name_states(record, partial(name_message, replies=replies))
             time = parse_time(message.get("timestamp"), "timestamp")
             context = options.fields.read_labels(record)
@@ -189,6 +211,9 @@ def _follow(
             bad.report(f"{conversation.place}, message {place}", str(error))
             continue
         bad.accepted += 1
+        if not names and is_attempt(message):
+            number += 1
+            yield Step(name, None, number, time, context)
         for state in order_names(names):
             number += 1
             yield Step(name, state, number, time, context, facts=known)

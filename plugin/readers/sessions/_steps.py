@@ -107,6 +107,18 @@ def get_part(record: Any, *names: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def get_objects(record: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the objects in a list of a record; none where there is no list.
+
+    Examples
+    --------
+    >>> get_objects({"calls": [{"id": 1}, None]}, "calls"), get_objects({"calls": 3}, "calls")
+    ([{'id': 1}], [])
+    """
+    found = record.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
 def get_text(record: Mapping[str, Any], *names: str) -> str | None:
     """Return the first of some fields that holds a text or a whole number, as a text."""
     for name in names:

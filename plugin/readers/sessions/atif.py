@@ -10,6 +10,7 @@ from detailed_balance.readers.messages.conversation import Conversation, read_co
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.sessions._steps import (
+    get_objects,
     get_part,
     get_text,
     keep_plain,
@@ -78,17 +79,13 @@ def _read_step(step: Any) -> Any:
     time = step.get("timestamp")
     if step.get("source") != "agent":
         return {"role": step.get("source"), "content": step.get("message"), "timestamp": time}
-    asked = step.get("tool_calls")
     calls = [
-        make_call(c.get("function_name"), c.get("arguments"), c.get("tool_call_id"))
-        for c in (asked if isinstance(asked, list) else ())
-        if isinstance(c, dict)
+        make_call(call.get("function_name"), call.get("arguments"), call.get("tool_call_id"))
+        for call in get_objects(step, "tool_calls")
     ]
-    results = get_part(step, "observation").get("results")
     answers = [
         make_answer(result.get("content"), result.get("source_call_id"))
-        for result in (results if isinstance(results, list) else ())
-        if isinstance(result, dict)
+        for result in get_objects(get_part(step, "observation"), "results")
     ]
     metrics = get_part(step, "metrics")
     said = {"usage": metrics, "cost": metrics.get("cost_usd"), "timestamp": time}

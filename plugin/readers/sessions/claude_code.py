@@ -74,9 +74,7 @@ class _Session:
     def add(self, line: dict[str, Any], message: dict[str, Any]) -> bool:
         """Take in a message; say whether it is one of its own, and not a part of another."""
         content = message.get("content")
-        blocks = (
-            [block for block in content if isinstance(block, dict)] if _is_list(content) else []
-        )
+        blocks = [dict(block) for block in get_objects(message, "content")]
         said = content if isinstance(content, str) else _text(blocks)
         self.outcome = self.error = None
         if line["type"] == "user":
@@ -87,15 +85,14 @@ class _Session:
             if line.get("isApiErrorMessage"):
                 self.outcome, self.error = Outcome.FAILED, said
             return False
-        blocks = [dict(block) for block in blocks]
         self.calls.update({b["id"]: b for b in blocks if isinstance(b.get("id"), str)})
         own = get_text(message, "id") if line["type"] == "assistant" else None
         known = self.replies.get(own or "")
-        if known is not None and _is_list(known["content"]):
+        if known is not None and isinstance(known["content"], list):
             known["content"] += blocks
             known["usage"] = _read_usage(message)
             return False
-        message = {**message, "content": blocks if _is_list(content) else content}
+        message = {**message, "content": blocks if isinstance(content, list) else content}
         message |= {"usage": _read_usage(message), "timestamp": line.get("timestamp")}
         if own:
             self.replies[own] = message
@@ -106,7 +103,7 @@ class _Session:
         """Mark the calls that never ran, as their answers tell."""
         for block in blocks:
             call, answer = self.calls.get(str(block.get("tool_use_id"))), block.get("content")
-            text = answer if isinstance(answer, str) else _text(answer)
+            text = answer if isinstance(answer, str) else _text(get_objects(block, "content"))
             for mark, pattern in _NEVER_RAN.items():
                 if call and isinstance(call.get("name"), str) and pattern.match(text):
                     call["name"] += mark
@@ -182,17 +179,12 @@ def _is_thought(message: dict[str, Any]) -> bool:
     content = message["content"]
     return (
         message.get("role") == "assistant"
-        and _is_list(content)
+        and isinstance(content, list)
         and bool(content)
         and all(str(block.get("type")).endswith("thinking") for block in content)
     )
 
 
-def _is_list(content: Any) -> bool:
-    return isinstance(content, list)
-
-
-def _text(blocks: Any) -> str:
+def _text(blocks: list[dict[str, Any]]) -> str:
     """Return the first text of some blocks."""
-    texts = (b.get("text") for b in blocks if isinstance(b, dict)) if _is_list(blocks) else ()
-    return next((text for text in texts if isinstance(text, str)), "")
+    return next((b["text"] for b in blocks if isinstance(b.get("text"), str)), "")

@@ -136,8 +136,8 @@ class _Session:
 def _read_session(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conversation]:
     session, name = _Session(), None
     for place, line in lines:
-        kind, payload, time = get_text(line, "type"), line.get("payload"), line.get("timestamp")
-        if kind in _LINES and not isinstance(payload, dict):
+        kind, payload = get_text(line, "type"), get_part(line, "payload")
+        if kind in _LINES and not payload:
             bad.report(place, f"a line of the type {kind!r} needs a 'payload'")
             continue
         item = payload if kind == "response_item" else None
@@ -151,16 +151,16 @@ def _read_session(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conver
         if item is None or not _is_part(item):
             bad.accepted += 1
         else:
-            bad.accepted += not session.add(item, time)
+            bad.accepted += not session.add(item, line.get("timestamp"))
         if kind == "event_msg":
             session.read_event(payload)
         elif kind == "turn_context":
             session.model = get_text(payload, "model") or session.model
         elif not name and (kind == "session_meta" or line.keys() >= _HEADER):
-            about = payload if kind == "session_meta" else dict(line)
+            about = payload or dict(line)
             name, session.fields = get_text(about, "id"), keep_plain(about)
-    about = (session.fields, session.outcome, None, session.error)
-    yield Conversation(f"session {name or 1}", session.messages, name, *about)
+    told = (session.fields, session.outcome, None, session.error)
+    yield Conversation(f"session {name or 1}", session.messages, name, *told)
 
 
 def _is_part(item: dict[str, Any]) -> bool:

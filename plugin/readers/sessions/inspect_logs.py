@@ -17,7 +17,7 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import get_part, get_text, make_call
+from detailed_balance.readers.sessions._steps import get_objects, get_part, get_text, make_call
 from detailed_balance.readers.tables.json_files import read_objects
 from detailed_balance.render.formatting import safe_text
 
@@ -116,7 +116,7 @@ def _read_sample(sample: Any, place: str, log: Any, bad: BadLines) -> Conversati
     if not isinstance(messages, list):
         bad.report(place, "a sample needs a list 'messages'")
         return None
-    spent = _read_spending(sample.get("events"))
+    spent = _read_spending(get_objects(sample, "events"))
     about = get_part(log, "eval")
     fields = {**sample, "messages": None, "events": None}
     fields |= {"task": about.get("task"), "model": about.get("model")}
@@ -135,27 +135,21 @@ def _read_message(message: Any, spent: dict[str, dict[str, Any]]) -> Any:
         failed = get_part(message, "error").get("type") is not None
         status = "error" if failed else "success"
         return {**message, "name": message.get("function"), "status": status, "error": failed}
-    asked = message.get("tool_calls")
-    if isinstance(asked, list):
-        message["tool_calls"] = [
-            make_call(call.get("function"), call.get("arguments"), call.get("id"))
-            for call in asked
-            if isinstance(call, dict)
-        ]
+    message["tool_calls"] = [
+        make_call(call.get("function"), call.get("arguments"), call.get("id"))
+        for call in get_objects(message, "tool_calls")
+    ]
     return message
 
 
-def _read_spending(events: Any) -> dict[str, dict[str, Any]]:
+def _read_spending(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the tokens and the time of each reply of the model, by its id."""
     spent = {}
-    for event in events if isinstance(events, list) else ():
-        choices = get_part(event, "output").get("choices")
-        reply = choices[0] if isinstance(choices, list) and choices else None
-        told = {"usage": get_part(event, "output", "usage")}
-        if isinstance(event, dict) and isinstance(event.get("timestamp"), str):
-            told["timestamp"] = event["timestamp"]
-        if (id_ := get_text(get_part(reply, "message"), "id")) is not None:
-            spent[id_] = told
+    for event in events:
+        told = {"usage": get_part(event, "output", "usage"), "timestamp": event.get("timestamp")}
+        for reply in get_objects(get_part(event, "output"), "choices"):
+            if (id_ := get_text(get_part(reply, "message"), "id")) is not None:
+                spent[id_] = told
     return spent
 
 

@@ -11,6 +11,7 @@ from detailed_balance.readers.messages.conversation import Conversation, read_co
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.sessions._steps import (
+    get_objects,
     get_part,
     get_text,
     keep_plain,
@@ -59,13 +60,14 @@ def _read_session(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[C
         else:
             entries.append(entry)
     name, fields = get_text(header, "id"), keep_plain(header)
-    for branch in _split_branches(entries):
+    for number, branch in enumerate(_split_branches(entries), 1):
+        run = name if number == 1 or name is None else f"{name}#{number}"
         messages = [read for entry in branch if (read := _read_message(entry)) is not None]
         bad.accepted += len(branch) - len(messages)
         ends = [entry for entry in branch if entry.get("type") == "message"]
         last = get_part(ends[-1], "message") if ends else {}
         outcome, error = _STOPS.get(str(last.get("stopReason"))), get_text(last, "errorMessage")
-        yield Conversation(f"session {name or 1}", messages, name, fields, outcome, None, error)
+        yield Conversation(f"session {run or number}", messages, run, fields, outcome, None, error)
 
 
 def _split_branches(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -99,15 +101,21 @@ def _split_branches(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]
 def _read_message(entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the agent or a tool said; an answer that was broken off is no state."""
     message = get_part(entry, "message")
-    content, time = message.get("content"), entry.get("timestamp")
+    time = entry.get("timestamp")
     if message.get("role") == "toolResult":
         failed = message.get("isError")
         status = {True: "error", False: "success"}.get(failed) if type(failed) is bool else None
         ids = {"tool_call_id": message.get("toolCallId"), "name": message.get("toolName")}
-        return {"role": "tool", **ids, "content": content, "status": status, "timestamp": time}
+        return {
+            "role": "tool",
+            **ids,
+            "content": message.get("content"),
+            "status": status,
+            "timestamp": time,
+        }
     if message.get("role") != "assistant" or message.get("stopReason") in ("aborted", "error"):
         return None
-    blocks = [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []
+    blocks = get_objects(message, "content")
     calls = [
         make_call(block.get("name"), block.get("arguments"), block.get("id"))
         for block in blocks

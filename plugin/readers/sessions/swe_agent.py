@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
@@ -102,7 +103,9 @@ def _read_step(step: Any, place: int) -> Any:
 
 
 def _read_corpus(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Step | Ending]:
-    for _, corpus in read_objects(path, options, bad):
+    for place, corpus in read_objects(path, options, bad):
+        if not corpus:
+            bad.report(place, "it has no runs")
         for name, run in corpus.items():
             if not isinstance(run, dict) or not isinstance(run.get("toks"), list):
                 bad.report(f"run {name}", "a run needs a list 'toks'")
@@ -111,6 +114,8 @@ def _read_corpus(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[St
             success = run.get("resolved")
             outcome = read_reason(run.get("exit"), _EXITS)
             yield Ending(name, outcome, None, success if isinstance(success, bool) else None)
+    if not bad.accepted and not bad.count:
+        raise ReadError(f"{bad.name} is empty: it holds no runs")
 
 
 def _read_tokens(name: str, tokens: Iterable[Any], bad: BadLines) -> Iterator[Step]:

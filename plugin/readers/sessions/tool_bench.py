@@ -11,6 +11,7 @@ from detailed_balance.readers.messages.conversation import Conversation, read_co
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.sessions._steps import (
+    get_objects,
     get_part,
     get_text,
     make_answer,
@@ -43,8 +44,8 @@ def _read_answers(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[C
         if not messages:
             bad.report(place, "it has neither 'train_messages' nor a 'tree' of what was tried")
             continue
-        won = answer.get("win", told.get("valid_data"))
-        outcome = {True: Outcome.ENDED, False: Outcome.FAILED}.get(won) if won in (0, 1) else None
+        won = str(answer.get("win", told.get("valid_data")))
+        outcome = {"True": Outcome.ENDED, "False": Outcome.FAILED}.get(won)
         name = get_text(answer, "query_id") or name_file(path)
         fields = {"method": told.get("method"), "finish_type": told.get("finish_type")}
         yield Conversation(f"answer {number}", messages, name, fields, outcome)
@@ -61,7 +62,6 @@ def _read_last_path(node: dict[str, Any]) -> list[dict[str, Any]]:
             failed = node.get("observation_code") not in (0, 3, None)
             steps[-1]["tool_calls"][0]["function"]["arguments"] = told
             steps[-1]["content"] = [make_answer(node.get("observation"), "1", failed)]
-        children = node.get("children")
-        last = children[-1] if isinstance(children, list) and children else None
-        node = last if isinstance(last, dict) else {}
+        children = get_objects(node, "children")
+        node = children[-1] if children else {}
     return steps

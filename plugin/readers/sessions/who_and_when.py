@@ -10,7 +10,7 @@ from typing import Any
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import get_text, keep_plain
+from detailed_balance.readers.sessions._steps import get_objects, get_text, keep_plain
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
@@ -21,10 +21,8 @@ _LABELS = frozenset({"mistake_agent", "mistake_step", "mistake_reason", "questio
 
 def looks_like(opening: Opening) -> bool:
     """Say whether a file holds a history with what went wrong in it."""
-    first = opening.first
-    history = first.get("history")
-    spoken = isinstance(history, list) and bool(history) and isinstance(history[0], dict)
-    return spoken and "role" in history[0] and not _LABELS.isdisjoint(first)
+    history = get_objects(opening.first, "history")
+    return bool(history) and "role" in history[0] and not _LABELS.isdisjoint(opening.first)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

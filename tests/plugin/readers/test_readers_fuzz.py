@@ -17,6 +17,7 @@ from detailed_balance.analyzers.errors import DetailedBalanceError
 from detailed_balance.readers import FORMATS, read_recording, read_transitions
 from tests.plugin.readers.test_readers_formats import TALK, XES
 from tests.plugin.readers.test_span_fuzz import FORMATS as SPAN_FORMATS
+from tests.support.sessions import SEEDS
 
 MOVE = '{"source": "a", "target": "b", "trajectory": "T", "step": 1, "time": 2.5, "count": 3}\n'
 TABLE = "source,target,trajectory,note\n" + 'a,b,T,"x\ny"\na,,T,\n' * 4
@@ -92,9 +93,11 @@ CASES = {
     "parquet": (".parquet", parquet_bytes, {}),
     "langgraph": (".db", checkpoint_bytes, {"format": "langgraph"}),
     "store": (".db", store_bytes, {"format": "store"}),
+    **{name: (*seed, {"format": name}) for name, seed in SEEDS.items()},
 }
+BY_LINES = ("jsonl", "claude_code", "codex", "pi")
 AS_WHOLE = 8  # of so many files one is read as a whole too, which takes longer
-IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "2400"))
+IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "4800"))
 
 
 def mutate(seed, noise):
@@ -181,6 +184,6 @@ def check_whole(path, options, reader, moves, error):
 
 def count_lines(case, text, otherwise):
     """Return how many records a file has, where that can be told by looking at it."""
-    if case != "jsonl" or text.startswith(b"\x1f\x8b"):
+    if case not in BY_LINES or text.startswith(b"\x1f\x8b"):
         return otherwise
     return sum(not line.isspace() for line in text.split(b"\n") if line)
