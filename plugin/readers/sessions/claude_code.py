@@ -14,6 +14,7 @@ from detailed_balance.readers.messages.conversation import Conversation, read_co
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.sessions._steps import (
+    get_objects,
     get_text,
     keep_plain,
     looks_like_action,
