@@ -74,6 +74,7 @@ _JSON = (".json", ".jsonl", ".ndjson")
 _FORMATS = (
     Format("langsmith", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langsmith"),
     Format("langfuse", (".jsonl", ".ndjson", ".json", ".csv", ".parquet"), ".tracers.langfuse"),
+    Format("any_agent", _JSON, ".sessions.any_agent"),
     Format("mlflow", (".json", ".jsonl", ".ndjson", ".csv", ".parquet"), ".tracers.mlflow"),
     Format("jaeger", (".json", ".jsonl", ".ndjson"), ".tracers.jaeger"),
     Format("phoenix", (".json", ".jsonl", ".ndjson", ".csv", ".parquet"), ".tracers.phoenix"),

@@ -145,6 +145,19 @@ _DOCUMENTS = {
         "question_ID": "q",
         "is_correct": False,
     },
+    "any_agent": {
+        "spans": [
+            {
+                "context": {"trace_id": 7, "span_id": number},
+                "parent": {"span_id": 1},
+                "start_time": number,
+                "end_time": number + 1,
+                "attributes": {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "x"},
+            }
+            for number in (2, 3)
+        ],
+        "final_output": "x",
+    },
     "toolbench": {"win": True, "answer_generation": {"train_messages": [_SAMPLE]}},
     "tracetochain": {"a": {"toks": ["x", "y"], "resolved": True}, "b": {"toks": ["x"]}},
 }

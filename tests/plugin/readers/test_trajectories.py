@@ -535,3 +535,36 @@ def test_an_answer_that_was_given_up_is_read_from_its_tree(tmp_path):
     run = only(read_text(tmp_path, json.dumps(answer), "t.json"))
     assert (run_moves(run), run.outcome) == ("__start__>find_x 1, find_x>Finish 1", Outcome.FAILED)
     assert [failed for failed, _, _ in facts(run)] == [True, False]
+
+
+# any-agent
+
+
+def any_span(number, operation, parent=1, trace=7, **attributes):
+    when = {"start_time": number * 10**9, "end_time": number * 10**9 + 1}
+    return {
+        "name": operation,
+        "context": {"trace_id": trace, "span_id": number},
+        "parent": parent and {"trace_id": trace, "span_id": parent},
+        "kind": {"value": 0},
+        "status": {"status_code": "ok", "description": None},
+        "attributes": {"gen_ai.operation.name": operation, **attributes},
+        **when,
+    }
+
+
+ASKS = {"gen_ai.output": '[{"tool.name": "search", "tool.args": "{}"}]'}
+SPANS = [
+    any_span(2, "call_llm", **ASKS),
+    any_span(3, "execute_tool", 99, **{"gen_ai.tool.name": "search"}),  # 99 was not kept
+    any_span(4, "call_llm", **{"gen_ai.output": "done"}),
+]
+
+
+@pytest.mark.parametrize("root", [[], [any_span(1, "invoke_agent", None)]])
+def test_a_trace_of_any_agent_is_one_run_with_or_without_the_span_of_its_agent(tmp_path, root):
+    trace = {"spans": [*SPANS, *root], "final_output": "done"}
+    found = read_text(tmp_path, json.dumps(trace), "trace.json")
+    assert moves(found) == "__start__>search 1, search>model 1, model>__end__ 1"
+    assert only(found).outcome is Outcome.ENDED
+    assert account(found) == (3 + len(root), 0, 0)
