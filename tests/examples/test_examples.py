@@ -72,6 +72,23 @@ def without_time(line):
     return re.sub(r"since    .* UTC", "since", line)
 
 
+def test_one_exporter_records_agents_of_three_frameworks():
+    for module in ("agents", "pydantic_ai", "smolagents", "openinference.instrumentation"):
+        pytest.importorskip(module, reason="the extra `frameworks` is not installed")
+    lines = run_example("record_other_frameworks.py").splitlines()
+    tools = ("__start__ -> search 5", "search -> read 5", "read -> search 5")
+    for name, last in (
+        ("openai-agents", "model"),
+        ("pydantic-ai", "model"),
+        ("smolagents", "final_answer"),
+    ):
+        walked = (*tools, f"search -> {last} 5", f"{last} -> __end__ 5")
+        assert {line for line in lines if line.startswith(name)} == {
+            f"{name}: {move}" for move in walked
+        }
+    assert lines[-1] == "{<Outcome.ENDED: 'ended'>: 15}, 0 spans dropped"
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     from detailed_balance.demo import run_demo
