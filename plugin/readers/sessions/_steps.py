@@ -67,15 +67,22 @@ def make_answer(content: Any, id: Any, failed: bool | None = None) -> dict[str, 
 def make_step(
     calls: Iterable[Mapping[str, Any]], answers: Iterable[Mapping[str, Any]] = (), **said: Any
 ) -> dict[str, Any]:
-    """Return a step of an agent: what it called, and what came back.
+    """Return a step of an agent: what it called, and what came back, which may be added later.
 
     Examples
     --------
     >>> step = make_step([make_call("ls", "-a", "1")], [make_answer("x", "1")], timestamp=3)
-    >>> step["role"], step["tool_calls"][0]["function"]["name"], step["timestamp"]
-    ('assistant', 'ls', 3)
+    >>> step["role"], [block["type"] for block in step["content"]], step["timestamp"]
+    ('assistant', ['tool_use', 'tool_result'], 3)
     """
-    return {**said, "role": "assistant", "tool_calls": [*calls], "content": [*answers]}
+    return {**said, "role": "assistant", "content": [*map(make_use, calls), *answers]}
+
+
+def make_use(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call as a block of a message."""
+    function = call["function"]
+    told = {"name": function["name"], "input": function["arguments"]}
+    return {"type": "tool_use", "id": call["id"], **told}
 
 
 def make_attempt(**said: Any) -> dict[str, Any]:

@@ -74,10 +74,10 @@ def _read_item(item: Any) -> Any:
     if "role" not in item and "reward" in item:
         return None
     text = item.get("content")
-    if item.get("role") not in ("agent", "assistant") or not isinstance(text, str):
+    if item.get("role") not in ("agent", "assistant"):
         return item
-    if item.get("tool_calls"):
-        return item
+    if item.get("tool_calls") or not isinstance(text, str):
+        return {**item, "role": "assistant"}
     if found := _ACTION.search(text):
         return make_step([make_call(found[1].lower(), text[found.start() :])])
     if found := _ANSWER.search(text):

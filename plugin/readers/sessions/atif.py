@@ -78,7 +78,7 @@ def _read_step(step: Any) -> Any:
         return step
     time = step.get("timestamp")
     if step.get("source") != "agent":
-        return {"role": step.get("source"), "content": step.get("message"), "timestamp": time}
+        return {"role": "user", "content": step.get("message"), "timestamp": time}
     calls = [
         make_call(call.get("function_name"), call.get("arguments"), call.get("tool_call_id"))
         for call in get_objects(step, "tool_calls")

@@ -93,7 +93,8 @@ class _Session:
             known["content"] += blocks
             known["usage"] = _read_usage(message)
             return False
-        message = {**message, "content": blocks if isinstance(content, list) else content}
+        message = {key: value for key, value in message.items() if key != "type"}
+        message |= {"role": line["type"], "content": blocks or content}
         message |= {"usage": _read_usage(message), "timestamp": line.get("timestamp")}
         if own:
             self.replies[own] = message

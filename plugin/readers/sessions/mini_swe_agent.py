@@ -81,7 +81,8 @@ def _read_message(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a message with its commands as calls, and the calls that are not answered yet."""
     extra = get_part(message, "extra")
-    said = {**message, "timestamp": extra.get("timestamp"), "cost": extra.get("cost")}
+    said = {key: value for key, value in message.items() if key not in ("type", "output")}
+    said |= {"timestamp": extra.get("timestamp"), "cost": extra.get("cost")}
     if extra.get("interrupt_type") == "FormatError":
         return make_attempt(**said), []
     if message.get("role") == "assistant" or message.get("object") == "response":
@@ -94,7 +95,7 @@ def _read_message(
         asked = {"role": "assistant", "content": "", "tool_calls": calls, "usage": usage}
         return {**said, **asked, "command": commands[0]}, ids
     if not waiting or "exit_status" in extra:
-        return said, []
+        return {**said, "role": "user"}, []
     code = extra.get("returncode")
     status = ("success" if code == 0 else "error") if type(code) is int else None
     content = message.get("content", message.get("output"))

@@ -21,6 +21,7 @@ from detailed_balance.readers.sessions._steps import (
     make_attempt,
     make_call,
     make_step,
+    make_use,
     split_names,
 )
 from detailed_balance.readers.tables.json_files import read_objects
@@ -140,9 +141,9 @@ class _Run:
         elif (step := self.asked.get(get_text(event, "cause"))) is not None:
             code = extras.get("exit_code", get_part(extras, "metadata").get("exit_code"))
             failed = kind in ("error", "user_rejected") or (type(code) is int and code > 0)
-            call = step["tool_calls"][0]
+            call = step["content"][0]
             if kind == "user_rejected":
-                call["function"]["name"] += REFUSED
+                call["name"] += REFUSED
             step["content"].append(make_answer(event.get("content"), call["id"], failed))
         bad.accepted += 1
 
@@ -175,7 +176,7 @@ class _Run:
         self.outcome = Outcome.ENDED if event.get("tool_name") == "finish" else None
         if self.steps and response is not None and response == self.response:
             bad.accepted += 1
-            self.steps[-1]["tool_calls"].append(call)
+            self.steps[-1]["content"].insert(0, make_use(call))
         else:
             self.steps.append(make_step([call], (), timestamp=time))
         self.response, self.asked[call_id] = response, self.steps[-1]
@@ -193,7 +194,7 @@ class _Run:
             bad.accepted += 1
         if event.get("status") in ("completed", "failed"):
             failed = event.get("is_error") is True or event["status"] == "failed"
-            step["content"] = [make_answer(event.get("raw_output"), call_id, failed)]
+            step["content"][1:] = [make_answer(event.get("raw_output"), call_id, failed)]
 
     def fail(self, reason: str | None) -> None:
         """Take in why a run failed: some reasons are limits."""
@@ -209,10 +210,10 @@ class _Run:
         failed = kind != "ObservationEvent" or told.get("is_error") is True
         content = told.get("content", event.get("error", event.get("rejection_reason")))
         step["content"].append(make_answer(content, call_id, failed))
-        for call in step["tool_calls"]:
-            named = call["id"] == call_id and isinstance(call["function"]["name"], str)
+        for block in step["content"]:
+            named = block.get("id") == call_id and isinstance(block.get("name"), str)
             if named and kind == "UserRejectObservation":
-                call["function"]["name"] += REFUSED
+                block["name"] += REFUSED
 
 
 def _read_runs(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Conversation]:

@@ -60,8 +60,8 @@ def _read_last_path(node: dict[str, Any]) -> list[dict[str, Any]]:
             steps.append(make_step([make_call(told, None, "1")]))
         elif node.get("node_type") == "Action Input" and steps:
             failed = node.get("observation_code") not in (0, 3, None)
-            steps[-1]["tool_calls"][0]["function"]["arguments"] = told
-            steps[-1]["content"] = [make_answer(node.get("observation"), "1", failed)]
+            steps[-1]["content"][0]["input"] = told
+            steps[-1]["content"][1:] = [make_answer(node.get("observation"), "1", failed)]
         children = get_objects(node, "children")
         node = children[-1] if children else {}
     return steps
