@@ -46,12 +46,14 @@ def to_span(record: Mapping[str, Any]) -> Span:
     ('tool', 5000)
     """
     tags = _read_tags(record.get("tags"))
-    failed = tags.get("error") is True or str(tags.get("error")).lower() == "true"
+    failed = str(tags.get("error")).lower() == "true"
+    above, links = _find_parent(record)
     return read_otel_span(
         to_otel_record(
             record,
             tags,
-            parentSpanId=_find_parent(record),
+            parentSpanId=above,
+            links=links,
             endTimeUnixNano=_find_end(record),
             status={
                 "code": "ERROR" if failed else tags.get("otel.status_code"),
@@ -95,15 +97,18 @@ def _read_log(log: Any) -> dict[str, Any]:
     return {"name": fields.get("event"), **fields}
 
 
-def _find_parent(span: Mapping[str, Any]) -> Any:
-    """Return the id of the span that this one is inside of; a reference may be to another trace."""
-    references = [parse_object(each) for each in find_list(span, "references") or ()]
-    for kind in ("CHILD_OF", "FOLLOWS_FROM"):
-        for found in references:
-            of_trace = found.get("traceID", span.get("traceID")) == span.get("traceID")
-            if of_trace and found.get("refType") == kind:
-                return found.get("spanID")
-    return span.get("parentSpanID")
+def _find_parent(span: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+    """Return the id of the span around this one, and the references to spans of other traces."""
+    trace = span.get("traceID")
+    parents: dict[Any, Any] = {}
+    links = []
+    for reference in map(parse_object, find_list(span, "references") or ()):
+        if reference.get("traceID", trace) == trace:
+            parents.setdefault(str(reference.get("refType")), reference.get("spanID"))
+        else:
+            links.append({"traceId": reference["traceID"], "spanId": reference.get("spanID")})
+    above = parents.get("CHILD_OF") or parents.get("FOLLOWS_FROM") or span.get("parentSpanID")
+    return above, links
 
 
 def _find_end(span: Mapping[str, Any]) -> Any:

@@ -58,11 +58,12 @@ def to_otel_record(span: Any, attributes: Mapping[str, Any], **fields: Any) -> d
         raise BadRecordError("a span is a JSON object; this is another value")
     named = {name: _find(span, paths) for name, paths in _FIELDS.items()}
     code = str(_find(span, _CODE)).rpartition(".")[2].upper()
-    events = parse_json(span.get("events"))
+    events, links = parse_json(span.get("events")), parse_json(span.get("links"))
     return {
         **named,
         "status": {"code": code, "message": _find(span, _MESSAGE)},
         "events": [_read_event(event) for event in events] if isinstance(events, list) else [],
+        "links": [_read_link(link) for link in links] if isinstance(links, list) else [],
         **fields,
         "attributes": attributes,
     }
@@ -78,6 +79,11 @@ def _read_event(event: Any) -> dict[str, Any]:
         return {}
     attributes = event.get("attributes")
     return {**(attributes if isinstance(attributes, Mapping) else {}), "name": event.get("name")}
+
+
+def _read_link(link: Any) -> dict[str, Any]:
+    found = link if isinstance(link, Mapping) else {}
+    return {name: _find(found, _FIELDS[name]) for name in ("traceId", "spanId")}
 
 
 def flatten(attributes: Mapping[str, Any]) -> dict[str, Any]:
