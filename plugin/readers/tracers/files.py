@@ -40,7 +40,9 @@ _MOST_PEEKED = 16
 _DELIMITER = re.compile(r"[,;\t|]")
 
 
-def read_file(path: Path, key: str, options: ReadOptions, bad: BadLines) -> Iterator[LineRecord]:
+def read_file(
+    path: Path, key: str, options: ReadOptions, bad: BadLines, *, column: str | None = None
+) -> Iterator[LineRecord]:
     """Yield the objects of a JSON file, or the rows of CSV or Parquet.
 
     Parameters
@@ -48,18 +50,22 @@ def read_file(path: Path, key: str, options: ReadOptions, bad: BadLines) -> Iter
     path : Path
         The file, plain or gzip.
     key : str
-        A column of the table. Of JSON that pandas wrote by columns, which is its default, the rows
-        are given; those of a table whose index is this column too.
+        The column with the ids. Of JSON that pandas wrote by columns, which is its default, the
+        rows are given; those of a table whose index this is too.
     options : ReadOptions
         How to read it.
     bad : BadLines
         Keeps account of what is no object, or no row.
+    column : str, optional
+        A column of which there is one only, where the index of a CSV bears the name `key` too.
     """
     head = peek_text(path, 100).removeprefix(BOM_UTF8).lstrip()
     if is_parquet(head, path):
         rows = read_table(path, options, bad)
     elif head[:1] not in (b"{", b"["):
-        rows = read_rows(path, replace(options, fields=FieldNames(state=key), states=None), bad)
+        rows = read_rows(
+            path, replace(options, fields=FieldNames(state=column or key), states=None), bad
+        )
     else:
         for place, found in read_objects(path, options, bad):
             yield from _read_columns(place, found, key)

@@ -19,6 +19,8 @@ __all__ = ["looks_like", "read"]
 
 _GROUPS = ("resourceSpans", "batches")
 _AROUND = ("trace", "result")
+_BARE = ("data", "spans")
+"""Where spans stand without a group, as in the API of Phoenix."""
 _SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 
 
@@ -74,8 +76,8 @@ def unfold(document: Any) -> Iterator[tuple[Any, Any]]:
     >>> list(unfold({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "a"}]}]}]}))
     [({'name': 'a'}, None)]
     """
-    if _get(document, "spanId") is not None:
-        yield document, None
+    for span in _find_bare(document):
+        yield span, None
     for group in _find_groups(document) or ():
         resource = _get(_get(group, "resource"), "attributes")
         for scope in (scope for name in _SCOPES for scope in _items(group, name)):
@@ -84,11 +86,20 @@ def unfold(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _is_known(document: Mapping[str, Any]) -> bool:
-    if _get(document, "spanId") is not None:
-        return _get(document, "startTimeUnixNano") is not None
+    if any(_get(span, "startTimeUnixNano") is not None for span in _find_bare(document)):
+        return True
     groups = _find_groups(document)
     named = any(_get(part, "resourceSpans") is not None for part in (document, *_inner(document)))
     return named or any(_get(group, name) is not None for group in groups or () for name in _SCOPES)
+
+
+def _find_bare(document: Any) -> list[Any]:
+    """Return the spans that stand in no group: the document itself, or those of its list."""
+    if _get(document, "spanId") is not None:
+        return [document]
+    if _find_groups(document) is not None:
+        return []
+    return [span for name in _BARE for span in _list(_get(document, name))]
 
 
 def _inner(document: Any) -> list[dict[str, Any]]:
@@ -154,7 +165,8 @@ def _read_value(value: Any, depth: int) -> Any:
     """Return what an ``AnyValue`` of OTLP holds; below 50 levels nothing."""
     if not isinstance(value, dict) or not value or not depth:
         return None
-    kind, held = next(iter(value.items()))
+    # A dump of protobuf names the other kinds too, each with null.
+    kind, held = next((item for item in value.items() if item[1] is not None), ("", None))
     match kind.replace("_", "").lower():
         case "arrayvalue":
             return [_read_value(part, depth - 1) for part in _list(_get(held, "values"))]

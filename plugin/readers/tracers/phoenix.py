@@ -33,7 +33,7 @@ def looks_like(opening: Opening) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of spans, plain or gzip."""
-    found = read_file(path, "context.span_id", options, bad)
+    found = read_file(path, "context.span_id", options, bad, column="context.trace_id")
     return read_spans(unfold(found, _find_spans), to_span, options, bad)
 
 

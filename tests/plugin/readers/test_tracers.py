@@ -5,6 +5,7 @@ import copy
 import csv
 import io
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -157,6 +158,15 @@ def otlp_spans(encode=str):
         }
         for key, above, kind, name, start, end in AGENT
     ]
+
+
+def as_protobuf(span):
+    """Return a span of OTLP as the API of Phoenix writes it, each kind of value named."""
+    span = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in span.items()}
+    for attribute in span["attributes"]:
+        (text,) = attribute["value"].values()
+        attribute["value"] = {"array_value": None, "int_value": None, "string_value": text}
+    return span | {"events": None, "links": None}
 
 
 def grouped(spans, *, scopes="scopeSpans"):
@@ -383,6 +393,7 @@ FORMS = {
         ]
     ),
     "otlp-spans.jsonl": lambda: lines(otlp_spans()),
+    "phoenix-otlp.json": lambda: json.dumps({"data": list(map(as_protobuf, otlp_spans()))}),
     "tempo.json": lambda: json.dumps({"batches": grouped(otlp_spans(in_base64))}),
     "tempo-old.json": lambda: json.dumps(
         {"batches": grouped(otlp_spans(), scopes="instrumentationLibrarySpans")}
@@ -533,6 +544,21 @@ def test_numbers_that_mlflow_2_gave_to_equal_names_are_taken_off(tmp_path):
     moves, _, _, found = describe(path)
     assert moves == PATH | {("search", "search"): 1}
     assert [move.facts.stale for move in found if move.facts][:2] == [False, True]
+
+
+def test_the_index_of_phoenix_may_be_a_column_too(tmp_path):
+    header, *rows = to_csv(phoenix_rows()).splitlines()
+    path = tmp_path / "spans.csv"
+    doubled = [f"context.span_id,{header}"]
+    doubled += [f"{hexadecimal(n)},{row}" for n, row in enumerate(rows, 1)]
+    path.write_text("\n".join(doubled))
+    assert describe(path)[0] == PATH
+    rows = {row.pop("context.span_id"): row for row in phoenix_rows()}
+    names = next(iter(rows.values()))
+    columns = {name: {own: row[name] for own, row in rows.items()} for name in names}
+    path = tmp_path / "spans.json"
+    path.write_text(json.dumps(columns))
+    assert describe(path)[0] == PATH
 
 
 def test_scores_and_judgements_are_the_success_of_a_run(tmp_path):
