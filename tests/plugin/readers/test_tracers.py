@@ -561,6 +561,61 @@ def test_the_index_of_phoenix_may_be_a_column_too(tmp_path):
     assert describe(path)[0] == PATH
 
 
+def vercel_attributes(kind, name, key):
+    """Return the attributes that the AI SDK of Vercel gives to a span."""
+    operation = {"AGENT": "ai.generateText", "TOOL": "ai.toolCall"}.get(kind)
+    operation = operation or "ai.generateText.doGenerate"
+    found = {"ai.operationId": operation, "operation.name": f"{operation} my-function"}
+    if kind == "TOOL":
+        found |= {"ai.toolCall.name": name, "ai.toolCall.args": '{"q":1}'}
+        found["ai.toolCall.result"] = '"nothing"'
+    elif kind == "LLM":
+        found |= {"gen_ai.request.model": "m", "ai.usage.promptTokens": 10}
+        found |= {"ai.usage.completionTokens": 5}
+        found["ai.response.finishReason"] = "tool-calls" if key == 2 else "stop"
+        if key == 2:
+            found["ai.response.toolCalls"] = '[{"toolName":"search","toolCallId":"1"}]'
+    return found
+
+
+def vercel(span, form):
+    """Give a span of this form, and of `AGENT`, the attributes of Vercel's SDK."""
+    key, _, kind, name, _, _ = AGENT[int(str(span.get("spanId", span.get("id")))[-1]) - 1]
+    attributes = vercel_attributes(kind, name, key)
+    if form == "langfuse":
+        kind = "GENERATION" if kind == "LLM" else "SPAN"
+        told = {"metadata": {"attributes": attributes}, "output": None, "input": None}
+        return span | told | {"type": kind, "name": attributes["ai.operationId"]}
+    values = {
+        k: {"intValue" if isinstance(v, int) else "stringValue": v} for k, v in attributes.items()
+    }
+    listed = [{"key": key, "value": value} for key, value in values.items()]
+    return span | {"attributes": listed, "name": attributes["ai.operationId"]}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("form", ["otlp", "langfuse"])
+def test_spans_of_the_sdk_of_vercel_are_an_agent_with_its_tools(tmp_path, form, inside):
+    if form == "langfuse":
+        written = [vercel(span, form) for span in langfuse()]
+    else:
+        written = [vercel(span, form) for span in otlp_spans()]
+    if inside:  # streaming runs tools while the call of the model is open
+        above = "parentObservationId" if form == "langfuse" else "parentSpanId"
+        end = "endTime" if form == "langfuse" else "endTimeUnixNano"
+        written[2][above] = hexadecimal(2)
+        written[1][end] = written[2][end]
+    path = tmp_path / "spans.json"
+    document = written if form == "langfuse" else {"resourceSpans": grouped(written)}
+    path.write_text(json.dumps(document))
+    moves, endings, account, found = describe(path)
+    assert (moves, account) == (PATH, (len(AGENT), 0, 0))
+    assert [ending.outcome for ending in endings] == [Outcome.ENDED]
+    assert [move.target for move in found if move.facts and move.facts.call] == ["search"]
+    if form == "otlp":
+        assert sum(move.facts.tokens or 0 for move in found if move.facts) == 30
+
+
 def test_scores_and_judgements_are_the_success_of_a_run(tmp_path):
     path = tmp_path / "trace.json"
     scores = [{"name": "right", "value": 0, "dataType": "BOOLEAN"}]
