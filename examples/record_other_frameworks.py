@@ -12,6 +12,7 @@ from agents import (
     Runner,
     Usage,
     function_tool,
+    generation_span,
     set_tracing_disabled,
 )
 from openai.types.responses import (
@@ -85,18 +86,23 @@ class ScriptedOpenAI(OpenAIModel):
     """Stands in for a model of the OpenAI Agents SDK."""
 
     def __init__(self) -> None:
-        self.script = cycle(SCRIPT)
+        self.script = enumerate(cycle(SCRIPT))
 
     async def get_response(self, *given, **settings):
         """Ask for the next tool, or answer."""
-        if name := next(self.script):
-            call = {"name": name, "arguments": '{"query": "x"}', "call_id": name}
-            item = ResponseFunctionToolCall(type="function_call", **call)
-        else:
-            text = ResponseOutputText(text="done", type="output_text", annotations=[])
-            about = {"id": "1", "role": "assistant", "status": "completed", "type": "message"}
-            item = ResponseOutputMessage(content=[text], **about)
+        number, name = next(self.script)
+        with generation_span(model="scripted"):
+            item = self.make_item(number, name)
         return OpenAIResponse(output=[item], usage=Usage(), response_id=None)
+
+    def make_item(self, number, name):
+        """Return a call of a tool, or an answer."""
+        if name:
+            call = {"name": name, "arguments": '{"query": "x"}', "call_id": str(number)}
+            return ResponseFunctionToolCall(type="function_call", **call)
+        text = ResponseOutputText(text="done", type="output_text", annotations=[])
+        about = {"id": "1", "role": "assistant", "status": "completed", "type": "message"}
+        return ResponseOutputMessage(content=[text], **about)
 
     def stream_response(self, *given, **settings):
         """Do not stream."""

@@ -25,6 +25,7 @@ _REPLIES = (
     "langfuse.observation.output",
     "mlflow.spanOutputs",
     "gen_ai.completion",
+    "haystack.agent.step.llm.output",
     "traceloop.entity.output",
     "events",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from detailed_balance.readers.records.values import BadRecordError
@@ -79,7 +80,13 @@ _NOT_TOOLS = ("(merged tools)",)  # Google ADK puts the answers of parallel call
 _SPOKEN = ("gen_ai.", "langgraph_", "graph.node.", "traceloop.", "langfuse.", "langsmith.")
 """An attribute that begins so belongs to a convention, though it tells no kind."""
 
-_TOOL = ("tool.name", "gen_ai.tool.name", "haystack.tool.name", "ai.toolCall.name")
+_TOOL = (
+    "tool.name",
+    "gen_ai.tool.name",
+    "haystack.tool.name",
+    "ai.toolCall.name",
+    "haystack.component.name",
+)
 _AGENT = ("gen_ai.agent.name", "agent.name", "graph.node.name", "agent_name")
 _WORKFLOW = ("gen_ai.workflow.name", "traceloop.workflow.name")
 _TARGET = ("gen_ai.handoff.to_agent", "to_agent")
@@ -97,7 +104,7 @@ _INPUT = (
     "gen_ai.tool.call.arguments",
     "tool_arguments",
     "ai.toolCall.args",
-    "haystack.tool.input",
+    "haystack.agent.step.tool.input",
     "mlflow.spanInputs",
     "gen_ai.prompt",
     "traceloop.entity.input",
@@ -109,9 +116,10 @@ _OUTPUT = (
     "gen_ai.tool.call.result",
     "tool_response",
     "ai.toolCall.result",
-    "haystack.tool.output",
+    "haystack.agent.step.tool.output",
     "mlflow.spanOutputs",
     "gen_ai.completion",
+    "haystack.agent.step.llm.output",
     "traceloop.entity.output",
 )
 _TOKENS = ("llm.token_count.total", "gen_ai.usage.total_tokens", "llm.usage.total_tokens")
@@ -212,7 +220,7 @@ def read_otel_span(record: Mapping[str, Any]) -> Span:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that it finds out the kind only once
 class SpanAttributes:
     """Reads the attributes of one span.
 
@@ -240,7 +248,7 @@ class SpanAttributes:
         found = (self.attributes.get(name) for name in names)
         return next((value for value in found if value not in (None, "")), None)
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What kind of span it is, as `Span.kind`."""
         title = self.title if isinstance(self.title, str) else ""
@@ -265,8 +273,11 @@ class SpanAttributes:
             for beginning, kind in _TEMPLATES:
                 if template.startswith(beginning):
                     return kind
-        if str(self.attributes.get("haystack.component.type", "")).endswith("Generator"):
+        component = str(self.attributes.get("haystack.component.type", ""))
+        if component.endswith("Generator"):
             return "model"
+        if component == "ToolInvoker":  # of Haystack 2, which tells no tools
+            return "tool"
         for beginning, kind in _TITLES:
             if title.startswith(beginning) and (
                 not beginning.startswith("ai.") or self.find(*_VERCEL) is not None
@@ -339,7 +350,7 @@ class SpanAttributes:
     def _find_content(self, event: str, name: str) -> Any:
         return next((e.get(name) for e in self.events if e.get("name") == event), None)
 
-    @property
+    @cached_property
     def asks(self) -> tuple[str, ...] | None:
         """The tools that a model's reply asks for, as `Span.asks`."""
         return find_requests(self.attributes, self.events) if self.kind == "model" else None
@@ -367,7 +378,7 @@ class SpanAttributes:
     def _details(self, of: str) -> dict[str, Any]:
         return parse_object(self.attributes.get(f"langfuse.observation.{of}_details"))
 
-    @property
+    @cached_property
     def metadata(self) -> dict[str, Any]:
         """Metadata as LangChain knows them, and every short attribute."""
         found = {k: v for k, v in self.attributes.items() if _is_label(v)}

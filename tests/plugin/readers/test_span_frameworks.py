@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,8 @@ from detailed_balance.analyzers.counts import END, START
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers import read_transitions
+from detailed_balance.readers.tracers.otlp import unfold
+from tests.plugin.readers.test_span_fuzz import spoil, wrap
 from tests.support.spans import OK, agent, chain, crashed, document, foreign, model, span, tool
 
 CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
@@ -432,3 +436,46 @@ def test_nothing_is_claimed_of_calls_whose_contents_were_left_out(tmp_path):
     path.write_text(json.dumps(document(agent(model(), tool("find"), model(), tool("find")))))
     facts = [r.facts for r in read(path) if not isinstance(r, Ending) and r.target != END]
     assert [(f.call, f.repeats, f.stale) for f in facts] == [(None, False, False)] * 2
+
+
+# Hostile input
+
+ROUNDS = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "800")) // 8
+
+
+def test_no_value_crashes_the_search_for_runs_or_loses_a_span_unsaid(tmp_path):
+    noise = random.Random(4)
+    reply = {"output.value": '{"tool_calls": [{"function": {"name": "writer"}}]}'}
+    inner = agent(model(), tool("read", error="ValueError"), title="writer.run")
+    raised = [("exception", {"exception.type": "ValueError"})]
+    roots = [
+        foreign("POST /", agent(model(**reply), inner, model(tool("find")), error="E")),
+        chain(agent(title="a.run"), agent(model(), tool("x", events=raised)), title="crew"),
+        *crashed(chain(model(), tool("find")), agent(model(), tool("find"))),
+    ]
+    corpus = [found for found, _ in unfold(document(*roots))]
+    path = tmp_path / "trace.jsonl"
+    for _ in range(ROUNDS):
+        records = spoil(corpus, noise)
+        path.write_text("\n".join(json.dumps(wrap(record)) for record in records))
+        reader = read_transitions(path, format="otlp", skip_bad_lines=True)
+        for record in reader.records():
+            assert record.trajectory
+            record.trajectory.encode()
+        counted = reader.read_count + reader.skipped_count + reader.duplicate_count
+        assert counted == len(records)
+
+
+def test_ten_thousand_agents_inside_of_one_another_are_one_path(tmp_path):
+    spans = [found for found, _ in unfold(document(agent(model(), tool("find"), model())))]
+    above = {**spans[0], "parentSpanId": f"{10_000 + 10_000:016x}"}
+    deep = [
+        {**above, "spanId": f"{10_000 + n:016x}", "parentSpanId": f"{9_999 + n:016x}" if n else ""}
+        for n in range(10_001)
+    ]
+    path = tmp_path / "trace.json"
+    path.write_text(
+        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [*deep, above, *spans[1:]]}]}]})
+    )
+    moves = [f"{r.source}>{r.target}" for r in read(path) if not isinstance(r, Ending)]
+    assert moves == walk("find", "model")
