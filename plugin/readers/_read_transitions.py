@@ -11,6 +11,7 @@ import networkx as nx
 
 from detailed_balance.analyzers import END, START
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.callbacks import Transition
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers import store
 from detailed_balance.readers.checkpoints import langgraph
@@ -26,8 +27,18 @@ from detailed_balance.readers.records.base import (
     TransitionReader,
 )
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import read_records
-from detailed_balance.readers.registry import FORMATS, detect_format, find_format
+from detailed_balance.readers.registry import (
+    FORMATS,
+    describe_opening,
+    detect_format,
+    find_format,
+)
+from detailed_balance.render.formatting import safe_text
+
+# What is recorded live may hold a run that has not moved yet.
+_MAY_BE_EMPTY = {"networkx", "rows", "url", "store", "checkpoints", "langgraph"}
 
 Source: TypeAlias = "str | os.PathLike[str] | nx.Graph[Any] | list[dict[str, Any]]"
 """What can be read: a path, the URL of a store, a directed networkx graph, or rows of a table."""
@@ -139,7 +150,15 @@ def read_transitions(
     )
     reader = find_reader(source, format)
     bad = BadLines(name_source(source, reader), skip=skip_bad_lines)
-    return TransitionReader(open_records(source, reader, options, bad), bad)
+    return TransitionReader(_read_some(source, reader, options, bad), bad)
+
+
+def _read_some(source: Any, reader: str, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
+    moves = False
+    for record in open_records(source, reader, options, bad):
+        moves = moves or isinstance(record, Transition)
+        yield record
+    refuse_nothing(moves, source, reader, bad, options=options)
 
 
 def make_options(
@@ -214,6 +233,47 @@ def open_records(source: Any, reader: str, options: ReadOptions, bad: BadLines) 
             return langgraph.read_url(source, options, bad)
         return store.read_url(source, options, bad)
     return find_format(reader).read(Path(source), options, bad)
+
+
+def refuse_nothing(
+    moves: bool, source: Any, reader: str, bad: BadLines, *, options: ReadOptions
+) -> None:
+    """Refuse a source that was read and has no move: it is not what it was read as.
+
+    Parameters
+    ----------
+    moves : bool
+        Whether there was one.
+    source, reader
+        As for `open_records`.
+    bad : BadLines
+        What was read.
+    options : ReadOptions
+        How it was read.
+
+    Raises
+    ------
+    ReadError
+        Where there was none; it says what the file seems to hold.
+    """
+    if moves or bad.accepted == bad.duplicates or reader in _MAY_BE_EMPTY:
+        return
+    read = f"{bad.accepted:,} read, {bad.count:,} skipped"
+    if bad.first:
+        first = bad.first[0]
+        read += f"; the first ({safe_text(str(first.line), 60)}): {safe_text(first.reason, 200)}"
+    opening = Opening(Path(source))
+    holds = f" It holds {describe_opening(opening)}." if opening.objects else ""
+    named = options.states is not None or options.fields.state is not None
+    remedy = (
+        "check what states= (--state-field) names"
+        if named
+        else "name what is a state with state_field= (--state-field) or states="
+    )
+    raise ReadError(
+        f"no move was found in {bad.name}, read as {reader} ({read}).{holds} If that is another "
+        f"format, set format= (--format) to one of {', '.join(FORMATS)}; else {remedy}"
+    )
 
 
 def number_rows(rows: Sequence[dict[str, Any]]) -> Iterator[LineRecord]:

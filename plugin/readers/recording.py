@@ -23,6 +23,7 @@ from detailed_balance.readers._read_transitions import (
     name_source,
     number_rows,
     open_records,
+    refuse_nothing,
 )
 from detailed_balance.readers.records.base import (
     BadLines,
@@ -225,6 +226,7 @@ def _read_records(
         records = _open_each(sources, readers, replace(options, fields=fields), bad)
     kept = list(records)
     moves = [record for record in kept if isinstance(record, Transition)]
+    refuse_nothing(bool(moves), sources[0], readers[0], bad, options=options)
     if only_counts or sum(move.count - 1 for move in moves if _is_of_run(move)) > MOST_COUNTED:
         found = []
     else:
@@ -266,9 +268,23 @@ def _open_rows(
 def _open_each(
     sources: Sequence[Any], readers: Sequence[str], options: ReadOptions, bad: BadLines
 ) -> Iterator[Record]:
-    for source, reader in zip(sources, readers, strict=True):
-        bad.name = name_source(source, reader)
+    files = _name_files(sources) if len(sources) > 1 else [None]
+    for source, reader, file in zip(sources, readers, files, strict=True):
+        bad.name, bad.file = name_source(source, reader), file
         yield from open_records(source, reader, options, bad)
+
+
+def _name_files(sources: Sequence[Any]) -> list[str]:
+    """Return what several files are called among each other: their paths where they part.
+
+    Examples
+    --------
+    >>> _name_files(["runs/a/1.json", "runs/b/1.json"])
+    ['a/1.json', 'b/1.json']
+    """
+    paths = [Path(os.path.abspath(source)) for source in sources]
+    root = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def _make_table(runs: list[Trajectory], fields: FieldNames) -> RunTable:

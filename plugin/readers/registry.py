@@ -17,8 +17,11 @@ from detailed_balance.readers.records.base import (
     Record,
 )
 from detailed_balance.readers.records.opening import Opening
+from detailed_balance.render.formatting import safe_text
 
-__all__ = ["FORMATS", "SUFFIXES", "detect_format", "find_format"]
+__all__ = ["FORMATS", "SUFFIXES", "describe_opening", "detect_format", "find_format"]
+
+_KEYS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ _FORMATS = (
     Format("nodelink", (".json",), ".graphs", "looks_like_node_link", "read_node_link"),
     Format("answers", (".json",), ".answers"),
     Format("messages", (".json", ".jsonl", ".ndjson"), ".messages.message_lists"),
-    Format("jsonl", (".jsonl", ".ndjson"), ".tables.json_files"),
+    Format("jsonl", (".jsonl", ".ndjson", ".json"), ".tables.json_files"),
 )
 
 FORMATS = tuple(sorted(format_.name for format_ in _FORMATS))
@@ -130,10 +133,37 @@ def detect_format(path: Path) -> Format:
     for format_ in (*named, *_FORMATS):
         if format_.looks_like(opening):
             return format_
+    formats = f"format= (on the command line --format) to one of {', '.join(FORMATS)}"
+    if opening.layout is not None:
+        raise ReadError(
+            f"{path} holds JSON that no reader knows: {describe_opening(opening)}; if it is of a "
+            f"format below all the same, set {formats}"
+        )
     if named:
         return named[-1]  # it will say what is wrong
     known = ", ".join(SUFFIXES)
     raise ReadError(
         f"neither the name nor the content of {path} tells a format (known names are {known}, "
-        f"each with .gz); set format= (on the command line --format) to one of {', '.join(FORMATS)}"
+        f"each with .gz); set {formats}"
     )
+
+
+def describe_opening(opening: Opening) -> str:
+    """Say what the first value of JSON in a file is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.json"
+    ...     _ = path.write_text('{"log": [], "id": 7}')
+    ...     describe_opening(Opening(path))
+    "an object with the keys 'log', 'id'"
+    """
+    words = {"lines": "lines, the first ", "list": "a list, its first element ", "objects": ""}
+    where = words[opening.layout or "objects"] if len(opening.records) > 1 else ""
+    if not opening.objects:
+        return f"{where}no object"
+    keys = [f"'{safe_text(str(key), 40)}'" for key in opening.first]
+    more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
+    return f"{where}an object with the keys {', '.join(keys[:_KEYS_SHOWN]) or 'none'}{more}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
@@ -16,18 +15,10 @@ from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.facts import RunFacts
 from detailed_balance.callbacks.names import order_names
-from detailed_balance.readers.messages._parts import (
-    RESPOND,
-    Reply,
-    is_reply,
-    name_call,
-    read_calls,
-    read_facts,
-    read_replies,
-    unwrap,
-)
+from detailed_balance.readers.messages._message import Message, read_message
+from detailed_balance.readers.messages._turns import single_turns, split_turns
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.columns import get_field, has_field
+from detailed_balance.readers.records.columns import get_field
 from detailed_balance.readers.records.rows import FieldCheck
 from detailed_balance.readers.records.steps import connect_sorted_steps
 from detailed_balance.readers.records.values import (
@@ -35,7 +26,6 @@ from detailed_balance.readers.records.values import (
     Step,
     parse_outcome,
     parse_text,
-    parse_time,
 )
 
 __all__ = ["Conversation", "read_conversations"]
@@ -116,47 +106,20 @@ def read_conversations(
     return connect_sorted_steps(_steps(conversations, options, bad), bad)
 
 
-def name_message(
-    message: Mapping[str, Any], replies: Sequence[Reply] = ()
-) -> str | tuple[str, ...] | None:
-    """Name the tools that an assistant's message asks for, else ``respond``; others are no state.
-
-    The answers of the tools say which of them do not exist, and which were refused; see
-    `callbacks.names`.
-
-    Examples
-    --------
-    >>> name_message({"role": "assistant", "tool_calls": [{"function": {"name": "search"}}]})
-    ('search',)
-    >>> name_message({"role": "assistant", "content": "Hello"}), name_message({"role": "user"})
-    ('respond', None)
-    """
-    if not is_reply(message) or is_attempt(message):
-        return None
-    return tuple([name_call(call, replies) for call in read_calls(message)]) or RESPOND
-
-
-def is_attempt(message: Mapping[str, Any]) -> bool:
-    """Say whether a reply reached no state: what it said was no action, as its status tells.
-
-    Examples
-    --------
-    >>> is_attempt({"role": "assistant", "status": "error", "content": "I am lost."})
-    True
-    """
-    return is_reply(message) and message.get("status") == "error"
-
-
 def _steps(
     conversations: Iterable[Conversation], options: ReadOptions, bad: BadLines
 ) -> Iterator[Step | Ending]:
     check = FieldCheck(options.fields.expected_labels())
     for number, conversation in enumerate(conversations, 1):
         try:
-            name = _name_run(conversation, options, number)
-            ending = _end(conversation, name, options)
+            name = _name_run(conversation, options, bad, number)
+            ending = None if name is None else _end(conversation, name, options)
         except BadRecordError as error:
             bad.report(conversation.place, str(error))
+            continue
+        if name is None or ending is None:  # the same run again
+            bad.accepted += len(conversation.messages)
+            bad.duplicates += len(conversation.messages)
             continue
         yield from _follow(conversation, name, options, bad, check)
         yield ending
@@ -165,14 +128,20 @@ def _steps(
         raise ReadError(f"{bad.name} is empty: it holds no messages")
 
 
-def _name_run(conversation: Conversation, options: ReadOptions, number: int) -> str:
-    """Return the key of a run: the field asked for, else the name that the file gives it."""
+def _name_run(
+    conversation: Conversation, options: ReadOptions, bad: BadLines, number: int
+) -> str | None:
+    """Return a name of its own for a run, None where it was there before.
+
+    It is the field asked for, else what the file calls it, else the file, or its number.
+    """
     asked = options.fields.trajectory
-    if has_field(conversation.fields, asked):
-        key = parse_text(get_field(conversation.fields, asked), asked)
-        if key is not None:
-            return key
-    return conversation.name or str(number)
+    told = get_field(conversation.fields, asked)
+    name = None if isinstance(told, list | dict) else parse_text(told, asked)
+    name = name or conversation.name
+    if name is None:
+        return bad.run_names.claim(bad.file or str(number))
+    return bad.run_names.claim(name, conversation.messages)
 
 
 def _end(conversation: Conversation, name: str, options: ReadOptions) -> Ending:
@@ -191,29 +160,33 @@ def _follow(
     bad: BadLines,
     check: FieldCheck,
 ) -> Iterator[Step]:
-    number, facts = 0, RunFacts()
-    messages = conversation.messages
-    for place, message in enumerate(messages, 1):
+    """Yield the steps of a conversation; each message is accepted, or reported."""
+    messages: list[Message] = []
+    for place, value in enumerate(conversation.messages, 1):
         try:
-            if not isinstance(message, dict):
-                raise BadRecordError("a message is an object; this is another value")
-            message = unwrap(message)
-            record = {**conversation.fields, **message}
-            check.record(record)
-            later = (messages[i] for i in range(place, len(messages)))
-            own = [{"content": message.get("content")}]  # answers may stand beside their calls
-            replies = read_replies(own) + read_replies(later) if is_reply(message) else []
-            names = options.name_states(record, partial(name_message, replies=replies))
-            time = parse_time(message.get("timestamp"), "timestamp")
-            context = options.fields.read_labels(record)
-            known = read_facts(facts, number + 1, message, replies) if names else None
+            message = read_message(value)
+            check.record({**conversation.fields, **message.raw})
         except BadRecordError as error:
             bad.report(f"{conversation.place}, message {place}", str(error))
             continue
         bad.accepted += 1
-        if not names and is_attempt(message):
+        messages.append(message)
+    number, facts = 0, RunFacts()
+    named = options.states is not None or options.fields.state is not None
+    turns = single_turns(messages) if named else split_turns(messages)
+    for turn in turns:
+        record = {**conversation.fields, **turn.message.raw}
+        try:
+            names = options.name_states(record, turn.name)
+            context = options.fields.read_labels(record)
+        except BadRecordError as error:
+            bad.report(f"{conversation.place}, message {turn.place}", str(error))
+            bad.accepted -= 1
+            continue
+        known = turn.read_facts(facts, number + 1) if names else None
+        if not names and turn.is_attempt:
             number += 1
-            yield Step(name, None, number, time, context)
+            yield Step(name, None, number, turn.message.time, context)
         for state in order_names(names):
             number += 1
-            yield Step(name, state, number, time, context, facts=known)
+            yield Step(name, state, number, turn.message.time, context, facts=known)

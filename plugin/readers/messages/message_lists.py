@@ -1,4 +1,4 @@
-"""Lists of chat messages: tau-bench, tau2-bench, and conversations in the style of OpenAI."""
+"""Files with lists of messages: one conversation, or many, in the style of any provider."""
 
 from __future__ import annotations
 
@@ -6,39 +6,44 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.messages._message import looks_like_message
+from detailed_balance.readers.messages._tau import (
+    is_results,
+    name_task,
+    read_ending,
+    read_results,
+)
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.columns import get_field
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError, parse_text
-from detailed_balance.readers.tables.json_files import (
-    first_keys,
-    load_document,
-    read_json_lines,
-)
+from detailed_balance.readers.tables.json_files import load_document, read_json_lines
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
 
-_LISTS = ("messages", "traj")
-_WORDS = (b'"simulations"', b'"agent_info"', b'"traj"', b'"messages"', b'"role"')
-_WHOLE = 1 - 1e-6  # the reward from which on the benchmarks call a run solved
-_OUTCOMES = {
-    "user_stop": Outcome.ENDED,
-    "agent_stop": Outcome.ENDED,
-    "max_steps": Outcome.RECURSION_LIMIT,
-    "too_many_errors": Outcome.FAILED,
-    "agent_error": Outcome.FAILED,
-    "user_error": Outcome.FAILED,
-}
+_LISTS = ("messages", "traj", "conversations", "conversation", "contents", "chat_history")
+_AROUND = ("request", "body", "data", "state", "values", "response", "result")
+_IDS = (
+    *("id", "run_id", "conversation_id", "session_id", "thread_id", "trajectory_id", "chat_id"),
+    *("instance_id", "uuid"),
+)
+_OF_TABLES = {"trajectory", "source", "target", "step", "state"}
 _Run: TypeAlias = tuple[int | str, Any]
 
 
-def looks_like(head: bytes, path: Path) -> bool:
-    """Say whether a file begins as a document, or as lines, with lists of messages."""
-    if first := first_keys(head):
-        return not first.isdisjoint({*_LISTS, "simulations"})
-    start = head.lstrip()[:1]
-    return start in (b"[", b"{") and any(word in head for word in _WORDS)
+def looks_like(opening: Opening) -> bool:
+    """Say whether a file begins with messages, or with records that have a list of them."""
+    if any(is_results(record) for record in opening.objects):
+        return True
+    if _is_messages(opening.records):
+        return opening.layout != "lines" or _OF_TABLES.isdisjoint(opening.first)
+    return any(
+        _is_messages(record) if isinstance(record, list) else _find_messages(record) is not None
+        for record in opening.records
+    )
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -46,80 +51,114 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
 
     Each has the facts of its step: the call, its answer, and what the model says that it cost.
     """
-    lines = path.with_suffix("") if path.suffix == ".gz" else path
-    if lines.suffix.lower() in (".jsonl", ".ndjson"):
-        runs: Iterable[_Run] = read_json_lines(path, options, bad)
+    if Opening(path).layout == "lines":
+        records: Iterable[_Run] = read_json_lines(path, options, bad)
     else:
-        runs = _runs(load_document(path), bad.name)
-    yield from read_conversations(_conversations(runs, bad), options, bad)
+        document = load_document(path)
+        listed = document if isinstance(document, list) else [document]
+        records = ((f"run {number}", record) for number, record in enumerate(listed, 1))
+    runs = _unfold(records, path, bad)
+    yield from read_conversations(_conversations(runs, options, bad), options, bad)
     if not bad.accepted and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no messages")
 
 
-def _runs(document: Any, name: str) -> Iterator[_Run]:
-    """Yield the conversations of a document, each with its place."""
-    shared: dict[str, Any] = {}
-    if isinstance(document, dict) and isinstance(document.get("simulations"), list):
-        shared, document = _about(document.get("info")), document["simulations"]
-    if isinstance(document, dict):
-        document = [document]
-    if not isinstance(document, list):
-        raise ReadError(f"{name} holds no list of conversations")
-    if document and isinstance(document[0], dict) and not _find_list(document[0]):
-        document = [{"messages": document}]  # one conversation by itself
-    for number, run in enumerate(document, 1):
-        yield f"run {number}", {**shared, **run} if isinstance(run, dict) else run
+def _unfold(records: Iterable[_Run], path: Path, bad: BadLines) -> Iterator[_Run]:
+    for place, record in records:
+        if is_results(record):
+            yield from read_results(record, path, bad)
+        else:
+            yield place, record
 
 
-def _about(info: Any) -> dict[str, Any]:
-    """Return what tau2-bench says of all its runs: the model, the agent and the domain."""
-    agent, world = (_part(info, part) for part in ("agent_info", "environment_info"))
-    return {
-        "model": agent.get("llm"),
-        "agent": agent.get("implementation"),
-        "domain": world.get("domain_name"),
-    }
-
-
-def _part(record: Any, name: str) -> dict[str, Any]:
-    part = record.get(name) if isinstance(record, dict) else None
-    return part if isinstance(part, dict) else {}
-
-
-def _conversations(runs: Iterable[_Run], bad: BadLines) -> Iterator[Conversation]:
+def _conversations(
+    runs: Iterable[_Run], options: ReadOptions, bad: BadLines
+) -> Iterator[Conversation]:
+    """Yield a conversation for each record that holds one; messages by themselves are one too."""
+    loose: dict[str | None, list[Any]] = {}
     for place, run in runs:
         try:
-            field = _find_list(run)
-            if not field:
-                raise BadRecordError(f"it has no list {' or '.join(map(repr, _LISTS))}")
-            fields = {name: value for name, value in run.items() if name != field}
-            name = _name_run(fields)
+            if isinstance(run, list):
+                yield Conversation(_name_place(place), run)
+            elif loose or looks_like_message(run):
+                loose.setdefault(_name_loose(run, options), []).append(run)
+            elif (found := _find_messages(run)) is not None:
+                fields = {name: value for name, value in run.items() if name not in found}
+                messages = [each for name in found for each in _list_messages(run[name])]
+                outcome, success, error = read_ending(fields)
+                told = (_name_run(fields), fields, outcome, success, error)
+                yield Conversation(_name_place(place), messages, *told)
+            else:
+                raise BadRecordError(f"it holds no list of messages; {_describe(run)}")
         except BadRecordError as error:
             bad.report(place, str(error))
-            continue
-        yield Conversation(place, run[field], name, fields, *_end(fields))
+    for name, messages in loose.items():
+        yield Conversation("the messages", messages, name)
 
 
-def _find_list(run: Any) -> str:
-    """Return the field that holds the messages."""
+def _name_place(place: int | str) -> str:
+    return f"line {place}" if isinstance(place, int) else place
+
+
+def _describe(run: Any) -> str:
     if not isinstance(run, dict):
-        raise BadRecordError("a conversation is an object; this is another value")
-    return next((name for name in _LISTS if isinstance(run.get(name), list)), "")
+        return "a conversation is an object or a list of messages; this is another value"
+    keys = ", ".join(f"'{safe_text(str(name), 40)}'" for name in list(run)[:12])
+    return f"its keys are {keys or 'none'}"
+
+
+def _is_messages(values: Any) -> bool:
+    """Say whether a list begins with a message."""
+    if not isinstance(values, list | tuple):
+        return False
+    return looks_like_message(next((value for value in values if isinstance(value, dict)), None))
+
+
+def _find_messages(run: Any, depth: int = 2) -> tuple[str, ...] | None:
+    """Return the fields that hold the messages of a run, in order; None where none does."""
+    if not isinstance(run, Mapping):
+        return None
+    for name in _LISTS:
+        if isinstance(value := run.get(name), list) and (not value or _is_messages(value)):
+            return (name, "choices") if isinstance(run.get("choices"), list) else (name,)
+    if _is_messages(run.get("output")):  # OpenAI's Responses
+        return ("input", "output") if _is_messages(run.get("input")) else ("output",)
+    around = tuple(n for n in _AROUND if depth and _find_messages(run.get(n), depth - 1))
+    if around:
+        return around
+    others = tuple(name for name, value in run.items() if _is_messages(value))
+    return others[:1] or None
+
+
+def _list_messages(value: Any) -> list[Any]:
+    """Return the messages of a field: a list, an object that holds one, or choices of a model."""
+    if isinstance(value, dict):
+        return [
+            each for name in _find_messages(value) or () for each in _list_messages(value[name])
+        ]
+    first = value[0] if value else None
+    if isinstance(first, dict) and isinstance(first.get("message"), dict) and "role" not in first:
+        return [first["message"]]
+    return list(value)
 
 
 def _name_run(run: Mapping[str, Any]) -> str | None:
     """Return the name of a run: its id, or its task and trial."""
-    if (key := parse_text(run.get("id"), "id")) is not None:
-        return key
-    task = parse_text(run.get("task_id"), "task_id")
-    trial = parse_text(run.get("trial"), "trial")
-    return task if task is None or trial is None else f"{task}-{trial}"
+    for name in _IDS:
+        if (key := parse_text(run.get(name), name)) is not None:
+            return key
+    parts = [
+        parse_text(run.get(name), name)
+        for name in ("suite_name", "user_task_id", "injection_task_id")
+    ]
+    known = [part for part in parts if part is not None]
+    return name_task(run) or ("/".join(known) if parts[1] is not None else None)
 
 
-def _end(run: Mapping[str, Any]) -> tuple[Outcome | None, bool | None]:
-    reward = run.get("reward", _part(run, "reward_info").get("reward"))
-    known = isinstance(reward, int | float)
-    outcome = _OUTCOMES.get(str(run.get("termination_reason")))
-    if "error" in _part(run, "info"):  # tau-bench: the run raised an error
-        outcome = Outcome.FAILED
-    return outcome, reward >= _WHOLE if known else None
+def _name_loose(message: Any, options: ReadOptions) -> str | None:
+    """Return what a message by itself says of its conversation."""
+    fields = message if isinstance(message, dict) else {}
+    for name in (options.fields.trajectory, *_IDS[1:6]):
+        if (key := parse_text(get_field(fields, name), name)) is not None:
+            return key
+    return None

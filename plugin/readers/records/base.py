@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending, Transition
 from detailed_balance.callbacks.names import join_names
+from detailed_balance.readers.records.run_names import RunNames
 from detailed_balance.readers.records.values import BadRecordError, state_keys
 from detailed_balance.render.formatting import safe_text
 
@@ -158,6 +159,10 @@ class BadLines:
         What was wrong with the first 1,000 that were skipped.
     several : bool
         Whether the trace is several files, so that each skipped line is listed with its file.
+    file : str or None
+        Where it is several files, what the one that is read is called among them.
+    run_names : RunNames
+        The names of the runs up to now.
     """
 
     def __init__(self, name: str, *, skip: bool, several: bool = False) -> None:
@@ -166,6 +171,8 @@ class BadLines:
         self.several = several
         self.count = self.accepted = self.duplicates = self.reordered = 0
         self.first: list[SkippedLine] = []
+        self.file: str | None = None
+        self.run_names = RunNames()
 
     def report(self, line: int | str, reason: str) -> None:
         """Note that `line` is wrong.

@@ -96,7 +96,8 @@ class Opening:
             return None, ()
         lines = list(islice(self._lines(), _MOST_RECORDS + 1))
         values = tuple(value for number, value in lines[:_MOST_RECORDS])
-        if len(lines) > 1 and lines[0][0] == 1:
+        first = lines[0] if lines else (0, None)
+        if first[0] == 1 and (len(lines) > 1 or isinstance(first[1], dict)):
             return "lines", values
         layout: Layout = "list" if begin == b"[" else "objects"
         if found := self._values():
