@@ -30,7 +30,7 @@ _IDS = (
     *("id", "run_id", "conversation_id", "session_id", "thread_id", "trajectory_id", "chat_id"),
     *("instance_id", "uuid"),
 )
-_OF_TABLES = {"trajectory", "source", "target", "step", "state"}
+_OF_TABLES = {"trajectory", "target", "step", "state"}
 _Run: TypeAlias = tuple[int | str, Any]
 
 

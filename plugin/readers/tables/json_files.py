@@ -41,7 +41,7 @@ def looks_like(opening: Opening) -> bool:
     rows = opening.objects
     named = not {".jsonl", ".ndjson"}.isdisjoint(suffix.lower() for suffix in opening.path.suffixes)
     nested = (name for name, value in opening.first.items() if isinstance(value, dict | list))
-    return bool(rows) and (len(rows) > 1 or named or set(nested) <= {"context"})
+    return bool(opening.first) and (len(rows) > 1 or named or set(nested) <= {"context"})
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
