@@ -215,12 +215,18 @@ def _read_parts(message: Mapping[str, Any], item: bool, *, calls: bool) -> Itera
     listed = list(_read_lists(message)) if calls else []
     known = {None, *(call.id for call in listed if isinstance(call, ToolUse))} if listed else ()
     content = message.get("parts") or message.get("content") or message.get("value")
+    answers = []  # that stand beside their calls
     for part in content if isinstance(content, list) else [content]:
         for found in read_part(part) if calls or isinstance(part, dict) else ():
-            again = isinstance(found, ToolUse) and found.id in known
-            if not again and (calls or isinstance(found, Reply)):
+            if isinstance(found, Reply):
+                if found.answer.call in known:
+                    answers.append(found)
+                else:
+                    yield found
+            elif calls and not (isinstance(found, ToolUse) and found.id in known):
                 yield found
     yield from listed
+    yield from answers
 
 
 def _read_lists(message: Mapping[str, Any]) -> Iterator[Part]:

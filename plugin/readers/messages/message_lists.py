@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers.messages._message import looks_like_message
 from detailed_balance.readers.messages._tau import (
     is_results,
@@ -58,9 +57,7 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         listed = document if isinstance(document, list) else [document]
         records = ((f"run {number}", record) for number, record in enumerate(listed, 1))
     runs = _unfold(records, path, bad)
-    yield from read_conversations(_conversations(runs, options, bad), options, bad)
-    if not bad.accepted and not bad.count:
-        raise ReadError(f"{bad.name} is empty: it holds no messages")
+    return read_conversations(_conversations(runs, options, bad), options, bad)
 
 
 def _unfold(records: Iterable[_Run], path: Path, bad: BadLines) -> Iterator[_Run]:

@@ -408,7 +408,7 @@ def test_a_simulation_without_its_file_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"log": {"a": 1}, "eval": {}}, r"no reader knows: .*'log', 'eval'.*one of csv"),
+        ({"log": {"a": 1}, "eval": {}}, r"no reader knows: .*'log', 'eval'.*one of .*csv"),
         ([[1, 2], [3]], "no reader knows"),
         ([{"role": "user", "content": "q"}], "no move was found .*1 read, 0 skipped.*'role'"),
         ({"messages": [{"role": "system", "content": "s"}]}, "no move was found"),
