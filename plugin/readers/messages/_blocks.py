@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -204,7 +204,7 @@ def _read_vercel_call(part: Mapping[str, Any], kind: str) -> Iterator[Part]:
     yield call
 
 
-def _read_wrapped(part: Mapping[str, Any]) -> Iterator[Part]:
+def _read_wrapped(part: Mapping[str, Any]) -> Generator[Part, None, bool]:
     """Yield the call or the answer that a part holds under its own name, as Gemini and Bedrock do.
 
     Returns
@@ -253,9 +253,8 @@ def _read_call(call: Mapping[str, Any], usual: str | None = None) -> ToolUse:
         raise BadRecordError("a tool call in it names no tool")
     keys = ("arguments", "args", "input", "parameters", "action")
     given = next((part[key] for key in keys if key in part), None)
-    ids = ("id", "call_id", "toolCallId", "tool_call_id", "toolUseId")
-    if call.get("type") in ITEMS:  # an item has an id of its own besides
-        ids = ("call_id", "id")
+    # An item of a response has an id of its own besides that of its call.
+    ids = ("call_id", "id", "toolCallId", "tool_call_id", "toolUseId")
     return ToolUse(name, _first_text(call, ids), parse_json_text(given))
 
 
