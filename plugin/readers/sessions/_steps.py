@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
+from detailed_balance.readers.records.base import BadLines, ReadOptions
+from detailed_balance.readers.records.opening import Opening
+from detailed_balance.readers.tables.json_files import read_json_lines, read_objects
 
 _SUFFIXES = (".gz", ".jsonl", ".ndjson", ".json", ".traj", ".eval")
 _ASSIGNMENT = re.compile(r"\w+=\S*\s+")
 _ACTION = re.compile(r"tool|call|action|exec|command|function|assistant", re.IGNORECASE)
+
+
+def read_log(
+    path: Path, options: ReadOptions, bad: BadLines
+) -> Iterator[tuple[int | str, dict[str, Any]]]:
+    """Yield the objects of a log, which has one a line: a broken line costs only itself.
+
+    Some who pass a log on make a list of it.
+    """
+    read = read_objects if Opening(path).layout == "list" else read_json_lines
+    return read(path, options, bad)
 
 
 def name_file(path: Path) -> str:

@@ -18,9 +18,9 @@ from detailed_balance.readers.sessions._steps import (
     get_text,
     keep_plain,
     looks_like_action,
+    read_log,
     split_names,
 )
-from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
@@ -56,7 +56,7 @@ def looks_like(opening: Opening) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the moves of each session, and of each subagent as a run of its own."""
-    sessions = _read_sessions(read_objects(path, options, bad), bad)
+    sessions = _read_sessions(read_log(path, options, bad), bad)
     return read_conversations(sessions, options, bad)
 
 

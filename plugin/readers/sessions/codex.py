@@ -19,9 +19,9 @@ from detailed_balance.readers.sessions._steps import (
     keep_plain,
     looks_like_action,
     make_call,
+    read_log,
     split_names,
 )
-from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
@@ -60,7 +60,7 @@ def looks_like(opening: Opening) -> bool:
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the moves of the session that a rollout is."""
-    session = _read_session(read_objects(path, options, bad), bad)
+    session = _read_session(read_log(path, options, bad), bad)
     return read_conversations(session, options, bad)
 
 

@@ -17,9 +17,9 @@ from detailed_balance.readers.sessions._steps import (
     keep_plain,
     looks_like_action,
     make_call,
+    read_log,
     split_names,
 )
-from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]
 
@@ -47,7 +47,7 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
 def _read_session(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Conversation]:
     header: dict[str, Any] = {}
     entries: list[dict[str, Any]] = []
-    for place, entry in read_objects(path, options, bad):
+    for place, entry in read_log(path, options, bad):
         kind, role = get_text(entry, "type"), get_text(get_part(entry, "message"), "role")
         known = kind in _BOUNDARIES or role in _NOT_THE_AGENT | {"assistant", "toolResult"}
         if kind == "message" and not known:
