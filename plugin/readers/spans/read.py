@@ -7,11 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.callbacks import Transition
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.spans.span import Span, parse_object
+from detailed_balance.render.formatting import safe_text
 
 __all__ = ["find_value", "read_spans", "without_texts"]
+
+_NAMES_SHOWN = 5
+_REMEDY = (
+    "export whole traces, with what ran inside of each root and with the attributes of each span, "
+    "which say what it is"
+)
 
 
 def read_spans(
@@ -19,20 +27,53 @@ def read_spans(
     to_span: Callable[[Mapping[str, Any]], Span],
     options: ReadOptions,
     bad: BadLines,
+    *,
+    remedy: str = _REMEDY,
 ) -> Iterator[Record]:
     """Turn records, each of which is a span, into transitions and endings.
+
+    Parameters
+    ----------
+    records : iterable of LineRecord
+        Each with its place.
+    to_span : callable
+        Makes a span of a record.
+    options : ReadOptions
+        How to read them.
+    bad : BadLines
+        Keeps account of them.
+    remedy : str
+        What to do where spans were read and none of them is a step.
 
     Raises
     ------
     ReadError
-        Where there is no record at all.
+        Where there is no record at all, or no move in a file that is read by itself.
     """
     from detailed_balance.readers.spans.replay import reads_messages, replay  # loads langchain
 
-    spans = _make_spans(records, to_span, options, bad)
+    names: dict[str, None] = {}
+    spans = _note_names(_make_spans(records, to_span, options, bad), names)
     if not reads_messages(options):
         spans = map(without_texts, spans)
-    yield from replay(spans, options, bad)
+    has_moved = False
+    for record in replay(spans, options, bad):
+        has_moved = has_moved or isinstance(record, Transition)
+        yield record
+    if bad.accepted > bad.duplicates and not has_moved and not bad.several:
+        called = ", ".join(repr(safe_text(name, 40)) for name in names)
+        raise ReadError(
+            f"no move was found in {bad.name} ({bad.accepted:,} read, {bad.count:,} skipped): none "
+            f"of its spans ({called}) is a tool, a model or a node of a graph; {remedy}"
+        )
+
+
+def _note_names(spans: Iterable[Span], names: dict[str, None]) -> Iterator[Span]:
+    """Pass spans on, and keep the first few of their names."""
+    for span in spans:
+        if len(names) < _NAMES_SHOWN:
+            names[span.name] = None
+        yield span
 
 
 def find_value(record: Mapping[str, Any], path: str | None) -> Any:

@@ -37,6 +37,10 @@ from detailed_balance.readers.tracers.files import (
 
 __all__ = ["looks_like", "read"]
 
+_REMEDY = (
+    "export all observations of each trace, with their types (GENERATION, TOOL, ...) or with the "
+    "attributes in their metadata"
+)
 _KINDS = {
     "agent": "agent",
     "evaluator": "foreign",
@@ -66,7 +70,7 @@ def looks_like(opening: Opening) -> bool:
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of observations, plain or gzip."""
     records = unfold(read_file(path, "id", options, bad), _find_observations)
-    return read_spans(records, to_span, options, bad)
+    return read_spans(records, to_span, options, bad, remedy=_REMEDY)
 
 
 def to_span(record: Mapping[str, Any]) -> Span:

@@ -34,6 +34,10 @@ from detailed_balance.readers.tracers.files import (
 
 __all__ = ["looks_like", "read"]
 
+_REMEDY = (
+    "export the runs inside of each root too: langsmith trace export, "
+    "client.list_runs(trace_id=...), or client.read_run(id, load_child_runs=True)"
+)
 _KINDS = {"llm": "model", "tool": "tool", "retriever": "retriever"}
 
 
@@ -45,7 +49,7 @@ def looks_like(opening: Opening) -> bool:
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     """Yield the transitions of runs, plain or gzip."""
     records = unfold(read_file(path, "run_type", options, bad), _find_runs)
-    return read_spans(records, to_span, options, bad)
+    return read_spans(records, to_span, options, bad, remedy=_REMEDY)
 
 
 def to_span(run: Mapping[str, Any]) -> Span:

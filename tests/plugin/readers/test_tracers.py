@@ -656,6 +656,28 @@ def test_traces_of_langfuse_without_observations_are_refused(tmp_path, trace, su
         list(read_transitions(path))
 
 
+ROOTS = {
+    "langsmith": (langsmith, "export the runs inside of each root too"),
+    "langfuse": (langfuse, "export all observations of each trace"),
+    "console": (console, "export whole traces"),
+    "phoenix": (phoenix, "export whole traces"),
+}
+
+
+@pytest.mark.parametrize("form", ROOTS)
+def test_roots_without_what_ran_inside_are_refused(tmp_path, form):
+    make, remedy = ROOTS[form]
+    # An agent that did nothing is a step; what is of no kind is none.
+    of_no_kind = {"type": "SPAN", "span_kind": "CHAIN", "attributes": {}}
+    path = tmp_path / "roots.json"
+    path.write_text(json.dumps([make()[0] | of_no_kind]))
+    found = rf"no move was found .*1 read, 0 skipped.*'agent'.*{remedy}"
+    with pytest.raises(ReadError, match=found):
+        list(read_transitions(path))
+    with pytest.raises(ReadError, match=found):
+        read_runs(path)
+
+
 def test_what_models_take_is_known_and_not_added_up():
     took = {"total_tokens": 15, "total_cost": "0.5"}
     spans = [from_langsmith(run | took) for run in langsmith()]
