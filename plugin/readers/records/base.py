@@ -163,6 +163,8 @@ class BadLines:
         Where it is several files, what the one that is read is called among them.
     run_names : RunNames
         The names of the runs up to now.
+    record_ids : set of str
+        Ids of records of all files, where the format gives them: one that comes again is a copy.
     """
 
     def __init__(self, name: str, *, skip: bool, several: bool = False) -> None:
@@ -173,6 +175,7 @@ class BadLines:
         self.first: list[SkippedLine] = []
         self.file: str | None = None
         self.run_names = RunNames()
+        self.record_ids: set[str] = set()
 
     def report(self, line: int | str, reason: str) -> None:
         """Note that `line` is wrong.

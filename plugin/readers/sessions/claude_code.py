@@ -120,16 +120,15 @@ class _Session:
 
 def _read_sessions(lines: Iterable[LineRecord], bad: BadLines) -> Iterator[Conversation]:
     sessions: dict[str | None, _Session] = {}
-    seen: set[str] = set()
     roots: dict[str, str] = {}
     for place, line in lines:
         kind, uuid, message = get_text(line, "type"), get_text(line, "uuid"), line.get("message")
-        if uuid in seen:
+        if uuid in bad.record_ids:
             bad.accepted += 1
             bad.duplicates += 1
             continue
         if uuid:
-            seen.add(uuid)
+            bad.record_ids.add(uuid)
         name = _name_run(line, roots)
         if kind in _SAID:
             if not isinstance(message, dict) or not isinstance(message.get("content"), str | list):

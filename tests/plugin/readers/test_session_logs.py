@@ -6,6 +6,7 @@ import pytest
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.recording import read_recording
 from tests.support.sessions import account, moves, read_lines, run_moves
 
 DONE = [{"type": "text", "text": "done"}]
@@ -106,6 +107,21 @@ def test_lines_that_a_resumed_session_copied_are_duplicates(tmp_path):
     lines = [*session.lines, *session.lines, *session.add("assistant", DONE).lines[-1:]]
     found = read_lines(tmp_path, lines)
     assert moves(found) == "__start__>Read 1, Read>respond 1, respond>__end__ 1"
+    assert account(found) == (4, 0, 3)
+
+
+def test_lines_that_a_resumed_session_copied_into_its_own_file_are_duplicates(tmp_path):
+    session = begin().ask("Read").answer("x")
+    first = tmp_path / "a.jsonl"
+    first.write_text("\n".join(map(json.dumps, session.lines)))
+    resumed = [{**line, "sessionId": "s2"} for line in session.add("assistant", DONE).lines]
+    second = tmp_path / "b.jsonl"
+    second.write_text("\n".join(map(json.dumps, resumed)))
+    found = read_recording([first, second])
+    assert {run.name: run_moves(run) for run in found.runs} == {
+        "s1": "__start__>Read 1, Read>__end__ 1",
+        "s2": "__start__>respond 1, respond>__end__ 1",
+    }
     assert account(found) == (4, 0, 3)
 
 
