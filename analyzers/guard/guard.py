@@ -7,34 +7,48 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from itertools import zip_longest
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.guard._files import load_guard, save_guard
+from detailed_balance.analyzers.guard._texts import Embedder, Texts
+from detailed_balance.analyzers.guard.conformal import (
+    calibration_size,
+    conformal_threshold,
+    fewest_runs,
+)
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
-from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
+from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
 from detailed_balance.analyzers.guard.watch import RunWatch
+from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from detailed_balance.analyzers.potential.estimate import Potential
+    from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = ["RunGuard"]
+__all__ = ["Groups", "RunGuard", "group_runs"]
 
-_SCORES: dict[str, type[OutcomeScore] | type[RepetitionLimits]] = {
+Groups: TypeAlias = str | Sequence[Any] | Literal[False] | None
+"""What tells the task of a run: a label, a value for each run, False for none, None for blocks."""
+
+_SCORES: dict[str, Any] = {
     "outcome": OutcomeScore,
     "rules": RepetitionLimits,
+    "steps": StepCount,
 }
-_VERSION = 1
+_VERSION = 2
 _NAMED = 5
 _FEWEST_MOVES = 5
-_SETTINGS = ("alpha", "calibration", "block", "ignored", "max_runs")
+_SETTINGS = ("alpha", "calibration", "block", "task_label", "ignored", "max_runs")
 OWN_BLOCKS = "block"
 """What the blocks of a table are called that has them without a label."""
 
@@ -49,12 +63,12 @@ class RunGuard:
         that; of one guard the share varies, with m calibration runs by about
         sqrt(alpha (1 - alpha) / m).
 
-    Blocks
+    New tasks
         Runs of one task, customer or batch resemble each other. A guard that was fitted on some
         runs of a task knows how its runs go, so that the promise does not hold for a task that it
-        has not seen. With blocks it does: whole blocks set the threshold, of which the score has
-        seen no run, each with the same weight, and m is their number. Then the promise is about a
-        run of a new block.
+        has not seen. With `groups` it does: whole tasks set the threshold, of which the score has
+        seen no run, each by one successful run drawn at random, and m is their number. Then the
+        promise is about a run of a new task.
 
     What breaks it
         Another model, another prompt, other tools or tasks: runs that are not exchangeable with
@@ -76,9 +90,11 @@ class RunGuard:
     alpha : float or None
         Largest share of successful runs stopped; None where none is promised.
     calibration : int
-        Successful runs, or blocks with such, that the threshold came from.
+        Successful runs, one of each group where there are groups, that set the threshold.
     block : str or None
-        What told the blocks; None where single runs set the threshold.
+        What told the groups; None where single runs set the threshold.
+    task_label : str or None
+        A label of the runs that looks like a task, where single runs set the threshold.
     ignored : int
         Runs left out of `fit` because it is not known whether they succeeded.
     max_runs : int
@@ -113,6 +129,7 @@ class RunGuard:
         alpha: float | None = None,
         calibration: int = 0,
         block: str | None = None,
+        task_label: str | None = None,
         ignored: int = 0,
         max_runs: int = 10_000,
         moves: Iterable[tuple[str, str | None]] = (),
@@ -123,6 +140,7 @@ class RunGuard:
         self.alpha = alpha
         self.calibration = calibration
         self.block = block
+        self.task_label = task_label
         self.ignored = ignored
         self.max_runs = max_runs
         self._watches: OrderedDict[str, RunWatch] = OrderedDict()
@@ -135,10 +153,12 @@ class RunGuard:
         alpha: float = 0.1,
         score: RunScore | None = None,
         *,
-        block: str | None = None,
+        groups: Groups = None,
+        texts: Texts | None = None,
         calibration_share: float = 1 / 3,
         seed: int = 0,
         max_runs: int = 10_000,
+        block: str | None = None,
     ) -> RunGuard:
         """Fit the score to one part of the runs, and the threshold to successful runs of the other.
 
@@ -147,11 +167,8 @@ class RunGuard:
         promise is the tightest, and at least the fewest that give a threshold. All other runs,
         and all that failed, fit the score.
 
-        Where runs have blocks, about that share of the blocks with a successful run set the
-        threshold, by all their successful runs, and no run of these fits the score. Each block has
-        the same weight: the threshold is exceeded by a run of a new block, drawn from those that
-        would have succeeded, with probability at most alpha, whatever the runs of a block have in
-        common.
+        With `groups`, about that share of the groups with a successful run set the threshold, each
+        by one of its successful runs, drawn at random, and no run of these fits the score.
 
         Parameters
         ----------
@@ -162,16 +179,22 @@ class RunGuard:
             Largest share of successful runs stopped, over 0 and under 1.
         score : RunScore or None
             The score to fit; None is `OutcomeScore`, which needs failed runs as well.
-        block : str, optional
-            What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
-            table, where it has any. A run of no block is a block by itself.
+        groups : str, sequence, False or None
+            What tells the task of a run: ``"thread"``, the name of a label, or a value for each
+            run. None takes the blocks of the table, where it has any. False takes single runs all
+            the same. A run of no group is a group by itself.
+        texts : mapping of str to sequence of (str or None)
+            What the agent wrote in each move, by the name of the run, for a score that reads it;
+            see `read_texts` of the readers.
         calibration_share : float
-            Share of the successful runs, or of the blocks with such, for the threshold, over 0 and
+            Share of the successful runs, or of the groups with such, for the threshold, over 0 and
             under 1.
         seed : int
-            Seed of the split, drawn from the names of runs or blocks in order.
+            Seed of the split, drawn from the names of runs or groups in order.
         max_runs : int
             Runs followed at the same time.
+        block : str, optional
+            The former name of `groups`.
 
         Raises
         ------
@@ -179,12 +202,14 @@ class RunGuard:
             Where there are too few successful runs for a threshold, saying how many it takes; the
             guard without a threshold is attached, where its score could be fitted.
         InvalidInputError
-            Where alpha or the share is out of its range, or no run has the label `block`.
+            Where alpha or the share is out of its range, no run has the label `groups`, or there
+            is not one value of it for each run.
 
         References
         ----------
-        Y. Lee, R. F. Barber and R. Willett, *Distribution-free inference with hierarchical data*,
-        2023, arXiv:2306.06342, for blocks of the same weight.
+        R. Dunn, L. Wasserman and A. Ramdas, *Distribution-free prediction sets for two-layer
+        hierarchical models*, Journal of the American Statistical Association 118 (2023) 2491
+        ("subsampling once"), for one run of a group.
 
         Examples
         --------
@@ -196,32 +221,34 @@ class RunGuard:
         """
         _check_share("alpha", alpha)
         _check_share("calibration_share", calibration_share)
-        recorded = RunTable.of(runs)
-        recorded = recorded if block is None else recorded.with_blocks(block)
+        groups = block if groups is None else groups
+        recorded = group_runs(RunTable.of(runs), groups)
         table = recorded.select(recorded.success >= 0).merge({})  # without states of others
         table = table.select(table.order())  # what is drawn must not depend on that of a record
-        by_blocks, unit = bool((table.block_codes() >= 0).any()), cluster_codes(table)[0]
+        grouped, unit = bool((table.block_codes() >= 0).any()), cluster_codes(table)[0]
         worked = np.flatnonzero(table.success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
         settings["moves"] = _different_moves(table)
         settings["ignored"] = len(recorded) - len(table)
-        settings["block"] = (block or OWN_BLOCKS) if by_blocks else None
+        settings["block"] = (groups if isinstance(groups, str) else OWN_BLOCKS) if grouped else None
+        settings["task_label"] = _find_task_label(table) if groups is None else None
         score = OutcomeScore() if score is None else score
+        more: dict[str, Any] = {"texts": texts} if getattr(score, "reads_steps", False) else {}
         units = np.unique(unit[worked])
         m = calibration_size(len(units), alpha, calibration_share)
         if m is None:
             partial = None
             with suppress(InsufficientDataError):
-                partial = cls(score.fit(table, seed), None, **settings)
-            what = "blocks with a successful run" if by_blocks else "successful runs"
-            raise InsufficientDataError(_say_too_few(len(units), alpha, what), partial)
-        held = units[np.random.default_rng(seed).permutation(len(units))[:m]]
-        apart = np.isin(unit, held)
-        fitted = score.fit(table.select(~apart), seed)
-        calibration = worked[apart[worked]]
-        maxima = _run_maxima(fitted, table.select(calibration))
-        threshold = conformal_threshold(maxima, alpha, unit[calibration])
-        return cls(fitted, threshold, calibration=m, **settings)
+                partial = cls(score.fit(table, seed, **more), None, **settings)
+            raise InsufficientDataError(_say_too_few(len(units), alpha, grouped), partial)
+        rng = np.random.default_rng(seed)
+        held = units[rng.permutation(len(units))[:m]]
+        fitted = score.fit(table.select(~np.isin(unit, held)), seed, **more)
+        # One successful run of each, drawn at random.
+        drawn = rng.permutation(worked[np.isin(unit[worked], held)])
+        one_each = drawn[np.unique(unit[drawn], return_index=True)[1]]
+        maxima = _run_maxima(fitted, table.select(one_each), more)
+        return cls(fitted, conformal_threshold(maxima, alpha), calibration=m, **settings)
 
     @classmethod
     def from_rules(
@@ -267,17 +294,37 @@ class RunGuard:
         if self.block is not None:
             return (
                 f"a run of a new {self.block} that would have succeeded is {most}, where that is "
-                f"exchangeable with the {self.calibration} others whose successful runs set the "
-                f"threshold"
+                f"exchangeable with the {self.calibration} others of which one successful run each "
+                f"set the threshold"
             )
+        label = self.task_label and safe_name(self.task_label)
+        new = f'; for a new {label} give groups="{label}"' if label else ""
         return (
             f"a run that would have succeeded is {most}, where it is exchangeable with the "
             f"{self.calibration} successful runs that set the threshold (a run of a task that "
-            f"none of them is of may not be)"
+            f"none of them is of may not be{new})"
         )
 
-    def watch(self, moves: Iterable[tuple[str, str | None]] = ()) -> RunWatch:
+    def __repr__(self) -> str:
+        threshold = "none" if self.threshold is None else f"{self.threshold:.3g}"
+        promise = self.promise or "nothing is promised"
+        return f"RunGuard({type(self.score).__name__}, threshold {threshold}: {promise})"
+
+    def watch(
+        self,
+        moves: Iterable[tuple[str, str | None]] = (),
+        facts: Iterable[StepFacts | None] = (),
+        texts: Iterable[str | None] = (),
+    ) -> RunWatch:
         """Begin to watch a run apart from those that `update` follows, after these moves.
+
+        Parameters
+        ----------
+        moves : iterable of (str, str or None)
+            The moves so far.
+        facts, texts : iterable
+            What is known of each of them, and what the agent wrote; moves beyond the last have
+            none.
 
         Examples
         --------
@@ -285,11 +332,19 @@ class RunGuard:
         2
         """
         watch = RunWatch(self.score, self.threshold, self.promise)
+        known, written = iter(facts), iter(texts)
         for move in moves:
-            watch.update(*move)
+            watch.update(*move, next(known, None), next(written, None))
         return watch
 
-    def update(self, trajectory: str, source: str, target: str | None) -> float:
+    def update(
+        self,
+        trajectory: str,
+        source: str,
+        target: str | None,
+        facts: StepFacts | None = None,
+        text: str | None = None,
+    ) -> float:
         """Add one move of a run, and return its risk; a name not known begins a run."""
         with self._lock:
             watch = self._watches.get(trajectory)
@@ -299,7 +354,7 @@ class RunGuard:
                     self._watches.popitem(last=False)
             else:
                 self._watches.move_to_end(trajectory)
-        return watch.update(source, target)
+        return watch.update(source, target, facts, text)
 
     def stopped(self, trajectory: str) -> bool:
         """Say whether a run is to be stopped: its risk has exceeded the threshold at some step."""
@@ -381,6 +436,11 @@ class RunGuard:
         """The number of runs that `update` follows now."""
         return len(self._watches)
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether its score reads what the agent writes."""
+        return getattr(self.score, "text", None) is not None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the guard as JSON can hold it, without the runs that it follows.
 
@@ -408,32 +468,143 @@ class RunGuard:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], score: RunScore | None = None) -> RunGuard:
-        """Return the guard that `to_dict` has written; give the score where it is one of yours.
+    def from_dict(
+        cls,
+        data: Mapping[str, Any],
+        score: RunScore | None = None,
+        *,
+        embeddings: Embedder | None = None,
+    ) -> RunGuard:
+        """Return the guard that `to_dict` has written.
+
+        Parameters
+        ----------
+        data : mapping
+            What `to_dict` has written.
+        score : RunScore, optional
+            The score, where it is one of yours.
+        embeddings : Embeddings, optional
+            Those that the score was fitted with, where it reads texts by embeddings.
 
         Raises
         ------
         InvalidInputError
-            Where the version or the kind of score is unknown.
+            Where the version or the kind of score is unknown, or something is missing or of the
+            wrong type.
         """
         if data.get("version") != _VERSION:
             raise InvalidInputError(
                 f"this is no guard of version {_VERSION}: version {data.get('version')!r}; "
                 f"fit it again, or read it with the release that wrote it"
             )
-        settings: dict[str, Any] = {name: data.get(name) for name in _SETTINGS}
-        moves = [(source, target) for source, target in data.get("moves", ())]
-        return cls(score or _read_score(data["score"]), data["threshold"], **settings, moves=moves)
+        try:
+            threshold = data["threshold"]
+            settings: dict[str, Any] = {name: data[name] for name in _SETTINGS}
+            moves = [(source, target) for source, target in data["moves"]]
+            score = score or _read_score(data["score"], embeddings)
+            return cls(
+                score, None if threshold is None else float(threshold), **settings, moves=moves
+            )
+        except InvalidInputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(
+                f"the guard is damaged ({type(error).__name__}: {str(error)[:200]}); fit it again"
+            ) from error
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the guard to a file of JSON, as a whole or not at all.
+
+        It holds names of states, weights and, where texts are read, weights of hashed n-grams; no
+        text and no run.
+
+        Raises
+        ------
+        InvalidInputError
+            As `to_dict`.
+        """
+        save_guard(self.to_dict(), Path(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike[str],
+        score: RunScore | None = None,
+        *,
+        embeddings: Embedder | None = None,
+    ) -> RunGuard:
+        """Return the guard that `save` wrote; nothing in the file is run.
+
+        Raises
+        ------
+        InvalidInputError
+            Where the file is no saved guard, was cut or changed, or is of another version.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     RunGuard.from_rules(max_stay=3).save(f"{folder}/guard.json")
+        ...     RunGuard.load(f"{folder}/guard.json").score.max_stay
+        3
+        """
+        try:
+            return cls.from_dict(load_guard(Path(path)), score, embeddings=embeddings)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path}: {error}") from error
 
 
-def _read_score(data: Mapping[str, Any]) -> RunScore:
+def group_runs(table: RunTable, groups: Groups) -> RunTable:
+    """Return runs with the blocks that `groups` tells; see `RunGuard.fit`.
+
+    Raises
+    ------
+    InvalidInputError
+        Where no run has such a label, or there is not one value for each run.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = RunTable.of([Trajectory((("a", "b"),))] * 3)
+    >>> group_runs(runs, ["x", "y", "x"]).blocks
+    ('x', 'y')
+    """
+    if groups is None:
+        return table
+    if isinstance(groups, str):
+        return table.with_blocks(groups)
+    if groups is False:
+        codes, names = np.full(len(table), -1), ()
+    else:
+        values = ["" if value is None else str(value) for value in groups]
+        if len(values) != len(table):
+            raise InvalidInputError(
+                f"{len(values)} groups for {len(table)} runs: give one value for each run, or the "
+                f"name of a label"
+            )
+        found, codes = np.unique(np.array(values, dtype=object), return_inverse=True)
+        codes[[not value for value in values]] = -1
+        names = tuple(found.tolist())
+    return replace(table, runs=table.runs._replace(block=codes), blocks=names)
+
+
+def _find_task_label(table: RunTable) -> str | None:
+    from detailed_balance.analyzers.comparison.block_labels import find_block_label
+
+    found = find_block_label(table)
+    return None if found is None else found.name
+
+
+def _read_score(data: Mapping[str, Any], embeddings: Embedder | None) -> RunScore:
     fields = dict(data)
     kind = fields.pop("kind", None)
     if kind not in _SCORES:
         raise InvalidInputError(
             f"the score is of the kind {kind!r}, not one of {', '.join(_SCORES)}: restore it "
-            f"yourself, and give it as from_dict(data, score=...)"
+            f"yourself, and give it as score="
         )
+    if kind == "outcome":
+        return OutcomeScore.from_dict(fields, embeddings)
     return _SCORES[kind].from_dict(fields)
 
 
@@ -443,95 +614,39 @@ def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
     return {(table.states[f], names[g]) for f, g in pairs}
 
 
-def _run_maxima(score: RunScore, table: RunTable) -> list[float]:
+def _run_maxima(score: RunScore, table: RunTable, more: Mapping[str, Any]) -> list[float]:
     """Return the highest risk of each run; -inf for one without moves."""
     risks = getattr(score, "risks", None)
     if risks is None:
-        starts = [(score.start(), run.moves) for run in table]
+        texts = more.get("texts") or {}
         return [
-            max((float(state.update(*move)) for move in moves), default=-math.inf)
-            for state, moves in starts
+            max(
+                (
+                    watch.update(*move, *known)
+                    for move, *known in zip_longest(run.moves, run.facts, texts.get(run.name, ()))
+                ),
+                default=-math.inf,
+            )
+            for watch, run in ((RunWatch(score, None, None), run) for run in table)
         ]
     moved, maxima = np.flatnonzero(table.lengths), np.full(len(table), -np.inf)
     if len(moved):
-        maxima[moved] = np.maximum.reduceat(risks(table), table.offsets[moved])
+        maxima[moved] = np.maximum.reduceat(risks(table, **more), table.offsets[moved])
     return maxima.tolist()
 
 
-def _say_too_few(worked: int, alpha: float, what: str) -> str:
+def _say_too_few(worked: int, alpha: float, grouped: bool) -> str:
     fewest = fewest_runs(alpha)
+    what = "blocks with a successful run" if grouped else "successful runs"
+    less = ", calibrate by single runs (groups=False)" if grouped else ""
     return (
         f"to stop at most a share {alpha:g} of the successful runs takes at least {fewest + 1} "
         f"{what} on record ({fewest} for the threshold, the others for the score), and there are "
-        f"{worked}; record more, allow a larger alpha, or declare rules: RunGuard.from_rules(...)"
+        f"{worked}; record more, allow a larger alpha{less}, or declare rules: "
+        f"RunGuard.from_rules(...)"
     )
 
 
 def _check_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise InvalidInputError(f"{name} must be over 0 and under 1, and is {value}")
-
-
-def conformal_threshold(
-    maxima: Sequence[float], alpha: float, blocks: ArrayLike | None = None
-) -> float | None:
-    """Return the ceil((m + 1)(1 - alpha))-th smallest of m run maxima, None where m is too small.
-
-    One more run, exchangeable with those, has a greater maximum with probability at most alpha.
-    With blocks, m is the number of these, and each of the n runs of one counts for 1 / n.
-
-    Examples
-    --------
-    >>> conformal_threshold([5.0, 1.0, 2.0, 4.0, 3.0, 6.0, 9.0, 7.0, 8.0], 0.1)
-    9.0
-    >>> conformal_threshold([1.0, 2.0, 3.0], 0.1) is None
-    True
-    >>> conformal_threshold([1.0, 5.0, 2.0, 3.0], 0.4, [0, 0, 1, 1])
-    5.0
-    """
-    blocks = np.arange(len(maxima)) if blocks is None else np.asarray(blocks)
-    _, block, runs = np.unique(blocks, return_inverse=True, return_counts=True)
-    left = _exactly(alpha) * (len(runs) + 1) - 1  # so much may lie above, besides the new one
-    threshold = None
-    for place in np.argsort(-np.asarray(maxima), kind="stable").tolist():
-        if left < 0:
-            break
-        threshold = float(maxima[place])
-        left -= Fraction(1, int(runs[block[place]]))
-    return threshold
-
-
-def _allowed_above(m: int, alpha: float) -> int:
-    return math.floor((m + 1) * _exactly(alpha))
-
-
-def _exactly(alpha: float) -> Fraction:
-    """Return alpha as the decimal that it was written as: 30 * 0.1 is over 3, as floats go."""
-    return Fraction(str(float(alpha)))
-
-
-def fewest_runs(alpha: float) -> int:
-    """Return the fewest run maxima that give a threshold.
-
-    Examples
-    --------
-    >>> fewest_runs(0.1), fewest_runs(0.05)
-    (9, 19)
-    """
-    return math.ceil(1 / _exactly(alpha)) - 1
-
-
-def calibration_size(worked: int, alpha: float, share: float) -> int | None:
-    """Return how many of the successful runs set the threshold; None where they are too few.
-
-    The share of successful runs stopped is floor((m + 1) alpha) / (m + 1) on average, so the
-    numbers m at which the floor jumps up waste none of alpha.
-
-    Examples
-    --------
-    >>> [calibration_size(worked, 0.1, 0.5) for worked in (9, 10, 30, 40, 100)]
-    [None, 9, 9, 19, 49]
-    """
-    above = max(1, _allowed_above(math.floor(share * worked), alpha))
-    m = math.ceil(above / _exactly(alpha)) - 1
-    return m if m < worked else None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from detailed_balance.analyzers.guard.scores import RunScore
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers.runs.trajectory import StepFacts
 
 __all__ = ["RunWatch"]
 
@@ -29,6 +34,7 @@ class RunWatch:
         self.risk: float | None = None
         self.stopped_at: int | None = None
         self._state = score.start()
+        self._reads_steps = getattr(score, "reads_steps", False)
         self._promise = promise
         self._repetition = RepetitionTracker()
         self._sentence = ""
@@ -43,11 +49,28 @@ class RunWatch:
         """What it does over and over, as a part of a sentence."""
         return self._repetition.describe()
 
-    def update(self, source: str, target: str | None) -> float:
-        """Add one move, and return the risk of the run so far."""
+    def update(
+        self,
+        source: str,
+        target: str | None,
+        facts: StepFacts | None = None,
+        text: str | None = None,
+    ) -> float:
+        """Add one move, and return the risk of the run so far.
+
+        Parameters
+        ----------
+        source, target : str
+            The move; None for an escape.
+        facts : StepFacts, optional
+            What is known of it.
+        text : str, optional
+            What the agent wrote.
+        """
         self._repetition.update(source, target)
         self.steps += 1
-        self.risk = float(self._state.update(source, target))
+        known: dict[str, Any] = {"facts": facts, "text": text} if self._reads_steps else {}
+        self.risk = float(self._state.update(source, target, **known))
         if not self.stopped and self.threshold is not None and self.risk > self.threshold:
             self.stopped_at = self.steps
             self._sentence = self._describe("stopped")

@@ -7,7 +7,6 @@ import pytest
 
 from detailed_balance.analyzers import RunGuard, Trajectory
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard.guard import conformal_threshold
 from detailed_balance.analyzers.runs.table import RunTable
 
 ALPHA = 0.2
@@ -49,23 +48,6 @@ def task_runs(rng, tasks, trials):
             labels = (("task", task),)
             found.append(Trajectory(tuple(moves), f"{task}-{i}", success=success, context=labels))
     return found
-
-
-@pytest.mark.parametrize("alpha", [0.1, 0.25])
-def test_without_ties_in_size_a_threshold_by_blocks_is_that_of_blocks_drawn(alpha):
-    # Blocks of copies are single runs; a block of half high and half low runs counts by halves.
-    rng = np.random.default_rng(0)
-    maxima = rng.normal(size=39)
-    sizes = rng.integers(1, 5, 39)
-    copies, blocks = np.repeat(maxima, sizes), np.repeat(np.arange(39), sizes)
-    assert conformal_threshold(copies, alpha, blocks) == conformal_threshold(maxima, alpha)
-
-
-def test_a_threshold_by_blocks_is_the_hand_worked_one():
-    # Of 4 blocks 5 * 0.5 - 1 = 1.5 may lie above: 9 (a half), 8 (one), and no third.
-    maxima, blocks = [9.0, 1.0, 8.0, 7.0, 6.0, 2.0], [0, 0, 1, 2, 3, 3]
-    assert conformal_threshold(maxima, 0.5, blocks) == 7.0
-    assert conformal_threshold([9.0, 8.0], 0.2, [0, 0]) is None
 
 
 def test_the_runs_of_the_blocks_that_set_the_threshold_fit_nothing():

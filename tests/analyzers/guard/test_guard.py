@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy.sparse import csr_array
 
 from detailed_balance.analyzers import (
     END,
@@ -16,8 +17,8 @@ from detailed_balance.analyzers import (
     Trajectory,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard.guard import conformal_threshold
-from detailed_balance.analyzers.guard.scores import KernelRatio
+from detailed_balance.analyzers.guard._grams import log_ratio
+from detailed_balance.analyzers.guard.conformal import conformal_threshold
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers import read_transitions
@@ -220,10 +221,15 @@ def test_the_streamed_risk_is_the_model_written_out():
     repetition = RepetitionTracker()
     for move in run.moves:
         repetition.update(*move)
-    values = [math.log1p(len(run)), sum(model.ratio(*move) for move in run.moves), 0.0]
-    values += [math.log1p(repetition.rounds), math.log1p(max(stay, shuttle))]
-    expected = model.intercept + np.dot(model.weights, values)
-    expected += sum(model.states[state] for state in set(states))
+    path = (START, *states)
+    grams = {path[j - n : j] for n in (1, 2, 3) for j in range(n, len(path) + 1)} - {(START,)}
+    values = {
+        "steps": math.log1p(len(run)),
+        "rounds": math.log1p(repetition.rounds),
+        "longest": math.log1p(max(stay, shuttle)),
+        "states": sum(model.states.values.get(g, model.states.unseen) for g in grams) / 2**30,
+    }
+    expected = model.intercept + sum(model.weights[name] * x for name, x in values.items())
     assert GUARD.watch(run.moves).risk == pytest.approx(expected)
 
 
@@ -340,16 +346,17 @@ def test_repetitions_agree_with_their_definitions(states):
     assert repetition.stay == max(len(s) for s in suffixes if len(set(s)) == 1)
 
 
-def test_the_kernel_ratio_is_the_hand_worked_one():
-    # From a: failed b 3 of 4, c 1 of 4; worked b 1, c 3. Pooled kernel 1/2 each, share 1/2 each.
-    failed = Trajectory((*[("a", "b")] * 3, ("a", "c")), success=False)
-    worked = Trajectory((("a", "b"), *[("a", "c")] * 3), success=True)
-    ratio = KernelRatio.fit([failed, worked], prior=2.0)
-    assert ratio("a", "b") == pytest.approx(math.log((3 + 1) / (1 + 1)))
-    assert ratio("a", "c") == pytest.approx(-math.log(2))
-    assert ratio("a", "zebra") == pytest.approx(0.0)
-    more = KernelRatio.fit([Trajectory((("a", "b"),) * 8, success=False), worked], prior=2.0)
-    assert more("a", None) == pytest.approx(math.log((4 + 2) / (8 + 2)))
+def test_the_log_ratio_of_n_grams_is_the_hand_worked_one():
+    # Failed runs hold (b), (a, b), (a, b) again; a run counts once. One state of order 1 is enough:
+    # b is held by 2 of 2 failed runs and 1 of 3 good ones, c by 3 of 3 good ones.
+    held = csr_array([[1, 0], [1, 0], [1, 1], [0, 1], [0, 1]])
+    bad = np.array([True, True, False, False, False])
+    ratio, unseen = log_ratio(held, bad, ~bad, prior=2.0)
+    share_b, share_c = 3.5 / 7, 3.5 / 7
+    of_b = (2 + 2 * share_b) / (2 + 2) / ((1 + 2 * share_b) / (4 + 2))
+    of_c = (0 + 2 * share_c) / (2 + 2) / ((3 + 2 * share_c) / (4 + 2))
+    assert np.exp(ratio / 2**30) == pytest.approx([of_b, of_c])
+    assert math.exp(unseen / 2**30) == pytest.approx((4 + 2) / (2 + 2))
 
 
 def test_an_unfitted_score_says_so():

@@ -1,0 +1,64 @@
+"""A guard in a file of JSON, with a check sum."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from detailed_balance.analyzers.errors import InvalidInputError
+
+_FORMAT = "detailed-balance run guard"
+
+
+def save_guard(data: dict[str, Any], path: Path) -> None:
+    """Write what `RunGuard.to_dict` gives, as a whole or not at all."""
+    document = {"format": _FORMAT, "sha256": _sum(data), "guard": data}
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False
+    ) as file:
+        try:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def load_guard(path: Path) -> dict[str, Any]:
+    """Return what `save_guard` wrote.
+
+    Raises
+    ------
+    InvalidInputError
+        Where the file is no saved guard, or was cut or changed.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # bytes that are no UTF-8 too
+        raise InvalidInputError(
+            f"this is no saved guard, or a part of it was lost ({str(error)[:200]}); save it again"
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise InvalidInputError(
+            "this is no saved guard: RunGuard.save(path) and detailed-balance guard --save write "
+            "them"
+        )
+    data = document.get("guard")
+    if not isinstance(data, dict) or document.get("sha256") != _sum(data):
+        raise InvalidInputError(
+            "the saved guard was changed or damaged: its check sum is not that of its contents; "
+            "save it again"
+        )
+    return data
+
+
+def _sum(data: dict[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True)
+    return sha256(text.encode()).hexdigest()
