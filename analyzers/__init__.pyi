@@ -55,9 +55,18 @@ from .forecast.result import (
     StateForecast as StateForecast,
 )
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
+from .guard.evaluate import (
+    GuardEvaluation as GuardEvaluation,
+    GuardTrial as GuardTrial,
+    evaluate_guard as evaluate_guard,
+)
 from .guard.guard import RunGuard as RunGuard
 from .guard.rules import RepetitionLimits as RepetitionLimits
-from .guard.scores import OutcomeScore as OutcomeScore, RunScore as RunScore
+from .guard.scores import (
+    OutcomeScore as OutcomeScore,
+    RunScore as RunScore,
+    StepCount as StepCount,
+)
 from .guard.watch import RunWatch as RunWatch
 from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
 from .loop import Loop as Loop

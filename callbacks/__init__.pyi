@@ -2,6 +2,7 @@ from .graph import TransitionGraph as TransitionGraph
 from .middleware import (
     RunGuardMiddleware as RunGuardMiddleware,
     StopEvent as StopEvent,
+    action_steps as action_steps,
     stop_when as stop_when,
 )
 from .recorder.handler import TransitionCallbackHandler as TransitionCallbackHandler
@@ -18,6 +19,7 @@ from .states.base import (
 )
 from .states.channels import ChannelStates as ChannelStates
 from .states.embeddings import EmbeddingStates as EmbeddingStates
+from .states.messages import RunStep as RunStep
 from .states.prompts import PromptStates as PromptStates
 from .store.store import TransitionStore as TransitionStore
 from .transition import Ending as Ending, Transition as Transition

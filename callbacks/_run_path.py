@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from threading import Lock
 from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware import AgentState, ModelResponse, types
@@ -14,17 +16,28 @@ from langgraph.config import get_config
 from langgraph.types import Command
 
 from detailed_balance.analyzers import START
-from detailed_balance.callbacks.states.messages import begins_run, message_path
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.states.messages import (
+    RunStep,
+    StepReader,
+    begins_run,
+    message_steps,
+)
 
 _PATH, _HERE = "_run_guard_path", "_run_guard_here"
 _SEEN = 16
+_RUNS = 1_000
+_LONGEST_TEXT = 4_000
 # Older versions of LangChain cannot write to the state around the call of a model.
 _RESPONSE: Any = getattr(types, "ExtendedModelResponse", None)
 
 
 def _replace(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Keep what was written last: two guards in one agent may write in the same step."""
-    return new
+    """Keep what was written last: two guards in one agent may write in the same step.
+
+    The texts of a guard that reads them stay where another writes none.
+    """
+    return {**(old or {}), **new}
 
 
 class RunPathState(AgentState[Any]):
@@ -41,14 +54,14 @@ class RunPathState(AgentState[Any]):
 
 @dataclass(frozen=True, slots=True)
 class RunPath:
-    """The states of a run so far, as its messages told them when they came.
+    """The steps of a run so far, as its messages told them when they came.
 
     A summary or a hook that cuts old messages cannot take them back.
 
     Parameters
     ----------
-    states : tuple of str
-        The states, in order.
+    steps : tuple of RunStep
+        The steps, in order.
     whole : bool
         Whether the first of them is the first of the run; else counting began anew with it.
     run : str
@@ -57,18 +70,33 @@ class RunPath:
         The ids of the last messages that were counted.
     """
 
-    states: tuple[str, ...] = ()
+    steps: tuple[RunStep, ...] = ()
     whole: bool = True
     run: str = ""
     seen: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states, in order."""
+        return tuple([step.state for step in self.steps])
 
     @property
     def moves(self) -> list[tuple[str, str]]:
         """The moves of the run, from START where it is whole."""
         return list(pairwise((START, *self.states) if self.whole else self.states))
 
+    @property
+    def led(self) -> tuple[RunStep, ...]:
+        """The step that each of `moves` led to."""
+        return self.steps if self.whole else self.steps[1:]
+
     @classmethod
-    def read(cls, state: Mapping[str, Any], schemas: Collection[str] = ()) -> RunPath:
+    def read(
+        cls,
+        state: Mapping[str, Any],
+        schemas: Collection[str] = (),
+        readers: StepReaders | None = None,
+    ) -> RunPath:
         """Return the path of the run that an agent is in, before it calls its model.
 
         A question of a person begins a run. When a run is resumed, by the answer of a person,
@@ -80,12 +108,14 @@ class RunPath:
             The agent's state.
         schemas : collection of str
             The schemas of its structured outputs.
+        readers : StepReaders, optional
+            Knows what the steps of the run were before; without it facts are left out.
 
         Examples
         --------
         >>> from langchain_core.messages import HumanMessage
         >>> RunPath.read({"messages": [HumanMessage("hi", id="7")]})
-        RunPath(states=(), whole=True, run='7', seen=('7',))
+        RunPath(steps=(), whole=True, run='7', seen=('7',))
         """
         messages = state.get("messages") or []
         ids = tuple([message.id for message in messages[-_SEEN:] if message.id])
@@ -97,9 +127,10 @@ class RunPath:
             if asked or before is None:
                 path = cls(run=asked)
             else:
-                path = replace(path, states=path.states[-1:], whole=not path.states)
-        states = message_path(new, schemas=schemas, goes_on=True)
-        return replace(path, states=(*path.states, *states), seen=ids)
+                path = replace(path, steps=path.steps[-1:], whole=not path.steps)
+        reader = readers and readers.of(path.name(), messages[: len(messages) - len(new)])
+        steps = message_steps(new, schemas=schemas, goes_on=True, reader=reader)
+        return replace(path, steps=(*path.steps, *steps), seen=ids)
 
     @classmethod
     def load(cls, kept: Any) -> RunPath | None:
@@ -108,19 +139,53 @@ class RunPath:
             return None
         try:
             states, seen = tuple(map(str, kept["states"])), tuple(map(str, kept["seen"]))
-            return cls(states, bool(kept["whole"]), str(kept["run"]), seen)
+            facts = [each if each is None else StepFacts(*each) for each in kept.get("facts", ())]
+            texts = [each if each is None else str(each) for each in kept.get("texts", ())]
+            none = [None] * len(states)
+            facts, texts = (each if len(each) == len(states) else none for each in (facts, texts))
+            steps = tuple(map(RunStep, states, facts, texts))
+            return cls(steps, bool(kept["whole"]), str(kept["run"]), seen)
         except (KeyError, TypeError):
             return None
 
-    def dump(self) -> dict[str, Any]:
-        """Return what a checkpoint can hold."""
-        lists = {"states": list(self.states), "seen": list(self.seen)}
+    def dump(self, *, texts: bool = False) -> dict[str, Any]:
+        """Return what a checkpoint can hold: the texts only where they are asked for."""
+        lists: dict[str, Any] = {"states": list(self.states), "seen": list(self.seen)}
+        lists["facts"] = [step.facts and list(step.facts) for step in self.steps]
+        if texts:
+            lists["texts"] = [step.text and step.text[:_LONGEST_TEXT] for step in self.steps]
         return {**lists, "whole": self.whole, "run": self.run}
 
     def name(self) -> tuple[str, str]:
         """Return the thread of the run, if any, and the id of the message that began it."""
-        thread = get_config().get("configurable", {}).get("thread_id")
+        try:
+            thread = get_config().get("configurable", {}).get("thread_id")
+        except RuntimeError:  # not inside a graph
+            thread = None
         return str(thread or ""), self.run
+
+
+class StepReaders:
+    """A `StepReader` for each run that goes on, of the last ones that were read."""
+
+    def __init__(self) -> None:
+        self._readers: OrderedDict[tuple[str, str], StepReader] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, run: tuple[str, str], messages: Sequence[Any]) -> StepReader:
+        """Return that of a run; a new one first reads what is there of the messages so far."""
+        with self._lock:
+            reader = self._readers.get(run)
+            if reader is not None:
+                self._readers.move_to_end(run)
+                return reader
+        reader = StepReader()
+        message_steps(last_run(messages)[1], goes_on=True, reader=reader)
+        with self._lock:
+            self._readers[run] = reader
+            if len(self._readers) > _RUNS:
+                self._readers.popitem(last=False)
+        return reader
 
 
 def _after(messages: Sequence[Any], seen: Collection[str]) -> Sequence[Any]:
@@ -148,10 +213,10 @@ def last_run(messages: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     return "", messages
 
 
-def keep_path(response: Any, path: RunPath | None) -> Any:
+def keep_path(response: Any, path: RunPath | None, *, texts: bool = False) -> Any:
     """Return the response of a model with the command that keeps the path of its run."""
     if path is None or _RESPONSE is None:
         return response
     if isinstance(response, AIMessage):
         response = ModelResponse(result=[response])
-    return _RESPONSE(response, Command(update={_PATH: path.dump(), _HERE: True}))
+    return _RESPONSE(response, Command(update={_PATH: path.dump(texts=texts), _HERE: True}))

@@ -34,7 +34,16 @@ from zlib import crc32
 
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = ["Digest", "RunFacts", "TaskFacts", "Usage", "digest", "digest_call", "read_usage"]
+__all__ = [
+    "Digest",
+    "RunFacts",
+    "TaskFacts",
+    "Usage",
+    "digest",
+    "digest_call",
+    "read_usage",
+    "written_text",
+]
 
 _READ = 64 * 1024
 _HASHED = 4 * 1024
@@ -290,6 +299,22 @@ def read_usage(message: Any) -> Usage:
     used = about.get("token_usage") if about else None
     cost = used.get("cost") if isinstance(used, dict) else None
     return Usage(message.id, _number(tokens, int), _number(cost, float))
+
+
+def written_text(content: Any) -> str | None:
+    """Return the text of a message's content, without its other blocks; None where there is none.
+
+    Examples
+    --------
+    >>> written_text([{"type": "text", "text": "Let me"}, {"type": "tool_use"}, " see"])
+    'Let me see'
+    """
+    if isinstance(content, str):
+        return content or None
+    if not isinstance(content, (list, tuple)):
+        return None
+    blocks = [block.get("text") if isinstance(block, dict) else block for block in content]
+    return "".join(block for block in blocks if isinstance(block, str)) or None
 
 
 def _number(value: Any, kind: type) -> Any:

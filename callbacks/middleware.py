@@ -15,14 +15,21 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from detailed_balance.analyzers import END, START, RunGuard, RunWatch
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.callbacks._run_path import RunPath, RunPathState, keep_path, last_run
+from detailed_balance.callbacks._run_path import (
+    RunPath,
+    RunPathState,
+    StepReaders,
+    keep_path,
+    last_run,
+)
 from detailed_balance.callbacks.isolation import Faults, warn
-from detailed_balance.callbacks.states.messages import message_path
+from detailed_balance.callbacks.states.messages import RunStep, StepReader, message_steps
 
-__all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "stop_when"]
+__all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "action_steps", "stop_when"]
 
 _ANSWERS = ("warn", "message", "end")
 _REMEMBERED = 10_000
+_FEWEST_STEPS = 5
 _FAULT = "the run guard failed: the agent goes on without it"
 
 
@@ -64,17 +71,34 @@ StopMessage: TypeAlias = str | Callable[[StopEvent], str]
 
 
 def action_path(
+    messages: Sequence[Any], tools: Sequence[Any] | None = None, **known: Any
+) -> list[str]:
+    """Return the states of the run that the last human message began; see `action_steps`.
+
+    Examples
+    --------
+    >>> from langchain_core.messages import ToolMessage
+    >>> call = {"name": "search", "args": {}, "id": "1"}
+    >>> action_path([HumanMessage("hi"), AIMessage("", tool_calls=[call]),
+    ...              ToolMessage("found", tool_call_id="1", name="search"), AIMessage("done")])
+    ['search', 'model']
+    """
+    return [step.state for step in action_steps(messages, tools, **known)]
+
+
+def action_steps(
     messages: Sequence[Any],
     tools: Sequence[Any] | None = None,
     *,
     schemas: Collection[str] = (),
     refused: Collection[str] = (),
-) -> list[str]:
-    """Return the states of the run that the last human message began, read from its messages.
+) -> list[RunStep]:
+    """Return the steps of the run that the last human message began, read from its messages.
 
-    They are those that `ActionStates` records of ``create_agent``: the tools that ran, side by
-    side joined by ``|``, and ``model`` for a plain answer or a structured output. Calls without a
-    result are left out. A summary that a middleware wrote begins no run.
+    The states are those that `ActionStates` records of ``create_agent``: the tools that ran, side
+    by side joined by ``|``, and ``model`` for a plain answer or a structured output. Calls without
+    a result are left out. A summary that a middleware wrote begins no run. Facts are those that the
+    recorder keeps of steps; the text is what the model wrote beside its calls.
 
     Parameters
     ----------
@@ -90,15 +114,13 @@ def action_path(
 
     Examples
     --------
-    >>> from langchain_core.messages import ToolMessage
-    >>> call = {"name": "search", "args": {}, "id": "1"}
-    >>> action_path([HumanMessage("hi"), AIMessage("", tool_calls=[call]),
-    ...              ToolMessage("found", tool_call_id="1", name="search"), AIMessage("done")])
-    ['search', 'model']
+    >>> step, = action_steps([HumanMessage("hi"), AIMessage("Hello!")])
+    >>> step.state, step.text
+    ('model', 'Hello!')
     """
-    known = None if tools is None else {_tool_name(tool) for tool in tools}
-    _, run = last_run(messages)
-    return message_path(run, tools=known, schemas=schemas, refused=refused)
+    names = None if tools is None else {_tool_name(tool) for tool in tools}
+    known: dict[str, Any] = {"tools": names, "schemas": schemas, "refused": refused}
+    return message_steps(last_run(messages)[1], reader=StepReader(), **known)
 
 
 def _tool_name(tool: Any) -> Any:
@@ -174,6 +196,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         self._answers: OrderedDict[tuple[str, str], str | None] = OrderedDict()
         self._faults = Faults()
         self._stranger = _Stranger(guard)
+        self._readers = StepReaders() if getattr(guard.score, "reads_steps", False) else None
 
     @property
     def faults(self) -> int:
@@ -188,7 +211,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         """Call the model, or end the run, as the guard says."""
         decided, path = self._decide(request)
         response = decided if isinstance(decided, AIMessage) else handler(decided)
-        return keep_path(response, path)
+        return keep_path(response, path, texts=self.guard.reads_text)
 
     async def awrap_model_call(
         self,
@@ -198,7 +221,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         """Do the same where the agent runs in an event loop."""
         decided, path = self._decide(request)
         response = decided if isinstance(decided, AIMessage) else await handler(decided)
-        return keep_path(response, path)
+        return keep_path(response, path, texts=self.guard.reads_text)
 
     def _decide(
         self, request: ModelRequest[Any]
@@ -207,9 +230,9 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
         path = None
         try:
             schemas = _name_schemas(request.response_format)
-            path = RunPath.read(cast("Mapping[str, Any]", request.state or {}), schemas)
-            self._stranger.look(path.moves)
-            watch = self.guard.watch(path.moves)
+            state = cast("Mapping[str, Any]", request.state or {})
+            path = RunPath.read(state, schemas, self._readers)
+            watch = _watch(self.guard, path.moves, path.led, self._stranger)
             if not watch.stopped:
                 return request, path
             run = path.name()
@@ -269,14 +292,24 @@ def _event(watch: RunWatch, trajectory: str) -> StopEvent:
     )
 
 
+def _watch(
+    guard: RunGuard, moves: list[tuple[str, str]], steps: Sequence[RunStep], stranger: _Stranger
+) -> RunWatch:
+    """Watch the moves of a run, and the steps that they led to."""
+    stranger.look(moves, steps)
+    facts, texts = [step.facts for step in steps], [step.text for step in steps]
+    return guard.watch(moves, facts, texts)
+
+
 class _Stranger:
     """Warns, once, of a run that is unlike all that a guard was fitted on."""
 
     def __init__(self, guard: RunGuard) -> None:
         self._guard = guard
-        self._warned = False
+        self._warned = self._warned_of_steps = False
 
-    def look(self, moves: Sequence[tuple[str, str]]) -> None:
+    def look(self, moves: Sequence[tuple[str, str]], steps: Sequence[RunStep]) -> None:
+        self._look_for_steps(steps)
         if not self._warned and (unknown := self._guard.find_unknown(moves)):
             self._warned = True
             warn(
@@ -285,16 +318,35 @@ class _Stranger:
                 unknown,
             )
 
+    def _look_for_steps(self, steps: Sequence[RunStep]) -> None:
+        """Warn, once, where the guard was fitted with what these steps do not have."""
+        if len(steps) < _FEWEST_STEPS or self._warned_of_steps:
+            return
+        wanted = {"facts": self._guard.reads_facts, "text": self._guard.reads_text}
+        missing = [
+            name
+            for name, want in wanted.items()
+            if want and all(getattr(step, name) is None for step in steps)
+        ]
+        if missing:
+            self._warned_of_steps = True
+            warn(
+                "the run guard was fitted with the %s of steps, and this run has none: its promise "
+                "does not hold for such runs; let path= return RunSteps, as action_steps does, or "
+                "fit it without",
+                " and the ".join(missing),
+            )
 
-def _path_of_messages(state: Any) -> list[str]:
-    return action_path(state["messages"] if isinstance(state, dict) else state.messages)
+
+def _path_of_messages(state: Any) -> list[RunStep]:
+    return action_steps(state["messages"] if isinstance(state, dict) else state.messages)
 
 
 def stop_when(
     guard: RunGuard,
     route: Callable[..., Any],
     *,
-    path: Callable[[Any], Sequence[str]] = _path_of_messages,
+    path: Callable[[Any], Sequence[str | RunStep]] = _path_of_messages,
 ) -> Callable[..., Any]:
     """Return the router `route`, but to END once the guard stops the run.
 
@@ -310,8 +362,8 @@ def stop_when(
         The router, with any arguments that LangGraph gives one, plain or async. Where its edge has
         a ``path_map``, that needs END.
     path : callable
-        Gives the states of the run so far, in order, from the graph's state; by default read from
-        its ``messages``, see `action_path`.
+        Gives the states of the run so far, or `RunStep`s with their facts and texts, in order, from
+        the graph's state; by default read from its ``messages``, see `action_steps`.
 
     Examples
     --------
@@ -326,9 +378,10 @@ def stop_when(
 
     def stops(state: Any) -> bool:
         try:
-            moves = list(pairwise([START, *path(state)]))
-            stranger.look(moves)
-            watch = guard.watch(moves)
+            found = path(state)
+            steps = [step if isinstance(step, RunStep) else RunStep(step) for step in found]
+            moves = list(pairwise([START, *(step.state for step in steps)]))
+            watch = _watch(guard, moves, steps, stranger)
             if watch.stopped:
                 warn("the run ends: %s", watch.describe())
             return watch.stopped

@@ -50,17 +50,11 @@ def fit_ridge_logistic(
 
 
 def deal_folds(
-    failed: NDArray[np.bool_], unit: NDArray[np.int64], folds: int, rng: np.random.Generator
+    failed: NDArray[np.bool_], folds: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """(r,) array: the fold of each run; runs of one unit are in one fold.
-
-    Units are dealt out at random, those with a failed run and those without in turn, so that every
-    fold has its share of both outcomes.
-    """
-    units, place = np.unique(unit, return_inverse=True)
-    bad = np.bincount(place, failed, len(units)) > 0
-    parts = np.empty(len(units), dtype=np.int64)
+    """(r,) array: the fold of each run, dealt out at random so that each has both outcomes."""
+    parts = np.empty(len(failed), dtype=np.int64)
     for outcome in (True, False):
-        (members,) = np.nonzero(bad == outcome)
+        (members,) = np.nonzero(failed == outcome)
         parts[rng.permutation(members)] = np.arange(len(members)) % folds
-    return parts[place]
+    return parts

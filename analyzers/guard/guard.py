@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,10 +31,12 @@ from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from detailed_balance.analyzers.potential.estimate import Potential
     from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = ["Groups", "RunGuard", "group_runs"]
+__all__ = ["Groups", "RunGuard", "group_runs", "run_risks"]
 
 Groups: TypeAlias = str | Sequence[Any] | Literal[False] | None
 """What tells the task of a run: a label, a value for each run, False for none, None for blocks."""
@@ -247,7 +248,7 @@ class RunGuard:
         # One successful run of each, drawn at random.
         drawn = rng.permutation(worked[np.isin(unit[worked], held)])
         one_each = drawn[np.unique(unit[drawn], return_index=True)[1]]
-        maxima = _run_maxima(fitted, table.select(one_each), more)
+        maxima = _run_maxima(fitted, table.select(one_each), texts)
         return cls(fitted, conformal_threshold(maxima, alpha), calibration=m, **settings)
 
     @classmethod
@@ -437,6 +438,11 @@ class RunGuard:
         return len(self._watches)
 
     @property
+    def reads_facts(self) -> bool:
+        """Whether its score was fitted to runs with facts of their steps, and weighs them."""
+        return bool(getattr(self.score, "weighs_facts", False))
+
+    @property
     def reads_text(self) -> bool:
         """Whether its score reads what the agent writes."""
         return getattr(self.score, "text", None) is not None
@@ -614,24 +620,33 @@ def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
     return {(table.states[f], names[g]) for f, g in pairs}
 
 
-def _run_maxima(score: RunScore, table: RunTable, more: Mapping[str, Any]) -> list[float]:
-    """Return the highest risk of each run; -inf for one without moves."""
+def run_risks(score: RunScore, table: RunTable, texts: Texts | None = None) -> NDArray[np.float64]:
+    """(m,) array: the risk after each of the m moves of runs, as live.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = RunTable.of([Trajectory((("a", "a"),) * 2)])
+    >>> run_risks(RepetitionLimits(max_stay=2), runs).tolist()
+    [1.0, 1.5]
+    """
     risks = getattr(score, "risks", None)
-    if risks is None:
-        texts = more.get("texts") or {}
-        return [
-            max(
-                (
-                    watch.update(*move, *known)
-                    for move, *known in zip_longest(run.moves, run.facts, texts.get(run.name, ()))
-                ),
-                default=-math.inf,
-            )
-            for watch, run in ((RunWatch(score, None, None), run) for run in table)
-        ]
+    if risks is not None:
+        more = {"texts": texts} if getattr(score, "reads_steps", False) else {}
+        return np.asarray(risks(table, **more))
+    found = np.full(table.total, np.nan)
+    for run, begin in zip(table, table.offsets.tolist(), strict=False):
+        watch, written = RunWatch(score, None, None), (texts or {}).get(run.name or "", ())
+        steps = zip_longest(run.moves, run.facts, written[: len(run)])
+        found[begin : begin + len(run)] = [watch.update(*move, *more) for move, *more in steps]
+    return found
+
+
+def _run_maxima(score: RunScore, table: RunTable, texts: Texts | None) -> list[float]:
+    """Return the highest risk of each run; -inf for one without moves."""
     moved, maxima = np.flatnonzero(table.lengths), np.full(len(table), -np.inf)
     if len(moved):
-        maxima[moved] = np.maximum.reduceat(risks(table, **more), table.offsets[moved])
+        maxima[moved] = np.maximum.reduceat(run_risks(score, table, texts), table.offsets[moved])
     return maxima.tolist()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard._evidence import (
+    FACTS,
     Evidence,
     OutcomeModel,
     fit_parts,
@@ -19,7 +20,6 @@ from detailed_balance.analyzers.guard._evidence import (
 from detailed_balance.analyzers.guard._ridge import deal_folds, fit_ridge_logistic
 from detailed_balance.analyzers.guard._texts import Embedder, ReadTexts, Texts, align_texts
 from detailed_balance.analyzers.repetition.prefixes import sum_so_far
-from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class OutcomeScore:
 
     It is trained on all prefixes of all runs, with weights by which each run counts once and both
     outcomes count the same, so 0 means even odds. The log ratios of a training run come from runs
-    of other folds; runs of one block are in one fold. The move to END changes nothing.
+    of other folds. The move to END changes nothing.
 
     Parameters
     ----------
@@ -171,6 +171,12 @@ class OutcomeScore:
             raise InvalidInputError(f"memory is {self.memory}; give a depth, or 0 for none")
 
     @property
+    def weighs_facts(self) -> bool:
+        """Whether the facts of steps have a weight: the runs that it was fitted to had some."""
+        weights = {} if self.model is None else self.model.weights
+        return any(weights.get(name) for name in (*FACTS, "growth"))
+
+    @property
     def embeddings(self) -> Embedder | None:
         """What embeds texts, where they are embedded."""
         return None if self.text is None or isinstance(self.text, str) else self.text
@@ -204,8 +210,7 @@ class OutcomeScore:
                 f"a score of declared rules, such as RepetitionLimits"
             )
         read = self._read(table, texts)
-        unit = cluster_codes(table)[0]
-        fold = deal_folds(failed, unit, self.folds, np.random.default_rng(seed))
+        fold = deal_folds(failed, self.folds, np.random.default_rng(seed))
         settings: dict[str, Any] = {"prior": self.prior, "depth": self.memory, "read": read}
         parts, columns = fit_parts(table, failed, fold, **settings)
         run = table.run_of_move

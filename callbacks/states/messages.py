@@ -15,6 +15,8 @@ from langchain_core.messages import (
 from langgraph import types as langgraph_types
 from langgraph.types import Command
 
+from detailed_balance.analyzers.runs.trajectory import StepFacts
+from detailed_balance.callbacks.facts import RunFacts, written_text
 from detailed_balance.callbacks.names import (
     INVALID,
     MODEL,
@@ -26,8 +28,11 @@ from detailed_balance.callbacks.names import (
 )
 
 __all__ = [
+    "RunStep",
+    "StepReader",
     "begins_run",
     "message_path",
+    "message_steps",
     "read_answer",
     "read_calls",
     "rewrites_history",
@@ -64,15 +69,72 @@ def begins_run(message: Any) -> bool:
     return isinstance(message, HumanMessage) and not message.additional_kwargs.get("lc_source")
 
 
-def message_path(
+class RunStep(NamedTuple):
+    """One step of a run, as its messages tell it.
+
+    Parameters
+    ----------
+    state : str
+        Where it led.
+    facts : StepFacts or None
+        What is known of it, without its contents.
+    text : str or None
+        What the agent wrote in it, beside its calls; None where it wrote nothing.
+    """
+
+    state: str
+    facts: StepFacts | None = None
+    text: str | None = None
+
+
+class StepReader:
+    """Gives the facts of the steps of one run, each computed once, however often it is read."""
+
+    def __init__(self) -> None:
+        self._facts = RunFacts()
+        self._known: dict[str, StepFacts] = {}
+        self._steps = 0
+
+    def read(
+        self, asked: AIMessage | None, answers: Sequence[ToolMessage], *, called: bool
+    ) -> StepFacts:
+        """Return the facts of a step: the message of the model, and the answers to its calls."""
+        key = (asked and asked.id) or (answers[0].id if answers else None)
+        if key is not None and key in self._known:
+            return self._known[key]
+        self._steps += 1
+        if asked is not None:
+            self._facts.carry(self._facts.task([asked]))
+        calls = asked.tool_calls if asked is not None and called else ()
+        found = self._facts.step(self._steps, [self._facts.task(answers, calls)])
+        if key is not None:
+            self._known[key] = found
+        return found
+
+
+def message_path(messages: Iterable[Any], **known: Any) -> list[str]:
+    """Return the states that the messages of a run tell, in order; see `message_steps`.
+
+    Examples
+    --------
+    >>> calls = [{"name": name, "args": {}, "id": name} for name in ("search", "read")]
+    >>> message_path([AIMessage("", tool_calls=calls), ToolMessage("found", tool_call_id="search"),
+    ...               ToolMessage("text", tool_call_id="read"), AIMessage("done")])
+    ['read|search', 'model']
+    """
+    return [step.state for step in message_steps(messages, **known)]
+
+
+def message_steps(
     messages: Iterable[Any],
     *,
     tools: Collection[str] | None = None,
     schemas: Collection[str] = (),
     refused: Collection[str] = (),
     goes_on: bool = False,
-) -> list[str]:
-    """Return the states that the messages of a run tell, in order.
+    reader: StepReader | None = None,
+) -> list[RunStep]:
+    """Return the steps that the messages of a run tell, in order.
 
     Parameters
     ----------
@@ -87,27 +149,43 @@ def message_path(
     goes_on : bool
         Whether the model is asked again after them: a structured output that nothing follows has
         ended the run, and so was valid.
+    reader : StepReader or None
+        Gives the facts; None leaves them out.
 
     Examples
     --------
-    >>> calls = [{"name": name, "args": {}, "id": name} for name in ("search", "read")]
-    >>> message_path([AIMessage("", tool_calls=calls), ToolMessage("found", tool_call_id="search"),
-    ...               ToolMessage("text", tool_call_id="read"), AIMessage("done")])
-    ['read|search', 'model']
+    >>> call = {"name": "search", "args": {}, "id": "1"}
+    >>> steps = message_steps([AIMessage("Let me see", tool_calls=[call]),
+    ...                        ToolMessage("found", tool_call_id="1"), AIMessage("done")])
+    >>> [(step.state, step.text) for step in steps]
+    [('search', 'Let me see'), ('model', 'done')]
     """
-    path: list[str] = []
+    steps: list[RunStep] = []
     asked: AIMessage | None = None
     answers: list[ToolMessage] = []
     followed = _Known(tools, dict.fromkeys(schemas, INVALID), refused)
+
+    def close(known: _Known) -> None:
+        names, structured = _name_group(asked, answers, known)
+        if names:
+            called = len(names) > len(structured)
+            facts = reader and reader.read(asked, answers, called=called)
+            text = written_text(asked.content) if asked else None
+            steps.append(RunStep(names[0], facts, text))
+            # Facts and text are of the step as a whole, so not twice.
+            steps.extend(map(RunStep, names[1:]))
+
     for message in messages:
         if isinstance(message, ToolMessage):
             answers.append(message)
         elif isinstance(message, AIMessage):
-            path += _name_group(asked, answers, followed)
-            path += [] if message.tool_calls else [MODEL]
+            close(followed)
+            if not message.tool_calls:
+                facts = reader and reader.read(message, (), called=False)
+                steps.append(RunStep(MODEL, facts, written_text(message.content)))
             asked, answers = message, []
-    last = followed if goes_on else followed._replace(schemas=dict.fromkeys(schemas))
-    return path + _name_group(asked, answers, last)
+    close(followed if goes_on else followed._replace(schemas=dict.fromkeys(schemas)))
+    return steps
 
 
 class _Known(NamedTuple):
@@ -132,10 +210,10 @@ class _Known(NamedTuple):
 
 def _name_group(
     asked: AIMessage | None, answers: Sequence[ToolMessage], known: _Known
-) -> list[str]:
-    """Return the states of the answers to one message."""
+) -> tuple[list[str], list[str]]:
+    """Return the states of the answers to one message, and which of them are structured outputs."""
     if not answers:
-        return []
+        return [], []
     calls = {call["id"]: call["name"] for call in asked.tool_calls} if asked else {}
     broken = {call.get("id") for call in asked.invalid_tool_calls} if asked else set()
     structured: set[str] = set()
@@ -149,7 +227,8 @@ def _name_group(
             structured.add(name or MODEL)
         else:
             names.add(name)
-    return [*([join_names(structured)] if structured else []), *order_names(names)]
+    outputs = [join_names(structured)] if structured else []
+    return [*outputs, *order_names(names)], outputs
 
 
 def read_calls(inputs: Any) -> Sequence[Mapping[str, Any]]:

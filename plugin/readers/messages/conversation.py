@@ -13,7 +13,7 @@ from typing import Any
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
-from detailed_balance.callbacks.facts import RunFacts
+from detailed_balance.callbacks.facts import RunFacts, written_text
 from detailed_balance.callbacks.names import order_names
 from detailed_balance.readers.messages._message import Message, read_message
 from detailed_balance.readers.messages._turns import single_turns, split_turns
@@ -186,7 +186,17 @@ def _follow(
         known = turn.read_facts(facts, number + 1) if names else None
         if not names and turn.is_attempt:
             number += 1
+            _keep_text(options, name, turn.words)
             yield Step(name, None, number, turn.message.time, context)
+        words: Sequence[Any] = turn.words
         for state in order_names(names):
             number += 1
+            _keep_text(options, name, words)
+            words = ()  # they are of the step as a whole, so not twice
             yield Step(name, state, number, turn.message.time, context, facts=known)
+
+
+def _keep_text(options: ReadOptions, run: str, words: Sequence[Any]) -> None:
+    """Put what the assistant wrote where it is asked for, once for each move."""
+    if options.texts is not None:
+        options.texts.setdefault(run, []).append(written_text(words))

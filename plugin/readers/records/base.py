@@ -81,6 +81,8 @@ class ReadOptions:
     every_ending : bool
         Whether a table of moves yields an `Ending` after each record that tells one, and not only
         where it is new to the run.
+    texts : dict or None
+        Where what the agent wrote in each move is put, by the name of the run; None keeps none.
     """
 
     fields: FieldNames
@@ -88,6 +90,7 @@ class ReadOptions:
     progress: Progress | None = None
     states: StateOf | None = None
     every_ending: bool = False
+    texts: dict[str, list[str | None]] | None = None
 
     @property
     def reads_steps(self) -> bool:

@@ -1,6 +1,7 @@
 """A guard for tasks that it has not seen: whole tasks set its threshold."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -101,3 +102,61 @@ def test_too_few_tasks_and_no_such_label_are_refused():
         RunGuard.fit(runs, ALPHA, block="task")
     with pytest.raises(InvalidInputError, match="no run has a label 'job'"):
         RunGuard.fit(runs, ALPHA, block="job")
+
+
+def test_groups_are_a_label_a_value_for_each_run_or_the_blocks_of_the_table():
+    runs = task_runs(np.random.default_rng(6), [f"t{i:02}" for i in range(30)], 4)
+    by_label = RunGuard.fit(runs, ALPHA, groups="task")
+    by_value = RunGuard.fit(runs, ALPHA, groups=[dict(run.context)["task"] for run in runs])
+    table = RunTable.of(runs).with_blocks("task")
+    assert by_label.threshold == by_value.threshold == RunGuard.fit(table, ALPHA).threshold
+    assert by_label.to_dict() == RunGuard.fit(runs, ALPHA, block="task").to_dict()
+    assert (by_label.block, by_value.block) == ("task", "block")
+    single = RunGuard.fit(table, ALPHA, groups=False)
+    assert single.block is None
+    assert single.threshold == RunGuard.fit(runs, ALPHA).threshold
+    with pytest.raises(InvalidInputError, match="2 groups for 120 runs"):
+        RunGuard.fit(runs, ALPHA, groups=["x", "y"])
+
+
+def test_a_guard_by_single_runs_says_which_label_looks_like_a_task():
+    runs = task_runs(np.random.default_rng(7), [f"t{i:02}" for i in range(30)], 4)
+    guard = RunGuard.fit(runs, ALPHA)
+    assert 'for a new task give groups="task"' in guard.promise
+    assert "give groups" in repr(guard)
+    assert "give groups" not in RunGuard.fit(runs, ALPHA, groups=False).promise
+    assert "give groups" not in RunGuard.fit(runs, ALPHA, groups="task").promise
+
+
+def test_one_run_of_a_group_sets_the_threshold_and_uses_all_of_alpha():
+    # Tasks of very different sizes: by the largest of all their runs far fewer would be stopped.
+    stopped, guards = 0.0, 300
+    for seed in range(guards):
+        rng = np.random.default_rng((8, seed))
+        tasks = [task_runs(rng, [f"t{i:02}"], int(rng.integers(1, 12))) for i in range(27)]
+        new = [run for run in task_runs(rng, ["new"], 12) if run.success]
+        runs = [run for task in tasks for run in task]
+        guard = RunGuard.fit(runs, ALPHA, Length(), groups="task", seed=seed)
+        stopped += np.mean([guard.watch(run.moves).stopped for run in new]) if new else ALPHA
+    error = np.sqrt(ALPHA * (1 - ALPHA) / guards)
+    assert stopped / guards <= ALPHA + 3 * error
+    assert stopped / guards >= ALPHA - 4 * error
+
+
+class Length:
+    """Risk: the steps, and a little of the path, so that no two runs have the same."""
+
+    def fit(self, runs, seed=0):
+        return self
+
+    def start(self):
+        return _Length()
+
+
+class _Length:
+    def __init__(self):
+        self.steps = 0
+
+    def update(self, source, target):
+        self.steps += 1
+        return self.steps + zlib.crc32(target.encode()) / 2**33
