@@ -128,7 +128,9 @@ class RunPath:
                 path = cls(run=asked)
             else:
                 path = replace(path, steps=path.steps[-1:], whole=not path.steps)
-        reader = readers and readers.of(path.name(), messages[: len(messages) - len(new)])
+        reader = None
+        if readers is not None:
+            reader = readers.of(path.name(), messages[: len(messages) - len(new)])
         steps = message_steps(new, schemas=schemas, goes_on=True, reader=reader)
         return replace(path, steps=(*path.steps, *steps), seen=ids)
 
@@ -139,11 +141,14 @@ class RunPath:
             return None
         try:
             states, seen = tuple(map(str, kept["states"])), tuple(map(str, kept["seen"]))
-            facts = [each if each is None else StepFacts(*each) for each in kept.get("facts", ())]
-            texts = [each if each is None else str(each) for each in kept.get("texts", ())]
-            none = [None] * len(states)
-            facts, texts = (each if len(each) == len(states) else none for each in (facts, texts))
-            steps = tuple(map(RunStep, states, facts, texts))
+            facts = _as_many(states, kept.get("facts"))
+            texts = _as_many(states, kept.get("texts"))
+            steps = tuple(
+                [
+                    RunStep(state, known and StepFacts(*known), text and str(text))
+                    for state, known, text in zip(states, facts, texts, strict=True)
+                ]
+            )
             return cls(steps, bool(kept["whole"]), str(kept["run"]), seen)
         except (KeyError, TypeError):
             return None
@@ -186,6 +191,12 @@ class StepReaders:
             if len(self._readers) > _RUNS:
                 self._readers.popitem(last=False)
         return reader
+
+
+def _as_many(states: Sequence[str], kept: Any) -> Sequence[Any]:
+    """Return what was kept of each state; None of all where it is of others."""
+    whole = isinstance(kept, list) and len(kept) == len(states)
+    return kept if whole else [None] * len(states)
 
 
 def _after(messages: Sequence[Any], seen: Collection[str]) -> Sequence[Any]:

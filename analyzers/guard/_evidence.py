@@ -11,9 +11,17 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.guard._grams import Gram, Grams, last_grams, log_ratio, state_grams
+from detailed_balance.analyzers.guard._grams import (
+    UNIT,
+    Gram,
+    Grams,
+    from_units,
+    in_units,
+    last_grams,
+    log_ratio,
+    state_grams,
+)
 from detailed_balance.analyzers.guard._texts import Embedder, ReadTexts, TextEvidence
-from detailed_balance.analyzers.guard._units import UNIT, from_units, in_units
 from detailed_balance.analyzers.markov.context_tree import ContextTree
 from detailed_balance.analyzers.repetition.prefixes import (
     highest_so_far,

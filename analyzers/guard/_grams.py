@@ -1,4 +1,4 @@
-"""What failed runs hold more often than successful ones: log ratios of n-grams."""
+"""What failed runs hold more often than successful ones: log ratios of n-grams, in whole units."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from detailed_balance.analyzers.counts import END
-from detailed_balance.analyzers.guard._units import in_units
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from detailed_balance.analyzers.runs.table import RunTable
+
+UNIT = 2.0**-30
+"""What is added up over a run is a multiple of this, so live and offline sums are equal."""
 
 Gram = tuple[str | None, ...]
 """States in a row; None is an escape."""
@@ -119,3 +121,13 @@ def last_grams(path: Sequence[str | None]) -> Iterator[Gram]:
     """
     for length in range(1, min(ORDER, len(path)) + 1):
         yield tuple(path[-length:])
+
+
+def in_units(values: ArrayLike) -> NDArray[np.int64]:
+    """Return values as whole numbers of units, rounded."""
+    return np.rint(np.asarray(values, dtype=np.float64) / UNIT).astype(np.int64)
+
+
+def from_units(values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return whole numbers of units as floats, without rounding."""
+    return np.asarray(values * UNIT, dtype=np.float64)

@@ -12,8 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.guard._grams import Grams, log_ratio
-from detailed_balance.analyzers.guard._units import UNIT, in_units
+from detailed_balance.analyzers.guard._grams import UNIT, Grams, in_units, log_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +121,8 @@ class TextEvidence:
                 f"with {len(self.weights)}: give the same embeddings as then"
             )
         # Rounded product by product, so that one text and many give the same.
-        return in_units(vectors * (np.array(self.weights) * UNIT)).sum(axis=1) + self.intercept
+        units: NDArray[np.int64] = in_units(vectors * (np.array(self.weights) * UNIT))
+        return np.asarray(units.sum(axis=1) + self.intercept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

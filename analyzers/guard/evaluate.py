@@ -9,10 +9,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.guard._groups import Groups, group_runs
 from detailed_balance.analyzers.guard._ridge import deal_folds
 from detailed_balance.analyzers.guard._texts import Texts
-from detailed_balance.analyzers.guard.guard import Groups, RunGuard, group_runs, run_risks
+from detailed_balance.analyzers.guard.guard import RunGuard
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
+from detailed_balance.analyzers.guard.watch import run_risks
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable

@@ -6,17 +6,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard._files import load_guard, save_guard
+from detailed_balance.analyzers.guard._groups import Groups, find_task_label, group_runs
 from detailed_balance.analyzers.guard._texts import Embedder, Texts
 from detailed_balance.analyzers.guard.conformal import (
     calibration_size,
@@ -25,21 +24,16 @@ from detailed_balance.analyzers.guard.conformal import (
 )
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
-from detailed_balance.analyzers.guard.watch import RunWatch
+from detailed_balance.analyzers.guard.watch import RunWatch, run_maxima
 from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from detailed_balance.analyzers.potential.estimate import Potential
     from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = ["Groups", "RunGuard", "group_runs", "run_risks"]
-
-Groups: TypeAlias = str | Sequence[Any] | Literal[False] | None
-"""What tells the task of a run: a label, a value for each run, False for none, None for blocks."""
+__all__ = ["RunGuard"]
 
 _SCORES: dict[str, Any] = {
     "outcome": OutcomeScore,
@@ -232,7 +226,7 @@ class RunGuard:
         settings["moves"] = _different_moves(table)
         settings["ignored"] = len(recorded) - len(table)
         settings["block"] = (groups if isinstance(groups, str) else OWN_BLOCKS) if grouped else None
-        settings["task_label"] = _find_task_label(table) if groups is None else None
+        settings["task_label"] = find_task_label(table) if groups is None else None
         score = OutcomeScore() if score is None else score
         more: dict[str, Any] = {"texts": texts} if getattr(score, "reads_steps", False) else {}
         units = np.unique(unit[worked])
@@ -248,7 +242,7 @@ class RunGuard:
         # One successful run of each, drawn at random.
         drawn = rng.permutation(worked[np.isin(unit[worked], held)])
         one_each = drawn[np.unique(unit[drawn], return_index=True)[1]]
-        maxima = _run_maxima(fitted, table.select(one_each), texts)
+        maxima = run_maxima(fitted, table.select(one_each), texts)
         return cls(fitted, conformal_threshold(maxima, alpha), calibration=m, **settings)
 
     @classmethod
@@ -560,47 +554,6 @@ class RunGuard:
             raise InvalidInputError(f"{path}: {error}") from error
 
 
-def group_runs(table: RunTable, groups: Groups) -> RunTable:
-    """Return runs with the blocks that `groups` tells; see `RunGuard.fit`.
-
-    Raises
-    ------
-    InvalidInputError
-        Where no run has such a label, or there is not one value for each run.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Trajectory
-    >>> runs = RunTable.of([Trajectory((("a", "b"),))] * 3)
-    >>> group_runs(runs, ["x", "y", "x"]).blocks
-    ('x', 'y')
-    """
-    if groups is None:
-        return table
-    if isinstance(groups, str):
-        return table.with_blocks(groups)
-    if groups is False:
-        codes, names = np.full(len(table), -1), ()
-    else:
-        values = ["" if value is None else str(value) for value in groups]
-        if len(values) != len(table):
-            raise InvalidInputError(
-                f"{len(values)} groups for {len(table)} runs: give one value for each run, or the "
-                f"name of a label"
-            )
-        found, codes = np.unique(np.array(values, dtype=object), return_inverse=True)
-        codes[[not value for value in values]] = -1
-        names = tuple(found.tolist())
-    return replace(table, runs=table.runs._replace(block=codes), blocks=names)
-
-
-def _find_task_label(table: RunTable) -> str | None:
-    from detailed_balance.analyzers.comparison.block_labels import find_block_label
-
-    found = find_block_label(table)
-    return None if found is None else found.name
-
-
 def _read_score(data: Mapping[str, Any], embeddings: Embedder | None) -> RunScore:
     fields = dict(data)
     kind = fields.pop("kind", None)
@@ -611,43 +564,14 @@ def _read_score(data: Mapping[str, Any], embeddings: Embedder | None) -> RunScor
         )
     if kind == "outcome":
         return OutcomeScore.from_dict(fields, embeddings)
-    return _SCORES[kind].from_dict(fields)
+    score: RunScore = _SCORES[kind].from_dict(fields)
+    return score
 
 
 def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
     moves, names = table.distinct_moves(), (*table.states, None)
     pairs = zip(moves.source.tolist(), moves.target.tolist(), strict=True)
     return {(table.states[f], names[g]) for f, g in pairs}
-
-
-def run_risks(score: RunScore, table: RunTable, texts: Texts | None = None) -> NDArray[np.float64]:
-    """(m,) array: the risk after each of the m moves of runs, as live.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Trajectory
-    >>> runs = RunTable.of([Trajectory((("a", "a"),) * 2)])
-    >>> run_risks(RepetitionLimits(max_stay=2), runs).tolist()
-    [1.0, 1.5]
-    """
-    risks = getattr(score, "risks", None)
-    if risks is not None:
-        more = {"texts": texts} if getattr(score, "reads_steps", False) else {}
-        return np.asarray(risks(table, **more))
-    found = np.full(table.total, np.nan)
-    for run, begin in zip(table, table.offsets.tolist(), strict=False):
-        watch, written = RunWatch(score, None, None), (texts or {}).get(run.name or "", ())
-        steps = zip_longest(run.moves, run.facts, written[: len(run)])
-        found[begin : begin + len(run)] = [watch.update(*move, *more) for move, *more in steps]
-    return found
-
-
-def _run_maxima(score: RunScore, table: RunTable, texts: Texts | None) -> list[float]:
-    """Return the highest risk of each run; -inf for one without moves."""
-    moved, maxima = np.flatnonzero(table.lengths), np.full(len(table), -np.inf)
-    if len(moved):
-        maxima[moved] = np.maximum.reduceat(run_risks(score, table, texts), table.offsets[moved])
-    return maxima.tolist()
 
 
 def _say_too_few(worked: int, alpha: float, grouped: bool) -> str:

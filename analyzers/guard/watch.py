@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from detailed_balance.analyzers.guard.scores import RunScore
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from detailed_balance.analyzers.guard._texts import Texts
     from detailed_balance.analyzers.runs.trajectory import StepFacts
 
-__all__ = ["RunWatch"]
+__all__ = ["RunWatch", "run_maxima", "run_risks"]
 
 
 class RunWatch:
@@ -96,3 +103,33 @@ class RunWatch:
         text = f" ({reason()})" if reason is not None and self.risk is not None else ""
         declared = self.threshold is not None and self._promise is None
         return f"{text} by a rule, without a promise" if declared else text
+
+
+def run_risks(score: RunScore, table: RunTable, texts: Texts | None = None) -> NDArray[np.float64]:
+    """(m,) array: the risk after each of the m moves of runs, as live.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import StepCount, Trajectory
+    >>> runs = RunTable.of([Trajectory((("a", "a"),) * 2)])
+    >>> run_risks(StepCount(), runs).tolist()
+    [1.0, 2.0]
+    """
+    risks = getattr(score, "risks", None)
+    if risks is not None:
+        more = {"texts": texts} if getattr(score, "reads_steps", False) else {}
+        return np.asarray(risks(table, **more))
+    found = np.full(table.total, np.nan)
+    for run, begin in zip(table, table.offsets.tolist(), strict=False):
+        watch, written = RunWatch(score, None, None), (texts or {}).get(run.name or "", ())
+        steps = zip_longest(run.moves, run.facts, written[: len(run)])
+        found[begin : begin + len(run)] = [watch.update(*move, *more) for move, *more in steps]
+    return found
+
+
+def run_maxima(score: RunScore, table: RunTable, texts: Texts | None) -> list[float]:
+    """Return the highest risk of each run; -inf for one without moves."""
+    moved, maxima = np.flatnonzero(table.lengths), np.full(len(table), -np.inf)
+    if len(moved):
+        maxima[moved] = np.maximum.reduceat(run_risks(score, table, texts), table.offsets[moved])
+    return maxima.tolist()

@@ -169,7 +169,7 @@ def message_steps(
         names, structured = _name_group(asked, answers, known)
         if names:
             called = len(names) > len(structured)
-            facts = reader and reader.read(asked, answers, called=called)
+            facts = reader.read(asked, answers, called=called) if reader else None
             text = written_text(asked.content) if asked else None
             steps.append(RunStep(names[0], facts, text))
             # Facts and text are of the step as a whole, so not twice.
@@ -181,7 +181,7 @@ def message_steps(
         elif isinstance(message, AIMessage):
             close(followed)
             if not message.tool_calls:
-                facts = reader and reader.read(message, (), called=False)
+                facts = reader.read(message, (), called=False) if reader else None
                 steps.append(RunStep(MODEL, facts, written_text(message.content)))
             asked, answers = message, []
     close(followed if goes_on else followed._replace(schemas=dict.fromkeys(schemas)))

@@ -19,7 +19,6 @@ from detailed_balance.cli import (
     _compare,
     _demo,
     _export,
-    _guard,
     _record,
     _serve,
     _show,
@@ -98,7 +97,7 @@ def _common(
     """Find where LLM agents want to go, what drives them in circles, and where they are stuck."""
 
 
-for command in (_analyze, _show, _demo, _record, _compare, _guard, _export, _store, _serve, _watch):
+for command in (_analyze, _show, _demo, _record, _compare, _export, _store, _serve, _watch):
     command.register(app)
 
 

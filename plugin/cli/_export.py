@@ -1,20 +1,34 @@
-"""``detailed-balance export SOURCE OUT``: results into files that other programs open."""
+"""``export SOURCE OUT`` and ``guard SOURCE``: what a record gives to other programs, as files."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json as json_format
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detailed_balance.cli._shared import (
+    JsonFile,
+    SourceArgument,
     late_progress,
     takes_source_options,
+    write_out,
 )
+from detailed_balance.render.formatting import safe_text
+
+if TYPE_CHECKING:
+    from detailed_balance.analyzers import GuardEvaluation
+
+_NAMED = 10
+_SELECTION = ("context", "since", "until", "last", "hide", "merge", "block")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(name="export")(_export)
+    app.command(name="guard")(_guard)
 
 
 @takes_source_options
@@ -50,3 +64,76 @@ def _export(
         files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
     for file in files:
         typer.echo(f"wrote {file}")
+
+
+@takes_source_options
+def _guard(
+    source: SourceArgument,
+    alpha: Annotated[
+        float, typer.Option(help="Largest share of successful runs that it may stop.")
+    ] = 0.1,
+    by_runs: Annotated[
+        bool,
+        typer.Option(
+            "--by-runs", help="Let single runs set the threshold, also where tasks are known."
+        ),
+    ] = False,
+    text: Annotated[
+        bool, typer.Option("--text", help="Read what the agent wrote, of files of messages.")
+    ] = False,
+    memory: Annotated[
+        int, typer.Option(min=0, help="Depth of context trees that join the score; 0 for none.")
+    ] = 0,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the guard, for RunGuard.load(FILE).")
+    ] = None,
+    json: JsonFile = None,
+    *,
+    reading: dict[str, Any],
+) -> None:
+    """Say what a run guard would have stopped in recorded runs, and save it."""
+    from detailed_balance.analyzers import OutcomeScore, evaluate_guard  # loads scipy
+    from detailed_balance.readers import read_texts
+    from detailed_balance.sources.source import read_runs
+
+    texts = None
+    if text:
+        if "hide" in reading:
+            raise typer.BadParameter(
+                "--hide takes moves out of a run, so it is not clear what the agent wrote in the "
+                "others; leave out one of the two",
+                param_hint="--text",
+            )
+        chosen = {name: each for name, each in reading.items() if name not in _SELECTION}
+        texts = read_texts(source, **chosen)
+    found = evaluate_guard(
+        read_runs(source, **reading),
+        alpha,
+        OutcomeScore(text="ngrams" if text else None, memory=memory),
+        groups=False if by_runs else None,
+        texts=texts,
+    )
+    if save is not None:
+        found.guard.save(save)
+    if json is not None:
+        document = json_format.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
+        if str(json) == "-":
+            write_out(document)
+            return
+        json.write_text(document, encoding="utf-8")
+    write_out("\n".join([found.describe(), *_name_stopped(found), *_say_saved(save)]) + "\n")
+
+
+def _name_stopped(found: GuardEvaluation) -> Iterator[str]:
+    """Name the runs that at least half of the repetitions stopped."""
+    rows = zip(found.runs, found.success, found.stopped, strict=True)
+    stopped = [(name, worked) for name, worked, share in rows if share >= 0.5]
+    for title, kind in (("failed, stopped", False), ("good, stopped", True)):
+        names = [safe_text(name) for name, worked in stopped if worked is kind]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"  {title:<15} {', '.join(names[:_NAMED]) or 'none'}{more}"
+
+
+def _say_saved(path: Path | None) -> Iterator[str]:
+    if path is not None:
+        yield f'  saved           {path}; RunGuardMiddleware(RunGuard.load({str(path)!r}), "end")'

@@ -14,7 +14,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from detailed_balance import read_runs
 from detailed_balance.analyzers import END, OutcomeScore, RunGuard, Trajectory
-from detailed_balance.analyzers.guard.guard import run_risks
+from detailed_balance.analyzers.guard.watch import run_risks
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import (
     RunGuardMiddleware,

@@ -67,13 +67,9 @@ def test_the_table_names_every_run_once_and_json_holds_it():
     assert len(table["run"]) == len(set(table["run"])) == len(runs)
     assert sum(table["success"]) == found.worked == 60
     assert set(table["stopped"]) <= {0.0, 0.5, 1.0}
-    mean = {
-        k: np.mean([s for s, w in zip(table["stopped"], table["success"]) if w is k])
-        for k in (False, True)
-    }
-    assert (found.found.caught, found.found.good_stopped) == pytest.approx(
-        (mean[False], mean[True])
-    )
+    stopped, worked = np.array(table["stopped"]), np.array(table["success"])
+    assert found.found.caught == pytest.approx(stopped[~worked].mean())
+    assert found.found.good_stopped == pytest.approx(stopped[worked].mean())
     data = json.loads(json.dumps(found.to_dict()))
     assert data["guard"]["promise"] == found.guard.promise
     assert found.guard.to_dict() == RunGuard.fit(runs).to_dict()

@@ -13,7 +13,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.guard._grams import last_grams, state_grams
 from detailed_balance.analyzers.guard._ridge import fit_ridge_logistic
 from detailed_balance.analyzers.guard._texts import align_texts, hash_grams
-from detailed_balance.analyzers.guard.guard import run_risks
+from detailed_balance.analyzers.guard.watch import run_risks
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.runs.trajectory import StepFacts
 
