@@ -295,7 +295,7 @@ def _shares(
     """Return the shares of failed runs caught, of good ones stopped, and of failed moves saved."""
     known = stops > -2
     if not (known & failed).any() or not (known & ~failed).any():
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     caught, saved = stops >= 0, np.where(stops >= 0, lengths - stops, 0)
     return (
         float(caught[known & failed].mean()),

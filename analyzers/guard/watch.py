@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,8 +121,10 @@ def run_risks(score: RunScore, table: RunTable, texts: Texts | None = None) -> N
     found = np.full(table.total, np.nan)
     for run, begin in zip(table, table.offsets.tolist(), strict=False):
         watch, written = RunWatch(score, None, None), (texts or {}).get(run.name or "", ())
-        steps = zip_longest(run.moves, run.facts, written[: len(run)])
-        found[begin : begin + len(run)] = [watch.update(*move, *more) for move, *more in steps]
+        for step, (source, target) in enumerate(run.moves):
+            facts = run.facts[step] if run.facts else None
+            text = written[step] if step < len(written) else None
+            found[begin + step] = watch.update(source, target, facts, text)
     return found
 
 

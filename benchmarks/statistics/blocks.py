@@ -179,10 +179,10 @@ def guard(path: Path, splits: int) -> Iterator[str]:
                 known = np.isin(tasks, order[: 2 * len(order) // 3])
                 train = [runs[i] for i in np.flatnonzero(known)]  # without the blocks of the table
                 try:
-                    fitted = RunGuard.fit(train, alpha, block=block, seed=seed)
+                    fitted = RunGuard.fit(train, alpha, groups=block, seed=seed)
                 except InsufficientDataError:
                     continue
-                caught = np.array([fitted.watch(run.moves).stopped for run in runs])
+                caught = np.array([fitted.watch(run.moves, run.facts).stopped for run in runs])
                 good, failed = (~known & (runs.success == kind) for kind in (1, 0))
                 stopped.append((float(caught[good].mean()), float(caught[failed].mean())))
             table = np.array(stopped)
