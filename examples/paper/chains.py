@@ -1,6 +1,6 @@
 """The chains that the experiments are about: published, measured, or simulated.
 
-Of the paper's own data the repository has the Claude-4 table: `claude_4`. `smollm2` is
+Of the paper's own data `claude_4` is here; `examples.paper.words.tables` and `points` have the rest. `smollm2` is
 measured. `two_way_ring`, `explore`, `search_formulas` and `heat_bath` are simulated: nothing that
 they give is a number of the paper.
 """

@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,17 +13,17 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
-from scipy.stats import binom, kendalltau, norm, rankdata
+from scipy.stats import binom
 
 from detailed_balance.analyzers import (
     Kernel,
     TransitionCounts,
-    check_balance,
     check_one_way,
     estimate_potential,
     fit_explicit_potential,
+    measure_triplets,
 )
 from detailed_balance.analyzers.errors import (
     InsufficientDataError,
@@ -34,6 +35,8 @@ from examples.paper import figures
 from examples.paper.chains import claude_4, explore, heat_bath, search_formulas
 from examples.paper.experiments import figures as gallery
 from examples.paper.figures.canvas import STYLES
+from examples.paper.points import Points
+from examples.paper.words.tables import WordTable
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = ["$x^2_{$", "\\frac{1", "_hidden", "<b>", "\x1b[31m", "x" * 10_000, "\ud800"]
@@ -63,7 +66,7 @@ def shown(figure):
     return "\n".join(text.get_text() for text in texts(figure))
 
 
-def points(figure, label, panel=0):
+def points_of(figure, label, panel=0):
     """Return what is drawn under a label: of error bars, or of a line."""
     ax = figure.axes[panel]
     for container in ax.containers:
@@ -92,98 +95,85 @@ def drawn():
     return {name: draw() for name, draw in gallery.FIGURES.items()}
 
 
-# States
+# Levels
 
 
-def test_finite_states_stand_at_the_published_potentials():
-    figure = figures.plot_states(claude_4())
-    place = {text.get_text().split()[0]: text.get_position()[1] for text in figure.axes[0].texts}
-    assert place["ATTITUDE"] == pytest.approx(0, abs=1e-9)
-    assert place["PERSONAL"] == pytest.approx(np.log(3879 / 66), abs=0.05)
-    assert place["PROBLEMS"] == pytest.approx(np.log(3558 / 20), abs=0.05)
+def levels(name, **options):
+    return figures.plot_levels(WordTable.load(name).potential(), name, **options)
 
 
-def test_infinite_states_stand_beyond_a_break_in_their_order():
-    ax = figures.plot_states(claude_4()).axes[0]
-    place = {text.get_text(): text.get_position()[1] for text in ax.texts}
-    ticks = {label.get_text(): [] for label in ax.get_yticklabels()}
-    for tick, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
-        ticks[label.get_text()].append(tick)
-    assert sorted(ticks["∞"]) == pytest.approx(sorted([place["TURKEY"], place["BUZZY"]]))
-    assert place["BUZZY"] > place["TURKEY"] > np.log(3558 / 20) + 0.5
-    numbers = [tick for label, at in ticks.items() if label != "∞" for tick in at]
-    assert max(numbers) < np.log(3558 / 20) + 0.05  # no number is written beyond the break
+def arrows(figure):
+    """Return the tip and the tail of each arrow."""
+    texts = figure.axes[0].texts
+    return [(text.xy, text.xyann) for text in texts if getattr(text, "arrow_patch", None)]
 
 
-def test_each_move_has_an_arrow_with_its_probability():
-    figure = figures.plot_states(claude_4())
-    assert len(figure.findobj(FancyArrowPatch)) == 7
-    words = {text.get_text() for text in figure.axes[0].texts}
-    assert {"0.96", "0.97", "0.89", "1.00", "0.017", "0.005", "0.059"} <= words  # n / 4,000
+def test_the_words_of_claude_are_five_lines_with_seven_arrows_and_their_numbers():
+    figure = levels("claude_4")
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert ticks == ["0.0", "4.1", "5.2", "∞", "∞"]
+    assert len(arrows(figure)) == 7
+    numbers = sorted(t.get_text() for t in texts(figure) if re.fullmatch(r"\d\.\d\d", t.get_text()))
+    assert numbers == sorted(["0.97", "0.02", "0.89", "0.01", "1.00", "0.96", "0.06"])
+    assert "3 of 5 states on one scale, 7 moves" in shown(figure)
 
 
-def test_states_below_beside_and_above_are_told_apart():
-    edges = [("low", "mid", 2), ("mid", "low", 8), ("up", "mid", 5), ("low", "end", 3)]
-    counts = TransitionCounts.from_edges([*edges, ("beside", "end", 5)])
-    potential = estimate_potential(counts, attempts=10)
-    levels = figures.place_states(potential)
-    height = dict(zip(levels.states, levels.height, strict=True))
-    assert height["end"] < 0 == height["low"] < height["mid"] < height["up"]
-    labels = {
-        label.get_text() for label in figures.plot_states(potential).axes[0].get_yticklabels()
-    }
-    assert {"∞", "-∞", "?"} <= labels
+def test_a_line_stands_at_its_potential_and_above_the_break_at_the_height_that_is_given():
+    table, limits = WordTable.load("claude_4"), ((-0.5, 6.5), (17, 37))
+    figure = levels("claude_4", heights=table.stopped, limits=limits)
+    drawn = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [0, 1]]
+    lines = {line.get_ydata()[0] for line in drawn}
+    lower = [0.58 * (v + 0.5) / 7 for v in (0, np.log(3879 / 66), np.log(3558 / 20))]
+    upper = [0.63 + 0.37 * (v - 17) / 20 for v in (18.2, 34.0)]
+    assert sorted(lines) == pytest.approx([*lower, *upper], abs=1e-3)
 
 
-def test_no_two_states_of_the_word_task_overlap():
-    figure = figures.plot_states(claude_4())
+@pytest.mark.parametrize("heights", [None, WordTable.load("gemini_2_5_flash").stopped])
+def test_no_two_of_thirteen_names_overlap(heights):
+    figure = levels("gemini_2_5_flash", heights=heights)
     figure.canvas.draw()
-    pills = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]
-    boxes = [pill.get_window_extent() for pill in pills]
-    assert len(boxes) == 5
+    names = set(WordTable.load("gemini_2_5_flash").published)
+    boxes = [t.get_window_extent() for t in texts(figure) if t.get_text() in names]
+    assert len(boxes) == 13
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    edge = figure.bbox
+    assert all(edge.x0 <= box.x0 and box.x1 <= edge.x1 and box.y1 <= edge.y1 for box in boxes)
+    assert len(arrows(figure)) == 26
+
+
+def test_a_move_down_and_the_move_back_point_at_each_other():
+    down, up = sorted(arrows(levels("claude_4")))[:2]
+    assert down[0][1] < down[1][1]
+    assert up[0][1] > up[1][1]
+    assert down[0][1] == pytest.approx(up[1][1], abs=0.02)
 
 
 def test_of_many_states_some_are_drawn_and_the_rest_counted():
     kernel, _ = reversible(40)
-    figure = figures.plot_states(estimate_potential(kernel), max_states=10)
-    assert len([p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch)]) == 10
-    assert "the 80 most probable of 90 moves; 30 states not drawn" in shown(figure)
-    with pytest.raises(InvalidInputError, match="max_states=1"):
-        figures.plot_states(estimate_potential(kernel), max_states=1)
+    figure = figures.plot_levels(estimate_potential(kernel), "forty")
+    assert "20 of 20 states on one scale, 380 moves; 20 states not drawn" in shown(figure)
 
 
 # Triplets
 
 
-def test_triplets_of_a_balanced_kernel_lie_on_the_diagonal():
-    kernel, _ = reversible(9)
-    found = figures.multiply_triplets(kernel)
-    assert len(found) == 9 * 8 * 7 / 6
-    assert found.one_way == pytest.approx(found.other_way)
-    x, y = points(figures.plot_triplet_balance(kernel), "triplets")
-    assert y == pytest.approx(x)
+def test_the_published_triplets_give_the_printed_number():
+    points = Points.published("gpt5_nano_triplets")
+    figure = figures.plot_triplets(points, "GPT-5 Nano", printed="N 140, χ²/ndf 0.76")
+    assert "N = 140\nχ²/ndf = 0.76\nprinted: N 140" in shown(figure)
+    assert round(points.mean_square, 3) == 0.759
+    x, y = points_of(figure, "triplets")
+    assert sorted(zip(x, y, strict=True)) == sorted(zip(points.x, points.y, strict=True))
 
 
-def test_a_driven_triplet_is_off_by_its_affinity_with_multinomial_errors():
-    figure = figures.plot_triplet_balance(check_balance(driven()))
-    x, y = points(figure, "driven")
+def test_a_driven_triplet_is_off_by_its_affinity_with_its_errors():
+    points = Points.of_triplets(measure_triplets(driven()))
+    figure = figures.plot_triplets(points, "driven")
+    x, y = points_of(figure, "triplets")
     assert sorted([x[0], y[0]]) == pytest.approx([3 * np.log(0.1), 3 * np.log(0.9)])
     # 1 / n - 1 / N for each of three moves, N = 100.
     rare, common = np.sqrt(3 * (1 / 10 - 1 / 100)), np.sqrt(3 * (1 / 90 - 1 / 100))
-    assert bars(figure, "driven")[0] == pytest.approx(rare if y[0] < x[0] else common)
-
-
-def test_which_way_round_is_which_does_not_depend_on_the_drive():
-    one, other = (figures.multiply_triplets(check_balance(c)) for c in (driven(), driven(10, 90)))
-    assert one.one_way == pytest.approx(other.other_way)
-    assert one.one_way != pytest.approx(other.one_way)
-
-
-def test_a_triplet_that_lacks_a_rate_is_left_out():
-    counts = driven() + TransitionCounts.from_edges([("a", "d", 50), ("d", "b", 50), ("d", "a", 9)])
-    assert len(figures.multiply_triplets(check_balance(counts))) == 1
-    assert len(figures.multiply_triplets(Kernel.from_matrix(np.eye(3, k=1)))) == 0
+    assert bars(figure, "triplets")[0] == pytest.approx(rare if y[0] < x[0] else common)
 
 
 # Pairs
@@ -193,54 +183,59 @@ def pair_counts():
     return TransitionCounts.from_edges(
         [
             *[("a", "b", 30), ("b", "a", 10), ("b", "c", 50), ("c", "b", 20), ("a", "c", 8)],
-            *[("c", "a", 6), ("a", None, 12), ("b", None, 40), ("c", None, 24)],
+            *[("c", "a", 1), ("a", None, 12), ("b", None, 40), ("c", None, 29)],
         ]
     )
 
 
-def test_pairs_are_drawn_with_both_errors_of_their_formulas():
-    figure = figures.plot_pair_balance(pair_counts())
-    _, y = points(figure, "multinomial error")
-    moves = {("a", "b"): (30, 10), ("b", "c"): (50, 20), ("a", "c"): (8, 6)}
-    total = {"a": 50, "b": 100, "c": 50}
-    for label, sign in (("multinomial error", -1), ("paper's error", 1)):
-        found = dict(zip(np.abs(y).round(9), bars(figure, label), strict=True))
-        for (f, g), (there, back) in moves.items():
-            ratio = abs(np.log(there / total[f]) - np.log(back / total[g]))
-            rest = 1 / total[f] + 1 / total[g]
-            wanted = np.sqrt(1 / there + 1 / back + sign * rest)
-            assert found[ratio.round(9)] == pytest.approx(wanted)
+def test_the_published_pairs_give_the_numbers_that_are_printed_and_those_that_are_not():
+    points = Points.published("gpt5_nano_pairs")
+    assert (len(points), round(points.mean_residual, 4)) == (52, 1.2427)
+    assert round(points.mean_square, 2) == 2.22
+    assert round(points.correlation_both, 3) == 0.847
+    other = Points.published("ideasearchfitter_pairs")
+    assert (len(other), round(other.mean_residual, 2)) == (110, 2.61)
+    assert (round(other.mean_square, 2), round(other.slope, 2)) == (5.53, 0.72)
+    corner = shown(figures.plot_pairs({"52": points}, "GPT-5 Nano", printed="r 0.7438"))
+    assert "χ²/ndf = 1.24 (no errors), 2.22 (errors)\nprinted: r 0.7438" in corner
+    with pytest.raises(InvalidInputError, match=r"gpt5_nano_pair'.*allowed are"):
+        Points.published("gpt5_nano_pair")
 
 
-def test_the_corner_holds_the_statistics_of_both_error_models():
+def test_pearsons_r_depends_on_the_turn_of_each_pair_and_with_both_signs_it_does_not():
+    points = Points.published("gpt5_nano_pairs")
+    turn = np.where(np.arange(52) % 2, 1.0, -1.0)
+    turned = replace(points, x=turn * points.x, y=turn * points.y)
+    assert turned.correlation_both == pytest.approx(points.correlation_both)
+    assert turned.correlation != pytest.approx(points.correlation, abs=1e-4)
+    away = replace(points, x=np.abs(points.x), y=np.sign(points.x) * points.y)
+    assert away.correlation < 0.76 < points.correlation
+
+
+def test_pairs_are_those_with_both_counts_of_two_with_the_errors_of_their_formula():
     counts = pair_counts()
     potential = estimate_potential(counts)
-    reports = {e: check_balance(counts, potential, errors=e) for e in ("multinomial", "paper")}
-    corner = shown(figures.plot_pair_balance(counts, potential))
-    for errors, report in reports.items():
-        chi2 = np.sum(((report.pairs.log_ratio - report.pairs.predicted) / report.pairs.error) ** 2)
-        assert (
-            f"χ²/ndf = {chi2:.2f} ({errors} errors)" in corner
-        )  # three pairs less two differences
-    assert "ndf = 1" in corner
-
-
-def test_pairs_beyond_resolution_have_a_mark_of_their_own():
-    edges = [("a", "b", 3), ("b", "a", 3), ("b", "c", 3), ("c", "b", 3), ("a", None, 10**6)]
-    figure = figures.plot_pair_balance(TransitionCounts.from_edges(edges))
-    assert len(next(points(figure, "beyond resolution"))) >= 1
-    assert "beyond resolution" in shown(figure)
+    for errors, sign in (("paper", 1), ("multinomial", -1)):
+        points = Points.of_pairs(counts, potential, errors=errors)
+        wanted = {}
+        for n, there, m, back in ((50, 30, 100, 10), (100, 50, 50, 20)):  # a and b, b and c
+            error = np.sqrt(1 / there + 1 / back + sign * (1 / n + 1 / m))
+            wanted[round(abs(np.log(there / n) - np.log(back / m)), 9)] = error
+        found = dict(zip(np.abs(points.y).round(9), points.error, strict=True))
+        assert found == pytest.approx(wanted)  # a and c have a count of 1
+    assert len(Points.of_pairs(counts, potential, min_count=1)) == 3
 
 
 def test_very_many_pairs_are_a_density_and_the_figure_says_so():
     rng = np.random.default_rng(1)
-    counts = TransitionCounts.from_dense(rng.poisson(40, size=(450, 450)))
-    figure = figures.plot_pair_balance(counts)
+    m = 100_000
+    x = rng.normal(size=m)
+    zeros = np.zeros(m)
+    points = Points(x, x + rng.normal(size=m), zeros, zeros + 1, zeros + 1)
+    figure = figures.plot_pairs({"many": points}, "many")
     cells = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
-    n = len(figures.hold_pairs(counts)["paper"])
-    assert n == 450 * 449 / 2 > 100_000
-    assert sum(c.get_array().sum() for c in cells) == n  # nothing is lost
-    assert f"{n:,} pairs, as a density" in shown(figure)
+    assert sum(c.get_array().sum() for c in cells) == m  # nothing is lost
+    assert f"{m:,} pairs, as a density" in shown(figure)
     assert len(svg(figure)) < 3_000_000
 
 
@@ -252,24 +247,29 @@ def one_way_check():
     return check_one_way(counts)
 
 
-def test_the_bound_of_a_pair_seen_one_way_is_what_is_drawn():
-    figure = figures.plot_one_way(one_way_check())
-    x, y = points(figure, "significant, adjusted")
+def test_the_bound_of_the_paper_is_drawn_and_both_bounds_are_counted():
+    figure = figures.plot_one_way({"a ring": one_way_check()}, "ring")
+    x, y = points_of(figure, "pairs, 1 / N")
     assert x == pytest.approx(np.zeros(3), abs=1e-6)
+    assert y == pytest.approx(np.full(3, np.log(40)))  # T is 1, the bound 1 / 40
     unseen = 1 - 0.05 ** (1 / 40)
     assert binom.pmf(0, 40, unseen) == pytest.approx(0.05)
-    assert y == pytest.approx(np.full(3, np.log(1.0 / unseen)))
-    assert "0 of 3 pairs keep the inequality" in shown(figure)
-    assert "1 more between components" in shown(figure)
+    assert f"1 / N: 0% hold, 90% below y = x{np.log(40):+.2f}" in shown(figure)
+    assert f"95%: 0% hold, 90% below y = x{-np.log(unseen):+.2f}" in shown(figure)
+    assert "a ring: 3 pairs" in shown(figure)  # the fourth joins two components
+    offsets = [line.get_xy1()[1] for line in figure.axes[0].lines if hasattr(line, "get_xy1")]
+    assert sorted(offsets)[1:] == pytest.approx([-np.log(unseen), np.log(40)])
 
 
-def test_what_is_shaded_lies_above_the_diagonal():
-    figure = figures.plot_one_way(one_way_check())
-    (shade,) = [c for c in figure.axes[0].collections if isinstance(c, FillBetweenPolyCollection)]
-    corners = shade.get_paths()[0].vertices
-    assert np.all(corners[:, 1] >= corners[:, 0] - 1e-9)
-    assert shade.get_paths()[0].contains_point((0.0, 2.0))
-    assert not shade.get_paths()[0].contains_point((0.2, -0.5))
+def test_of_many_one_way_pairs_some_are_drawn_and_all_are_counted():
+    rng = np.random.default_rng(0)
+    counts = TransitionCounts.from_dense(rng.poisson(0.4, size=(40, 40)))
+    check = check_one_way(counts)
+    inside = np.isfinite(check.difference).sum()
+    figure = figures.plot_one_way({"sparse": check}, "sparse", most=100)
+    x, _ = points_of(figure, "pairs, 1 / N")
+    assert len(x) == 100 < inside
+    assert f"sparse: {inside:,} pairs, 100 drawn" in shown(figure)
 
 
 # Exploration
@@ -282,10 +282,10 @@ def test_a_small_space_is_exhausted_and_an_open_one_grows():
     }
     figure = figures.plot_exploration(runs)
     for name, run in runs.items():
-        x, y = points(figure, name)
+        x, y = points_of(figure, name)
         known = [len({s for pair in run[:m] for s in pair if s is not None}) for m in x[::97]]
         assert y[::97].tolist() == known
-        middle, share = points(figure, name, panel=1)
+        middle, share = points_of(figure, name, panel=1)
         assert len(middle) == 20
         firsts = np.diff(figures.count_states_found(run), prepend=0)[150:] > 0
         assert np.mean(share[1:]) == pytest.approx(np.mean(firsts))
@@ -300,9 +300,9 @@ def test_more_runs_than_can_be_told_apart_are_an_error():
 def test_visits_exits_and_probabilities_are_those_of_the_counts():
     edges = [("a", "b", 3), ("a", "c", 1), ("b", "a", 4), ("b", "b", 4), ("c", None, 5)]
     figure = figures.plot_distributions(TransitionCounts.from_edges(edges))
-    x, share = points(figure, "visits")  # a: 4, b: 3, c: 1
+    x, share = points_of(figure, "visits")  # a: 4, b: 3, c: 1
     assert (x.tolist(), share.tolist()) == ([1, 3, 4], pytest.approx([1, 2 / 3, 1 / 3]))
-    x, share = points(figure, "exits")  # a: 2, b: 1, c: 0
+    x, share = points_of(figure, "exits")  # a: 2, b: 1, c: 0
     assert (x.tolist(), share.tolist()) == ([1, 2], pytest.approx([2 / 3, 1 / 3]))
     bins = [p for p in figure.axes[1].patches if isinstance(p, Rectangle) and p.get_height()]
     assert sum(p.get_height() for p in bins) == 3
@@ -324,41 +324,39 @@ def test_the_trace_ends_at_the_minimum_and_falls_on_the_way():
     assert np.all(np.diff(trace.normalized_action) <= 1e-12)
     assert trace.step[-1] <= trace.tolerance < trace.step[0]
     figure = figures.plot_convergence(trace)
-    x, y = points(figure, "action over states")
+    x, y = points_of(figure, "action over states")
     assert x.tolist() == list(range(len(trace)))
     assert y == pytest.approx(trace.normalized_action)
     for label, values in (("flow", trace.flow), ("decrement", trace.decrement)):
-        _, y = points(figure, label, panel=1)
+        _, y = points_of(figure, label, panel=1)
         assert y[values > 0] == pytest.approx(values[values > 0])
 
 
 # Scores and explicit potentials
 
 
-def test_the_rank_correlation_is_that_of_the_ranks():
-    kernel, heights = reversible(40)
-    scores = {s: float(np.exp(h)) for s, h in zip(kernel.states, heights, strict=True)}
-    figure = figures.plot_score(estimate_potential(kernel), scores, name="error")
-    assert "Rank correlation 1.00" in shown(figure)
-    assert figure.axes[0].get_xlabel() == "error"
-    noise = {
-        s: float(x) for s, x in zip(kernel.states, np.random.default_rng(2).random(40), strict=True)
-    }
-    x, v = figures.pair_scores(estimate_potential(kernel), noise)
-    by_hand = np.corrcoef(rankdata(x), rankdata(v))[0, 1]
-    corner = shown(figures.plot_score(estimate_potential(kernel), noise))
-    assert f"rank r = {by_hand:.3f}" in corner
-    assert abs(kendalltau(x, v).statistic) < 0.4
+def test_moves_down_and_up_are_those_of_the_potential():
+    rates = [[0.1, 0.5, 0.04], [0.05, 0.0, 0.3], [0.2, 0.0, 0.0]]
+    kernel = Kernel.from_matrix(rates, ("a", "b", "c"))
+    scores = {"a": -1.0, "b": -2.0, "c": -0.5}
+    figure = figures.plot_moves(kernel, [2.0, 1.0, 1.0], scores, "three", printed="63 down")
+    # a > b down; b > a and c > a up, b > c level; a > c is too rare, a > a no move.
+    assert "1 down, 3 up or level\nprinted: 63 down" in shown(figure)
+    assert len(figure.findobj(FancyArrowPatch)) == 4
+    (dots,) = [c for c in figure.axes[0].collections if len(c.get_offsets()) == 3]
+    assert sorted(map(tuple, dots.get_offsets())) == [(-2, 1), (-1, 2), (-0.5, 1)]
+    assert dots.get_array().tolist() == dots.get_offsets()[:, 0].tolist()
 
 
-def test_states_without_a_finite_potential_or_score_are_left_out():
-    potential = claude_4()
-    x, v = figures.pair_scores(
-        potential, dict.fromkeys(potential.states, 1.0) | {"PERSONAL": np.nan}
-    )
-    assert len(x) == len(v) == 2
+def test_states_without_a_score_are_left_out_and_a_missing_one_is_an_error():
+    kernel, heights = reversible(90, names=tuple(f"s{i}" for i in range(90)))
+    scores = dict.fromkeys(kernel.states, 1.0) | {"s0": np.nan, "s1": np.inf}
+    assert "70 states" in shown(figures.plot_moves(kernel, heights, scores, "many"))
+    assert "88 states" in shown(figures.plot_moves(kernel, heights, scores, "all", most=100))
     with pytest.raises(UnknownStateError, match="no score"):
-        figures.pair_scores(potential, {"ATTITUDE": 1.0})
+        figures.plot_moves(kernel, heights, {"s0": 1.0}, "few")
+    with pytest.raises(InvalidInputError, match="90 states need one each"):
+        figures.plot_moves(kernel, heights[:5], scores, "short")
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +377,7 @@ def explicit():
 def test_a_potential_made_of_features_is_predicted_where_it_was_not_fitted(explicit):
     kernel, held_out, fit = explicit
     figure = figures.plot_prediction(fit, estimate_potential(kernel), held_out)
-    x, y = points(figure, "held out")
+    x, y = points_of(figure, "held out")
     lengths = np.array([len(name) for name in held_out])
     assert len(x) == 10
     assert np.diff(x) == pytest.approx(0.3 * np.diff(lengths), abs=1e-6)
@@ -409,12 +407,12 @@ def test_the_path_shows_the_action_of_each_penalty_and_the_features_left():
         kernel, lambda s: {"height": place[s], "noise": noise[s]}, penalties=6
     )
     figure = figures.plot_penalty(fit, kernel)
-    x, y = points(figure, "mean ± error")
+    x, y = points_of(figure, "mean ± error")
     assert x == pytest.approx(fit.penalties)
     assert y == pytest.approx(fit.held_out_actions.mean(axis=0))
     spread = fit.held_out_actions.std(axis=0, ddof=1) / np.sqrt(5)
     assert bars(figure, "mean ± error") == pytest.approx(spread)
-    _, features = points(figure, "features", panel=1)
+    _, features = points_of(figure, "features", panel=1)
     assert features[0] == 0
     assert features[-1] == np.count_nonzero(
         fit_explicit_potential(
@@ -426,41 +424,52 @@ def test_the_path_shows_the_action_of_each_penalty_and_the_features_left():
 # Spread, voting, temperature
 
 
-def test_the_histogram_holds_every_state_and_the_bell_has_its_area():
-    kernel, heights = reversible(300, spread=1.5)
-    figure = figures.plot_spread(estimate_potential(kernel))
-    boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
-    assert sum(p.get_height() for p in boxes) == 300
-    x, y = points(figure, "Gaussian")
-    assert x[np.argmax(y)] - x[0] == pytest.approx(
-        heights.mean() - heights.min() + 0.05 * np.ptp(heights), abs=0.05
-    )
-    top = 300 * boxes[0].get_width() * norm(scale=heights.std(ddof=1)).pdf(0)
-    assert y.max() == pytest.approx(top, rel=1e-3)
-    assert f"s = {heights.std(ddof=1):.2f}" in shown(figure)
-    expected, found = points(figure, "states", panel=1)
-    assert expected == pytest.approx(norm.ppf((np.arange(300) + 0.5) / 300))
-    assert found == pytest.approx(
-        np.sort((heights - heights.mean()) / heights.std(ddof=1)), abs=1e-5
-    )
+def test_the_published_bins_hold_every_state():
+    for name, states in (("ideasearchfitter", 2551), ("gpt5_nano", 620)):
+        histogram = figures.Histogram.published(name)
+        assert (len(histogram.counts), histogram.counts.sum()) == (50, states)
+        figure = figures.plot_spread({name: histogram}, name, printed=["mean -0.93"])
+        boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+        assert [p.get_height() for p in boxes] == histogram.counts.tolist()
+        assert "printed: mean -0.93" in shown(figure)
 
 
-def test_the_votes_are_drawn_as_binomial_tails():
-    kernel, heights = reversible(12)
-    figure = figures.plot_voting(kernel)
-    for n in (5, 7, 9):
-        x, y = points(figure, f"n = {n}")
-        assert y == pytest.approx(binom.sf(n - 1, 10, x), abs=1e-12)
-        x, y = points(figure, f"n = {n}", panel=1)
-        assert x == pytest.approx(np.sort(n * (heights - heights.mean())), abs=1e-5)
-        assert f"n = {n}: {x @ y / (x @ x):.3f}" in shown(figure)
+def test_the_gaussian_of_a_gaussian_potential_is_found():
+    kernel, heights = reversible(400, spread=1.5)
+    histogram = figures.Histogram.of(estimate_potential(kernel), 40)
+    assert histogram.counts.sum() == 400
+    mean, deviation = histogram.moments()
+    assert (mean, deviation) == pytest.approx((0, heights.std(ddof=1)), abs=0.02)
+    fitted, s, height = histogram.fit()
+    assert s == pytest.approx(1.5, rel=0.1)
+    width = np.diff(histogram.edges)[0]
+    assert height == pytest.approx(400 * width / (np.sqrt(2 * np.pi) * s), rel=0.1)
+    figure = figures.plot_spread({"V": histogram}, "V")
+    assert f"fit: mean {fitted:.2f}, s {s:.2f}" in shown(figure)
+
+
+def test_the_votes_are_binomial_tails_on_both_sides_of_each_pair():
+    kernel, _ = reversible(12)
+    rates = kernel.probabilities.toarray()
+    for vote in figures.hold_votes(kernel):
+        f, g = np.nonzero((rates > rates.T) & (rates.T > 0))
+        there, back = rates[f, g], rates[g, f]
+        won, lost = (binom.sf(vote.needed - 1, 10, rate) for rate in (there, back))
+        before = sorted(vote.needed * np.log(there / back))
+        assert sorted(vote.before) == pytest.approx(before)
+        assert sorted(vote.after) == pytest.approx(sorted(np.log(won / lost)))
+        assert (np.diff(vote.rates) <= 0).all()
+    figure = figures.plot_voting(kernel, "twelve")
+    assert len(figure.axes) == 4  # three panels and the colours
+    for vote in figures.hold_votes(kernel):
+        assert f"slope {vote.slope:.3f}" in shown(figure)
     with pytest.raises(InvalidInputError, match="at least half"):
-        figures.plot_voting(kernel, needed=[2])
+        figures.plot_voting(kernel, "two", needed=[2])
     with pytest.raises(InvalidInputError, match="one to 4"):
-        figures.plot_voting(kernel, needed=[])
+        figures.plot_voting(kernel, "none", needed=[])
 
 
-def test_of_rates_that_are_small_the_voted_potential_is_n_times_as_deep():
+def test_of_rates_that_are_small_the_voted_log_ratio_is_n_times_as_large():
     heights = np.random.default_rng(4).normal(size=10)
     rates = 1e-4 * np.exp((heights[:, None] - heights) / 2)
     for vote in figures.hold_votes(Kernel.from_matrix(rates)):
@@ -470,9 +479,9 @@ def test_of_rates_that_are_small_the_voted_potential_is_n_times_as_deep():
 def test_a_balanced_pair_costs_more_than_the_expectation_counts():
     potentials = heat_bath((0.5, 1.0, 2.0), states=60)
     figure = figures.plot_temperature(potentials)
-    x, action = points(figure, "least action S[V] / S[0]")
-    _, exact = points(figure, "exp(s²) erfc(s)")
-    _, asymptotic = points(figure, "1 / (√π s)")
+    x, action = points_of(figure, "least action S[V] / S[0]")
+    _, exact = points_of(figure, "exp(s²) erfc(s)")
+    _, asymptotic = points_of(figure, "1 / (√π s)")
     heights = 3.0 * np.random.default_rng(0).normal(size=60)
     drop = (heights[:, None] - heights)[np.triu_indices(60, 1)]
     # Each pair has T there and back in sum 1 / n, whatever its drop.
@@ -492,21 +501,23 @@ def test_what_has_nothing_to_show_says_why():
     pipeline = TransitionCounts.from_edges([("a", "b", 5), ("b", "c", 5), ("c", "d", 5)])
     potential = estimate_potential(pipeline)
     nothing = Kernel.from_matrix(np.eye(3))
+    no_scores = dict.fromkeys(nothing.states, np.nan)
+    apart = Kernel.from_matrix([[0.0, 0, 0], [0, 0, 0], [0, 0, 0]])
     fit = fit_explicit_potential(*length_fit())
     trace = figures.SolverTrace(*[np.zeros(0)] * 4, 1e-6, "pcg", 0)
     empty = {
-        "triplet": figures.plot_triplet_balance(nothing),
-        "both ways": figures.plot_pair_balance(pipeline),
-        "one way only": figures.plot_one_way(check_one_way(pipeline)),
+        "No two states": figures.plot_levels(estimate_potential(apart), "none"),
+        "triplet": figures.plot_triplets(Points.of_triplets(measure_triplets(pipeline)), "none"),
+        "both ways": figures.plot_pairs({"none": Points.of_pairs(pipeline, potential)}, "none"),
+        "one way only": figures.plot_one_way({"none": check_one_way(pipeline)}, "none"),
         "No attempt": figures.plot_exploration({"none": []}),
         "No move": figures.plot_distributions(TransitionCounts.from_edges([("a", "a", 5)])),
         "no iteration": figures.plot_convergence(trace),
-        "Fewer than three": figures.plot_score(potential, dict.fromkeys("abcd", 1.0)),
+        "Fewer than two": figures.plot_moves(nothing, np.zeros(3), no_scores, "none"),
         "held out": figures.plot_prediction(fit, potential, []),
         "probable enough": figures.plot_directionality({"none": None}),
         "No feature": figures.plot_penalty(fit, Kernel.from_matrix(np.full((2, 2), 0.4))),
-        "a V": figures.plot_spread(potential),
-        "no move": figures.plot_voting(nothing),
+        "no pair of states": figures.plot_voting(nothing, "none"),
         "No temperature": figures.plot_temperature({}),
     }
     for why, figure in empty.items():
@@ -528,17 +539,11 @@ def test_a_hostile_key_is_drawn_as_text(key):
     counts = TransitionCounts.from_edges([*edges, (key, "c", 30), ("b", "a", 9)])
     potential = estimate_potential(counts)
     pictures = [
-        figures.plot_states(potential),
-        figures.plot_one_way(
-            check_one_way(
-                TransitionCounts.from_edges([("b", key, 40), (key, "c", 40), ("c", "b", 40)])
-            )
-        ),
+        figures.plot_levels(potential, safe_text(key, 24)),
         figures.plot_exploration({key: [("a", "b")] * 5}),
         figures.plot_directionality(
             {key: figures.shuffle_directionality(potential.kernel, potential.values)}
         ),
-        figures.plot_score(potential, {s: float(len(s)) for s in potential.states}, name=key),
     ]
     for figure in pictures:
         for text in texts(figure):
@@ -548,16 +553,16 @@ def test_a_hostile_key_is_drawn_as_text(key):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             figure.savefig(io.BytesIO(), dpi=40)
-    assert safe_text(key, 24) in shown(pictures[0])
-    assert all(safe_text(key, 40) in shown(picture) for picture in pictures[2:])
+    assert safe_text(key, 16) in shown(pictures[0])
+    assert all(safe_text(key, 40) in shown(picture) for picture in pictures[1:])
 
 
 def test_no_global_state_is_touched_and_a_users_style_changes_nothing():
     before = dict(mpl.rcParams)
-    plain = svg(figures.plot_states(claude_4()))
+    plain = svg(figures.plot_levels(claude_4(), "words"))
     assert dict(mpl.rcParams) == before
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        styled = figures.plot_states(claude_4())
+        styled = figures.plot_levels(claude_4(), "words")
     assert svg(styled) == plain
 
 
@@ -667,7 +672,6 @@ FUNCTIONS = [name for name in figures.__all__ if name.startswith("plot_")]
 
 
 def test_the_page_shows_every_figure_function_and_its_picture():
-    assert [name for name in FUNCTIONS if f"`{name}`" not in PAGE] == []
     calls = re.findall(r"figures\.(plot_\w+)\(", PAGE)
     assert set(calls) == set(FUNCTIONS)
 
@@ -688,8 +692,8 @@ def test_the_pictures_are_small():
 
 def test_a_figure_is_written_the_same_each_time(tmp_path, capsys):
     for folder in ("one", "two"):
-        gallery.main(["states", "spread", "--output", str(tmp_path / folder)])
-    for name in ("states.svg", "states.png", "spread.svg", "spread.png"):
+        gallery.main(["figure-2", "spread", "--output", str(tmp_path / folder)])
+    for name in ("figure-2.svg", "figure-2.png", "spread.svg", "spread.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert "spread.png" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -35,6 +35,19 @@ def test_the_help_lists_every_experiment_with_one_line_each(capsys):
             assert f"  {name:12} {title}" in lines
 
 
+def test_all_runs_every_experiment_in_order_and_says_how_far_it_is(tmp_path, capsys, monkeypatch):
+    run = []
+    for name in EXPERIMENTS:
+        module = importlib.import_module(f"examples.paper.experiments.{name}")
+        monkeypatch.setattr(module, "main", lambda given, name=name: run.append((name, given)))
+    main(["all", "--output", str(tmp_path)])
+    assert [name for name, _ in run] == list(EXPERIMENTS)
+    assert dict(run)["figures"] == ["--output", str(tmp_path)]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"[1 of {len(EXPERIMENTS)}, after 0 s] words: ")
+    assert len(said) == len(EXPERIMENTS) + 1
+
+
 def test_an_unknown_name_is_an_error_that_lists_what_is_allowed(capsys):
     with pytest.raises(SystemExit) as left:
         main(["wrods"])

@@ -12,6 +12,7 @@ from itertools import pairwise
 from detailed_balance import Transition, TransitionStore, read_runs
 from detailed_balance.analyzers import END, START, Outcome, estimate_potential
 from detailed_balance.callbacks import Ending
+from examples.paper import DATA
 from examples.paper.chains import sample, smollm2
 
 STATES = ("plan", "search", "draft", "check")
@@ -92,6 +93,7 @@ def make_world(folder):
     talks = [{"task_id": n, "trial": 0, "reward": 1.0, "traj": TALK} for n in range(5)]
     (folder / "results.json").write_text(json.dumps(talks))
     (folder / "my_application.py").write_text(APPLICATION)
+    shutil.copy(DATA / "lexicon_records.json.gz", folder)
     make_checkpoints(folder / "agent.db")
     shutil.copy(folder / "agent.db", folder / "checkpoints.db")
     make_exports(folder)

@@ -63,6 +63,7 @@ def add_options(parser: ArgumentParser, *, state: str, probes: str) -> None:
     add("--concurrency", type=int, default=8, metavar="N", help="at the same time (default: 8)")
     add("--store", type=Path, metavar="FILE", help="SQLite file to record to, and to go on from")
     add("--output", type=Path, metavar="DIR", help="folder for figures and the results as JSON")
+    add("--records", type=Path, metavar="FILE", help="JSON in the form of the paper's records")
     add("--prices", type=float, nargs=2, metavar=("IN", "OUT"), help="of a million tokens")
 
 

@@ -13,6 +13,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from langchain_core.language_models import BaseChatModel
 
 from detailed_balance.analyzers import TransitionCounts
@@ -27,6 +28,7 @@ from examples.paper.agent.recording import (
     record,
     write_json,
 )
+from examples.paper.records import write_expressions
 from examples.paper.symbolic.analysis import (
     PUBLISHED,
     RankCorrelation,
@@ -52,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kernel = GrammarKernel(
             fitter.data.variables, score_potential(fitter), max_complexity=options.complexity
         )
-        results = study_expressions(_record(fitter, kernel, options), fitter, seed=options.seed)
+        counts = _record(fitter, kernel, options)
+        if options.records is not None:
+            write_expressions(options.records, counts, _log_errors(counts, fitter))
+        results = study_expressions(counts, fitter, seed=options.seed)
         _show(results)
         if options.model is None:
             recovery = recover_potential(results.potential, kernel.potential)
@@ -100,6 +105,11 @@ def _record(fitter: Fitter, kernel: GrammarKernel, options: Namespace) -> Transi
         return choose_model(options.model, lambda: GrammarChatModel(kernel=kernel, seed=seed))
 
     return record(make, SymbolicTask(fitter), plan, options).counts
+
+
+def _log_errors(counts: TransitionCounts, fitter: Fitter) -> dict[str, float]:
+    errors = {state: fitter.fit(state).mse for state in counts.states}
+    return {state: float(np.log10(max(error, 1e-12))) for state, error in errors.items()}
 
 
 def _show(results: SymbolicResults) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from detailed_balance.analyzers import estimate_potential
+from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.agent.console import choose_model, make_parser, show_table
 from examples.paper.agent.evaluation import recover_potential, summarize_balance
 from examples.paper.agent.plan import Plan
@@ -30,6 +31,7 @@ from examples.paper.agent.recording import (
     record,
     write_json,
 )
+from examples.paper.records import write_answers
 from examples.paper.words.lexicon import LexiconChatModel, count_false, count_found, driven_lexicon
 from examples.paper.words.tables import TableChatModel, TableName, WordTable, compare_published
 from examples.paper.words.task import WordTask, read_vocabulary
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     chosen = {name: _OFFLINE[name] for name in options.only or _OFFLINE}
     with leave_with_message(options):
+        if options.records is not None and not options.model and len(chosen) > 1:
+            raise InvalidInputError("--records takes one model: name it with --only or --model")
         asked = {"model": _ask_model} if options.model else chosen
         results = {name: run(options) for name, run in asked.items()}
         if options.output is not None:
@@ -125,7 +129,9 @@ def _ask_model(options: Namespace) -> _Result:
 
 
 def _draw(name: str, recording: Recording, options: Namespace) -> None:
-    """Draw the figures, where a folder is given for them."""
+    """Draw the figures and write the records, where a place is given for them."""
+    if options.records is not None:
+        write_answers(options.records, recording.counts)
     if options.output is not None:
         draw_run(name, recording.counts, options.output)
 

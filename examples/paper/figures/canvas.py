@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.plots.style import DRIVEN, INK, PAPER, PLAIN, TRAPPED, put_text
+from detailed_balance.plots.style import DRIVEN, FAINT, INK, PAPER, PLAIN, TRAPPED, put_text
 from detailed_balance.render.formatting import count_noun, safe_text
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def put_corner(ax: Axes, lines: list[str], *, right: bool = False, low: bool = F
     place = (0.97 if right else 0.03, 0.03 if low else 0.97)
     halo: dict[str, Any] = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
     side: dict[str, Any] = {"ha": "right" if right else "left", "va": "bottom" if low else "top"}
-    options: dict[str, Any] = {"transform": ax.transAxes, "zorder": 6, "linespacing": 1.4, **side}
+    options: dict[str, Any] = {"transform": ax.transAxes, "zorder": 6, "fontsize": 7, **side}
     put_text(ax, *place, "\n".join(lines), bbox=halo, **options)
 
 
@@ -112,7 +112,7 @@ def name_series(name: object) -> str:
 
 def draw_diagonal(ax: Axes, inside: float, label: str = "detailed balance") -> None:
     """Draw the line y = x, through a place where the data is."""
-    ax.axline((inside, inside), slope=1, color=INK, lw=0.8, ls="--", zorder=1, label=label)
+    ax.axline((inside, inside), slope=1, color=DRIVEN, lw=1.2, ls="--", zorder=1, label=label)
 
 
 def draw_points(
@@ -130,7 +130,7 @@ def draw_points(
         return
     chosen: dict[str, Any] = {
         "color": style.colour,
-        "ecolor": (style.colour, 0.35),
+        "ecolor": (FAINT, 0.5),
         "markersize": 4,
     }
     chosen |= {"markeredgewidth": 0, "elinewidth": 0.8, **options}

@@ -2,54 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detailed_balance.analyzers import OneWayCheck
-from detailed_balance.plots.style import FAINT, in_house_style, put_note, put_title
-from detailed_balance.render.formatting import count_noun, safe_text
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.plots.style import INK, in_house_style, put_title
 from examples.paper.figures.canvas import (
-    CLOUD,
     STYLES,
-    draw_cloud,
     draw_diagonal,
     draw_points,
-    make_frame,
-    put_legend,
+    make_panels,
+    put_corner,
     say_nothing,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 __all__ = ["plot_one_way"]
 
-_NAMED = 3
+_SHARE = 90
 
 
 @in_house_style
-def plot_one_way(check: OneWayCheck) -> Figure:
-    """Draw the least that each pair walked one way asks of the potential, and what it has.
+def plot_one_way(
+    checks: Mapping[str, OneWayCheck],
+    title: str,
+    *,
+    most: int = 500,
+    seed: int = 0,
+    printed: str = "",
+) -> Figure:
+    """Draw what each pair walked one way asks of the potential, against what it has (Fig. 10).
 
-    For a pair walked from f to g only, log T(g<-f) / u is the least that beta (V(f) - V(g)) may
-    be, u being the upper bound of the rate that was never seen (eq. 25). Above the diagonal the
-    potential falls short of it: that region is shaded, and forbidden but for chance. Pairs with a
-    significant p-value, adjusted for their number, have a mark of their own, and three of them
-    their names. Of more than 2,000 pairs the density is drawn, and the significant ones over it.
+    For a pair walked from f to g only, log T(g<-f) / u is the least that beta (V(f) - V(g)) may be
+    (eq. 25), u being a bound of the rate never seen: 1 / N(g) in the paper, which is its drawn
+    points, and the 95% bound of Clopper and Pearson, about 3 / N(g), here. Pairs above the
+    diagonal fail. A line parallel to it has 90% of the pairs below, one for each bound.
 
     Parameters
     ----------
-    check : OneWayCheck
-        What `check_one_way` returned. Pairs between two components, where the difference is
-        infinite and nothing is forbidden, are counted and not drawn.
+    checks : mapping of str to OneWayCheck
+        One or two panels by their names. Pairs between two components, where the difference is
+        infinite and nothing is forbidden, are not drawn.
+    title : str
+        Whose they are.
+    most : int
+        Of more pairs so many are drawn, chosen at random; all enter the lines and the numbers.
+    seed : int
+        Of that choice.
+    printed : str
+        The numbers of the paper, which stand in the line under the title.
 
     Returns
     -------
     Figure
         Axes in nats. Where there is no pair to draw it says so.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there are no panels, or more than two.
 
     References
     ----------
@@ -59,56 +76,43 @@ def plot_one_way(check: OneWayCheck) -> Figure:
     --------
     >>> from detailed_balance.analyzers import TransitionCounts, check_one_way
     >>> edges = [("a", "b", 40), ("b", "c", 40), ("c", "a", 40)]
-    >>> figure = plot_one_way(check_one_way(TransitionCounts.from_edges(edges)))
+    >>> check = check_one_way(TransitionCounts.from_edges(edges))
+    >>> figure = plot_one_way({"a ring": check}, "Driven round")
     """
-    figure, ax = make_frame("β (V(f) - V(g))", "least allowed: log T(g←f) / bound of T(f←g) (nats)")
-    drawn = np.isfinite(check.difference)
-    x, y = check.difference[drawn], check.least[drawn]
-    if not len(x):
+    if not 1 <= len(checks) <= 2:
+        raise InvalidInputError(f"{len(checks)} panels; one or two can be drawn")
+    labels = "β (V(f) - V(g))", "least allowed: log T(g←f) / bound, in nats"
+    figure, axes = make_panels(*[labels] * len(checks))
+    if not any(np.isfinite(check.difference).any() for check in checks.values()):
         return say_nothing(figure, "No pair of one component was walked one way only")
-    significant = (check.adjusted <= check.alpha)[drawn]
-    draw_diagonal(ax, float(np.median(y)), "least allowed = potential")
-    said = _draw(ax, x, y, significant)
-    _shade(ax, x, y)
-    _name(ax, check, np.flatnonzero(drawn)[significant])
-    put_legend(ax, 4)
-    title = f"{int(check.holds[drawn].sum()):,} of {count_noun(len(x), 'pair')} keep the inequality"
-    rest = len(check) - len(x)
-    infinite = f"; {rest:,} more between components" if rest else ""
-    put_title(ax, title, f"{said}; bounds at {1 - check.alpha:.0%} each{infinite}")
+    rng, said = np.random.default_rng(seed), []
+    for ax, (name, check) in zip(axes, checks.items(), strict=True):
+        said.append(f"{name}: {_draw(ax, check, most, rng)}")
+    detail = "; ".join([*said, *([f"printed: {printed}"] if printed else [])])
+    put_title(axes[0], title, detail)
+    keys = axes[0].get_legend_handles_labels()
+    figure.legend(*keys, loc="lower center", ncols=4, frameon=False)
     return figure
 
 
-def _draw(
-    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], significant: NDArray[np.bool_]
-) -> str:
-    said = count_noun(len(x), "pair")
-    if len(x) > CLOUD:
-        said = draw_cloud(ax, x, y, noun="pair")
-    else:
-        draw_points(ax, x[~significant], y[~significant], style=STYLES[0], label="pairs")
-    label = "significant, adjusted"
-    draw_points(ax, x[significant], y[significant], style=STYLES[1], label=label, zorder=4)
-    return said
-
-
-def _shade(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-    """Shade what lies above the diagonal."""
-    ax.margins(0.06)
-    left, right, top = *ax.get_xlim(), max(ax.get_ylim()[1], float(x.min()) + 1)
-    ax.set(xlim=(left, right), ylim=(ax.get_ylim()[0], top))
-    edge = np.array([left, right])
-    options: dict[str, Any] = {
-        "color": FAINT,
-        "alpha": 0.18,
-        "lw": 0,
-        "zorder": 0,
-        "label": "forbidden",
-    }
-    ax.fill_between(edge, edge, np.full(2, max(top, right)), **options)
-
-
-def _name(ax: Axes, check: OneWayCheck, significant: NDArray[np.intp]) -> None:
-    for i in significant[np.argsort(check.pvalue[significant], kind="stable")][:_NAMED].tolist():
-        name = f"{safe_text(check.source[i], 24)} → {safe_text(check.target[i], 24)}"
-        put_note(ax, name, (float(check.difference[i]), float(check.least[i])), (6, 0))
+def _draw(ax: Axes, check: OneWayCheck, most: int, rng: np.random.Generator) -> str:
+    """Draw one panel; return how many pairs there are."""
+    inside = np.isfinite(check.difference)
+    x, ours = check.difference[inside], check.least[inside]
+    # check.least is log T(g<-f) / bound; the paper's bound of the rate never seen is 1 / N(g).
+    paper = ours + np.log(check.bound[inside] * check.attempts[inside])
+    shown = np.sort(rng.permutation(len(x))[:most])
+    draw_points(ax, x[shown], paper[shown], style=STYLES[0], label="pairs, 1 / N", markersize=3)
+    if len(x):
+        draw_diagonal(ax, float(np.median(x)), "least allowed = potential")
+    lines = []
+    for least, style, name in ((paper, "-.", "1 / N"), (ours, ":", "95%")):
+        off = float(np.percentile(least - x, _SHARE)) if len(x) else np.nan
+        line: dict[str, Any] = {"color": INK, "lw": 1.2, "ls": style, "zorder": 4}
+        if len(x):
+            ax.axline((0, off), slope=1, label=f"{_SHARE}% below, {name}", **line)
+        lines.append(f"{name}: {np.mean(least <= x):.0%} hold, {_SHARE}% below y = x{off:+.2f}")
+    put_corner(ax, lines)
+    ax.margins(0.06, 0.16)
+    drawn = f", {len(shown):,} drawn" if len(shown) < len(x) else ""
+    return f"{len(x):,} pairs{drawn}"

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.optimize import curve_fit
 
 from detailed_balance.analyzers import (
     Potential,
-    PotentialSpread,
     evaluate_action,
     expected_minimum_action,
     fit_spread,
 )
-from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.plots.style import FAINT, INK, in_house_style, put_title
-from detailed_balance.render.formatting import count_noun, format_pvalue
+from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.plots.style import INK, in_house_style, put_title
+from detailed_balance.render.formatting import count_noun
+from examples.paper import DATA
 from examples.paper.figures.canvas import (
-    CLOUD,
     STYLES,
     make_frame,
     make_panels,
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["ActionCurve", "follow_action", "plot_spread", "plot_temperature"]
-
-_MOST_BARS = 60
+__all__ = ["ActionCurve", "Histogram", "follow_action", "plot_spread", "plot_temperature"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,20 +60,100 @@ class ActionCurve:
     asymptotic: NDArray[np.float64]
 
 
-@in_house_style
-def plot_spread(potential: Potential) -> Figure:
-    """Draw the histogram of the potential with its Gaussian, and the quantiles of both (Fig. 11).
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """How many states have which potential.
 
     Parameters
     ----------
-    potential : Potential
-        The values of its largest strongly connected component are taken.
+    edges : (k + 1,) array of float
+        Of the bins, evenly spaced, in units of 1 / beta.
+    counts : (k,) array of int
+        The states in each bin.
+
+    Examples
+    --------
+    >>> published = Histogram.published("gpt5_nano")
+    >>> len(published.counts), int(published.counts.sum())
+    (50, 620)
+    >>> [round(number, 2) for number in published.fit()]
+    [-0.32, 1.75, 43.5]
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def published(cls, name: Literal["ideasearchfitter", "gpt5_nano"]) -> Histogram:
+        """Read the bins of Fig. 11, which have the potentials of the authors' repository."""
+        content = json.loads((DATA / "potential_bins.json").read_text(encoding="utf-8"))[name]
+        counts = np.array(content["counts"], dtype=np.int64)
+        return cls(content["from"] + content["width"] * np.arange(len(counts) + 1), counts)
+
+    @classmethod
+    def of(cls, potential: Potential, bins: int = 50) -> Histogram:
+        """Count the states of the largest component, beta V less its mean.
+
+        Raises
+        ------
+        InsufficientDataError
+            Where it has fewer than three states, or all of the same potential.
+        """
+        fit = fit_spread(potential)
+        values = potential.violation.beta * potential.values[_largest(potential)]
+        counts, edges = np.histogram(values - potential.violation.beta * fit.mean, bins)
+        return cls(edges, counts.astype(np.int64))
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """(k,) array: the middle of each bin."""
+        return (self.edges[1:] + self.edges[:-1]) / 2
+
+    def moments(self) -> tuple[float, float]:
+        """Return the mean and the standard deviation of the states, at the middle of their bins."""
+        mean = float(np.average(self.centres, weights=self.counts))
+        squares = float(self.counts @ (self.centres - mean) ** 2)
+        return mean, float(np.sqrt(squares / (self.counts.sum() - 1)))
+
+    def fit(self) -> tuple[float, float, float]:
+        """Return mean, deviation and height of a Gaussian, least squares on the bins."""
+        mean, deviation = self.moments()
+        start = (mean, deviation, float(self.counts.max()))
+        (mean, deviation, height), _ = curve_fit(_bell, self.centres, self.counts, start)
+        return float(mean), abs(float(deviation)), float(height)
+
+
+def _bell(
+    x: NDArray[np.float64], mean: float, deviation: float, height: float
+) -> NDArray[np.float64]:
+    bell: NDArray[np.float64] = height * np.exp(-((x - mean) ** 2) / (2 * deviation**2))
+    return bell
+
+
+@in_house_style
+def plot_spread(
+    panels: Mapping[str, Histogram], title: str, *, printed: Sequence[str] = ()
+) -> Figure:
+    """Draw how many states have which potential, with a Gaussian fitted to the bins (Fig. 11).
+
+    Parameters
+    ----------
+    panels : mapping of str to Histogram
+        One or two panels by their names.
+    title : str
+        Whose they are.
+    printed : sequence of str
+        The numbers of the paper, one for each panel, which stand under ours.
 
     Returns
     -------
     Figure
-        V in units of 1 / beta; the quantiles in standard deviations. Where fewer than three
-        states have a finite V, or all the same, it says so.
+        Axes beta V and states.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there are no panels, or more than two.
 
     References
     ----------
@@ -83,25 +161,18 @@ def plot_spread(potential: Potential) -> Figure:
 
     Examples
     --------
-    >>> from detailed_balance.analyzers import Kernel, estimate_potential
-    >>> v = np.random.default_rng(0).normal(size=40)
-    >>> kernel = Kernel.from_matrix(np.exp((v[:, None] - v) / 2) / 1_000)
-    >>> figure = plot_spread(estimate_potential(kernel))
+    >>> figure = plot_spread({"GPT-5 Nano": Histogram.published("gpt5_nano")}, "Potentials")
     """
-    figure, (left, right) = make_panels(
-        ("V (1/β)", "states"), ("quantile of the Gaussian (s)", "quantile of V (s)")
-    )
-    try:
-        fit = fit_spread(potential)
-    except InsufficientDataError:
-        return say_nothing(figure, "Fewer than three states have a V, or all have the same")
-    values = np.sort(potential.values[_largest(potential)])
-    _draw_histogram(left, values, fit)
-    _draw_quantiles(right, values, fit)
-    deviation, error = fit.deviation, fit.deviation_error
-    normal = "" if np.isnan(fit.pvalue) else f"; normality p = {format_pvalue(fit.pvalue)}"
-    detail = f"{count_noun(fit.states, 'state')}; mean {fit.mean:.2f}/β{normal}"
-    put_title(left, f"The potential spreads by s = {deviation:.2f} ± {error:.2f}", detail)
+    if not 1 <= len(panels) <= 2:
+        raise InvalidInputError(f"{len(panels)} panels; one or two can be drawn")
+    figure, axes = make_panels(*[("βV", "states")] * len(panels))
+    said = []
+    for ax, (name, histogram), numbers in zip(
+        axes, panels.items(), (*printed, "", "")[: len(panels)], strict=True
+    ):
+        _draw_histogram(ax, histogram, numbers)
+        said.append(f"{name}: {count_noun(int(histogram.counts.sum()), 'state')}")
+    put_title(axes[0], title, "; ".join(said))
     return figure
 
 
@@ -223,27 +294,20 @@ def _share_left(potential: Potential) -> float:
     return potential.action / flat
 
 
-def _draw_histogram(ax: Axes, values: NDArray[np.float64], fit: PotentialSpread) -> None:
-    edges = np.histogram_bin_edges(values, "fd")
-    if len(edges) > _MOST_BARS + 1:
-        edges = np.linspace(values[0], values[-1], _MOST_BARS + 1)
-    ax.hist(values, edges.tolist(), color=STYLES[0].colour, alpha=0.45, edgecolor="white", lw=0.5)
-    x = np.linspace(values[0] - 0.05 * np.ptp(values), values[-1] + 0.05 * np.ptp(values), 300)
-    bell = fit.density(x) * len(values) * (edges[1] - edges[0])
-    ax.plot(x, bell, color=STYLES[1].colour, lw=1.6, label="Gaussian")
-    ax.axvline(fit.mean, color=INK, lw=0.8, ls=":", label="mean")
-    ax.set_ylim(0, 1.12 * ax.get_ylim()[1])
+def _draw_histogram(ax: Axes, histogram: Histogram, printed: str) -> None:
+    edges = histogram.edges
+    bars: dict[str, Any] = {"color": STYLES[0].colour, "edgecolor": INK, "linewidth": 0.3}
+    widths = 0.98 * np.diff(edges)
+    ax.bar(histogram.centres, histogram.counts, widths, label="states", alpha=0.7, **bars)
+    mean, deviation, height = histogram.fit()
+    x = np.linspace(edges[0], edges[-1], 300)
+    line: dict[str, Any] = {"color": STYLES[1].colour, "lw": 1.6, "ls": "--"}
+    ax.plot(x, _bell(x, mean, deviation, height), label="Gaussian, least squares", **line)
+    own = histogram.moments()
+    lines = [
+        f"fit: mean {mean:.2f}, s {deviation:.2f}",
+        f"of the states: mean {own[0]:.2f}, s {own[1]:.2f}",
+    ]
+    ax.set_ylim(0, 1.3 * histogram.counts.max())
+    put_corner(ax, [*lines, *([f"printed: {printed}"] if printed else [])])
     put_legend(ax)
-
-
-def _draw_quantiles(ax: Axes, values: NDArray[np.float64], fit: PotentialSpread) -> None:
-    """Draw every quantile, or of many states 2,000 that are evenly spaced."""
-    n = len(values)
-    chosen = np.unique(np.linspace(0, n - 1, min(n, CLOUD)).astype(np.int64))
-    expected = norm.ppf((chosen + 0.5) / n)
-    found = (values[chosen] - fit.mean) * fit.beta / fit.deviation
-    ax.plot(expected, found, "o", ms=3, mew=0, color=STYLES[0].colour, label="states")
-    ax.axline((0, 0), slope=1, color=FAINT, lw=1, ls="--", label="Gaussian")
-    put_legend(ax)
-    if n > CLOUD:
-        put_corner(ax, [f"{len(chosen):,} of {n:,} states"])

@@ -1,4 +1,4 @@
-"""What majority voting does to rates and to the potential (paper Fig. 12)."""
+"""What majority voting does to log ratios (paper Fig. 12)."""
 
 from __future__ import annotations
 
@@ -7,63 +7,55 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betainc
+from matplotlib.colors import Normalize
 
-from detailed_balance.analyzers import Kernel, estimate_potential, majority_vote_kernel
+from detailed_balance.analyzers import Kernel, majority_vote_kernel
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots.style import FAINT, in_house_style, put_title
-from examples.paper.figures.canvas import (
-    STYLES,
-    draw_diagonal,
-    make_panels,
-    put_corner,
-    put_legend,
-    say_nothing,
-    style_of,
-)
+from detailed_balance.analyzers.sparse import lookup
+from detailed_balance.plots.style import in_house_style, put_title
+from examples.paper.figures.canvas import draw_diagonal, make_panels, put_corner, say_nothing
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 __all__ = ["Vote", "hold_votes", "plot_voting"]
 
-_POINTS = 400
+_POINTS = 1_500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vote:
-    """A kernel before and after a vote.
+    """The log ratios of m pairs of states before and after a vote.
 
     Parameters
     ----------
     votes, needed : int
         M, and n of them that must agree.
-    rates, voted_rates : (m,) arrays of float
-        T and T* of the moves between two states, rising in T.
-    values, voted_values : (n,) arrays of float
-        V and V* of the largest component, in units of 1 / beta, each less its mean.
+    rates : (m,) array of float
+        T(g<-f) of the likelier way of each pair, falling.
+    before : (m,) array of float
+        n log T(g<-f) / T(f<-g), in nats.
+    after : (m,) array of float
+        log T*(g<-f) / T*(f<-g).
     """
 
     votes: int
     needed: int
     rates: NDArray[np.float64]
-    voted_rates: NDArray[np.float64]
-    values: NDArray[np.float64]
-    voted_values: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
 
     @property
     def slope(self) -> float:
-        """The slope of V* against n V by least squares; 1 is the paper's estimate."""
-        x = self.needed * self.values
-        return float(x @ self.voted_values) / float(x @ x)
+        """The slope of `after` on `before` through the origin; 1 where rates are small."""
+        return float(self.before @ self.after) / float(self.before @ self.before)
 
 
 def hold_votes(
     kernel: Kernel, votes: int = 10, needed: Sequence[int] = (5, 7, 9)
 ) -> tuple[Vote, ...]:
-    """Hold several votes on one kernel, and estimate the potential after each.
+    """Hold several votes on one kernel, and compare the pairs that have a rate both ways.
 
     Parameters
     ----------
@@ -78,8 +70,6 @@ def hold_votes(
     ------
     InvalidInputError
         Where an n is less than half of the votes, or more than all of them.
-    InsufficientDataError
-        Where the kernel has fewer than two states.
 
     References
     ----------
@@ -89,36 +79,43 @@ def hold_votes(
     --------
     >>> once = Kernel.from_matrix([[0.0, 0.1], [0.01, 0.0]])
     >>> (vote,) = hold_votes(once, needed=[5])
-    >>> round(vote.slope, 2)  # of rates that are small V* is n V
-    0.97
+    >>> vote.before.round(2).tolist(), vote.after.round(2).tolist()  # 5 log 10
+    ([11.51], [11.12])
     """
-    before = estimate_potential(kernel)
-    labels = before.components
-    inside = labels == np.bincount(labels).argmax()
     moves = kernel.probabilities.tocoo()
-    kept = (moves.row != moves.col) & (moves.data > 0)
-    rates = np.sort(moves.data[kept])
+    f, g, rates = moves.row, moves.col, moves.data
+    back = lookup(kernel.probabilities, g, f)
+    likelier = (back > 0) & ((rates > back) | ((rates == back) & (f < g))) & (f != g)
+    f, g, rates, back = f[likelier], g[likelier], rates[likelier], back[likelier]
+    order = np.argsort(-rates, kind="stable")
+    f, g, rates, back = f[order], g[order], rates[order], back[order]
     found = []
     for n in needed:
-        after = estimate_potential(majority_vote_kernel(kernel, votes, n))
-        won = betainc(n, votes - n + 1, np.clip(rates, 0, 1))
-        old, new = before.values[inside], after.values[inside]
-        found.append(Vote(votes, n, rates, won, old - old.mean(), new - new.mean()))
+        after = majority_vote_kernel(kernel, votes, n).probabilities
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.log(lookup(after, f, g)) - np.log(lookup(after, g, f))
+        known = np.isfinite(ratio)  # of tiny rates T* may be 0
+        before = n * np.log(rates / back)
+        found.append(Vote(votes, n, rates[known], before[known], ratio[known]))
     return tuple(found)
 
 
 @in_house_style
-def plot_voting(kernel: Kernel, votes: int = 10, needed: Sequence[int] = (5, 7, 9)) -> Figure:
-    """Draw T* against T, and V* against n V, for votes of n out of M (Fig. 12).
+def plot_voting(
+    kernel: Kernel, title: str, *, votes: int = 10, needed: Sequence[int] = (5, 7, 9)
+) -> Figure:
+    """Draw both sides of eq. 30, one panel for each n out of M (Fig. 12).
 
-    The curves are eq. 29; the ticks under them are the rates of the kernel. On the diagonal of the
-    second panel V* is n V, as eq. 30 has it where rates are small. Of more than 400 states that
-    many are drawn, evenly spaced in V.
+    On the diagonal log T*(g<-f) / T*(f<-g) is n times log T(g<-f) / T(f<-g), as it is where rates
+    are small; the colour is T(g<-f). Of more than 1,500 pairs those are drawn whose likelier way
+    is the most probable.
 
     Parameters
     ----------
     kernel : Kernel
         Of one answer.
+    title : str
+        Whose it is.
     votes : int
         M.
     needed : sequence of int
@@ -127,8 +124,7 @@ def plot_voting(kernel: Kernel, votes: int = 10, needed: Sequence[int] = (5, 7, 
     Returns
     -------
     Figure
-        Rates without a unit, potentials in units of 1 / beta and less their mean. Where the
-        kernel has no moves between states it says so.
+        Axes in nats. Where no pair has a rate both ways it says so.
 
     Raises
     ------
@@ -142,56 +138,27 @@ def plot_voting(kernel: Kernel, votes: int = 10, needed: Sequence[int] = (5, 7, 
 
     Examples
     --------
-    >>> figure = plot_voting(Kernel.from_matrix([[0.0, 0.1], [0.01, 0.0]]))
+    >>> figure = plot_voting(Kernel.from_matrix([[0.0, 0.1], [0.01, 0.0]]), "Two states")
     """
-    if not 1 <= len(needed) <= len(STYLES):
-        raise InvalidInputError(f"needed={needed!r}; one to {len(STYLES)} numbers can be drawn")
-    labels = ("T, of one answer", "T*, after the vote"), ("n V (1/β)", "V* (1/β)")
-    figure, (left, right) = make_panels(*labels)
-    if not _has_moves(kernel):
-        return say_nothing(figure, "The kernel has no move between two states")
+    if not 1 <= len(needed) <= 4:
+        raise InvalidInputError(f"needed={needed!r}; one to 4 numbers can be drawn")
     held = hold_votes(kernel, votes, needed)
-    _draw_rates(left, held)
-    _draw_values(right, held)
-    slopes = sorted(f"{vote.slope:.2f}" for vote in held)
-    between = " to ".join(dict.fromkeys((slopes[0], slopes[-1])))
-    title = f"After the vote the potential is {between} times n V"
-    detail = f"n of M = {votes} answers must agree; {len(held[0].values):,} states"
-    put_title(left, title, detail)
+    labels = [(f"{n} log T(g←f) / T(f←g)", "log T*(g←f) / T*(f←g)") for n in needed]
+    figure, axes = make_panels(*labels)
+    if not len(held[0].rates):
+        return say_nothing(figure, "The kernel has no pair of states with a rate both ways")
+    colours = Normalize(0.0, held[0].rates.max())
+    for ax, vote in zip(axes, held, strict=True):
+        part = slice(0, _POINTS)
+        draw_diagonal(ax, 0.0, "n times")
+        dots: dict[str, Any] = {"cmap": "viridis_r", "norm": colours, "s": 9, "linewidths": 0}
+        last = ax.scatter(vote.before[part], vote.after[part], c=vote.rates[part], **dots)
+        put_corner(ax, [f"n = {vote.needed} of {votes}", f"slope {vote.slope:.3f}"])
+    for ax in axes[1:]:
+        ax.set_ylabel("")
+    bar = figure.colorbar(last, ax=axes, shrink=0.8, pad=0.02, aspect=30)
+    bar.set_label("T(g←f)")
+    pairs = len(held[0].rates)
+    drawn = f", {_POINTS:,} with the likeliest moves drawn" if pairs > _POINTS else ""
+    put_title(axes[0], title, f"{pairs:,} pairs{drawn}; M = {votes}")
     return figure
-
-
-def _has_moves(kernel: Kernel) -> bool:
-    moves = kernel.probabilities.tocoo()
-    return bool(np.any((moves.row != moves.col) & (moves.data > 0)))
-
-
-def _draw_rates(ax: Axes, held: Sequence[Vote]) -> None:
-    grid = np.linspace(0, 1, 301)
-    draw_diagonal(ax, 0.5, "no vote")
-    for place, vote in enumerate(held):
-        style, won = style_of(place), betainc(vote.needed, vote.votes - vote.needed + 1, grid)
-        ax.plot(grid, won, color=style.colour, ls=style.line, lw=1.5, label=f"n = {vote.needed}")
-    ticks = _thin(held[0].rates)
-    ax.plot(ticks, np.full(len(ticks), -0.04), "|", ms=6, color=FAINT, alpha=0.5)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.08, 1.04))
-    put_legend(ax, 4)
-
-
-def _draw_values(ax: Axes, held: Sequence[Vote]) -> None:
-    draw_diagonal(ax, 0.0, "V* = n V")
-    lines = ["slope of V* on n V"]
-    for place, vote in enumerate(held):
-        style = style_of(place)
-        order = np.argsort(vote.values, kind="stable")
-        options: dict[str, Any] = {"color": style.colour, "ms": 4, "mfc": "none", "mew": 0.9}
-        x, y = _thin(vote.needed * vote.values[order]), _thin(vote.voted_values[order])
-        ax.plot(x, y, style.marker, label=f"n = {vote.needed}", **options)
-        lines.append(f"n = {vote.needed}: {vote.slope:.3f}")
-    put_corner(ax, lines)
-    put_legend(ax, 4)
-
-
-def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return of many sorted values 400 that are evenly spaced."""
-    return values[np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(np.int64))]
