@@ -1,8 +1,8 @@
 """The chains that the experiments are about: published, measured, or simulated.
 
-Of the paper's own data `claude_4` is here; `examples.paper.words.tables` and `points` have the rest. `smollm2` is
-measured. `two_way_ring`, `explore`, `search_formulas` and `heat_bath` are simulated: nothing that
-they give is a number of the paper.
+Of the paper's own data `claude_4` is here; `examples.paper.words.tables` and `points` have the
+rest. `smollm2` is measured. `two_way_ring`, `explore`, `search_formulas` and `heat_bath` are
+simulated: nothing that they give is a number of the paper.
 """
 
 from __future__ import annotations

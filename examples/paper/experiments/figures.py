@@ -155,7 +155,7 @@ def _figure_11() -> Figure:
 def _figure_12() -> Figure:
     """Draw pairs of states with rates of all sizes, which no record here has."""
     rates = np.random.default_rng(0).uniform(0.02, 0.98, (200, 2))
-    rows = block_diag(*[[[0, there], [back, 0]] for there, back in rates])
+    rows = block_diag(*[np.array([[0.0, there], [back, 0.0]]) for there, back in rates])
     return figures.plot_voting(Kernel.from_matrix(rows), "Fig. 12: both sides of eq. 30")
 
 

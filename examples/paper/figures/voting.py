@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from detailed_balance.analyzers import Kernel, majority_vote_kernel
@@ -148,15 +149,16 @@ def plot_voting(
     if not len(held[0].rates):
         return say_nothing(figure, "The kernel has no pair of states with a rate both ways")
     colours = Normalize(0.0, held[0].rates.max())
+    part = slice(0, _POINTS)
+    dots: dict[str, Any] = {"cmap": "viridis_r", "norm": colours, "s": 9, "linewidths": 0}
     for ax, vote in zip(axes, held, strict=True):
-        part = slice(0, _POINTS)
         draw_diagonal(ax, 0.0, "n times")
-        dots: dict[str, Any] = {"cmap": "viridis_r", "norm": colours, "s": 9, "linewidths": 0}
-        last = ax.scatter(vote.before[part], vote.after[part], c=vote.rates[part], **dots)
+        ax.scatter(vote.before[part], vote.after[part], c=vote.rates[part], **dots)
         put_corner(ax, [f"n = {vote.needed} of {votes}", f"slope {vote.slope:.3f}"])
     for ax in axes[1:]:
         ax.set_ylabel("")
-    bar = figure.colorbar(last, ax=axes, shrink=0.8, pad=0.02, aspect=30)
+    scale = ScalarMappable(colours, "viridis_r")
+    bar = figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=30)
     bar.set_label("T(g←f)")
     pairs = len(held[0].rates)
     drawn = f", {_POINTS:,} with the likeliest moves drawn" if pairs > _POINTS else ""
