@@ -68,13 +68,17 @@ def judge(case: Case, recorded: Recorded, verdict: Verdict, findings: Sequence[F
     """Return what was said, and whether it is right."""
     word = verdict.outcome.upper() in case.words
     named = [(finding, frozenset(map(recorded.root_of, finding.runs))) for finding in findings]
-    what = frozenset((found.kind, frozenset(found.place), runs) for found, runs in named)
+
+    def place_of(finding: Finding) -> frozenset[str]:
+        return frozenset(map(recorded.state_of, finding.place))
+
+    what = frozenset((found.kind, place_of(found), runs) for found, runs in named)
     kind = place = named_runs = case.healthy
     if case.healthy:
         word &= all(finding.severity == "watch" for finding in findings)
     elif named:
         first, runs = named[0]
         kind = not set(case.kinds).isdisjoint(first.kinds)
-        place = case.any_runs or frozenset(first.place) in case.places
+        place = case.any_runs or place_of(first) in case.places
         named_runs = case.any_runs or runs == recorded.faulty
     return Answer(verdict, tuple(findings), what, word, kind, place, named_runs)

@@ -146,12 +146,18 @@ class Stage:
         Which runs did their work, where somebody says so.
     watch : callable
         Called after every ten runs.
+    listeners : list of handlers
+        Others that hear of all runs.
+    began : list of (str, float)
+        The runs, and when they began.
     """
 
     def __init__(self, handler: TransitionCallbackHandler) -> None:
         self.handler = handler
         self.judged: dict[str, bool] = {}
         self.watch: Callable[[], object] = lambda: None
+        self.listeners: list[Any] = []
+        self.began: list[tuple[str, float]] = []
         self.now = FIRST
         self._runs = 0
 
@@ -161,7 +167,8 @@ class Stage:
             self.watch()
         self.now = max(self.now, FIRST + BETWEEN * self._runs)
         self._runs += 1
-        given = {"callbacks": [self.handler], "recursion_limit": limit}
+        self.began.append((key, self.now))
+        given = {"callbacks": [self.handler, *self.listeners], "recursion_limit": limit}
         return {**given, "configurable": {"thread_id": key}, **more}
 
     def run(self, graph: Any, key: str, inputs: Any, **config: Any) -> None:

@@ -1,16 +1,17 @@
-"""The same agent, recorded in four ways."""
+"""The same agent, recorded in six ways."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.diagnosis.agents import Case
+from benchmarks.diagnosis.exports import Conversations, collect_spans, write_spans
 from benchmarks.diagnosis.stage import Stage, set_stage
 from detailed_balance import Monitor
 from detailed_balance.callbacks import Ending, TransitionCallbackHandler, TransitionStore
@@ -18,8 +19,9 @@ from detailed_balance.callbacks.transition import Beginning
 
 __all__ = ["SURFACES", "Recorded", "record"]
 
-SURFACES = ("store", "handler", "jsonl", "monitor")
-"""A store, the handler alone, JSON Lines with facts, and a monitor that looks every 10 runs."""
+SURFACES = ("store", "handler", "jsonl", "monitor", "messages", "spans")
+"""A store, the handler alone, JSON Lines with facts, a monitor that looks every 10 runs, chats as
+OpenAI writes them, and spans of OpenInference."""
 
 FIELDS = ("success", "failed", "call", "answer", "tokens")
 """The fields of the lines beyond the usual ones."""
@@ -32,11 +34,20 @@ class Recorded:
     source: Any
     options: dict[str, Any]
     faulty: frozenset[str]
-    knows_parents: bool
+    surface: str
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it holds nothing of the case: agents that write no messages."""
+        return self.source is None
 
     def root_of(self, run: str) -> str:
         """Return the run that should be named: lines do not say that a run is inside another."""
-        return run if self.knows_parents else run.partition("/")[0]
+        return run.partition("/")[0] if self.surface == "jsonl" else run
+
+    def state_of(self, state: str) -> str:
+        """Return what the recorder calls a state: of messages a plain answer has its own name."""
+        return "model" if self.surface == "messages" and state == "respond" else state
 
 
 @contextmanager
@@ -50,17 +61,30 @@ def record(case: Case, surface: str = "store") -> Iterator[Recorded]:
         source: Any = handler if store is None or case.kinds == ("loss",) else store
         if surface == "monitor":
             source = Monitor(source)
-        with set_stage(handler) as stage:
+        tracing = collect_spans() if surface == "spans" else nullcontext(tuple)
+        with set_stage(handler) as stage, tracing as spans:
+            chats = Conversations(stage.read_clock)
+            if surface == "messages":
+                stage.listeners.append(chats)
             if surface == "monitor":
                 stage.watch = lambda: (judge(stage), source.poll())
             faulty = case.play(stage)
+            judged = dict(stage.judged)
             judge(stage)
         if handler.store is not None and surface == "jsonl":
             source = Path(folder) / "runs.jsonl"
             told = write_lines(handler.store, source)
             options = {f"{name}_field": name for name in FIELDS if name in told}
+        if surface == "messages":
+            source = Path(folder) / "chats.json"
+            source = source if chats.write(source, judged) else None
+            options = {"success_field": "success", "context_fields": sorted(chats.labels)}
+        if surface == "spans":
+            source = Path(folder) / "spans.json"
+            write_spans(spans(), source, stage.began, judged)
+            options = {"success_field": "success"} if judged else {}
         try:
-            yield Recorded(source, options, frozenset(faulty), surface != "jsonl")
+            yield Recorded(source, options, frozenset(faulty), surface)
         finally:
             if surface == "monitor":
                 source.stop()
