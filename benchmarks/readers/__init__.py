@@ -1,0 +1,1 @@
+"""What readers of traces do with files that are damaged or hostile."""
