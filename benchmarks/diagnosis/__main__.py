@@ -25,7 +25,7 @@ def main() -> None:
     print("| agent | expected | said | word | kind | place | runs |")
     print("|---|---|---|---|---|---|---|")
     right = dict.fromkeys(("faults", "healthy"), 0)
-    screens, began = [], time.process_time()
+    screens, silent, began = [], 0, time.process_time()
     cases = {"faults": FAULTS, "healthy": HEALTHY}
     if chosen.later:
         cases = {"faults": LATER_FAULTS, "healthy": LATER_HEALTHY}
@@ -34,6 +34,10 @@ def main() -> None:
             if chosen.names and not any(name in case.name for name in chosen.names):
                 continue
             answer = check(case, chosen.surface)
+            if answer is None:
+                silent += 1
+                print(f"| {case.name} | {case.expected} | it writes no messages | | | | |")
+                continue
             said = answer.verdict.headline.replace("|", "\\|")
             said = said if len(said) <= LONGEST else said[: LONGEST - 3] + "..."
             print("|", " | ".join([case.name, case.expected, said, *answer.marks()]), "|")
@@ -42,7 +46,9 @@ def main() -> None:
     if chosen.screens:
         print(*screens, sep="\n")
     total = ", ".join(f"{right[group]} of {len(cases[group])} {group}" for group in cases)
-    print(f"\n{total} are right by {chosen.surface}; {time.process_time() - began:.0f} s of CPU")
+    nothing = f", {silent} write no messages" if silent else ""
+    took = f"{time.process_time() - began:.0f} s of CPU"
+    print(f"\n{total} are right by {chosen.surface}{nothing}; {took}")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,14 @@ class Answer:
         return ["yes" if good else "no" for good in (self.word, self.kind, self.place, self.runs)]
 
 
-def check(case: Case, surface: str = "store") -> Answer:
-    """Play a case, and hold what is said first against what should be said."""
+def check(case: Case, surface: str = "store") -> Answer | None:
+    """Play a case, and hold what is said first against what should be said.
+
+    None where the surface holds nothing of it: messages of agents that write none.
+    """
     with record(case, surface) as recorded:
+        if recorded.is_silent:
+            return None
         verdict, findings = ask(recorded, surface)
         return judge(case, recorded, verdict, findings)
 

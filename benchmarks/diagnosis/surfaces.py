@@ -42,8 +42,8 @@ class Recorded:
         return self.source is None
 
     def root_of(self, run: str) -> str:
-        """Return the run that should be named: lines do not say that a run is inside another."""
-        return run.partition("/")[0] if self.surface == "jsonl" else run
+        """Return the run that should be named: some do not say that a run is inside another."""
+        return run.partition("/")[0] if self.surface in ("jsonl", "spans") else run
 
     def state_of(self, state: str) -> str:
         """Return what the recorder calls a state: of messages a plain answer has its own name."""

@@ -6,7 +6,9 @@ import copy
 import gzip
 import json
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["mutate"]
@@ -23,6 +25,7 @@ VALUES: list[Any] = [
     *('{"langgraph_step": 1}', "1970-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01"),
 ]
 _DEEPEST = 12
+_OF_SQLITE = (str, bytes, int, float, type(None))
 
 
 def mutate(data: bytes, noise: random.Random) -> bytes:
@@ -33,7 +36,11 @@ def mutate(data: bytes, noise: random.Random) -> bytes:
     >>> mutate(b'{"a": 1}', random.Random(1)) != b'{"a": 1}'
     True
     """
-    found = mutate_values(data, noise) if noise.random() < 0.5 else None
+    found = None
+    if noise.random() < 0.8 and data.startswith(b"SQLite format 3"):
+        found = mutate_rows(data, noise)
+    elif noise.random() < 0.5:
+        found = mutate_values(data, noise)
     found = mutate_bytes(data, noise) if found is None else found
     if noise.random() < 0.05:
         found = found[: noise.randrange(len(found) + 1)]
@@ -52,6 +59,35 @@ def mutate_bytes(data: bytes, noise: random.Random) -> bytes:
         piece = noise.choice((noise.choice(PIECES), noise.randbytes(4), bytes(text[start:end]) * 2))
         text[start:end] = piece
     return bytes(text)
+
+
+def mutate_rows(data: bytes, noise: random.Random) -> bytes:
+    """Return a database of SQLite with other values in a few of its rows, or without them."""
+    database = sqlite3.connect(":memory:")
+    database.deserialize(data)
+    tables = [
+        name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+    ]
+    for _ in range(noise.choice((1, 1, 2, 5))):
+        table = noise.choice(tables)
+        rows = database.execute(f'SELECT rowid, * FROM "{table}"').fetchall()  # noqa: S608
+        if not rows:
+            continue
+        row, *values = noise.choice(rows)
+        names = [each[1] for each in database.execute(f'PRAGMA table_info("{table}")')]
+        place = noise.randrange(len(names))
+        value = values[place]
+        if isinstance(value, bytes) and noise.random() < 0.7:
+            value = mutate_bytes(value, noise)
+        else:
+            value = noise.choice([each for each in VALUES if isinstance(each, _OF_SQLITE)])
+        change = f'UPDATE OR REPLACE "{table}" SET "{names[place]}" = ? WHERE rowid = ?'  # noqa: S608
+        if noise.random() < 0.1:
+            change = f'DELETE FROM "{table}" WHERE ? IS NOT 1 AND rowid = ?'  # noqa: S608
+        with suppress(sqlite3.Error, OverflowError, UnicodeEncodeError):
+            database.execute(change, (value, row))
+    database.commit()
+    return database.serialize()
 
 
 def mutate_values(data: bytes, noise: random.Random) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sqlalchemy import BigInteger, Column, bindparam, case, cast, false, func, select
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
@@ -311,7 +311,9 @@ def from_row(
     run: str | None = None,
     *facts: Any,
 ) -> Transition:
-    """Return the transition that was written as this row."""
+    """Return the transition that was written as this row; one of a damaged store is refused."""
+    if context not in contexts:
+        raise ReadError(f"a move has the labels {context!r}, which are not there: it is damaged")
     names = (decode_text(source), decode_optional(target), decode_optional(trajectory))
     found = None if not facts or facts[0] is None else _facts_from_columns(*facts)
     return Transition(*names, contexts[context], step, time, count, decode_optional(run), found)

@@ -54,6 +54,7 @@ _HANDLER = ", node_error_handler, 0000000000"
 _SENDS, _ERROR, _INTERRUPT = "__pregel_tasks", "__error__", "__interrupt__"
 _RETURN = "__return__"  # of a task of a functional workflow
 _SPECIAL = {_SENDS, _ERROR, _INTERRUPT, "__resume__", "__scheduled__", "__error_source_node__"}
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _NO_NODES = ("__input__", "__interrupt__", START)
 _PENDING = ("branch:to:", "join:", _SENDS, START)
 _KNOWN_CHECKPOINTS = 10_000  # of a thread; a fork from an earlier one has no known source
@@ -116,7 +117,7 @@ def _find_nodes(connection: Connection) -> KnownNodes:
     """Return the nodes that the checkpoints name; damaged ones are reported when they are read."""
     nodes = KnownNodes()
     for namespace, checkpoint in read_values(connection):
-        with suppress(ValueError, TypeError):
+        with suppress(*_DAMAGE):
             nodes.add(namespace, checkpoint())
     return nodes
 
@@ -195,7 +196,7 @@ class _Thread:
                 continue
             try:
                 yield from self._arrive(item)
-            except (BadRecordError, ValueError, TypeError, KeyError) as error:
+            except (BadRecordError, *_DAMAGE) as error:
                 self.last = None
                 self.bad.report(f"checkpoint {item.key[2]}", f"cannot be read: {error}")
         if self.last is not None:

@@ -99,6 +99,8 @@ def _read_message(value: dict[str, Any]) -> BaseMessage | None:
         named["tool_calls"] = calls
     if made is ToolMessage:
         named["tool_call_id"] = str(body.get("tool_call_id") or "")
+        named["status"] = "error" if body.get("status") == "error" else "success"
+        named["name"] = body["name"] if isinstance(body.get("name"), str) else None
     return made(**named)
 
 

@@ -106,9 +106,12 @@ def _make_reply(span: Span) -> BaseMessage:
 
 
 def _read_input(value: Any) -> Any:
-    """Return an input without what it holds: None, the command that resumes a thread, or any."""
-    if value is None:
-        return None
+    """Return an input without what it holds: None, the command that resumes a thread, or any.
+
+    Of a list nothing but calls of tools is read, which a node was sent.
+    """
+    if value is None or isinstance(value, list):
+        return value
     return Command() if isinstance(value, dict) and {"resume", "goto"} <= value.keys() else {}
 
 

@@ -123,5 +123,16 @@ def without_texts(span: Span) -> Span:
     elif isinstance(span.inputs, dict) and "resume" in span.inputs:
         inputs = {"resume": None, "goto": None}
     in_graph = bool(span.metadata.get("langgraph_node") or span.metadata.get("graph.node.id"))
+    if in_graph and span.kind == "chain" and inputs == {}:
+        inputs = _only_calls(span.inputs)
     is_kept = in_graph if span.kind in ("chain", "agent") else not in_graph
     return replace(span, inputs=inputs, output=span.output if is_kept else None)
+
+
+def _only_calls(inputs: Any) -> Any:
+    """Return the calls that a node is sent, without the conversation that may stand beside them."""
+    if isinstance(inputs, dict) and inputs.get("__type") == "tool_call_with_context":
+        inputs = [inputs.get("tool_call")]
+    calls = inputs if isinstance(inputs, list) else ()
+    are_calls = all(isinstance(call, dict) and call.get("type") == "tool_call" for call in calls)
+    return calls if calls and are_calls else {}

@@ -3,18 +3,18 @@
 ``DETAILED_BALANCE_TEST_FUZZ=100000`` sets how many there are in all.
 """
 
-import gzip
 import json
 import os
 import random
-import signal
 import sqlite3
 
 import networkx as nx
 import pytest
 
-from detailed_balance.analyzers.errors import DetailedBalanceError
-from detailed_balance.readers import FORMATS, read_recording, read_transitions
+from benchmarks.readers.mutate import mutate
+from benchmarks.readers.mutations import AS_WHOLE, read_mutated
+from benchmarks.readers.seeds import Seed
+from detailed_balance.readers import FORMATS
 from tests.plugin.readers.test_readers_formats import TALK, XES
 from tests.plugin.readers.test_span_fuzz import FORMATS as SPAN_FORMATS
 from tests.support.sessions import SEEDS
@@ -34,18 +34,6 @@ AS_STEPS = {
     "event_field": "id",
     "success_field": "ok",
 }
-PIECES = [b"", b"\x00", b"\xff", b"\xfe\xff", b'"', b"'", b"<", b"]", b"}", b"&#0;", b",", b"\n"]
-PIECES += [b"1e999", b"-1", b"9" * 400, b"NaN", b"null", b"[" * 2_000, b'{"a":' * 2_000, b"\\ud83d"]
-PIECES += [
-    b"<event>" * 50,
-    b"<!DOCTYPE x>",
-    b"\xef\xbb\xbf",
-    b"__start__",
-    b"true",
-    b"\x1b[2J",
-    b"|",
-]
-SECONDS = 20
 
 
 def parquet_bytes(folder):
@@ -65,6 +53,13 @@ def checkpoint_bytes(folder):
         loop(3, opened).invoke(INPUT, thread("T"))
     with sqlite3.connect(folder / "seed") as database:
         database.execute("PRAGMA journal_mode = DELETE")
+    return (folder / "seed").read_bytes()
+
+
+def old_checkpoint_bytes(folder):
+    checkpoint_bytes(folder)
+    with sqlite3.connect(folder / "seed") as database:
+        database.execute("ALTER TABLE writes DROP COLUMN task_path")
     return (folder / "seed").read_bytes()
 
 
@@ -92,32 +87,12 @@ CASES = {
     "xes": (".xes", XES, {"format": "xes"}),
     "parquet": (".parquet", parquet_bytes, {}),
     "langgraph": (".db", checkpoint_bytes, {"format": "langgraph"}),
+    "old checkpoints": (".db", old_checkpoint_bytes, {"format": "langgraph"}),
     "store": (".db", store_bytes, {"format": "store"}),
     **{name: (*seed, {"format": name}) for name, seed in SEEDS.items()},
 }
 BY_LINES = ("jsonl", "claude_code", "codex", "pi")
-AS_WHOLE = 8  # of so many files one is read as a whole too, which takes longer
 IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "4800"))
-
-
-def mutate(seed, noise):
-    """Return `seed` with a few pieces cut out, put in, doubled or moved."""
-    text = bytearray(seed)
-    for _ in range(noise.choice((1, 1, 2, 5))):
-        start = noise.randrange(len(text) + 1)
-        end = min(len(text), start + noise.choice((0, 1, 2, 8, 64)))
-        piece = noise.choice((noise.choice(PIECES), noise.randbytes(4), bytes(text[start:end]) * 2))
-        text[start:end] = piece
-    if noise.random() < 0.1:
-        text = text[: noise.randrange(len(text) + 1)]
-    if noise.random() < 0.1:
-        packed = gzip.compress(bytes(text))
-        text = bytearray(packed[: noise.randrange(1, len(packed) + 1)])
-    return bytes(text)
-
-
-def give_up(*_):
-    raise AssertionError(f"the reader hangs: more than {SECONDS} s")
 
 
 def test_every_format_is_mutated_here_or_with_the_spans():
@@ -126,60 +101,20 @@ def test_every_format_is_mutated_here_or_with_the_spans():
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_mutation_crashes_hangs_or_loses_a_record_unsaid(tmp_path, case):
-    suffix, seed, options = CASES[case]
-    seed = seed(tmp_path) if callable(seed) else seed.encode()
-    signal.signal(signal.SIGALRM, give_up)
-    path = tmp_path / f"t{suffix}"
-    read = 0
+    suffix, data, options = CASES[case]
+    data = data(tmp_path) if callable(data) else data.encode()
+    seed, path, accepted = Seed(suffix, data, options), tmp_path / f"t{suffix}", 0
     for number in range(IN_ALL // len(CASES)):
-        text = mutate(seed, random.Random(f"{case} {number}"))
+        text = mutate(data, random.Random(f"{case} {number}"))
         path.write_bytes(text)
-        reader, moves, error = read_all(path, options)
-        if number % AS_WHOLE == 0:
-            check_whole(path, options, reader, moves, error)
-        if reader is None:
-            assert error.isprintable(), number
+        found = read_mutated(path, seed, whole=number % AS_WHOLE == 0)
+        if found.refused:
             continue
-        read += 1
-        account = reader.read_count + reader.skipped_count + reader.duplicate_count
+        accepted += 1
+        account = found.read + found.skipped + found.duplicates
         assert account > 0 or case == "store", number  # an empty store is no error
         assert account == count_lines(case, text, account), number
-        assert reader.read_count >= bool(moves), number
-        assert bool(reader.skipped) == bool(reader.skipped_count), number
-        assert all(isinstance(move.source, str) and move.source for move in moves), number
-    assert read > 0  # or nothing was tested
-
-
-def read_all(path, options):
-    """Read a file to its end; without a reader, an error that is ours says what is wrong."""
-    signal.alarm(SECONDS)
-    try:
-        reader = read_transitions(path, skip_bad_lines=True, **options)
-        return reader, list(reader), ""
-    except DetailedBalanceError as error:
-        return None, [], str(error)
-    finally:
-        signal.alarm(0)
-
-
-def check_whole(path, options, reader, moves, error):
-    """Read a file as a whole, and hold what is found against what was read record by record."""
-    found, why = None, ""
-    signal.alarm(SECONDS)
-    try:
-        found = read_recording(path, skip_bad_lines=True, **options)
-    except DetailedBalanceError as other:
-        why = str(other)
-    finally:
-        signal.alarm(0)
-    if found is None or reader is None:
-        assert (found, why) == (reader, error)
-        return
-    for name in ("read_count", "skipped_count", "skipped", "duplicate_count"):
-        assert getattr(found, name) == getattr(reader, name)
-    assert found.counts.attempts.sum() == sum(move.count for move in moves)
-    in_runs = sum(move.count for move in moves if move.trajectory is not None)
-    assert (0 if found.runs is None else found.runs.total) == in_runs
+    assert accepted > 0  # or nothing was tested
 
 
 def count_lines(case, text, otherwise):
