@@ -8,6 +8,7 @@ from typing import Any
 
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
+from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.readers.sessions._steps import get_objects, get_part
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
@@ -42,9 +43,10 @@ def _find_spans(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Lin
         known = {_read_id(span, "context"): span for span in spans}
         roots = [id_ for id_, span in known.items() if _read_id(span, "parent") is None]
         root = roots[0] if roots else _ROOT
-        if not roots:
+        agent = _make_agent(spans)
+        if not roots and _is_readable(agent):
             bad.accepted -= 1  # it is no record of the file
-            yield f"{place}, agent", _make_agent(spans)
+            yield f"{place}, agent", agent
         for number, span in enumerate(spans, 1):
             if (above := _read_id(span, "parent")) is not None and above not in known:
                 span = {**span, "parent": {"span_id": root}}
@@ -61,6 +63,15 @@ def _make_agent(spans: list[dict[str, Any]]) -> dict[str, Any]:
         "end_time": max((time for time in done if type(time) is int), default=None),
         "attributes": {_OPERATION: "invoke_agent"},
     }
+
+
+def _is_readable(agent: dict[str, Any]) -> bool:
+    """Say whether a span that is made of others is one: what is wrong with those they say."""
+    try:
+        _to_span(agent)
+    except BadRecordError:
+        return False
+    return True
 
 
 def _read_id(span: dict[str, Any], name: str) -> Any:

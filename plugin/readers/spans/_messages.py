@@ -9,6 +9,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    RemoveMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
@@ -33,6 +34,8 @@ _TYPES: dict[str, type[BaseMessage]] = {
     "SystemMessage": SystemMessage,
     "tool": ToolMessage,
     "ToolMessage": ToolMessage,
+    "remove": RemoveMessage,
+    "RemoveMessage": RemoveMessage,
 }
 
 
@@ -92,6 +95,8 @@ def _read_message(value: dict[str, Any]) -> BaseMessage | None:
     made = _TYPES.get(kind) if isinstance(kind, str) else None
     if made is None or not isinstance(body, dict) or not _SAYS & body.keys():
         return None
+    if made is RemoveMessage:
+        return RemoveMessage(str(body.get("id") or ""))
     content = body.get("content")
     calls = list(_tool_calls(body))
     named: dict[str, Any] = {"content": content if isinstance(content, str) else _read_text(body)}
