@@ -97,7 +97,9 @@ class Opening:
         lines = list(islice(self._lines(), _MOST_RECORDS + 1))
         values = tuple(value for number, value in lines[:_MOST_RECORDS])
         first = lines[0] if lines else (0, None)
-        if first[0] == 1 and (len(lines) > 1 or isinstance(first[1], dict)):
+        whole = self.head.lstrip().partition(b"\n")[0].rstrip().endswith(b"}")
+        broken = begin == b"{" and whole and len(lines) > 1  # the first line is damaged
+        if broken or (first[0] == 1 and (len(lines) > 1 or isinstance(first[1], dict))):
             return "lines", values
         layout: Layout = "list" if begin == b"[" else "objects"
         if found := self._values():
