@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
@@ -32,6 +33,8 @@ from detailed_balance.analyzers.runs.table import Runs, RunTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detailed_balance.analyzers.markov.contexts import Contexts
+
 __all__ = ["forecast_outcome"]
 
 Cost: TypeAlias = (
@@ -48,6 +51,7 @@ def forecast_outcome(
     cost: Cost | None = None,
     intervals: Intervals = "auto",
     strata: StrataLike = None,
+    contexts: Contexts | None = None,
     level: float = 0.95,
     replicates: int = 500,
     prior: float = 1.0,
@@ -76,9 +80,12 @@ def forecast_outcome(
         chain, whose moves it takes for independent, too narrow where runs differ. "auto": the
         first for 10 runs or blocks and more, else the second.
     strata : str or array, optional
-        For the check of fit alone: what tells the kind or task of a run, as for
-        `markov_order_test`. It then asks whether each stratum is a chain of order 1, and whether
+        For a second check of fit: what tells the kind or task of a run, as for
+        `markov_order_test`. It asks whether each stratum is a chain of order 1, and whether
         runs end as these chains together say. The forecast is of all runs all the same.
+    contexts : Contexts, optional
+        What `find_contexts` has found: the states are these then, and not single keys, so that
+        the chain knows as much of the past as they hold.
     level : float
         Of the intervals.
     replicates : int
@@ -98,7 +105,7 @@ def forecast_outcome(
     Returns
     -------
     Forecast
-        Look at `Forecast.fit` before you rely on it.
+        Look at `Forecast.verdict` before you rely on it.
 
     Raises
     ------
@@ -124,13 +131,16 @@ def forecast_outcome(
     """
     _check(intervals, level, replicates, prior)
     if isinstance(runs, TransitionCounts):
-        _refuse_for_counts(intervals, held_out, strata)
+        _refuse_for_counts(intervals, held_out, strata, contexts)
         record = _from_counts(runs, (END,) if success is None else tuple(success), tuple(failure))
     else:
         if success is not None or failure:
             raise InvalidInputError("success= and failure= are for counts; runs say how they ended")
         if strata is not None and held_out is not None:
             raise InvalidInputError("strata= and held_out= do not go together; give one of them")
+        if contexts is not None:
+            runs = contexts.rename(runs)
+            held_out = None if held_out is None else contexts.rename(held_out)
         record = _from_runs(runs, strata)
     if not record.counts[:, record.ends].sum():
         raise InsufficientDataError(
@@ -147,12 +157,13 @@ def forecast_outcome(
     else:
         tails = bootstrap_tails(level, record.clusters)
         sampler = bootstrap_sampler(record.cluster_counts(), record.counts, each, prior)
-    fit = None
-    if record.runs is not None and fit_replicates:
+    fit = fit_within = None
+    if record.runs is not None and record.paths is not None and fit_replicates:
         other = None if held_out is None else Paths.from_runs(held_out, judged=True)
-        fit = check_fit(
-            *record.in_strata(), other, replicates=fit_replicates, alpha=alpha, seed=seed
-        )
+        check = partial(check_fit, replicates=fit_replicates, alpha=alpha, seed=seed)
+        fit = check(record.paths, find_strata(record.runs, None), [record.paths], other)
+        if strata is not None:
+            fit_within = check(*record.in_strata(), None)
     return Forecast(
         record.states,
         record.counts.sum(axis=1).astype(np.int64),
@@ -161,6 +172,8 @@ def forecast_outcome(
         ),
         *record.endings,
         fit,
+        fit_within,
+        contexts,
         cost is not None,
         intervals,
         record.clusters if intervals == "bootstrap" else 0,
@@ -226,11 +239,11 @@ def _check(intervals: str, level: float, replicates: int, prior: float) -> None:
         )
 
 
-def _refuse_for_counts(intervals: str, held_out: object, strata: object) -> None:
-    if intervals == "bootstrap" or held_out is not None or strata is not None:
+def _refuse_for_counts(intervals: str, *of_runs: object) -> None:
+    if intervals == "bootstrap" or any(each is not None for each in of_runs):
         raise InvalidInputError(
             "counts do not distinguish runs: give runs (read_runs), or take intervals='dirichlet' "
-            "and neither held_out nor strata"
+            "and none of held_out, strata and contexts"
         )
 
 

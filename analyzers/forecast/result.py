@@ -15,12 +15,14 @@ from detailed_balance.analyzers.forecast._absorbing_chain import (
     Absorption,
     ChainSampler,
 )
+from detailed_balance.analyzers.markov.context_names import split_name
 from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from detailed_balance.analyzers.markov.contexts import Contexts
     from detailed_balance.analyzers.markov.order import MarkovOrderTest
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Forecast",
     "Intervals",
     "StateForecast",
+    "Verdict",
     "absorption_intervals",
 ]
 
@@ -39,6 +42,9 @@ LONGEST_CURVE = 1_000
 """A curve stops here, or where fewer than 1% of runs are still going."""
 
 Where: TypeAlias = "str | Sequence[str] | Trajectory | None"
+
+Verdict: TypeAlias = Literal["reliable", "reliable within tasks", "not reliable"]
+"""What checks of a forecast amount to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class FitCheck(Result):
         """Say in one sentence whether the forecast is reliable."""
         if self.trusted:
             return f"nothing found in {self.runs} runs speaks against this forecast"
-        return f"do not believe this forecast: {'; '.join(self.reasons)}"
+        return "; ".join(self.reasons)
 
     def _content(self) -> dict[str, Any]:
         names = ("distance", "pvalue", "runs", "held_out", "alpha", "trusted", "reasons")
@@ -199,6 +205,10 @@ class Forecast(TableResult):
         counts: the moves to each end, and 0.
     fit : FitCheck or None
         Evidence against the forecast; None where it was made from counts alone.
+    fit_within : FitCheck or None
+        The same where each stratum has a chain of its own; None without strata.
+    contexts : Contexts or None
+        The contexts that are its states; None where its states are keys.
     has_cost : bool
         Whether costs were given.
     clusters : int
@@ -216,6 +226,8 @@ class Forecast(TableResult):
     failed: int
     open: int
     fit: FitCheck | None
+    fit_within: FitCheck | None
+    contexts: Contexts | None
     has_cost: bool
     intervals: Intervals
     clusters: int
@@ -231,8 +243,8 @@ class Forecast(TableResult):
     def after(self, where: Where = None) -> StateForecast:
         """Forecast a run that is at a state, or has gone a path.
 
-        A chain of order 1 knows the last state of a path only. The default is a run before its
-        first move.
+        A chain of order 1 knows the last state of a path only; on contexts it knows as many of the
+        last keys as its contexts hold. The default is a run before its first move.
         """
         row = self._row(where)
         found = self.estimate.at(row)
@@ -247,6 +259,52 @@ class Forecast(TableResult):
             steps,
             cost if self.has_cost else None,
         )
+
+    def next_keys(self, where: Where = None) -> dict[str, float]:
+        """Return the probability of each next key, the most likely first; END for both ends.
+
+        Parameters
+        ----------
+        where : str, path or None
+            As for `after`.
+
+        Raises
+        ------
+        InvalidInputError
+            Where it is not known how runs begin, and `where` does not say.
+        """
+        row, n = self._row(where), len(self.states)
+        if row == n:
+            begun = np.flatnonzero(self._start)
+            if len(begun) != 1:
+                raise InvalidInputError(
+                    "runs begin in several states, or it is not known how: say where= the run is"
+                )
+            row = int(begun[0])
+        chances = (
+            np.asarray(self._chain.moves[[row], :].toarray())[0]
+            if not isinstance(self._chain.moves, np.ndarray)
+            else self._chain.moves[row]
+        )
+        found: dict[str, float] = {}
+        for place in np.flatnonzero(chances).tolist():
+            key = END if place >= n else self.states[place]
+            if self.contexts is not None and place < n:
+                key = split_name(key)[0]
+            found[key] = found.get(key, 0.0) + float(chances[place])
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the forecast is reliable, as far as the record can tell.
+
+        "reliable within tasks": a chain for each stratum fits, one for all runs does not. Then the
+        forecast is right on average over the strata, and not for each.
+        """
+        if self.fit is None or self.fit.trusted:
+            return "reliable"
+        within = self.fit_within is not None and self.fit_within.trusted
+        return "reliable within tasks" if within else "not reliable"
 
     def curve(self, where: Where = None, *, steps: int | None = None) -> CumulativeIncidence:
         """Return the shares of runs that have ended well, and are still going, by each step.
@@ -286,7 +344,9 @@ class Forecast(TableResult):
     def describe(self) -> str:
         """Say in a few sentences what is to be expected, and whether that is reliable."""
         ended = f"{self.succeeded} runs succeeded, {self.failed} failed, {self.open} are open"
-        warning = "" if self.fit is None else f"; {self.fit.describe()}"
+        warning = "" if self.fit is None else f"; {self.verdict}: {self.fit.describe()}"
+        if self.fit_within is not None:
+            warning += f"; with a chain for each stratum: {self.fit_within.describe()}"
         return f"{self.after().describe()}; {ended}{warning}"
 
     def to_table(self) -> Table:
@@ -308,6 +368,8 @@ class Forecast(TableResult):
             "start": self.after(),
             "runs": {"succeeded": self.succeeded, "failed": self.failed, "open": self.open},
             "fit": self.fit,
+            "fit_within": self.fit_within,
+            "verdict": self.verdict,
             "settings": self._values(*names),
         }
 
@@ -316,7 +378,7 @@ class Forecast(TableResult):
         if isinstance(where, Trajectory):
             where = where.states or START
         if where is not None and not isinstance(where, str):
-            where = where[-1] if len(where) else None
+            where = self._last_state(where) if len(where) else None
         if where is None:
             return len(self.states)
         if where == END:
@@ -324,6 +386,15 @@ class Forecast(TableResult):
         if where not in self.states:
             raise UnknownStateError(unknown_state_message(where, self.states))
         return self.states.index(where)
+
+    def _last_state(self, path: Sequence[str]) -> str:
+        """Return the state of a run that has gone a path of keys."""
+        if self.contexts is None:
+            return path[-1]
+        state = self.contexts.start()
+        for key in path:
+            state.add(key)
+        return state.name or path[-1]
 
 
 def absorption_intervals(

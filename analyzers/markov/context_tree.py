@@ -248,11 +248,30 @@ class ContextTree:
         [-0.847, -0.847]
         """
         table = RunTable.of(runs)
-        counts = count_contexts(table, self.depth)
-        n = len(table.states)
+        n, width = len(table.states), len(self.states) + 1
         codes = [self._place.get(state, len(self.states)) for state in table.states]
-        # The longest of the contexts of each move that the tree knows.
-        own = [0]
+        reached = np.array([*codes, len(self.states)])[np.where(table.target < 0, n, table.target)]
+        nodes = self._find_nodes(table, codes)
+        pairs, place = np.unique(nodes * width + reached, return_inverse=True)
+        each = [self.log_probability(*divmod(pair, width)) for pair in pairs.tolist()]
+        return np.array(each, dtype=np.float64)[place]
+
+    def most_likely(self, runs: Runs) -> NDArray[np.object_]:
+        """(m,) array of str or None: the most likely next key before each of the m moves of runs.
+
+        None stands for an escape and for any key that the tree does not know. Of keys with the same
+        probability it is the first by name.
+        """
+        table = RunTable.of(runs)
+        codes = [self._place.get(state, len(self.states)) for state in table.states]
+        nodes, place = np.unique(self._find_nodes(table, codes), return_inverse=True)
+        best = np.empty(len(nodes), dtype=object)
+        best[:] = [next(iter(self._predict_after(node))) for node in nodes.tolist()]
+        return best[place]
+
+    def _find_nodes(self, table: RunTable, codes: Sequence[int]) -> NDArray[np.int64]:
+        """(m,) array: the longest context of each move that is known."""
+        counts, own = count_contexts(table, self.depth), [0]
         for parent, key in zip(counts.parent[1:].tolist(), counts.key[1:].tolist(), strict=True):
             code = codes[key] if key >= 0 else NOTHING
             above = own[parent]
@@ -261,11 +280,7 @@ class ContextTree:
         for level in counts.levels[1:]:
             found = np.where(level < 0, -1, known[level])
             deepest = np.where(found < 0, deepest, found)
-        width = len(self.states) + 1
-        reached = np.array([*codes, len(self.states)])[np.where(table.target < 0, n, table.target)]
-        pairs, place = np.unique(deepest * width + reached, return_inverse=True)
-        each = [self.log_probability(*divmod(pair, width)) for pair in pairs.tolist()]
-        return np.array(each, dtype=np.float64)[place]
+        return deepest
 
     def predict(self, keys: Sequence[str]) -> dict[str | None, float]:
         """Return the probability of each next key after these, oldest first, the most likely first.
@@ -275,9 +290,12 @@ class ContextTree:
         state = self.start()
         for key in keys[-self.depth - 1 :] if self.depth else ():
             state.add(key)
+        return self._predict_after(state.node)
+
+    def _predict_after(self, node: int) -> dict[str | None, float]:
         symbols = [i for i, name in enumerate(self.states) if name != START]
         names = [*(self.states[i] for i in symbols), None]
-        found = [exp(self.log_probability(state.node, i)) for i in (*symbols, len(self.states))]
+        found = [exp(self.log_probability(node, i)) for i in (*symbols, len(self.states))]
         order = sorted(range(len(names)), key=lambda i: -found[i])
         return {names[i]: found[i] for i in order}
 

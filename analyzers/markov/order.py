@@ -415,26 +415,24 @@ class EulerShuffle:
 
     def _stacks(self, copies: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return (copies, m) exits, those of each state together and in its order."""
-        final = self._last_exits(copies, rng)
-        stacks = np.empty((copies, len(self.exits)), dtype=np.int64)
-        rows = np.arange(copies)
-        for state in np.flatnonzero(self.degree):
-            size = int(self.degree[state])
-            places = np.tile(np.arange(size), (copies, 1))
-            places[rows, final[:, state]], places[:, -1] = size - 1, final[:, state]
-            places[:, :-1] = rng.permuted(places[:, :-1], axis=1)
-            begin = self.begin[state]
-            stacks[:, begin : begin + size] = self.exits[begin + places]
-        return stacks
+        # Sorted by state, and inside a state by chance, but for the last exit.
+        places = rng.random((copies, len(self.exits))) / 2
+        places += np.repeat(np.arange(self.n), self.degree)
+        left = np.flatnonzero(self.degree)
+        final = self.begin[left] + self._last_exits(copies, rng)[:, left]
+        np.put_along_axis(places, final, left + 0.75, axis=1)
+        return np.asarray(self.exits[np.argsort(places, axis=1)])
 
     def _last_exits(self, copies: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return (copies, n) numbers of the exit each state takes last; none make a cycle."""
         chosen = np.zeros((copies, self.n), dtype=np.int64)
-        redraw = np.broadcast_to(self.degree > 0, chosen.shape)
-        while redraw.any():
+        going, redraw = np.arange(copies), np.broadcast_to(self.degree > 0, chosen.shape)
+        while len(going):
             rows, states = np.nonzero(redraw)
-            chosen[rows, states] = rng.integers(self.degree[states])
-            redraw = self._on_cycles(chosen)
+            chosen[going[rows], states] = rng.integers(self.degree[states])
+            redraw = self._on_cycles(chosen[going])
+            more = redraw.any(axis=1)
+            going, redraw = going[more], redraw[more]
         return chosen
 
     def _on_cycles(self, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -312,8 +312,11 @@ def test_a_mixture_fits_within_its_strata_only():
         for i in range(200)
     ]
     settings = {"replicates": 0, "fit_replicates": 99}
-    pooled = forecast_outcome(runs, **settings).fit
-    within = forecast_outcome(runs, strata="kind", **settings).fit
+    pooled = forecast_outcome(runs, **settings)
+    stratified = forecast_outcome(runs, strata="kind", **settings)
+    assert (pooled.verdict, stratified.verdict) == ("not reliable", "reliable within tasks")
+    assert stratified.fit.to_dict() == pooled.fit.to_dict()
+    pooled, within = pooled.fit, stratified.fit_within
     assert pooled.pvalue == 0.01
     assert within.pvalue > 0.025
     assert within.trusted
@@ -404,7 +407,7 @@ def test_runs_that_count_their_steps_are_not_believed_to_be_a_chain():
     forecast = forecast_outcome(runs, replicates=0)
     assert not forecast.fit.trusted
     assert forecast.fit.distance > 0.2
-    assert "do not believe" in forecast.describe()
+    assert "not reliable" in forecast.describe()
 
 
 def test_a_change_shows_in_held_out_runs():
