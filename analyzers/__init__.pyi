@@ -47,6 +47,7 @@ from .comparison.result import (
 from .comparison.runs import compare_runs as compare_runs
 from .convergence import Progress as Progress
 from .counts import END as END, START as START, TransitionCounts as TransitionCounts
+from .forecast.calibration import PlattScaling as PlattScaling
 from .forecast.forecast import forecast_outcome as forecast_outcome
 from .forecast.result import (
     CumulativeIncidence as CumulativeIncidence,
@@ -55,6 +56,10 @@ from .forecast.result import (
     StateForecast as StateForecast,
 )
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
+from .forecast.success import (
+    SuccessForecast as SuccessForecast,
+    forecast_success as forecast_success,
+)
 from .guard.evaluate import (
     GuardEvaluation as GuardEvaluation,
     GuardTrial as GuardTrial,
@@ -75,6 +80,8 @@ from .markov.basins import (
     AttractorReport as AttractorReport,
     find_attractors as find_attractors,
 )
+from .markov.context_tree import ContextTree as ContextTree
+from .markov.contexts import Contexts as Contexts, find_contexts as find_contexts
 from .markov.entropy_production import (
     EntropyProduction as EntropyProduction,
     entropy_production as entropy_production,
@@ -84,6 +91,7 @@ from .markov.hodge import (
     HodgeDecomposition as HodgeDecomposition,
     hodge_decomposition as hodge_decomposition,
 )
+from .markov.next_step import StepPrediction as StepPrediction, predict_steps as predict_steps
 from .markov.order import MarkovOrderTest as MarkovOrderTest, markov_order_test as markov_order_test
 from .markov.stationary import (
     StationaryDistribution as StationaryDistribution,

@@ -45,9 +45,7 @@ class PlattScaling(Result):
     intercept: float
 
     @classmethod
-    def fit(
-        cls, risks: ArrayLike, success: ArrayLike, weights: ArrayLike | None = None
-    ) -> PlattScaling:
+    def fit(cls, risks: ArrayLike, success: ArrayLike) -> PlattScaling:
         """Fit the two numbers by maximum likelihood.
 
         Parameters
@@ -56,8 +54,6 @@ class PlattScaling(Result):
             Of runs that the score was not fitted to.
         success : (k,) array of bool
             Whether they succeeded.
-        weights : (k,) array of float, optional
-            How much each counts; by default 1.
 
         Raises
         ------
@@ -67,24 +63,23 @@ class PlattScaling(Result):
             Where a risk is not finite.
         """
         risk, good = np.asarray(risks, dtype=np.float64), np.asarray(success, dtype=bool)
-        weight = np.ones(len(risk)) if weights is None else np.asarray(weights, dtype=np.float64)
         if not np.isfinite(risk).all():
             raise InvalidInputError("a risk is not finite; a score must give numbers")
-        worked, failed = float(weight[good].sum()), float(weight[~good].sum())
+        worked, failed = int(good.sum()), int((~good).sum())
         if not worked or not failed:
             raise InsufficientDataError(
-                f"{int(good.sum())} of {len(good)} succeeded; to calibrate a risk takes runs of "
+                f"{worked} of {len(good)} succeeded; to calibrate a risk takes runs of "
                 "both outcomes"
             )
         # The log odds of failure; the target of a success is 1 / (worked + 2).
         target = np.where(good, 1 / (worked + 2), (failed + 1) / (failed + 2))
-        centre, spread = float(np.average(risk, weights=weight)), float(risk.std()) or 1.0
+        centre, spread = float(risk.mean()), float(risk.std()) or 1.0
         scaled = (risk - centre) / spread
 
         def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             odds = point[0] * scaled + point[1]
-            value = weight @ (np.logaddexp(0.0, odds) - target * odds)
-            slope = weight * (expit(odds) - target)
+            value = (np.logaddexp(0.0, odds) - target * odds).sum()
+            slope = expit(odds) - target
             return float(value), np.array([slope @ scaled, slope.sum()])
 
         start = np.array([0.0, np.log((failed + 1) / (worked + 1))])

@@ -130,9 +130,10 @@ class SuccessForecast(TableResult):
         unit = "runs" if self.unit == "run" else "blocks"
         said = (
             f"{'not ' if self.reasons else ''}reliable for new {unit}: Brier score "
-            f"{self.brier_half:.3f} half-way and {self.brier_end:.3f} at the end, {self.brier_base:.3f} by the share of successes "
-            f"({self.base_rate:.0%} of {self.runs:,} runs); calibration error "
-            f"{self.error_half:.3f} and {self.error_end:.3f}, of a perfect forecast "
+            f"{self.brier_half:.3f} half-way and {self.brier_end:.3f} at the end, "
+            f"{self.brier_base:.3f} by the share of successes ({self.base_rate:.0%} of "
+            f"{self.runs:,} runs); calibration error {self.error_half:.3f} and "
+            f"{self.error_end:.3f}, of a perfect forecast "
             f"{self.perfect_half:.3f} and {self.perfect_end:.3f}"
         )
         within = "" if self.within is None else f"for more runs of the same: {self.within.verdict}"
@@ -204,8 +205,9 @@ def forecast_success(
     """Forecast whether a run succeeds, from the risk of what it has done so far.
 
     A risk score is fitted to a part of the runs at a time and gives the risks of the others; a
-    logistic function of these out-of-fold risks is the probability (Platt scaling). So are the
-    numbers that say how good it is: the scaling of a run comes from runs of other parts. A chain of
+    logistic function of these out-of-fold risks, half-way through each run and at its end, is the
+    probability (Platt scaling). What is said of its quality is of out-of-fold forecasts too: the
+    scaling of a run comes from runs of other parts. A chain of
     states says less of success than such a score; *when* a run ends and *what* comes next it says
     better: `forecast_outcome`.
 
@@ -275,15 +277,14 @@ def forecast_success(
     for part in range(folds):
         fitted = score.fit(table.select(fold != part), seed)
         risks[of_move == part] = find_risks(fitted, table.select(fold == part))
-    weights = (1 / table.lengths)[table.run_of_move]
-    success = good[table.run_of_move]
     at = np.stack([middle_moves(table), last_moves(table)], axis=1)
+    success = np.stack([good, good], axis=1)
     probability, base = np.empty((len(table), 2)), np.empty(len(table))
     for part in range(folds):
-        others, here = of_move != part, fold == part
-        scaling = PlattScaling.fit(risks[others], success[others], weights[others])
+        others, here = fold != part, fold == part
+        scaling = PlattScaling.fit(risks[at[others]].ravel(), success[others].ravel())
         probability[here] = scaling(risks[at[here]])
-        base[here] = good[~here].mean()
+        base[here] = good[others].mean()
     brier = brier_score(probability, good[:, None])
     brier_base = brier_score(base, good)
     tails = bootstrap_tails(level, number)
@@ -296,7 +297,7 @@ def forecast_success(
     blocks = bool((table.block_codes() >= 0).any())
     found = SuccessForecast(
         score.fit(table, seed),
-        PlattScaling.fit(risks, success, weights),
+        PlattScaling.fit(risks[at].ravel(), success.ravel()),
         float(good.mean()),
         float(brier_base.mean()),
         *map(float, brier.mean(axis=0)),

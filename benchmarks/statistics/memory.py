@@ -5,9 +5,9 @@
     python -m benchmarks.statistics.memory success [--data DIR]
     python -m benchmarks.statistics.memory cost
 
-DIR is a folder with tau1/gpt-4o-airline.json.gz, 200 runs of 50 tasks as published by tau-bench, and
-tau2_airline/*.jsonl.gz, the runs of six models on the same tools (docs/statistics.md says where they
-come from). Without it only the scripted agents of `_scripted_agents` are measured.
+DIR is a folder with tau1/gpt-4o-airline.json.gz, 200 runs of 50 tasks as published by tau-bench,
+and tau2_airline/*.jsonl.gz, the runs of six models on the same tools (docs/statistics.md says where
+they come from). Without it only the scripted agents of `_scripted_agents` are measured.
 
 Each of 20 random splits fits on one half of the runs, or of the tasks, and is held against the
 other half; in brackets stands the standard error over the splits. Settings were chosen on runs of
@@ -193,8 +193,8 @@ def calibrated(train: RunTable, test: RunTable, by: str, seed: int) -> np.ndarra
     for part in range(5):
         fitted = OutcomeScore().fit(train.select(fold != part), seed)
         risks[fold[train.run_of_move] == part] = find_risks(fitted, train.select(fold == part))
-    weights = (1 / train.lengths)[train.run_of_move]
-    scaling = PlattScaling.fit(risks, good[train.run_of_move], weights)
+    at = np.concatenate([middle_moves(train), last_moves(train)])
+    scaling = PlattScaling.fit(risks[at], np.concatenate([good, good]))
     return scaling(find_risks(OutcomeScore().fit(train, seed), test))
 
 

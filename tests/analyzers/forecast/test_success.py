@@ -1,0 +1,165 @@
+"""`forecast_success` and its parts, against numbers by hand and other minimisers."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from detailed_balance.analyzers import (
+    END,
+    START,
+    PlattScaling,
+    RunTable,
+    Trajectory,
+    forecast_success,
+)
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.forecast.calibration import brier_score, calibration_error
+
+QUICK = {"replicates": 199}
+
+
+def run(*states, **known):
+    return Trajectory(tuple(pairwise((START, *states, END))), **known)
+
+
+def make_runs(rng, number, told, tasks=0):
+    """Return runs that go round more where they fail; `told` is by how much."""
+    made = []
+    for i in range(number):
+        task = int(rng.integers(tasks)) if tasks else 0
+        good = bool(rng.random() < 0.5)
+        rounds = rng.poisson(2 + (0 if good else told))
+        states = ["plan", *["search", "read"] * int(rounds), "answer"]
+        labels = (("task", str(task)),) if tasks else ()
+        made.append(run(*states, success=good, name=f"{i:04}", context=labels))
+    return made
+
+
+class LastStateOdds:
+    """The log odds of failure of runs that came to the last state; 0 where it is new."""
+
+    def __init__(self, odds=None):
+        self.odds = odds or {}
+
+    def fit(self, runs, seed=0):
+        seen = {}
+        for each in runs:
+            for state in set(each.states):
+                seen.setdefault(state, []).append(not each.success)
+        ends = {state: [sum(failed) + 1, len(failed) + 2] for state, failed in seen.items()}
+        return LastStateOdds({s: np.log(bad / (n - bad)) for s, (bad, n) in ends.items()})
+
+    def start(self):
+        return self
+
+    def update(self, source, target):
+        return float(self.odds.get(source if target in (None, END) else target, 0.0))
+
+
+def test_platt_scaling_is_the_maximum_of_his_likelihood():
+    rng = np.random.default_rng(0)
+    risk = rng.normal(size=60) * 3 + 7
+    good = rng.random(60) < 1 / (1 + np.exp(risk - 7))
+    failed, worked = (~good).sum(), good.sum()
+    target = np.where(good, 1 / (worked + 2), (failed + 1) / (failed + 2))
+
+    def loss(point):
+        chance = 1 / (1 + np.exp(-(point[0] * risk + point[1])))
+        return -(target * np.log(chance) + (1 - target) * np.log(1 - chance)).sum()
+
+    best = minimize(
+        loss, [0.5, -4.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+    )
+    found = PlattScaling.fit(risk, good)
+    assert [found.slope, found.intercept] == pytest.approx(best.x.tolist(), rel=1e-4)
+
+
+def test_equal_risks_give_platts_estimate_of_the_share():
+    found = PlattScaling.fit([2.0] * 10, [True] * 4 + [False] * 6)
+    failing = (6 * 7 / 8 + 4 * 1 / 6) / 10  # the mean of his targets
+    assert float(found([2.0])[0]) == pytest.approx(1 - failing)
+
+
+def test_brier_score_and_calibration_error_by_hand():
+    said, seen = [0.1, 0.4, 0.8], [False, True, True]
+    assert brier_score(said, seen).mean() == pytest.approx((0.01 + 0.36 + 0.04) / 3)
+    # Two bins of two: shares 1/2 and 1, means 0.25 and 0.8.
+    said, seen = [0.2, 0.3, 0.7, 0.9], [False, True, True, True]
+    assert calibration_error(said, seen, bins=2) == pytest.approx(0.5 * 0.25 + 0.5 * 0.2)
+    assert calibration_error([0.5] * 8, [True, False] * 4) == 0.0
+
+
+def test_the_calibration_error_does_not_depend_on_the_order_of_runs():
+    rng = np.random.default_rng(1)
+    said = rng.integers(0, 5, 40) / 5
+    seen = rng.random(40) < said
+    order = rng.permutation(40)
+    assert calibration_error(said, seen) == calibration_error(said[order], seen[order])
+
+
+def test_a_telling_path_gives_a_reliable_forecast():
+    found = forecast_success(make_runs(np.random.default_rng(2), 160, 6.0), **QUICK)
+    assert found.verdict == "reliable"
+    assert found.brier_end < 0.15 < found.brier_base
+    assert 0 < found.gain_end[0] < found.brier_base - found.brier_end < found.gain_end[1]
+    assert found.brier_half < 0.15
+
+
+def test_outcomes_that_have_nothing_to_do_with_the_path_are_not_forecast():
+    verdicts = [
+        forecast_success(make_runs(np.random.default_rng(seed), 60, 0.0), **QUICK).verdict
+        for seed in range(10)
+    ]
+    assert verdicts.count("not reliable") >= 9
+
+
+def test_a_perfect_forecast_is_seldom_called_miscalibrated():
+    rng, found = np.random.default_rng(3), []
+    for seed in range(20):
+        each = forecast_success(make_runs(rng, 80, 4.0), seed=seed, **QUICK)
+        found.append(min(each.error_pvalue) <= each.alpha / 2)
+    assert sum(found) <= 4  # 20 trials at 5%: P(more than 4) = 0.003
+
+
+def test_what_only_runs_of_known_tasks_tell_is_reliable_within_tasks():
+    rng, runs = np.random.default_rng(4), []
+    for i in range(600):  # each task has a tool of its own, and its outcome
+        task = i % 6
+        good = bool(rng.random() < (0.9 if task % 2 else 0.1))
+        labels = (("task", str(task)),)
+        runs.append(run("plan", f"tool {task}", success=good, name=f"{i:04}", context=labels))
+    table = RunTable.of(runs).with_blocks("task")
+    found = forecast_success(table, score=LastStateOdds(), **QUICK)
+    assert found.unit == "block"
+    assert found.verdict == "reliable within tasks"
+    assert found.within.brier_end < 0.15
+    assert "for more runs of the same: reliable" in found.describe()
+
+
+def test_live_forecasts_are_those_of_the_table():
+    runs = make_runs(np.random.default_rng(5), 60, 4.0)
+    found = forecast_success(runs, **QUICK)
+    state = found.start()
+    assert [state.update(*move) for move in runs[3].moves] == pytest.approx(
+        found.probabilities([runs[3]]).tolist(), abs=1e-12
+    )
+    assert found.to_dict()["verdict"] == found.verdict
+    assert sum(found.to_table()["runs"]) == 2 * 60
+
+
+def test_the_order_of_runs_changes_no_digit():
+    runs = make_runs(np.random.default_rng(6), 40, 4.0)
+    one, other = (forecast_success(given, **QUICK).to_dict() for given in (runs, runs[::-1]))
+    assert one == other
+
+
+def test_too_little_is_refused_with_what_it_takes():
+    runs = make_runs(np.random.default_rng(7), 19, 4.0)
+    with pytest.raises(InsufficientDataError, match="20 runs"):
+        forecast_success(runs)
+    with pytest.raises(InvalidInputError, match="folds=1"):
+        forecast_success(runs, folds=1)
+    with pytest.raises(InsufficientDataError, match="both outcomes"):
+        PlattScaling.fit([1.0, 2.0], [True, True])
