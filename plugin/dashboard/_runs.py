@@ -303,7 +303,7 @@ def _show_line(line: PathLine | int) -> dict[str, Any]:
     if isinstance(line, int):
         return {"left_out": line}
     run = None if line.run is None else show_run_key(line.run)["id"]
-    return {**line.to_dict(), "steps": line.steps, "run": run}
+    return {**line.to_dict(), "steps": line.steps, "chance": line.chance or None, "run": run}
 
 
 def check_choice(name: str, given: str, allowed: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from html import escape
-from math import isnan
+from math import isnan, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from rich.text import Text
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.markov.context_tree import ContextTree
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import RunTable
@@ -30,9 +31,10 @@ from detailed_balance.render.formatting import (
     show_context,
 )
 from detailed_balance.render.links import link_run
-from detailed_balance.report.run_path import PathLine, list_path
+from detailed_balance.report.run_path import PathLine, list_path, say_chance
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from detailed_balance.analyzers.repetition.result import RepeatingRun
@@ -47,6 +49,11 @@ _KEY = 80
 _NAMED = 5
 _SHOWN_WIDTHS = (80, 120, 60)
 """How wide reports, commands and first screens show a key at most."""
+
+_UNEXPECTED, _STATE, _PRIOR = 3, 40, 0.1
+_FEWEST_OTHERS = 10
+_MOST_LEARNED = 200_000
+"""Moves of other runs from which it is learned what to expect."""
 
 _SEARCHED = 10_000
 _COMPARED = 100
@@ -135,7 +142,7 @@ class RunPage(Result):
         yield from ((row, "") for row in about)
         yield "", ""
         shown = list(self.shown(LINES_SHOWN - len(about) - 4))
-        titles = ("step", "state", "what is known", "tokens", "cost")
+        titles = ("step", "state", "what is known", "chance", "tokens", "cost")
         cells = [titles, *(_cells(each) for each in shown)]
         # The name of a run inside may be wider than what stands beside steps.
         rows = [row for row in cells if row[0]]
@@ -144,7 +151,7 @@ class RunPage(Result):
         empty = [not any(row[i] for row in cells[1:]) for i in range(len(titles))]
         for line, row in zip(("", *shown), cells, strict=True):
             said = [
-                row[i].rjust(widths[i]) if i in (0, 3, 4) else row[i].ljust(widths[i])
+                row[i].rjust(widths[i]) if i in (0, 3, 4, 5) else row[i].ljust(widths[i])
                 for i in range(len(titles))
                 if not empty[i]
             ]
@@ -174,10 +181,10 @@ def _choose(lines: Sequence[PathLine], limit: int) -> list[int]:
 
 def _cells(line: PathLine | int) -> tuple[str, ...]:
     if isinstance(line, int):
-        return "", f"... {count_noun(line, 'line')} left out", "", "", ""
+        return "", f"... {count_noun(line, 'line')} left out", "", "", "", ""
     numbers = ["" if n is None else format_number(n) for n in (line.tokens, line.cost)]
     times = f"  x {line.times:,}" if line.times > 1 else ""
-    return line.steps, f"{'  ' * line.depth}{line.text}{times}", line.facts, *numbers
+    return line.steps, f"{'  ' * line.depth}{line.text}{times}", line.facts, line.chance, *numbers
 
 
 def _page_parts(page: RunPage) -> Iterator[str]:
@@ -185,7 +192,7 @@ def _page_parts(page: RunPage) -> Iterator[str]:
     for label, text in page.head.rows:
         yield f"<tr><th>{escape(label)}</th><td>{_link(text, page.link)}</td></tr>"
     yield "</table>\n<table>\n<tr><th>step</th><th>state</th><th>what is known</th>"
-    yield "<th>tokens</th><th>cost</th><th></th></tr>"
+    yield "<th>chance</th><th>tokens</th><th>cost</th><th></th></tr>"
     for line in page.shown():
         onset = line.onset if isinstance(line, PathLine) else ""
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in (*_cells(line), onset))
@@ -229,14 +236,18 @@ def show_run(
     columns = runs.runs
     name, key = columns.name[place], columns.run[place]
     link = link_run(run_url, name or key)
-    onset = onsets.get(place)
-    rows = tuple((label, text) for label, text in _rows(runs, place, onset, link) if text)
+    onset, surprisal = onsets.get(place), find_surprisal(runs, place)
+    about = (
+        *_rows(runs, place, onset, link),
+        ("unexpected", _say_unexpected(runs, place, surprisal)),
+    )
+    rows = tuple((label, text) for label, text in about if text)
     outcome, success = int(columns.outcome[place]), int(columns.success[place])
     return RunPage(
         name,
         key,
         _head(runs, place, rows),
-        tuple(_list(runs, place, onsets)),
+        tuple(_list(runs, place, onsets, surprisal)),
         link,
         OUTCOMES[outcome] if outcome >= 0 else None,
         bool(success) if success >= 0 else None,
@@ -245,13 +256,58 @@ def show_run(
     )
 
 
-def _list(runs: RunTable, place: int, onsets: Mapping[int, RepeatingRun]) -> list[PathLine]:
+def find_surprisal(runs: RunTable, place: int) -> NDArray[np.float64] | None:
+    """(k,) array: the surprisal of the k moves of a run, by the other runs; None where too few.
+
+    The other runs are those of other blocks, where runs have blocks; of many, evenly some.
+
+    Examples
+    --------
+    >>> from detailed_balance.analyzers import Trajectory
+    >>> runs = [Trajectory((("a", "b"), ("b", "a")), str(i)) for i in range(20)]
+    >>> find_surprisal(RunTable.of(runs), 0).round(2).tolist()
+    [0.01, 0.01]
+    >>> find_surprisal(RunTable.of(runs[:5]), 0)
+    """
+    blocks = runs.block_codes()
+    others = np.flatnonzero((blocks < 0) | (blocks != blocks[place]))
+    others = others[others != place]
+    if len(others) < _FEWEST_OTHERS or not runs.lengths[place]:
+        return None
+    every = 1 + int(runs.lengths[others].sum()) // _MOST_LEARNED
+    order = runs.order()
+    chosen = order[np.isin(order, others)][::every]
+    tree = ContextTree.fit(runs.select(chosen), prior=_PRIOR)
+    return -tree.log_probabilities(runs.select([place]))
+
+
+def _say_unexpected(runs: RunTable, place: int, surprisal: NDArray[np.float64] | None) -> str:
+    """Name the steps that were least expected, if they were less probable than 1 in 20."""
+    if surprisal is None:
+        return ""
+    run, names = runs.select([place]), (*runs.states, "an escape")
+    order = np.argsort(-surprisal, kind="stable")[:_UNEXPECTED].tolist()
+    said = [
+        f"step {i + 1}, {safe_text(names[run.source[i]], _STATE)} to "
+        f"{safe_text(names[run.target[i]], _STATE)} ({say_chance(float(surprisal[i]))})"
+        for i in order
+        if surprisal[i] > log(20)
+    ]
+    return "; ".join(said)
+
+
+def _list(
+    runs: RunTable,
+    place: int,
+    onsets: Mapping[int, RepeatingRun],
+    surprisal: NDArray[np.float64] | None,
+) -> list[PathLine]:
     said = {
         i: (run.onset or 0, f"repeats itself from here: {say_times(run.kind, run.times)}")
         for i, run in onsets.items()
         if run.kind is not None
     }
-    return list_path(runs, place, said)
+    return list_path(runs, place, said, surprisal)
 
 
 def find_run(runs: RunTable, run: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import exp
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,12 +17,17 @@ from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.roots import name_node
 from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.render.formatting import count_noun, safe_text, shorten_states
+from detailed_balance.render.formatting import (
+    count_noun,
+    format_number,
+    safe_text,
+    shorten_states,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PathLine", "list_path"]
+__all__ = ["PathLine", "list_path", "say_chance"]
 
 _NAME = 48
 _NOWHERE = "(no state reached)"
@@ -62,6 +68,9 @@ class PathLine(Result):
         What the run begins to repeat here, in words; mostly empty.
     run : str or None
         The key of the run inside that the line names, as recorded; None on other lines.
+    surprisal : float or None
+        Of the least expected of these steps, in nats: minus the log of the probability that it had
+        by the steps before it and by other runs; None where that is not known.
 
     Examples
     --------
@@ -79,6 +88,18 @@ class PathLine(Result):
     cost: float | None = None
     onset: str = ""
     run: str | None = None
+    surprisal: float | None = None
+
+    @property
+    def chance(self) -> str:
+        """The probability of the least expected of these steps, in words; empty where not known.
+
+        Examples
+        --------
+        >>> PathLine(0, 1, 1, "ask", surprisal=1.2).chance, PathLine(0, 1, 1, "ask", surprisal=6.0).chance
+        ('30%', '1 in 403')
+        """  # noqa: E501 - one line shows both
+        return "" if self.surprisal is None else say_chance(self.surprisal)
 
     @property
     def steps(self) -> str:
@@ -88,8 +109,17 @@ class PathLine(Result):
         return f"{self.first}-{self.last}"
 
 
+def say_chance(surprisal: float) -> str:
+    """Return a probability, given as its surprisal in nats, as a share or as 1 in so many."""
+    chance = exp(-surprisal)
+    return f"{chance:.0%}" if chance >= 0.05 else f"1 in {format_number(round(1 / chance))}"
+
+
 def list_path(
-    table: RunTable, place: int, onsets: Mapping[int, tuple[int, str]] | None = None
+    table: RunTable,
+    place: int,
+    onsets: Mapping[int, tuple[int, str]] | None = None,
+    surprisal: NDArray[np.float64] | None = None,
 ) -> list[PathLine]:
     """List the steps of one run.
 
@@ -105,6 +135,8 @@ def list_path(
         Which of them.
     onsets : mapping of int to (int, str), optional
         By the place of a run: the moves before it began to repeat itself, and what, in words.
+    surprisal : (k,) array of float, optional
+        Of each of the k moves of this run, in nats.
 
     Examples
     --------
@@ -120,7 +152,8 @@ def list_path(
     for number, parent in enumerate(table.runs.parent.tolist()):
         if parent is not None:
             inside.setdefault(parent, []).append(number)
-    return list(_PathReader(table, onsets or {}, inside).read(place, 0))
+    known = {} if surprisal is None else {place: surprisal}
+    return list(_PathReader(table, onsets or {}, inside, known).read(place, 0))
 
 
 class _Part(NamedTuple):
@@ -141,6 +174,7 @@ class _PathReader:
     table: RunTable
     onsets: Mapping[int, tuple[int, str]]
     inside: Mapping[str, list[int]]
+    surprisal: Mapping[int, NDArray[np.float64]]
     read_already: set[int] = field(default_factory=set)
 
     def read(self, place: int, depth: int) -> Iterator[PathLine]:
@@ -156,7 +190,11 @@ class _PathReader:
             facts, tokens, cost = steps.describe(part)
             begins = words if part.first < max(onset, 1) <= part.stop and words else ""
             first = part.first + 1 if part.stop > part.first else 0
-            yield PathLine(depth, first, part.stop, text, part.times, facts, tokens, cost, begins)
+            own = self.surprisal.get(place, np.zeros(0))[part.first : part.stop]
+            least = float(own.max()) if len(own) else None
+            yield PathLine(
+                depth, first, part.stop, text, part.times, facts, tokens, cost, begins, None, least
+            )
             there = [each for move, each in inside if part.first <= move < part.stop]
             yield from self._read_inside(there, place, depth + 1)
         if run.total > len(reached):

@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -99,6 +101,41 @@ def test_the_onset_is_marked_where_the_run_begins_to_repeat_itself():
     told = page.to_dict()
     assert (told["outcome"], told["success"], told["onset"]) == ("recursion_limit", None, 2)
     assert dict(page.head.rows)["moves"] == "41, 39 after it began to repeat itself"
+
+
+def test_an_unexpected_step_is_named_with_the_chance_that_it_had():
+    usual = [make_run(["__start__", "plan", "look", "say", "__end__"], f"t{i}") for i in range(60)]
+    odd = make_run(["__start__", "plan", "delete\x1b", "say", "__end__"], "odd")
+    page = show_run(RunTable.of([*usual, odd]), "odd")
+    known = {line.text: line.surprisal for line in page.lines}
+    # 60 times plan came before look: by KT with 0.1 a key about 0.1 / 60 is left for others.
+    assert known["plan"] < 0.1 < 4 < known["delete\\x1b"]
+    assert max(known, key=known.get) == "delete\\x1b"
+    told = dict(page.head.rows)["unexpected"]
+    assert told.startswith("step 2, plan to delete\\x1b (1 in ")
+    assert "unexpected" not in dict(show_run(RunTable.of([*usual, odd]), "t3").head.rows)
+    assert "chance" in str(page)
+    assert "<th>chance</th>" in page._repr_html_()
+
+
+def test_what_is_expected_is_learned_from_runs_of_other_blocks():
+    runs = [
+        make_run(["__start__", "plan", f"only-{i % 12}", "__end__"], f"t{i}") for i in range(48)
+    ]
+    table = RunTable.of(runs)
+    block = np.arange(48) % 12
+    blocked = replace(
+        table, runs=table.runs._replace(block=block), blocks=tuple(f"{i:02}" for i in range(12))
+    )
+    by_run, by_block = (show_run(each, 5).lines[1].surprisal for each in (table, blocked))
+    assert by_block > by_run + 1
+
+
+def test_a_few_runs_tell_nothing_of_what_is_expected():
+    table = RunTable.of([make_run("abc", f"t{i}") for i in range(10)])
+    page = show_run(table, "t1")
+    assert {line.surprisal for line in page.lines} == {None}
+    assert "chance" not in str(page)
 
 
 def test_runs_inside_stand_under_the_visit_in_which_they_ran():

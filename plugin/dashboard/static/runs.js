@@ -57,16 +57,16 @@ export function runs(main, route) {
 
 export function runPage(main, route) {
   return view(main, "Run", `run/${encodeURIComponent(route.id)}`, () => "", (found) => {
-    const columns = [{ name: "Step", number: true }, { name: "State", class: "wrap" }, { name: "What is known" }, { name: "Tokens", number: true }, { name: "Cost", number: true }];
+    const columns = [{ name: "Step", number: true }, { name: "State", class: "wrap" }, { name: "What is known" }, { name: "Chance", number: true }, { name: "Tokens", number: true }, { name: "Cost", number: true }];
     const known = (name) => found.lines.some((line) => line[name] !== null && line[name] !== undefined);
-    const shown = columns.filter((column) => !["Tokens", "Cost"].includes(column.name) || known(column.name.toLowerCase()));
+    const shown = columns.filter((column) => !["Chance", "Tokens", "Cost"].includes(column.name) || known(column.name.toLowerCase()));
     const cells = (line) => {
-      if (line.left_out) return ["", h("span", { class: "faint" }, `… ${plural(line.left_out, "line")} left out`), "", "", ""];
+      if (line.left_out) return ["", h("span", { class: "faint" }, `… ${plural(line.left_out, "line")} left out`), "", "", "", ""];
       const text = [line.run ? h("a", { href: link(`/run/${line.run}`) }, h("bdi", {}, line.text)) : h("bdi", {}, line.text), line.times > 1 ? h("b", {}, ` × ${count(line.times)}`) : null];
       return [
         line.steps,
         h("div", { class: `depth depth-${Math.min(line.depth, 5)}` }, text, line.onset ? h("span", { class: "badge onset", "data-severity": "problem" }, line.onset) : null),
-        line.facts, line.tokens === null ? "" : count(line.tokens), line.cost === null ? "" : number(line.cost)];
+        line.facts, line.chance || "", line.tokens === null ? "" : count(line.tokens), line.cost === null ? "" : number(line.cost)];
     };
     const kept = columns.map((column) => shown.includes(column));
     fill(main,
