@@ -98,6 +98,10 @@ from .markov.stationary import (
     stationary_distribution as stationary_distribution,
 )
 from .markov.traps import Trap as Trap, TrapReport as TrapReport, find_traps as find_traps
+from .markov.word_reversal import (
+    WordReversals as WordReversals,
+    compare_reversals as compare_reversals,
+)
 from .potential.directionality import (
     Directionality as Directionality,
     score_directionality as score_directionality,

@@ -15,6 +15,7 @@ from detailed_balance.analyzers.convergence import StepsCallback
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.markov.context_names import warn_of_contexts
 from detailed_balance.analyzers.multiplicity import check_replicates
 from detailed_balance.analyzers.results import Table, TableResult, times
 
@@ -204,6 +205,7 @@ def reversibility_test(
     0.001
     """
     _check_settings(method, replicates, sweeps)
+    warn_of_contexts(counts.states)
     counts = counts.without_boundaries()
     fit = fit_reversible(counts)
     freedom = fit.degrees_of_freedom

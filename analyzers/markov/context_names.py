@@ -7,9 +7,12 @@ every name can be read back, whatever keys hold.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
-__all__ = ["find_context_names", "join_keys", "split_name"]
+from detailed_balance.analyzers.counts import START
+
+__all__ = ["find_context_names", "join_keys", "split_name", "warn_of_contexts"]
 
 _MARK = "<"
 _ESCAPED = re.compile(r"([\\<])")
@@ -46,17 +49,29 @@ def split_name(name: str) -> tuple[str, ...]:
 
 
 def find_context_names(states: Iterable[str]) -> list[str]:
-    """Return the states that are names of several keys, each of which is a state as well.
+    """Return the states that are names of several keys, each of which is the newest of some state.
 
     Examples
     --------
-    >>> find_context_names(["plan", "search", "search<plan", "a<b"])
-    ['search<plan']
+    >>> find_context_names(["plan", "search<plan", "read<search", "a<b"])
+    ['read<search', 'search<plan']
     """
-    known = set(states)
-    found = []
-    for state in sorted(known):
-        keys = split_name(state) if _MARK in state else ()
-        if len(keys) > 1 and all(join_keys([key]) in known for key in keys):
-            found.append(state)
-    return found
+    keys = {s: split_name(s) if _MARK in s or "\\" in s else (s,) for s in states}
+    newest = {START, *(each[0] for each in keys.values())}
+    return sorted(
+        state for state, each in keys.items() if len(each) > 1 and newest.issuperset(each)
+    )
+
+
+def warn_of_contexts(states: Iterable[str]) -> None:
+    """Warn where states are contexts, which a question of balance is not to be asked of."""
+    found = find_context_names(states)
+    if found:
+        warnings.warn(
+            f"{len(found):,} states, such as {found[0][:60]!r}, hold what came before: moves "
+            "between them have no way back, so that balance and potentials say nothing. Use "
+            "Contexts.restore(runs), whose states are keys, or compare_reversals(runs), which "
+            "counts words of keys against the same words backwards",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -169,6 +169,19 @@ class Contexts(TableResult):
             facts=table.facts,
         )
 
+    def restore(self, runs: Runs) -> RunTable:
+        """Return runs that `rename` has renamed with their keys for states, as before.
+
+        Examples
+        --------
+        >>> from detailed_balance.analyzers import Trajectory
+        >>> runs = [Trajectory((("a<b", "x"), ("x", "a<b"))), Trajectory((("b", "x"), ("x", "b")))]
+        >>> contexts = find_contexts(runs * 20, refine=False)
+        >>> list(contexts.restore(contexts.rename(runs))) == runs
+        True
+        """
+        return RunTable.of(runs).merge(lambda state: split_name(state)[0])
+
     def _after(self, pair: int, states: Sequence[str], alone: Mapping[str, int]) -> int:
         place, key = divmod(pair, len(states))
         found = self.follow(place, states[key])

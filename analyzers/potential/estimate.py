@@ -28,6 +28,7 @@ from detailed_balance.analyzers.errors import (
     UnknownStateError,
 )
 from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.markov.context_names import warn_of_contexts
 from detailed_balance.analyzers.potential._standard_errors import RunMoves, SandwichCovariance
 from detailed_balance.analyzers.results import Table, TableResult, plain
 from detailed_balance.analyzers.runs.clusters import FEWEST_CLUSTERS, MoveClusters
@@ -451,6 +452,7 @@ def estimate_potential(
     if not isinstance(counts, TransitionCounts | Kernel):
         counts = (runs := RunTable.of(counts)).counts()
     kernel = _kernel(counts, attempts, min_attempts)
+    warn_of_contexts(kernel.states)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     pairs = EdgeList.from_matrix(kernel.probabilities, labels.astype(np.int64))
     solution = minimize_action(

@@ -3,6 +3,7 @@
     python -m benchmarks.statistics.memory next [--data DIR]
     python -m benchmarks.statistics.memory order [--data DIR]
     python -m benchmarks.statistics.memory success [--data DIR]
+    python -m benchmarks.statistics.memory facts [--data DIR]
     python -m benchmarks.statistics.memory cost
 
 DIR is a folder with tau1/gpt-4o-airline.json.gz, 200 runs of 50 tasks as published by tau-bench,
@@ -198,6 +199,57 @@ def calibrated(train: RunTable, test: RunTable, by: str, seed: int) -> np.ndarra
     return scaling(find_risks(OutcomeScore().fit(train, seed), test))
 
 
+def facts_as_keys(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]:
+    """Yield the loss of the next tool where keys say what came of a step, and where they do not."""
+    if table.facts is None:
+        return
+    marks = {"failed": table.facts.failed, "repeats": table.facts.repeats}
+    rich = {"tools": table, **{f"tools, {name}": _mark(table, on) for name, on in marks.items()}}
+    for name, runs in rich.items():
+        rows = []
+        for seed in range(SPLITS):
+            train, test = halves(runs, FIRST_SEED + seed, by)
+            tree, total, known = ContextTree.fit(train, prior=PRIOR), 0.0, {}
+            for run in test:
+                state, keys = tree.start(), [run.moves[0][0]]
+                state.add(keys[0])
+                for _, target in run.moves:
+                    if state.node not in known:
+                        known[state.node] = tools_after(tree, keys)
+                    total -= np.log(known[state.node][tool_of(target)])
+                    state.add(target)
+                    keys.append(target)
+            rows.append([total / test.total])
+        yield name, rows
+
+
+def _mark(table: RunTable, on: np.ndarray) -> RunTable:
+    """Return runs in which the key of each marked step has a sign behind it."""
+    n, inner = len(table.states), np.array([not s.startswith("__") for s in table.states])
+    target = table.target + n * (on & inner[table.target])
+    source = table.source.copy()
+    same = table.run_of_move[1:] == table.run_of_move[:-1]
+    source[1:] = np.where(same, target[:-1], source[1:])
+    names = [*table.states, *(f"{state}#" for state in table.states)]
+    return RunTable.from_codes(
+        names, source, target, table.offsets, table.runs, blocks=table.blocks
+    )
+
+
+def tool_of(key: str) -> str:
+    """Return the tool of a key with or without a sign."""
+    return key.removesuffix("#")
+
+
+def tools_after(tree: ContextTree, keys: list[str]) -> dict[str, float]:
+    """Return the probability of each next tool, whatever comes of the step."""
+    found: dict[str, float] = {}
+    for key, chance in tree.predict(keys).items():
+        tool = "" if key is None else tool_of(key)
+        found[tool] = found.get(tool, 0.0) + chance
+    return found
+
+
 def cost() -> None:
     """Print what contexts cost."""
     table = read_scripted_runs(trials=4)
@@ -242,6 +294,7 @@ Table = Callable[[RunTable, str], Iterator[tuple[str, list[list[float]]]]]
 TABLES: dict[str, tuple[Table, str]] = {
     "next": (next_tool, "nats a move | right"),
     "order": (order_within_tasks, "accepted | p | gain, nats a move"),
+    "facts": (facts_as_keys, "nats a move"),
     "success": (success, "Brier half-way | Brier at the end"),
 }
 

@@ -169,7 +169,7 @@ def test_names_of_contexts_are_told_from_keys_with_the_same_sign():
     found = find_contexts(hub_runs(20), refine=False)
     states = found.rename(hub_runs(20)).states
     assert find_context_names(states) == ["x<a"]
-    assert find_context_names(["a<b", "b", "c"]) == []
+    assert find_context_names(["a<b", "c", "<", "d"]) == []
 
 
 def test_what_is_no_set_of_contexts_is_refused():
