@@ -251,8 +251,8 @@ def forecast_success(
     >>> forecast.verdict, round(forecast.brier_base, 2), forecast.brier_end < 0.05
     ('reliable', 0.25, True)
     >>> state = forecast.start()
-    >>> [state.update(*move) > 0.5 for move in fine.moves]
-    [False, True]
+    >>> [state.update(*move) > 0.5 for move in stuck.moves][-1]
+    False
     """
     if folds < 2 or not 0 < level < 1 or replicates < 1:
         raise InvalidInputError(

@@ -103,7 +103,7 @@ def compare_reversals(
     >>> from detailed_balance.analyzers import Trajectory
     >>> ring = Trajectory((("a", "b"), ("b", "c"), ("c", "a"), ("a", "b"), ("b", "c")))
     >>> found = compare_reversals([ring] * 20)
-    >>> found.words[0], found.forward[0], found.backward[0], found.pvalue
+    >>> found.words[0], int(found.forward[0]), int(found.backward[0]), found.pvalue
     (('a', 'b', 'c'), 40, 0, 0.001)
     """
     check_replicates(replicates)
