@@ -231,9 +231,8 @@ def _mark(table: RunTable, on: np.ndarray) -> RunTable:
     same = table.run_of_move[1:] == table.run_of_move[:-1]
     source[1:] = np.where(same, target[:-1], source[1:])
     names = [*table.states, *(f"{state}#" for state in table.states)]
-    return RunTable.from_codes(
-        names, source, target, table.offsets, table.runs, blocks=table.blocks
-    )
+    columns = {"contexts": table.contexts, "blocks": table.blocks}
+    return RunTable.from_codes(names, source, target, table.offsets, table.runs, **columns)
 
 
 def tool_of(key: str) -> str:
