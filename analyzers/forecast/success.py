@@ -18,6 +18,7 @@ from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, RunS
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import bootstrap_tails, cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.trajectory import StepFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +146,8 @@ class SuccessForecast(TableResult):
 
     def start(self) -> SuccessState:
         """Begin to forecast a run."""
-        return SuccessState(self.score.start(), self.scaling)
+        reads_steps = bool(getattr(self.score, "reads_steps", False))
+        return SuccessState(self.score.start(), self.scaling, reads_steps)
 
     def to_table(self) -> Table:
         """Return the out-of-fold forecasts in ten bins: runs, mean probability, share."""
@@ -180,16 +182,23 @@ class SuccessState:
         The run under the score.
     scaling : PlattScaling
         From its risk to a probability.
+    reads_steps : bool
+        Whether the score is given the facts of steps.
     """
 
-    __slots__ = ("_scaling", "_state")
+    __slots__ = ("_reads_steps", "_scaling", "_state")
 
-    def __init__(self, state: RunState, scaling: PlattScaling) -> None:
-        self._state, self._scaling = state, scaling
+    def __init__(self, state: RunState, scaling: PlattScaling, reads_steps: bool = False) -> None:
+        self._state: Any = state
+        self._scaling, self._reads_steps = scaling, reads_steps
 
-    def update(self, source: str, target: str | None) -> float:
-        """Add one move, and return the probability that the run succeeds."""
-        return float(self._scaling([self._state.update(source, target)])[0])
+    def update(self, source: str, target: str | None, facts: StepFacts | None = None) -> float:
+        """Add one move, and return the probability that the run succeeds.
+
+        Give the facts of the step where the runs that were learned from have them.
+        """
+        more = {"facts": facts} if self._reads_steps else {}
+        return float(self._scaling([self._state.update(source, target, **more)])[0])
 
 
 def forecast_success(
@@ -329,8 +338,9 @@ def forecast_success(
 
 def find_risks(score: RunScore, table: RunTable) -> NDArray[np.float64]:
     """(m,) array: the risk after each move of runs."""
-    if hasattr(score, "risks"):
-        return np.asarray(score.risks(table), dtype=np.float64)
+    at_once = getattr(score, "risks", None)
+    if at_once is not None:
+        return np.asarray(at_once(table), dtype=np.float64)
     found = []
     for run in table:
         state = score.start()

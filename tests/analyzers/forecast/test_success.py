@@ -99,12 +99,29 @@ def test_the_calibration_error_does_not_depend_on_the_order_of_runs():
     assert calibration_error(said, seen) == calibration_error(said[order], seen[order])
 
 
+def make_tool_runs(rng, number):
+    """Return runs in which one tool mostly succeeds, and the other mostly fails."""
+    runs = []
+    for i in range(number):
+        tool = int(rng.integers(2))
+        good = bool(rng.random() < (0.85 if tool else 0.15))
+        runs.append(run("plan", f"tool {tool}", success=good, name=f"{i:04}"))
+    return runs
+
+
 def test_a_telling_path_gives_a_reliable_forecast():
-    found = forecast_success(make_runs(np.random.default_rng(2), 160, 6.0), **QUICK)
+    found = forecast_success(
+        make_tool_runs(np.random.default_rng(2), 400), score=LastStateOdds(), **QUICK
+    )
     assert found.verdict == "reliable"
-    assert found.brier_end < 0.15 < found.brier_base
+    assert found.brier_end < 0.16 < found.brier_half < 0.26
     assert 0 < found.gain_end[0] < found.brier_base - found.brier_end < found.gain_end[1]
-    assert found.brier_half < 0.15
+
+
+def test_a_path_that_goes_round_tells_more_than_the_share_of_successes():
+    found = forecast_success(make_runs(np.random.default_rng(2), 160, 6.0), **QUICK)
+    assert found.brier_end < 0.15 < found.brier_base
+    assert found.gain_end[0] > 0
 
 
 def test_outcomes_that_have_nothing_to_do_with_the_path_are_not_forecast():
@@ -118,7 +135,8 @@ def test_outcomes_that_have_nothing_to_do_with_the_path_are_not_forecast():
 def test_a_perfect_forecast_is_seldom_called_miscalibrated():
     rng, found = np.random.default_rng(3), []
     for seed in range(20):
-        each = forecast_success(make_runs(rng, 80, 4.0), seed=seed, **QUICK)
+        runs = make_tool_runs(rng, 200)
+        each = forecast_success(runs, score=LastStateOdds(), seed=seed, **QUICK)
         found.append(min(each.error_pvalue) <= each.alpha / 2)
     assert sum(found) <= 4  # 20 trials at 5%: P(more than 4) = 0.003
 
