@@ -94,7 +94,10 @@ class _Session:
             known["usage"] = _read_usage(message)
             return False
         message = {key: value for key, value in message.items() if key != "type"}
-        message |= {"role": line["type"], "content": blocks or content}
+        message |= {
+            "role": line["type"],
+            "content": blocks if isinstance(content, list) else content,
+        }
         message |= {"usage": _read_usage(message), "timestamp": line.get("timestamp")}
         if own:
             self.replies[own] = message
@@ -181,7 +184,6 @@ def _is_thought(message: dict[str, Any]) -> bool:
     return (
         message.get("role") == "assistant"
         and isinstance(content, list)
-        and bool(content)
         and all(str(block.get("type")).endswith("thinking") for block in content)
     )
 

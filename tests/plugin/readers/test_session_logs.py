@@ -74,6 +74,13 @@ def test_what_failed_and_what_repeats_is_known_of_claude_code(tmp_path):
     assert [fact.stale for fact in facts] == [False, True, True]
 
 
+@pytest.mark.parametrize("content", [["text"], [None, 3], [[]], []])
+def test_a_reply_that_holds_no_block_is_no_state(tmp_path, content):
+    found = read_lines(tmp_path, begin().ask("Read").add("assistant", content).lines)
+    assert moves(found) == "__start__>Read 1, Read>__end__ 1"
+    assert account(found) == (3, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
