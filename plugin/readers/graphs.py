@@ -22,6 +22,7 @@ from detailed_balance.readers.records.base import (
     read_whole,
 )
 from detailed_balance.readers.records.columns import FieldNames
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.readers.records.values import BadRecordError, parse_count, parse_state
 from detailed_balance.readers.tables.json_files import load_document
@@ -79,9 +80,9 @@ def _edges(graph: nx.Graph[Any], fields: FieldNames) -> Iterator[tuple[str, dict
         yield f"edge {source!r} -> {target!r}", record
 
 
-def looks_like_graphml(head: bytes, path: Path) -> bool:
+def looks_like_graphml(opening: Opening) -> bool:
     """Say whether a file begins as GraphML."""
-    return b"<graphml" in head
+    return b"<graphml" in opening.head
 
 
 def read_graphml(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -117,9 +118,9 @@ def _refuse_entities(text: bytes) -> None:
     parser.Parse(text, True)
 
 
-def looks_like_node_link(head: bytes, path: Path) -> bool:
+def looks_like_node_link(opening: Opening) -> bool:
     """Say whether a file begins as networkx writes a graph."""
-    return head.lstrip().startswith(b"{") and b'"multigraph"' in head
+    return "multigraph" in opening.first
 
 
 def read_node_link(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "Sources", "read_recording"]
 
+_OF_LANGGRAPH = {"langgraph", "checkpoints", "store", "url"}
+
 Sources: TypeAlias = "Source | Sequence[str | os.PathLike[str]]"
 """What can be read as a whole: a source of `read_transitions`, or the paths of several files."""
 
@@ -231,7 +233,8 @@ def _read_records(
         found = []
     else:
         found = split_table(kept) if of_moves else split_runs(kept)
-    runs = [run.end(cost_field) for run in found]
+    langgraph = _OF_LANGGRAPH.issuperset(readers)
+    runs = [run.end(cost_field, langgraph=langgraph) for run in found]
     runs.sort(
         key=lambda run: (
             -inf if run.started is None else run.started,

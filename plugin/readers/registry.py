@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,7 @@ class Format:
 
     def looks_like(self, opening: Opening) -> bool:
         """Say whether a file that begins so may be of this format."""
-        looks_like = self._load(self.detector)
-        if len(signature(looks_like).parameters) == 2:  # not yet moved to openings
-            return bool(looks_like(opening.head, opening.path))
-        return bool(looks_like(opening))
+        return bool(self._load(self.detector)(opening))
 
     def read(self, path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
         """Return an iterator over what the file holds."""

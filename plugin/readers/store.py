@@ -13,14 +13,15 @@ from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks import TransitionStore
 from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
 
 
-def looks_like(head: bytes, path: Path) -> bool:
+def looks_like(opening: Opening) -> bool:
     """Say whether a file begins as a database of SQLite."""
-    return is_sqlite(head)
+    return is_sqlite(opening.head)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

@@ -296,8 +296,8 @@ def limit_section(runs: RunStudy) -> Section | None:
         unit = f'in supersteps, as LangGraph counts them: {{"recursion_limit": {limit.limit}}}'
     else:
         unit = (
-            "in moves; LangGraph counts supersteps, two for each tool call of create_agent, and "
-            "wants one more"
+            "in moves: lower the step limit of your framework (LangGraph counts supersteps, two "
+            "for each tool call of create_agent, and wants one more)"
         )
     trust = f"at most {1 - limit.share:.1%} of the runs that would succeed are stopped"
     rows = [

@@ -73,7 +73,7 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     )
     code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
     yield Advice(
-        text if supersteps else f"stop a run after {count_noun(limit, 'move')}: {text}",
+        text if supersteps else f"lower the step limit to {count_noun(limit, 'move')}: {text}",
         code,
         len(stopped),
         saved,

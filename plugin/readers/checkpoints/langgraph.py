@@ -42,6 +42,7 @@ from detailed_balance.readers.checkpoints.rows import (
 )
 from detailed_balance.readers.databases import is_sqlite
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import FieldCheck
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render.formatting import safe_text
@@ -61,9 +62,10 @@ _KNOWN_CHECKPOINTS = 10_000  # of a thread; a fork from an earlier one has no kn
 _ERROR_NAME = re.compile(r"\w+(?=\()")
 
 
-def looks_like(head: bytes, path: Path) -> bool:
+def looks_like(opening: Opening) -> bool:
     """Say whether a file is a SQLite database with the tables of a saver."""
-    return is_sqlite(head) and has_checkpoints(URL.create("sqlite", database=str(path)))
+    url = URL.create("sqlite", database=str(opening.path))
+    return is_sqlite(opening.head) and has_checkpoints(url)
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

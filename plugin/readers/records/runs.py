@@ -156,8 +156,8 @@ class RunParts:
             return self.beginning.time
         return self.moves[0].time if self.moves else None
 
-    def end(self, cost_field: str | None = None) -> Trajectory:
-        """Return the run with its outcome."""
+    def end(self, cost_field: str | None = None, *, langgraph: bool = True) -> Trajectory:
+        """Return the run with its outcome; its steps are a recursion limit's, if `langgraph`."""
         if self.name is not None:
             self.moves = _in_order(self.moves)
             self.endings.sort(key=lambda ending: inf if ending.time is None else ending.time)
@@ -179,7 +179,7 @@ class RunParts:
             stops[-1].error if stops else None,
             tuple(label for label in labels if label[0] != cost_field),
             tuple(self._costs(cost_field)),
-            self._limit_steps(),
+            self._limit_steps() if langgraph or self._counted else None,
             run=self.name,
             thread=began.thread if began else None,
             parent=began.parent if began else None,
@@ -219,6 +219,10 @@ class RunParts:
                 )
             yield from repeat(cost / move.count, move.count)
 
+    @property
+    def _counted(self) -> list[int]:
+        return [ending.supersteps for ending in self.endings if ending.supersteps is not None]
+
     def _limit_steps(self) -> int | None:
         """Return the least recursion limit that would have let each invocation through.
 
@@ -226,8 +230,7 @@ class RunParts:
         on from those before; there may be one before the first move (a model that only asks for
         tools).
         """
-        counted = [ending.supersteps for ending in self.endings if ending.supersteps is not None]
-        if counted:
+        if counted := self._counted:
             return max(counted) + 1
         if not any(ending.outcome is not None for ending in self.endings):
             return None  # what is no record of ours may count other steps

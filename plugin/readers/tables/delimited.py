@@ -21,6 +21,7 @@ from detailed_balance.readers.records.base import (
 )
 from detailed_balance.readers.records.columns import unknown_field_message
 from detailed_balance.readers.records.event_log import adapt_to_event_log
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import read_records
 
 __all__ = ["adapt", "looks_like", "open_rows", "read", "read_header", "read_rows"]
@@ -29,9 +30,9 @@ _DELIMITERS = ",;\t|"
 _LONGEST_ROW = 10_000  # lines; bounds the memory that a quote which is never closed can take
 
 
-def looks_like(head: bytes, path: Path) -> bool:
+def looks_like(opening: Opening) -> bool:
     """Say whether a file begins with several names in one line."""
-    header = head.partition(b"\n")[0]
+    header = opening.head.partition(b"\n")[0]
     is_text = all(byte >= 32 or byte in b"\t\r" for byte in header)
     plain = is_text and not header.lstrip().startswith((b"{", b"[", b"<"))
     return plain and any(delimiter in header for delimiter in _DELIMITERS.encode())

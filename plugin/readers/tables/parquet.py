@@ -15,17 +15,23 @@ from detailed_balance.readers.records.base import (
 )
 from detailed_balance.readers.records.columns import unknown_field_message
 from detailed_balance.readers.records.event_log import adapt_to_event_log
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import first_line
 
-__all__ = ["looks_like", "open_rows", "read", "read_columns", "read_table"]
+__all__ = ["is_parquet", "looks_like", "open_rows", "read", "read_columns", "read_table"]
 
 _MAGIC = b"PAR1"
 _ROWS_AT_A_TIME = 10_000
 
 
-def looks_like(head: bytes, path: Path) -> bool:
+def looks_like(opening: Opening) -> bool:
     """Say whether a file begins as Parquet."""
+    return is_parquet(opening.head)
+
+
+def is_parquet(head: bytes) -> bool:
+    """Say whether a file that begins so is Parquet."""
     return head.startswith(_MAGIC)
 
 

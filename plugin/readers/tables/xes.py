@@ -19,6 +19,7 @@ from detailed_balance.readers.records.base import (
     open_trace,
 )
 from detailed_balance.readers.records.event_log import ACTIVITY, CASE, TIMESTAMP, adapt_to_event_log
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.rows import read_records
 from detailed_balance.render.formatting import safe_text
 
@@ -28,9 +29,9 @@ _CHUNK = 65_536
 _VALUES = frozenset({"string", "date", "int", "float", "boolean", "id"})
 
 
-def looks_like(head: bytes, path: Path) -> bool:
+def looks_like(opening: Opening) -> bool:
     """Say whether a file begins as an event log in XML."""
-    return b"<log" in head and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    return b"<log" in opening.head and opening.head.lstrip().startswith(b"<")
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:

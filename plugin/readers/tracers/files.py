@@ -17,7 +17,7 @@ from detailed_balance.readers.spans.span import parse_json
 from detailed_balance.readers.tables.delimited import read_rows
 from detailed_balance.readers.tables.json_files import read_objects
 from detailed_balance.readers.tables.parquet import (
-    looks_like as is_parquet,
+    is_parquet,
     read_columns,
     read_table,
 )
@@ -60,7 +60,7 @@ def read_file(
         A column of which there is one only, where the index of a CSV bears the name `key` too.
     """
     head = peek_text(path, 100).removeprefix(BOM_UTF8).lstrip()
-    if is_parquet(head, path):
+    if is_parquet(head):
         rows = read_table(path, options, bad)
     elif head[:1] not in (b"{", b"["):
         rows = read_rows(
@@ -93,7 +93,7 @@ def peek_records(
     opening: Opening, find_parts: Callable[[Mapping[str, Any]], Parts] = lambda record: None
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the first records of a file, as `unfold` does; of a table one that has its columns."""
-    if is_parquet(opening.head, opening.path):
+    if is_parquet(opening.head):
         yield dict.fromkeys(read_columns(opening.path))
     elif opening.layout is None:
         header = opening.head.partition(b"\n")[0].decode("utf-8", "replace").strip()
