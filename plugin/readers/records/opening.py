@@ -131,7 +131,9 @@ class Opening:
             found.append(value)
             if len(found) == _MOST_RECORDS or sum(map(len, parts)) > LONGEST_LINE:
                 break
-        return tuple(found) or _close("".join(parts))
+        if found or sum(map(len, parts)) <= LONGEST_LINE:
+            return tuple(found)
+        return _close("".join(parts))
 
 
 def _unreported() -> BadLines:
