@@ -1,1 +1,1 @@
-"""Session logs of coding agents, and trajectories of benchmarks: an adapter for each format."""
+"""The logs that coding agents keep of their sessions: an adapter for each format."""

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.readers.messages.conversation import Conversation, read_conversations
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import (
+from detailed_balance.readers.messages.agent_steps import (
     get_objects,
     get_part,
     get_text,
@@ -20,6 +17,9 @@ from detailed_balance.readers.sessions._steps import (
     read_log,
     split_names,
 )
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 
 __all__ = ["looks_like", "read"]
 

@@ -14,10 +14,10 @@ import zstandard
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers.messages.agent_steps import get_objects, get_part, get_text, make_call
 from detailed_balance.readers.messages.conversation import Conversation, read_conversations
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import get_objects, get_part, get_text, make_call
 from detailed_balance.readers.tables.json_files import read_objects
 from detailed_balance.render.formatting import safe_text
 

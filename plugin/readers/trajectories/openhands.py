@@ -9,10 +9,7 @@ from typing import Any
 
 from detailed_balance.analyzers import Outcome
 from detailed_balance.callbacks.names import REFUSED
-from detailed_balance.readers.messages.conversation import Conversation, read_conversations
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import (
+from detailed_balance.readers.messages.agent_steps import (
     get_part,
     get_text,
     keep_plain,
@@ -24,6 +21,9 @@ from detailed_balance.readers.sessions._steps import (
     make_use,
     split_names,
 )
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]

@@ -9,12 +9,7 @@ from typing import Any
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks import Ending
-from detailed_balance.readers.messages.conversation import Conversation, read_conversations
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.records.steps import connect_sorted_steps
-from detailed_balance.readers.records.values import Step
-from detailed_balance.readers.sessions._steps import (
+from detailed_balance.readers.messages.agent_steps import (
     first_word,
     get_part,
     get_text,
@@ -27,6 +22,11 @@ from detailed_balance.readers.sessions._steps import (
     read_reason,
     split_names,
 )
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
+from detailed_balance.readers.records.steps import connect_sorted_steps
+from detailed_balance.readers.records.values import Step
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "looks_like_corpus", "read", "read_corpus"]

@@ -1,4 +1,4 @@
-"""What the adapters of this room share: one step of an agent as one message, with its answers."""
+"""What adapters of logs and trajectories share: one step of an agent as one message."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from detailed_balance.analyzers import Outcome
 from detailed_balance.readers.records.base import BadLines, ReadOptions
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.tables.json_files import read_json_lines, read_objects
+
+__all__ = [
+    "first_word",
+    "get_objects",
+    "get_part",
+    "get_text",
+    "keep_plain",
+    "looks_like_action",
+    "make_answer",
+    "make_attempt",
+    "make_call",
+    "make_step",
+    "make_use",
+    "name_file",
+    "read_log",
+    "read_reason",
+    "split_names",
+]
 
 _SUFFIXES = (".gz", ".jsonl", ".ndjson", ".json", ".traj", ".eval")
 _ASSIGNMENT = re.compile(r"\w+=\S*\s+")

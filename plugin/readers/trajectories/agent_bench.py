@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from detailed_balance.analyzers import Outcome
-from detailed_balance.readers.messages.conversation import Conversation, read_conversations
-from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
-from detailed_balance.readers.records.opening import Opening
-from detailed_balance.readers.sessions._steps import (
+from detailed_balance.readers.messages.agent_steps import (
     get_part,
     get_text,
     keep_plain,
     make_call,
     make_step,
 )
+from detailed_balance.readers.messages.conversation import Conversation, read_conversations
+from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
+from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.tables.json_files import read_objects
 
 __all__ = ["looks_like", "read"]

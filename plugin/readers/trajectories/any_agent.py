@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from detailed_balance.readers.messages.agent_steps import get_objects, get_part
 from detailed_balance.readers.records.base import BadLines, LineRecord, ReadOptions, Record
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError
-from detailed_balance.readers.sessions._steps import get_objects, get_part
 from detailed_balance.readers.spans.read import read_spans
 from detailed_balance.readers.spans.semantic_conventions import read_otel_span
 from detailed_balance.readers.spans.span import Span
