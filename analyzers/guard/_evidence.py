@@ -125,7 +125,7 @@ class OutcomeModel:
         return cls(float(data["intercept"]), weights_of, states, text, memory)
 
 
-class Evidence:
+class RunFeatures:
     """What one run has done so far, move by move."""
 
     def __init__(self, model: OutcomeModel) -> None:
@@ -225,7 +225,7 @@ def fit_parts(
 
 
 def measure_evidence(table: RunTable, model: OutcomeModel, read: ReadTexts | None) -> _Columns:
-    """Return the (m,) features after each move of runs, to the last digit as `Evidence` does."""
+    """Return the (m,) features after each move of runs, to the last digit as `RunFeatures` does."""
     columns = _plain_columns(table)
     if model.states is not None:
         grams, names = state_grams(table)

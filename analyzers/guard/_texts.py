@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from detailed_balance.analyzers.runs.table import RunTable
 
-__all__ = ["Embedder", "TextEvidence", "Texts", "align_texts"]
-
 Texts: TypeAlias = Mapping[str, Sequence[str | None]]
 """What the agent wrote in each move of a run, by the run's key: None or "" where it wrote nothing.
 Moves beyond the last text have none."""

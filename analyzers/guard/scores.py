@@ -12,8 +12,8 @@ from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard._evidence import (
     FACTS,
-    Evidence,
     OutcomeModel,
+    RunFeatures,
     fit_parts,
     measure_evidence,
 )
@@ -291,7 +291,7 @@ class _OutcomeState:
 
     def __init__(self, model: OutcomeModel) -> None:
         self._model = model
-        self._evidence = Evidence(model)
+        self._evidence = RunFeatures(model)
 
     def update(
         self,

@@ -111,12 +111,12 @@ def test_growth_is_the_log_of_the_most_expensive_step_over_the_first():
         )
         for tokens, success in [((None, 100, 50, 400, 200), False), ((100, 90, 100, 80, 100), True)]
     ]
-    from detailed_balance.analyzers.guard._evidence import Evidence, _plain_columns
+    from detailed_balance.analyzers.guard._evidence import RunFeatures, _plain_columns
 
     growth = _plain_columns(RunTable.of(runs))["growth"]
     expected = [0, 0, 0, math.log(4), math.log(4)] + [0] * 5
     assert growth == pytest.approx(expected)
-    evidence = Evidence(OutcomeScore().fit(runs * 3).model)
+    evidence = RunFeatures(OutcomeScore().fit(runs * 3).model)
     for move, facts in zip(runs[0].moves, runs[0].facts, strict=True):
         evidence.update(*move, facts, None)
     assert evidence.values()["growth"] == growth[4]
