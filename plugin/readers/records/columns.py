@@ -360,7 +360,9 @@ def unknown_field_message(name: str, option: str, there: Iterable[str]) -> str:
     shown = ", ".join(f"'{safe_text(name, 40)}'" for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     flag = "--" + option.removesuffix("s").replace("_", "-")
+    is_move = option in ("source_field", "target_field")
+    steps = "; where a record is one step, name its state with state_field= (--state-field)"
     return (
         f"there is no field '{safe_text(name, 40)}'; the fields are {shown or 'none'}{more}. "
-        f"Name the right one with {option}= (on the command line {flag})"
+        f"Name the right one with {option}= (on the command line {flag}){steps if is_move else ''}"
     )
