@@ -176,6 +176,10 @@ def read_recording(
             temp_directory=temp_directory,
         )
         if content is not None:
+            bad = BadLines(str(sources[-1]), skip=False)
+            bad.accepted, bad.duplicates = content.rows, content.duplicates
+            moves = bool(content.counts.attempts.sum())
+            refuse_nothing(moves, sources[0], found[0], bad, options=read_options)
             read = content.rows - content.duplicates
             account = (read, (), 0, content.duplicates, content.reordered)
             return Recording(content.runs, content.counts, *account)
