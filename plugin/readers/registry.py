@@ -135,6 +135,8 @@ def detect_format(path: Path) -> Format:
             f"{path} holds JSON that no reader knows: {describe_opening(opening)}; if it is of a "
             f"format below all the same, set {formats}"
         )
+    if not opening.head.strip():
+        raise ReadError(f"{path} is empty: it holds no transitions")
     if named:
         return named[-1]  # it will say what is wrong
     known = ", ".join(SUFFIXES)

@@ -81,7 +81,8 @@ ITEM_REPLIES = {
 _CALLS = {
     *("tool_use", "server_tool_use", "mcp_tool_use"),  # Anthropic
     *("tool_call", "server_tool_call", "invalid_tool_call"),  # LangChain
-    *("tool-call", "dynamic-tool", "tool-invocation"),  # Vercel
+    *("tool-call", "dynamic-tool", "tool-invocation"),  # Vercel, pydantic-ai
+    "builtin-tool-call",  # pydantic-ai
     *("function", "FunctionCall"),  # OpenAI's list of calls, AutoGen
 }
 _REPLIES = {
@@ -89,7 +90,7 @@ _REPLIES = {
     *("code_execution_tool_result", "bash_code_execution_tool_result"),
     *("text_editor_code_execution_tool_result", "tool_search_tool_result"),
     *("server_tool_result", "function_response", "function_result"),
-    *("tool-result", "tool-error"),
+    *("tool-result", "tool-error", "tool-return", "builtin-tool-return"),
     *ITEM_REPLIES,
     "FunctionExecutionResult",
 }
@@ -100,9 +101,14 @@ _NO_CALLS = {
     *("tool-input-delta", "tool_search_tool_definition"),
 }
 _TEXTS = {"text", "output_text", "refusal", "message"}
-_WRAPPED_CALLS = ("functionCall", "function_call", "toolUse", "toolCall", "executableCode")
+_KINDS = ("type", "block_type", "content_type", "part_kind")
+"""Where a part says what it is; the others are LlamaIndex's, Semantic Kernel's, pydantic-ai's."""
+_WRAPPED_CALLS = (
+    *("functionCall", "function_call", "toolUse", "toolCall", "tool_call"),
+    "executableCode",
+)
 _WRAPPED_REPLIES = (
-    *("functionResponse", "function_response", "toolResult", "toolResponse"),
+    *("functionResponse", "function_response", "toolResult", "toolResponse", "tool_call_result"),
     *("codeExecutionResult", "code_execution_result"),
 )
 _LIKE_A_CALL = re.compile(r"tool|call|function|invoke|action", re.IGNORECASE)
@@ -128,8 +134,7 @@ def read_part(part: Any) -> Iterator[Part]:
         yield from read_text_part(part)
     if not isinstance(part, Mapping):
         return
-    kind = part.get("type")
-    kind = kind if isinstance(kind, str) else ""
+    kind = next((found for name in _KINDS if (found := _text(part.get(name)))), "")
     if kind in ITEMS:
         call = _read_call(part, ITEMS[kind])
         if kind not in _HOSTED:
@@ -150,6 +155,8 @@ def read_part(part: Any) -> Iterator[Part]:
         yield from read_text_part(part.get("text", part.get("content", part.get("refusal"))))
     elif not (yield from _read_wrapped(part)):
         called = "name" in part and not part.keys().isdisjoint(("input", "args", "arguments"))
+        wrapped = (name for name, value in part.items() if isinstance(value, Mapping))
+        kind = kind or next(filter(_LIKE_A_CALL.search, wrapped), "")
         if called and not kind:  # a bare call, as AutoGen lists them
             yield _read_call(part)
         elif called or (_LIKE_A_CALL.search(kind) and kind not in _NO_CALLS):
@@ -251,7 +258,7 @@ def _read_call(call: Mapping[str, Any], usual: str | None = None) -> ToolUse:
     name = next((found for key in names if (found := _text(part.get(key)))), usual)
     if not name:
         raise BadRecordError("a tool call in it names no tool")
-    keys = ("arguments", "args", "input", "parameters", "action")
+    keys = ("arguments", "args", "input", "parameters", "action", "tool_kwargs")
     given = next((part[key] for key in keys if key in part), None)
     # An item of a response has an id of its own besides that of its call.
     ids = ("call_id", "id", "toolCallId", "tool_call_id", "toolUseId")
@@ -284,6 +291,8 @@ def _content_of(reply: Mapping[str, Any]) -> Any:
 
 def _read_reply(reply: Mapping[str, Any], content: Any) -> Reply:
     ids = ("tool_call_id", "tool_use_id", "call_id", "toolCallId", "toolUseId", "id")
+    if isinstance(origin := reply.get("origin"), Mapping):  # Haystack: the call itself
+        reply = {**origin, **reply}
     text = content[:2_000] if isinstance(content, str) else _first_words(content)
     name = _first_text(reply, ("name", "toolName", "tool_name", "function"))
     return Reply(Answer(name, _first_text(reply, ids), text, _failed(reply, content)), content)

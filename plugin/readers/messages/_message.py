@@ -25,6 +25,11 @@ from detailed_balance.render.formatting import safe_text
 
 Role: TypeAlias = Literal["assistant", "tool", "other"]
 
+_SILENT = {
+    *("toolcallsummarymessage", "thoughtevent", "memoryqueryevent", "handoffmessage"),
+    *("modelclientstreamingchunkevent", "userinputrequestedevent"),
+}
+"""Messages of AutoGen that repeat or announce what others say."""
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("assistant", "ai", "model", "aimessagechunk", "aimessage"), "assistant"),
     **dict.fromkeys(("gpt", "chatgpt", "bot", "assistantmessage", "function_call"), "assistant"),
@@ -35,9 +40,7 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("functionexecutionresultmessage", "toolcallexecutionevent"), "tool"),
     **dict.fromkeys(("user", "human", "system", "developer", "remove", "chat"), "other"),
     **dict.fromkeys(("usermessage", "systemmessage", "humanmessage", "removemessage"), "other"),
-    **dict.fromkeys(("toolcallsummarymessage", "thoughtevent", "memoryqueryevent"), "other"),
-    **dict.fromkeys(("handoffmessage",), "other"),
-    **dict.fromkeys(("modelclientstreamingchunkevent", "userinputrequestedevent"), "other"),
+    **dict.fromkeys(_SILENT, "other"),
     **dict.fromkeys(("chatmessage", "data", "critic", "context"), "other"),
 }
 _PERSON = re.compile(r"(user|human|admin)([ _-]?(proxy|agent))*", re.IGNORECASE)
@@ -50,6 +53,8 @@ _TOKENS = (
 )
 _TOTALS = ("total_tokens", "totalTokens", "totalTokenCount")
 _USAGES = ("usage_metadata", "usage", "usageMetadata", "models_usage", "modelUsage")
+_CONTENTS = ("parts", "content", "value", "blocks", "items")
+_PYDANTIC_AI: dict[object, Role] = {"request": "other", "response": "assistant"}
 _TIMES = ("timestamp", "created_at", "createdAt")
 
 
@@ -108,6 +113,9 @@ def unwrap(message: Any) -> dict[str, Any]:
         inner = message.get(name)
         if isinstance(inner, dict) and (name == "data") == ("type" in message):
             return {**message, **inner}
+    inner = message.get("content")  # of Gemini's candidates, and of events of Google's ADK
+    if isinstance(inner, dict) and "role" in inner and "role" not in message:
+        return {**message, **inner}
     return message
 
 
@@ -122,6 +130,8 @@ def find_role(message: Mapping[str, Any]) -> Role | None:
     kind = message.get("type")
     if is_item(message):
         return "tool" if str(kind).endswith("_output") else "assistant"
+    if isinstance(message.get("parts"), list) and (role := _PYDANTIC_AI.get(message.get("kind"))):
+        return role
     author = message.get("author")
     told = [message.get("role"), message.get("from"), kind]
     told.append(author.get("role") if isinstance(author, Mapping) else None)
@@ -168,7 +178,7 @@ def looks_like_message(value: Any) -> bool:
         return False
     if is_item(message):
         return message.get("type") in ("message", "reasoning", *ITEMS, *ITEM_REPLIES)
-    told = ("content", "parts", "value", "tool_calls", "function_call", "toolInvocations")
+    told = (*_CONTENTS, "tool_calls", "function_call", "toolInvocations")
     return not message.keys().isdisjoint(told)
 
 
@@ -200,7 +210,8 @@ def read_message(value: Any) -> Message:
     else:
         parts = list(_read_parts(message, item, calls=role == "assistant"))
     sender = message.get("name") or message.get("source")
-    name = sender if isinstance(sender, str) and sender else None
+    silent = str(message.get("type")).lower() in _SILENT
+    name = sender if isinstance(sender, str) and sender and not silent else None
     return Message(role, parts, item, name, _read_usage(message), _read_time(message), message)
 
 
@@ -212,11 +223,14 @@ def _read_parts(message: Mapping[str, Any], item: bool, *, calls: bool) -> Itera
     if calls and message.get("from") in ("function_call", "tool_call"):
         yield from read_written_calls(message.get("value"))
         return
+    invoked = message.get("toolInvocations") if calls and "tool_calls" not in message else None
+    if isinstance(invoked, list) and not isinstance(message.get("parts"), list):
+        for call in invoked:  # of Vercel's older messages, whose words come after them
+            yield from read_part({"type": "tool-invocation", "toolInvocation": call})
     listed = list(_read_lists(message)) if calls else []
     known = {None, *(call.id for call in listed if isinstance(call, ToolUse))} if listed else ()
-    content = message.get("parts") or message.get("content") or message.get("value")
     answers = []  # that stand beside their calls
-    for part in content if isinstance(content, list) else [content]:
+    for part in _list_contents(message):
         for found in read_part(part) if calls or isinstance(part, dict) else ():
             if isinstance(found, Reply):
                 if found.answer.call in known:
@@ -227,6 +241,12 @@ def _read_parts(message: Mapping[str, Any], item: bool, *, calls: bool) -> Itera
                 yield found
     yield from listed
     yield from answers
+
+
+def _list_contents(message: Mapping[str, Any]) -> list[Any]:
+    """Return the parts of a message, or its text as the only one."""
+    content = next((found for name in _CONTENTS if (found := message.get(name))), None)
+    return content if isinstance(content, list) else [content]
 
 
 def _read_lists(message: Mapping[str, Any]) -> Iterator[Part]:
@@ -241,10 +261,7 @@ def _read_lists(message: Mapping[str, Any]) -> Iterator[Part]:
         called = fields.get("function_call")
         if isinstance(called, Mapping) and not asked:
             yield read_call(called)
-        invoked = fields.get("toolInvocations")
-        for call in invoked if isinstance(invoked, list) and not asked else ():
-            yield from read_part({"type": "tool-invocation", "toolInvocation": call})
-        if asked or called or invoked:
+        if asked or called:
             return
 
 
@@ -254,14 +271,14 @@ def _read_replies(message: Mapping[str, Any]) -> Iterator[Reply]:
     if isinstance(several, list) and several:
         yield from (read_reply(each) for each in several if isinstance(each, Mapping))
         return
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
+    parts = [part for part in _list_contents(message) if isinstance(part, Mapping)]
     if message.get("type") in ("FunctionExecutionResultMessage", "ToolCallExecutionEvent"):
-        yield from (read_reply(part) for part in parts if isinstance(part, Mapping))
+        yield from (read_reply(part) for part in parts)
         return
     found = [each for part in parts for each in read_part(part) if isinstance(each, Reply)]
     if found or "value" not in message:
-        yield from found or [read_reply(message)]
+        more = message.get("additional_kwargs")  # of LlamaIndex: whose answer it is
+        yield from found or [read_reply({**(more if isinstance(more, dict) else {}), **message})]
     else:
         yield read_reply({**message, "content": message["value"]})
 

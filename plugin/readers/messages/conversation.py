@@ -30,6 +30,8 @@ from detailed_balance.readers.records.values import (
 
 __all__ = ["Conversation", "read_conversations"]
 
+_BROKEN = {Outcome.FAILED, Outcome.RECURSION_LIMIT, Outcome.CANCELLED}
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -194,6 +196,8 @@ def _follow(
             _keep_text(options, name, words)
             words = ()  # they are of the step as a whole, so not twice
             yield Step(name, state, number, turn.message.time, context, facts=known)
+    if not number and conversation.outcome in _BROKEN:
+        yield Step(name, None, 1)  # it stopped before its first step
 
 
 def _keep_text(options: ReadOptions, run: str, words: Sequence[Any]) -> None:

@@ -18,7 +18,11 @@ from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.columns import get_field
 from detailed_balance.readers.records.opening import Opening
 from detailed_balance.readers.records.values import BadRecordError, parse_text
-from detailed_balance.readers.tables.json_files import load_document, read_json_lines
+from detailed_balance.readers.tables.json_files import (
+    load_document,
+    read_json_lines,
+    read_objects,
+)
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["looks_like", "read"]
@@ -39,10 +43,13 @@ def looks_like(opening: Opening) -> bool:
         return True
     if _is_messages(opening.records):
         return opening.layout != "lines" or _OF_TABLES.isdisjoint(opening.first)
-    return any(
+    if any(
         _is_messages(record) if isinstance(record, list) else _find_messages(record) is not None
         for record in opening.records
-    )
+    ):
+        return True
+    # A row of a table may hold a conversation in one of its columns.
+    return len(opening.records) == 1 and next(_find_runs(opening.first), None) is not None
 
 
 def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
@@ -50,8 +57,11 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
 
     Each has the facts of its step: the call, its answer, and what the model says that it cost.
     """
-    if Opening(path).layout == "lines":
+    opening = Opening(path)
+    if opening.layout == "lines":
         records: Iterable[_Run] = read_json_lines(path, options, bad)
+    elif opening.layout == "objects" and len(opening.records) > 1:
+        records = read_objects(path, options, bad)
     else:
         document = load_document(path)
         listed = document if isinstance(document, list) else [document]
@@ -64,6 +74,8 @@ def _unfold(records: Iterable[_Run], path: Path, bad: BadLines) -> Iterator[_Run
     for place, record in records:
         if is_results(record):
             yield from read_results(record, path, bad)
+        elif (runs := list(_find_runs(record))) and not looks_like_message(record):
+            yield from ((f"{_name_place(place)}, {within}", run) for within, run in runs)
         else:
             yield place, record
 
@@ -124,7 +136,35 @@ def _find_messages(run: Any, depth: int = 2) -> tuple[str, ...] | None:
     if around:
         return around
     others = tuple(name for name, value in run.items() if _is_messages(value))
-    return others[:1] or None
+    if others == ("prompt", "completion"):
+        return others
+    return others if len(others) == 1 else None  # several are several runs
+
+
+def _find_runs(record: Any, depth: int = 2) -> Iterator[tuple[str, Any]]:
+    """Yield the runs that an object holds by their names, or in lists, each with its place in it.
+
+    Nothing where it is a conversation itself.
+    """
+    if not isinstance(record, Mapping) or _find_messages(record) is not None:
+        return
+    named = {
+        str(name): {"messages": value} if isinstance(value, list) else value
+        for name, value in record.items()
+        if _is_messages(value) or (isinstance(value, dict) and _find_messages(value) is not None)
+    }
+    for name, run in named.items():
+        yield safe_text(name, 60), {"id": name, **run} if len(named) > 1 else run
+    for name, value in record.items() if depth and not named else ():
+        if isinstance(value, dict):
+            yield from _find_runs(value, depth - 1)
+        for number, run in enumerate(value if isinstance(value, list) else (), 1):
+            place = f"{safe_text(str(name), 60)} {number}"
+            if _is_messages(run) or _find_messages(run) is not None:
+                yield place, run
+            else:
+                inner = _find_runs(run, depth - 1)
+                yield from ((f"{place}, {within}", each) for within, each in inner)
 
 
 def _list_messages(value: Any) -> list[Any]:

@@ -155,23 +155,32 @@ def _read_thread(span: Span) -> str | None:
 def _collect(
     run: SpanRun, load: Callable[[SpanRow], Span], thread: str | None
 ) -> tuple[list[Action], list[_Agent], str | None]:
-    """Return the calls of a run, its agents in the order of the tree, and its conversation."""
+    """Return the calls of a run, its agents in the order of the tree, and its conversation.
+
+    A span that does not say what it is, is a tool where a model asked for one of its name.
+    """
     tree, actions, agents = run.tree, [], []
+    asked: set[str] = set()
     waiting: list[tuple[int, _Agent | None]] = [(place, None) for place in reversed(run.parts)]
     while waiting:
         place, agent = waiting.pop()
         row, start = tree.rows[place], tree.starts[place]
         times = (start, max(start, start if row.stop is None else row.stop), tree.order[place])
-        if row.kind in ("model", "tool", "handoff", "agent"):
+        kind = row.kind
+        if kind in ("chain", "foreign") and asked and load(row).name in asked:
+            holds_tool = any(tree.rows[child].kind == "tool" for child in tree.children[place])
+            kind = kind if holds_tool else "tool"
+        if kind in ("model", "tool", "handoff", "agent"):
             span = load(row)
+            asked.update(span.asks or ())
             thread = thread or _read_thread(span)
-            if row.kind == "agent":
+            if kind == "agent":
                 agent = _Agent(place, span.name, agent, *times, row, span.error)
                 agents.append(agent)
-            elif row.kind != "model" or not _has_models(run, place):
-                known = (row, row.kind, span.name, agent, *times, span.error, span.asks)
+            elif kind != "model" or not _has_models(run, place):
+                known = (row, kind, span.name, agent, *times, span.error, span.asks)
                 actions.append(Action(*known))
-        if row.kind not in (*HIDES, "handoff"):
+        if kind not in (*HIDES, "handoff"):
             waiting += [(child, agent) for child in reversed(tree.children[place])]
     return actions, agents, thread
 

@@ -283,6 +283,8 @@ class SpanAttributes:
                 not beginning.startswith("ai.") or self.find(*_VERCEL) is not None
             ):
                 return "model" if kind == "agent" and title.endswith(_VERCEL_CALLS) else kind
+        if self.find("gen_ai.tool.name", "tool.name") is not None:  # older pydantic-ai
+            return "tool"
         spoken = any(name.startswith(_SPOKEN) for name in self.attributes)
         spoken = spoken or "metadata" in self.attributes
         return "chain" if spoken else "foreign"

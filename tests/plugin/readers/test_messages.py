@@ -189,7 +189,53 @@ AUTOGEN = [
         "type": "FunctionExecutionResultMessage",
         "content": [{"call_id": "2", "content": "x", "is_error": True}],
     },
+    {"type": "ToolCallSummaryMessage", "source": "helper", "content": "x"},
     {"type": "TextMessage", "source": "helper", "content": "done"},
+]
+HAYSTACK = [
+    {"role": "user", "content": [{"text": "q"}]},
+    {"role": "assistant", "content": [{"tool_call": {"tool_name": "search", "id": "1"}}]},
+    blocks("tool", {"tool_call_result": {"result": "x", "origin": {"id": "1"}, "error": False}}),
+    {"role": "assistant", "content": [{"tool_call": {"tool_name": "read", "id": "2"}}]},
+    blocks("tool", {"tool_call_result": {"result": "x", "origin": {"id": "2"}, "error": True}}),
+    {"role": "assistant", "content": [{"text": "done"}]},
+]
+LLAMA_INDEX = [
+    {"role": "user", "blocks": [{"block_type": "text", "text": "q"}]},
+    {"role": "assistant", "additional_kwargs": {"tool_calls": [call(1, "search")]}, "blocks": []},
+    {"role": "tool", "additional_kwargs": {"tool_call_id": "1"}, "blocks": []},
+    {"role": "assistant", "blocks": [{"block_type": "tool_call", "tool_name": "read"}]},
+    {"role": "assistant", "blocks": [{"block_type": "text", "text": "done"}]},
+]
+SEMANTIC_KERNEL = [
+    {"role": "user", "items": [{"content_type": "text", "text": "q"}]},
+    *(
+        {"role": "assistant", "items": [{"content_type": "function_call", "name": name}]}
+        for name in ("search", "read")
+    ),
+    {"role": "tool", "items": [{"content_type": "function_result", "name": "read"}]},
+    {"role": "assistant", "items": [{"content_type": "text", "text": "done"}]},
+]
+PYDANTIC_AI = [
+    {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "q"}]},
+    {"kind": "response", "parts": [{"part_kind": "tool-call", "tool_name": "search"}]},
+    {"kind": "request", "parts": [{"part_kind": "tool-return", "tool_name": "search"}]},
+    {"kind": "response", "parts": [{"part_kind": "builtin-tool-call", "tool_name": "read"}]},
+    {"kind": "response", "parts": [{"part_kind": "text", "content": "done"}]},
+]
+ADK = [
+    {"author": "user", "content": {"role": "user", "parts": [{"text": "q"}]}},
+    *(
+        {"author": "a", "content": {"role": "model", "parts": [{"functionCall": {"name": name}}]}}
+        for name in ("search", "read")
+    ),
+    {"author": "a", "content": {"role": "model", "parts": [{"text": "done"}]}},
+]
+INVOCATIONS = [{"state": "result", "toolCallId": n, "toolName": n} for n in ("search", "read")]
+VERCEL_4 = [
+    {"role": "user", "content": "q"},
+    {"role": "assistant", "content": "", "toolInvocations": INVOCATIONS[:1]},
+    {"role": "assistant", "content": "done", "toolInvocations": INVOCATIONS[1:]},
 ]
 WAYS = {
     "openai": OPENAI,
@@ -207,6 +253,12 @@ WAYS = {
     "sharegpt": SHAREGPT,
     "agentdojo": AGENTDOJO,
     "autogen": AUTOGEN,
+    "haystack": HAYSTACK,
+    "llama-index": LLAMA_INDEX,
+    "semantic kernel": SEMANTIC_KERNEL,
+    "pydantic-ai": PYDANTIC_AI,
+    "adk": ADK,
+    "vercel 4": VERCEL_4,
 }
 
 
@@ -242,6 +294,7 @@ def test_langchains_own_converter_reads_the_same_calls(tmp_path, way):
         ("dumpd", [False, True, False]),
         ("agentdojo", [False, False, False]),  # no id and no name says which call failed
         ("autogen", [False, True, False]),
+        ("haystack", [False, True, False]),
         ("openai", [False, False, False]),
     ],
 )
@@ -299,6 +352,12 @@ def test_what_looks_like_a_call_is_refused_by_its_type_and_never_called_respond(
     assert (read.read_count, read.skipped_count, read.runs[0].states) == (2, 1, ("respond",))
 
 
+def test_what_wraps_a_call_in_an_unknown_way_is_refused_by_its_name(tmp_path):
+    block = {"robotCall": {"what": "search"}}
+    with pytest.raises(ReadError, match=r"message 1: .*'robotCall' looks like the call"):
+        read_recording(write(tmp_path, [blocks("assistant", block), DONE]))
+
+
 def test_an_unknown_item_of_a_response_is_refused_by_its_type(tmp_path):
     talk = [{"role": "user", "content": "q"}, {"type": "teleport_call", "id": "1"}, DONE]
     with pytest.raises(ReadError, match="'teleport_call' looks like the call"):
@@ -342,6 +401,32 @@ def test_equal_names_are_runs_of_their_own_and_the_same_run_again_is_a_duplicate
     }
     assert (read.read_count, read.duplicate_count, read.skipped_count) == (8, 2, 0)
     assert not read.counts.restrict(["a", "b"]).counts.sum()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"x": talk("a"), "y": talk("b"), "cost": 7},
+        {"x": {"messages": talk("a")}, "y": {"history": talk("b")}},
+        {"runs": {"x": {"messages": talk("a")}, "y": {"messages": talk("b")}}},
+        {"n": 2, "results": [{"id": "x", "messages": talk("a")}, {"id": "y", "log": talk("b")}]},
+        {"rows": [{"row": {"id": name, "messages": talk(of)}} for name, of in ("xa", "yb")]},
+        "\n".join(json.dumps({"id": i, "messages": talk(n)}, indent=1) for i, n in ("xa", "yb")),
+    ],
+)
+def test_each_conversation_of_a_document_is_a_run_by_its_name(tmp_path, document):
+    read = read_recording(write(tmp_path, document, "t.jsonl"))
+    assert {run.name: run.states for run in read.runs} == {"x": ("a",), "y": ("b",)}
+    assert read.read_count == 4
+
+
+def test_a_run_that_failed_before_its_first_step_is_a_run(tmp_path):
+    broken = {"id": "x", "messages": [], "termination_reason": "infrastructure_error"}
+    runs = read_runs(write(tmp_path, [broken, {"id": "y", "messages": talk("a")}]))
+    assert {run.name: (run.states, run.outcome) for run in runs} == {
+        "x": ((), Outcome.FAILED),
+        "y": (("a",), Outcome.ENDED),
+    }
 
 
 def test_files_of_a_folder_are_runs_by_their_paths(tmp_path):

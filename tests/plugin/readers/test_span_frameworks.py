@@ -205,6 +205,24 @@ def test_an_agent_that_a_model_called_by_name_is_a_tool(tmp_path):
     assert path_of(tmp_path, spans)[0] == walk("writer", "model")
 
 
+@pytest.mark.parametrize("of", [chain, lambda **given: foreign(given.pop("title"), **given)])
+def test_a_span_that_does_not_say_what_it_is_is_the_tool_that_a_model_asked_for(tmp_path, of):
+    reply = {"output.value": '{"tool_calls": [{"function": {"name": "find"}}]}'}
+    spans = agent(of(title="find"), model(**reply), of(title="find"), of(title="other"), model())
+    assert path_of(tmp_path, spans)[0] == walk("find", "model")
+    wrapped = chain(tool("find"), tool("read"), title="find")
+    assert path_of(tmp_path, agent(model(**reply), wrapped, model()))[0] == walk(
+        "find", "read", "model"
+    )
+
+
+def test_a_span_with_the_name_of_a_tool_and_no_kind_is_a_tool(tmp_path):
+    running = span(
+        "running tool", {"gen_ai.tool.name": "find", "logfire.msg": "running tool: find"}
+    )
+    assert path_of(tmp_path, agent(model(), running, model()))[0] == walk("find", "model")
+
+
 def test_agents_side_by_side_are_one_step(tmp_path):
     def one(name, first):
         calls = [tool(f"{name}{n}", times=(first + n, first + n + 1)) for n in (0, 2)]
