@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "Sources", "read_recording"]
 
-_OF_LANGGRAPH = {"langgraph", "checkpoints", "store", "url"}
+# Messages, sessions and spans of other frameworks count other steps than a recursion limit does.
+_MAY_BE_LANGGRAPH = TABLES | {"rows", "xes", "networkx", "langgraph", "checkpoints", "store", "url"}
 
 Sources: TypeAlias = "Source | Sequence[str | os.PathLike[str]]"
 """What can be read as a whole: a source of `read_transitions`, or the paths of several files."""
@@ -237,7 +238,7 @@ def _read_records(
         found = []
     else:
         found = split_table(kept) if of_moves else split_runs(kept)
-    langgraph = _OF_LANGGRAPH.issuperset(readers)
+    langgraph = _MAY_BE_LANGGRAPH.issuperset(readers)
     runs = [run.end(cost_field, langgraph=langgraph) for run in found]
     runs.sort(
         key=lambda run: (

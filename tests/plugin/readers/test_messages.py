@@ -12,7 +12,7 @@ from langchain_core.messages import (
     messages_to_dict,
 )
 
-from detailed_balance import read_runs
+from detailed_balance import analyze, read_runs
 from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.readers import read_recording
@@ -479,6 +479,16 @@ def test_both_formats_of_tau2_tell_how_runs_ended(tmp_path, reason, outcome, as_
         {"domain": "shop"},
     )
     assert len(read_runs(tmp_path)) == 1  # the folder holds the same run twice
+
+
+def test_a_recursion_limit_is_advised_to_users_of_langgraph_alone(tmp_path):
+    runs = [
+        {"id": str(n), "termination_reason": "agent_stop", "reward": 1, "messages": talk(*"abcd")}
+        for n in range(60)
+    ]
+    found = read_runs(write(tmp_path, runs))
+    assert {run.limit_steps for run in found} == {None}
+    assert "recursion_limit" not in str(analyze(found))
 
 
 def test_a_simulation_without_its_file_is_said(tmp_path):
