@@ -19,10 +19,13 @@ from detailed_balance.analyzers.balance.cycle_search import (
 )
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.counts import TransitionCounts
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Attempts, resolve_attempts
 from detailed_balance.analyzers.loop import Loop
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.multiplicity import check_replicates
+from detailed_balance.analyzers.potential.estimate import estimate_potential
+from detailed_balance.analyzers.potential.popularity import draw_balanced_counts
+from detailed_balance.analyzers.results import Result, Table, TableResult, times
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ __all__ = [
     "Z95",
     "Correction",
     "LoopTable",
+    "TripletNull",
     "TripletTable",
+    "calibrate_triplets",
     "find_loops",
     "loop_shares",
     "measure_triplets",
@@ -168,7 +173,7 @@ class TripletTable(TableResult):
 
         It is no test, and 1 is not what detailed balance gives: a triplet enters only where all
         six moves were seen, which leaves out those that happened to be far from balance, and
-        triplets share moves.
+        triplets share moves. `calibrate_triplets` says what balance gives.
         """
         return float(np.mean((self.affinity / self.error) ** 2)) if len(self) else float("nan")
 
@@ -265,6 +270,141 @@ def measure_triplets(
         np.sqrt(variance),
         min_count,
         errors,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TripletNull(Result):
+    """What the mean square of triplets would be if each pair were in balance.
+
+    Parameters
+    ----------
+    observed : float
+        `TripletTable.mean_square` of what was recorded.
+    triplets : int
+        How many triplets it is of.
+    mean : float
+        Its mean under detailed balance.
+    interval : (float, float)
+        95% of the draws lie in it.
+    pvalue : float
+        How often balance gives as much or more.
+    mean_triplets : float
+        How many triplets a draw has on average.
+    empty : int
+        Draws without a triplet, which are left out.
+    min_count : int
+        The least count of a move.
+    errors : {"multinomial", "paper"}
+        The error formula.
+    replicates, seed : int
+        Of the simulation.
+    """
+
+    observed: float
+    triplets: int
+    mean: float
+    interval: tuple[float, float]
+    pvalue: float
+    mean_triplets: float
+    empty: int
+    min_count: int
+    errors: Errors
+    replicates: int
+    seed: int
+
+    def describe(self) -> str:
+        """Say in one sentence what was observed, and what balance gives."""
+        low, high = self.interval
+        return (
+            f"{self.triplets:,} triplets: {self.observed:.2f} observed; detailed balance gives "
+            f"{self.mean:.2f} ({low:.2f} to {high:.2f}) on this graph, p = {self.pvalue:.2g}"
+        )
+
+
+def calibrate_triplets(
+    counts: TransitionCounts,
+    *,
+    min_count: int = 1,
+    errors: Errors = "multinomial",
+    attempts: Attempts = "observed",
+    replicates: int = 199,
+    seed: int = 0,
+) -> TripletNull:
+    """Simulate `TripletTable.mean_square` under detailed balance, at the size of the record.
+
+    Its null: each pair is in balance with the potential of least action. The moves of each pair
+    are drawn again with these odds, as many as were seen, and the triplets measured as before. So
+    the graph, the attempts and the choice of triplets, which bend the statistic, are the same.
+
+    Parameters
+    ----------
+    counts : TransitionCounts
+        What was recorded; START and END are left out.
+    min_count, errors, attempts
+        As for `measure_triplets`.
+    replicates, seed : int
+        Of the simulation; the smallest p-value is 1 / (replicates + 1).
+
+    Returns
+    -------
+    TripletNull
+        The statistic beside what balance gives.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where no triplet has all six counts, in the record or in any draw.
+    InvalidInputError
+        Where an argument is none of those allowed.
+
+    Examples
+    --------
+    >>> moves = [[0, 30, 10], [10, 0, 30], [30, 10, 0]]
+    >>> null = calibrate_triplets(TransitionCounts.from_dense(moves))
+    >>> null.triplets, round(null.observed, 1), null.pvalue
+    (1, 27.2, 0.005)
+    """
+    check_replicates(replicates)
+    seen = measure_triplets(counts, min_count=min_count, errors=errors, attempts=attempts)
+    if not len(seen):
+        raise InsufficientDataError(
+            f"no triplet of states has all six moves {times(min_count)} or more; record more"
+        )
+    ordered = counts.without_boundaries().sorted()
+    if not isinstance(attempts, str) and np.ndim(attempts):
+        given = counts.without_boundaries()
+        attempts = np.asarray(attempts)[[given.index(state) for state in ordered.states]]
+    potential = estimate_potential(ordered, attempts=attempts, min_attempts=1)
+    heights = potential.violation.beta * potential.values
+    rng, drawn, sizes = np.random.default_rng(seed), [], []
+    for _ in range(replicates):
+        made = draw_balanced_counts(potential.kernel, heights, potential.components, rng)
+        found = measure_triplets(
+            TransitionCounts(potential.states, made, np.asarray(made.sum(axis=1))),
+            min_count=min_count,
+            errors=errors,
+            attempts=potential.kernel.attempts,
+        )
+        drawn.append(found.mean_square)
+        sizes.append(len(found))
+    squares = np.array(drawn)[np.isfinite(drawn)]
+    if not len(squares):
+        raise InsufficientDataError("no draw has a triplet with all six moves; record more")
+    low, high = np.quantile(squares, [0.025, 0.975]).tolist()
+    reached = np.count_nonzero(squares >= seen.mean_square * (1 - 1e-12))
+    return TripletNull(
+        seen.mean_square,
+        len(seen),
+        float(squares.mean()),
+        (low, high),
+        float((1 + reached) / (1 + len(squares))),
+        float(np.mean(sizes)),
+        replicates - len(squares),
+        min_count,
+        errors,
+        replicates,
+        seed,
     )
 
 

@@ -308,8 +308,8 @@ def draw_balanced_counts(
 
     Returns
     -------
-    (n, n) csr_array of float
-        Whole numbers, without self-loops.
+    (n, n) csr_array of int64
+        Without self-loops.
 
     Examples
     --------
@@ -317,7 +317,7 @@ def draw_balanced_counts(
     >>> kernel = estimate_kernel(counts)
     >>> made = draw_balanced_counts(kernel, np.zeros(2), np.zeros(2, int), np.random.default_rng(0))
     >>> made.toarray().tolist()  # the odds are 8 : 2, since "a" was left 8 times
-    [[0.0, 9.0], [1.0, 0.0]]
+    [[0, 9], [1, 0]]
     """
     if kernel.attempts is None:
         raise InvalidInputError("this kernel has no attempts, so there are no counts to draw")
@@ -332,7 +332,7 @@ def draw_balanced_counts(
     odds[apart] = lookup(seen, f[apart], g[apart]) > 0
     there = rng.binomial(number, odds)
     ends = np.concatenate([f, g]), np.concatenate([g, f])
-    made = csr_array((np.concatenate([there, number - there]).astype(float), ends), seen.shape)
+    made = csr_array((np.concatenate([there, number - there]), ends), seen.shape)
     made.eliminate_zeros()
     return made
 
