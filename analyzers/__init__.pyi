@@ -7,7 +7,12 @@ from .action import (
     evaluate_action as evaluate_action,
 )
 from .balance.check import BalanceReport as BalanceReport, check_balance as check_balance
-from .balance.loops import TripletTable as TripletTable, measure_triplets as measure_triplets
+from .balance.loops import (
+    TripletNull as TripletNull,
+    TripletTable as TripletTable,
+    calibrate_triplets as calibrate_triplets,
+    measure_triplets as measure_triplets,
+)
 from .balance.one_way import (
     OneWayCheck as OneWayCheck,
     check_one_way as check_one_way,
@@ -125,6 +130,11 @@ from .potential.held_out_action import (
     measure_action as measure_action,
 )
 from .potential.majority_vote import majority_vote_kernel as majority_vote_kernel
+from .potential.popularity import (
+    ExplainedShares as ExplainedShares,
+    PopularityComparison as PopularityComparison,
+    compare_with_popularity as compare_with_popularity,
+)
 from .potential.spread import (
     PotentialSpread as PotentialSpread,
     expected_minimum_action as expected_minimum_action,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, triu
+from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from detailed_balance.analyzers.counts import TransitionCounts
@@ -91,6 +92,9 @@ class PopularityComparison(TableResult):
         p(g), the mean of T(g<-f) over the other states f of `potential.states`.
     pairs : int
         The pairs of states with moves both ways, which all shares are of.
+    independent_loops : int
+        These pairs less the differences of V among their states; where it is 0, some potential
+        fits any log ratios, and the share of the potential says nothing.
     correlation, correlation_error : float
         Pearson r of V and -log p over the states of the largest component; NaN for fewer than 3.
     unweighted, weighted : ExplainedShares
@@ -115,6 +119,7 @@ class PopularityComparison(TableResult):
     potential: Potential
     popularity: NDArray[np.float64]
     pairs: int
+    independent_loops: int
     correlation: float
     correlation_error: float
     unweighted: ExplainedShares
@@ -140,6 +145,12 @@ class PopularityComparison(TableResult):
         plain, scaled = self.weighted, self.weighted_scaled
         if isnan(plain.given_popularity):
             return "popularity explains every log ratio: nothing is left for the potential"
+        if not self.independent_loops:
+            return (
+                f"popularity explains {plain.popularity:.0%} of the squared log ratios; that the "
+                f"potential explains {plain.potential:.0%} says nothing, since the {self.pairs:,} "
+                "pairs make no loop, and some potential fits any log ratios"
+            )
         words = (
             f"popularity explains {plain.popularity:.0%} of the squared log ratios and the "
             f"potential {plain.potential:.0%}: {_show(plain)} of what popularity leaves; up to a "
@@ -168,7 +179,14 @@ class PopularityComparison(TableResult):
 
     def _content(self) -> dict[str, Any]:
         popularity = dict(zip(self.potential.states, self.popularity.tolist(), strict=True))
-        names = ("pairs", "correlation", "correlation_error", "expected_given", "pvalue")
+        names = (
+            "pairs",
+            "independent_loops",
+            "correlation",
+            "correlation_error",
+            "expected_given",
+            "pvalue",
+        )
         settings = self._values("replicates", "seed", "groups", "unit")
         return {
             "shares": self.to_table(),
@@ -268,6 +286,7 @@ def compare_with_popularity(
         potential,
         pairs.popularity,
         len(pairs.log_ratio),
+        pairs.independent_loops,
         measures[0],
         errors[0],
         *(
@@ -346,6 +365,8 @@ class _Pairs(NamedTuple):
         p.
     log_ratio, drop, popularity_drop, weight : (m,) arrays of float
         L, what V and what popularity expect of it, and T(g<-f) + T(f<-g).
+    independent_loops : int
+        m less the differences of V among the states of the pairs.
     correlation : float
         Of V and -log p.
     """
@@ -355,6 +376,7 @@ class _Pairs(NamedTuple):
     drop: NDArray[np.float64]
     popularity_drop: NDArray[np.float64]
     weight: NDArray[np.float64]
+    independent_loops: int
     correlation: float
 
     @classmethod
@@ -374,6 +396,7 @@ class _Pairs(NamedTuple):
             heights[f] - heights[g],
             unpopular[f] - unpopular[g],
             there.data + reverse.data,
+            len(f) - n + int(connected_components(there, directed=False)[0]),
             _correlate(potential, unpopular),
         )
 

@@ -6,18 +6,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from detailed_balance.analyzers import ViolationFunction
+from detailed_balance.analyzers import ViolationFunction, compare_with_popularity
 from detailed_balance.analyzers.balance.loops import Correction
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.kernel import Attempts
 from detailed_balance.analyzers.runs.labels import ContextLike, Moment
 from detailed_balance.diagnosis.diagnose import diagnose, sort_findings
-from detailed_balance.diagnosis.measure import AgentRecord, MeasureSettings, measure, split_by_graph
+from detailed_balance.diagnosis.measure import (
+    AgentRecord,
+    Measured,
+    MeasureSettings,
+    measure,
+    split_by_graph,
+)
 from detailed_balance.diagnosis.verdict import judge
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.render.links import check_run_url
 from detailed_balance.report.report import Report
 from detailed_balance.sources.source import Merge, Progress, list_allowed_moves, open_source
+
+_FEWEST_COMPARED, _MOST_COMPARED = 10, 5_000
+"""Of fewer states, or pairs, popularity says little; of more different moves it takes long."""
+
+_DRAWS = 39
+"""Of the test of popularity; `compare_with_popularity` draws more."""
 
 
 def analyze(
@@ -150,6 +162,17 @@ def analyze(
     study = measured.case.study
     if parts and study is not None:
         study = replace(study, limit=None)  # good runs of one agent set no limit for another
+    popularity = None
+    if _asks_popularity(measured):
+        announce("Comparing with popularity", 0, 0)
+        popularity = compare_with_popularity(
+            # Errors are by runs where all that was recorded is of runs.
+            counts if found is None or found.total != int(counts.attempts.sum()) else found,
+            violation=violation,
+            attempts=attempts,
+            min_attempts=min_attempts,
+            replicates=_DRAWS,
+        )
     return Report(
         counts,
         measured.potential,
@@ -164,7 +187,17 @@ def analyze(
         alpha,
         measured.case.reason,
         "" if run_url is None else check_run_url(run_url),
+        popularity,
     )
+
+
+def _asks_popularity(measured: Measured) -> bool:
+    """Say whether there are states and pairs enough, and not so many that it takes long."""
+    potential, balance = measured.potential, measured.case.balance
+    if potential is None or balance is None or len(balance.pairs) < _FEWEST_COMPARED:
+        return False
+    rates = potential.kernel.probabilities.nnz
+    return len(potential.states) >= _FEWEST_COMPARED and rates <= _MOST_COMPARED
 
 
 def _about_graphs(parts: Sequence[AgentRecord]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from detailed_balance.report.sections import (
     CHEAP_ERRORS,
     data_section,
     loop_section,
+    popularity_section,
     settings_section,
     state_section,
     trap_section,
@@ -41,7 +42,13 @@ from detailed_balance.sources.source import SourceInfo
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts, TrapReport
+    from detailed_balance.analyzers import (
+        BalanceReport,
+        PopularityComparison,
+        Potential,
+        TransitionCounts,
+        TrapReport,
+    )
     from detailed_balance.diagnosis.finding import Finding
     from detailed_balance.diagnosis.study import RunStudy
 
@@ -80,6 +87,9 @@ class Report(Result):
         Why there is no potential; empty where there is one.
     run_url : str
         The address of a run, with ``{run}`` for its key; empty where there is none.
+    popularity : PopularityComparison or None
+        Whether the potential is more than the popularity of the states; None for fewer than 10
+        states or pairs walked both ways, and for more than 5,000 different moves.
     """
 
     counts: TransitionCounts
@@ -95,6 +105,7 @@ class Report(Result):
     alpha: float = 0.05
     reason: str = ""
     run_url: str = ""
+    popularity: PopularityComparison | None = None
 
     @property
     def document(self) -> Document:
@@ -161,7 +172,8 @@ class Report(Result):
             "transitions": self.counts.without_boundaries().total,
             "escapes": int(self.counts.escapes.sum()),
             "potential": None if potential is None else potential.to_dict(errors=cheap),
-            **self._values("reason", "alpha", "balance", "traps", "runs", "warnings"),
+            **self._values("reason", "alpha", "balance", "popularity", "traps"),
+            **self._values("runs", "warnings"),
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
@@ -223,6 +235,8 @@ def _parts(report: Report) -> Iterator[Part | None]:
             "The evidence, pair by pair and loop by loop", (_pairs(report), _loops(report))
         )
         yield state_section(potential)
+        if report.popularity is not None:
+            yield popularity_section(report.popularity)
     yield trap_section(report.traps)
     if runs is not None:
         if runs.chosen:

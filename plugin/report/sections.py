@@ -11,6 +11,7 @@ import numpy as np
 from detailed_balance.analyzers import (
     START,
     BalanceReport,
+    PopularityComparison,
     Potential,
     TransitionCounts,
     TrapReport,
@@ -38,6 +39,7 @@ __all__ = [
     "CHEAP_ERRORS",
     "data_section",
     "loop_section",
+    "popularity_section",
     "settings_section",
     "state_section",
     "trap_section",
@@ -194,6 +196,34 @@ def _order_note(order: StateOrder) -> str:
     if np.isnan(relative).any():
         notes.append(f"?: neither leads to component {main} nor comes from it.")
     return " ".join(notes)
+
+
+def popularity_section(found: PopularityComparison) -> Section:
+    """Return which share of the log ratios popularity and the potential explain."""
+    ways = {
+        "weighted by their rates": found.weighted,
+        "weighted, up to a scale": found.weighted_scaled,
+        "each pair the same": found.unweighted,
+        "each pair the same, up to a scale": found.unweighted_scaled,
+    }
+    rows = tuple(
+        (
+            name,
+            _with_error(shares.popularity, shares.popularity_error),
+            _with_error(shares.potential, shares.potential_error),
+            _with_error(shares.given_popularity, shares.given_popularity_error),
+        )
+        for name, shares in ways.items()
+    )
+    said = found.describe()
+    note = (
+        f"{said[0].upper()}{said[1:]}. Shares of the squared log ratios of the {found.pairs:,} "
+        "pairs walked both ways. Popularity is the mean probability of a state over the others; "
+        f"an agent that does not look at its state has V = -log popularity (here r = "
+        f"{format_number(found.correlation)})."
+    )
+    columns = ("pairs", "popularity", "potential", "of what popularity leaves")
+    return Section("Is the potential more than popularity?", columns, rows, note)
 
 
 def trap_section(traps: TrapReport) -> Section | None:

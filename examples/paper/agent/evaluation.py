@@ -9,15 +9,23 @@ import numpy as np
 
 from detailed_balance.analyzers import (
     BalanceReport,
+    PopularityComparison,
     Potential,
     TransitionCounts,
     Violation,
     check_balance,
+    compare_with_popularity,
 )
 from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.errors import InsufficientDataError
 
-__all__ = ["BalanceSummary", "Recovery", "recover_potential", "summarize_balance"]
+__all__ = [
+    "BalanceSummary",
+    "Recovery",
+    "popularity_rows",
+    "recover_potential",
+    "summarize_balance",
+]
 
 Z95 = 1.959964
 """Standard errors on each side of a 95% interval."""
@@ -46,6 +54,8 @@ class BalanceSummary:
         Loops of any length that were tested.
     violations : tuple of Violation
         Those that break detailed balance, at a false discovery rate of 5%.
+    popularity : PopularityComparison or None
+        Whether V is more than popularity; None without a pair walked both ways.
     """
 
     pairs: int
@@ -56,6 +66,7 @@ class BalanceSummary:
     triplets: int
     loops: int
     violations: tuple[Violation, ...]
+    popularity: PopularityComparison | None
 
     def to_rows(self) -> list[tuple[str, str]]:
         """Return the rows of a table."""
@@ -67,7 +78,33 @@ class BalanceSummary:
             ("the same with the errors of the paper", f"{self.chi2_paper:.2f}"),
             ("triplets tested (that break detailed balance)", f"{self.triplets:,} ({driven:,})"),
             ("loops tested (that break it)", f"{self.loops:,} ({len(self.violations):,})"),
+            *([] if self.popularity is None else popularity_rows(self.popularity)),
         ]
+
+
+def popularity_rows(found: PopularityComparison) -> list[tuple[str, str]]:
+    """Return the rows of a table: what of the potential is popularity.
+
+    Examples
+    --------
+    >>> counts = TransitionCounts.from_dense([[0, 30, 20], [50, 0, 20], [50, 30, 0]])
+    >>> popularity_rows(compare_with_popularity(counts, attempts=100))[2]
+    ('of what popularity leaves, explained by V', 'nothing is left')
+    """
+
+    def share(value: float, error: float) -> str:
+        return f"{value:.3f} ± {error:.3f}" if np.isfinite(error) else f"{value:.3f}"
+
+    plain, given = found.weighted, found.weighted.given_popularity
+    left = share(given, plain.given_popularity_error) if np.isfinite(given) else "nothing is left"
+    rows = [
+        ("share explained by popularity", share(plain.popularity, plain.popularity_error)),
+        ("share explained by V", share(plain.potential, plain.potential_error)),
+        ("of what popularity leaves, explained by V", left),
+    ]
+    if np.isfinite(found.pvalue):
+        rows.append(("p, if V were popularity", f"{found.pvalue:.3f}"))
+    return rows
 
 
 def summarize_balance(counts: TransitionCounts, potential: Potential) -> BalanceSummary:
@@ -93,7 +130,15 @@ def summarize_balance(counts: TransitionCounts, potential: Potential) -> Balance
         sum(len(loop) == 3 for loop in report.loops.members),
         len(report.loops),
         report.violations,
+        _compare(counts),
     )
+
+
+def _compare(counts: TransitionCounts) -> PopularityComparison | None:
+    try:
+        return compare_with_popularity(counts, replicates=39)
+    except InsufficientDataError:  # no pair was walked both ways
+        return None
 
 
 def _check(counts: TransitionCounts, potential: Potential, errors: Errors) -> BalanceReport:
