@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import false_discovery_control, norm
 
+from detailed_balance.analyzers.balance._besag_clifford import sample_reversible_tables
 from detailed_balance.analyzers.balance.cycle_search import (
     find_triangles,
     fundamental_cycles,
@@ -18,13 +19,12 @@ from detailed_balance.analyzers.balance.cycle_search import (
     split_moves,
 )
 from detailed_balance.analyzers.balance.pairs import Errors
+from detailed_balance.analyzers.balance.reversible_mle import fit_reversible
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.kernel import Attempts, resolve_attempts
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.multiplicity import check_replicates
-from detailed_balance.analyzers.potential.estimate import estimate_potential
-from detailed_balance.analyzers.potential.popularity import draw_balanced_counts
 from detailed_balance.analyzers.results import Result, Table, TableResult, times
 from detailed_balance.analyzers.sparse import lookup
 
@@ -53,6 +53,9 @@ MIN_PAIR_COUNT = 5
 
 SMALL_COUNT = 10
 """Loops with a smaller count on some edge get 1/2 added to all their counts."""
+
+SWEEPS = 10
+"""Steps between drawn tables, for each degree of freedom."""
 
 SPLITS = 5
 """The moves are split into halves so many times."""
@@ -275,7 +278,7 @@ def measure_triplets(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TripletNull(Result):
-    """What the mean square of triplets would be if each pair were in balance.
+    """What the mean square of triplets would be under detailed balance.
 
     Parameters
     ----------
@@ -333,9 +336,10 @@ def calibrate_triplets(
 ) -> TripletNull:
     """Simulate `TripletTable.mean_square` under detailed balance, at the size of the record.
 
-    Its null: each pair is in balance with the potential of least action. The moves of each pair
-    are drawn again with these odds, as many as were seen, and the triplets measured as before. So
-    the graph, the attempts and the choice of triplets, which bend the statistic, are the same.
+    Its null: the moves are those of some reversible chain. Tables are drawn from it as by
+    `reversibility_test`, given how often each pair was walked and each state left, which leaves
+    nothing to estimate; their triplets are measured as before. So the graph, the attempts and the
+    choice of triplets, which bend the statistic, are the same.
 
     Parameters
     ----------
@@ -371,23 +375,20 @@ def calibrate_triplets(
         raise InsufficientDataError(
             f"no triplet of states has all six moves {times(min_count)} or more; record more"
         )
-    ordered = counts.without_boundaries().sorted()
-    if not isinstance(attempts, str) and np.ndim(attempts):
-        given = counts.without_boundaries()
-        attempts = np.asarray(attempts)[[given.index(state) for state in ordered.states]]
-    potential = estimate_potential(ordered, attempts=attempts, min_attempts=1)
-    heights = potential.violation.beta * potential.values
-    rng, drawn, sizes = np.random.default_rng(seed), [], []
-    for _ in range(replicates):
-        made = draw_balanced_counts(potential.kernel, heights, potential.components, rng)
-        found = measure_triplets(
-            TransitionCounts(potential.states, made, np.asarray(made.sum(axis=1))),
-            min_count=min_count,
-            errors=errors,
-            attempts=potential.kernel.attempts,
-        )
-        drawn.append(found.mean_square)
-        sizes.append(len(found))
+    given = counts.without_boundaries()
+    fit = fit_reversible(given.sorted())
+    states = fit.counts.states
+    made = resolve_attempts(given, attempts)[0][[given.index(state) for state in states]]
+    pairs, rng, drawn, sizes = fit.pairs, np.random.default_rng(seed), [], []
+    ends = np.r_[pairs.first, pairs.second], np.r_[pairs.second, pairs.first]
+    shape = (len(states), len(states))
+    for tables in sample_reversible_tables(fit, replicates=replicates, sweeps=SWEEPS, rng=rng):
+        for there in tables.T:
+            matrix = csr_array((np.r_[there, fit.totals - there], ends), shape=shape)
+            moves = TransitionCounts(states, matrix, np.asarray(matrix.sum(axis=1)))
+            found = measure_triplets(moves, min_count=min_count, errors=errors, attempts=made)
+            drawn.append(found.mean_square)
+            sizes.append(len(found))
     squares = np.array(drawn)[np.isfinite(drawn)]
     if not len(squares):
         raise InsufficientDataError("no draw has a triplet with all six moves; record more")

@@ -17,12 +17,11 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel, resolve_attempts
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.clusters import MoveClusters
 from detailed_balance.analyzers.runs.table import Runs, RunTable
-from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +32,6 @@ __all__ = [
     "ExplainedShares",
     "PopularityComparison",
     "compare_with_popularity",
-    "draw_balanced_counts",
 ]
 
 GROUPS = 50
@@ -260,7 +258,8 @@ def compare_with_popularity(
     >>> found = compare_with_popularity(kernel)
     >>> found.popularity.round(2).tolist()
     [0.2, 0.4, 0.1]
-    >>> found.unweighted  # V of each pair is popularity's the other way round
+    >>> found.unweighted.potential, found.independent_loops
+    (1.0, 1)
     """
     if replicates < 0:
         raise InvalidInputError(f"replicates={replicates!r}; it is 0 or more")
@@ -268,7 +267,7 @@ def compare_with_popularity(
     if not isinstance(counts, TransitionCounts | Kernel):
         counts = (runs := RunTable.of(counts)).counts()
     settings: dict[str, Any] = {"attempts": attempts, "min_attempts": min_attempts}
-    kernel = counts if isinstance(counts, Kernel) else _kernel(counts, settings)
+    kernel = counts if isinstance(counts, Kernel) else _sorted_kernel(counts, **settings)
     potential = estimate_potential(kernel, violation=violation)
     pairs = _Pairs.of(potential)
     if not len(pairs.log_ratio):
@@ -300,60 +299,6 @@ def compare_with_popularity(
         len(parts),
         unit,
     )
-
-
-def draw_balanced_counts(
-    kernel: Kernel,
-    heights: NDArray[np.float64],
-    components: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> csr_array[Any, tuple[int, int]]:
-    """Draw the moves of each pair again, in balance with a potential, as many as were seen.
-
-    Under detailed balance T(g<-f) : T(f<-g) is exp(V(f)) : exp(V(g)), so that of the moves of a
-    pair each goes f -> g with the odds N0(f) exp(V(f)) : N0(g) exp(V(g)). Pairs that were never
-    seen stay so, and the others may come out one way only, as they may in a record.
-
-    Parameters
-    ----------
-    kernel : Kernel
-        Of n states, with attempts.
-    heights : (n,) array of float
-        beta V, +inf where nothing goes.
-    components : (n,) array of int
-        Pairs of different components stay as they were.
-    rng : Generator
-        What to draw with.
-
-    Returns
-    -------
-    (n, n) csr_array of int64
-        Without self-loops.
-
-    Examples
-    --------
-    >>> counts = TransitionCounts.from_edges([("a", "b", 8), ("b", "a", 2)])
-    >>> kernel = estimate_kernel(counts)
-    >>> made = draw_balanced_counts(kernel, np.zeros(2), np.zeros(2, int), np.random.default_rng(0))
-    >>> made.toarray().tolist()  # the odds are 8 : 2, since "a" was left 8 times
-    [[0, 9], [1, 0]]
-    """
-    if kernel.attempts is None:
-        raise InvalidInputError("this kernel has no attempts, so there are no counts to draw")
-    attempts = np.maximum(kernel.attempts, 1e-300)
-    seen = _without_self_loops(kernel).multiply(attempts[:, None]).tocsr()
-    totals = triu((seen + seen.T).tocsr(), 1).tocoo()
-    f, g, number = totals.row, totals.col, np.rint(totals.data).astype(np.int64)
-    level = np.log(attempts) + heights
-    with np.errstate(invalid="ignore"):
-        odds = expit(level[f] - level[g])
-    apart = components[f] != components[g]
-    odds[apart] = lookup(seen, f[apart], g[apart]) > 0
-    there = rng.binomial(number, odds)
-    ends = np.concatenate([f, g]), np.concatenate([g, f])
-    made = csr_array((np.concatenate([there, number - there]), ends), seen.shape)
-    made.eliminate_zeros()
-    return made
 
 
 class _Pairs(NamedTuple):
@@ -444,8 +389,14 @@ def _correlate(potential: Potential, unpopular: NDArray[np.float64]) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _kernel(counts: TransitionCounts, settings: dict[str, Any]) -> Kernel:
-    return estimate_kernel(counts.without_boundaries(), **settings)
+def _sorted_kernel(counts: TransitionCounts, *, attempts: Attempts, min_attempts: int) -> Kernel:
+    """Return the kernel with its states in order, so that no draw depends on another order."""
+    given = counts.without_boundaries()
+    ordered = given.sorted()
+    if not isinstance(attempts, str) and np.ndim(attempts):
+        made, _ = resolve_attempts(given, attempts)
+        attempts = made[[given.index(state) for state in ordered.states]]
+    return estimate_kernel(ordered, attempts=attempts, min_attempts=min_attempts)
 
 
 def _leave_out(
@@ -461,7 +412,7 @@ def _leave_out(
                 left = clusters.totals - np.asarray(clusters.counts[i::groups].sum(axis=0))
                 moves = (clusters.source, clusters.target, left)
                 part = TransitionCounts.from_arrays(runs.states, *moves)
-                parts.append(_kernel(part, settings))
+                parts.append(_sorted_kernel(part, **settings))
             return parts, clusters.unit
     n = len(kernel.states)
     order = np.argsort(np.array(kernel.states, dtype=object), kind="stable")
@@ -497,17 +448,25 @@ def _draw_null(
     replicates: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return what V explains of what popularity leaves, where V is popularity: (replicates,)."""
+    """Return what V explains of what popularity leaves, where V is popularity: (replicates,).
+
+    Under balance T(g<-f) : T(f<-g) is p(g) : p(f), so that of the moves of a pair each goes f -> g
+    with the odds N0(f) p(g) : N0(g) p(f).
+    """
     if kernel.attempts is None:
         return np.empty(0)
+    attempts = np.maximum(kernel.attempts, 1e-300)
+    seen = _without_self_loops(kernel).multiply(attempts[:, None]).tocsr()
+    totals = triu((seen + seen.T).tocsr(), 1).tocoo()
+    f, g, number = totals.row, totals.col, np.rint(totals.data).astype(np.int64)
     with np.errstate(divide="ignore"):
-        heights = -np.log(popularity)
-    rng, one = np.random.default_rng(seed), np.zeros(len(popularity), dtype=np.int64)
-    per_attempt = 1 / np.maximum(kernel.attempts, 1e-300)
+        level = np.log(attempts) - np.log(popularity)
+    ends, rng = (np.r_[f, g], np.r_[g, f]), np.random.default_rng(seed)
     drawn = np.empty(replicates)
     for i in range(replicates):
-        rates = draw_balanced_counts(kernel, heights, one, rng).multiply(per_attempt[:, None])
-        rates = rates.tocsr()
-        np.minimum(rates.data, 1.0, out=rates.data)
+        there = rng.binomial(number, expit(level[f] - level[g]))
+        made = np.r_[there, number - there] / attempts[ends[0]]
+        rates = csr_array((np.minimum(made, 1.0), ends), shape=seen.shape)
+        rates.eliminate_zeros()
         drawn[i] = _measure(Kernel(kernel.states, rates, kernel.attempts), potential)[_TESTED]
     return drawn[np.isfinite(drawn)]

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from detailed_balance.analyzers import START, Loop, TransitionCounts, measure_triplets
+from detailed_balance.analyzers import (
+    START,
+    Loop,
+    TransitionCounts,
+    calibrate_triplets,
+    measure_triplets,
+)
 from detailed_balance.analyzers.balance.loops import find_loops
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from tests.support.chains import count_matrices, reversible_kernel, sample_counts
 
 EDGES = [("a", "b", 4), ("b", "c", 2), ("c", "a", 5), ("b", "a", 1), ("c", "b", 3), ("a", "c", 2)]
@@ -104,3 +110,49 @@ def test_too_few_counts_are_an_empty_table_and_a_wrong_argument_an_error():
         measure_triplets(counted(), min_count=0)
     with pytest.raises(InvalidInputError, match=r"errors='papers'.*multinomial, paper"):
         measure_triplets(counted(), errors="papers")
+
+
+def sparse_counts(rng, n=25, attempts=100):
+    """Return counts of a kernel in balance, most moves of which were seen a few times."""
+    kernel, _ = reversible_kernel(rng, n, density=0.5)
+    return sample_counts(rng, kernel, attempts)
+
+
+def test_under_balance_the_mean_square_of_sparse_triplets_is_below_one_and_the_null_says_so():
+    rng = np.random.default_rng(7)
+    found = [calibrate_triplets(sparse_counts(rng), replicates=39) for _ in range(40)]
+    observed, mean = (np.mean([getattr(f, name) for f in found]) for name in ("observed", "mean"))
+    assert 0.4 < observed < 0.85
+    assert mean == pytest.approx(observed, abs=0.08)
+    pvalues = np.array([f.pvalue for f in found])
+    assert np.sum(pvalues <= 0.05) <= 5  # 95% of binomial draws of 40 at 0.05
+    assert 0.3 < pvalues.mean() < 0.7
+
+
+def test_a_push_shows_where_its_mean_square_is_beyond_the_null():
+    ring = np.array([[0, 30, 10], [10, 0, 30], [30, 10, 0]])
+    found = calibrate_triplets(TransitionCounts.from_dense(ring), replicates=99)
+    assert found.observed == measure_triplets(TransitionCounts.from_dense(ring)).mean_square
+    assert found.mean == pytest.approx(1, abs=0.4)  # counts are large: chi-square of one degree
+    assert (found.triplets, found.mean_triplets, found.empty) == (1, 1.0, 0)
+    assert found.pvalue == 0.01
+    assert "detailed balance gives" in found.describe()
+
+
+def test_the_null_is_the_same_for_any_order_of_states_and_takes_the_errors_of_the_paper():
+    rng = np.random.default_rng(8)
+    counts = sparse_counts(rng, n=12, attempts=100)
+    turned = counts.restrict([counts.states[i] for i in rng.permutation(12)])
+    settings = {"errors": "paper", "attempts": 100, "replicates": 19, "min_count": 2}
+    one, other = (calibrate_triplets(each, **settings) for each in (counts, turned))
+    assert one.to_dict() == other.to_dict()
+    by_array = calibrate_triplets(turned, **{**settings, "attempts": [100.0] * 12})
+    assert by_array.mean == pytest.approx(one.mean)
+    assert one.mean < calibrate_triplets(counts, **{**settings, "errors": "multinomial"}).mean
+
+
+def test_without_a_triplet_there_is_no_null():
+    with pytest.raises(InsufficientDataError, match="no triplet"):
+        calibrate_triplets(TransitionCounts.from_edges([("a", "b", 3), ("b", "a", 2)]))
+    with pytest.raises(InvalidInputError, match="replicates"):
+        calibrate_triplets(counted(), replicates=0)
