@@ -282,26 +282,16 @@ class TripletNull(Result):
 
     Parameters
     ----------
-    observed : float
-        `TripletTable.mean_square` of what was recorded.
-    triplets : int
-        How many triplets it is of.
-    mean : float
-        Its mean under detailed balance.
-    interval : (float, float)
-        95% of the draws lie in it.
+    observed, triplets : float, int
+        `TripletTable.mean_square` of what was recorded, and of how many triplets it is.
+    mean, interval : float, (float, float)
+        Its mean under detailed balance, and where 95% of the draws lie.
     pvalue : float
         How often balance gives as much or more.
-    mean_triplets : float
-        How many triplets a draw has on average.
-    empty : int
-        Draws without a triplet, which are left out.
-    min_count : int
-        The least count of a move.
-    errors : {"multinomial", "paper"}
-        The error formula.
-    replicates, seed : int
-        Of the simulation.
+    mean_triplets, empty : float, int
+        How many triplets a draw has on average; draws without any, which are left out.
+    min_count, errors, replicates, seed
+        As for `calibrate_triplets`.
     """
 
     observed: float
@@ -336,10 +326,9 @@ def calibrate_triplets(
 ) -> TripletNull:
     """Simulate `TripletTable.mean_square` under detailed balance, at the size of the record.
 
-    Its null: the moves are those of some reversible chain. Tables are drawn from it as by
-    `reversibility_test`, given how often each pair was walked and each state left, which leaves
-    nothing to estimate; their triplets are measured as before. So the graph, the attempts and the
-    choice of triplets, which bend the statistic, are the same.
+    Its null: the moves are those of some reversible chain. Tables are drawn as by
+    `reversibility_test`, given how often each pair was walked and each state left, so that the
+    graph, the attempts and the choice of triplets, which bend the statistic, stay the same.
 
     Parameters
     ----------
@@ -349,11 +338,6 @@ def calibrate_triplets(
         As for `measure_triplets`.
     replicates, seed : int
         Of the simulation; the smallest p-value is 1 / (replicates + 1).
-
-    Returns
-    -------
-    TripletNull
-        The statistic beside what balance gives.
 
     Raises
     ------

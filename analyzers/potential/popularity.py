@@ -281,6 +281,9 @@ def compare_with_popularity(
     null = _draw_null(kernel, potential, pairs.popularity, replicates, seed)
     drawn = len(null)
     reached = np.count_nonzero(null >= measures[_TESTED] - 1e-12)
+    unweighted, weighted, unweighted_scaled, weighted_scaled = (
+        ExplainedShares(*measures[i : i + 3], *errors[i : i + 3]) for i in range(1, _MEASURES, 3)
+    )
     return PopularityComparison(
         potential,
         pairs.popularity,
@@ -288,10 +291,10 @@ def compare_with_popularity(
         pairs.independent_loops,
         measures[0],
         errors[0],
-        *(
-            ExplainedShares(*measures[i : i + 3], *errors[i : i + 3])
-            for i in range(1, _MEASURES, 3)
-        ),
+        unweighted,
+        weighted,
+        unweighted_scaled,
+        weighted_scaled,
         float(null.mean()) if drawn else float("nan"),
         float((1 + reached) / (1 + drawn)) if drawn else float("nan"),
         drawn,
@@ -430,7 +433,8 @@ def _jackknife(parts: list[Kernel], potential: Potential) -> list[float]:
     if not parts:
         return [float("nan")] * _MEASURES
     found = np.array([_measure(part, potential) for part in parts])
-    return np.sqrt((len(found) - 1) * found.var(axis=0)).tolist()
+    errors: list[float] = np.sqrt((len(found) - 1) * found.var(axis=0)).tolist()
+    return errors
 
 
 def _measure(kernel: Kernel, near: Potential) -> list[float]:
