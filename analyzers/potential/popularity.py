@@ -360,7 +360,7 @@ class _Pairs(NamedTuple):
         """Return the shares of popularity, of V, and of V given popularity."""
         total = float(weight @ self.log_ratio**2)
         if total <= 0:
-            return (float("nan"),) * 3
+            return float("nan"), float("nan"), float("nan")
 
         def share(x: NDArray[np.float64]) -> float:
             squares = float(weight @ x**2)
