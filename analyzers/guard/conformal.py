@@ -36,20 +36,21 @@ def fewest_runs(alpha: float) -> int:
     return math.ceil(1 / _exactly(alpha)) - 1
 
 
-def calibration_size(worked: int, alpha: float, share: float) -> int | None:
-    """Return how many of the successful runs set the threshold; None where they are too few.
+def calibration_size(available: int, alpha: float, most: int) -> int | None:
+    """Return how many run maxima set the threshold; None where too few are available.
 
     The share of successful runs stopped is floor((m + 1) alpha) / (m + 1) on average, so the
-    numbers m at which the floor jumps up waste none of alpha.
+    numbers m at which the floor jumps up waste none of alpha. This is the largest of these that is
+    no more than `most`, or the smallest of all.
 
     Examples
     --------
-    >>> [calibration_size(worked, 0.1, 0.5) for worked in (9, 10, 30, 40, 100)]
+    >>> [calibration_size(n, 0.1, most=n // 2) for n in (8, 9, 30, 40, 100)]
     [None, 9, 9, 19, 49]
     """
-    above = max(1, _allowed_above(math.floor(share * worked), alpha))
+    above = max(1, _allowed_above(min(most, available), alpha))
     m = math.ceil(above / _exactly(alpha)) - 1
-    return m if m < worked else None
+    return m if m <= available else None
 
 
 def _allowed_above(m: int, alpha: float) -> int:

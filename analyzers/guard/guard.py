@@ -62,8 +62,8 @@ class RunGuard:
         Runs of one task, customer or batch resemble each other. A guard that was fitted on some
         runs of a task knows how its runs go, so that the promise does not hold for a task that it
         has not seen. With `groups` it does: whole tasks set the threshold, of which the score has
-        seen no run, each by one successful run drawn at random, and m is their number. Then the
-        promise is about a run of a new task.
+        seen no run, each by one run drawn at random, and m is their number. Then the promise is
+        about a run of a new task.
 
     What breaks it
         Another model, another prompt, other tools or tasks: runs that are not exchangeable with
@@ -162,8 +162,11 @@ class RunGuard:
         promise is the tightest, and at least the fewest that give a threshold. All other runs,
         and all that failed, fit the score.
 
-        With `groups`, about that share of the groups with a successful run set the threshold, each
-        by one of its successful runs, drawn at random, and no run of these fits the score.
+        With `groups`, one run of each group is drawn at random. The drawn runs that succeeded are
+        what a successful run of a new group is exchangeable with: a group where few runs succeed
+        is as rare among them as it is among the successful runs to come. As many of them as are
+        about that share of the groups with a successful run set the threshold, and no run of their
+        groups fits the score.
 
         Parameters
         ----------
@@ -204,7 +207,7 @@ class RunGuard:
         ----------
         R. Dunn, L. Wasserman and A. Ramdas, *Distribution-free prediction sets for two-layer
         hierarchical models*, Journal of the American Statistical Association 118 (2023) 2491
-        ("subsampling once"), for one run of a group.
+        ("subsampling once"), for one run of a group; here drawn before its success is looked at.
 
         Examples
         --------
@@ -221,7 +224,6 @@ class RunGuard:
         table = recorded.select(recorded.success >= 0).merge({})  # without states of others
         table = table.select(table.order())  # what is drawn must not depend on that of a record
         grouped, unit = bool((table.block_codes() >= 0).any()), cluster_codes(table)[0]
-        worked = np.flatnonzero(table.success == 1)
         settings: dict[str, Any] = {"alpha": alpha, "max_runs": max_runs}
         settings["moves"] = _different_moves(table)
         settings["ignored"] = len(recorded) - len(table)
@@ -229,20 +231,23 @@ class RunGuard:
         settings["task_label"] = find_task_label(table) if groups is None else None
         score = OutcomeScore() if score is None else score
         more: dict[str, Any] = {"texts": texts} if getattr(score, "reads_steps", False) else {}
-        units = np.unique(unit[worked])
-        m = calibration_size(len(units), alpha, calibration_share)
+        # One run of each unit, drawn before it is looked at whether it succeeded.
+        rng = np.random.default_rng(seed)
+        order = rng.spawn(1)[0].permutation(len(table))
+        drawn = order[np.unique(unit[order], return_index=True)[1]]
+        worked = drawn[table.success[drawn] == 1]
+        units = len(np.unique(unit[table.success == 1]))  # one of them is left for the score
+        most = int(calibration_share * units)
+        m = calibration_size(min(len(worked), units - 1), alpha, most)
         if m is None:
             partial = None
             with suppress(InsufficientDataError):
                 partial = cls(score.fit(table, seed, **more), None, **settings)
-            raise InsufficientDataError(_say_too_few(len(units), alpha, grouped), partial)
-        rng = np.random.default_rng(seed)
-        held = units[rng.permutation(len(units))[:m]]
-        fitted = score.fit(table.select(~np.isin(unit, held)), seed, **more)
-        # One successful run of each, drawn at random.
-        drawn = rng.permutation(worked[np.isin(unit[worked], held)])
-        one_each = drawn[np.unique(unit[drawn], return_index=True)[1]]
-        maxima = run_maxima(fitted, table.select(one_each), texts)
+            few = _say_too_few(len(worked), alpha, len(drawn) if grouped else None)
+            raise InsufficientDataError(few, partial)
+        held = worked[rng.permutation(len(worked))[:m]]
+        fitted = score.fit(table.select(~np.isin(unit, unit[held])), seed, **more)
+        maxima = run_maxima(fitted, table.select(held), texts)
         return cls(fitted, conformal_threshold(maxima, alpha), calibration=m, **settings)
 
     @classmethod
@@ -289,8 +294,8 @@ class RunGuard:
         if self.block is not None:
             return (
                 f"a run of a new {self.block} that would have succeeded is {most}, where that is "
-                f"exchangeable with the {self.calibration} others of which one successful run each "
-                f"set the threshold"
+                f"exchangeable with those on record, of which {self.calibration} set the threshold "
+                f"by one run each"
             )
         label = self.task_label and safe_name(self.task_label)
         new = f'; for a new {label} give groups="{label}"' if label else ""
@@ -574,14 +579,17 @@ def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:
     return {(table.states[f], names[g]) for f, g in pairs}
 
 
-def _say_too_few(worked: int, alpha: float, grouped: bool) -> str:
+def _say_too_few(worked: int, alpha: float, groups: int | None) -> str:
     fewest = fewest_runs(alpha)
-    what = "blocks with a successful run" if grouped else "successful runs"
-    less = ", calibrate by single runs (groups=False)" if grouped else ""
+    if groups is None:
+        takes = f"{fewest + 1} successful runs on record ({fewest} for the threshold, the others"
+        there, less = f"there are {worked}", ""
+    else:
+        takes = f"{fewest} groups of which one run, drawn at random, succeeded (and another group"
+        there, less = f"there are {worked} of {groups}", ", calibrate by single runs (groups=False)"
     return (
-        f"to stop at most a share {alpha:g} of the successful runs takes at least {fewest + 1} "
-        f"{what} on record ({fewest} for the threshold, the others for the score), and there are "
-        f"{worked}; record more, allow a larger alpha{less}, or declare rules: "
+        f"to stop at most a share {alpha:g} of the successful runs takes at least {takes} for the "
+        f"score), and {there}; record more, allow a larger alpha{less}, or declare rules: "
         f"RunGuard.from_rules(...)"
     )
 

@@ -9,7 +9,7 @@ messages; DIR the runs of six models on the same tools without messages (docs/gu
 scripted agents are those of `benchmarks.statistics._scripted_agents`. Half of the runs (by runs),
 or the runs of half of the tasks (by tasks), of each of 20 splits fit the guard at alpha = 0.1, the
 others try it; the figures of a split are the mean of 5 guards, whose runs for the threshold are
-drawn anew. Features, priors and the ridge were chosen on half of the tasks (those whose name has
+drawn anew, without those refused for too few runs. Features, priors and the ridge were chosen on half of the tasks (those whose name has
 an even CRC-32), by cross-validation within them. Every figure stands twice: tried on all the tasks
 that a split left out, and on those of them alone on which nothing was chosen.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ from detailed_balance.readers import read_texts
 
 ALPHA = 0.1
 SPLITS, GUARDS = 20, 5
+WAYS = (("runs", False), ("tasks", False), ("tasks", None))
+"""Split by, and the groups that set the threshold; None is the tasks."""
 
 
 class Data(NamedTuple):
@@ -110,26 +113,28 @@ def rows(name: str, data: Data) -> Iterator[str]:
     if texts is not None:
         scores["text and facts"] = OutcomeScore(text="ngrams")
         scores["text, facts and memory"] = OutcomeScore(text="ngrams", memory=3)
-    for by, groups in (("runs", False), ("tasks", False), ("tasks", None)):
+    for by, groups in WAYS:
         for title, score in scores.items():
             found: list[list[list[float]]] = [[], []]
+            number = 0
             for seed in range(SPLITS):
                 known = split(runs, by, seed)
                 more = {"texts": texts} if getattr(score, "text", None) else {}
                 fitted = runs.select(known)
-                try:
-                    guards = [
-                        RunGuard.fit(fitted, ALPHA, score, groups=groups, seed=draw, **more)
-                        for draw in range(GUARDS)
-                    ]
-                except InsufficientDataError:
+                guards = []
+                for draw in range(GUARDS):
+                    with suppress(InsufficientDataError):
+                        guard = RunGuard.fit(fitted, ALPHA, score, groups=groups, seed=draw, **more)
+                        guards.append(guard)
+                number += len(guards)
+                if not guards:
                     continue
                 for place, tried in enumerate((~known, ~known & fresh)):
                     judged = [judge(guard, runs.select(tried), texts) for guard in guards]
                     found[place].append(np.mean(judged, axis=0).tolist())
             how = "single runs" if groups is False else "tasks"
             for where, table in zip(("all", "fresh"), found, strict=True):
-                figures = f"{cells(table)} | {len(table)}"
+                figures = f"{cells(table)} | {number}"
                 yield f"| {name} | {by} | {how} | {title} | {where} | {figures} |"
 
 
@@ -152,7 +157,7 @@ def main() -> None:
         parser.error(f"{given.record} needs --data: its runs are not part of the project")
     print(
         "| record | split by | threshold by | score | tried on | caught | good runs stopped | "
-        "AUC end | AUC half | splits |"
+        "AUC end | AUC half | guards |"
     )
     print(f"|{'---|' * 10}")
     for row in rows(given.record, load(given.record, given.data)):

@@ -98,7 +98,7 @@ def test_the_order_of_runs_changes_no_guard(block):
 
 def test_too_few_tasks_and_no_such_label_are_refused():
     runs = task_runs(np.random.default_rng(5), ["x", "y", "z"], 30)
-    with pytest.raises(InsufficientDataError, match="blocks with a successful run on record"):
+    with pytest.raises(InsufficientDataError, match="4 groups of which one run, drawn at random"):
         RunGuard.fit(runs, ALPHA, block="task")
     with pytest.raises(InvalidInputError, match="no run has a label 'job'"):
         RunGuard.fit(runs, ALPHA, block="job")
@@ -141,6 +141,32 @@ def test_one_run_of_a_group_sets_the_threshold_and_uses_all_of_alpha():
     error = np.sqrt(ALPHA * (1 - ALPHA) / guards)
     assert stopped / guards <= ALPHA + 3 * error
     assert stopped / guards >= ALPHA - 4 * error
+
+
+def test_tasks_that_succeed_seldom_are_as_rare_in_the_threshold_as_among_good_runs_to_come():
+    # Hard tasks have long runs, and 1 of 10 succeeds; of easy ones 9 of 10 do. So 10% of good runs
+    # are of hard tasks, but 40% of those that one *successful* run of each task would give: with
+    # these as the threshold, 5% of good runs are stopped in place of 20%.
+    stopped, guards = np.zeros(2), 200
+    for seed in range(guards):
+        rng = np.random.default_rng((9, seed))
+        runs = [run for i in range(60) for run in hard_or_easy(rng, f"t{i:02}", 10)]
+        guard = RunGuard.fit(runs, ALPHA, Length(), groups="task", seed=seed)
+        new = [run for i in range(20) for run in hard_or_easy(rng, f"n{i}", 1) if run.success]
+        stopped += sum(guard.watch(run.moves).stopped for run in new), len(new)
+    # Guards differ by a standard deviation of sqrt(alpha (1 - alpha) / 9) at most.
+    error = np.sqrt(ALPHA * (1 - ALPHA) * (1 / 9 / guards + 1 / stopped[1]))
+    assert abs(stopped[0] / stopped[1] - ALPHA) <= 4 * error
+
+
+def hard_or_easy(rng, task, trials):
+    """Runs of a task that is hard or easy; those of one task have about the same length."""
+    hard = rng.random() < 0.5
+    length = int(rng.integers(20, 40) if hard else rng.integers(2, 20))
+    for i in range(trials):
+        moves = tuple([(f"s{i}", f"s{rng.integers(10**6)}")] * (length + int(rng.integers(2))))
+        success = bool(rng.random() < (0.1 if hard else 0.9))
+        yield Trajectory(moves, f"{task}-{i}", success=success, context=(("task", task),))
 
 
 class Length:
