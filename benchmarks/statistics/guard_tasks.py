@@ -3,15 +3,18 @@
     python -m benchmarks.statistics.guard_tasks tau1 --data FILE
     python -m benchmarks.statistics.guard_tasks airline --data DIR
     python -m benchmarks.statistics.guard_tasks scripted
+    python -m benchmarks.statistics.guard_tasks tau1 --data FILE --new-tasks 200
 
 FILE holds the 200 runs of gpt-4o on 50 airline tasks as published by tau-bench, with their
 messages; DIR the runs of six models on the same tools without messages (docs/guard.md). The
 scripted agents are those of `benchmarks.statistics._scripted_agents`. Half of the runs (by runs),
 or the runs of half of the tasks (by tasks), of each of 20 splits fit the guard at alpha = 0.1, the
 others try it; the figures of a split are the mean of 5 guards, whose runs for the threshold are
-drawn anew, without those refused for too few runs. Features, priors and the ridge were chosen on half of the tasks (those whose name has
-an even CRC-32), by cross-validation within them. Every figure stands twice: tried on all the tasks
-that a split left out, and on those of them alone on which nothing was chosen.
+drawn anew, without those refused for too few runs. Features, priors and the ridge were chosen on
+half of the tasks (those whose name has an even CRC-32), by cross-validation within them. Every
+figure stands twice: tried on all the tasks that a split left out, and on those of them alone on
+which nothing was chosen. With --new-tasks N it is N splits by tasks, of one guard each, with the
+threshold by tasks alone.
 """
 
 from __future__ import annotations
@@ -100,8 +103,9 @@ def judge(guard: RunGuard, runs: RunTable, texts: Any) -> list[float]:
     ]
 
 
-def rows(name: str, data: Data) -> Iterator[str]:
+def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
     """Yield the rows of one record."""
+    ways, splits, each = (WAYS, SPLITS, GUARDS) if new_tasks is None else (WAYS[-1:], new_tasks, 1)
     runs, texts = data
     chosen_on = np.array([zlib.crc32(block.encode()) % 2 == 0 for block in runs.blocks])
     fresh = ~chosen_on[runs.block_codes()]
@@ -113,16 +117,16 @@ def rows(name: str, data: Data) -> Iterator[str]:
     if texts is not None:
         scores["text and facts"] = OutcomeScore(text="ngrams")
         scores["text, facts and memory"] = OutcomeScore(text="ngrams", memory=3)
-    for by, groups in WAYS:
+    for by, groups in ways:
         for title, score in scores.items():
             found: list[list[list[float]]] = [[], []]
             number = 0
-            for seed in range(SPLITS):
+            for seed in range(splits):
                 known = split(runs, by, seed)
                 more = {"texts": texts} if getattr(score, "text", None) else {}
                 fitted = runs.select(known)
                 guards = []
-                for draw in range(GUARDS):
+                for draw in range(each):
                     with suppress(InsufficientDataError):
                         guard = RunGuard.fit(fitted, ALPHA, score, groups=groups, seed=draw, **more)
                         guards.append(guard)
@@ -152,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("record", choices=("tau1", "airline", "scripted"))
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--new-tasks", type=int, metavar="N")
     given = parser.parse_args()
     if given.record != "scripted" and (given.data is None or not given.data.exists()):
         parser.error(f"{given.record} needs --data: its runs are not part of the project")
@@ -160,7 +165,7 @@ def main() -> None:
         "AUC end | AUC half | guards |"
     )
     print(f"|{'---|' * 10}")
-    for row in rows(given.record, load(given.record, given.data)):
+    for row in rows(given.record, load(given.record, given.data), given.new_tasks):
         print(row, flush=True)
 
 
