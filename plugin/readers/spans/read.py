@@ -52,7 +52,7 @@ def read_spans(
     """
     from detailed_balance.readers.spans.replay import reads_messages, replay  # loads langchain
 
-    names: dict[str, None] = {}
+    names: dict[str, bool] = {}
     spans = _note_names(_make_spans(records, to_span, options, bad), names)
     if not reads_messages(options):
         spans = map(without_texts, spans)
@@ -62,17 +62,20 @@ def read_spans(
         yield record
     if bad.accepted > bad.duplicates and not has_moved and not bad.several:
         called = ", ".join(repr(safe_text(name, 40)) for name in names)
+        fault = "is a tool, a model or a node of a graph"
+        if not any(names.values()):
+            fault, remedy = "has an end", "export them when they have ended"
         raise ReadError(
             f"no move was found in {bad.name} ({bad.accepted:,} read, {bad.count:,} skipped): none "
-            f"of its spans ({called}) is a tool, a model or a node of a graph; {remedy}"
+            f"of its spans ({called}) {fault}; {remedy}"
         )
 
 
-def _note_names(spans: Iterable[Span], names: dict[str, None]) -> Iterator[Span]:
-    """Pass spans on, and keep the first few of their names."""
+def _note_names(spans: Iterable[Span], names: dict[str, bool]) -> Iterator[Span]:
+    """Pass spans on, and keep the first few of their names, with whether one of them has ended."""
     for span in spans:
-        if len(names) < _NAMES_SHOWN:
-            names[span.name] = None
+        if span.name in names or len(names) < _NAMES_SHOWN:
+            names[span.name] = names.get(span.name, False) or span.end is not None
         yield span
 
 

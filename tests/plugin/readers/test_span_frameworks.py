@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from detailed_balance.analyzers.counts import END, START
+from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
 from detailed_balance.readers import read_transitions
@@ -214,6 +215,16 @@ def test_a_span_that_does_not_say_what_it_is_is_the_tool_that_a_model_asked_for(
     assert path_of(tmp_path, agent(model(**reply), wrapped, model()))[0] == walk(
         "find", "read", "model"
     )
+
+
+def test_spans_of_which_none_has_ended_are_refused_with_the_reason(tmp_path):
+    written = document(agent(model()))
+    for each, _ in unfold(written):
+        del each["endTimeUnixNano"]
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(written))
+    with pytest.raises(ReadError, match="none of its spans .* has an end"):
+        read(path)
 
 
 def test_a_span_with_the_name_of_a_tool_and_no_kind_is_a_tool(tmp_path):
