@@ -54,7 +54,7 @@ _TOKENS = (
 _TOTALS = ("total_tokens", "totalTokens", "totalTokenCount")
 _USAGES = ("usage_metadata", "usage", "usageMetadata", "models_usage", "modelUsage")
 _CONTENTS = ("parts", "content", "value", "blocks", "items")
-_PYDANTIC_AI: dict[object, Role] = {"request": "other", "response": "assistant"}
+_PYDANTIC_AI: dict[str, Role] = {"request": "other", "response": "assistant"}
 _TIMES = ("timestamp", "created_at", "createdAt")
 
 
@@ -130,7 +130,9 @@ def find_role(message: Mapping[str, Any]) -> Role | None:
     kind = message.get("type")
     if is_item(message):
         return "tool" if str(kind).endswith("_output") else "assistant"
-    if isinstance(message.get("parts"), list) and (role := _PYDANTIC_AI.get(message.get("kind"))):
+    if isinstance(message.get("parts"), list) and (
+        role := _PYDANTIC_AI.get(str(message.get("kind")))
+    ):
         return role
     author = message.get("author")
     told = [message.get("role"), message.get("from"), kind]

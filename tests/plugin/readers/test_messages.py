@@ -358,6 +358,13 @@ def test_what_wraps_a_call_in_an_unknown_way_is_refused_by_its_name(tmp_path):
         read_recording(write(tmp_path, [blocks("assistant", block), DONE]))
 
 
+@pytest.mark.parametrize("kind", [{}, [], 1, None, "other"])
+def test_parts_of_nobody_are_refused(tmp_path, kind):
+    talk = [*PYDANTIC_AI, {"kind": kind, "parts": [{"part_kind": "text", "content": "x"}]}]
+    with pytest.raises(ReadError, match=r"message 6: a message has a role"):
+        read_recording(write(tmp_path, talk))
+
+
 def test_an_unknown_item_of_a_response_is_refused_by_its_type(tmp_path):
     talk = [{"role": "user", "content": "q"}, {"type": "teleport_call", "id": "1"}, DONE]
     with pytest.raises(ReadError, match="'teleport_call' looks like the call"):

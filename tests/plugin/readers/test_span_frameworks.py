@@ -223,7 +223,7 @@ def test_spans_of_which_none_has_ended_are_refused_with_the_reason(tmp_path):
         del each["endTimeUnixNano"]
     path = tmp_path / "trace.json"
     path.write_text(json.dumps(written))
-    with pytest.raises(ReadError, match="none of its spans .* has an end"):
+    with pytest.raises(ReadError, match=r"none of its spans .* has an end"):
         read(path)
 
 
