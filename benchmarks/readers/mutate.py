@@ -64,7 +64,7 @@ def mutate_bytes(data: bytes, noise: random.Random) -> bytes:
 def mutate_rows(data: bytes, noise: random.Random) -> bytes:
     """Return a database of SQLite with other values in a few of its rows, or without them."""
     database = sqlite3.connect(":memory:")
-    database.deserialize(data)
+    database.deserialize(data[:18] + b"\x01\x01" + data[20:])  # without its write-ahead log
     tables = [
         name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
     ]

@@ -151,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("formats", nargs="*", help="these alone; by default all")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     faults: Counter[str] = Counter()
@@ -159,6 +160,8 @@ def main() -> None:
         print(f"{sum(map(len, groups.values()))} files of {len(groups)} formats")
         if missing := set(FORMATS) - groups.keys():
             sys.exit(f"no test reads a file of {', '.join(sorted(missing))}")
+        if chosen.formats:
+            groups = {name: seeds for name, seeds in groups.items() if name in chosen.formats}
         print(
             "| format | files | inputs | read | refused | records | skipped | duplicates | moves |"
         )

@@ -36,6 +36,8 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     try:
         with TransitionStore(url, create=False) as store:
             for move in store.read():
+                if not move.source or move.target == "" or type(move.count) is not int:
+                    raise ReadError(f"{move!r} is no move: the store {bad.name} is damaged")
                 bad.accepted += 1
                 target = None if move.target is None else rename(move.target)
                 yield replace(move, source=rename(move.source), target=target)
@@ -44,6 +46,6 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
         raise
     except ReadError as error:  # a damaged database may put anything into its messages
         raise ReadError(safe_text(str(error), 400)) from error
-    except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
+    except (SQLAlchemyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         cause = safe_text(str(error), 200)
         raise ReadError(f"the store {bad.name} cannot be read: {cause}") from error

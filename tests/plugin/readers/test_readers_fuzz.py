@@ -14,7 +14,8 @@ import pytest
 from benchmarks.readers.mutate import mutate
 from benchmarks.readers.mutations import AS_WHOLE, read_mutated
 from benchmarks.readers.seeds import Seed
-from detailed_balance.readers import FORMATS
+from detailed_balance.analyzers.errors import ReadError
+from detailed_balance.readers import FORMATS, read_transitions
 from tests.plugin.readers.test_readers_formats import TALK, XES
 from tests.plugin.readers.test_span_fuzz import FORMATS as SPAN_FORMATS
 from tests.support.sessions import SEEDS
@@ -122,3 +123,20 @@ def count_lines(case, text, otherwise):
     if case not in BY_LINES or text.startswith(b"\x1f\x8b"):
         return otherwise
     return sum(not line.isspace() for line in text.split(b"\n") if line)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("DELETE FROM detailed_balance_contexts", "which are not there"),
+        ("UPDATE detailed_balance_contexts SET name = '{deep}'", "cannot be read"),
+        ("UPDATE detailed_balance_states SET name = '' WHERE name = 'a'", "is no move"),
+        ("UPDATE detailed_balance_transitions SET count = 'many'", "is no move"),
+    ],
+)
+def test_a_damaged_store_is_refused_by_name(tmp_path, damage, said):
+    (tmp_path / "t.db").write_bytes(store_bytes(tmp_path))
+    with sqlite3.connect(tmp_path / "t.db") as database:
+        database.execute(damage.replace("{deep}", "[" * 5_000))
+    with pytest.raises(ReadError, match=said):
+        list(read_transitions(tmp_path / "t.db"))
