@@ -52,7 +52,10 @@ from .comparison.result import (
 from .comparison.runs import compare_runs as compare_runs
 from .convergence import Progress as Progress
 from .counts import END as END, START as START, TransitionCounts as TransitionCounts
-from .forecast.calibration import PlattScaling as PlattScaling
+from .forecast.calibration import (
+    PlattScaling as PlattScaling,
+    ProgressScaling as ProgressScaling,
+)
 from .forecast.forecast import forecast_outcome as forecast_outcome
 from .forecast.result import (
     CumulativeIncidence as CumulativeIncidence,
@@ -60,6 +63,7 @@ from .forecast.result import (
     Forecast as Forecast,
     StateForecast as StateForecast,
 )
+from .forecast.scaling import StateOdds as StateOdds, SuccessScaling as SuccessScaling
 from .forecast.step_limit import StepLimit as StepLimit, suggest_step_limit as suggest_step_limit
 from .forecast.success import (
     SuccessForecast as SuccessForecast,

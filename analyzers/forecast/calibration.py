@@ -1,4 +1,4 @@
-"""Platt scaling of risks, and how good probabilities are: Brier score and calibration error."""
+"""Risks as probabilities by logistic regression, their Brier score and their calibration error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from detailed_balance.analyzers.results import Result
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PlattScaling", "brier_score", "calibration_error"]
+__all__ = ["PlattScaling", "ProgressScaling", "brier_score", "calibration_error"]
 
 BINS = 10
+RIDGE = 0.01
+"""Half of it times the squared coefficients is their penalty. Where all runs are alike, their
+out-of-fold risks differ by the outcomes of other folds alone, and that must not be magnified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +65,123 @@ class PlattScaling(Result):
         InvalidInputError
             Where a risk is not finite.
         """
-        risk, good = np.asarray(risks, dtype=np.float64), np.asarray(success, dtype=bool)
-        if not np.isfinite(risk).all():
-            raise InvalidInputError("a risk is not finite; a score must give numbers")
-        worked, failed = int(good.sum()), int((~good).sum())
-        if not worked or not failed:
-            raise InsufficientDataError(
-                f"{worked} of {len(good)} succeeded; to calibrate a risk takes runs of "
-                "both outcomes"
-            )
-        # The log odds of failure; the target of a success is 1 / (worked + 2).
-        target = np.where(good, 1 / (worked + 2), (failed + 1) / (failed + 2))
-        centre, spread = float(risk.mean()), float(risk.std()) or 1.0
-        scaled = (risk - centre) / spread
-
-        def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            odds = point[0] * scaled + point[1]
-            value = (np.logaddexp(0.0, odds) - target * odds).sum()
-            slope = expit(odds) - target
-            return float(value), np.array([slope @ scaled, slope.sum()])
-
-        start = np.array([0.0, np.log((failed + 1) / (worked + 1))])
-        slope, intercept = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
-        return cls(float(slope / spread), float(intercept - slope * centre / spread))
+        risk = np.asarray(risks, dtype=np.float64)
+        intercept, slope = _fit_logistic(risk[:, None], success, np.ones(len(risk)), 0.0)
+        return cls(slope, intercept)
 
     def __call__(self, risks: ArrayLike) -> NDArray[np.float64]:
         """(k,) array: the probability of success at each risk."""
         risk = np.asarray(risks, dtype=np.float64)
         return np.asarray(expit(-(self.slope * risk + self.intercept)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressScaling(Result):
+    """The probability of success as a function of the risk, state and moves of a run that goes on.
+
+    The log odds of failure are linear in the risk, in the log odds ratio of the state, in L =
+    log(moves), in risk times L and in L squared: the same risk can mean something else early and
+    late.
+
+    Parameters
+    ----------
+    intercept, of_risk, of_state, of_moves, of_both, of_square : float
+        The coefficients, in this order.
+
+    Examples
+    --------
+    >>> early = ProgressScaling(0.0, 1.0, 0.0, 0.5, 0.0, 0.0)
+    >>> [round(float(p), 2) for p in early([0.0, 0.0], [0.0, 0.0], [1, 20])]
+    [0.5, 0.18]
+    """
+
+    intercept: float
+    of_risk: float
+    of_state: float
+    of_moves: float
+    of_both: float
+    of_square: float
+
+    @classmethod
+    def fit(
+        cls,
+        risks: ArrayLike,
+        odds: ArrayLike,
+        moves: ArrayLike,
+        success: ArrayLike,
+        weights: ArrayLike | None = None,
+    ) -> ProgressScaling:
+        """Fit the coefficients by maximum likelihood with a small penalty.
+
+        For runs that go on, give weights that depend on nothing but the moves so far. Weights by
+        the length of the whole run, or the middle of each run alone, use what nobody knows yet.
+
+        Parameters
+        ----------
+        risks : (k,) array of float
+            Of runs that the score was not fitted to, after some of their moves.
+        odds : (k,) array of float
+            The log odds ratio of failure of other runs in the same state.
+        moves : (k,) array of int
+            How many moves the run had made, 1 or more.
+        success : (k,) array of bool
+            Whether it succeeded in the end.
+        weights : (k,) array of float, optional
+            Equal by default.
+
+        Raises
+        ------
+        InsufficientDataError
+            Where all succeeded, or none.
+        InvalidInputError
+            Where a risk is not finite.
+        """
+        terms = _terms(risks, odds, moves)
+        weight = np.ones(len(terms)) if weights is None else np.asarray(weights, dtype=np.float64)
+        return cls(*_fit_logistic(terms, success, weight, RIDGE))
+
+    def __call__(self, risks: ArrayLike, odds: ArrayLike, moves: ArrayLike) -> NDArray[np.float64]:
+        """(k,) array: the probability of success at each risk, state and number of moves."""
+        slopes = (self.of_risk, self.of_state, self.of_moves, self.of_both, self.of_square)
+        found = self.intercept + _terms(risks, odds, moves) @ np.array(slopes)
+        return np.asarray(expit(-found), dtype=np.float64)
+
+
+def _terms(risks: ArrayLike, odds: ArrayLike, moves: ArrayLike) -> NDArray[np.float64]:
+    """(k, 5) array: what the log odds of `ProgressScaling` are linear in."""
+    risk, log = np.asarray(risks, dtype=np.float64), np.log(np.asarray(moves, dtype=np.float64))
+    return np.stack([risk, np.asarray(odds, np.float64), log, risk * log, log * log], axis=1)
+
+
+def _fit_logistic(
+    features: NDArray[np.float64], success: ArrayLike, weights: NDArray[np.float64], ridge: float
+) -> list[float]:
+    """Return the intercept and slopes of the log odds of failure, with Platt's targets."""
+    good = np.asarray(success, dtype=bool)
+    if not np.isfinite(features).all():
+        raise InvalidInputError("a risk is not finite; a score must give numbers")
+    worked, failed = int(good.sum()), int((~good).sum())
+    if not worked or not failed:
+        raise InsufficientDataError(
+            f"{worked} of {len(good)} succeeded; to calibrate a risk takes runs of both outcomes"
+        )
+    # The log odds of failure; the target of a success is 1 / (worked + 2).
+    target = np.where(good, 1 / (worked + 2), (failed + 1) / (failed + 2))
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    spread[spread < 1e-9] = 1.0
+    design = np.column_stack([np.ones(len(good)), (features - centre) / spread])
+    penalty = np.concatenate([[0.0], ridge / spread**2])
+
+    def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        odds = design @ point
+        value = weights @ (np.logaddexp(0.0, odds) - target * odds) + penalty @ point**2 / 2
+        return float(value), design.T @ (weights * (expit(odds) - target)) + penalty * point
+
+    start = np.zeros(design.shape[1])
+    start[0] = np.log((failed + 1) / (worked + 1))
+    point = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    slopes = point[1:] / spread
+    return [float(point[0] - slopes @ centre), *slopes.tolist()]
 
 
 def brier_score(probability: ArrayLike, success: ArrayLike) -> NDArray[np.float64]:

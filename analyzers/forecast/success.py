@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.forecast.calibration import (
-    PlattScaling,
-    brier_score,
-    calibration_error,
-)
+from detailed_balance.analyzers.forecast.calibration import brier_score, calibration_error
 from detailed_balance.analyzers.forecast.result import Verdict
+from detailed_balance.analyzers.forecast.scaling import StateOdds, SuccessScaling
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, RunState
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import bootstrap_tails, cluster_codes
@@ -29,27 +27,45 @@ FEWEST_RUNS = 20
 _Pair: TypeAlias = tuple[float, float]
 
 
+class _Quality(NamedTuple):
+    """How good the probabilities of one moment are."""
+
+    brier: float
+    base: float
+    gain: _Pair
+    error: float
+    perfect: float
+    pvalue: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SuccessForecast(TableResult):
     """The probability that a run succeeds, after any of its moves, and how good that is.
 
-    What is said of its quality is of runs that neither the score nor the scaling has seen: half-way
-    through them, and at their ends before they are over.
+    What is said of its quality is of runs that neither the score nor the scaling has seen, at two
+    moments that an observer can name: after half as many moves as the median run makes, of the runs
+    that go on then, and after the last move of all runs. (The middle of each run is no such moment:
+    it is known only afterwards, and where failed runs are long it gives away how they end.)
 
     Parameters
     ----------
     score : RunScore
         The risk, fitted to all runs.
-    scaling : PlattScaling
+    scaling : SuccessScaling
         From a risk to a probability, fitted to out-of-fold risks.
     base_rate : float
         The share of runs that succeeded.
-    brier_base : float
-        The Brier score of a forecast that always says the share of the runs it was fitted to.
+    half : int
+        Half the moves of the median run.
+    runs_half : int
+        How many runs go on after so many moves.
+    brier_base_half, brier_base : float
+        The Brier score of a forecast that always says the share of successes in the runs it was
+        fitted to; half-way, in those that go on after so many moves.
     brier_half, brier_end : float
         The Brier score half-way, and at the end: the mean squared error, the lower the better.
     gain_half, gain_end : (float, float)
-        Interval of how much less that is than `brier_base`, by runs, or blocks, drawn again.
+        Interval of how much less that is than the base, by runs, or blocks, drawn again.
     error_half, error_end : float
         Expected calibration error.
     perfect_half, perfect_end : float
@@ -57,7 +73,7 @@ class SuccessForecast(TableResult):
     error_pvalue : (float, float)
         Share of these draws with an error as large, half-way and at the end.
     probability : (r, 2) array of float
-        The out-of-fold probability of each run, half-way and at the end.
+        The out-of-fold probability of each run, half-way (NaN where it was over) and at the end.
     success : (r,) array of bool
         What happened.
     runs : int
@@ -71,8 +87,11 @@ class SuccessForecast(TableResult):
     """
 
     score: RunScore = field(repr=False)
-    scaling: PlattScaling
+    scaling: SuccessScaling
     base_rate: float
+    half: int
+    runs_half: int
+    brier_base_half: float
     brier_base: float
     brier_half: float
     brier_end: float
@@ -105,7 +124,12 @@ class SuccessForecast(TableResult):
                 f"alone"
             )
         for where, error, perfect, pvalue in (
-            ("half-way", self.error_half, self.perfect_half, self.error_pvalue[0]),
+            (
+                f"after {self.half:,} moves",
+                self.error_half,
+                self.perfect_half,
+                self.error_pvalue[0],
+            ),
             ("at the end", self.error_end, self.perfect_end, self.error_pvalue[1]),
         ):
             if pvalue <= self.alpha / 2:
@@ -131,18 +155,19 @@ class SuccessForecast(TableResult):
         unit = "runs" if self.unit == "run" else "blocks"
         said = (
             f"{'not ' if self.reasons else ''}reliable for new {unit}: Brier score "
-            f"{self.brier_half:.3f} half-way and {self.brier_end:.3f} at the end, "
-            f"{self.brier_base:.3f} by the share of successes ({self.base_rate:.0%} of "
-            f"{self.runs:,} runs); calibration error {self.error_half:.3f} and "
-            f"{self.error_end:.3f}, of a perfect forecast "
-            f"{self.perfect_half:.3f} and {self.perfect_end:.3f}"
+            f"{self.brier_end:.3f} at the end ({self.brier_base:.3f} by the share of successes, "
+            f"{self.base_rate:.0%} of {self.runs:,} runs) and {self.brier_half:.3f} after "
+            f"{self.half:,} moves ({self.brier_base_half:.3f}; {self.runs_half:,} runs go on); "
+            f"calibration error {self.error_end:.3f} and {self.error_half:.3f}, of a perfect "
+            f"forecast {self.perfect_end:.3f} and {self.perfect_half:.3f}"
         )
         within = "" if self.within is None else f"for more runs of the same: {self.within.verdict}"
         return "; ".join(part for part in (said, *self.reasons, within) if part)
 
     def probabilities(self, runs: Runs) -> NDArray[np.float64]:
         """(m,) array: the probability of success after each of the m moves of runs."""
-        return self.scaling(find_risks(self.score, RunTable.of(runs)))
+        table = RunTable.of(runs)
+        return self.scaling(table, find_risks(self.score, table))
 
     def start(self) -> SuccessState:
         """Begin to forecast a run."""
@@ -153,7 +178,8 @@ class SuccessForecast(TableResult):
         """Return the out-of-fold forecasts in ten bins: runs, mean probability, share."""
         table: Table = {"when": [], "runs": [], "forecast": [], "succeeded": []}
         for column, when in enumerate(("half-way", "end")):
-            order = np.argsort(self.probability[:, column], kind="stable")
+            order = np.argsort(self.probability[:, column], kind="stable")  # NaN last
+            order = order[: np.isfinite(self.probability[:, column]).sum()]
             for part in np.array_split(order, min(10, len(order))):
                 table["when"].append(when)
                 table["runs"].append(len(part))
@@ -162,11 +188,14 @@ class SuccessForecast(TableResult):
         return table
 
     def _content(self) -> dict[str, Any]:
-        names = ("scaling", "base_rate", "brier_base", "brier_half", "brier_end", "gain_half")
+        names = ("scaling", "base_rate", "half", "runs_half", "brier_base_half", "brier_base")
+        scores = ("brier_half", "brier_end", "gain_half")
         more = ("gain_end", "error_half", "error_end", "perfect_half", "perfect_end")
         settings = ("folds", "level", "alpha", "replicates", "seed")
         return {
-            **self._values("verdict", "reasons", *names, *more, "error_pvalue", "runs", "unit"),
+            **self._values(
+                "verdict", "reasons", *names, *scores, *more, "error_pvalue", "runs", "unit"
+            ),
             "bins": self.to_table(),
             "within": self.within,
             "settings": self._values(*settings),
@@ -180,17 +209,18 @@ class SuccessState:
     ----------
     state : RunState
         The run under the score.
-    scaling : PlattScaling
+    scaling : SuccessScaling
         From its risk to a probability.
     reads_steps : bool
         Whether the score is given the facts of steps.
     """
 
-    __slots__ = ("_reads_steps", "_scaling", "_state")
+    __slots__ = ("_moves", "_reads_steps", "_scaling", "_state")
 
-    def __init__(self, state: RunState, scaling: PlattScaling, reads_steps: bool = False) -> None:
+    def __init__(self, state: RunState, scaling: SuccessScaling, reads_steps: bool = False) -> None:
         self._state: Any = state
         self._scaling, self._reads_steps = scaling, reads_steps
+        self._moves = 0
 
     def update(self, source: str, target: str | None, facts: StepFacts | None = None) -> float:
         """Add one move, and return the probability that the run succeeds.
@@ -198,7 +228,9 @@ class SuccessState:
         Give the facts of the step where the runs that were learned from have them.
         """
         more = {"facts": facts} if self._reads_steps else {}
-        return float(self._scaling([self._state.update(source, target, **more)])[0])
+        self._moves += 1
+        risk = self._state.update(source, target, **more)
+        return self._scaling.of_move(risk, source, target, self._moves)
 
 
 def forecast_success(
@@ -213,12 +245,12 @@ def forecast_success(
 ) -> SuccessForecast:
     """Forecast whether a run succeeds, from the risk of what it has done so far.
 
-    A risk score is fitted to a part of the runs at a time and gives the risks of the others; a
-    logistic function of these out-of-fold risks, half-way through each run and at its end, is the
-    probability (Platt scaling). What is said of its quality is of out-of-fold forecasts too: the
-    scaling of a run comes from runs of other parts. A chain of
-    states says less of success than such a score; *when* a run ends and *what* comes next it says
-    better: `forecast_outcome`.
+    A risk score is fitted to a part of the runs at a time and gives the risks of the others. The
+    probability is a logistic function of these out-of-fold risks: of the risk alone when a run is
+    over (Platt scaling), and while it goes on, of how runs in the same state end and of the moves
+    so far as well. What is said of its quality is of out-of-fold forecasts too: the scaling of a
+    run comes from runs of other parts. A chain of states says less of success than such a score;
+    *when* a run ends and *what* comes next it says better: `forecast_outcome`.
 
     Parameters
     ----------
@@ -281,43 +313,58 @@ def forecast_success(
     score = OutcomeScore() if score is None else score
     rng = np.random.default_rng(seed)
     fold = deal_out(good, units, folds, rng)
-    risks = np.empty(table.total)
+    risks, odds = np.empty(table.total), np.empty(table.total)
     of_move = fold[table.run_of_move]
     for part in range(folds):
-        fitted = score.fit(table.select(fold != part), seed)
-        risks[of_move == part] = find_risks(fitted, table.select(fold == part))
-    at = np.stack([middle_moves(table), last_moves(table)], axis=1)
-    success = np.stack([good, good], axis=1)
-    probability, base = np.empty((len(table), 2)), np.empty(len(table))
+        others, here = table.select(fold != part), table.select(fold == part)
+        risks[of_move == part] = find_risks(score.fit(others, seed), here)
+        odds[of_move == part] = StateOdds.fit(others).of_moves(here)
+    half, at_half = half_way(table)
+    after = np.empty(table.total)
+    base = np.empty((len(table), 2))
     for part in range(folds):
-        others, here = fold != part, fold == part
-        scaling = PlattScaling.fit(risks[at[others]].ravel(), success[others].ravel())
-        probability[here] = scaling(risks[at[here]])
-        base[here] = good[others].mean()
-    brier = brier_score(probability, good[:, None])
-    brier_base = brier_score(base, good)
+        others, here, moves = fold != part, fold == part, of_move == part
+        scaling = SuccessScaling.fit(table.select(others), risks[~moves], odds[~moves])
+        after[moves] = scaling(table.select(here), risks[moves])
+        goes_on = others & (at_half >= 0)
+        base[here] = good[goes_on if goes_on.any() else others].mean(), good[others].mean()
     tails = bootstrap_tails(level, number)
-    gains = _gains(brier_base[:, None] - brier, units, number, tails, replicates, rng)
-    errors = [calibration_error(probability[:, k], good) for k in (0, 1)]
-    perfect = [_perfect_errors(probability[:, k], replicates, rng) for k in (0, 1)]
-    pvalues = [
-        (1 + int((p >= e).sum())) / (replicates + 1) for p, e in zip(perfect, errors, strict=True)
-    ]
+    seen, probability = [], np.full((len(table), 2), np.nan)
+    moments = ((at_half, at_half >= 0), (last_moves(table), np.ones(len(table), dtype=bool)))
+    for column, (at, there) in enumerate(moments):
+        probability[there, column] = said = after[at[there]]
+        brier, brier_base = (brier_score(p, good[there]) for p in (said, base[there, column]))
+        error = calibration_error(said, good[there])
+        perfect = _perfect_errors(said, replicates, rng)
+        seen.append(
+            _Quality(
+                brier=float(brier.mean()),
+                base=float(brier_base.mean()),
+                gain=_gain(brier_base - brier, units[there], number, tails, replicates, rng),
+                error=error,
+                perfect=float(perfect.mean()),
+                pvalue=(1 + int((perfect >= error).sum())) / (replicates + 1),
+            )
+        )
+    midway, end = seen
     blocks = bool((table.block_codes() >= 0).any())
     found = SuccessForecast(
         score=score.fit(table, seed),
-        scaling=PlattScaling.fit(risks[at].ravel(), success.ravel()),
+        scaling=SuccessScaling.fit(table, risks, odds),
         base_rate=float(good.mean()),
-        brier_base=float(brier_base.mean()),
-        brier_half=float(brier[:, 0].mean()),
-        brier_end=float(brier[:, 1].mean()),
-        gain_half=gains[0],
-        gain_end=gains[1],
-        error_half=errors[0],
-        error_end=errors[1],
-        perfect_half=float(perfect[0].mean()),
-        perfect_end=float(perfect[1].mean()),
-        error_pvalue=(pvalues[0], pvalues[1]),
+        half=half,
+        runs_half=int((at_half >= 0).sum()),
+        brier_base_half=midway.base,
+        brier_base=end.base,
+        brier_half=midway.brier,
+        brier_end=end.brier,
+        gain_half=midway.gain,
+        gain_end=end.gain,
+        error_half=midway.error,
+        error_end=end.error,
+        perfect_half=midway.perfect,
+        perfect_end=end.perfect,
+        error_pvalue=(midway.pvalue, end.pvalue),
         probability=probability,
         success=good,
         runs=len(table),
@@ -348,9 +395,16 @@ def find_risks(score: RunScore, table: RunTable) -> NDArray[np.float64]:
     return np.array(found, dtype=np.float64)
 
 
-def middle_moves(table: RunTable) -> NDArray[np.int64]:
-    """(r,) array: the move in the middle of each run, the first of a run of one."""
-    return table.offsets[:-1] + np.maximum(table.lengths // 2, 1) - 1
+def half_way(table: RunTable) -> tuple[int, NDArray[np.int64]]:
+    """Return half the moves of the median run, and (r,) the move by which a run has made as many.
+
+    The move is -1 where the run was over by then. Half a run's own moves would be known only
+    afterwards. There is always a run that goes on, unless all runs move to END at once.
+    """
+    half = max(int(np.median(table.lengths)) // 2, 1)
+    at = table.offsets[:-1] + np.minimum(half, table.lengths) - 1
+    over = (table.lengths < half) | (table.target[at] == table.code(END))
+    return half, np.where(over, -1, at)
 
 
 def last_moves(table: RunTable) -> NDArray[np.int64]:
@@ -377,21 +431,20 @@ def deal_out(
     return part[units]
 
 
-def _gains(
+def _gain(
     gain: NDArray[np.float64],
     units: NDArray[np.int64],
     number: int,
     tails: _Pair,
     replicates: int,
     rng: np.random.Generator,
-) -> list[_Pair]:
-    """Return the intervals of the mean of the columns of (r, k) gains, units drawn again."""
-    sums = np.stack([np.bincount(units, each, number) for each in gain.T], axis=1)
-    sizes = np.bincount(units, minlength=number)
+) -> _Pair:
+    """Return the interval of the mean of (k,) gains, all the units drawn again."""
+    sums, sizes = np.bincount(units, gain, number), np.bincount(units, minlength=number)
     drawn = rng.integers(number, size=(replicates, number))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)[:, None]
-    low, high = np.quantile(means, tails, axis=0)
-    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    means = sums[drawn].sum(axis=1) / np.maximum(sizes[drawn].sum(axis=1), 1)
+    low, high = np.quantile(means, tails)
+    return float(low), float(high)
 
 
 def _perfect_errors(

@@ -1,6 +1,7 @@
 """How well the next tool and the success of runs are forecast: chains, contexts, calibrated scores.
 
     python -m benchmarks.statistics.memory next [--data DIR]
+    python -m benchmarks.statistics.memory others [--data DIR]
     python -m benchmarks.statistics.memory order [--data DIR]
     python -m benchmarks.statistics.memory success [--data DIR]
     python -m benchmarks.statistics.memory facts [--data DIR]
@@ -25,10 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.statistics._automata import MergedAutomaton, PredicateTree, read_paths
 from benchmarks.statistics._scripted_agents import read_scripted_runs
 from benchmarks.statistics.airline import read as read_airline
 from detailed_balance import RunTable, read_runs
 from detailed_balance.analyzers import (
+    END,
     OutcomeScore,
     find_contexts,
     forecast_outcome,
@@ -36,11 +39,11 @@ from detailed_balance.analyzers import (
 )
 from detailed_balance.analyzers.errors import InsufficientDataError
 from detailed_balance.analyzers.forecast.calibration import PlattScaling
+from detailed_balance.analyzers.forecast.scaling import StateOdds, SuccessScaling, moves_so_far
 from detailed_balance.analyzers.forecast.success import (
     deal_out,
     find_risks,
     last_moves,
-    middle_moves,
 )
 from detailed_balance.analyzers.markov.context_names import split_name
 from detailed_balance.analyzers.markov.context_tree import ContextTree
@@ -158,20 +161,37 @@ def order_within_tasks(table: RunTable, by: str) -> Iterator[tuple[str, list[lis
     yield from rows
 
 
+def other_memory(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]:
+    """Yield the losses of merged automata and of trees of predicates."""
+    rows: dict[str, list[list[float]]] = {}
+    for seed in range(SPLITS):
+        train, test = halves(table, FIRST_SEED + seed, by)
+        known, held = read_paths(train), read_paths(test)
+        size = len({key for path in (*known, *held) for key in path if key is not None}) + 1
+        for alpha, same_key in ((0.05, False), (0.05, True), (0.5, True)):
+            found = MergedAutomaton.fit(known, alpha, same_key)
+            name = f"merged automaton{', by key' if same_key else ''}, alpha {alpha}"
+            loss = -found.log_probability(held, size, PRIOR)
+            rows.setdefault(name, []).append([loss, len(found.counts)])
+        tree = PredicateTree.fit(known, PRIOR)
+        rows.setdefault("tree of predicates", []).append(
+            [-tree.log_probability(held, size, PRIOR), tree.questions.count(-1)]
+        )
+    yield from rows.items()
+
+
 def success(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]:
-    """Yield Brier scores half-way and at the end."""
+    """Yield Brier scores in the middle of each run, at its end, and after moves of equal number."""
     rows: dict[str, list[list[float]]] = {}
     table = table.select((table.success >= 0) & (table.lengths > 0))
     for seed in range(SPLITS):
         train, test = halves(table, FIRST_SEED + seed, by)
-        good = test.success == 1
-        at = np.stack([middle_moves(test), last_moves(test)])
-
-        def add(name: str, chance: np.ndarray, good: np.ndarray = good) -> None:
-            scores = ((chance - good) ** 2).mean(axis=-1)
-            rows.setdefault(name, []).append(scores.tolist())
-
-        add("share of successes", np.full((2, len(test)), (train.success == 1).mean()))
+        moves, median = moves_so_far(test), int(np.median(train.lengths))
+        looks = [(moves == max(median // k, 1)) & (test.target != test.code(END)) for k in (4, 2)]
+        moments = [middle_moves(test), last_moves(test), *map(np.flatnonzero, looks)]
+        found: dict[str, tuple[np.ndarray, ...]] = {}
+        share = np.full(test.total, (train.success == 1).mean())
+        found["share of successes"] = (share,) * 4
         contexts = find_contexts(train)
         for name, a, b in (
             ("chain on names", train, test),
@@ -179,24 +199,41 @@ def success(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]
         ):
             forecast = forecast_outcome(a, replicates=0, fit_replicates=0)
             known = dict(zip(forecast.states, forecast.estimate.success.tolist(), strict=False))
-            base = float((train.success == 1).mean())
-            chance = np.array([known.get(state, base) for state in b.states])
-            add(name, chance[b.source[at]])
-        add("risk score and Platt scaling", calibrated(train, test, by, seed)[at])
+            chance = np.array([known.get(state, share[0]) for state in b.states])[b.source]
+            found[name] = (chance,) * 4
+        in_middle, at_end, live = calibrated(train, test, by, seed)
+        name = "risk score, Platt scaling in the middle and at the end"
+        found[name] = (in_middle, at_end, in_middle, in_middle)
+        found["risk score, as `forecast_success` scales it"] = (live,) * 4
+        good = (test.success == 1)[test.run_of_move]
+        for name, chances in found.items():
+            errors = [((p - good) ** 2)[at].mean() for p, at in zip(chances, moments, strict=True)]
+            rows.setdefault(name, []).append(errors)
     yield from rows.items()
 
 
-def calibrated(train: RunTable, test: RunTable, by: str, seed: int) -> np.ndarray:
-    """Return the probability of success after each move of the tested runs."""
-    good, risks = train.success == 1, np.empty(train.total)
+def middle_moves(table: RunTable) -> np.ndarray:
+    """(r,) array: the move in the middle of each run, the first of a run of one."""
+    return table.offsets[:-1] + np.maximum(table.lengths // 2, 1) - 1
+
+
+def calibrated(
+    train: RunTable, test: RunTable, by: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the probability of success after each move of the tested runs, by three scalings."""
+    good, risks, odds = train.success == 1, np.empty(train.total), np.empty(train.total)
     units = cluster_codes(train)[0] if by == "tasks" else np.arange(len(train))
     fold = deal_out(good, np.unique(units, return_inverse=True)[1], 5, np.random.default_rng(seed))
     for part in range(5):
-        fitted = OutcomeScore().fit(train.select(fold != part), seed)
-        risks[fold[train.run_of_move] == part] = find_risks(fitted, train.select(fold == part))
-    at = np.concatenate([middle_moves(train), last_moves(train)])
-    scaling = PlattScaling.fit(risks[at], np.concatenate([good, good]))
-    return scaling(find_risks(OutcomeScore().fit(train, seed), test))
+        others, here = train.select(fold != part), train.select(fold == part)
+        moves = fold[train.run_of_move] == part
+        risks[moves] = find_risks(OutcomeScore().fit(others, seed), here)
+        odds[moves] = StateOdds.fit(others).of_moves(here)
+    risk = find_risks(OutcomeScore().fit(train, seed), test)
+    in_middle = PlattScaling.fit(risks[middle_moves(train)], good)
+    at_end = PlattScaling.fit(risks[last_moves(train)], good)
+    live = SuccessScaling.fit(train, risks, odds)
+    return in_middle(risk), at_end(risk), live(test, risk)
 
 
 def facts_as_keys(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]:
@@ -294,7 +331,8 @@ TABLES: dict[str, tuple[Table, str]] = {
     "next": (next_tool, "nats a move | right"),
     "order": (order_within_tasks, "accepted | p | gain, nats a move"),
     "facts": (facts_as_keys, "nats a move"),
-    "success": (success, "Brier half-way | Brier at the end"),
+    "others": (other_memory, "nats a move | states"),
+    "success": (success, "Brier in the middle | at the end | after 1/4 of the median | after 1/2"),
 }
 
 
