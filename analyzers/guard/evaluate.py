@@ -100,7 +100,7 @@ class GuardEvaluation(TableResult):
         held = "other tasks" if self.guard.block is not None else "other runs"
         alpha, stopped = self.guard.alpha or 0.0, self.found.good_stopped
         over = (
-            f" ({stopped:.0%} is over {alpha:.0%}: the promise is an average over records, and "
+            f" ({stopped:.1%} is over {alpha:.0%}: the promise is an average over records, and "
             f"this is one)"
         )
         return (
