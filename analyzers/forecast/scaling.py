@@ -110,10 +110,10 @@ class SuccessScaling(Result):
         """
         good = (table.success == 1)[table.run_of_move]
         over = table.target == table.code(END)
-        risk, odds, moves, outcome = (
-            each[~over] for each in (risks, odds, moves_so_far(table), good)
+        moves = moves_so_far(table)[~over]
+        running = ProgressScaling.fit(
+            risks[~over], odds[~over], moves, good[~over], weights=1 / moves
         )
-        running = ProgressScaling.fit(risk, odds, moves, outcome, weights=1 / moves)
         worked, failed = int(good[over].sum()), int((~good[over]).sum())
         if worked and failed:
             ended = PlattScaling.fit(risks[over], good[over])
