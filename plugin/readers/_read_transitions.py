@@ -258,8 +258,8 @@ def refuse_nothing(
     """
     if moves or bad.accepted == bad.duplicates or reader in _MAY_BE_EMPTY:
         return
-    read = f"{bad.accepted:,} read, {bad.count:,} skipped"
-    if bad.first:
+    read = f"{bad.accepted:,} read, {bad.count:,} skipped" if not bad.several else "records read"
+    if bad.first and not bad.several:
         first = bad.first[0]
         read += f"; the first ({safe_text(str(first.line), 60)}): {safe_text(first.reason, 200)}"
     opening = Opening(Path(source))

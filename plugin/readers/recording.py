@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts
-from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.callbacks import Transition
 from detailed_balance.readers._read_transitions import (
@@ -164,9 +164,10 @@ def read_recording(
         **options,
     )
     sources = _list_sources(source)
-    found = [find_reader(each, format) for each in sources]
+    bad = BadLines("", skip=skip_bad_lines, several=len(sources) > 1)
+    sources, found = _find_readers(sources, format, bad)
     _check_facts(read_options.fields, found)
-    if len(set(found)) == 1 and found[0] in TABLES:
+    if not bad.count and len(set(found)) == 1 and found[0] in TABLES:
         content = read_table(
             [Path(each) for each in sources],
             found[0],
@@ -177,15 +178,32 @@ def read_recording(
             temp_directory=temp_directory,
         )
         if content is not None:
-            bad = BadLines(str(sources[-1]), skip=False)
+            bad.name = str(sources[-1])
             bad.accepted, bad.duplicates = content.rows, content.duplicates
             moves = bool(content.counts.attempts.sum())
             refuse_nothing(moves, sources[0], found[0], bad, options=read_options)
             read = content.rows - content.duplicates
             account = (read, (), 0, content.duplicates, content.reordered)
             return Recording(content.runs, content.counts, *account)
-    settings = {"in_order": in_order, "only_counts": only_counts, "skip": skip_bad_lines}
-    return _read_records(sources, found, read_options, **settings)
+    settings = {"in_order": in_order, "only_counts": only_counts}
+    return _read_records(sources, found, read_options, bad, **settings)
+
+
+def _find_readers(
+    sources: Sequence[Any], format_: str | None, bad: BadLines
+) -> tuple[Sequence[Any], list[str]]:
+    """Return the sources that have a reader, and their readers; others are reported to `bad`."""
+    known, readers = [], []
+    for source in sources:
+        try:
+            readers.append(find_reader(source, format_))
+            known.append(source)
+        except ReadError as error:
+            bad.name = str(source)
+            bad.report_file(error)
+    if not known:
+        raise ReadError(f"none of {len(sources):,} files can be read; {bad.first[0].reason}")
+    return known, readers
 
 
 def _check_facts(fields: FieldNames, readers: Sequence[str]) -> None:
@@ -209,13 +227,12 @@ def _read_records(
     sources: Sequence[Any],
     readers: Sequence[str],
     options: ReadOptions,
+    bad: BadLines,
     *,
     in_order: bool,
     only_counts: bool,
-    skip: bool,
 ) -> Recording:
     """Read a trace record by record."""
-    bad = BadLines("", skip=skip, several=len(sources) > 1)
     cost_field, of_moves = None, False
     if readers == ["rows"]:
         bad.name = name_source(sources[0], "rows")
@@ -276,10 +293,18 @@ def _open_rows(
 def _open_each(
     sources: Sequence[Any], readers: Sequence[str], options: ReadOptions, bad: BadLines
 ) -> Iterator[Record]:
-    files = _name_files(sources) if len(sources) > 1 else [None]
+    files = _name_files(sources) if bad.several else [None]
     for source, reader, file in zip(sources, readers, files, strict=True):
         bad.name, bad.file = name_source(source, reader), file
-        yield from open_records(source, reader, options, bad)
+        moves, before = not bad.several, bad.accepted - bad.duplicates
+        try:
+            for record in open_records(source, reader, options, bad):
+                moves = moves or isinstance(record, Transition)
+                yield record
+            if bad.accepted - bad.duplicates > before:
+                refuse_nothing(moves, source, reader, bad, options=options)
+        except ReadError as error:
+            bad.report_file(error)
 
 
 def _name_files(sources: Sequence[Any]) -> list[str]:

@@ -199,6 +199,24 @@ class BadLines:
             said = f"{self.name}, line {line}" if self.several else line
             self.first.append(SkippedLine(said, reason))
 
+    def report_file(self, error: ReadError) -> None:
+        """Note that the rest of a file is not read, because of `error`.
+
+        Raises
+        ------
+        ReadError
+            Where it is the only file, or bad lines are not to be skipped.
+        """
+        if not self.several:
+            raise error
+        if not self.skip:
+            known = "skip_bad_lines" in str(error)
+            hint = "" if known else "; skip_bad_lines=True (--skip-bad-lines) goes on without it"
+            raise ReadError(f"{error}{hint}") from error
+        self.count += 1
+        if self.count <= _DETAILS_KEPT:
+            self.first.append(SkippedLine(self.name, str(error)))
+
 
 class TransitionReader:
     """The transitions of one source, read while they are asked for, and only once.

@@ -436,6 +436,24 @@ def test_a_run_that_failed_before_its_first_step_is_a_run(tmp_path):
     }
 
 
+def test_a_file_of_a_folder_that_is_no_trace_is_named_or_skipped(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path, {"messages": OPENAI}, f"{name}.json")
+    strange = write(tmp_path, {"log": [], "version": 3}, "config.json")
+    silent = write(tmp_path, {"messages": OPENAI[:1]}, "silent.json")
+    with pytest.raises(ReadError, match=r"config\.json holds JSON .*'log'.*skip_bad_lines"):
+        read_runs(tmp_path)
+    strange.unlink()
+    with pytest.raises(ReadError, match=r"no move was found in .*silent\.json.*skip_bad_lines"):
+        read_runs(tmp_path)
+    write(tmp_path, {"log": [], "version": 3}, "config.json")
+    found = read_recording(sorted(map(str, tmp_path.iterdir())), skip_bad_lines=True)
+    assert [run.name for run in found.runs] == ["a.json", "b.json"]
+    assert [skipped.line for skipped in found.skipped] == [str(strange), str(silent)]
+    with pytest.raises(ReadError, match="none of 2 files can be read"):
+        read_recording([str(strange), str(strange)], skip_bad_lines=True)
+
+
 def test_files_of_a_folder_are_runs_by_their_paths(tmp_path):
     for name in ("a/1.json", "a/2.json", "b/1.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -480,7 +480,9 @@ def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
 
 
 def test_broken_graphml_is_an_error(tmp_path: Path) -> None:
-    for content in ("", "<graphml>", "no xml", '<graphml><key id="a"/></graphml>'):
+    with pytest.raises(ReadError, match=r"t\.graphml is empty"):
+        list(read_transitions(write(tmp_path / "t.graphml", "")))
+    for content in ("<graphml>", "no xml", '<graphml><key id="a"/></graphml>'):
         path = write(tmp_path / "t.graphml", content)
         with pytest.raises(ReadError, match=r"t\.graphml cannot be read as GraphML"):
             list(read_transitions(path))
