@@ -40,6 +40,8 @@ class Turn:
         The state of plain words, where several agents speak.
     closed : bool
         Whether what comes next in its message is another step.
+    broke_off : bool
+        Whether the run stopped while its calls were under way.
     """
 
     message: Message
@@ -50,10 +52,13 @@ class Turn:
     usage: list[Usage] = field(default_factory=list)
     speaker: str | None = None
     closed: bool = False
+    broke_off: bool = False
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it reached no state: what was said was no action, as its status tells."""
+        """Whether it reached no state: it broke off, or was no action, as its status tells."""
+        if self.broke_off:
+            return True
         return self.message.role == "assistant" and self.message.raw.get("status") == "error"
 
     def name(self, record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,8 +141,16 @@ def split_turns(messages: Sequence[Message]) -> list[Turn]:
     return turns
 
 
-def single_turns(messages: Sequence[Message]) -> Iterator[Turn]:
-    """Yield each message by itself, for a state function of its own."""
+def mark_broken_off(turns: Sequence[Turn]) -> None:
+    """Mark the last step where it is a call without an answer, and every other call has one."""
+    calling = [turn for turn in turns if turn.calls]
+    *answered, last = [any(map(turn.reply_to, turn.calls)) for turn in calling] or [True]
+    if all(answered) and not last and calling[-1] is turns[-1]:
+        turns[-1].broke_off = True
+
+
+def single_turns(messages: Sequence[Message]) -> list[Turn]:
+    """Return each message by itself, for a state function of its own."""
     turns = [Turn(message, place) for place, message in enumerate(messages, 1)]
     asking: Turn | None = None
     for turn in turns:
@@ -151,7 +164,7 @@ def single_turns(messages: Sequence[Message]) -> Iterator[Turn]:
         turn.words += [part.content for part in parts if isinstance(part, Text)]
         if turn.message.role != "assistant" and not turn.words:
             turn.words += [turn.message.raw.get("content")]
-    return iter(turns)
+    return turns
 
 
 def _split_message(message: Message, place: int, going_on: Turn | None) -> Iterator[Turn]:

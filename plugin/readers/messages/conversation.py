@@ -16,7 +16,7 @@ from detailed_balance.callbacks import Ending
 from detailed_balance.callbacks.facts import RunFacts, written_text
 from detailed_balance.callbacks.names import order_names
 from detailed_balance.readers.messages._message import Message, read_message
-from detailed_balance.readers.messages._turns import single_turns, split_turns
+from detailed_balance.readers.messages._turns import mark_broken_off, single_turns, split_turns
 from detailed_balance.readers.records.base import BadLines, ReadOptions, Record
 from detailed_balance.readers.records.columns import get_field
 from detailed_balance.readers.records.rows import FieldCheck
@@ -29,6 +29,8 @@ from detailed_balance.readers.records.values import (
 )
 
 __all__ = ["Conversation", "read_conversations"]
+
+_BROKEN_OFF = (Outcome.FAILED, Outcome.CANCELLED)
 
 _BROKEN = {Outcome.FAILED, Outcome.RECURSION_LIMIT, Outcome.CANCELLED}
 
@@ -55,6 +57,9 @@ class Conversation:
         Whether it did its work, where the file judges it.
     error : str or None
         The error that stopped it.
+    tells_answers : bool
+        Whether every answer to a call stands in it, so that the last call of a run that failed, or
+        was cancelled, broke off where it has none.
 
     Examples
     --------
@@ -70,6 +75,7 @@ class Conversation:
     outcome: Outcome | None = None
     success: bool | None = None
     error: str | None = None
+    tells_answers: bool = False
 
 
 def read_conversations(
@@ -79,8 +85,8 @@ def read_conversations(
 
     A state is the tools that a message asks for, else ``respond``; `options` may name it otherwise,
     by the fields of a message or of its run. The answers to its calls follow it as messages, or are
-    blocks ``tool_result`` of its own. A reply with the status ``error`` is an escape. Every message
-    is accepted, or reported to `bad`.
+    blocks ``tool_result`` of its own. A reply with the status ``error`` is an escape, and so is a
+    call that broke off. Every message is accepted, or reported to `bad`.
 
     Parameters
     ----------
@@ -123,7 +129,7 @@ def _steps(
             bad.accepted += len(conversation.messages)
             bad.duplicates += len(conversation.messages)
             continue
-        yield from _follow(conversation, name, options, bad, check)
+        yield from _follow(conversation, name, ending.outcome, options, bad, check)
         yield ending
     check.report(bad)
     if not bad.accepted and not bad.count:
@@ -158,6 +164,7 @@ def _end(conversation: Conversation, name: str, options: ReadOptions) -> Ending:
 def _follow(
     conversation: Conversation,
     name: str,
+    outcome: Outcome | None,
     options: ReadOptions,
     bad: BadLines,
     check: FieldCheck,
@@ -176,6 +183,8 @@ def _follow(
     number, facts = 0, RunFacts()
     named = options.states is not None or options.fields.state is not None
     turns = single_turns(messages) if named else split_turns(messages)
+    if not named and conversation.tells_answers and outcome in _BROKEN_OFF:
+        mark_broken_off(turns)
     for turn in turns:
         record = {**conversation.fields, **turn.message.raw}
         try:

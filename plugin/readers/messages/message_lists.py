@@ -96,7 +96,7 @@ def _conversations(
                 messages = [each for name in found for each in _list_messages(run[name])]
                 outcome, success, error = read_ending(fields)
                 told = (_name_run(fields), fields, outcome, success, error)
-                yield Conversation(_name_place(place), messages, *told)
+                yield Conversation(_name_place(place), messages, *told, tells_answers=True)
             else:
                 raise BadRecordError(f"it holds no list of messages; {_describe(run)}")
         except BadRecordError as error:

@@ -427,6 +427,22 @@ def test_each_conversation_of_a_document_is_a_run_by_its_name(tmp_path, document
     assert read.read_count == 4
 
 
+@pytest.mark.parametrize(
+    ("outcome", "messages", "path"),
+    [
+        ("failed", OPENAI[:4], ("search", None)),
+        ("cancelled", OPENAI[:2], (None,)),
+        ("failed", OPENAI[:3], ("search",)),  # it was answered
+        ("ended", OPENAI[:4], ("search", "read")),
+        ("failed", [OPENAI[1], OPENAI[3]], ("search", "read")),  # answers were not written down
+    ],
+)
+def test_a_call_that_a_failure_broke_off_is_an_escape(tmp_path, outcome, messages, path):
+    document = [{"messages": messages, "how": outcome}]
+    [run] = read_runs(write(tmp_path, document), success_field="how")
+    assert tuple(target for _, target in run.moves if target != "__end__") == path
+
+
 def test_a_run_that_failed_before_its_first_step_is_a_run(tmp_path):
     broken = {"id": "x", "messages": [], "termination_reason": "infrastructure_error"}
     runs = read_runs(write(tmp_path, [broken, {"id": "y", "messages": talk("a")}]))
