@@ -72,7 +72,7 @@ def begins_run(message: Any) -> bool:
 class RunStep(NamedTuple):
     """One step of a run, as its messages tell it.
 
-    Parameters
+    Attributes
     ----------
     state : str
         Where it led.

@@ -36,7 +36,8 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
     try:
         with TransitionStore(url, create=False) as store:
             for move in store.read():
-                if not move.source or move.target == "" or type(move.count) is not int:
+                is_count = type(move.count) is int and move.count >= 0
+                if not move.source or move.target == "" or not is_count:
                     raise ReadError(f"{move!r} is no move: the store {bad.name} is damaged")
                 bad.accepted += 1
                 target = None if move.target is None else rename(move.target)

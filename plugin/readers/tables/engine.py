@@ -138,8 +138,8 @@ def read_table(
                     f"memory_limit={memory_limit!r}, or name a folder with more room in "
                     "temp_directory="
                 ) from error
-            except (DoubtError, BadRecordError, duckdb.Error):
-                return None
+            except (DoubtError, BadRecordError, duckdb.Error, UnicodeDecodeError):
+                return None  # DuckDB's messages may cut a letter in two
     if options.progress:
         options.progress(size, size)
     return content

@@ -15,7 +15,7 @@ from benchmarks.readers.mutate import mutate
 from benchmarks.readers.mutations import AS_WHOLE, read_mutated
 from benchmarks.readers.seeds import Seed
 from detailed_balance.analyzers.errors import ReadError
-from detailed_balance.readers import FORMATS, read_transitions
+from detailed_balance.readers import FORMATS, read_recording, read_transitions
 from tests.plugin.readers.test_readers_formats import TALK, XES
 from tests.plugin.readers.test_span_fuzz import FORMATS as SPAN_FORMATS
 from tests.support.sessions import SEEDS
@@ -125,6 +125,15 @@ def count_lines(case, text, otherwise):
     return sum(not line.isspace() for line in text.split(b"\n") if line)
 
 
+def test_an_error_of_the_engine_that_is_cut_in_a_letter_is_no_crash(tmp_path):
+    path = tmp_path / "t.jsonl"
+    for before in range(0, 300, 7):  # the message of the engine holds the beginning of the line
+        line = '{"source": "a", "target": ' + "x" * before + "\ufeff" * 40 + "}\n"
+        path.write_text(line + '{"source": "a", "target": "b"}\n', encoding="utf-8")
+        found = read_recording(path, format="jsonl", skip_bad_lines=True)
+        assert (found.read_count, found.skipped_count) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -132,6 +141,7 @@ def count_lines(case, text, otherwise):
         ("UPDATE detailed_balance_contexts SET name = '{deep}'", "cannot be read"),
         ("UPDATE detailed_balance_states SET name = '' WHERE name = 'a'", "is no move"),
         ("UPDATE detailed_balance_transitions SET count = 'many'", "is no move"),
+        ("UPDATE detailed_balance_transitions SET count = -1", "is no move"),
     ],
 )
 def test_a_damaged_store_is_refused_by_name(tmp_path, damage, said):
