@@ -156,7 +156,8 @@ class RunPath:
     def dump(self, *, texts: bool = False) -> dict[str, Any]:
         """Return what a checkpoint can hold: the texts only where they are asked for."""
         lists: dict[str, Any] = {"states": list(self.states), "seen": list(self.seen)}
-        lists["facts"] = [step.facts and list(step.facts) for step in self.steps]
+        if any(step.facts for step in self.steps):
+            lists["facts"] = [step.facts and list(step.facts) for step in self.steps]
         if texts:
             lists["texts"] = [step.text and step.text[:_LONGEST_TEXT] for step in self.steps]
         return {**lists, "whole": self.whole, "run": self.run}

@@ -106,7 +106,7 @@ class ScriptedOpenAI(OpenAIModel):
 
     def stream_response(self, *given, **settings):
         """Do not stream."""
-        raise NotImplementedError
+        raise NotImplementedError("a scripted model does not stream")
 
 
 def run_openai_agents(runs: int) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "Span",
     "error_type",
     "is_control_flow",
+    "parse_count",
     "parse_error",
     "parse_id",
     "parse_json",
@@ -200,6 +201,18 @@ def parse_number(value: Any) -> float | None:
         number = float(value)
         return number if 0 <= number < 1e15 else None
     return None
+
+
+def parse_count(value: Any) -> int | None:
+    """Return a number of tokens, as `parse_number` reads it.
+
+    Examples
+    --------
+    >>> parse_count("12"), parse_count("?")
+    (12, None)
+    """
+    number = parse_number(value)
+    return None if number is None else int(number)
 
 
 def parse_json(value: Any) -> Any:

@@ -25,8 +25,6 @@ from detailed_balance.readers.tables.parquet import (
 __all__ = [
     "Parts",
     "find_list",
-    "parse_amount",
-    "parse_tokens",
     "peek_records",
     "read_file",
     "unfold",
@@ -35,7 +33,6 @@ __all__ = [
 Parts: TypeAlias = tuple[str, list[Any]] | None
 """What the parts of a record are called, and the parts; None of a record that has none."""
 
-_LARGEST_AMOUNT = 1e15
 _MOST_PEEKED = 16
 _DELIMITER = re.compile(r"[,;\t|]")
 
@@ -138,24 +135,3 @@ def unfold(
             where = f"line {place}" if isinstance(place, int) else place
             inner = [(f"{where}, {parts[0]} {n}", part) for n, part in enumerate(parts[1], 1)]
             waiting += ((at, p if isinstance(p, dict) else {}) for at, p in reversed(inner))
-
-
-def parse_amount(value: Any) -> float | None:
-    """Return tokens or money; None where that is not known.
-
-    Examples
-    --------
-    >>> parse_amount("12"), parse_amount(0.5), parse_amount("?"), parse_amount(-1)
-    (12.0, 0.5, None, None)
-    """
-    try:
-        amount = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return amount if 0 <= amount < _LARGEST_AMOUNT else None
-
-
-def parse_tokens(value: Any) -> int | None:
-    """Return a number of tokens; None where it is not known."""
-    amount = parse_amount(value)
-    return None if amount is None else int(amount)

@@ -16,20 +16,20 @@ from detailed_balance.readers.spans.semantic_conventions import SpanAttributes
 from detailed_balance.readers.spans.span import (
     Span,
     is_control_flow,
+    parse_count,
     parse_error,
     parse_id,
     parse_json,
     parse_metadata,
     parse_name,
     parse_nanoseconds,
+    parse_number,
     parse_object,
     parse_tags,
 )
 from detailed_balance.readers.tracers.files import (
     Parts,
     find_list,
-    parse_amount,
-    parse_tokens,
     peek_records,
     read_file,
     unfold,
@@ -119,8 +119,8 @@ def to_span(record: Mapping[str, Any]) -> Span:
         output=output,
         error=_read_error(record, output),
         model=parse_name(_find(record, "providedModelName") or _find(record, "model"), "model"),
-        tokens=parse_tokens(_find_usage(record, _TOKENS)) if sort == "model" else None,
-        cost=parse_amount(_find_usage(record, _COSTS)) if sort == "model" else None,
+        tokens=parse_count(_find_usage(record, _TOKENS)) if sort == "model" else None,
+        cost=parse_number(_find_usage(record, _COSTS)) if sort == "model" else None,
         asks=read_requests(output) if sort == "model" else None,
     )
 

@@ -13,11 +13,13 @@ from detailed_balance.readers.spans.read import find_value, read_spans
 from detailed_balance.readers.spans.requests import read_requests
 from detailed_balance.readers.spans.span import (
     Span,
+    parse_count,
     parse_error,
     parse_json,
     parse_metadata,
     parse_name,
     parse_nanoseconds,
+    parse_number,
     parse_object,
     parse_tags,
     unwrap,
@@ -25,8 +27,6 @@ from detailed_balance.readers.spans.span import (
 from detailed_balance.readers.tracers.files import (
     Parts,
     find_list,
-    parse_amount,
-    parse_tokens,
     peek_records,
     read_file,
     unfold,
@@ -91,8 +91,8 @@ def to_span(run: Mapping[str, Any]) -> Span:
         error="" if error is None and run.get("status") == "error" else error,
         model=_find_model(metadata, parse_object(extra.get("invocation_params"))),
         # Of a run with runs inside, LangSmith adds up what they took.
-        tokens=parse_tokens(_find_usage(run, "total_tokens")) if kind == "llm" else None,
-        cost=parse_amount(_find_usage(run, "total_cost")) if kind == "llm" else None,
+        tokens=parse_count(_find_usage(run, "total_tokens")) if kind == "llm" else None,
+        cost=parse_number(_find_usage(run, "total_cost")) if kind == "llm" else None,
         asks=read_requests(_read_value(run, "outputs")) if kind == "llm" else None,
     )
 
