@@ -307,7 +307,8 @@ def show_scaling() -> None:
         axis.set(xlabel="directed edges", ylabel=what)
         axis.grid(visible=True, which="major", alpha=0.3)
         axis.legend()
-    figure.savefig(Path(__file__).resolve().parents[2] / "docs" / "solver-scaling.png", dpi=110)
+    root = Path(__file__).resolve().parents[2]
+    figure.savefig(root / "docs" / "images" / "solver-scaling.png", dpi=110)
 
 
 TABLES = {

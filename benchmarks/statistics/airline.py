@@ -2,7 +2,8 @@
 
 python -m benchmarks.statistics.airline --data DIR > airline.md
 
-DIR holds the runs of each model as JSON Lines (docs/statistics.md says where they come from).
+DIR holds the runs of each model as JSON Lines (docs/explanation/statistics.md says where
+they come from).
 """
 
 from __future__ import annotations

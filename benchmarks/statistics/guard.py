@@ -1,8 +1,8 @@
 """How many failed runs the guard catches, how many good ones it stops: the table of its docs.
 
-Runs of six models on the same airline tools (docs/guard.md says where they come from). Half of the
-runs of each of 20 random splits fit the guard, the other half tests it. The features and the ridge
-of the score were chosen on splits with the seeds 1000 to 1019 of the same runs, which are not
+Runs of six models on the same airline tools (docs/how-to/guard.md says where they come from). Half
+of the runs of each of 20 random splits fit the guard, the other half tests it. The features and the
+ridge of the score were chosen on splits with the seeds 1000 to 1019 of the same runs, which are not
 reported; the reported seeds are 0 to 19. A step is a move before END, the score is read before END.
 
     python -m benchmarks.statistics.guard --data DIR [--first-seed 0]

@@ -6,7 +6,7 @@
     python -m benchmarks.statistics.guard_tasks tau1 --data FILE --new-tasks 200
 
 FILE holds the 200 runs of gpt-4o on 50 airline tasks as published by tau-bench, with their
-messages; DIR the runs of six models on the same tools without messages (docs/guard.md). The
+messages; DIR the runs of six models on the same tools without messages (docs/how-to/guard.md). The
 scripted agents are those of `benchmarks.statistics._scripted_agents`. Half of the runs (by runs),
 or the runs of half of the tasks (by tasks), of each of 20 splits fit the guard at alpha = 0.1, the
 others try it; the figures of a split are the mean of 5 guards, whose runs for the threshold are

@@ -179,7 +179,9 @@ def cpu_seconds(take: Callable[[str, str, str], None], moves: list[tuple[str, st
     return process_time() - start
 
 
-def picture(path: Path = Path("docs/martingale.png"), runs: int = 8, steps: int = 10_000) -> None:
+def picture(
+    path: Path = Path("docs/images/martingale.png"), runs: int = 8, steps: int = 10_000
+) -> None:
     """Draw the log e-value over time of reversible and driven chains."""
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/statistics.md, on small seeded chains.
+"""Draw the pictures of docs/explanation/statistics.md, on small seeded chains.
 
 Run ``python -m benchmarks.statistics.pictures`` for all of them, or with the names of some.
 """
@@ -592,7 +592,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*PICTURES, "all"], default="all")
     given = parser.parse_args().names
     for name in PICTURES if "all" in given else given:
-        PICTURES[name]().savefig(Path("docs") / f"statistics-{name}.png", dpi=110)
+        PICTURES[name]().savefig(Path("docs/images") / f"statistics-{name}.png", dpi=110)
 
 
 if __name__ == "__main__":

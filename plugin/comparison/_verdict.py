@@ -35,7 +35,7 @@ _TOLD: tuple[Question, ...] = ("stays", "loops", "moves", "potential")
 
 
 def find_outcome(found: RunComparison, figures: Sequence[Figure]) -> VerdictOutcome:
-    """Return the word of the verdict; the rule stands in docs/compare.md."""
+    """Return the word of the verdict; the rule stands in docs/how-to/compare.md."""
     if not found.rejected:
         if found.unit == "moves":
             return "same" if found.tests else "unknown"

@@ -36,7 +36,7 @@ FindingKind: TypeAlias = Literal[
     "drift",
     "cardinality",
 ]
-"""What a finding is about, the worst first; see docs/report.md."""
+"""What a finding is about, the worst first; see docs/reference/report.md."""
 
 FINDING_KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
 """All of them, in that order."""

@@ -51,7 +51,7 @@ _STOPPED = {
 def judge(
     cases: Sequence[Case], findings: Sequence[Finding], warnings: Sequence[str] = ()
 ) -> Verdict:
-    """Put into words what was found; the rule for each word stands in docs/report.md.
+    """Put into words what was found; the rule for each word stands in docs/reference/report.md.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def test_the_guard_saves_nearly_all_the_steps_of_a_stuck_agent():
     "name", ["support_agent_shuttles", "supervisor_team_at_limit", "healthy_agent"]
 )
 def test_the_first_screens_of_the_documentation_are_what_the_examples_print(name, tmp_path):
-    blocks = blocks_of("docs/diagnosis.md")
+    blocks = blocks_of("docs/reference/diagnosis.md")
     command = f"$ python examples/{name}.py\n"
     place = next(i for i, block in enumerate(blocks) if block.code == command)
     lines = zip_longest(

@@ -200,7 +200,7 @@ def test_every_picture_is_shown_somewhere():
 
 
 @pytest.mark.parametrize(
-    ("page", "words"), [("readers.md", FORMATS), ("monitor.md", FINDING_KINDS)]
+    ("page", "words"), [("reference/readers.md", FORMATS), ("how-to/monitor.md", FINDING_KINDS)]
 )
 def test_a_page_names_every_format_and_every_kind_of_finding(page, words):
     text = text_of(f"docs/{page}")

@@ -188,13 +188,13 @@ def make_names(page):
         "my_embeddings": DeterministicFakeEmbedding(size=8),
         "__name__": page,
     }
-    if page in ("docs/action.md", "docs/guard.md", "docs/statistics.md"):
+    if page in ("docs/paper/action.md", "docs/how-to/guard.md", "docs/explanation/statistics.md"):
         runs = read_runs("runs.db")
         counts = TransitionStore("sqlite:///runs.db").counts()
         names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}
-    if page == "docs/explicit.md":
+    if page == "docs/paper/explicit.md":
         names["counts"] = sample(smollm2(), 50)
-    if page == "docs/operations.md":
+    if page == "docs/how-to/operations.md":
         names["store"] = TransitionStore("sqlite:///runs.db")
     return names
 

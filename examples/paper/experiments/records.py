@@ -1,7 +1,7 @@
 """What the paper's files of records say: its tables and statistics, beside the published ones.
 
 FILE is one of the JSON files of the authors' public data set, or of your own agent in one of their
-two forms (docs/paper-records.md). Without FILE two small files of our own agents are read: the
+two forms (docs/paper/records.md). Without FILE two small files of our own agents are read: the
 symbolic agent that answers by a grammar, and the word agent on a lexicon.
 
 N0 is --attempts: "observed" counts the attempts of the file, "transitions" those that moved, and a

@@ -1,6 +1,6 @@
 """The sandbox: a feature function that somebody else wrote, run in a process that can do nothing.
 
-What each layer stops, and what the whole is not, is on the page ``docs/explicit.md``.
+What each layer stops, and what the whole is not, is on the page ``docs/paper/explicit.md``.
 """
 
 from __future__ import annotations

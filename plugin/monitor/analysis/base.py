@@ -39,7 +39,7 @@ FADED = 0.25
 
 
 class Analyzer(Protocol):
-    """What a monitor runs from time to time; see docs/monitor.md for one of your own.
+    """What a monitor runs from time to time; see docs/how-to/monitor.md for one of your own.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """The checkpoints of LangGraph agents: the nodes that ran, by the writes that they left.
 
-Nothing of the agent is needed, no class is imported and nothing is written; see `docs/readers.md`
-for what a checkpoint does not hold.
+Nothing of the agent is needed, no class is imported and nothing is written; see
+`docs/reference/readers.md` for what a checkpoint does not hold.
 """
 
 from __future__ import annotations

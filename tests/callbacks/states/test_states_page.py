@@ -19,7 +19,8 @@ from detailed_balance.callbacks import (
 )
 from tests.support.agents import Walks
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "states.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "how-to" / "states.md").read_text(encoding="utf-8")
 
 
 class Model(FakeMessagesListChatModel):
