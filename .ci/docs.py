@@ -2,8 +2,8 @@
 
 The pages of docs/ and the changelog are copied into build/docs. Their links to other files of the
 project become links to a page that shows the file. The reference is written from `docs/api.toml`
-and the public names of each module. Then Zensical builds the site in its strict mode, in which a
-link or an anchor that leads nowhere is an error.
+and the public names of each module, that of the command line from its commands. Then Zensical
+builds the site in its strict mode, in which a link or an anchor that leads nowhere is an error.
 """
 
 import ast
@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from commands import describe_commands
 from structure import PACKAGE, find_modules, public_names as listed_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,7 @@ def main() -> int:
     for page in (*sorted(DOCS.rglob("*.md")), ROOT / "CHANGELOG.md"):
         stage_page(page)
     write_reference()
+    write_commands()
     config = STAGE.with_name("zensical.toml")
     config.write_text(settings(), encoding="utf-8")
     status = build(config)
@@ -99,6 +101,13 @@ def write_reference() -> None:
         names = ", ".join(f"`{module}`" for module in entry["modules"])
         overview.append(f"- [{entry['title']}]({page}.md): {names}")
     (folder / "index.md").write_text("\n".join(overview) + "\n", encoding="utf-8")
+
+
+def write_commands() -> None:
+    """Add every command and its options to the page of the command line."""
+    page = STAGE / "reference" / "cli.md"
+    blocks = [page.read_text(encoding="utf-8").rstrip(), *describe_commands()]
+    page.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
 def reference_page(page: str, entry: dict, known: dict[tuple[str, str], str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A block that cannot run says why in a comment in the line before: `<!-- not run: REASON -->`. In the
 blocks, `...` at the end of a list stands for more of the same. A block of `text` under the comment
-`<!-- output -->` is what the block before it prints, `...` for lines left out.
+`<!-- output -->` is what the block before it prints, `...` for lines left out. A block under
+`<!-- file: NAME -->` is written to that file, for a command below it.
 """
 
 import contextlib
@@ -12,11 +13,19 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
+from html import unescape
+from pathlib import Path
 
 import pytest
+import typer
+import yaml
+from commands import describe_commands
 from typer.testing import CliRunner
 
+from detailed_balance import analyze, compare
+from detailed_balance.analyzers import Outcome
 from detailed_balance.cli import app
 from detailed_balance.diagnosis import FINDING_KINDS
 from detailed_balance.readers import FORMATS
@@ -46,7 +55,8 @@ NOT_RUN = {
 INSTEAD = {"port=9464": "port=0"}
 """A port that is free."""
 
-MARKUP = {"text": str, "json": json.loads, "toml": tomllib.loads}
+VERDICTS = {"PROBLEM", "WATCH", "OK", "UNKNOWN", "WORSE", "BETTER", "DIFFERENT", "SAME"}
+MARKUP = {"text": str, "json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 HOSTS = {
     *("arxiv.org", "doi.org", "github.com", "huggingface.co", "opentelemetry.io", "pypi.org"),
     *("keepachangelog.com", "semver.org"),
@@ -74,6 +84,8 @@ def test_every_block_of_the_page_runs(page, world, tmp_path, monkeypatch):
     for block in blocks:
         if block.note == "output":
             assert_shown(block, printed)
+        elif block.file:
+            Path(block.file).write_text(block.code, encoding="utf-8")
         elif block.reason is None:
             printed = run_block(block, names)
 
@@ -110,8 +122,12 @@ def run_commands(block):
 
 def run_command(block, words):
     """Run one command; 2 is the exit code of those that found what they look for."""
-    assert words[0] == "detailed-balance", f"{block}: what is {words[0]!r}? see NOT_RUN"
-    if words[1] == "record":  # it becomes the program
+    programs = {"python": sys.executable, "head": "head"}
+    assert words[0] in {"detailed-balance", *programs}, (
+        f"{block}: what is {words[0]!r}? see NOT_RUN"
+    )
+    if words[0] in programs or words[1] == "record":  # it becomes the program
+        words[0] = programs.get(words[0], words[0])
         done = subprocess.run(words, capture_output=True, encoding="utf-8")
         assert done.returncode == 0, f"{block}: {done.stderr}"
         return done.stdout
@@ -191,6 +207,43 @@ def test_links_to_other_sites_go_to_known_ones(page):
     found = set(re.findall(r"\]\((\w+:[^)\s]*)\)", text_of(page)))
     assert [url for url in found if not re.fullmatch(r"https://[\w.:-]+(/[^\s)]*)?", url)] == []
     assert [url for url in found if url.split("/")[2] not in HOSTS] == []
+
+
+def test_the_glossary_has_every_label_of_a_report_and_of_a_comparison(world, tmp_path):
+    cells = re.findall(r"^\| (.+?) \| .+ \|$", text_of("docs/reference/glossary.md"), re.MULTILINE)
+    terms = {term.strip("`") for cell in cells for term in re.split("[,;] ", cell)}
+    pages = []
+    for number, source in enumerate(("support.db", "runs.db")):
+        analyze(world / source).to_html(tmp_path / f"{number}.html")
+        pages.append((tmp_path / f"{number}.html").read_text(encoding="utf-8"))
+    compare(world / "before.db", world / "after.db").to_html(tmp_path / "compare.html")
+    pages.append((tmp_path / "compare.html").read_text(encoding="utf-8"))
+    found = re.findall(r"<(th|dt)\b[^>]*>(.*?)</\1>", "".join(pages), re.DOTALL)
+    labels = {unescape(re.sub("<[^>]+>", "", label)).strip() for _, label in found} - {""}
+    labels |= {*FINDING_KINDS, *VERDICTS, *Outcome}
+    labels = {label for label in labels if not re.fullmatch(r"in \d+ (good|failed)", label)}
+    assert len(labels) > 60
+    assert sorted(labels - terms) == []
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/how-sure.md"])
+def test_the_tests_that_hold_a_claim_are_there(page):
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text_of(page))
+    assert len(named) > 10
+    lost = [(file, name) for file, name in named if f"def {name}(" not in read(file) and name]
+    assert lost == []
+
+
+def read(file):
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_the_command_line_page_names_every_option_of_every_command():
+    page = "\n".join(describe_commands())
+    for name, command in typer.main.get_command(app).commands.items():
+        assert f"## `{name}`" in page
+        options = [option for each in command.params for option in each.opts if "-" in option]
+        assert [option for option in options if f"`{option}" not in page] == []
 
 
 def test_every_picture_is_shown_somewhere():

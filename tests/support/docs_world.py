@@ -5,8 +5,11 @@ import gzip
 import json
 import os
 import random
+import runpy
 import shutil
 import sys
+from contextlib import chdir, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from detailed_balance import Transition, TransitionStore, read_runs
@@ -15,6 +18,12 @@ from detailed_balance.callbacks import Ending
 from examples.paper import DATA
 from examples.paper.chains import sample, smollm2
 
+EXAMPLES = DATA.parents[1]
+GIVEN_RUNS = (
+    *("docs/paper/action.md", "docs/how-to/guard.md"),
+    *("docs/explanation/guard.md", "docs/explanation/statistics.md"),
+)
+"""Pages whose code speaks of `runs`, `counts` and `potential`."""
 STATES = ("plan", "search", "draft", "check")
 JUNE_29, JUNE_30 = 1_751_155_200.0, 1_751_241_600.0  # of 2025
 APPLICATION = """\
@@ -94,6 +103,10 @@ def make_world(folder):
     (folder / "results.json").write_text(json.dumps(talks))
     (folder / "my_application.py").write_text(APPLICATION)
     shutil.copy(DATA / "lexicon_records.json.gz", folder)
+    with chdir(folder), redirect_stdout(None):
+        for name in ("support_agent_shuttles", "supervisor_team_at_limit"):  # support.db, team.db
+            runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    write_traces(folder)
     make_checkpoints(folder / "agent.db")
     shutil.copy(folder / "agent.db", folder / "checkpoints.db")
     make_exports(folder)
@@ -117,6 +130,42 @@ def write_tables(folder):
         opener = gzip.open if path.endswith("gz") else open
         with opener(folder / path, "wt") as file:
             file.write("\n".join([*lines, "no JSON"]))
+
+
+def write_traces(folder):
+    """Write runs of an agent as Langfuse, LangSmith and Phoenix export them; each fifth fails."""
+    exports = {"langfuse": [], "langsmith": [], "phoenix": []}
+    for number in range(1, 31):
+        failed = number % 5 == 4
+        steps = [
+            "support",
+            *["look_up", "check"] * (6 if failed else 1),
+            *["refund"] * (not failed),
+        ]
+        trace, root = f"{number:032x}", f"{100 * number:016x}"
+        for step, name in enumerate(steps):
+            begun = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number, seconds=step)
+            ended = begun + timedelta(seconds=1 if step else 30)
+            start, end = begun.isoformat(), ended.isoformat()
+            own, above = f"{100 * number + step:016x}", root if step else None
+            kind, broken = "TOOL" if step else "AGENT", failed and not step
+            exports["langfuse"].append(
+                {"id": own, "traceId": trace, "parentObservationId": above, "type": kind}
+                | {"name": name, "startTime": start, "endTime": end}
+                | {"level": "ERROR" if broken else "DEFAULT"}
+            )
+            exports["langsmith"].append(
+                {"id": own, "trace_id": trace, "parent_run_id": above, "name": name}
+                | {"run_type": "tool" if step else "chain", "start_time": start, "end_time": end}
+                | {"error": "gave up" if broken else None}
+            )
+            exports["phoenix"].append(
+                {"context": {"trace_id": trace, "span_id": own}, "parent_id": above, "name": name}
+                | {"span_kind": kind, "start_time": start, "end_time": end, "attributes": {}}
+                | {"status_code": "ERROR" if broken else "OK"}
+            )
+    for name, records in exports.items():
+        (folder / f"{name}.json").write_text(json.dumps(records))
 
 
 def make_checkpoints(path):
@@ -188,7 +237,7 @@ def make_names(page):
         "my_embeddings": DeterministicFakeEmbedding(size=8),
         "__name__": page,
     }
-    if page in ("docs/paper/action.md", "docs/how-to/guard.md", "docs/explanation/statistics.md"):
+    if page in GIVEN_RUNS:
         runs = read_runs("runs.db")
         counts = TransitionStore("sqlite:///runs.db").counts()
         names |= {"runs": runs, "counts": counts, "potential": estimate_potential(counts)}

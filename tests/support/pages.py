@@ -35,6 +35,12 @@ class Block:
         found = REASON.fullmatch(self.note)
         return found[1] if found else None
 
+    @property
+    def file(self):
+        """The file that it is written to, or None."""
+        found = re.fullmatch(r"file: (\S+)", self.note)
+        return found[1] if found else None
+
     def __str__(self):
         return f"{self.page}:{self.line}"
 
