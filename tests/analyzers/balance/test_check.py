@@ -71,7 +71,7 @@ def test_the_one_driven_loop_of_a_chain_comes_out_on_top():
     ("n", "density", "steps"), [(3, 1.0, 600), (5, 1.0, 2_000), (10, 0.5, 2_000), (20, 0.2, 1_500)]
 )
 def test_without_driving_violations_are_flagged_no_more_often_than_alpha(n, density, steps):
-    rng, runs, flagged = np.random.default_rng(n), 200, 0
+    rng, runs, flagged = np.random.default_rng(n), 100, 0
     for _ in range(runs):
         kernel, _ = reversible_kernel(rng, n, density=density)
         with contextlib.suppress(InsufficientDataError):

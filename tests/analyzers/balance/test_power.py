@@ -20,13 +20,13 @@ def ring_counts(rng, length, walks, affinity):
 
 @pytest.mark.parametrize(("affinity", "length", "tests"), [(1.0, 3, 1), (2.0, 5, 1), (1.0, 4, 20)])
 def test_so_many_attempts_find_the_loop_with_the_stated_probability(affinity, length, tests):
-    rng, runs = np.random.default_rng(length), 1_000
+    rng, runs = np.random.default_rng(length), 400
     walks = needed_attempts(affinity, length=length, tests=tests)
     found = sum(
         find_loops(ring_counts(rng, length, walks, affinity)).pvalue[0] <= 0.05 / tests
         for _ in range(runs)
     )
-    assert found / runs == pytest.approx(0.8, abs=0.05)  # 3.9 standard errors of the simulation
+    assert found / runs == pytest.approx(0.8, abs=0.06)  # 3 standard errors of the simulation
 
 
 def test_a_single_pair_needs_what_the_textbook_says():

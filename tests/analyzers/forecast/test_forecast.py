@@ -216,7 +216,7 @@ def test_probabilities_add_up_and_curves_run_to_them(seed, limit):
         assert curve.going.sum() == pytest.approx(forecast.after().steps, rel=1e-3)
 
 
-def covered(intervals, runs, trials=120, level=0.9):
+def covered(intervals, runs, trials=60, level=0.9):
     rng = np.random.default_rng(7)
     kernel, ends = random_chain(rng, 4)
     success, steps = absorption(kernel, ends)
@@ -246,7 +246,7 @@ def covered(intervals, runs, trials=120, level=0.9):
 def test_intervals_cover_what_they_should(intervals, runs):
     # With 12 runs neither a posterior nor anything else knows the rare moves: 79% to 88% of 90%.
     found = covered(intervals, runs)
-    low, high = binom.ppf([1e-4, 1 - 1e-4], 120, 0.9) / 120
+    low, high = binom.ppf([1e-4, 1 - 1e-4], 60, 0.9) / 60
     assert (low if runs >= 50 else 0.68) <= found.min(), found
     assert found.max() <= high, found
 
@@ -378,7 +378,7 @@ def test_a_chain_of_order_one_is_seldom_called_wrong(held_out):
         others = walk_runs(rng, kernel, ends, 20) if held_out else None
         runs = walk_runs(rng, kernel, ends, 30)
         forecast = forecast_outcome(
-            runs, held_out=others, replicates=0, fit_replicates=79, seed=trial
+            runs, held_out=others, replicates=0, fit_replicates=39, seed=trial
         )
         assert forecast.fit.held_out == held_out
         wrong += forecast.fit.pvalue <= 0.05

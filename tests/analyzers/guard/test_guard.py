@@ -98,10 +98,10 @@ def false_stops(score, alpha, fits, good=20, bad=10):
     ("score", "alpha", "fits"),
     [
         (None, 0.1, 100),
-        (Silly(), 0.1, 400),
-        (Silly(), 0.25, 400),
-        (Memory(), 0.1, 400),
-        (RepetitionLimits(max_stay=3, max_rounds=4), 0.1, 400),
+        (Silly(), 0.1, 200),
+        (Silly(), 0.25, 200),
+        (Memory(), 0.1, 200),
+        (RepetitionLimits(max_stay=3, max_rounds=4), 0.1, 200),
     ],
 )
 def test_few_good_runs_are_stopped_whatever_the_score(score, alpha, fits):
