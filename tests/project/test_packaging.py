@@ -157,6 +157,10 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
     assert notes["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
+def test_an_index_accepts_the_wheel_and_the_source_archive(tree: Path) -> None:
+    run(sys.executable, "-m", "twine", "check", "--strict", *(tree / "dist").iterdir())
+
+
 def test_the_source_archive_has_what_a_reader_looks_for(archive: Path) -> None:
     assert [name for name in NEEDED if not (archive / name).is_file()] == []
 
