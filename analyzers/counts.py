@@ -27,7 +27,7 @@ _MOST_COUNTED = 2**63 - 1
 """What counts may add up to."""
 
 BOUNDARIES = frozenset({START, END})
-"""The markers that are no states of the agent and enter no balance test."""
+"""The markers that are not states of the agent and enter no balance test."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,7 +71,7 @@ class Kernel(TableResult):
         if not (np.all(dense >= 0) and np.all(sums <= 1 + 1e-9)):
             worst = int(np.argmax(np.where(dense.min(axis=1) < 0, np.inf, sums)))
             raise InvalidInputError(
-                f"row {worst} is no probability distribution: smallest entry "
+                f"row {worst} is not a probability distribution: smallest entry "
                 f"{dense[worst].min():g}, sum {sums[worst]:g}; entries lie in [0, 1] and a row "
                 "sums to at most 1. To start from counts, use TransitionCounts.from_dense"
             )

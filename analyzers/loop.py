@@ -14,7 +14,7 @@ _State = TypeVar("_State", bound=str | int)
 
 
 class Loop(tuple[_State, ...], Generic[_State]):
-    """The states of a loop in the order walked, from the least one on.
+    """The states of a loop in the order visited, from the least one on.
 
     It is a tuple, so that loops compare, sort and hash by their states; the direction counts.
 
@@ -35,7 +35,7 @@ class Loop(tuple[_State, ...], Generic[_State]):
         Parameters
         ----------
         states : iterable of str or int
-            The states in the order walked, from any of them on.
+            The states in the order visited, from any of them on.
         """
         walked = tuple(states)
         first = walked.index(min(walked)) if walked else 0
@@ -49,7 +49,7 @@ class Loop(tuple[_State, ...], Generic[_State]):
         return tuple(pairwise((*self, *self[:1])))
 
     def reversed(self) -> Loop[_State]:
-        """Return the loop walked in the other direction."""
+        """Return the loop taken in the other direction."""
         return Loop((*self[:1], *self[:0:-1]))
 
     def unoriented(self) -> Loop[_State]:

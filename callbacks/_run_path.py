@@ -63,7 +63,7 @@ class RunPath:
     steps : tuple of RunStep
         The steps, in order.
     whole : bool
-        Whether the first of them is the first of the run; else counting began anew with it.
+        Whether the first of them is the first of the run; else counting began again with it.
     run : str
         The id of the message that began the run.
     seen : tuple of str
@@ -100,7 +100,7 @@ class RunPath:
         """Return the path of the run that an agent is in, before it calls its model.
 
         A question of a person begins a run. When a run is resumed, by the answer of a person,
-        counting begins anew with the state that it stood in.
+        counting starts again with the state that it stood in.
 
         Parameters
         ----------

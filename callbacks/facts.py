@@ -3,7 +3,7 @@
 `RunFacts` serves one run while it is open. For each task that ends, `RunFacts.task` makes digests
 of what it was asked and what it wrote; at the end of a step, `RunFacts.step` puts its tasks
 together as `StepFacts`, which hold small numbers only: the step at which the same call or answer
-came first. A task that is no state (a model that asks for tools) goes to `RunFacts.carry`, which
+came first. A task that is not a state (a model that asks for tools) goes to `RunFacts.carry`, which
 credits its tokens to the next step.
 
 Digests are keyed with random bytes that live as long as the run is open, so nobody can guess
@@ -77,7 +77,7 @@ class TaskFacts(NamedTuple):
     Parameters
     ----------
     calls, answers : sequence of Digest
-        The calls that it answered, and their answers; of a task that is no tool only one answer,
+        The calls that it answered, and their answers; of a task that is not a tool only one answer,
         what it wrote.
     failed : bool
         Whether it raised an error, or an answer says that it is one.
@@ -152,7 +152,7 @@ class RunFacts:
             message answers; all of them, where it failed and wrote no answer.
         update : Any
             All that it returned: its answer, where it answered no call. Leave it out of a task
-            that is no state.
+            that is not a state.
         failed : bool
             Whether it raised an error.
         called : sequence of Digest
@@ -431,7 +431,7 @@ class _Writer:
             raise _UnreadableError
         if isinstance(value, dict):
             size = self._add(b"{%d:" % len(value))
-            # Keys that cannot be sorted are no JSON, and not read.
+            # Keys that cannot be sorted are not JSON, and not read.
             for name in _sorted(value) if len(value) <= _MOST_ITEMS else value:
                 if not self._goes_on():
                     return size + len(value)

@@ -195,7 +195,7 @@ class TransitionGraph:
         Raises
         ------
         InvalidInputError
-            Where a state is no str, a context no labels, the count is not 1 or more, or all that
+            Where a state is not a str, a context no labels, the count is not 1 or more, or all that
             were added at once make more than 2**63 - 1.
         """
         if count != 1 or type(count) is not int:
@@ -330,7 +330,7 @@ class TransitionGraph:
         Raises
         ------
         InvalidInputError
-            Where the graph is undirected, a count is no whole number of 0 or more, or two nodes
+            Where the graph is undirected, a count is not a whole number of 0 or more, or two nodes
             become one str.
 
         Examples
@@ -343,8 +343,8 @@ class TransitionGraph:
         """
         if not graph.is_directed():
             raise InvalidInputError(
-                "an undirected graph does not say which way it was walked; build a DiGraph, or "
-                "call graph.to_directed() if each edge was walked equally often both ways"
+                "an undirected graph does not say which way it was taken; build a DiGraph, or "
+                "call graph.to_directed() if each edge was taken equally often both ways"
             )
         result = cls()
         names = _name_nodes(graph)
@@ -457,7 +457,7 @@ def _copy_into(room: NDArray[Any], values: array[int]) -> NDArray[Any]:
 
 
 def _check_key(source: object, target: object, context: object) -> None:
-    """Refuse what is no state or no context."""
+    """Refuse what is not a state or no context."""
     if not isinstance(source, str):
         raise InvalidInputError(f"source must be a str; got {source!r}")
     if target is not None and not isinstance(target, str):

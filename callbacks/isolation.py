@@ -52,7 +52,7 @@ _Method = TypeVar("_Method", bound=Callable[..., None])
 
 
 def warn(message: str, *values: object) -> None:
-    """Log a warning, with the traceback of what is being handled; a broken log is no error."""
+    """Log a warning, with the traceback of what is being handled; a broken log is not an error."""
     with suppress(Exception):
         _LOG.warning(message, *values, exc_info=sys.exc_info()[0] is not None)
 

@@ -139,7 +139,7 @@ class RunGuardMiddleware(AgentMiddleware[Any, Any]):
     in any process, and for any number of runs at once, and a summary or a cut of old messages takes
     nothing from it. It changes no message, and adds no node. LangChain before 1.2.9 cannot keep
     it: there it is read from the messages each time. When a run that was interrupted is resumed,
-    counting begins anew: a person has seen it.
+    counting starts again: a person has seen it.
 
     Parameters
     ----------

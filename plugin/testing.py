@@ -35,7 +35,7 @@ def assert_same_landscape(
 
     Notes
     -----
-    That nothing was seen is no proof that nothing changed: with 50 runs on each side, differences
+    That nothing was seen is not proof that nothing changed: with 50 runs on each side, differences
     as large as those between two models are found more often than not.
 
     Examples

@@ -53,7 +53,7 @@ STRONG_ITERATIONS = 300
 """The same with a strong preconditioner, before the step is taken as it is."""
 
 STALE_ITERATIONS = 30
-"""A multigrid made for earlier weights is made anew when it needs more than these."""
+"""A multigrid made for earlier weights is made again when it needs more than these."""
 
 Apply: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
 

@@ -35,7 +35,7 @@ def sample_reversible_tables(
     """Yield (m, b) arrays of forward counts, `replicates` columns in all.
 
     Under a reversible chain the totals of the pairs and the exits of the states are sufficient:
-    given them, how often a pair of total t was walked forward, k times, has weight 1 / (k! (t -
+    given them, how often a pair of total t was taken forward, k times, has weight 1 / (k! (t -
     k)!) whatever the kernel, so nothing has to be estimated. Loops are pushed one way or the
     other by Metropolis steps, which keeps both. The observed table is first walked back to a
     common ancestor and all replicates start there, which makes them and the observed table

@@ -59,7 +59,7 @@ FEWEST_CONTRASTED = 5
 """So many loops at least are held against outcomes, the strongest ones, driven or not."""
 
 MOST_ORIENTED = 200
-"""So many loops, those walked most, are the family of the directions inside runs."""
+"""So many loops, those taken most, are the family of the directions inside runs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +69,9 @@ class BalanceReport(TableResult):
     Parameters
     ----------
     pairs : PairTable
-        Pairs walked both ways.
+        Pairs seen in both directions.
     one_way_pairs : OneWayTable
-        Pairs walked one way only.
+        Pairs seen in one direction only.
     loops : LoopTable
         Every loop that was tested, strongest first.
     violations : tuple of Violation
@@ -85,7 +85,7 @@ class BalanceReport(TableResult):
         that is driven.
     mean_square : float
         The mean of z^2 over the resolved pairs: how many errors, squared, a pair lies from the
-        potential; NaN where there are none. It is no test: V is that of least action and not of
+        potential; NaN where there are none. It is not a test: V is that of least action and not of
         least squares, and where runs differ the errors of pairs are too small.
     independent_loops : int
         Resolved pairs less the differences of V among their states; 0 on a tree, where any counts
@@ -145,7 +145,7 @@ class BalanceReport(TableResult):
         return float(level * self.loops.error.min())
 
     def needed_attempts(self, affinity: float = 1.0) -> int:
-        """Return how often each pair of states in a loop must be walked to show an affinity.
+        """Return how often each pair of states in a loop must be taken to show an affinity.
 
         Both ways together, for the shortest loop seen, at level alpha over all loops seen, with
         80% probability; see `needed_attempts`.
@@ -295,7 +295,7 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _no_loop(untested: int) -> str:
     if untested:
         return (
-            f"none of the {untested} loops was walked often enough to be tested (each pair of "
+            f"none of the {untested} loops was taken often enough to be tested (each pair of "
             "states 5 times): record more runs"
         )
     return (
@@ -371,7 +371,7 @@ def _look_inside(
 ) -> list[Violation]:
     """Add what single runs show: the directions of loops, and errors by runs."""
     family = dict.fromkeys(v.loop for v in found)
-    # The rest of the family is that of all loops that could have been found: the most walked.
+    # The rest of the family is that of all loops that could have been found: the most taken.
     walked = np.argsort(-(loops.forward + loops.backward), kind="stable")[:MOST_ORIENTED]
     names = [loops.names(i) for i in walked.tolist()]
     others = [n for n in names if n not in family and n.reversed() not in family]

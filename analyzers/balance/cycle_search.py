@@ -27,7 +27,7 @@ WEDGES_AT_ONCE = 4_000_000
 """How many pairs of edges the search for triangles holds in memory at a time."""
 
 MAX_CYCLES = 10_000
-"""How many cycles longer than a triangle are tested, the most walked ones."""
+"""How many cycles longer than a triangle are tested, the most taken ones."""
 
 MAX_EDGES = 5_000
 """Loops are looked for among so many pairs, those that deviate most from balance."""
@@ -70,8 +70,8 @@ def find_triangles(totals: _Matrix) -> list[tuple[int, ...]]:
 def fundamental_cycles(totals: _Matrix, *, limit: int = MAX_CYCLES) -> list[tuple[int, ...]]:
     """List a basis of the cycles of a symmetric graph, without the triangles.
 
-    Each edge outside the spanning tree of the most walked pairs closes one cycle; the `limit`
-    most walked of these edges are taken.
+    Each edge outside the spanning tree of the most taken pairs closes one cycle; the `limit`
+    most taken of these edges are taken.
     """
     # Before 1.17, scipy finds a spanning tree, or shortest paths, by 32-bit indices alone.
     places = (totals.indices.astype(np.int32), totals.indptr.astype(np.int32))

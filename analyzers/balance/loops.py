@@ -49,7 +49,7 @@ Correction: TypeAlias = Literal["bh", "by"]
 which holds under any dependence and finds less."""
 
 MIN_PAIR_COUNT = 5
-"""Loops with a pair walked fewer times (both ways together) are not tested."""
+"""Loops with a pair taken fewer times (both ways together) are not tested."""
 
 SMALL_COUNT = 10
 """Loops with a smaller count on some edge get 1/2 added to all their counts."""
@@ -93,11 +93,11 @@ class LoopTable(TableResult):
         `error` are means over the other halves, which did not choose it, and `pvalue` is twice
         the median of theirs.
     untested : int
-        Loops left out because a pair of theirs was walked fewer than 5 times.
+        Loops left out because a pair of theirs was taken fewer than 5 times.
 
     Notes
     -----
-    A loop that could not be walked either way round (some edge missing in each direction) is no
+    A loop that could not be taken in either direction (some edge missing in each direction) is no
     loop of the agent and is not listed.
     """
 
@@ -174,7 +174,7 @@ class TripletTable(TableResult):
     def mean_square(self) -> float:
         """The mean of (affinity / error)^2, the paper's chi-square / ndf; NaN without triplets.
 
-        It is no test, and 1 is not what detailed balance gives: a triplet enters only where all
+        It is not a test, and 1 is not what detailed balance gives: a triplet enters only where all
         six moves were seen, which leaves out those that happened to be far from balance, and
         triplets share moves. `calibrate_triplets` says what balance gives.
         """
@@ -207,7 +207,7 @@ def measure_triplets(
 ) -> TripletTable:
     """Multiply up the rates round every triplet of states, both ways, however few the counts.
 
-    `find_loops` tests only loops whose pairs were walked five times. Here is what the paper shows
+    `find_loops` tests only loops whose pairs were taken five times. Here is what the paper shows
     of sparse data: each triplet with all six counts at least `min_count`.
 
     Parameters
@@ -327,7 +327,7 @@ def calibrate_triplets(
     """Simulate `TripletTable.mean_square` under detailed balance, at the size of the record.
 
     Its null: the moves are those of some reversible chain. Tables are drawn as by
-    `reversibility_test`, given how often each pair was walked and each state left, so that the
+    `reversibility_test`, given how often each pair was taken and each state left, so that the
     graph, the attempts and the choice of triplets, which bend the statistic, stay the same.
 
     Parameters
@@ -420,7 +420,7 @@ def find_loops(
     counts : TransitionCounts
         Without START and END.
     min_pair_count : int
-        Pairs walked fewer times, both ways together, carry no test. The choice does not look at
+        Pairs taken fewer times, both ways together, carry no test. The choice does not look at
         the direction of a move, so it does not bend the tests.
     correction : {"bh", "by"}
         How the p-values are adjusted for their number.
@@ -509,7 +509,7 @@ class _Measured(NamedTuple):
 
     @property
     def walkable(self) -> NDArray[np.bool_]:
-        """(m,) array: whether each could be walked round, one way or the other."""
+        """(m,) array: whether each could be taken, in one direction or the other."""
         return np.maximum(self.forward, self.backward) > 0
 
     def select(self, kept: NDArray[np.int64]) -> _Measured:

@@ -21,12 +21,12 @@ __all__ = ["OneWayCheck", "check_one_way", "unseen_bound"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneWayCheck(TableResult):
-    """The m pairs of states walked one way only, held against the potential (paper Fig. 10).
+    """The m pairs of states seen in one direction only, held against the potential (paper Fig. 10).
 
     Parameters
     ----------
     source, target : tuple of str, length m
-        The way that was walked.
+        The direction seen.
     count : (m,) array of int
         How often.
     attempts : (m,) array of float
@@ -42,7 +42,7 @@ class OneWayCheck(TableResult):
         Of detailed balance with this difference; exact in the limit of rare moves, conservative
         otherwise.
     pairs_tested : int
-        Pairs walked at all, either way: each of them could have been seen one way only.
+        Pairs taken at all, either way: each of them could have been seen one way only.
     alpha : float
         The level of `bound` and of `violations`.
     """
@@ -128,7 +128,7 @@ def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64
 def check_one_way(
     counts: TransitionCounts, potential: Potential | None = None, *, alpha: float = 0.05
 ) -> OneWayCheck:
-    r"""Hold the pairs of states that were walked one way only against the potential.
+    r"""Hold the pairs of states that were seen in one direction only against the potential.
 
     Of N(g) attempts from g none led to f, so that T(f<-g) <= u = 1 - alpha^(1 / N(g)), and under
     detailed balance beta (V(f) - V(g)) = log T(g<-f) / T(f<-g) >= log T(g<-f) / u, which is
@@ -138,7 +138,7 @@ def check_one_way(
     The p-values mend both. Given the n moves between f and g, each went from f to g with
     probability q = N(f) / (N(f) + N(g) exp(-beta (V(f) - V(g)))) if detailed balance holds, which
     no longer has T in it. All went that way with probability q^n, doubled because it might have
-    been the other way. Pairs walked both ways have p = 1 and count in the correction.
+    been the other way. Pairs seen in both directions have p = 1 and count in the correction.
 
     Parameters
     ----------

@@ -36,10 +36,10 @@ LABELS_AT_ONCE = 2_000_000
 """So many permuted outcomes are held in memory at a time."""
 
 MOST_PERMUTED = 5_000
-"""With more runs the permutations are replaced by the normal law that they then have."""
+"""With more runs the permutations are replaced by the normal distribution that they then have."""
 
 LARGE_ODDS = 3.0
-"""Where this odds ratio would have shown, or lies above the interval, "no more" is said."""
+"""Where this odds ratio would have been found, or lies above the interval, "no more" is said."""
 
 
 OUTCOME_GROUPS = ("failed runs", "successful runs")
@@ -67,7 +67,8 @@ class LoopContrast(Result):
         That the first group steps along the loop more; adjusted for the number of loops. NaN
         where it cannot be tested.
     detectable : float
-        The smallest odds ratio that would have shown with 80% probability; inf where none would.
+        The smallest odds ratio that would have been found with 80% probability; inf where none
+        would.
     runs : (int, int)
         The runs of each group that tell something: those of a stratum that holds both groups.
     left_out : int
@@ -105,7 +106,7 @@ class LoopContrast(Result):
 
     @property
     def informative(self) -> bool:
-        """Whether odds three times as high would have shown, or lie above the interval."""
+        """Whether odds three times as high would have been found, or lie above the interval."""
         return not self.reason and min(self.detectable, self.interval[1]) <= LARGE_ODDS
 
     def describe(self) -> str:
@@ -123,11 +124,11 @@ class LoopContrast(Result):
             )
         able = isfinite(self.detectable)
         if self.informative:
-            shown = f"; a factor of {self.detectable:.2g} would have shown" if able else ""
+            shown = f"; a factor of {self.detectable:.2g} would have been found" if able else ""
             return f"{ours} take it no more: {figures}{shown}"
         shown = f"a factor of {self.detectable:.2g}" if able else "no factor"
         unknown = f"whether {ours} take it more than {theirs} is not known"
-        return f"{unknown}: {figures}; {shown} would have shown"
+        return f"{unknown}: {figures}; {shown} would have been found"
 
 
 def _factor(value: float) -> str:
@@ -157,15 +158,15 @@ def contrast_loops(
     runs : RunTable or iterable of Trajectory
         Those that were not judged, and those that were stopped by a limit, are left out.
     loops : sequence of sequence of str
-        The states of each loop in the order walked, from any of them on. They must not have been
+        The states of each loop in the order visited, from any of them on. They must not have been
         chosen by looking at outcomes.
     block : str, optional
         As `by` of `RunTable.block_codes`; by default the blocks of the table.
     alpha : float
         The level of the verdict.
     replicates : int
-        How many permutations. For more than 5,000 runs, draws of the normal law with the same
-        covariance.
+        How many permutations. For more than 5,000 runs, draws of the normal distribution with the
+        same covariance.
     seed : int
         Of the permutations.
 

@@ -46,7 +46,7 @@ class PairStatistics(TypedDict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairTable(TableResult):
-    """The m pairs of states that were walked both ways (paper eq. 5 and Fig. 4).
+    """The m pairs of states that were seen in both directions (paper eq. 5 and Fig. 4).
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ class PairTable(TableResult):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OneWayTable(TableResult):
-    """The m pairs walked one way only, and how surprising that is (paper eq. 25).
+    """The m pairs seen in one direction only, and how surprising that is (paper eq. 25).
 
     Parameters
     ----------
     source, target : tuple of str, length m
-        The way that was walked.
+        The direction seen.
     count : (m,) array of int
         How often.
     expected : (m,) array of float
@@ -145,7 +145,7 @@ class OneWayTable(TableResult):
 
 
 def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors) -> PairTable:
-    """Hold each pair walked both ways against the potential (paper eq. 5).
+    """Hold each pairs seen in both directions against the potential (paper eq. 5).
 
     `counts` has the states of `potential`, in the same order.
     """
@@ -173,7 +173,7 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
 
 
 def list_one_way_pairs(counts: TransitionCounts, potential: Potential) -> OneWayTable:
-    """List the pairs walked one way only, and what was to be expected of the other (eq. 25)."""
+    """List the pairs seen in one direction only, and what was expected of the other (eq. 25)."""
     f, g, n, drop = one_way_moves(counts, potential)
     attempts = attempts_like(counts, potential.kernel)
     back = np.minimum(1, n / attempts[f]) * np.exp(-drop)
@@ -227,7 +227,7 @@ def attempts_like(counts: TransitionCounts, kernel: Kernel) -> NDArray[np.float6
 
 
 def list_moves(counts: TransitionCounts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return source, target and count of the transitions that are no self-loops."""
+    """Return source, target and count of the transitions that are not self-loops."""
     edges = counts.counts.tocoo()
     moves = edges.row != edges.col
     return edges.row[moves], edges.col[moves], edges.data[moves]

@@ -25,7 +25,7 @@ def needed_attempts(
 ) -> int:
     """Return the attempts from each state of a loop that would show that it is driven.
 
-    With the push spread evenly, a pair walked m times takes the forward way with probability
+    With the push spread evenly, a pair taken m times takes the forward way with probability
     p = 1 / (1 + exp(-A / k)), so that A has the variance k / (m p (1 - p)), and
     m = k (z_alpha + z_power)^2 / (p (1 - p) A^2).
 
@@ -37,7 +37,7 @@ def needed_attempts(
         k, the states of the loop; 1 stands for a single pair, held against a known potential.
     share : float
         The share of the attempts from each state that go to its two neighbours in the loop. With
-        1, the result is how often each pair must be walked, both ways together.
+        1, the result is how often each pair must be taken, both ways together.
     tests : int
         Loops tested at once; alpha is divided by it, which is what the strongest one must pass.
     alpha : float

@@ -28,8 +28,8 @@ PvalueMethod: TypeAlias = Literal["auto", "chi2", "bootstrap"]
 """Where the p-value comes from; see `reversibility_test`."""
 
 LARGEST_SHIFT = 0.05
-"""The chi-square law is used where small counts shift the statistic by at most so many of its
-standard deviations: a test at 5% then rejects in about 5.5% of cases."""
+"""The chi-square distribution is used where small counts shift the statistic by at most so many of
+its standard deviations: a test at 5% then rejects in about 5.5% of cases."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +47,14 @@ class ReversibilityResult(TableResult):
     method : {"chi2", "bootstrap"}
         Where it comes from.
     small_count_shift : float
-        How far small counts push the statistic up, in standard deviations of the chi-square law.
+        How far small counts push the statistic up, in standard deviations of the chi-square
+        distribution.
     fit : ReversibleFit
         The reversible kernel of greatest likelihood, with what was fitted.
     moves : int
         The moves that were tested.
     one_way_pairs : int
-        Tested pairs that were walked one way only; they are evidence like the others.
+        Tested pairs that were seen in one direction only; they are evidence like the others.
     untested_states : tuple of str
         States that lie on no directed loop.
     untested_moves : int
@@ -90,13 +91,13 @@ class ReversibilityResult(TableResult):
 
     @property
     def stationary(self) -> NDArray[np.float64]:
-        """(n,) array: its stationary law, which sums to 1 in each component."""
+        """(n,) array: its stationary distribution, which sums to 1 in each component."""
         return self.fit.stationary()
 
     def to_table(self) -> Table:
         """Return the tested pairs, the strongest evidence against reversibility first.
 
-        The columns are source, target (the way walked more often than expected), forward,
+        The columns are source, target (the direction seen more often than expected), forward,
         backward, expected (forward) and deviance, which add up to the statistic.
         """
         fit, deviance = self.fit, self.fit.deviance()
@@ -131,7 +132,8 @@ class ReversibilityResult(TableResult):
         how = f"{self.replicates:,} replicates" if self.replicates else "chi-square law"
         return (
             f"reversible? p = {self.pvalue:.2g} ({how}): {self.moves:,} moves over "
-            f"{len(self.fit.pairs)} pairs, {self.one_way_pairs} of them walked one way only, "
+            f"{len(self.fit.pairs)} pairs, {self.one_way_pairs} of them seen in one direction "
+            f"only, "
             f"{self.degrees_of_freedom} independent loops; {len(self.untested_states)} states and "
             f"{self.untested_moves:,} moves on no loop were left out"
         )
@@ -150,7 +152,7 @@ def reversibility_test(
 
     The unrestricted kernel is held against the reversible kernel of greatest likelihood. START
     and END never enter; self-loops, escapes and moves out of a strongly connected component say
-    nothing about detailed balance, and cancel. Pairs walked one way only inside a component
+    nothing about detailed balance, and cancel. Pairs seen in one direction only inside a component
     count in full.
 
     Parameters
@@ -158,9 +160,9 @@ def reversibility_test(
     counts : TransitionCounts
         What was recorded.
     method : {"auto", "chi2", "bootstrap"}
-        "chi2" takes the law of large counts, which with small ones rejects far too often.
+        "chi2" takes the distribution of large counts, which with small ones rejects far too often.
         "bootstrap" compares with tables drawn from the reversible chain, given how often each
-        pair was walked and each state left; given these the chain's kernel drops out, so the
+        pair was taken and each state left; given these the chain's kernel drops out, so the
         p-value holds for counts of any size. "auto" takes chi2 where small counts shift the
         statistic by at most 0.05 of its standard deviation (sum over pairs of (1/a + 1/b -
         1/(a+b)) / 6 for expected counts a and b, over the root of twice the degrees of freedom).
@@ -181,7 +183,7 @@ def reversibility_test(
     Raises
     ------
     InsufficientDataError
-        Where no loop of three or more states can be walked; its `partial` is the result without
+        Where no loop of three or more states can be taken; its `partial` is the result without
         a p-value.
     InvalidInputError
         Where a setting has a value that is not allowed.

@@ -37,9 +37,9 @@ class ReversibleFit:
     pairs : EdgeList
         The m linked pairs inside components.
     forward, backward : (m,) arrays of int
-        How often each pair was walked, first -> second and back.
+        How often each pair was taken, first -> second and back.
     values : (n,) array of float
-        log q: a pair is walked forward with log odds ``values[first] - values[second]``.
+        log q: a pair is taken forward with log odds ``values[first] - values[second]``.
     """
 
     counts: TransitionCounts
@@ -50,7 +50,7 @@ class ReversibleFit:
 
     @property
     def totals(self) -> NDArray[np.int64]:
-        """(m,) array: how often each pair was walked, both ways together."""
+        """(m,) array: how often each pair was taken, both ways together."""
         return self.forward + self.backward
 
     @property
@@ -90,7 +90,7 @@ class ReversibleFit:
         return Kernel(self.counts.states, csr_array(rows), moves, "reversible")
 
     def stationary(self) -> NDArray[np.float64]:
-        """(n,) array: the stationary law of the kernel; sums to 1 in each component."""
+        """(n,) array: the stationary distribution of the kernel; sums to 1 in each component."""
         pairs = self.pairs
         logs = np.log(self.counts.counts.diagonal() + self.exits()) - self.values
         weight = np.exp(logs + pairs.lowest(-logs)[pairs.components])

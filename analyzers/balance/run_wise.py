@@ -28,10 +28,11 @@ SHORTEST = 3
 """A loop of two states has no direction."""
 
 DRAWN_AT_ONCE, MOST_DRAWN = 2_000_000, 4_000_000
-"""So many drawn directions are held in memory at a time; more are replaced by their normal law."""
+"""So many drawn directions are held in memory at a time; more are drawn from the normal
+distribution instead."""
 
 MOST_PERMUTED = 50_000
-"""With more moves the normal law replaces permutations of them."""
+"""With more moves the normal distribution replaces permutations of them."""
 
 HALVES = "first and second half"
 """What the division of runs by the median of their beginnings is called."""
@@ -94,7 +95,7 @@ def orientation_test(
     change during the run. Runs may differ from each other in any way, and may end in any way that
     depends on where they are and on how long they are. Under it, the loops that the loop-erased
     path of a run closes point in either direction with probability 1/2, independently of each
-    other, given all that is known of them but their directions. Directions are drawn anew, and the
+    other, given all that is known of them but their directions. Directions are drawn again, and the
     largest standardised excess over all loops is the statistic, so that all loops together keep
     alpha.
 
@@ -251,7 +252,7 @@ class MixtureTest(Result):
 
     @property
     def rejected(self) -> bool:
-        """Whether the runs are no copies of one chain."""
+        """Whether the runs are not copies of one chain."""
         return self.pvalue <= self.alpha or bool(self.labels)
 
     @property
@@ -294,7 +295,8 @@ def mixture_test(
     alpha : float
         The level of the verdict.
     replicates : int
-        How many permutations. For more than 50,000 moves the normal law replaces those of moves.
+        How many permutations. For more than 50,000 moves the normal distribution replaces those of
+        moves.
     seed : int
         Of the permutations.
 

@@ -51,7 +51,7 @@ class Violation:
     Parameters
     ----------
     loop : Loop
-        The states in the order in which they are walked; the last leads back to the first.
+        The states in the order in which they are taken; the last leads back to the first.
     affinity : float
         Log of forward over backward counts, multiplied up along the loop; in nats, above 0. Of a
         loop that was searched for, in halves of the moves that did not choose it.
@@ -79,13 +79,13 @@ class Violation:
     odds_pvalue : float
         Of an odds ratio above 1, adjusted for the number of loops; see `LoopContrast`.
     detectable_odds : float
-        The smallest odds ratio that would have shown with 80% probability.
+        The smallest odds ratio that would have been found with 80% probability.
     flux_share : float
         Net moves that going round this loop accounts for, at most, over all net moves: its length
         times its smallest net count, over the sum of |n_fg - n_gf|. 0 where the net count of some
         step runs against it. Loops that share steps share flux, so the shares do not add up.
     trajectories : tuple of str
-        Up to 3 runs that walked it, failed ones first, then those that walked it most.
+        Up to 3 runs that took it, failed ones first, then those that took it most.
     explains : tuple of Loop
         The other loops that are significant and share its moves, strongest first.
     evidence : str
@@ -193,7 +193,7 @@ def mark_structural(
     """Mark the loops that leave no choice: each step is the only exit from its state.
 
     The agent's graph decides where it is given, because an exit never seen may still be allowed;
-    a state that the graph does not know (a tool that a model chose) is no design. Exits to END
+    a state that the graph does not know (a tool that a model chose) is not a design. Exits to END
     and to the state itself do not count. Without a graph, the only exits ever seen are evidence
     where the loop was left at all: `ends` are the states from which runs ended.
     """
@@ -291,7 +291,7 @@ def _apply_contrast(v: Violation, contrasts: Mapping[Loop[str], LoopContrast]) -
 
 
 def name_examples(found: Sequence[Violation], table: RunTable) -> list[Violation]:
-    """Name for each loop runs that failed first, and then those that walked it most.
+    """Name for each loop runs that failed first, and then those that took it most.
 
     Each name comes once: a thread may hold several runs.
     """
@@ -360,7 +360,7 @@ def _test_tables(tables: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArra
 _WORDS: dict[Kind, str] = {
     "suspect": "walked more often than in the baseline",
     "work-flow": "walked as often in the baseline",
-    "unclassified": "not walked in the baseline, which is too small to tell",
+    "unclassified": "not taken in the baseline, which is too small to tell",
 }
 
 _RANK: dict[Kind, int] = {"unclassified": 0, "work-flow": 1, "suspect": 2, "structural": 3}

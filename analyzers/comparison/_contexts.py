@@ -169,7 +169,7 @@ class Sample:
     def shuffled_counts(
         self, replicates: int, rng: np.random.Generator
     ) -> Iterator[NDArray[np.float64]]:
-        """Yield the (k, m) counts of each context after its units were dealt out anew."""
+        """Yield the (k, m) counts of each context after its units were dealt out again."""
         total, k = self.units.sum(axis=0), len(self.names)
         divisions = Divisions.of(self.block, self.label)
         gathered = csr_array(divisions.gather(self.units))

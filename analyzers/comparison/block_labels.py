@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockLabel", "find_block_label"]
 
 FEWEST_VALUES = 5
-"""A label with fewer values is no task."""
+"""A label with fewer values is not a task."""
 
 LEVEL = 0.001
 """How surely the values of a label must explain length or success, where its name says nothing."""

@@ -49,7 +49,7 @@ class KernelComparison(TableResult):
     degrees_of_freedom : (m,) array of int
         Of G where it is chi-square.
     permuted : (m,) array of bool
-        Whether the p-value comes from permutations, and not from the chi-square law.
+        Whether the p-value comes from permutations, and not from the chi-square distribution.
     pvalue, adjusted : (m,) arrays of float
         The second controls the false discovery rate over states.
     target : tuple of (str or None), length m
@@ -92,7 +92,7 @@ class KernelComparison(TableResult):
 
     @property
     def rejected(self) -> bool:
-        """Whether one kernel for all contexts is rejected; False is no proof of one."""
+        """Whether one kernel for all contexts is rejected; False is not proof of one."""
         return self.total_pvalue <= self.alpha
 
     @property
@@ -103,7 +103,7 @@ class KernelComparison(TableResult):
     def describe(self) -> str:
         """Say in one sentence what was found."""
         number = f"{len(self.different)} of {len(self.states)} states, p = {self.total_pvalue:.3g}"
-        verb = "differ" if self.rejected else "are not seen to differ"
+        verb = "differ" if self.rejected else "show no difference"
         return f"the kernels of {', '.join(self.contexts)} {verb} ({number})"
 
     def to_table(self) -> Table:
@@ -140,7 +140,7 @@ def compare_kernels(
 ) -> KernelComparison:
     """Test whether agents move alike in two contexts or more.
 
-    Null hypothesis: from each state the next move has the same law in all contexts.
+    Null hypothesis: from each state the next move has the same distribution in all contexts.
 
     Parameters
     ----------
@@ -150,9 +150,9 @@ def compare_kernels(
         What is exchangeable under the null hypothesis. "runs", the default for trajectories:
         whole runs are permuted among the contexts, which is exact whatever a run is like inside.
         "exits", all that counts allow: the moves out of each state are independent of each
-        other. Then a row whose expected counts are all 5 or more has the chi-square law of G, and
-        a sparser one is permuted with both margins fixed. Where runs are not of order 1, or of
-        several kinds, "exits" finds differences that are none.
+        other. Then a row whose expected counts are all 5 or more has the chi-square distribution
+        of G, and a sparser one is permuted with both margins fixed. Where runs are not of order 1,
+        or of several kinds, "exits" finds differences that are none.
     block : str, optional
         What tells the block of a run: ``"thread"``, or a label; by default the blocks of the
         tables, where they have any. Runs of a block that several contexts have are permuted inside
@@ -290,7 +290,7 @@ class _Test:
 def _permute_row(
     table: NDArray[np.float64], freedom: float, replicates: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], bool]:
-    """Draw G of one state: from its chi-square law, or from tables with the same margins."""
+    """Draw G of one state: from chi-square, or from tables with the same margins."""
     table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     if np.outer(rows, columns).min() >= SPARSE * table.sum():

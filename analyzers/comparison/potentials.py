@@ -94,7 +94,7 @@ class PotentialComparison(TableResult):
 
     @property
     def rejected(self) -> bool:
-        """Whether one potential for all is rejected; False is no proof of one."""
+        """Whether one potential for all is rejected; False is not proof of one."""
         return self.pvalue <= self.alpha
 
     @property
@@ -110,7 +110,7 @@ class PotentialComparison(TableResult):
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
-        verb = "differ" if self.rejected else "are not seen to differ"
+        verb = "differ" if self.rejected else "show no difference"
         return (
             f"the potentials of {', '.join(self.contexts)} {verb} on {len(self.states)} common "
             f"states ({len(self.moved)} moved, p = {self.pvalue:.3g})"
@@ -171,8 +171,8 @@ def compare_potentials(
     replicates : int
         For runs: take the p-values from so many permutations of whole runs among the contexts;
         with blocks, of runs inside the blocks that several contexts have, and of the others as
-        wholes. Exact where what is permuted has one law in all contexts; each permutation
-        estimates anew. With 50 runs in each context Wald's test by itself was seen to reject far
+        wholes. Exact where what is permuted has one distribution in all contexts; each permutation
+        estimates again. With 50 runs in each context Wald's test by itself was seen to reject far
         too often.
     alpha : float
         Level of the verdict and false discovery rate of the states.
@@ -423,7 +423,7 @@ def _upper(statistic: float, freedom: int, known: float) -> float:
     """Return the p-value; 1 where the sample shows no spread, or too few runs, to measure by.
 
     `known` is what Nel and van der Merwe make of the runs: the degrees of freedom of a covariance
-    that is the sum of estimated ones (Welch's for a single state), for Hotelling's law.
+    that is the sum of estimated ones (Welch's for a single state), for Hotelling's distribution.
     """
     if not freedom:
         return 1.0

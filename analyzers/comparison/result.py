@@ -26,7 +26,7 @@ Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success",
 QUESTIONS: Mapping[Question, str] = {
     "moves": "does each state lead to the same states as often",
     "potential": "do the states lie as high",
-    "loops": "are the same loops walked as often",
+    "loops": "are the same loops taken as often",
     "stays": "do runs stay in the same places as long",
     "success": "do as many runs succeed",
     "limit": "do as many runs reach the recursion limit",
@@ -154,7 +154,7 @@ class RunComparison(TableResult):
 
     @property
     def rejected(self) -> bool:
-        """Whether something changed; False is no proof that nothing did."""
+        """Whether something changed; False is not proof that nothing did."""
         return self.pvalue <= self.alpha
 
     @property

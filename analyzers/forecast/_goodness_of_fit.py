@@ -101,7 +101,7 @@ def _simulate_distances(
     held_out: tuple[NDArray[Any], NDArray[Any]] | None,
     copies: int,
 ) -> NDArray[np.float64]:
-    """Return the (copies,) distances in runs simulated from the chains, which are fitted anew."""
+    """Return the (copies,) distances in runs simulated from the chains, which are fitted again."""
     moves = sum(len(part.steps.here) for part in parts)
     expected = moves + (0 if held_out is None else int(held_out[0].sum()))
     at_once = max(1, MOVES_AT_ONCE // expected)

@@ -141,9 +141,10 @@ class FitCheck(Result):
         that the chain says have ended well (or badly) by then and the share that had.
     pvalue : float
         Share of sets of runs simulated from the chain, each with a chain fitted to it, that lie
-        as far off. (The textbook law of the distance knows neither of fitting nor of steps.)
+        as far off. (The textbook distribution of the distance knows neither of fitting nor of
+        steps.)
     runs : int
-        The runs that the law was held against.
+        The runs that the distribution was held against.
     held_out : bool
         Whether these are other runs than those that were fitted.
     alpha : float

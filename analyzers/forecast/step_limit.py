@@ -75,8 +75,8 @@ def suggest_step_limit(
 
     The limit is an order statistic: the k-th smallest of n, with the least k for which a binomial
     number of n trials at `share` stays under k with probability `confidence`. That holds whatever
-    the law of the steps is, for runs that are independent and like those to come. Where n is too
-    small for that, the limit is the longest run, and `share` what it can be trusted for.
+    the distribution of the steps is, for runs that are independent and like those to come. Where n
+    is too small for that, the limit is the longest run, and `share` what it can be trusted for.
 
     Parameters
     ----------

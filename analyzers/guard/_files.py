@@ -37,17 +37,19 @@ def load_guard(path: Path) -> dict[str, Any]:
     Raises
     ------
     InvalidInputError
-        Where the file is no saved guard, or was cut or changed.
+        Where the file is not a saved guard, or was cut or changed.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # bytes that are no UTF-8 too
         raise InvalidInputError(
-            f"this is no saved guard, or a part of it was lost ({str(error)[:200]}); save it again"
+            f"this is not a saved guard, or a part of it was lost ({str(error)[:200]}); save it "
+            f"again"
         ) from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise InvalidInputError(
-            "this is no saved guard: RunGuard.save(path) and detailed-balance guard --save write "
+            "this is not a saved guard: RunGuard.save(path) and detailed-balance guard --save "
+            "write "
             "them"
         )
     data = document.get("guard")

@@ -162,7 +162,7 @@ class ReadTexts:
     def fit(
         self, table: RunTable, bad: NDArray[np.bool_], good: NDArray[np.bool_], prior: float
     ) -> TextEvidence:
-        """Learn from bad and good runs, (r,) masks; others are left out."""
+        """Learn from bad and successful runs, (r,) masks; others are left out."""
         if self.grams is not None:
             ratio, _ = log_ratio(self.grams.held(table), bad, good, prior)
             return TextEvidence(tuple(ratio.tolist()))
@@ -171,7 +171,7 @@ class ReadTexts:
         width = self.vectors.shape[1] if self.vectors.ndim == 2 else 0
         if not all(len(side) for side in sides):
             return TextEvidence((0,) * width, 0, self.embeddings)
-        # Two normal laws with the same independent variances, shrunk to their mean.
+        # Two normal distributions with the same independent variances, shrunk to their mean.
         centres = [side.mean(axis=0) for side in sides]
         spread = np.concatenate([s - c for s, c in zip(sides, centres, strict=True)]).var(axis=0)
         weights = (centres[0] - centres[1]) / (spread + spread.mean() + 1e-12)

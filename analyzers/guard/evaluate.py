@@ -158,7 +158,7 @@ def evaluate_guard(
     folds : int
         Parts, at least 2.
     repetitions : int
-        How often they are dealt anew, at least 1.
+        How often they are dealt again, at least 1.
 
     Raises
     ------

@@ -74,7 +74,7 @@ class RunGuard:
 
     Methods may be called from several threads, one at a time for one run. Over more than
     `max_runs` unfinished runs, the one that has moved least recently is dropped; if it moves again
-    it begins anew.
+    it starts again.
 
     Parameters
     ----------
@@ -378,7 +378,7 @@ class RunGuard:
         return watch.describe()
 
     def forget(self, trajectory: str) -> None:
-        """Drop a run that has ended; a name not known is no error."""
+        """Drop a run that has ended; a name not known is not an error."""
         with self._lock:
             self._watches.pop(trajectory, None)
 
@@ -499,7 +499,7 @@ class RunGuard:
         """
         if data.get("version") != _VERSION:
             raise InvalidInputError(
-                f"this is no guard of version {_VERSION}: version {data.get('version')!r}; "
+                f"this is not a guard of version {_VERSION}: version {data.get('version')!r}; "
                 f"fit it again, or read it with the release that wrote it"
             )
         try:
@@ -543,7 +543,7 @@ class RunGuard:
         Raises
         ------
         InvalidInputError
-            Where the file is no saved guard, was cut or changed, or is of another version.
+            Where the file is not a saved guard, was cut or changed, or is of another version.
 
         Examples
         --------

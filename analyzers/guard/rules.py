@@ -44,7 +44,7 @@ class RepetitionLimits:
     max_shuttle : int or None
         Changes in a row between two states.
     max_rounds : int or None
-        Rounds of the same loop of two states or more, side trips cut out.
+        Rounds of the same loop of two states or more, detours cut out.
     max_stall : int or None
         Steps without reaching a lower potential than ever before in the run; needs `potential`.
     potential : Potential or Mapping of str to float or None

@@ -79,7 +79,7 @@ class StepCount:
         return _Steps()
 
     def risks(self, runs: Runs) -> NDArray[np.float64]:
-        """(m,) array: the steps after each of the m moves of runs; one to END is no step."""
+        """(m,) array: the steps after each of the m moves of runs; one to END is not a step."""
         table = RunTable.of(runs)
         counted = table.target != table.code(END)
         return sum_so_far(counted, table.offsets).astype(np.float64)

@@ -97,7 +97,7 @@ class RunWatch:
         return f"{verdict} at step {self.steps}: {risk}{self._rule()}; {self.repetition}"
 
     def _rule(self) -> str:
-        """Return the reason that the score gives, and that a declared threshold is no promise."""
+        """Return the reason that the score gives; a declared threshold is not a promise."""
         reason = getattr(self._state, "reason", None)
         text = f" ({reason()})" if reason is not None and self.risk is not None else ""
         declared = self.threshold is not None and self._promise is None

@@ -1,1 +1,1 @@
-"""What the chain does in the long run: stationary law, flux, entropy, order, traps, basins."""
+"""What the chain does in the long run: stationary distribution, flux, order, traps, basins."""

@@ -190,8 +190,8 @@ class Contexts(TableResult):
     def follow(self, place: int, key: str) -> int:
         """Return the place of the context after a key, at a context by its place.
 
-        -1, or anything that is no place of a context, stands for none; -1 comes back where the key
-        is not known. A context that is not known yet takes at most `max_depth` look-ups.
+        -1, or anything that is not a place of a context, stands for none; -1 comes back where the
+        key is not known. A context that is not known yet takes at most `max_depth` look-ups.
         """
         found = self._follow.get((place, key))
         if found is None:
@@ -231,7 +231,7 @@ class Contexts(TableResult):
         Raises
         ------
         InvalidInputError
-            Where these are no contexts, or the set is not closed.
+            Where these are not contexts, or the set is not closed.
 
         Examples
         --------
@@ -251,7 +251,7 @@ class Contexts(TableResult):
             return cls(words, moves, None, rounds, **settings)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(
-                f"these are no contexts as Contexts.to_dict writes them: {error!r}"
+                f"these are not contexts as Contexts.to_dict writes them: {error!r}"
             ) from None
 
 

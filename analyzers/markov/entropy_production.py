@@ -45,7 +45,7 @@ class EntropyProduction(Result):
         The sum of net flux x log ratio of the flows; 0 under detailed balance, inf for a known
         kernel with a one-way pair.
     two_way : float
-        The part of `value` from pairs walked both ways.
+        The part of `value` from pairs seen in both directions.
     corrected : float
         `value` less its bias, not below 0.
     bias : float
@@ -55,8 +55,8 @@ class EntropyProduction(Result):
     confidence : float
         Of the interval.
     pairs, one_way_pairs : int
-        The linked pairs, and how many were walked one way only: each of these entered with half
-        a move added both ways; see `lower_bound`.
+        The linked pairs, and how many were seen in one direction only: each of these entered with
+        half a move added both ways; see `lower_bound`.
     untested_states : tuple of str
         States that lie on no directed loop.
     method : {"exact", "runs", "rows"}
@@ -86,7 +86,7 @@ class EntropyProduction(Result):
 
     @property
     def lower_bound(self) -> bool:
-        """Whether some pair was walked one way only, so that the truth may lie far above.
+        """Whether some pair was seen in one direction only, so that the truth may lie far above.
 
         A way back that was never seen enters as half a move; were it impossible, the entropy
         production would be infinite.
@@ -108,7 +108,7 @@ class EntropyProduction(Result):
         if not self.lower_bound:
             return text
         return (
-            f"{text}; a lower bound, since {self.one_way_pairs} of {self.pairs} pairs were walked "
+            f"{text}; a lower bound, since {self.one_way_pairs} of {self.pairs} pairs were taken "
             "one way only"
         )
 
@@ -160,7 +160,7 @@ def entropy_production(
     -----
     Chance makes flows unequal, so the plain value is too large: by about 2 (E - n + c) / N near
     detailed balance, for E pairs, n states, c components and N moves. The bootstrap finds the
-    bias of the data as they are; it cannot find what hides in pairs never walked. Of runs, the
+    bias of the data as they are; it cannot find what hides in pairs never taken. Of runs, the
     interval is as wide as Student's t would have it for so many runs (`bootstrap_tails`); with 10
     to 15 runs that differ it was still seen to cover 86% to 91% only.
 
@@ -225,7 +225,7 @@ def _check_settings(confidence: float, replicates: int) -> None:
 
 
 def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the (b,) entropy productions, and the parts of the pairs walked both ways."""
+    """Return the (b,) entropy productions, and the parts of the pairs seen in both directions."""
     produced = dissipation(*steady_flows(moves, *batch))
     return produced.sum(axis=1), produced[:, ~moves.one_way].sum(axis=1)
 
@@ -233,7 +233,7 @@ def _values(moves: PairMoves, batch: Batch) -> tuple[NDArray[np.float64], NDArra
 def _add_half_moves(
     forward: NDArray[np.float64], backward: NDArray[np.float64], stays: NDArray[np.float64]
 ) -> Batch:
-    """Add half a move each way to pairs not walked both ways, which keeps all states linked."""
+    """Add half a move each way to pairs seen in one direction only, to keep states linked."""
     half = np.where(np.minimum(forward, backward) == 0, 0.5, 0.0)
     return forward + half, backward + half, stays
 
@@ -265,7 +265,7 @@ def _replicate(
 def _draw_runs(
     moves: PairMoves, runs: RunTable, rng: np.random.Generator
 ) -> Callable[[int], Batch]:
-    """Draw whole runs with replacement: each replicate weighs the runs anew."""
+    """Draw whole runs with replacement: each replicate weighs the runs again."""
     pairs, n, m = moves.pairs, len(moves.states), len(moves.pairs)
     made, counts = runs.distinct_moves(), runs.by_run()
     place = {state: i for i, state in enumerate(moves.states)}
@@ -291,7 +291,7 @@ def _draw_runs(
 
 
 def _draw_rows(moves: PairMoves, rng: np.random.Generator) -> Callable[[int], Batch]:
-    """Draw the moves of each state anew, as many as it made."""
+    """Draw the moves of each state again, as many as it made."""
     pairs, m = moves.pairs, len(moves.pairs)
     forward, backward, stays = (part[0] for part in _add_half_moves(*moves.as_batch()))
     weights = np.concatenate([forward, backward, stays])

@@ -90,15 +90,15 @@ def net_fluxes(source: Source) -> NetFluxes:
     Parameters
     ----------
     source : TransitionCounts, Kernel or (n, n) array of float
-        Of counts, the strongly connected parts, each with its own stationary law and with its
-        share of the moves; of a kernel, its only closed class. START and END are left out, and
+        Of counts, the strongly connected parts, each with its own stationary distribution and with
+        its share of the moves; of a kernel, its only closed class. START and END are left out, and
         rows are scaled to sum to 1, so that a step is a move that was made.
 
     Raises
     ------
     InsufficientDataError
         Where no state leads back to itself by way of another, or a kernel has no unique
-        stationary law.
+        stationary distribution.
 
     References
     ----------
@@ -154,7 +154,7 @@ class PairMoves:
 
     @property
     def one_way(self) -> NDArray[np.bool_]:
-        """(m,) array: whether a pair was walked one way only."""
+        """(m,) array: whether a pair was seen in one direction only."""
         return np.asarray(np.minimum(self.forward, self.backward) == 0)
 
     def as_batch(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

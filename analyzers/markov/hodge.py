@@ -63,9 +63,9 @@ class HodgeDecomposition(TableResult):
         V, in nats, whose gradient V(first) - V(second) is nearest to the log ratios; the lowest
         state of each component is at 0.
     components : (n,) array of int
-        States linked by pairs walked both ways; potentials compare inside one only.
+        States linked by pairs seen in both directions; potentials compare inside one only.
     first, second : (m,) arrays of int
-        The pairs that were walked both ways, first < second.
+        The pairs that were seen in both directions, first < second.
     log_ratio : (m,) array of float
         log T(second <- first) / T(first <- second), in nats.
     gradient, curl, harmonic : (m,) arrays of float
@@ -76,7 +76,7 @@ class HodgeDecomposition(TableResult):
     triangle_affinities : (t,) array of float
         The sum of log ratios round each triangle, in nats and without sign.
     one_way_pairs : int
-        Pairs walked one way only; their log ratio is not identifiable and they are left out.
+        Pairs seen in one direction only; their log ratio is not identifiable and they are left out.
     weights : {"uniform", "precision"}
         How the weights were chosen.
     gradient_interval, curl_interval, harmonic_interval : (float, float)
@@ -160,7 +160,7 @@ class HodgeDecomposition(TableResult):
     def describe(self) -> str:
         """Say in one sentence what was found."""
         left_out = (
-            f"; {self.one_way_pairs} pairs walked one way only were left out"
+            f"; {self.one_way_pairs} pairs seen in one direction only were left out"
             if self.one_way_pairs
             else ""
         )
@@ -186,7 +186,7 @@ def hodge_decomposition(
     Parameters
     ----------
     source : RunTable, iterable of Trajectory, TransitionCounts, Kernel or (n, n) array of float
-        START and END are left out, and rows are scaled to sum to 1. Only pairs walked both
+        START and END are left out, and rows are scaled to sum to 1. Only pairs taken both
         ways have a log ratio. Of runs the shares have intervals.
     weights : {"auto", "uniform", "precision"}
         "uniform": every pair counts the same. "precision": 1 / (1/n_fg + 1/n_gf), for counts
@@ -203,7 +203,7 @@ def hodge_decomposition(
     Raises
     ------
     InsufficientDataError
-        Where no pair was walked both ways.
+        Where no pair was seen in both directions.
     InvalidInputError
         Where `weights` is none of the above, or "precision" for a kernel.
     ConvergenceError
@@ -215,8 +215,8 @@ def hodge_decomposition(
     evidence against detailed balance by itself. `reversibility_test` is. The intervals are those of
     the shares without that noise: the replicates have it twice and the record once, so that they
     are moved by twice the difference of the two, and a share may lie outside its interval. They
-    are of all pairs, those walked one way only with half a move back, since in other runs some of
-    these are walked both ways. The weights are held as they are.
+    are of all pairs, those seen in one direction only with half a move back, since in other runs
+    some of these are seen in both directions. The weights are held as they are.
 
     References
     ----------
@@ -245,7 +245,8 @@ def hodge_decomposition(
     pairs, ratio, one_way = _two_way_pairs(kernel)
     if not len(pairs):
         raise InsufficientDataError(
-            f"no pair of states was walked both ways ({one_way} one way only), so that no log "
+            f"no pair of states was seen in both directions ({one_way} one way only), so that no "
+            f"log "
             "ratio is known: record more runs"
         )
     named = "precision" if counted and weights != "uniform" else "uniform"
@@ -287,7 +288,7 @@ def hodge_decomposition(
 
 
 def _two_way_pairs(kernel: Any) -> tuple[EdgeList, NDArray[np.float64], int]:
-    """Return the pairs walked both ways, their (m,) log ratios, and how many were one-way."""
+    """Return the pairs seen both ways, their log ratios (m,), and how many were one-way."""
     n = kernel.shape[0]
     all_pairs = EdgeList.from_matrix(kernel, np.zeros(n, dtype=np.int64))
     there, back = np.append(kernel.data, 0.0)[all_pairs.places]

@@ -44,8 +44,8 @@ class MarkovOrderTest(TableResult):
     statistic : float
         Likelihood ratio 2 log(L2 / L1), in nats: 0 where the state before tells nothing.
     degrees_of_freedom : int
-        Of the statistic. Where counts are sparse its law is not chi-square, so that the p-value
-        does not use them.
+        Of the statistic. Where counts are sparse its distribution is not chi-square, so that the
+        p-value does not use them.
     pvalue : float
         Share of reshuffled sets of runs with a statistic as large.
     gain : float
@@ -89,7 +89,7 @@ class MarkovOrderTest(TableResult):
 
     @property
     def rejected(self) -> bool:
-        """Whether order 1 is rejected; False is no proof that it holds."""
+        """Whether order 1 is rejected; False is not proof that it holds."""
         return self.pvalue <= self.alpha
 
     def describe(self) -> str:
@@ -160,7 +160,7 @@ def markov_order_test(
     Returns
     -------
     MarkovOrderTest
-        Which also says which states do not tell enough.
+        Which also says which states do not say enough.
 
     Raises
     ------
@@ -174,8 +174,8 @@ def markov_order_test(
     A mixture of runs of different models or prompts is not of order 1 either. Where a run is open,
     the chance to stop is taken to depend on the state it stopped in.
 
-    A parametric bootstrap from the estimated kernel is no substitute: with 12 runs on 6 states it
-    was seen to reject 72% of chains of order 1 at a level of 10%.
+    A parametric bootstrap from the estimated kernel is not a substitute: with 12 runs on 6 states
+    it was seen to reject 72% of chains of order 1 at a level of 10%.
 
     References
     ----------

@@ -44,7 +44,7 @@ SETTLED = 1e-13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StationaryDistribution(TableResult):
-    """The stationary law of a chain with one closed class.
+    """The stationary distribution of a chain with one closed class.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def stationary_distribution(source: Source) -> StationaryDistribution:
     ------
     InsufficientDataError
         Where there is more than one closed class, or it is a state from which no move is known;
-        `partial` is a tuple with the law of each closed class.
+        `partial` is a tuple with the distribution of each closed class.
     InvalidInputError
-        Where an array is no kernel.
+        Where an array is not a kernel.
 
     References
     ----------
@@ -135,7 +135,7 @@ def move_kernel(source: Source) -> tuple[tuple[str, ...], csr_array[Any, tuple[i
 
 
 def stationary_vectors(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (b, n) stationary laws of (b, n, n) irreducible kernels.
+    """Return the (b, n) stationary distributions of (b, n, n) irreducible kernels.
 
     Only the entries off the diagonal are read, and rows may have any sum: states are eliminated
     one by one, with sums, products and quotients of positive numbers alone.
@@ -152,7 +152,7 @@ def stationary_vectors(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def irreducible_law(kernel: csr_array[Any, tuple[int, int]]) -> NDArray[np.float64]:
-    """Return the (n,) stationary law of an irreducible kernel whose rows sum to 1."""
+    """Return the (n,) stationary distribution of an irreducible kernel whose rows sum to 1."""
     if kernel.shape[0] <= DENSE_LIMIT:
         return np.asarray(stationary_vectors(kernel.toarray()[None])[0])
     law = _power_iteration(kernel)
@@ -203,7 +203,7 @@ def _law(
 
 def _not_unique(states: tuple[str, ...], classes: list[NDArray[np.int64]]) -> str:
     if not classes:
-        return "there is no stationary law: there are no states besides START and END"
+        return "there is no stationary distribution: there are no states besides START and END"
     names = "; ".join(
         ", ".join(repr(states[i]) for i in members[:3]) + (", ..." if len(members) > 3 else "")
         for members in classes[:4]
@@ -214,7 +214,9 @@ def _not_unique(states: tuple[str, ...], classes: list[NDArray[np.int64]]) -> st
             "end there. Keep the states that lead back to each other, with counts.restrict(states)"
         )
     return (
-        f"the stationary law is not unique: {len(classes)} sets of states are never left ({names}"
-        f"{'; ...' if len(classes) > 4 else ''}). The law of each is in this error's `partial`; "
+        f"the stationary distribution is not unique: {len(classes)} sets of states are never left "
+        f"({names}"
+        f"{'; ...' if len(classes) > 4 else ''}). The distribution of each is in this error's "
+        f"`partial`; "
         "to go on with one, use counts.restrict(states)"
     )

@@ -41,7 +41,7 @@ class Trap:
         The set; of two states it is an oscillation, which satisfies detailed balance perfectly.
     stay : float
         Mean number of transitions before the set is left, 1 / escape probability of the
-        quasi-stationary law; inf where it was never left.
+        quasi-stationary distribution; inf where it was never left.
     interval : (float, float)
         95% interval of the stay: by runs, or by blocks of runs, where runs are given; from counts,
         by the exits among the moves (Clopper and Pearson), which is too narrow where runs differ.

@@ -80,7 +80,7 @@ def compare_reversals(
     any word, in standard errors, is compared.
 
     A run that begins where agents seldom are goes away from there: that counts against the null
-    hypothesis too, though it is no push. It is small in long runs.
+    hypothesis too, though it is not a push. It is small in long runs.
 
     Parameters
     ----------

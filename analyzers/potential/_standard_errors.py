@@ -101,7 +101,7 @@ class SandwichCovariance:
         mean = self._by_source(self._rate * there, self._back_rate * back)
         square = self._by_source(self._rate * there**2, self._back_rate * back**2)
         variance = float(((square - mean**2) / self.attempts).sum())
-        # Nothing but rounding is left: that is no evidence of an error of 0.
+        # Nothing but rounding is left: that is not evidence of an error of 0.
         if f != g and variance <= 1e-12 * float((square / self.attempts).sum()):
             return float("nan")
         return float(np.sqrt(max(variance, 0.0)))
@@ -177,7 +177,7 @@ class SandwichCovariance:
         for _ in range(sketch_size(accuracy)):
             there, back = self._random_rows(rng)
             pull = self.pairs.outflow(self._slope * there + self._back_slope * back)
-            # Rounding in the solve is no concern far below the accuracy of the sketch.
+            # Rounding in the solve is not a concern far below the accuracy of the sketch.
             yield self._solver.solve(self._scale * pull, 0.02 * accuracy)
 
     def pair_errors(self, accuracy: float, seed: int) -> NDArray[np.float64]:

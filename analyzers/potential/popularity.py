@@ -215,8 +215,8 @@ def compare_with_popularity(
     how the agent *answers* only as far as it explains more than popularity does.
 
     Popularity is p(g), the mean of T(g<-f) over f != g, each state f counting the same. It is not
-    the stationary law: in any kernel in balance whose rows sum to 1, V = -log(stationary law),
-    so that law cannot tell the two apart.
+    the stationary distribution: in any kernel in balance whose rows sum to 1, V = -log(stationary
+    distribution), so that distribution cannot tell the two apart.
 
     Parameters
     ----------
@@ -272,7 +272,8 @@ def compare_with_popularity(
     pairs = _Pairs.of(potential)
     if not len(pairs.log_ratio):
         raise InsufficientDataError(
-            "no pair of states was walked both ways, so there is no log ratio to explain. Record "
+            "no pair of states was seen in both directions, so there is no log ratio to explain. "
+            "Record "
             "more, or name states more coarsely"
         )
     measures = pairs.measures()
@@ -305,7 +306,7 @@ def compare_with_popularity(
 
 
 class _Pairs(NamedTuple):
-    """The pairs walked both ways, and what two potentials expect of them.
+    """The pairs seen in both directions, and what two potentials expect of them.
 
     Parameters
     ----------

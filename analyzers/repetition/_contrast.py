@@ -1,4 +1,4 @@
-"""Whether failed runs exceed the tolerance bounds of good runs more often than by chance."""
+"""Whether failed runs exceed the tolerance bounds of successful runs more often than by chance."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Contrast(NamedTuple):
     Parameters
     ----------
     bound : (q,) array of float
-        The upper tolerance bound of good runs, at least `least`; infinite where there are none.
+        The upper tolerance bound of successful runs, at least `least`; infinite where there are
+        none.
     content : float
-        The share of good runs that are not beyond it, with the confidence asked for.
+        The share of successful runs that are not beyond it, with the confidence asked for.
     units : int
-        The good runs that this rests on, or their blocks.
+        The successful runs that this rests on, or their blocks.
     good, failed : (q,) arrays of int64
         The good and the failed runs beyond the bound.
     pvalue : (q,) array of float
@@ -43,12 +44,12 @@ class Contrast(NamedTuple):
 
 
 class _Bound(NamedTuple):
-    """Which value of good runs is their bound.
+    """Which value of successful runs is their bound.
 
     Parameters
     ----------
     units : int
-        How many good runs there are, or blocks that have some.
+        How many successful runs there are, or blocks that have some.
     rank : int
         Which of their values it is, from the largest on.
     content : float
@@ -61,7 +62,7 @@ class _Bound(NamedTuple):
 
     @classmethod
     def of(cls, units: int, content: float, confidence: float) -> _Bound:
-        """Return the bound of so many good runs."""
+        """Return the bound of so many successful runs."""
         if not units:
             return cls(0, 1, 0.0)
         if 1 - content**units < confidence:
@@ -95,7 +96,7 @@ class _Levels:
     first : array of int64
         Where each block of runs begins.
     bound : _Bound
-        Of good runs: outcomes are only permuted inside blocks.
+        Of successful runs: outcomes are only permuted inside blocks.
     """
 
     def __init__(
@@ -153,14 +154,14 @@ def contrast_failed(
     replicates: int,
     rng: np.random.Generator,
 ) -> Contrast:
-    """Count the failed runs beyond the bound of good runs, and hold that against chance.
+    """Count the failed runs beyond the bound of successful runs, and hold that against chance.
 
     There are two null distributions, and the larger p-value counts. In the first, outcomes are
     permuted inside blocks, with a new bound for each permutation; it is exact for any values, ties
     and numbers of runs. In the second, failed runs exceed the bound only because they are longer:
     the runs beyond it are drawn without replacement, with probabilities proportional to the moves
     of a run that are left over. These are its moves less the visits of what it repeats most, or
-    less the visits that good runs at the bound take, if these are more.
+    less the visits that successful runs at the bound take, if these are more.
 
     Parameters
     ----------

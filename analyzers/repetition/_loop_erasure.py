@@ -24,12 +24,12 @@ CELLS = 2_000_000
 """So many places of the tables of paths are held at a time."""
 
 FEW_STATES = 64
-"""With more states in all, those of each run are numbered anew, which keeps the tables small."""
+"""With more states in all, those of each run are numbered again, which keeps the tables small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoopColumns:
-    """The loops of two states or more that runs went round, side trips cut out.
+    """The loops of two states or more that runs went round, detours cut out.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class LoopColumns:
         What loops consist of.
     rows : mapping of int to (u, L) array of int
         For each length L the u different loops of that length, sorted: places in `states` in the
-        order walked, from the least on. Loops are numbered in this order, the shorter first.
+        order taken, from the least on. Loops are numbered in this order, the shorter first.
     run, loop, onset, end, rounds : (k,) arrays of int64
         Run, number of the loop, moves before it was first begun and up to when it was last closed,
         and how often it was closed; by run, and in each in the order in which loops were first
@@ -196,7 +196,7 @@ def _count_rounds(
 
 
 def _erase_loops(blocks: Blocks, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the blocks of each loop, in the order walked, loop after loop, and their number.
+    """Return the blocks of each loop, in the order visited, loop after loop, and their number.
 
     The loops of a part come in the order in which they were closed; each is walked as a run.
     """

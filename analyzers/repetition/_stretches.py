@@ -1,6 +1,6 @@
 """The visits of many runs as columns: longest stays and shuttles, and stretches in traps.
 
-What a run repeats is counted anew with each move that is the first after a resume: there runs are
+What a run repeats is counted again with each move that is the first after a resume: there runs are
 taken apart.
 """
 

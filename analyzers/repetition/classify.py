@@ -40,7 +40,7 @@ RunKind: TypeAlias = Literal["shuttle", "stay", "cycle", "limit", "progressing",
 KINDS: Mapping[RunKind, str] = {
     "shuttle": "changed between two states {visits:g} times or more in a row",
     "stay": "visited one state {visits:g} times or more in a row, or each state of a trap",
-    "cycle": "went round one loop of two states or more {rounds} times or more, side trips cut out",
+    "cycle": "went round one loop of two states or more {rounds} times or more, detours cut out",
     "limit": "none of these, and stopped at the recursion limit",
     "progressing": "none of these, and ended no higher than it began, by the potential",
     "other": "none of these",
@@ -101,7 +101,7 @@ class ClassifiedRun:
     kind : RunKind
         What it did.
     states : tuple of str
-        Where it did so: one state, two, a trap, or a loop in the order walked.
+        Where it did so: one state, two, a trap, or a loop in the order visited.
     times : int
         Visits (stay), changes (shuttle), rounds (cycle), else 0.
     onset : int or None
@@ -217,7 +217,7 @@ def classify_runs(
 ) -> RunClassification:
     """Say of each run what it did, from which move on, and what came after.
 
-    Counting begins anew where a person has answered an interrupted run, as the facts of steps say.
+    Counting starts again where a person has answered an interrupted run, as the facts of steps say.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`find_repetition`: which runs repeat themselves more than good runs do, or get nowhere."""
+"""`find_repetition`: which runs repeat themselves more than successful runs do, or get nowhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KINDS: tuple[Repetition, ...] = ("stay", "shuttle", "cycle")
 _EVIDENCE: tuple[KindOfEvidence, ...] = ("fact", "contrast", "rule")
 
 CONTENT, CONFIDENCE = 0.95, 0.95
-"""Of the bound of good runs."""
+"""Of the bound of successful runs."""
 
 _AGAIN: dict[Repetition, float] = {"stay": 3, "shuttle": 3, "cycle": 2}
 """How often a run at its end must have done so, with at least 3 stale steps, to get nowhere."""
@@ -58,29 +58,29 @@ def find_repetition(
     rules: RepetitionRules | None = None,
     seed: int = 0,
 ) -> RepetitionReport:
-    """Find runs that repeat themselves more than good runs do, or without getting anywhere.
+    """Find runs that repeat themselves more than successful runs do, or without getting anywhere.
 
     Null hypothesis of the contrast: whether a run fails has nothing to do with how much it repeats.
     Of each run its longest stay in one state, its longest shuttle between two, and the most rounds
-    of a loop are compared with the upper tolerance bound of good runs (content and confidence 95%,
-    which 59 good runs have; with fewer the content is less, and is stated; at least 4 visits, 4
-    changes, 2 rounds). The number of failed runs beyond it is compared with that of permuted
-    outcomes, with a new bound for each, and adjusted for the three kinds by the smallest p-value
-    (Westfall and Young). So the test is exact for any number of exchangeable runs. Longer runs
-    repeat more by chance. So the number is also compared with draws in which the runs beyond the
-    bound are chosen in proportion to their other moves, and the larger p-value counts. Runs at the
-    recursion limit are left out, because their length is that of the limit, and so are runs whose
-    success is not known.
+    of a loop are compared with the upper tolerance bound of successful runs (content and
+    confidence 95%, which 59 successful runs have; with fewer the content is less, and is stated;
+    at least 4 visits, 4 changes, 2 rounds). The number of failed runs beyond it is compared with
+    that of permuted outcomes, with a new bound for each, and adjusted for the three kinds by the
+    smallest p-value (Westfall and Young). So the test is exact for any number of exchangeable
+    runs. Longer runs repeat more by chance. So the number is also compared with draws in which the
+    runs beyond the bound are chosen in proportion to their other moves, and the larger p-value
+    counts. Runs at the recursion limit are left out, because their length is that of the limit,
+    and so are runs whose success is not known.
 
     Two things need no test. A run that stopped failed or at the limit while the same call got the
     same answer again and again is a fact; so are other runs that did the same there and got out of
     it. Where these are more than a quarter of the other runs, it is work, and no fact but of runs
-    at the limit. With fewer than 20 good runs, and for runs that have not stopped, a stated
+    at the limit. With fewer than 20 successful runs, and for runs that have not stopped, a stated
     rule holds, for steps that are known to bring nothing (a stale answer, a failure), with no other
-    step between; and, where there is no good run at all, for failed runs of which the record has no
-    facts.
+    step between; and, where there is no successful run at all, for failed runs of which the record
+    has no facts.
 
-    A run of a subgraph counts as part of the root run around it. Counting begins anew where a
+    A run of a subgraph counts as part of the root run around it. Counting starts again where a
     person has answered: with each step whose facts say that it is the first after a resume.
 
     Parameters
@@ -91,7 +91,7 @@ def find_repetition(
         The level of the contrast, for the three kinds together.
     block : str, optional
         As `by` of `RunTable.block_codes`. Outcomes are permuted inside blocks only, and the most of
-        all good runs of a block counts once for the bound.
+        all successful runs of a block counts once for the bound.
     replicates : int
         How many permutations.
     rules : RepetitionRules, optional
@@ -120,8 +120,8 @@ def find_repetition(
     ('shuttle', ('b', 'c'), 4.0, 0.95)
     >>> print(found.findings[0].describe())  # doctest: +NORMALIZE_WHITESPACE
     2 runs (bad-0, bad-1) go back and forth between b and c, up to 16 changes; 2 of 2 failed runs
-    have more than 4, and 0 of 60 good ones (a bound that 95% of good runs keep to; p = 0.001);
-    32 moves after the onset
+    have more than 4, and 0 of 60 good ones (a bound that 95% of successful runs keep to; p =
+    0.001); 32 moves after the onset
     """
     check_level(alpha)
     check_replicates(replicates)
@@ -207,7 +207,7 @@ class _Search:
         """Return the places of the root runs that are compared, in an order of no record."""
         limit = np.zeros(len(self.table), dtype=bool)
         limit[self.root[self.stopped]] = True
-        limit &= self.stopped | (self.success != 1)  # a good run may have gone on without
+        limit &= self.stopped | (self.success != 1)  # a successful run may have gone on without
         chosen = np.flatnonzero((self.moves > 0) & ~limit & (self.success >= 0))
         rank = np.argsort(self.table.order())
         keys = [rank[chosen], self.success[chosen].astype(np.int64), self.moves[chosen]]
@@ -218,7 +218,7 @@ class _Search:
         most = np.zeros((len(_KINDS), len(self.table)), dtype=np.int64)
         for row, (kind, each) in zip(most, self.evidence.items(), strict=True):
             number = getattr(each, name)
-            if kind == "stay":  # an error that ends a run is no visit more than good runs make
+            if kind == "stay":  # an error that ends a run is not one more visit
                 number = number - (self._ends_wrong & (each.end == self.table.lengths))
             np.maximum.at(row, self.root, number)
         return most
@@ -293,8 +293,8 @@ class _Search:
     def by_rule(self, good: int, bounds: Mapping[Repetition, float]) -> Iterator[_Found]:
         """Yield the runs that a rule is for, none that is known to have succeeded.
 
-        Where there are enough good runs to compare with, these are runs that have not stopped, and
-        do more of it than good runs.
+        Where there are enough successful runs to compare with, these are runs that have not
+        stopped, and do more of it than successful runs.
         """
         limits: dict[Repetition, float] = self.limits
         pieces = self.success[self.root][self._idle.run] != 1

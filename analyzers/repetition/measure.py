@@ -51,7 +51,7 @@ class Evidence(NamedTuple):
 class MeasuredRuns:
     """What each of some runs does over and over.
 
-    Stays, shuttles and cycles are counted anew where a run was resumed after an interrupt.
+    Stays, shuttles and cycles are counted again where a run was resumed after an interrupt.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class MeasuredRuns:
     loops : LoopColumns
         The loops that they went round, over resumes as well.
     loops_anew : LoopColumns
-        The same counted anew with each resume.
+        The same counted again with each resume.
     names : (r,) array of int64
         Their names in order (`rank_names`).
 

@@ -1,4 +1,4 @@
-"""`locate_loops`: in which runs loops were walked, how often, and from which move on."""
+"""`locate_loops`: in which runs loops were taken, how often, and from which move on."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class LoopOccurrences:
-    """Where a loop was walked.
+    """Where a loop was taken.
 
     Parameters
     ----------
     loop : tuple of str
-        In the order walked.
+        In the order visited.
     runs, failed : int
-        How many runs walked it round, and how many of them failed.
+        How many runs took it, and how many of them failed.
     rounds : int
         How often, in all runs.
     back : int
         How often the other way round.
     onset : float
-        The median of the moves before its first round, NaN where no run walked it.
+        The median of the moves before its first round, NaN where no run took it.
     examples : tuple of str
-        The runs that walked it most, at most 3; of equal ones the first by name.
+        The runs that took it most, at most 3; of equal ones the first by name.
     """
 
     loop: tuple[str, ...]
@@ -53,16 +53,16 @@ class LoopOccurrences:
 def locate_loops(
     runs: Runs | MeasuredRuns, loops: Iterable[Sequence[str]]
 ) -> tuple[LoopOccurrences, ...]:
-    """Say of each loop in how many runs it was walked, how often, and from which move on.
+    """Say of each loop in how many runs it was taken, how often, and from which move on.
 
-    Side trips are cut out: a run that leaves a loop and comes back to where it left goes on.
+    Detours are cut out: a run that leaves a loop and comes back to where it left goes on.
 
     Parameters
     ----------
     runs : RunTable, iterable of Trajectory, or MeasuredRuns
         The runs.
     loops : iterable of sequence of str
-        The states of each loop in the order walked, from any of them on.
+        The states of each loop in the order visited, from any of them on.
 
     Examples
     --------

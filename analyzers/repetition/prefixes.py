@@ -20,7 +20,7 @@ __all__ = ["PrefixColumns", "highest_so_far", "measure_prefixes", "sum_so_far"]
 class PrefixColumns(NamedTuple):
     """What a `RepetitionTracker` that is told no facts knows after each of the m moves of runs.
 
-    So it does not begin anew where a run was resumed, as a guard that watches a run does not.
+    So it does not start again where a run was resumed, as a guard that watches a run does not.
 
     Parameters
     ----------

@@ -28,10 +28,11 @@ KindOfEvidence: TypeAlias = Literal["fact", "contrast", "rule"]
 """What a finding rests on, the strongest first."""
 
 FEWEST_GOOD = 20
-"""With fewer good runs the rules speak too."""
+"""With fewer successful runs the rules speak too."""
 
 LEAST = {"stay": 5, "shuttle": 5, "cycle": 3}
-"""Less is no repetition, however little good runs repeat: a bound is at least one under this."""
+"""Less is not a repetition, however little successful runs repeat: a bound is at least one under
+this."""
 
 _UNITS = {"stay": "visit", "shuttle": "change", "cycle": "round"}
 _PLACE = ("kind", "states")
@@ -90,14 +91,14 @@ class RepeatingRun:
 
 @dataclass(frozen=True, slots=True)
 class RepetitionTest:
-    """Whether failed runs do more of one kind than good runs.
+    """Whether failed runs do more of one kind than successful runs.
 
     Parameters
     ----------
     kind : {"stay", "shuttle", "cycle"}
         Of each run, its longest stay or shuttle, or the loop with most rounds.
     bound : float
-        The upper tolerance bound of good runs, infinite where there are none.
+        The upper tolerance bound of successful runs, infinite where there are none.
     good, failed : int
         How many good and failed runs are beyond it.
     pvalue : float
@@ -125,7 +126,7 @@ class RepetitionFinding(Result):
     evidence : {"fact", "contrast", "rule"}
         "fact": they stopped failed or at the limit while the same call got the same answer again
         and again. "contrast": failed runs are beyond the bound of good ones. "rule": a stated limit
-        is exceeded, and there are too few good runs to compare with.
+        is exceeded, and there are too few successful runs to compare with.
     runs : tuple of RepeatingRun
         Which, those with the most moves after the onset first.
     test : RepetitionTest
@@ -133,7 +134,7 @@ class RepetitionFinding(Result):
     compared : (int, int)
         How many good and failed runs that rests on.
     content, confidence : float
-        The share of good runs within the bound, with that confidence.
+        The share of successful runs within the bound, with that confidence.
     """
 
     kind: Repetition
@@ -172,7 +173,8 @@ class RepetitionFinding(Result):
         if self.evidence == "rule":
             if good >= FEWEST_GOOD:
                 return "by a rule, for runs that have not stopped"
-            few = f"{_count(good, 'good run')} are too few" if good else "there is no good run"
+            number = _count(good, "successful run")
+            few = f"{number} are too few" if good else "there is no successful run"
             return f"by a rule, for {few} to compare with"
         return (
             f"{test.failed:,} of {_count(failed, 'failed run')} have more than {test.bound:.0f}, "
@@ -201,7 +203,7 @@ class RepetitionReport(TableResult):
     limits : tuple of RepeatingRun
         The runs that were stopped at the recursion limit, and what each of them repeated most, if
         that is 5 visits, 5 changes or 3 rounds; those with the most moves after the onset first.
-        That says what they did, and not that it is more than good runs do.
+        That says what they did, and not that it is more than successful runs do.
     tests : tuple of RepetitionTest
         One for each kind.
     runs : int
@@ -209,9 +211,9 @@ class RepetitionReport(TableResult):
     good, failed : int
         How many of them succeeded and failed, those at the limit left out: they are compared.
     units : int
-        The good runs that a bound rests on, or their blocks.
+        The successful runs that a bound rests on, or their blocks.
     content, confidence : float
-        The share of good runs within a bound, and with what confidence.
+        The share of successful runs within a bound, and with what confidence.
     alpha, replicates, block, seed, rules
         The settings.
     """
@@ -246,7 +248,7 @@ class RepetitionReport(TableResult):
         if not self.good or not self.failed:
             return (
                 "Whether runs repeat themselves too much is not known: "
-                f"{_count(self.good, 'good run')} and {_count(self.failed, 'failed run')}"
+                f"{_count(self.good, 'successful run')} and {_count(self.failed, 'failed run')}"
             )
         bounds = ", ".join(_count(int(test.bound), _UNITS[test.kind]) for test in self.tests)
         return (

@@ -24,7 +24,7 @@ class LoopRounds(NamedTuple):
     loop, run : array
         Which loop, and which run.
     rounds : array
-        How often that run walked round that loop, 1 or more.
+        How often that run took that loop, 1 or more.
     """
 
     loop: NDArray[np.int64]
@@ -44,7 +44,7 @@ def count_rounds(table: RunTable, loops: Sequence[Sequence[str]]) -> LoopRounds:
     table : RunTable
         The runs.
     loops : sequence of sequence of str
-        Different loops, the states of each in the order walked.
+        Different loops, the states of each in the order visited.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class Repeated(NamedTuple):
     Parameters
     ----------
     states : tuple of str
-        Where: one state, two, or those of a loop in the order walked.
+        Where: one state, two, or those of a loop in the order visited.
     times : int
         Visits in a row (a stay), changes in a row (a shuttle), or rounds (a loop).
     onset : int
@@ -76,10 +76,10 @@ class Repeated(NamedTuple):
 class RepetitionTracker:
     """What a run does over and over: stays in one state, shuttles between two, rounds of loops.
 
-    Loops are those of the loop-erased path (`LoopErasure`): side trips are cut out. An attempt
+    Loops are those of the loop-erased path (`LoopErasure`): detours are cut out. An attempt
     that reached no state is one more visit to where the run stands. The move to END is the last of
     a run and changes nothing. The cost of a move does not grow with the length of the run. Counting
-    begins anew with a move whose facts say that the run was resumed; `steps`, `escapes` and
+    starts again with a move whose facts say that the run was resumed; `steps`, `escapes` and
     `visited` go on.
 
     Attributes

@@ -37,7 +37,7 @@ FEWEST_CLUSTERS = 10
 """Fewer runs or blocks say too little about how far the next ones will differ."""
 
 FEWEST_REDRAWN = 20
-"""Fewer, drawn again, say too little about the law of a quantity with a bias."""
+"""Fewer, drawn again, say too little about the distribution of a quantity with a bias."""
 
 
 def cluster_codes(table: RunTable) -> tuple[NDArray[np.int64], int]:
@@ -60,8 +60,9 @@ def bootstrap_tails(level: float, clusters: int) -> tuple[float, float]:
     """Return the quantiles of a bootstrap of so many clusters that make an interval.
 
     The plain ones, 2.5% and 97.5% for a level of 95%, make it too narrow where clusters are few:
-    the replicates vary as the sample does, which is less than the clusters do, and their law has
-    no tails for an error that is estimated. These make it as wide as Student's t would.
+    the replicates vary as the sample does, which is less than the clusters do, and their
+    distribution has no tails for an error that is estimated. These make it as wide as Student's t
+    would.
 
     References
     ----------

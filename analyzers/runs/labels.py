@@ -40,7 +40,7 @@ def make_context(labels: ContextLike) -> Context:
     Raises
     ------
     InvalidInputError
-        Where `labels` is no mapping.
+        Where `labels` is not a mapping.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def moment_of(moment: Moment) -> float | None:
     Raises
     ------
     InvalidInputError
-        Where a text is no date.
+        Where a text is not a date.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def moment_of(moment: Moment) -> float | None:
             moment = datetime.fromisoformat(moment)
         except ValueError:
             raise InvalidInputError(
-                f"{moment!r} is no moment; allowed are seconds since 1970 and dates such as "
+                f"{moment!r} is not a moment; allowed are seconds since 1970 and dates such as "
                 "2025-06-30 or 2025-06-30T12:00"
             ) from None
     if isinstance(moment, datetime):
@@ -119,7 +119,7 @@ def parse_duration(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(text).strip())
     if not found:
         raise InvalidInputError(
-            f"{str(text)[:40]!r} is no length of time; write 90s, 30m, 12h, 7d or 2w"
+            f"{str(text)[:40]!r} is not a length of time; write 90s, 30m, 12h, 7d or 2w"
         )
     return float(found[1]) * _SECONDS[found[2]]
 
@@ -130,7 +130,7 @@ def find_since(since: Moment, last: str | None) -> Moment:
     Raises
     ------
     InvalidInputError
-        Where both are given, or `last` is no length of time.
+        Where both are given, or `last` is not a length of time.
 
     Examples
     --------

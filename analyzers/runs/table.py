@@ -330,7 +330,7 @@ class RunTable(Sequence[Trajectory]):
         Raises
         ------
         InvalidInputError
-            Where a moment is no date, or `context` no mapping.
+            Where a moment is not a date, or `context` no mapping.
 
         Examples
         --------

@@ -21,7 +21,7 @@ class LoopErasedPath:
 
     A step to a state that is not on the path is put on it. A step to a state that is on the path
     closes a loop: the path is cut back to that state, and a loop of three states or more is
-    *completed*. Then the path begins anew where it stands, and the walk up to there is past.
+    *completed*. Then the path starts again where it stands, and the walk up to there is past.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ class LoopErasedPath:
 
     Notes
     -----
-    In a chain that obeys detailed balance, the loop that is completed next was walked either way
+    In a chain that obeys detailed balance, the loop that is completed next was taken either way
     round with the same probability, given where the path began, which states it has, and how often
-    each pair was walked. The walk that is left after cutting out the loop goes back and forth on a
+    each pair was taken. The walk that is left after cutting out the loop goes back and forth on a
     tree of paths, and the weight of such walks depends only on the set of states they must keep
     off, not on its order (Godsil's theorem on the matching polynomial and the path tree). This
-    needs a path that begins anew after each loop. On a path that is kept, loops that use states
+    needs a path that starts again after each loop. On a path that is kept, loops that use states
     from before the last one lean to one side although nothing drives them.
 
     References
@@ -65,7 +65,7 @@ class LoopErasedPath:
         self._begin(state)
 
     def step(self, state: str) -> list[str] | None:
-        """Go to another state; return the loop that this completed, in the order walked.
+        """Go to another state; return the loop that this completed, in the order visited.
 
         The loop begins where it was closed. Afterwards `walked` is the walk that led up to it.
         """
@@ -166,9 +166,9 @@ class MoveCounts:
 
 
 class AffinityBet:
-    """Bet that loops are walked the way that the counts of their moves point.
+    """Bet that loops are taken the way that the counts of their moves point.
 
-    In any chain a loop with affinity A is walked forward with odds exp(A). The counted A is drawn
+    In any chain a loop with affinity A is taken forward with odds exp(A). The counted A is drawn
     towards 0 by its error, as if the true one were normal around 0 with `spread` nats for each pair
     of the loop; the bet is the mean of one bettor for each of `SPREADS`.
 
@@ -189,11 +189,12 @@ class AffinityBet:
         self.log_wealth = [0.0] * len(SPREADS)
 
     def update(self, affinity: float, variance: float, length: int) -> None:
-        """Add a loop of `length` states, walked in the order that `affinity` refers to."""
+        """Add a loop of `length` states, taken in the order that `affinity` refers to."""
         for bettor, spread in enumerate(SPREADS):
             prior = spread * spread * length
             kept = prior / (prior + variance)
-            # Close to the mean of the logistic function under a normal law (MacKay's formula).
+            # Close to the mean of the logistic function under a normal distribution (MacKay's
+            # formula).
             lean = affinity * kept / sqrt(1 + pi / 8 * variance * kept)
             self.log_wealth[bettor] += LOG2 + min(lean, 0.0) - log1p(exp(-abs(lean)))
 
@@ -209,7 +210,7 @@ def kt_bet(same: int, other: int) -> float:
     Parameters
     ----------
     same, other : int
-        How often the loop was walked before, in this direction and in reverse.
+        How often the loop was taken before, in this direction and in reverse.
 
     Examples
     --------

@@ -24,7 +24,7 @@ _GRID, _CELLS = 1_000, 32
 """What a baseline says is looked up at so many rates, and kept for so many parts of [0, 1]."""
 
 _STEPS, _STAKES = np.array([0.0, 1.0, 3.0, 9.0]), np.array([0.125, 0.5, 0.25, 0.125])
-"""The bets on a baseline, as multiples of log odds, and what each begins with; 0 is no bet."""
+"""The bets on a baseline, as multiples of log odds, and what each begins with; 0 is not a bet."""
 
 _HALVINGS = 60
 

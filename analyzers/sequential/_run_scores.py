@@ -187,7 +187,7 @@ class RunScorer:
         try:
             scorer._count(Counter({(b, f, g): int(c) for b, f, g, c in state["moves"]}))
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"this is no state of a RunScorer: {error!r}") from None
+            raise InvalidInputError(f"this is not a state of a RunScorer: {error!r}") from None
         return scorer
 
 

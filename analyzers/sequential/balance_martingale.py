@@ -42,9 +42,9 @@ _LIMITS = {"max_classes": 1, "max_trajectories": 1, "max_moves": 1, "max_steps":
 class BalanceMartingale:
     """Bet against detailed balance while an agent runs; a large wealth is the evidence.
 
-    Under detailed balance a loop of states is walked either way round with the same probability.
+    Under detailed balance a loop of states goes in either direction with the same probability.
     Each time that a trajectory closes a loop of three states or more, there is a bet on the way
-    round it was walked, at even odds: nobody can expect to win. If the e-value, the wealth of one
+    round it was taken, at even odds: nobody can expect to win. If the e-value, the wealth of one
     who began with 1, ever reaches 1/alpha, then detailed balance is rejected; under detailed
     balance that happens with probability alpha at most, however often one looks, for ever.
 
@@ -53,14 +53,14 @@ class BalanceMartingale:
     alpha : float
         The largest probability of a false alarm, over all looks; between 0 and 1.
     max_classes : int
-        How many different loops are remembered. At the limit those walked once are forgotten; where
+        How many different loops are remembered. At the limit those taken once are forgotten; where
         that gives little room, new loops are bet on by their moves alone.
     max_trajectories : int
         How many unfinished trajectories are followed. The one begun first is let go.
     max_moves : int
         How many different moves are counted.
     max_steps : int
-        How many steps a trajectory may go without a loop, at least 3, before its path begins anew.
+        How many steps a trajectory may go without a loop, at least 3, before its path starts again.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class BalanceMartingale:
     transitions, completed : int
         The moves between different states, and the loops completed.
     dropped : dict of str to int
-        What the limits cost: ``classes`` (loops walked once and forgotten, or never remembered),
-        ``trajectories`` (let go), ``moves`` (not counted), ``paths`` (begun anew at `max_steps`).
-        None of it makes a false alarm more likely; all of it costs power.
+        What the limits cost: ``classes`` (loops taken once and forgotten, or never remembered),
+        ``trajectories`` (let go), ``moves`` (not counted), ``paths`` (started again at
+        `max_steps`). None of it makes a false alarm more likely; all of it costs power.
 
     Raises
     ------
@@ -90,12 +90,12 @@ class BalanceMartingale:
     than the state. The loops say where to look.
 
     *What it assumes*: trajectories are independent runs; which of them moves next, and which are
-    shown to the test at all, does not depend on the way round that a loop was walked.
+    shown to the test at all, does not depend on the way round that a loop was taken.
 
     *What it cannot see*: driving without a loop of three states (in two states, or along a tree,
-    every chain is reversible); loops driven so weakly that few are walked; anything inside a state.
+    every chain is reversible); loops driven so weakly that few are taken; anything inside a state.
 
-    Two bettors share the stake. One learns from how often the same loop was walked each way
+    Two bettors share the stake. One learns from how often the same loop was taken each way
     (Krichevsky-Trofimov); one from the affinity that the counts of its moves show, shrunken by its
     error. Both see only what lies before the path of the loop in hand: a trajectory's moves are
     counted when it completes a loop or ends. START and END are on no path, and START begins a new
@@ -165,7 +165,7 @@ class BalanceMartingale:
         Raises
         ------
         InvalidInputError
-            Where one of them is no str.
+            Where one of them is not a str.
         """
         if not (isinstance(source, str) and (target is None or isinstance(target, str))):
             raise InvalidInputError(f"a state is a str; got the move {source!r} -> {target!r}")
@@ -190,7 +190,7 @@ class BalanceMartingale:
 
     @property
     def loops(self) -> tuple[LoopEvidence, ...]:
-        """The loops remembered, each in the direction it was walked more, strongest evidence first.
+        """The loops remembered, each in the direction it was taken more, strongest evidence first.
 
         `log_evidence` is a test of that loop alone. To accuse one among many because it is the
         first in this list, ask more of it: log(number of loops / alpha).
@@ -276,7 +276,7 @@ class BalanceMartingale:
             live = cls(state["alpha"], **state["limits"])
             live._restore(state)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            message = f"this is no state of a BalanceMartingale ({type(error).__name__}: {error})"
+            message = f"not a state of a BalanceMartingale ({type(error).__name__}: {error})"
             raise InvalidInputError(f"{message}; give what to_dict() returned") from error
         return live
 

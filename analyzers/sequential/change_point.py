@@ -156,7 +156,7 @@ def find_change(
 
     *Null hypothesis:* every order of the runs is as probable as any other; with blocks, every order
     of the blocks. A block should be near in time, as a batch is. Where a task comes again and
-    again, its runs are no block here.
+    again, its runs are not a block here.
 
     One change is looked for. Of a rate that rose and fell again the larger change is found, or
     neither.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["RunEvidence", "ScoreTest"]
 
 BETS = ((0.5, 1), (1, 2), (1, 4), (1, 0.5), (2, 1), (4, 1), (0.6, 0.6), (2, 2))
-"""The densities that are bet on, as (a, b) of beta laws: low, high, extreme, middling p-values."""
+"""The densities that are bet on, as (a, b) of beta distributions: low, high, extreme, middling
+p-values."""
 
 _A, _B = np.array(BETS, dtype=np.float64).T
 _NORMALISER = betaln(_A, _B)

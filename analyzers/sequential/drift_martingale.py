@@ -81,7 +81,7 @@ class DriftMartingale:
         runs of all blocks before, each block of the same weight, and the bets on its runs are
         averaged. A run of a block that was seen before, in the baseline or later, is ranked among
         the earlier runs of that block, with a capital of its own for each score. So twenty new
-        runs of one task are no evidence that the agent has changed, and longer runs of a known
+        runs of one task are not evidence that the agent has changed, and longer runs of a known
         task are.
 
     The null hypothesis
@@ -101,7 +101,7 @@ class DriftMartingale:
 
     What rejection means
         New runs differ from the baseline as a whole: by another model, prompt, tool or environment,
-        or only by other tasks or users. The test does not tell which, nor whether it is for the
+        or only by other tasks or users. The test does not say which, nor whether it is for the
         worse: see `describe`.
 
     What breaks it
@@ -370,7 +370,7 @@ class DriftMartingale:
             needed = f"an alarm needs log E = {self.threshold:.1f}"
             left = len(self._open[1])
             rest = f"; {left:,} of an open block are not bet on yet" if left else ""
-            return f"no sign of a change after {after}; {needed}{rest}"
+            return f"no evidence of a change after {after}; {needed}{rest}"
         score = self._leading.score
         leading = self._leading in self._inside.values()
         inside = ", against earlier runs of the same block" if leading else ""
@@ -418,7 +418,7 @@ class DriftMartingale:
             drift._open = (waiting["block"], [_OpenRun.from_list(x) for x in waiting["runs"]])
             drift._pvalues = dict(state["pvalues"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"this is no state of a DriftMartingale: {error!r}") from None
+            raise InvalidInputError(f"not a state of a DriftMartingale: {error!r}") from None
         return drift
 
 

@@ -25,14 +25,14 @@ LONGEST_CLASS = 100
 
 @dataclass(frozen=True, slots=True)
 class LoopEvidence:
-    """How often a loop was walked each way round, and what that is worth.
+    """How often a loop was taken each way round, and what that is worth.
 
     Parameters
     ----------
     loop : tuple of str
-        Its states in the direction in which it was walked more, the first in the alphabet first.
+        Its states in the direction in which it was taken more, the first in the alphabet first.
     counts : (int, int)
-        How often it was walked that way round, and the other.
+        How often it was taken that way round, and the other.
     log_evidence : float
         The log e-value of a bettor who bets on this loop alone, in nats.
     share : float
@@ -54,7 +54,7 @@ class LoopEvidence:
     def from_counts(
         cls, loop: Loop[str], named: int, other: int, log_evidence: float, share: float
     ) -> LoopEvidence:
-        """Turn a loop into the direction in which it was walked more."""
+        """Turn a loop into the direction in which it was taken more."""
         if other > named:
             loop, named, other = loop.reversed(), other, named
         return cls(loop, (named, other), log_evidence, share)
@@ -96,7 +96,7 @@ class MergedEvidence:
 
 @dataclass(slots=True)
 class LoopRecord:
-    """Counts of one loop: walked as named, the other way, its log evidence, its share.
+    """Counts of one loop: taken as named, the other way, its log evidence, its share.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class LoopRecord:
 class LoopRegistry:
     """The counts of the loops seen, at most `limit` of them.
 
-    At the limit the loops walked once are forgotten, whose log evidence is 0. Where this frees
+    At the limit the loops taken once are forgotten, whose log evidence is 0. Where this frees
     less than a tenth, no new loops are remembered.
 
     Parameters
@@ -145,7 +145,7 @@ class LoopRegistry:
         self.rows: dict[Loop[str], LoopRecord] = {}
 
     def find(self, loop: Sequence[str]) -> tuple[LoopRecord, bool, int]:
-        """Return the row of a loop, whether it was walked as named, and how many loops were lost.
+        """Return the row of a loop, whether it was taken as named, and how many loops were lost.
 
         A loop that finds no room gets a row that is not kept.
         """
@@ -170,7 +170,7 @@ class LoopRegistry:
         ]
 
     def _make_room(self) -> int:
-        """Forget, at the limit, the loops walked once; return how many."""
+        """Forget, at the limit, the loops taken once; return how many."""
         if self.closed or len(self.rows) < self.limit:
             return 0
         before = len(self.rows)

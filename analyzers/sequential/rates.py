@@ -243,7 +243,7 @@ class RateMartingale:
         known = "in the baseline" if self.limit is None else f"{self.limit:.3g}"
         if self.alarm:
             return f"higher than {known}, as was clear after {self.alarmed_at:,} {unit}: {seen}"
-        return f"no sign of more than {known}: {seen}"
+        return f"no evidence of more than {known}: {seen}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state in types that JSON has."""
@@ -283,7 +283,7 @@ class RateMartingale:
             capital = state["capital"]
             rate._capital = None if capital is None else BetCapital.from_dict(capital)
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"this is no state of a RateMartingale: {error!r}") from None
+            raise InvalidInputError(f"this is not a state of a RateMartingale: {error!r}") from None
         return rate
 
 

@@ -135,7 +135,7 @@ class WatchedRates:
             for name, stream in self._streams.items()
             if stream.alarm
         ]
-        return "; ".join(found) or f"no sign of a higher rate in {len(self._streams):,} streams"
+        return "; ".join(found) or f"no evidence of a higher rate in {len(self._streams):,} streams"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state in types that JSON has."""
@@ -164,5 +164,5 @@ class WatchedRates:
                 name: RateMartingale.from_dict(stream) for name, stream in state["streams"]
             }
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"this is no state of WatchedRates: {error!r}") from None
+            raise InvalidInputError(f"this is not a state of WatchedRates: {error!r}") from None
         return rates

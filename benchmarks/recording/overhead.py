@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--ours", action="store_true", help="leave out the tools of others")
     options = parser.parse_args()
-    logging.disable()  # what a peer has to say about made-up models is no cost of recording
+    logging.disable()  # what a peer has to say about made-up models is not a cost of recording
     every = list(settings(options.steps))
     with tempfile.TemporaryDirectory() as folder:
         peers, missing = find_peers(Path(folder), others=not options.ours)

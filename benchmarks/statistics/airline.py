@@ -95,12 +95,12 @@ def balance(runs: Runs) -> Iterator[str]:
 
 
 def tell_odds(violation: Violation) -> str:
-    """Return the odds ratio with its interval, and what would have shown."""
+    """Return the odds ratio with its interval, and what would have been found."""
     if isnan(violation.odds_ratio):
         return violation.evidence or "not tested"
     low, high = violation.odds_interval
     odds = f"odds {violation.odds_ratio:.2g} ({low:.2g} to {high:.2g})"
-    shown = f"{violation.detectable_odds:.2g} would have shown"
+    shown = f"{violation.detectable_odds:.2g} would have been found"
     return f"{odds}, p {violation.odds_pvalue:.2g}; {shown}"
 
 
@@ -115,7 +115,7 @@ def verdicts(runs: Runs) -> Iterator[str]:
 def traps(runs: Runs) -> Iterator[str]:
     """Tell where agents stay."""
     for model, some in runs.items():
-        # An agent that answers and answers again is no trap at 10 visits; at 3 it shows.
+        # An agent that answers and answers again is not a trap at 10 visits; at 3 it shows.
         for visits in (10.0, 3.0):
             found = find_traps(counts_of(some), min_visits=visits).traps
             described = "; ".join(trap.describe() for trap in found) or "none"

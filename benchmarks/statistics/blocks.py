@@ -169,7 +169,10 @@ def guard(path: Path, splits: int) -> Iterator[str]:
     """Yield how many good and failed runs of new tasks a guard stops, by tasks and by runs."""
     runs = read_runs(path, context_fields=["task_id"], block="task_id")
     tasks = runs.block_codes()
-    yield "| alpha | threshold by | good runs of new tasks stopped | failed runs stopped | guards |"
+    yield (
+        "| alpha | threshold by | successful runs of new tasks stopped | "
+        "failed runs stopped | guards |"
+    )
     yield "|---|---|---|---|---|"
     for alpha in (0.1, 0.2):
         for block in ("task_id", None):

@@ -1,4 +1,4 @@
-"""Bias and coverage of the estimated entropy production, over chains walked anew.
+"""Bias and coverage of the estimated entropy production, over chains taken again.
 
 Each row draws one chain of n states, all linked, driven round a ring, and walks it `--trials`
 times in runs. Run `python -m benchmarks.statistics.entropy`.

@@ -69,7 +69,7 @@ def risks_of(score, run: Trajectory) -> list[float]:
 
 
 def judge(stops: Stops, test: Runs) -> list[float]:
-    """Return the shares of failed runs caught, of good runs stopped, of failed steps saved."""
+    """Return the shares of failed runs caught, successful runs stopped, failed steps saved."""
     failed = np.array([not run.success for run in test])
     caught = np.array([stop is not None for stop in stops])
     left = [len(run) - stop if stop else 0 for run, stop in zip(test, stops, strict=True)]
@@ -109,7 +109,7 @@ def excess(stops: int, good: int, m: int) -> tuple[float, float]:
     """Return by how many standard errors a split is over alpha, and the chance of as many stops.
 
     The tested runs and the m calibration runs are both a sample: the share of one guard is a beta
-    variable, so the number of good runs stopped is beta-binomial.
+    variable, so the number of successful runs stopped is beta-binomial.
     """
     above = int(ALPHA * (m + 1) + 1e-9)
     error = np.sqrt(ALPHA * (1 - ALPHA) * (1 / good + 1 / (m + 2)))

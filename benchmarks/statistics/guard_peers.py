@@ -16,7 +16,7 @@ def stop_by_three_in_a_row(run: Trajectory) -> int | None:
     for step, (_, target) in enumerate(run.moves, 1):
         count = count + 1 if target == last else 1
         last = target
-        if count >= 3 and target != "respond":  # an answer to the user is no tool
+        if count >= 3 and target != "respond":  # an answer to the user is not a tool
             return step
     return None
 

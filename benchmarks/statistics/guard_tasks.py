@@ -10,7 +10,7 @@ messages; DIR the runs of six models on the same tools without messages (docs/ho
 scripted agents are those of `benchmarks.statistics._scripted_agents`. Half of the runs (by runs),
 or the runs of half of the tasks (by tasks), of each of 20 splits fit the guard at alpha = 0.1, the
 others try it; the figures of a split are the mean of 5 guards, whose runs for the threshold are
-drawn anew, without those refused for too few runs. Features, priors and the ridge were chosen on
+drawn again, without those refused for too few runs. Features, priors and the ridge were chosen on
 half of the tasks (those whose name has an even CRC-32), by cross-validation within them. Every
 figure stands twice: tried on all the tasks that a split left out, and on those of them alone on
 which nothing was chosen. With --new-tasks N it is N splits by tasks, of one guard each, with the
@@ -161,7 +161,8 @@ def main() -> None:
     if given.record != "scripted" and (given.data is None or not given.data.exists()):
         parser.error(f"{given.record} needs --data: its runs are not part of the project")
     print(
-        "| record | split by | threshold by | score | tried on | caught | good runs stopped | "
+        "| record | split by | threshold by | score | tried on | caught | successful runs stopped "
+        "| "
         "AUC end | AUC half | guards |"
     )
     print(f"|{'---|' * 10}")

@@ -85,7 +85,7 @@ def compare(name: str, totals: Matrix, rounds: int, rng: np.random.Generator) ->
 
 
 def measure_rest(totals: Matrix, rng: np.random.Generator) -> None:
-    """Print what the search and the whole of `find_loops` take, each pair walked 20 times."""
+    """Print what the search and the whole of `find_loops` take, each pair taken 20 times."""
     upper = totals.tocoo()
     use = upper.row < upper.col
     f, g = upper.row[use], upper.col[use]

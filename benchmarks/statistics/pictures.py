@@ -292,7 +292,7 @@ def reversibility(chains: int = 60, moves: int = 15) -> Figure:
 
 
 def ring(states: int, force: float) -> np.ndarray:
-    """Return the kernel of a ring that is walked one way exp(force) times as often."""
+    """Return the kernel of a ring that is taken one way exp(force) times as often."""
     ahead = np.roll(np.eye(states), 1, axis=1)
     return (np.exp(force) * ahead + ahead.T) / (1 + np.exp(force))
 

@@ -139,7 +139,7 @@ FAULTY: dict[str, Make] = {
     "10% shuttle, no other run fails": shuttling(0.1, 0.0),
     "10% shuttle, 20% of the others fail": shuttling(0.1, 0.2),
     "30% shuttle, 20% of the others fail": shuttling(0.3, 0.2),
-    "10% go round 8 to 20 times, good runs 1 to 4": going_round,
+    "10% go round 8 to 20 times, successful runs 1 to 4": going_round,
     "3% read on until the limit": stuck_at_limit,
 }
 

@@ -1,8 +1,8 @@
 """How often the tests of reversibility reject chains that are reversible, and driven ones.
 
 Chains of 30 states, all linked, with conductances drawn from an exponential law; each trial draws
-a chain and walks it once. "rows" is the plain parametric bootstrap: each row drawn anew from the
-reversible fit, and the fit made anew. Run `python -m benchmarks.statistics.reversibility`.
+a chain and walks it once. "rows" is the plain parametric bootstrap: each row drawn again from the
+reversible fit, and the fit made again. Run `python -m benchmarks.statistics.reversibility`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class _FixedBet(AffinityBet):
 
 
 class FixedWeights(BalanceMartingale):
-    """The path begins anew after each loop; the affinity is not shrunken."""
+    """The path starts again after each loop; the affinity is not shrunken."""
 
     def __init__(self, alpha: float = 0.05) -> None:
         super().__init__(alpha)

@@ -1,7 +1,7 @@
 """What tests of balance say where runs differ from each other, or change as they go.
 
-Run ``python -m benchmarks.statistics.run_wise``. Six tools with random weights, drawn anew for each
-record; runs of 5 to 30 moves begin at one tool. All kernels but that of the last row are
+Run ``python -m benchmarks.statistics.run_wise``. Six tools with random weights, drawn again for
+each record; runs of 5 to 30 moves begin at one tool. All kernels but that of the last row are
 reversible. `orientation_test` and `contrast_loops` ask about one triangle; a third of the runs,
 drawn by chance, has failed.
 """

@@ -82,7 +82,7 @@ class Labels:
     Raises
     ------
     InvalidInputError
-        Where `names` are no names.
+        Where `names` are not names.
 
     Examples
     --------

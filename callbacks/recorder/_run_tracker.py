@@ -39,8 +39,8 @@ class RunTracker:
     """Follow runs from start to end, and return the moves that become certain; thread-safe.
 
     Runs are distinguished by their id, so an event that comes twice counts once; the id is the
-    integer of a UUID, which is six times as fast a key. A run that is no root, node, tool or model
-    (a router, a chain, the run of a subgraph) is part of its owner.
+    integer of a UUID, which is six times as fast a key. A run that is not a root, node, tool or
+    model (a router, a chain, the run of a subgraph) is part of its owner.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class RunTracker:
     def start_model(
         self, run_id: int, parent_id: int | None, call: Call = _NO_CALL
     ) -> Sequence[Record]:
-        """Start a model call that is no transition by itself."""
+        """Start a model call that is not a transition by itself."""
         with self._lock:
             owner = self._owner_of_new(run_id, parent_id)
             if owner is None:

@@ -120,7 +120,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
     Raises
     ------
     InvalidInputError
-        Where `states` is neither callable nor a `ModelCallStates`, `labels` are no names, or
+        Where `states` is neither callable nor a `ModelCallStates`, `labels` are not names, or
         `max_states` is out of range.
 
     Notes
@@ -287,7 +287,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
 
     @ends
     def on_chain_error(self, error: BaseException, run_id: int) -> None:
-        """End a node, a graph or a chain that raised; a command to the parent is no failure."""
+        """End a node, a graph or a chain that raised; a command to the parent is not a failure."""
         if isinstance(error, ParentCommand):
             self._finish(error.args[0], run_id)
         else:
@@ -432,7 +432,7 @@ class TransitionCallbackHandler(GraphCallbackHandler):
         return self._of_node(node) if self._of_node else None
 
     def _name_tool(self, name: str, arguments: Any) -> str:
-        """Return the name that the state function gives a tool; it fails: "", which is no state."""
+        """Return the name that the state function gives a tool; where it fails, "", no state."""
         if self._of_tool is None:
             return name
         try:

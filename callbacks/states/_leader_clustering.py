@@ -142,7 +142,7 @@ class LeaderClustering:
         if len(vector) != length:
             raise InvalidInputError(
                 f"an embedding has {len(vector)} numbers, those before had {length}; "
-                "use one model, or begin anew"
+                "use one model, or start again"
             )
 
     def _join(self, index: int, text: str, vector: NDArray[np.float32]) -> None:

@@ -77,7 +77,7 @@ class NodeRun:
         calls it answered without running them, as the ``name_tool`` of the state function names
         them, or else by their own names; a call of a tool that does not exist is
         ``name!unknown``, one that was turned down ``name!refused``. A tool whose naming failed is
-        the empty text, which is no state key: a state made of it is an escape.
+        the empty text, which is not a state key: a state made of it is an escape.
     called_model : bool
         Whether a model was called directly inside the node (a model that one of its tools calls
         belongs to the tool).
@@ -170,7 +170,7 @@ def state_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
     Raises
     ------
     InvalidInputError
-        Where a key is no str, is empty, or is START or END.
+        Where a key is not a str, is empty, or is START or END.
 
     Examples
     --------

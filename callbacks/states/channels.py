@@ -46,7 +46,7 @@ def value_text(value: Any) -> str:
         return value.strip()
     what = f"a text of {len(value)} characters" if isinstance(value, str) else type(value).__name__
     raise InvalidInputError(
-        f"a channel holds {what}, which is no state key; allowed are texts of up to "
+        f"a channel holds {what}, which is not a state key; allowed are texts of up to "
         f"{_LONGEST_TEXT} characters, enums, numbers, bools and None; say by "
         "ChannelStates(channel, value=...) what of it is the state, such as value=len"
     )
@@ -106,7 +106,7 @@ class ChannelStates(Combinable):
         The key of the graph's state.
     value : callable
         Makes a state key of a value, or several, or None (transparent); by default `value_text`,
-        to which a value that is no short text, enum, number, bool or None is an escape.
+        to which a value that is not a short text, enum, number, bool or None is an escape.
 
     Examples
     --------

@@ -284,7 +284,7 @@ def _decode(connection: Connection, cursor: str) -> _Cursor:
     except (TypeError, ValueError):
         pass
     raise InvalidInputError(
-        f"{cursor!r} is no cursor of {hide_secrets(connection.engine.url)}; give what mark() or "
+        f"{cursor!r} is not a cursor of {hide_secrets(connection.engine.url)}; give what mark() or "
         "read_new() of it gave, or None for the beginning"
     )
 
@@ -294,7 +294,7 @@ def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
     for snapshot in (position.before, position.within):
         if snapshot is not None and snapshot[0] > now[0]:
             raise InvalidInputError(
-                f"the cursor {cursor!r} lies beyond all that is recorded: the store was made anew "
+                f"the cursor {cursor!r} lies beyond all that is recorded: the store was made again "
                 "since; begin with None"
             )
 

@@ -56,7 +56,7 @@ def locate(store: str) -> str:
     Raises
     ------
     InvalidInputError
-        Where it is no URL of a database that is supported.
+        Where it is not a URL of a database that is supported.
     ReadError
         Where the folder of its file is not there.
 
@@ -117,9 +117,9 @@ def open_engine(url: str | URL, *, create: bool, durable: bool = False) -> Engin
     Raises
     ------
     InvalidInputError
-        Where `url` is no URL of a database that is supported and installed.
+        Where `url` is not a URL of a database that is supported and installed.
     ReadError
-        Where it cannot be opened, is no store, or is one of a newer version.
+        Where it cannot be opened, is not a store, or is one of a newer version.
     """
     engine = _make_engine(_parse_store_url(url), durable)
     try:
@@ -150,9 +150,9 @@ def parse_url(url: str | URL) -> URL:
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # such as a port that is no number
+    except (ArgumentError, ValueError):  # such as a port that is not a number
         raise InvalidInputError(
-            f"{hide_secrets(url)!r} is no database URL; the file x.db is written 'sqlite:///x.db'"
+            f"{hide_secrets(url)!r} is not a database URL; the file x.db is written 'sqlite:///x.db'"
         ) from None
     if "@" in (parsed.host or ""):  # a driver would name the rest of the password as the host
         raise InvalidInputError(
@@ -165,7 +165,7 @@ def _parse_store_url(url: str | URL) -> URL:
     parsed = parse_url(url)
     if parsed.get_backend_name() not in _BACKENDS:
         raise InvalidInputError(
-            f"{parsed.get_backend_name()!r} is no database that a store can live in; use "
+            f"{parsed.get_backend_name()!r} is not a database that a store can live in; use "
             "'sqlite:///file.db' or 'postgresql+psycopg://user@host/database'"
         )
     return parsed

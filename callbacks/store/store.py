@@ -110,7 +110,7 @@ class TransitionStore:
     Raises
     ------
     InvalidInputError
-        Where `url` is no URL of a database that is supported and installed, or `durability` is
+        Where `url` is not a URL of a database that is supported and installed, or `durability` is
         something else.
     ReadError
         Where it cannot be opened, holds no store and `create` is False, or is of a newer version.
@@ -277,7 +277,7 @@ class TransitionStore:
         Raises
         ------
         InvalidInputError
-            Where `before` is no number.
+            Where `before` is not a number.
         ReadError
             Where the store is of an older version, and was not opened to be brought up to date.
 
@@ -408,7 +408,7 @@ class TransitionStore:
         Raises
         ------
         InvalidInputError
-            Where the cursor is of another store, or of this one before it was made anew.
+            Where the cursor is of another store, or of this one before it was made again.
         ReadError
             Where a server's store is of an older version, until a user who may write opens it.
 

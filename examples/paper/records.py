@@ -55,14 +55,14 @@ def read_log_errors(path: Path) -> dict[str, float]:
     Raises
     ------
     ReadError
-        Where the file is no JSON.
+        Where the file is not JSON.
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as file:
             content = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        raise ReadError(f"{path} is no readable JSON: {str(error)[:120]}") from error
+        raise ReadError(f"{path} is not readable JSON: {str(error)[:120]}") from error
     found: dict[str, float] = {}
     for entry in content if isinstance(content, list) else ():
         sources = entry.get("source_expressions") if isinstance(entry, dict) else None

@@ -66,7 +66,7 @@ def make_environment(
     Raises
     ------
     InvalidInputError
-        Where `store` is no URL of a database that is supported.
+        Where `store` is not a URL of a database that is supported.
     ReadError
         Where the folder of its file is not there.
 

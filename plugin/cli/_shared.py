@@ -35,13 +35,13 @@ ERROR, FOUND, INTERRUPTED = 1, 2, 130
 _SECONDS_WITHOUT_BAR = 1.0
 
 _UNWRAPPED = 10_000
-"""Columns of what is no terminal: a program that reads lines wants them whole."""
+"""Columns of what is not a terminal: a program that reads lines wants them whole."""
 
 _Name = TypeVar("_Name", bound=str)
 
 Baseline: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Runs that went well; they show which loops are no fault."),
+    typer.Option(metavar="SOURCE", help="Successful runs; their loops are not faults."),
 ]
 """``--baseline``."""
 

@@ -47,7 +47,7 @@ def compare(
     """Find what a change did: two sources, or two contexts or weeks of one, side by side.
 
     Six questions are asked: whether each state leads to the same states as often, whether states
-    lie as high, whether the same loops are walked as often, whether runs stay as long in the same
+    lie as high, whether the same loops are taken as often, whether runs stay as long in the same
     places, whether as many succeed, and whether they take as many steps. Where both sides know
     their runs, whole runs are permuted (`compare_runs`), inside blocks and by blocks where runs
     have them, and the probability that anything is
@@ -181,7 +181,7 @@ def _choose(
     hidden: tuple[str, ...],
     announce: Progress,
 ) -> list[Source]:
-    """Choose the runs of both sides; a hidden state that only one side has is no mistake."""
+    """Choose the runs of both sides; a hidden state that only one side has is not a mistake."""
     sides = [source.choose(**wanted) for source, wanted in zip(sources, chosen, strict=True)]
     there = []
     for name, side in zip("AB", sides, strict=True):

@@ -26,14 +26,14 @@ _NAMED = 3
 _WORDS = {
     "moves": "states lead to others than before",
     "potential": "states lie higher or lower than before",
-    "loops": "loops are walked more or less often than before",
+    "loops": "loops are taken more or less often than before",
     "stays": "runs stay longer or less long in the same places than before",
     "length": "runs take more or fewer steps than before",
 }
 """What changed, where no figure says it."""
 
 _MORE = {
-    "loops": "loops are walked more often than before",
+    "loops": "loops are taken more often than before",
     "stays": "runs stay longer in the same places than before",
 }
 """The same, where all of it went up."""

@@ -62,8 +62,8 @@ def _drift_cases(found: RunComparison) -> Iterator[JUnitTest]:
 def _violation_case(walked_more: Sequence[Violation]) -> JUnitTest:
     loops = tuple(join_states((*violation.loop, violation.loop[0])) for violation in walked_more)
     count = count_noun(len(loops), "driven loop")
-    failure = f"{count} walked more than before" if loops else ""
-    return JUnitTest("violation", "no driven loop is walked more than before", failure, loops)
+    failure = f"{count} taken more than before" if loops else ""
+    return JUnitTest("violation", "no driven loop is taken more than before", failure, loops)
 
 
 def _trap_case(longer_stays: Sequence[Change]) -> JUnitTest:

@@ -34,7 +34,7 @@ UNCHANGED_SHOWN = 3
 _TITLES = {
     "moves": "Moves: the share of what each state leads to",
     "potential": "States: V less its mean over the common states, in 1/β",
-    "loops": "Loops: rounds in each run, side trips cut out",
+    "loops": "Loops: rounds in each run, detours cut out",
     "stays": "Stays: visits or changes in a row, the longest of each run",
     "success": "Success",
     "limit": "Runs at the recursion limit",
@@ -121,7 +121,7 @@ def loop_section(a: Side, b: Side, walked_more: Sequence[Violation]) -> Section 
     )
     note = (
         "Affinity in nats, found in each side by itself. That a loop is found in one side only "
-        "is no proof of a change; what is, stands under Loops."
+        "is not proof of a change; what is, stands under Loops."
     )
     columns, more = ("loop", "A", "B", "found"), len(names) - len(rows)
     return Section(
@@ -142,7 +142,7 @@ def _affinity(violation: Violation | None) -> str:
 
 def _where_found(before: bool, after: bool, walked_more: bool) -> str:
     found = "in both" if before and after else "in A alone" if before else "in B alone"
-    return f"{found}, walked more" if walked_more else found
+    return f"{found}, taken more" if walked_more else found
 
 
 def trap_section(a: Side, b: Side) -> Section | None:

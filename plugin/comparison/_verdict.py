@@ -174,7 +174,7 @@ def _about_violations(walked_more: Sequence[Violation]) -> Iterator[str]:
     if walked_more:
         loops = "; ".join(join_states((*v.loop, v.loop[0])) for v in walked_more[:2])
         count = count_noun(len(walked_more), "loop")
-        yield f"Driven in B, and walked more than in A: {count} ({loops})."
+        yield f"Driven in B, and taken more than in A: {count} ({loops})."
 
 
 def _say_power(found: RunComparison, figures: Sequence[Figure]) -> str:

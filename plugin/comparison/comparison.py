@@ -115,7 +115,7 @@ class Comparison(Result):
 
     @property
     def changed(self) -> bool:
-        """Whether B is seen to differ from A; False is no proof that it does not."""
+        """Whether B is seen to differ from A; False is not proof that it does not."""
         return self.differences.rejected
 
     @property
@@ -143,7 +143,7 @@ class Comparison(Result):
         and its runs walk it more than those of A. "trap": runs of B stay longer in one state, in a
         trap, or between two states. "failure": success fell. "limit": more runs reach the
         recursion limit. "repetition": more runs repeat themselves, they stay longer, or loops are
-        walked more. Other kinds of findings are not compared, and never hold. All go by what the
+        taken more. Other kinds of findings are not compared, and never hold. All go by what the
         comparison as a whole calls changed.
 
         Raises

@@ -243,7 +243,7 @@ class DashboardApi:
             raise
 
         def read() -> tuple[Any, Any]:
-            # Asked for anew each time: a monitor that nobody asks for is stopped.
+            # Asked for again each time: a monitor that nobody asks for is stopped.
             now = _Selection(asked.context, asked.within, self.monitors.get(asked.context))
             shown = self._show_overview(now)
             return (_fingerprint(now), shown["tiles"]), shown

@@ -108,7 +108,7 @@ def parse_loop(snapshot: Snapshot, text: str) -> list[str]:
     Raises
     ------
     InvalidInputError
-        Where it is no loop of 2 to 64 different states.
+        Where it is not a loop of 2 to 64 different states.
     UnknownStateError
         Where one of them is not recorded.
     """
@@ -150,7 +150,7 @@ def _count(counts: TransitionCounts, source: str, target: str) -> int:
 
 
 def show_walks(walks: Sequence[Excerpt]) -> list[dict[str, Any]]:
-    """Return example stretches of runs as paths; where a stretch has a gap, it begins anew."""
+    """Return example stretches of runs as paths; where a stretch has a gap, it starts again."""
     shown = []
     for walk in walks:
         path: list[dict[str, Any]] = []

@@ -165,7 +165,7 @@ class ContextMonitor:
         monitor.start()
 
     def snapshot(self) -> Snapshot:
-        """Return counts and potential, made anew where the monitor has read more since."""
+        """Return counts and potential, made again where the monitor has read more since."""
         with self._lock:
             seen = self.monitor.status().transitions, self.monitor.potential()
             if self._made is None or self._made[0] != seen:

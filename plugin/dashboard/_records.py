@@ -106,7 +106,7 @@ class Records:
     def runs(self) -> tuple[RunTable | None, bool]:
         """Return the runs of the last moves, and whether there were more before.
 
-        There are None where the source knows no runs.
+        There are None where the source has no runs.
         """
         if not isinstance(self.watched, TransitionStore):
             return open_source(self._runs_of).runs(), False

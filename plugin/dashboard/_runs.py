@@ -287,7 +287,7 @@ def list_runs(
 def show_one(known: KnownRuns | None, number: str, run_url: str | None) -> dict[str, Any]:
     """Return the page of one run."""
     if known is None:
-        raise UnknownStateError("this source knows no runs")
+        raise UnknownStateError("this source has no runs")
     place = known.find(number)
     page = show_run(known.table, place, onsets=known.onsets, run_url=run_url)
     return dict(plain({**_show_page(page), **known.row(place)}))

@@ -158,7 +158,7 @@ class Guard:
             return _say(405, "This page is only read.", {"allow": ", ".join(_METHODS)})
         host = _read_host(headers.getlist("host"))
         if host is None:
-            return _say(400, "The host of this request is no host name.")
+            return _say(400, "The host of this request is not a host name.")
         if not (host == "localhost" or host in self.hosts or _is_address(host)):
             return _say(421, "Unknown host name; ask by address, or allow it by --allow-host.")
         if not _is_same_origin(headers):

@@ -96,7 +96,8 @@ def build_app(
     Raises
     ------
     InvalidInputError
-        Where the source is of no known kind, the token is too short, or `run_url` is no address.
+        Where the source is of no known kind, the token is too short, or `run_url` is not an
+        address.
     ReadError
         Where the source cannot be opened.
 

@@ -85,7 +85,7 @@ class Case:
             Where only counts are known.
         """
         if self.study is None:
-            raise ValueError("this record knows no runs")
+            raise ValueError("this record has no runs")
         return Roots(self.study.table, self.study.root)
 
     def adjusted(self, kind: str) -> float:

@@ -126,6 +126,6 @@ def _complete(finding: Finding, case: Case) -> Finding:
 
 
 def _word(name: str) -> str:
-    """Return a key as a word of a shell, safe to print, that is no option."""
+    """Return a key as a word of a shell, safe to print, that is not an option."""
     word = shlex.quote(safe_text(name, 120))
     return f"-- {word}" if name.startswith("-") else word

@@ -170,7 +170,7 @@ class Finding(Result):
     title : str
         What is wrong, in one line.
     place : tuple of str
-        The states concerned: one, two, or a loop in the order walked; empty where it has none.
+        The states concerned: one, two, or a loop in the order visited; empty where it has none.
     runs : tuple of str
         The keys of the runs concerned, worst first. Runs without a key are only counted.
     affected, total : int
@@ -187,7 +187,7 @@ class Finding(Result):
     cost : Cost or None
         What came after.
     differs : tuple of str
-        What these runs do that good runs do not.
+        What these runs do that successful runs do not.
     evidence : str
         What it rests on: the test with its p-value and number of runs, or the rule.
     pvalue : float
@@ -292,7 +292,7 @@ class Finding(Result):
         try:
             return cls._restore(dict(state))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"this is no finding: {error!r}") from None
+            raise InvalidInputError(f"this is not a finding: {error!r}") from None
 
     @classmethod
     def _restore(cls, state: dict[str, Any]) -> Finding:
@@ -322,13 +322,13 @@ class Finding(Result):
 def _texts(values: Iterable[Any]) -> tuple[Any, ...]:
     found = tuple(values)
     if isinstance(values, str) or not all(isinstance(text, str) for text in found):
-        raise ValueError(f"{values!r} are no texts")
+        raise ValueError(f"{values!r} are not texts")
     return found
 
 
 def _number(value: Any) -> Any:
     if type(value) not in (int, float, type(None)):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value
 
 

@@ -79,7 +79,7 @@ class RunStudy(Result):
     inside : mapping of str to (k,) array of int64
         The places of the runs of subgraphs, by the name of the graph.
     loops : tuple of LoopOccurrences
-        Where the driven loops were walked.
+        Where the driven loops were taken.
     limit : StepLimit or None
         How many steps to allow a root run; None where none is known to have succeeded.
     limit_unit : {"supersteps", "moves"}

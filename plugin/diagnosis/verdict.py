@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import ceil, isfinite, isnan
+from math import ceil, exp, isfinite, isnan
 from typing import TYPE_CHECKING
 
 from detailed_balance.analyzers import BalanceReport, Outcome, TrapReport, Violation
@@ -117,7 +117,7 @@ def _without_finding(case: Case) -> _Answer:
     said = f"{count_of(good, runs)} {'succeeded' if judged else 'ended'}"
     if good < ENOUGH_RUNS:
         return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
-    none = "none repeats itself more than good runs do"
+    none = "none repeats itself more than successful runs do"
     longest = f"the longest took {count_noun(study.longest, 'move')}"
     still, sure = _open(case), _sure(case)
     if still:
@@ -126,7 +126,7 @@ def _without_finding(case: Case) -> _Answer:
 
 
 def _open(case: Case) -> str:
-    """Say which runs without an outcome have gone on for longer than any good run took."""
+    """Say which runs without an outcome have gone on for longer than any successful run took."""
     roots = case.roots
     going = roots.places[roots.table.runs.success[roots.places] < 0]
     most = int(roots.moves[roots.places[roots.succeeded[roots.places]]].max(initial=0))
@@ -134,7 +134,7 @@ def _open(case: Case) -> str:
     if not len(going):
         return ""
     worst = int(going[roots.moves[going].argmax()])
-    runs = f"{count_noun(len(going), 'run')} with no end took more moves than any good run"
+    runs = f"{count_noun(len(going), 'run')} with no end took more moves than any successful run"
     name = safe_text(roots.name(worst) or "one of them", 60)
     return f"{runs}; {name} took {int(roots.moves[worst]):,}"
 
@@ -188,10 +188,10 @@ def _by_counts(case: Case) -> tuple[VerdictOutcome, str]:
         return "ok", f"detailed balance is broken by {causes}, as designed or as in the baseline"
     if not len(balance.loops):
         if balance.loops.untested:
-            return "unknown", "no loop was walked often enough to test detailed balance"
+            return "unknown", "no loop was taken often enough to test detailed balance"
         return "unknown", "detailed balance cannot be tested: there is no loop of three states"
     if balance.detectable_affinity() > ENOUGH:
-        return "unknown", "too little data: only a strongly driven loop would have shown"
+        return "unknown", "too little data: only a strongly driven loop would have been found"
     return "ok", "no violation of detailed balance and no trap was found"
 
 
@@ -221,15 +221,20 @@ def _about_causes(balance: BalanceReport) -> str:
         )
     if not len(balance.loops):
         if balance.loops.untested:
-            return "not testable: no loop was walked often enough"
+            return "not testable: no loop was taken often enough"
         return (
-            "not testable: no loop of three states was walked. A state function that distinguishes "
+            "not testable: no loop of three states was taken. A state function that distinguishes "
             "more states may show one"
         )
     seen = balance.detectable_affinity()
     if seen > ENOUGH:
-        return f"not testable: only a push of {format_number(seen)} nats or more would have shown"
-    return f"holds: a push of {format_number(seen)} nats round a loop would have shown"
+        return f"not testable: only {_show_push(seen)} would have been found"
+    return f"holds: {_show_push(seen)} would have been found"
+
+
+def _show_push(affinity: float) -> str:
+    factor = format_number(exp(min(affinity, 700)))
+    return f"a loop taken {factor} times as often in one direction as in reverse"
 
 
 def _details(case: Case) -> Iterator[str]:
@@ -302,7 +307,7 @@ def _about_traps(traps: TrapReport) -> Iterator[str]:
     if len(traps) > _NAMED:
         yield f"And {count_noun(len(traps) - _NAMED, 'more trap')}."
     if len(traps):
-        yield "A trap breaks no balance by itself, and long work in one place is no fault."
+        yield "A trap breaks no balance by itself, and long work in one place is not a fault."
 
 
 def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
@@ -320,12 +325,12 @@ def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
             factor = ceil(seen**2)
             yield (
                 f"About {factor} times as many transitions ({factor * transitions:,}) would show "
-                "1 nat, a loop walked e times as often in one direction as in the other."
+                "1 nat, a loop taken e times as often in one direction as in the other."
             )
     elif balance.loops.untested:
         yield (
             f"Seen were {count_noun(balance.loops.untested, 'loop')}, not identifiable as driven "
-            "or not; for a test, each pair of states in a loop must be walked 5 times. To show a "
+            "or not; for a test, each pair of states in a loop must be taken 5 times. To show a "
             f"push of 1 nat with 80% probability, it takes {balance.needed_attempts():,} times."
         )
 
@@ -338,5 +343,5 @@ def _about_potential(balance: BalanceReport) -> Iterator[str]:
     correlation = "" if isnan(balance.correlation) else f" (r = {balance.correlation:.2f})"
     yield (
         f"One potential accounts for {share:.0%} of the drift{correlation}, over "
-        f"{count_noun(resolved, 'pair')} of states walked both ways."
+        f"{count_noun(resolved, 'pair')} of states seen in both directions."
     )

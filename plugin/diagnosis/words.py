@@ -52,7 +52,7 @@ def say_place(kind: str, states: Sequence[str], *, one: bool = False) -> str:
             return f"{'asks' if one else 'ask'} for {tool}, a tool that does not exist"
         if states[0].endswith(INVALID):
             schema = safe_text(states[0].removesuffix(INVALID), 40)
-            return f"{'answers' if one else 'answer'} with what is no valid {schema}"
+            return f"{'answers' if one else 'answer'} with what is not a valid {schema}"
         return f"{'stays' if one else 'stay'} in {safe_text(states[0], 40)}"
     verb = "goes" if one else "go"
     if kind == "shuttle":

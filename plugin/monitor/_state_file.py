@@ -16,7 +16,7 @@ FORMAT = 1
 """The version of the file."""
 
 MOST_BYTES = 200_000_000
-"""A larger file is no state of ours."""
+"""A larger file is not a state of ours."""
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -58,12 +58,12 @@ def load_state(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise ReadError(f"{path} is no state of a monitor: no JSON; name another file") from None
+        raise ReadError(f"{path} is not a state of a monitor: no JSON; name another file") from None
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         raise ReadError(
-            f"{path} is no state of a monitor of this release: its format is {found!r}, and not "
-            f"{FORMAT}; name another file, or delete it to begin anew"
+            f"{path} is not a state of a monitor of this release: its format is {found!r}, and not "
+            f"{FORMAT}; name another file, or delete it to start again"
         )
     return dict(state)
 
@@ -100,7 +100,7 @@ def unpack_moves(packed: Mapping[str, Any]) -> list[Edge]:
     try:
         states = [*packed["states"], None]
         if not all(isinstance(state, str) for state in states[:-1]):
-            raise TypeError("a state is no text")
+            raise TypeError("a state is not a text")
         return [(states[i], states[j]) for i, j in packed["moves"] if i >= 0 and j >= -1]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InvalidInputError(f"these are no moves: {error!r}") from None
+        raise InvalidInputError(f"these are not moves: {error!r}") from None

@@ -261,5 +261,5 @@ class Monitor:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(
                 f"{self._path} does not fit this monitor: {error}; name another file, or delete it "
-                "to begin anew"
+                "to start again"
             ) from None

@@ -61,7 +61,7 @@ def plot_pairs(report: PlottedReport) -> Figure:
     pairs = balance.pairs
     figure, ax = _frame("potential drop β ΔV", "log ratio of the two rates (nats)")
     if not len(pairs):
-        return _draw_empty(figure, ax, "No pair of states was walked both ways")
+        return _draw_empty(figure, ax, "No pair of states was seen in both directions")
     drawn = np.argsort(pairs.error, kind="stable")[:POINTS_SHOWN]
     x, y, error = pairs.predicted[drawn], pairs.log_ratio[drawn], pairs.error[drawn]
     use = pairs.resolved[drawn]
@@ -181,7 +181,7 @@ def _pairs_detail(balance: BalanceReport) -> str:
     fit = f"r = {balance.correlation:.2f}; " if balance.independent_loops else ""
     count = len(balance.pairs)
     left_out = f"; the {POINTS_SHOWN} best known are drawn" if count > POINTS_SHOWN else ""
-    return f"{fit}{count_noun(count, 'pair')} walked both ways{left_out}"
+    return f"{fit}{count_noun(count, 'pair')} seen in both directions{left_out}"
 
 
 def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:

@@ -48,7 +48,7 @@ def plot_distances(
     Raises
     ------
     InvalidInputError
-        Where `comparison` is no comparison of contexts.
+        Where `comparison` is not a comparison of contexts.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def plot_distances(
     if count <= MOST_NUMBERED:
         _write_numbers(ax, comparison, top)
     what = "kernels" if kernels else "potentials"
-    verb = "differ" if comparison.rejected else "are not seen to differ"
+    verb = "differ" if comparison.rejected else "show no difference"
     put_title(ax, f"The {what} {verb}", f"* p ≤ {comparison.alpha:g}, adjusted for the pairs")
     if path is not None:
         figure.savefig(path)

@@ -77,7 +77,7 @@ def read_transitions(
         Gzip is found by its first bytes.
     states : callable, optional
         Names the state of one record of the trace, a dict: a text, several texts for what
-        happened side by side, or None for a record that is no state. Of runs, observations and
+        happened side by side, or None for a record that is not a state. Of runs, observations and
         spans also a state function of the handler, such as `NodeStates`.
     state_field : str, optional
         Instead of it: the field that holds the state, or a text with fields in braces such as
@@ -300,7 +300,7 @@ def _existing_file(source: object) -> Path:
         raise ReadError(f"there is no file {path}")
     if not path.is_file():
         raise ReadError(
-            f"{path} is no regular file but a pipe, a socket or a device, which may never end; "
+            f"{path} is not a regular file but a pipe, a socket or a device, which may never end; "
             "write it into a file, or give - for standard input"
         )
     return path

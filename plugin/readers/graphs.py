@@ -44,7 +44,7 @@ def read_graph(graph: nx.Graph[Any], options: ReadOptions, bad: BadLines) -> Ite
     """
     if not graph.is_directed():
         raise ReadError(
-            f"{bad.name} is an undirected graph, which does not say which way it was walked; "
+            f"{bad.name} is an undirected graph, which does not say which way it was taken; "
             "save it as a directed one"
         )
     yield from read_records(_edges(graph, options.fields), options.of_moves(), bad)
@@ -132,12 +132,12 @@ def read_node_link(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[
     document = load_document(path)
     if not isinstance(document, dict) or not document.get("directed"):
         raise ReadError(
-            f'{bad.name} is no directed node-link graph; it needs "directed": true, or else it '
+            f'{bad.name} is not a directed node-link graph; it needs "directed": true, or else it '
             "does not say which way its edges were walked"
         )
     edges = document.get("edges", document.get("links"))
     if not isinstance(edges, list):
-        raise ReadError(f"{bad.name} is no node-link graph: it has no list 'edges' or 'links'")
+        raise ReadError(f"{bad.name} is not a node-link graph: it has no list 'edges' or 'links'")
     yield from read_records(_read_edges(edges, bad), options.of_moves(), bad)
     yield from _read_escapes(_escapes(document.get("nodes"), bad), options, bad)
     if options.progress:

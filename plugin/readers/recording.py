@@ -207,7 +207,7 @@ def _find_readers(
 
 
 def _check_facts(fields: FieldNames, readers: Sequence[str]) -> None:
-    """Refuse fields of facts where a format is no table, and tells itself what it knows of a step.
+    """Refuse fields of facts for formats that are not tables, which have facts of their own.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def read_url(url: str | URL, options: ReadOptions, bad: BadLines) -> Iterator[Re
             for move in store.read():
                 is_count = type(move.count) is int and move.count >= 0
                 if not move.source or move.target == "" or not is_count:
-                    raise ReadError(f"{move!r} is no move: the store {bad.name} is damaged")
+                    raise ReadError(f"{move!r} is not a move: the store {bad.name} is damaged")
                 bad.accepted += 1
                 target = None if move.target is None else rename(move.target)
                 yield replace(move, source=rename(move.source), target=target)

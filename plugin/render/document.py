@@ -32,8 +32,8 @@ __all__ = [
 VerdictOutcome: TypeAlias = Literal[
     "problem", "watch", "ok", "unknown", "worse", "better", "different", "same"
 ]
-"""Of a report: something is wrong; something to look at; nothing, where it would have shown; or too
-little to tell. Of a comparison: worse, better, different, same, or unknown."""
+"""Of a report: something is wrong; something to look at; nothing, where it would have been found;
+or too little to tell. Of a comparison: worse, better, different, same, or unknown."""
 
 STATEMENT_INDENT = 9
 """Where the text of a statement begins, and two columns on that of its rows."""

@@ -111,7 +111,7 @@ def analyze(
     ------
     InsufficientDataError
         Where no run is left: none carries the labels, or none began in the time asked for. Too
-        little data is no error: the report says what is missing.
+        little data is not an error: the report says what is missing.
     InvalidInputError
         Where an argument has a value that is not allowed.
     ReadError
@@ -161,7 +161,7 @@ def analyze(
     warnings = (*measured.warnings, *_about_graphs(parts))
     study = measured.case.study
     if parts and study is not None:
-        study = replace(study, limit=None)  # good runs of one agent set no limit for another
+        study = replace(study, limit=None)  # successful runs of one agent set no limit for another
     popularity = None
     if _asks_popularity(measured):
         announce("Comparing with popularity", 0, 0)

@@ -89,7 +89,7 @@ class Report(Result):
         The address of a run, with ``{run}`` for its key; empty where there is none.
     popularity : PopularityComparison or None
         Whether the potential is more than the popularity of the states; None for fewer than 10
-        states or pairs walked both ways, and for more than 5,000 different moves.
+        states or pairs seen in both directions, and for more than 5,000 different moves.
     """
 
     counts: TransitionCounts
@@ -123,10 +123,10 @@ class Report(Result):
         Raises
         ------
         InvalidInputError
-            Where the source knows no runs, or none of that name.
+            Where the source has no runs, or none of that name.
         """
         if self.runs is None:
-            raise InvalidInputError(f"{self.source.description} knows no runs to show")
+            raise InvalidInputError(f"{self.source.description} has no runs to show")
         return show_run(self.runs.table, run, run_url=self.run_url or None)
 
     def failures(self, conditions: Collection[GateCondition]) -> tuple[GateCondition, ...]:
@@ -252,7 +252,8 @@ def _pairs(report: Report) -> Picture:
         lambda: plots.plot_pairs(report),
         f"Log ratios of rates against drops of the potential for {number} pairs of states; under "
         "detailed balance they lie on the diagonal.",
-        "Each point is a pair of states that was walked both ways. The log ratio of its two rates "
+        "Each point is a pair of states that was seen in both directions. The log ratio of its two "
+        "rates "
         "is the drop of the potential, where detailed balance holds (bars: one standard error).",
     )
 
@@ -288,8 +289,8 @@ def landscape_picture(report: Report, title: str = "The landscape") -> Picture:
         f"Levels of {n} states by their potential, arrows for the moves between them. "
         f"{report.verdict.headline}.",
         "Height: the potential V. Agents run downhill, and grey arrows are wider the more often "
-        "they were walked. The loop that names a cause of broken balance is coloured, in the "
-        "direction in which it is walked more often than detailed balance allows; a trap has a "
+        "they were taken. The loop that names a cause of broken balance is coloured, in the "
+        "direction in which it is taken more often than detailed balance allows; a trap has a "
         "green border.",
         title,
     )

@@ -222,14 +222,14 @@ def show_run(
     run : str or int
         Its key, its id, or the beginning of one of them that no other run has; or its place.
     onsets : mapping of int to RepeatingRun, optional
-        What `find_onsets` found in these runs; found anew by default.
+        What `find_onsets` found in these runs; found again by default.
     run_url : str, optional
         Where runs can be read in full, with ``{run}`` for the key.
 
     Raises
     ------
     InvalidInputError
-        Where there is no such run, or several; or `run_url` is no address.
+        Where there is no such run, or several; or `run_url` is not an address.
     """
     place = run if isinstance(run, int) else find_run(runs, run)
     onsets = find_onsets(runs) if onsets is None else onsets

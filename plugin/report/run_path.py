@@ -55,7 +55,7 @@ class PathLine(Result):
     depth : int
         0 in the run itself, 1 in a run inside it, and so on.
     first, last : int
-        Which moves of its run these are, from 1; both 0 where it is no move.
+        Which moves of its run these are, from 1; both 0 where it is not a move.
     text : str
         The states reached, safe to print.
     times : int
@@ -159,7 +159,7 @@ def list_path(
 class _Part(NamedTuple):
     """Some moves in a row: the states reached, and how often.
 
-    `first` and `stop` are places of moves inside the run; `anew` says that a person had answered.
+    `first` and `stop` are places of moves inside the run; `again` says that a person had answered.
     """
 
     first: int

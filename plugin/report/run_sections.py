@@ -157,13 +157,13 @@ def repetition_section(runs: RunStudy) -> Section | None:
     )
     more = len(found.findings) - len(rows)
     good = (
-        f"good: what {found.content:.0%} of good runs keep to, with confidence "
+        f"good: what {found.content:.0%} of successful runs keep to, with confidence "
         f"{found.confidence:.0%}, from {count_noun(found.units, 'run')} (or blocks of runs). "
     )
     note = (
         f"{good if found.good else ''}after: moves after the onset. fact: runs that stopped failed "
         "or at the limit while the same call got the same answer. rule: a stated limit, for there "
-        "are too few good runs to compare with."
+        "are too few successful runs to compare with."
     )
     columns = ("runs that", "runs", "up to", "good", "after", "evidence")
     words = ("runs that", "evidence")
@@ -178,7 +178,7 @@ def _show_evidence(finding: RepetitionFinding) -> str:
 
 
 def loop_place_section(runs: RunStudy) -> Section | None:
-    """Return where the driven loops were walked; None where there are none."""
+    """Return where the driven loops were taken; None where there are none."""
     if not runs.loops:
         return None
     rows = tuple(
@@ -194,8 +194,8 @@ def loop_place_section(runs: RunStudy) -> Section | None:
         for seen in runs.loops
     )
     note = (
-        "Side trips are cut out. back: rounds the other way. onset: the moves before the first "
-        "round, in the median run that walked it. examples: the runs with the most rounds."
+        "Detours are cut out. back: rounds the other way. onset: the moves before the first "
+        "round, in the median run that took it. examples: the runs with the most rounds."
     )
     return Section(
         "Where the driven loops are walked",
@@ -224,7 +224,7 @@ def contrast_section(runs: RunStudy) -> Section | None:
         title = "How failed runs differ from successful ones"
         note = f"{found.describe()}."
     else:
-        title = "Failed runs are not seen to differ from successful ones"
+        title = "Failed runs show no difference from successful ones"
         note = f"The smallest p-values, none of them significant. {found.describe()}."
     if found.blocks is not None and not found.too_few:
         unit = found.describe_unit()
@@ -313,7 +313,8 @@ def limit_section(runs: RunStudy) -> Section | None:
             )
         )
     note = (
-        "An order statistic of the steps of successful runs, whatever their law; for runs that are "
+        "An order statistic of the steps of successful runs, whatever their distribution; for runs "
+        "that are "
         "independent and like those to come."
     )
     return Section("How many steps to allow", ("", ""), tuple(rows), note, ("",))

@@ -190,9 +190,9 @@ def _order_note(order: StateOrder) -> str:
     main, relative = order.numbers[order.main], order.relative
     notes = ["V is 0 at the lowest state of each component."] if order.numbers.max() > 1 else []
     if np.isposinf(relative).any():
-        notes.append(f"∞: leads down to component {main}, and nothing leads back.")
+        notes.append(f"∞: leads down to component {main}, and there is no way back.")
     if np.isneginf(relative).any():
-        notes.append(f"-∞: component {main} leads down to it, and nothing leads back.")
+        notes.append(f"-∞: component {main} leads down to it, and there is no way back.")
     if np.isnan(relative).any():
         notes.append(f"?: neither leads to component {main} nor comes from it.")
     return " ".join(notes)
@@ -218,7 +218,8 @@ def popularity_section(found: PopularityComparison) -> Section:
     said = found.describe()
     note = (
         f"{said[0].upper()}{said[1:]}. Shares of the squared log ratios of the {found.pairs:,} "
-        "pairs walked both ways. Popularity is the mean probability of a state over the others; "
+        "pairs seen in both directions. Popularity is the mean probability of a state over the "
+        "others; "
         f"an agent that does not look at its state has V = -log popularity (here r = "
         f"{format_number(found.correlation)})."
     )
@@ -279,7 +280,7 @@ def data_section(
 
 def _tested(balance: BalanceReport) -> Iterator[Row]:
     pairs, one_way = len(balance.pairs), len(balance.one_way_pairs)
-    yield "linked pairs", f"{pairs + one_way:,}, of them {one_way:,} walked one way only"
+    yield "linked pairs", f"{pairs + one_way:,}, of them {one_way:,} seen in one direction only"
     yield "loops tested", f"{len(balance.loops):,}{_untested(balance)}"
 
 
@@ -292,7 +293,7 @@ def _dropped(potential: Potential | None) -> str:
 
 def _untested(balance: BalanceReport) -> str:
     untested = balance.loops.untested
-    return f", {untested:,} more were walked too rarely" if untested else ""
+    return f", {untested:,} more were taken too rarely" if untested else ""
 
 
 def _skipped(source: SourceInfo) -> str:

@@ -87,7 +87,7 @@ class Content(ABC):
 
     description: str
     folder: object = None
-    why_no_runs = "counts do not tell one run from another"
+    why_no_runs = "counts do not say one run from another"
     labels_are_of_runs = True
     is_whole = True
 
@@ -159,7 +159,7 @@ class _Table(Content):
 class _Graph(Content):
     """A live graph, with the runs that stopped last where something keeps them."""
 
-    why_no_runs = "a graph counts moves; the handler that records into it, or a store, knows runs"
+    why_no_runs = "a graph counts moves; the handler that records into it, or a store, has runs"
     labels_are_of_runs = False
     is_whole = False
 

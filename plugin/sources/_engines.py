@@ -63,7 +63,8 @@ def open_table(
             yield table
     elif not isinstance(source, str | os.PathLike):
         raise InvalidInputError(
-            f"a {type(source).__name__} is no table; allowed are an Ibis table, Parquet (a file, a "
+            f"a {type(source).__name__} is not a table; allowed are an Ibis table, Parquet (a "
+            f"file, a "
             "folder, a pattern such as 'runs/*.parquet'), a DuckDB file, and a URL such as "
             "postgresql://host/database?table=events"
         )
@@ -73,7 +74,7 @@ def open_table(
     else:
         files = find_parquet(source)
         if not files:
-            raise ReadError(f"{safe_text(str(source), 200)} is no Parquet file, and none are there")
+            raise ReadError(f"{safe_text(str(source), 200)} is not a Parquet file and holds none")
         with _duckdb(memory_limit, temp_directory) as connection:
             yield _read_parquet(connection, files)
 
@@ -131,7 +132,7 @@ def _duckdb(
             raise InvalidInputError(
                 "DuckDB is not there; install 'detailed-balance[scale]'"
             ) from error
-        except Exception as error:  # DuckDB's own, which are no common class over its versions
+        except Exception as error:  # DuckDB's own, which have no common class over its versions
             raise ReadError(f"DuckDB cannot open {database}: {first_line(error)}") from error
         try:
             connection.raw_sql("SET enable_progress_bar = false")
@@ -142,7 +143,7 @@ def _duckdb(
 
 def _read_parquet(connection: Any, files: Sequence[Path]) -> Table:
     """Return the rows of Parquet files, with the place of each (`FILE`, `ROW`)."""
-    names = [glob.escape(str(file.absolute())) for file in files]  # a name is no pattern
+    names = [glob.escape(str(file.absolute())) for file in files]  # a name is not a pattern
     try:
         table: Table = connection.read_parquet(
             names, filename=True, file_row_number=True, union_by_name=True

@@ -170,7 +170,7 @@ class _RunFinder:
         return self._expand(order, run[order], len(shown), columns)
 
     def _group(self) -> _Groups:
-        """Give each move its run: by its id, or by the places where its trajectory starts anew."""
+        """Give each move its run: by its id, or by the places where its trajectory starts again."""
         moves, named = self._moves, len(self._names)
         loose = np.flatnonzero((moves.run < 0) & (moves.trajectory >= 0))
         order = loose[np.argsort(moves.trajectory[loose], kind="stable")]

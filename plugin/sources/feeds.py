@@ -261,7 +261,7 @@ class StoreFeed:
 
 
 class OpenedFeed(StoreFeed):
-    """The moves of the store at a URL; a file that was made anew there is read from its beginning.
+    """The moves of the store at a URL; a file that was made again there is read from its beginning.
 
     Raises
     ------
@@ -365,8 +365,8 @@ class FileFeed:
         return self._last.runs()
 
     def losses(self) -> Mapping[str, int]:
-        """Return how many lines were no transitions."""
-        return {"lines that are no transition": self._bad}
+        """Return how many lines were not transitions."""
+        return {"lines that are not a transition": self._bad}
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -408,7 +408,7 @@ def _decode(cursor: str) -> tuple[int, str]:
         end, file_id = json.loads(cursor)
         return int(end), str(file_id)
     except (TypeError, ValueError):
-        raise ReadError(f"{cursor!r} is no place in a file") from None
+        raise ReadError(f"{cursor!r} is not a place in a file") from None
 
 
 def _to_object(line: bytes) -> dict[str, object]:

@@ -97,7 +97,7 @@ class Source:
         self._is_read = False
 
     def runs(self) -> RunTable | None:
-        """Return the runs; None where the source knows no runs.
+        """Return the runs; None where the source has no runs.
 
         Raises
         ------
@@ -297,7 +297,7 @@ def read_runs(source: object, **options: Any) -> RunTable:
     Raises
     ------
     InvalidInputError
-        Where the source knows no runs, or an option has a value that is not allowed.
+        Where the source has no runs, or an option has a value that is not allowed.
     InsufficientDataError
         Where no run is left.
     ReadError
@@ -315,9 +315,7 @@ def read_runs(source: object, **options: Any) -> RunTable:
     opened = open_source(source, **options)
     runs = opened.runs()
     if runs is None:
-        raise InvalidInputError(
-            f"{opened.description} knows no runs: {opened._content.why_no_runs}"
-        )
+        raise InvalidInputError(f"{opened.description} has no runs: {opened._content.why_no_runs}")
     return runs
 
 
@@ -350,7 +348,7 @@ def list_allowed_moves(agent: object) -> Iterable[tuple[str, str]] | None:
     Notes
     -----
     Only the nodes of the graph itself are named, which is what `ActionStates` makes of nodes that
-    did not only ask for tools. The tools that a model chose are no nodes, so a loop through them
+    did not only ask for tools. The tools that a model chose are not nodes, so a loop through them
     is never found to be structural by the graph. A node that returns a ``Command`` must say in its
     annotation where it may go, or these exits are missing here.
 

@@ -63,8 +63,8 @@ def test_attempts_that_make_no_sense_are_refused(attempts, message):
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        ([[0.5, 0.6], [0, 1]], "row 0 is no probability distribution.*sum 1.1"),
-        ([[0.5, 0.5], [-0.1, 1]], "row 1 is no probability distribution.*entry -0.1"),
+        ([[0.5, 0.6], [0, 1]], "row 0 is not a probability distribution.*sum 1.1"),
+        ([[0.5, 0.5], [-0.1, 1]], "row 1 is not a probability distribution.*entry -0.1"),
         ([[0.5, 0.5]], r"square matrix; got shape \(1, 2\)"),
     ],
 )

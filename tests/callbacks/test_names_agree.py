@@ -112,7 +112,7 @@ TODOS = {"todos": []}
 
 
 def situations():
-    """Return what may happen to a call; anew each time, since agents change messages and models."""
+    """Return what may happen to a call; new each time, since agents change messages and models."""
     return {
         "one tool": ([ask("search"), says()], {}, None, "search model"),
         "two tools at once": ([ask("search", "read"), says()], {}, None, "read|search model"),

@@ -390,7 +390,7 @@ def test_the_counts_of_gemini_are_those_of_the_authors_with_errors():
     assert table.attempts_per_state == pytest.approx(20_000 / 13)
     V = table.potential()
     words = ("DISCIPLINE", "EXCELLENT", "BLISSFUL")
-    # V is log T(down) / T(up), as no loop of three words was walked both ways.
+    # V is log T(down) / T(up), as no loop of three words was seen in both directions.
     by_hand = [np.log(954 / 564), np.log(822 / 7), np.log(353 / 2)]
     assert [V.difference(word, "ATTITUDE") for word in words] == pytest.approx(by_hand)
     assert by_hand == pytest.approx([0.53, 4.77, 5.17], abs=0.005)

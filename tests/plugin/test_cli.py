@@ -169,7 +169,7 @@ def test_a_wrong_option_is_one_clean_error(driven: Path, options: list[str], mes
     ("name", "content", "message"),
     [
         ("empty.jsonl", "", "is empty: it holds no transitions"),
-        ("broken.jsonl", '{"source": "a", "target": "b"}\n{oops\n', "line 2: no valid JSON"),
+        ("broken.jsonl", '{"source": "a", "target": "b"}\n{oops\n', "line 2: invalid JSON"),
         ("columns.csv", "from,to\na,b\n", "--source-field"),
         ("escapes.csv", "source,target\na,\na,\n", "only 2 escapes"),
         ("trace.parquet", "PAR1", "cannot be read as Parquet"),
@@ -315,7 +315,7 @@ def test_bad_lines_are_skipped_only_when_asked(driven: Path) -> None:
     assert run("analyze", driven)[0] == 1
     code, output = run("analyze", driven, "--skip-bad-lines")
     assert code == 0
-    assert "1 broken line: line 7, no valid JSON" in output
+    assert "1 broken line: line 7, invalid JSON" in output
 
 
 def test_a_store_is_read_by_file_and_by_url(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_new_loop_is_named_with_what_became_of_it(changed: Comparison) -> None
     (loop,) = changed.new_violations
     assert set(loop.loop) == {"s1", "s2", "s3"}
     assert "s1 → s2 → s3" in str(changed)
-    assert "in B alone, walked more" in " ".join(str(changed).split())
+    assert "in B alone, taken more" in " ".join(str(changed).split())
 
 
 def test_no_change_is_told_with_what_would_have_been_seen(same: Comparison) -> None:
@@ -354,7 +354,7 @@ def test_counts_and_graphs_are_compared_by_moves() -> None:
     ("options", "error", "message"),
     [
         ({}, InvalidInputError, "both sides are the same"),
-        ({"since_b": "yesterday"}, InvalidInputError, "'yesterday' is no moment"),
+        ({"since_b": "yesterday"}, InvalidInputError, "'yesterday' is not a moment"),
         ({"since_b": 2e9}, InsufficientDataError, "no run of TransitionStore began in the time"),
         ({"context_b": {"version": "3"}}, InsufficientDataError, "version=1; version=2"),
     ],

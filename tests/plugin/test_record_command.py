@@ -191,7 +191,7 @@ def test_nothing_is_said_of_what_records_or_cannot_be_known(place, command):
         (["runs.db", "--"], "which program?"),
         (["--context", "x", "runs.db", "python"], "is not NAME=VALUE"),
         (["--context", "=x", "runs.db", "python"], "is not NAME=VALUE"),
-        (["mysql://host/runs", "python"], "'mysql' is no database"),
+        (["mysql://host/runs", "python"], "'mysql' is not a database"),
         (["no/such/folder/runs.db", "python"], "there is no folder"),
     ],
 )

@@ -119,8 +119,8 @@ def test_a_pipeline_cannot_be_tested() -> None:
 
 def test_a_loop_walked_too_rarely_is_not_called_absent() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=2, backward=1)))
-    assert report.verdict.headline.startswith("UNKNOWN: no loop was walked often enough")
-    assert "each pair of states in a loop must be walked 5 times" in str(report.verdict)
+    assert report.verdict.headline.startswith("UNKNOWN: no loop was taken often enough")
+    assert "each pair of states in a loop must be taken 5 times" in str(report.verdict)
 
 
 def test_an_oscillation_is_a_trap_and_no_violation() -> None:
@@ -175,7 +175,7 @@ def test_a_loop_that_good_runs_walk_as_often_breaks_nothing() -> None:
     report = driven(baseline=good)
     assert [violation.kind for violation in report.balance.violations] == ["work-flow"]
     assert report.verdict.outcome == "ok"
-    assert "(work-flow: walked as often in the baseline)" in str(report.verdict)
+    assert "(work-flow: taken as often in the baseline)" in str(report.verdict)
 
 
 def test_a_loop_that_good_runs_do_not_walk_is_suspect() -> None:
@@ -183,7 +183,7 @@ def test_a_loop_that_good_runs_do_not_walk_is_suspect() -> None:
     report = driven(baseline=good)
     # 90 of 300 moves here, 100 of 3,000 in the baseline.
     assert report.verdict.headline == (
-        "PROBLEM: critic → plan → search → critic is walked more than in the baseline: 12.43 times "
+        "PROBLEM: critic → plan → search → critic is taken more than in the baseline: 12.43 times "
         "the odds of a step along it"
     )
     assert report.verdict.outcome == "problem"
@@ -331,7 +331,7 @@ def test_what_was_skipped_is_counted_and_listed(tmp_path: Path) -> None:
     report = analyze(path, skip_bad_lines=True)
     assert report.source.skipped_count == 1
     assert report.source.trajectories == 2
-    assert "1 broken line: line 3, no valid JSON" in str(report)
+    assert "1 broken line: line 3, invalid JSON" in str(report)
     assert report.to_dict()["source"]["skipped"][0]["line"] == 3
 
 

@@ -155,7 +155,7 @@ def test_failures_without_a_difference_are_told_with_the_odds_that_would_have_sh
     assert report.verdict.outcome == "watch"
     assert report.verdict.headline == (
         "WATCH: 30 of 100 runs did not succeed; nothing they do differs (steps along a loop at "
-        f"{least:.2f} times the odds would have shown)"
+        f"{least:.2f} times the odds would have been found)"
     )
 
 
@@ -169,7 +169,8 @@ def test_a_work_flow_is_described_and_is_no_finding() -> None:
 def test_with_fewer_than_5_failed_runs_what_they_do_is_not_known() -> None:
     report = analyze(runs_of(("good", 30, "abd", True), ("bad", 4, "acd", False)))
     assert report.verdict.headline == (
-        "WATCH: 4 of 34 runs did not succeed; what they do is not known: 5 failed and 5 good runs "
+        "WATCH: 4 of 34 runs did not succeed; what they do is not known: 5 failed and 5 successful "
+        "runs "
         "are needed"
     )
 
@@ -225,7 +226,8 @@ def test_ten_runs_that_succeeded_are_in_order_and_nine_are_too_few() -> None:
     ten, nine = (analyze(runs_of(("good", n, "abd", True))).verdict for n in (10, 9))
     assert (ten.outcome, nine.outcome) == ("ok", "unknown")
     assert ten.headline == (
-        "OK: 10 of 10 runs ended; none repeats itself more than good runs do; the longest took "
+        "OK: 10 of 10 runs ended; none repeats itself more than successful runs do; the longest "
+        "took "
         "4 moves"
     )
     assert nine.headline == (
@@ -240,7 +242,7 @@ def test_runs_without_an_end_that_outlast_all_good_ones_are_told() -> None:
     assert verdict.headline == (
         "OK: 30 of 31 runs ended; none of them repeats itself too much; the longest took 4 moves"
     )
-    told = "1 run with no end took more moves than any good run; hung took 120"
+    told = "1 run with no end took more moves than any successful run; hung took 120"
     assert ("open", told) in verdict.statements[0].rows
 
 

@@ -40,12 +40,12 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class LoopWalk:
-    """A loop of two states or more that a run went round, side trips cut out.
+    """A loop of two states or more that a run went round, detours cut out.
 
     Parameters
     ----------
     states : tuple of str
-        In the order walked, from the least on.
+        In the order visited, from the least on.
     onset, end : int
         The moves before it was first begun, and up to when it was closed last.
     rounds : int

@@ -53,7 +53,7 @@ def chain(*inside, **given):
 
 
 def foreign(title, *inside, **given):
-    """Return a span that is no part of an agent."""
+    """Return a span that is not part of an agent."""
     return _make(title, {}, inside, given)
 
 

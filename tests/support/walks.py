@@ -1,4 +1,4 @@
-"""Runs walked on chains that are known, for the tests of forecasts and comparisons."""
+"""Runs taken on chains that are known, for the tests of forecasts and comparisons."""
 
 import numpy as np
 

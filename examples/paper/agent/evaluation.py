@@ -40,7 +40,7 @@ class BalanceSummary:
     Parameters
     ----------
     pairs : int
-        Pairs walked both ways.
+        Pairs seen in both directions.
     correlation : float
         Pearson r of log ratio and potential drop.
     chi2_multinomial, chi2_paper : float
@@ -55,7 +55,7 @@ class BalanceSummary:
     violations : tuple of Violation
         Those that break detailed balance, at a false discovery rate of 5%.
     popularity : PopularityComparison or None
-        Whether V is more than popularity; None without a pair walked both ways.
+        Whether V is more than popularity; None without a pairs seen in both directions.
     """
 
     pairs: int
@@ -137,7 +137,7 @@ def summarize_balance(counts: TransitionCounts, potential: Potential) -> Balance
 def _compare(counts: TransitionCounts) -> PopularityComparison | None:
     try:
         return compare_with_popularity(counts, replicates=39)
-    except InsufficientDataError:  # no pair was walked both ways
+    except InsufficientDataError:  # no pair was seen in both directions
         return None
 
 

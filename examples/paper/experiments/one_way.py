@@ -26,7 +26,7 @@ AFFINITY = 24.0
 
 
 def show_claude() -> None:
-    """Print what the paper's table says of the pairs that Claude-4 walked one way only."""
+    """Print what the paper's table says of the pairs that Claude-4 seen in one direction only."""
     table = WordTable.load("claude_4")
     check = check_one_way(table.counts, table.potential())
     columns = ("source", "target", "count", "attempts", "bound", "least", "difference")

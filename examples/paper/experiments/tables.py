@@ -37,7 +37,7 @@ TABLE_I = {
 """V of five expressions as published, and the expression in the grammar's form."""
 
 TABLE_II = {"ATTITUDE": 3_914, "PERSONAL": 121, "PROBLEMS": 442, "TURKEY": 0, "BUZZY": 0}
-"""The attempts of Claude-4 that were no transition."""
+"""The attempts of Claude-4 that were not a transition."""
 
 TABLE_V = (49, 0.47)
 """The parameters of the explicit potential, and its action with softplus, where K(0) = log 2."""

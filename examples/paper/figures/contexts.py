@@ -37,7 +37,7 @@ def plot_against(
     panels = figure.subplots(1, others, sharey=False, squeeze=False)[0]
     for i, ax in enumerate(panels, start=1):
         _draw(ax, comparison, i, exact or {})
-    verb = "differ" if comparison.rejected else "are not seen to differ"
+    verb = "differ" if comparison.rejected else "show no difference"
     title = f"The potentials {verb} on {len(comparison.states)} states"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

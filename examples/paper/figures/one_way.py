@@ -1,4 +1,4 @@
-"""Pairs walked one way only, held against the potential (paper Fig. 10)."""
+"""Pairs seen in one direction only, held against the potential (paper Fig. 10)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plot_one_way(
 ) -> Figure:
     """Draw what each pair walked one way asks of the potential, against what it has (Fig. 10).
 
-    For a pair walked from f to g only, log T(g<-f) / u is the least that beta (V(f) - V(g)) may be
+    For a pair taken from f to g only, log T(g<-f) / u is the least that beta (V(f) - V(g)) may be
     (eq. 25), u being a bound of the rate never seen: 1 / N(g) in the paper, which is its drawn
     points, and the 95% bound of Clopper and Pearson, about 3 / N(g), here. Pairs above the
     diagonal fail. A line parallel to it has 90% of the pairs below, one for each bound.
@@ -84,7 +84,7 @@ def plot_one_way(
     labels = "β (V(f) - V(g))", "least allowed: log T(g←f) / bound, in nats"
     figure, axes = make_panels(*[labels] * len(checks))
     if not any(np.isfinite(check.difference).any() for check in checks.values()):
-        return say_nothing(figure, "No pair of one component was walked one way only")
+        return say_nothing(figure, "No pair of one component was seen in one direction only")
     rng, said = np.random.default_rng(seed), []
     for ax, (name, check) in zip(axes, checks.items(), strict=True):
         said.append(f"{name}: {_draw(ax, check, most, rng)}")

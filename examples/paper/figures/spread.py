@@ -224,7 +224,7 @@ def plot_temperature(potentials: Mapping[float, Potential]) -> Figure:
     The action is drawn as a share of what it is without a potential, the unit of the expectation.
     With the exponential K a pair in detailed balance costs 1 / cosh(x / 2) of that, x being beta
     times its difference, and the expectation counts exp(-abs(x)), which is less: points above
-    the curves are no violation by themselves.
+    the curves are not a violation by themselves.
 
     Parameters
     ----------

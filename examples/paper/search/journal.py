@@ -80,7 +80,7 @@ class Journal:
         text = path.read_bytes()
         records = [record for line in text.split(b"\n") if (record := _parse(line)) is not None]
         if not records and text.strip():
-            raise ReadError(f"{path} is no log of a search; give another file for `log`")
+            raise ReadError(f"{path} is not a log of a search; give another file for `log`")
         if text and not text.endswith(b"\n"):  # killed while it was writing
             os.write(self._file, b"\n")
         if not records:

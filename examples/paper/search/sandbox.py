@@ -248,7 +248,7 @@ def _read_row(message: Any) -> _Row:
             return {_check_name(name): _check_number(name, value) for name, value in row.items()}
         case ["refused" | "error" | "memory" as status, str() as reason]:
             raise StoppedError(status, reason)
-    raise StoppedError("invalid", "its answer is no mapping of names to numbers")
+    raise StoppedError("invalid", "its answer is not a mapping of names to numbers")
 
 
 def _check_name(name: str) -> str:
@@ -338,7 +338,7 @@ class Child:
         try:
             return json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            raise StoppedError("invalid", "its answer is no list of finite numbers") from None
+            raise StoppedError("invalid", "its answer is not a list of finite numbers") from None
 
     def _read(self, deadline: float) -> bytes:
         if not self._selector.select(max(0.0, deadline - time.monotonic())):

@@ -152,7 +152,7 @@ def search_potential(
     In each round each island shows two of its programs to the model, the better one last, and asks
     for a better one still. What it writes runs in the sandbox (`run_candidate`), an explicit
     potential is fitted to its features, and its score is the action of the moves from states held
-    out. Now and then the weaker half of the islands is settled anew from the stronger half.
+    out. Now and then the weaker half of the islands is settled again from the stronger half.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ class SmolLM2:
             raise InvalidInputError("an empty prompt; give at least one token")
         if prompt == self._prompt:
             return
-        # The last token is read anew in any case: its logits are wanted.
+        # The last token is read again in any case: its logits are wanted.
         shared = min(count_shared([prompt, self._prompt]), len(prompt) - 1)
         past = self._past.head(shared)
         hidden, rest = read_on(self.transformer, prompt[shared:], past)

@@ -107,7 +107,7 @@ class Transformer:
         visible : (n, n) array of bool
             Which of the new tokens (columns) each of them (rows) sees, itself included.
         real : (b, n) array of bool, optional
-            Which new tokens are no padding; all by default.
+            Which new tokens are not padding; all by default.
 
         Returns
         -------

@@ -124,7 +124,7 @@ class SymbolicResults:
 
     @property
     def edges(self) -> int:
-        """The pairs f -> g that were walked, self-loops left out."""
+        """The pairs f -> g that were taken, self-loops left out."""
         own = np.count_nonzero(self.counts.counts.diagonal())
         return int(self.counts.counts.nnz - own)
 

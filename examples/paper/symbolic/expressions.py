@@ -81,7 +81,7 @@ def parse_expression(text: str, variables: Collection[str]) -> Expression:
     Raises
     ------
     ExpressionError
-        Where it is no expression of the language, beyond one of its limits, or holds a constant
+        Where it is not an expression of the language, beyond one of its limits, or holds a constant
         that is not finite.
 
     Examples
@@ -186,7 +186,7 @@ def _value(node: Node, names: Mapping[str, Any], own: Iterator[Any]) -> Any:
 
 
 def _check_constants(tree: Node) -> None:
-    """Refuse a part without names that is no finite number, such as 10 ** 10 ** 10."""
+    """Refuse a part without names that is not a finite number, such as 10 ** 10 ** 10."""
     with np.errstate(all="ignore"):
         for node in _parts(tree):
             leaves = [part.head for part in _parts(node) if not part.arguments]
@@ -194,7 +194,7 @@ def _check_constants(tree: Node) -> None:
                 continue
             if not math.isfinite(_value(node, {}, iter(()))):
                 shown = safe_text(_write(_normalise(node)))
-                raise ExpressionError(f"{shown} is no finite number")
+                raise ExpressionError(f"{shown} is not a finite number")
 
 
 def _parts(node: Node) -> Iterator[Node]:

@@ -56,7 +56,7 @@ _SHOWN = 40
 
 
 class ExpressionError(InvalidInputError):
-    """A text is no expression of the language; the message says where and why."""
+    """A text is not an expression of the language; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def check_variables(names: Collection[str]) -> tuple[str, ...]:
     Raises
     ------
     InvalidInputError
-        Where one is no name, or means something else already.
+        Where one is not a name, or means something else already.
     """
     for name in names:
         if not _NAME.fullmatch(name) or is_parameter(name) or name in FUNCTIONS:
@@ -118,7 +118,7 @@ def read_tree(text: str, variables: Collection[str]) -> Node:
     Raises
     ------
     ExpressionError
-        Where it is no expression of the language, or beyond one of the limits.
+        Where it is not an expression of the language, or beyond one of the limits.
 
     Examples
     --------

@@ -110,7 +110,7 @@ class GrammarKernel:
     max_complexity : int
         Numbers, names and operators of the largest expressions.
     escape_rate : float
-        The probability of an answer that is no expression, the same from everywhere.
+        The probability of an answer that is not an expression, the same from everywhere.
 
     Notes
     -----

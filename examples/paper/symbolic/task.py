@@ -75,7 +75,7 @@ class SymbolicTask:
         ]
 
     def check(self, state: str) -> None:
-        """Raise where `state` is no canonical expression that can be fitted.
+        """Raise where `state` is not a canonical expression that can be fitted.
 
         Raises
         ------

@@ -68,7 +68,7 @@ class LexiconChatModel(SimulatedChatModel):
     spread : float
         The standard deviation of V.
     invalid, wrong_sum : float
-        How often an answer is no single word, and how often a word of another sum.
+        How often an answer is not a single word, and how often a word of another sum.
     driving : dict of tuple of str to float
         Loops of words, and the affinity in nats that each is driven with: the log of the product
         of its rates that way round over the other, 0 or more. See `triangles`.

@@ -34,7 +34,7 @@ class WordTable:
     origin : str
         Where the numbers come from.
     counts : TransitionCounts
-        The answers; those that were no transition are escapes. Which kind is not known.
+        The answers; those that were not a transition are escapes. Which kind is not known.
     attempts_per_state : float
         N0 of each state: budget / number of states, the paper's estimate. A state may have a few
         more transitions than that.
@@ -147,7 +147,7 @@ class TableChatModel(SimulatedChatModel):
 
     Notes
     -----
-    A recording: no language model is asked. What was no transition is answered by a refusal.
+    A recording: no language model is asked. What was not a transition is answered by a refusal.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def letter_sum(word: str) -> int:
     100
     """
     if not _is_word(word):
-        raise InvalidInputError(f"{word!r} is no word; a word has the letters A to Z alone")
+        raise InvalidInputError(f"{word!r} is not a word; a word has the letters A to Z alone")
     return sum(ord(letter) - ord("A") + 1 for letter in word.upper())
 
 
@@ -96,7 +96,7 @@ class WordTask:
         return word.isupper() and self._is_known(word) and letter_sum(word) == self.target
 
     def check(self, state: str) -> None:
-        """Raise InvalidInputError where `state` is no word of the task."""
+        """Raise InvalidInputError where `state` is not a word of the task."""
         if not self.is_valid(state):
             raise InvalidInputError(
                 f"start={state!r} does not fit the task: allowed is a word in capitals whose "

@@ -50,7 +50,7 @@ export function runs(main, route) {
         run(row), outcome(row), count(row.moves),
         row.repeats ? h("span", {}, NAMES[row.repeats], h("span", { class: "faint below" }, `${plural(row.after, "move")} after the onset`)) : "",
         row.tokens === null ? "–" : count(row.tokens), number(row.cost), clock(row.started), h("bdi", {}, row.labels)]),
-      { empty: chosen ? "No run is like this." : "No run began in this time, or the source knows no runs.", unseen: true })),
+      { empty: chosen ? "No run is like this." : "No run began in this time, or the source has no runs.", unseen: true })),
       found.pages > 1 ? h("p", { class: "pages" }, step("← Previous", found.page - 1), ` page ${count(found.page)} of ${count(found.pages)} `, step("Next →", found.page + 1)) : null);
   });
 }

@@ -31,7 +31,7 @@ _MOST_MOVES = 50_000
 """Of a longer record no guard is fitted to try it."""
 
 _ALPHA = 0.1
-"""The share of good runs that a guard may stop, as `RunGuard.fit` has it."""
+"""The share of successful runs that a guard may stop, as `RunGuard.fit` has it."""
 
 
 def advise_on_repetition(case: Case, group: RepeatingRuns) -> tuple[Advice, ...]:
@@ -48,7 +48,7 @@ def gate(case: Case, kind: FindingKind) -> Iterator[Advice]:
 
 
 def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
-    """Yield the limit of steps that good runs suggest, where it would have stopped some runs."""
+    """Yield the limit of steps that successful runs suggest, where it would have stopped some."""
     study, roots = case.study, case.roots
     if study is None or study.limit is None or group.inside:
         return
@@ -62,13 +62,15 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     good = np.setdiff1d(roots.places[roots.succeeded[roots.places]], own)
     recovered, others = int(roots.succeeded[stopped].sum()), int((taken[good] > limit).sum())
     promise = (
-        f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of good runs "
+        f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of successful "
+        f"runs "
         "need more"
     )
     unit = "supersteps" if supersteps else "moves"
     effect, runs = _effect(len(stopped), recovered, saved, others), study.limit.runs
     text = (
-        f"{effect} ({count_noun(runs, 'good run')} took {study.limit.longest:,} {unit} at most; "
+        f"{effect} ({count_noun(runs, 'successful run')} took {study.limit.longest:,} {unit} at "
+        f"most; "
         f"{promise})"
     )
     code = f'{{"recursion_limit": {limit}}}' if supersteps else ""
@@ -84,18 +86,18 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
 def _effect(stopped: int, recovered: int, saved: int, others: int | None) -> str:
     """Say what would have been: `recovered` runs of the finding and `others` ended well.
 
-    `others` is None where no good run is known.
+    `others` is None where no successful run is known.
     """
     some = f" ({recovered:,} of them got out of it and succeeded)" if recovered else ""
-    other = "other good run" if recovered else "good run"
+    other = "other successful run" if recovered else "successful run"
     ended = f"would have ended {stopped:,} of these runs{some}, saving {count_noun(saved, 'move')}"
     if others is None:
-        return f"{ended}; no good run is known that it could have ended"
+        return f"{ended}; no successful run is known that it could have ended"
     return f"{ended}, and {count_noun(others, other) if others else f'no {other}'}"
 
 
 def _try_rule(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
-    """Yield a rule just above what good runs repeat, where it would have stopped some runs."""
+    """Yield a rule just above what successful runs repeat, where it would have stopped some."""
     study, kind = case.study, group.kind
     if study is None or kind not in _RULES or not group.rows:
         return
@@ -159,7 +161,7 @@ def try_guard(case: Case) -> Iterator[Advice]:
             yield Advice(
                 f"fitted to one half and tried on the other: would have ended {stopped:,} of "
                 f"{failed:,} failed runs, saving {count_noun(saved, 'move')}, and {hurt:,} of "
-                f"{count_noun(good, 'good run')}",
+                f"{count_noun(good, 'successful run')}",
                 f'RunGuardMiddleware(RunGuard.fit({_say_how_to_read(case)}), "end")',
                 stopped,
                 saved,

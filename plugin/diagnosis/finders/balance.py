@@ -86,7 +86,7 @@ def _driven(case: Case, violation: Violation, pvalue: float) -> Finding:
     odds = f"{format_number(ratio)} times the odds of a step along it{interval}"
     if by_baseline(violation):
         more = odds if isfinite(ratio) else "there no step was made along it"
-        title = f"{loop} is walked more than in the baseline: {more}"
+        title = f"{loop} is taken more than in the baseline: {more}"
     else:
         title = f"failed runs go round {loop} more than their visits explain: {odds}"
     names: tuple[str, ...] = ()
@@ -140,5 +140,5 @@ def find_trap_findings(case: Case) -> Iterator[Finding]:
             f"it leaves ({low} to {high})",
             trap.states,
             graph=case.graph,
-            evidence="a trap breaks no balance by itself, and long work in one place is no fault",
+            evidence="a trap does not break balance, and long work in one place is not a fault",
         )

@@ -202,7 +202,7 @@ def _judge(
             return "problem", told, adjusted
         if _changes(case):
             told = (
-                f"{failed:,} failed against {count_noun(good, 'good run')} (adjusted p "
+                f"{failed:,} failed against {count_noun(good, 'successful run')} (adjusted p "
                 f"{format_pvalue(adjusted)}); it says what goes with failure, not what causes it"
             )
             return "problem", told, adjusted
@@ -273,7 +273,7 @@ def _describe_change(change: Change) -> str:
 
 
 def _no_difference(case: Case, more: str) -> str:
-    """Say that nothing (`more`) failed runs do differs, with the effect that would have shown."""
+    """Say that nothing (`more`) differs, with the effect that would have been found."""
     study, balance = case.study, case.balance
     if case.pvalues and min(case.pvalues.values()) <= case.alpha:
         kind = min(case.pvalues, key=lambda name: case.pvalues[name])
@@ -285,7 +285,8 @@ def _no_difference(case: Case, more: str) -> str:
     repetition = None if study is None else study.repetition
     if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
         return (
-            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} good runs "
+            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} successful "
+            f"runs "
             "are needed"
         )
     known = [c.detectable for c in (balance.contrasts if balance else ()) if not c.reason]
@@ -294,7 +295,7 @@ def _no_difference(case: Case, more: str) -> str:
         return f"nothing {more}they do is seen to differ"
     return (
         f"nothing {more}they do differs (steps along a loop at {format_number(least)} times the "
-        "odds would have shown)"
+        "odds would have been found)"
     )
 
 

@@ -198,7 +198,7 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
         )
     good, failed = found.compared
     if found.evidence == "rule":
-        why = f"{count_noun(good, 'good run')} are too few to compare with"
+        why = f"{count_noun(good, 'successful run')} are too few to compare with"
         if good >= FEWEST_GOOD:
             why = "these runs have not stopped"
         return f"by a rule ({study.repetition.rules.describe(found.kind)}); {why}"

@@ -166,7 +166,7 @@ class DiagnosisAnalyzer:
             if _is_loop(finding):
                 rate = net_rounds(view.recent, finding.place) / max(1, view.recent_total)
             else:
-                of_stopped = finding.evidence != STUCK  # else it is no share of runs that came
+                of_stopped = finding.evidence != STUCK  # else it is not a share of runs that came
                 rate = of_stopped * finding.affected / max(1, finding.total)
             strongest = 0.0 if before is None else self._strongest.get(name, 0.0)
             self._strongest[name], self._last[name] = max(rate, strongest), self._totals["runs"]

@@ -1,4 +1,4 @@
-"""The analyzer of driven loops, where the source knows no runs that stop."""
+"""The analyzer of driven loops, where the source has no runs that stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from detailed_balance.monitor.analysis.base import AlphaSpending, View, has_fade
 from detailed_balance.render.formatting import format_pvalue, shorten_states
 
 EXPECTED_KINDS = ("structural", "work-flow")
-"""A loop of such a kind is no fault."""
+"""A loop of such a kind is not a fault."""
 
 
 class DrivenLoopAnalyzer:
@@ -37,7 +37,7 @@ class DrivenLoopAnalyzer:
     `AlphaSpending`), and each of the two at half of alpha. A loop that once was found to be over
     comes back by the window alone: the whole record forgets nothing. Where the live test has
     reached its line and no such loop is known, the loop that carries most of the evidence is
-    reported. Loops that are structural or part of the work-flow are no findings.
+    reported. Loops that are structural or part of the work-flow are not findings.
 
     Where runs stop, the diagnosis says more, and this analyzer does nothing.
     """
@@ -114,7 +114,7 @@ class DrivenLoopAnalyzer:
 
 
 def count_walks(counts: TransitionCounts, loop: Sequence[str]) -> tuple[int, int]:
-    """Return how often a loop was walked, at most, in its direction and in reverse.
+    """Return how often a loop was taken, at most, in its direction and in reverse.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def count_walks(counts: TransitionCounts, loop: Sequence[str]) -> tuple[int, int
 
 
 def net_rounds(counts: TransitionCounts, loop: Sequence[str]) -> int:
-    """Return how often a loop was walked round and not back, at most: its smallest net count.
+    """Return how often a loop was taken in net, at most: its smallest net count.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def net_rounds(counts: TransitionCounts, loop: Sequence[str]) -> int:
 
 
 def is_loop_over(loop: Sequence[str], rate: float, view: View) -> bool:
-    """Say whether a loop is hardly walked in the window, where it was walked at a rate before."""
+    """Say whether a loop is hardly taken in the window, where it was taken at a rate before."""
     if view.evidence.alarm and not view.evidence.quiet:
         return False
     return has_faded(rate, net_rounds(view.recent, loop), view.recent_total)
@@ -191,7 +191,7 @@ def _describe(violation: Violation, scope: str, counts: TransitionCounts) -> Fin
     )
 
 
-_NO_RUNS = "no run is known to have stopped, so good runs and failed ones are not compared"
+_NO_RUNS = "no run is known to have stopped, so successful runs and failed ones are not compared"
 
 
 def _describe_evidence(loop: LoopEvidence, kind: str, view: View) -> Finding:

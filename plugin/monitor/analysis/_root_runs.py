@@ -129,7 +129,7 @@ class RunFollower:
         self._seen = {(name, at, int(n)) for name, at, n in state["seen"]}
 
 
-STUCK = "by a rule: 10 steps or more that brought nothing, and twice as many as any good run had"
+STUCK = "by a rule: 10 or more steps without progress, twice as many as any successful run had"
 """What a finding of runs that get nowhere now rests on."""
 
 _LEAST_IDLE = 10

@@ -1,4 +1,4 @@
-"""The analyzer of traps, where the source knows no runs that stop: where the agent is stuck now."""
+"""The analyzer of traps, where the source has no runs that stop: where the agent is stuck now."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Alert(Result):
         try:
             found = cls(**{**state, "finding": Finding.from_dict(state["finding"])})
         except (KeyError, TypeError) as error:
-            raise InvalidInputError(f"this is no alert: {error!r}") from None
+            raise InvalidInputError(f"this is not an alert: {error!r}") from None
         times = (found.raised, found.updated, found.resolved or 0.0)
         if (
             not isinstance(found.id, str)
@@ -93,7 +93,7 @@ class Alert(Result):
             or found.status not in ("open", "resolved")
             or not all(type(time) in (int, float) for time in times)
         ):
-            raise InvalidInputError(f"this is no alert: {repr(found)[:200]}")
+            raise InvalidInputError(f"this is not an alert: {repr(found)[:200]}")
         return found
 
 
@@ -161,7 +161,7 @@ class Observation:
     end : str
         Why it is over, where it is seen to be over.
     about : tuple of str
-        What makes it the same finding when it is seen again, where that is no place.
+        What makes it the same finding when it is seen again, where that is not a place.
     size : int
         How large it is; where that has doubled since it was last reported, an event says so. By
         default the runs affected.
@@ -274,6 +274,6 @@ class AlertRegistry:
                 for name, (severity, kinds, size) in state["told"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"these are no alerts: {error!r}") from None
+            raise InvalidInputError(f"these are not alerts: {error!r}") from None
         registry._alerts = {alert.id: alert for alert in found}
         return registry

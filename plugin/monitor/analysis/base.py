@@ -193,8 +193,8 @@ class AlphaSpending:
 def has_faded(rate: float, seen: int, moves: int) -> bool:
     """Say whether what was found `rate` times per move is seen far less in a window of `moves`.
 
-    Under a Poisson law of mean 10, 2 or fewer have probability 0.3%: so seldom does something
-    that goes on as before count as faded.
+    Under a Poisson distribution of mean 10, 2 or fewer have probability 0.3%: so seldom does
+    something that goes on as before count as faded.
 
     Examples
     --------

@@ -173,7 +173,7 @@ class RestartingBalanceTest:
             evidence.took, evidence.renewed, evidence.since = map(int, state["numbers"])
             evidence._series.restore(state["points"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"this is no state of the evidence: {error}") from None
+            raise InvalidInputError(f"this is not a state of the evidence: {error}") from None
         return evidence
 
 
@@ -269,7 +269,7 @@ class RestartingDriftTest:
             self.second = None if second is None else DriftMartingale.from_dict(second)
             self.main = main
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"this is no state of a drift test: {error}") from None
+            raise InvalidInputError(f"this is not a state of a drift test: {error}") from None
 
 
 def _build_up(test: BalanceMartingale) -> int:

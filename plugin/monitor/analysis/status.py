@@ -128,7 +128,7 @@ class Status(Result):
     undelivered : int
         Events that a sink has not taken.
     traps : tuple of mapping
-        The traps now, where the source knows no runs: states, stay, interval, visits, moves, exits.
+        The traps now, where the source has no runs: states, stay, interval, visits, moves, exits.
     analyses : tuple of Analysis
         When each analyzer ran.
 

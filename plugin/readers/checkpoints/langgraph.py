@@ -356,7 +356,7 @@ class _Task:
 
 
 def _find_node(write: Write, sends: tuple[str, ...], nodes: Mapping[str, str]) -> str | None:
-    """Return the node of the task of a write, None where it is no node of the graph."""
+    """Return the node of the task of a write, None where it is not a node of the graph."""
     return _read_path(write.path, sends) if write.path else nodes.get(write.task)
 
 

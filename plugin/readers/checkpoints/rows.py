@@ -246,7 +246,7 @@ def read_values(connection: Connection) -> Iterator[tuple[str, Callable[[], dict
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("it is no mapping, so this saver wrote it encrypted or in another way")
+        raise ValueError("it is not a mapping, so this saver wrote it encrypted or in another way")
     return value
 
 

@@ -48,7 +48,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """The model is asked anew: what comes after it is another step."""
+    """The model is asked again: what comes after it is another step."""
 
 
 Part: TypeAlias = ToolUse | Reply | Text | Break
@@ -94,7 +94,7 @@ _REPLIES = {
     *ITEM_REPLIES,
     "FunctionExecutionResult",
 }
-# Names of tools in their type that are no calls themselves.
+# Names of tools in their type that are not calls themselves.
 _NO_CALLS = {
     *("mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "tool_reference"),
     *("tool-approval-request", "tool-approval-response", "tool-input-start", "tool-input-end"),
@@ -190,12 +190,12 @@ def read_written_calls(written: Any) -> Iterator[ToolUse]:
     Raises
     ------
     BadRecordError
-        Where the text is no JSON, or a call has no name.
+        Where the text is not JSON, or a call has no name.
     """
     found = parse_json_text(written)
     for call in found if isinstance(found, list) else [found]:
         if not isinstance(call, Mapping):
-            raise BadRecordError("the call of a tool in it is no JSON with a 'name'")
+            raise BadRecordError("the call of a tool in it is not JSON with a 'name'")
         yield _read_call(call)
 
 
@@ -246,7 +246,7 @@ def read_call(call: Any) -> ToolUse:
     'search'
     """
     if not isinstance(call, Mapping):
-        raise BadRecordError("the call of a tool in it is no object")
+        raise BadRecordError("the call of a tool in it is not an object")
     kind = call.get("type")
     return _read_call(call, ITEMS.get(kind) if isinstance(kind, str) else None)
 
@@ -307,7 +307,7 @@ def _first_words(content: Any) -> str:
 
 
 def _failed(reply: Mapping[str, Any], content: Any) -> bool | None:
-    """Say whether an answer is an error; None where it does not tell."""
+    """Say whether an answer is an error; None where it does not say."""
     if reply.get("status") in ("error", "failed") or reply.get("state") == "output-error":
         return True
     if reply.get("type") == "tool-error":

@@ -95,7 +95,7 @@ def unwrap(message: Any) -> dict[str, Any]:
     Raises
     ------
     BadRecordError
-        Where it is no object.
+        Where it is not an object.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def read_message(value: Any) -> Message:
     Raises
     ------
     BadRecordError
-        Where it is no message, its role is not known, or a call in it cannot be read.
+        Where it is not a message, its role is not known, or a call in it cannot be read.
 
     Examples
     --------
@@ -257,7 +257,7 @@ def _read_lists(message: Mapping[str, Any]) -> Iterator[Part]:
     for fields in (message, more if isinstance(more, Mapping) else {}):
         asked = fields.get("tool_calls") or fields.get("toolCalls")
         if asked is not None and not isinstance(asked, list):
-            raise BadRecordError("the calls of tools in it are no list")
+            raise BadRecordError("the calls of tools in it are not a list")
         for call in asked or ():
             yield read_call(call)
         called = fields.get("function_call")

@@ -93,7 +93,7 @@ def read_ending(run: Mapping[str, Any]) -> tuple[Outcome | None, bool | None, st
     Raises
     ------
     BadRecordError
-        Where the reward is no finite number.
+        Where the reward is not a finite number.
 
     Examples
     --------

@@ -56,7 +56,7 @@ class Turn:
 
     @property
     def is_attempt(self) -> bool:
-        """Whether it reached no state: it broke off, or was no action, as its status tells."""
+        """Whether it reached no state: it broke off, or was not an action, as its status tells."""
         if self.broke_off:
             return True
         return self.message.role == "assistant" and self.message.raw.get("status") == "error"
@@ -75,7 +75,7 @@ class Turn:
             return (self.speaker or RESPOND,)
         names = tuple([self._name_call(call) for call in self.calls])
         if wrong := BOUNDARIES.intersection(names):
-            raise BadRecordError(f"a tool is called {min(wrong)!r}, which is no name of a state")
+            raise BadRecordError(f"a tool is called {min(wrong)!r}, which is not a name of a state")
         return names
 
     def _name_call(self, call: ToolUse) -> str:

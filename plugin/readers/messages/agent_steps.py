@@ -118,7 +118,7 @@ def make_use(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_attempt(**said: Any) -> dict[str, Any]:
-    """Return an attempt of an agent that reached no state: what it wrote was no action."""
+    """Return an attempt of an agent that reached no state: what it wrote was not an action."""
     return {**said, "role": "assistant", "status": "error"}
 
 

@@ -50,7 +50,7 @@ LineRecord: TypeAlias = tuple[int | str, Mapping[str, Any]]
 """A record, and its line or whatever else names its place."""
 
 StateOf: TypeAlias = Callable[[Any], str | Iterable[str] | None]
-"""Names the state of one record of a trace, a dict; None is no state, several are a composite."""
+"""Names the state of one record of a trace, a dict; None for no state, several for a composite."""
 
 LONGEST_LINE = 64 * 2**20
 """The bytes that a line may have; a longer one ends the reading."""
@@ -114,7 +114,7 @@ class ReadOptions:
     def name_states(
         self, record: Mapping[str, Any], default: StateOf | None = None
     ) -> tuple[str, ...]:
-        """Return the keys that `name_state` joins; none where the record is no state."""
+        """Return the keys that `name_state` joins; none where the record is not a state."""
         name = self.states or (default if self.fields.state is None else None)
         if name is None:
             return state_keys(self.fields.read_state(record))
@@ -349,7 +349,8 @@ def read_text(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[str]:
 
 def _too_long(path: Path, place: str) -> str:
     return (
-        f"{path}, {place}: it is longer than {LONGEST_LINE // 2**20} MiB, so this is no trace with "
+        f"{path}, {place}: it is longer than {LONGEST_LINE // 2**20} MiB, so this is not a trace "
+        f"with "
         "a record a line; nothing more is read"
     )
 

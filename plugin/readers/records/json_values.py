@@ -22,10 +22,10 @@ _DECODER = json.JSONDecoder()
 def explain_json_error(error: ValueError | RecursionError) -> str:
     """Say what is wrong with a JSON text, and where."""
     if isinstance(error, json.JSONDecodeError):
-        return f"no valid JSON: {error.msg} at character {error.colno}"
+        return f"invalid JSON: {error.msg} at character {error.colno}"
     if isinstance(error, UnicodeDecodeError):
         return f"invalid UTF-8 at byte {error.start + 1}"
-    return f"no usable JSON: {error}"
+    return f"unusable JSON: {error}"
 
 
 def iterate_values(chunks: Iterator[str], bad: BadLines) -> Iterator[tuple[str, Any]]:

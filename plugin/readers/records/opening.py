@@ -71,7 +71,7 @@ class Opening:
 
     @property
     def layout(self) -> Layout | None:
-        """How its JSON values stand in it; None where it is no JSON."""
+        """How its JSON values stand in it; None where it is not JSON."""
         return self._parsed[0]
 
     @property
@@ -109,7 +109,7 @@ class Opening:
     def _lines(self) -> Iterator[tuple[int, Any]]:
         """Yield the values of lines that are JSON by themselves, with their numbers."""
         number = 0
-        with suppress(ReadError):  # an endless line, or bytes that are no text
+        with suppress(ReadError):  # an endless line, or bytes that are not text
             for _, line in islice(read_lines(self.path, _OPTIONS, _unreported()), _MOST_LINES):
                 line = line.strip()
                 number += bool(line)

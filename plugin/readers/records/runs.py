@@ -61,7 +61,7 @@ def split_table(records: Iterable[Transition | Ending]) -> list[RunParts]:
     """Return the runs of a table of moves, which may stand in any order.
 
     The moves of a trajectory are sorted by their step, then by their time, then by their place in
-    the table. Where it holds several runs, in each of which the steps may begin anew, their time
+    the table. Where it holds several runs, in each of which the steps may start again, their time
     decides, if it is known of all moves, and else their place. What the last record of a run says
     of its end counts.
 
@@ -233,7 +233,7 @@ class RunParts:
         if counted := self._counted:
             return max(counted) + 1
         if not any(ending.outcome is not None for ending in self.endings):
-            return None  # what is no record of ours may count other steps
+            return None  # what is not a record of ours may count other steps
         steps = [m.step for m in self.moves if m.step is not None and m.target != END]
         if not steps:
             return None

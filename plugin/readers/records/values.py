@@ -68,7 +68,7 @@ def parse_labels(record: Mapping[str, Any], values: Mapping[str, Any]) -> Contex
     """Return the labels that `record` carries in `context`, and in the fields of `values`.
 
     Of a field `context` that holds a mapping, the texts and numbers become labels; nested values
-    are no labels.
+    are not labels.
     """
     nested = record.get("context")
     labels = {} if nested is None else _plain_values(nested)
@@ -104,7 +104,7 @@ def parse_text(value: Any, name: str) -> str | None:
 
 
 def _without_surrogates(text: str) -> str:
-    # Half a surrogate pair, which JSON can spell, is no text that a file or database takes.
+    # Half a surrogate pair, which JSON can spell, is not a text that a file or database takes.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -237,7 +237,7 @@ def parse_flag(value: Any, name: str) -> bool:
 
 
 def state_keys(value: Any) -> tuple[str, ...]:
-    """Return what a state function gave as keys; none at all is no state.
+    """Return what a state function gave as keys; none at all is not a state.
 
     Examples
     --------

@@ -99,7 +99,7 @@ def _split_branches(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]
 
 
 def _read_message(entry: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the agent or a tool said; an answer that was broken off is no state."""
+    """Return what the agent or a tool said; an answer that was broken off is not a state."""
     message = get_part(entry, "message")
     time = entry.get("timestamp")
     if message.get("role") == "toolResult":

@@ -28,7 +28,7 @@ from detailed_balance.readers.spans.span import Span
 
 CANCELLED = "CancelledError"
 _NO_TOOLS = (CODE, "final_result")
-"""Code, and how a model of pydantic-ai writes its answer, are no tools by themselves."""
+"""Code, and how a model of pydantic-ai writes its answer, are not tools by themselves."""
 _WORKFLOW = ("gen_ai.workflow.name", "traceloop.workflow.name")
 _SAYS_NOTHING = re.compile(
     r"^agent workflow$|^[A-Z]{3,7} /|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{16}", re.IGNORECASE
@@ -292,7 +292,7 @@ def _find_transparent(actions: Iterable[Action]) -> None:
             if action is None or action.kind != "model" or action.error is not None:
                 continue
             asks = any(not name.startswith(_NO_TOOLS) for name in action.asks or ())
-            # Where the reply is known to be an answer, the tools after it are no part of it.
+            # Where the reply is known to be an answer, the tools after it are not part of it.
             calls = action.asks != () and after is not None and after.kind in ("tool", "handoff")
             action.is_transparent = asks or calls
 

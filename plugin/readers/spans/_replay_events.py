@@ -123,7 +123,7 @@ def _read_arguments(value: Any) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=1_000)
 def make_error(name: str) -> BaseException:
-    """Return an error whose type has this name: one that is no failure, or a stand-in."""
+    """Return an error whose type has this name: one that is not a failure, or a stand-in."""
     known = _KNOWN.get(name)
     return type(name, (Exception,), {})() if known is None else known
 
@@ -182,7 +182,7 @@ class NamedStates:
         return cast("ModelCallStates", self._options.states) if self.of_calls else self
 
     def __call__(self, run: NodeRun) -> Iterable[str]:
-        """Name a node; one whose name cannot be found is no state."""
+        """Name a node; one whose name cannot be found is not a state."""
         try:
             if self.of_trace:
                 name = self._options.name_state(self._show(run))

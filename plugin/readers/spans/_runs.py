@@ -17,7 +17,7 @@ from detailed_balance.readers.spans.span import Span
 
 _CALLS = frozenset({"model", "tool", "retriever", "handoff"})
 HIDES = ("tool",)
-"""What is inside of such a span is no part of the path."""
+"""What is inside of such a span is not part of the path."""
 
 
 @dataclass(frozen=True, slots=True)

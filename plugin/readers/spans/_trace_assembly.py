@@ -263,7 +263,7 @@ class SpanTree:
 
 @dataclass(slots=True)
 class _Open:
-    """A span that is being walked around."""
+    """A span that is being taken around."""
 
     span: int
     children: Iterator[int]

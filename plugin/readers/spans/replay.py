@@ -251,7 +251,7 @@ class SpanReplay:
     def _start_action(self, span: Span, action: Action, path: SpanPath, graph: UUID) -> Span | None:
         """Start a step; None where it has no name of a state."""
         if action.kind != "model" and action.name in BOUNDARIES:
-            self._refuse(span, f"{action.name!r} marks a boundary, it is no name of a state")
+            self._refuse(span, f"{action.name!r} marks a boundary, it is not a name of a state")
             return None
         self._now = max(self._now, action.start)
         metadata = _read_metadata(span, "")
@@ -416,7 +416,7 @@ def _find_fault(span: Span, is_node: bool, namespace: str, around: SpanPlace | N
     """Say why a span cannot be played; "" where it can."""
     node = span.metadata.get("langgraph_node")
     if (span.kind == "tool" and span.name in BOUNDARIES) or (is_node and node in BOUNDARIES):
-        return f"{span.name!r} marks a boundary, it is no name of a state"
+        return f"{span.name!r} marks a boundary, it is not a name of a state"
     inside = around.namespace if around else ""
     if span.kind != "chain" and node and node != START and namespace != inside:
         return (

@@ -83,7 +83,7 @@ class Span:
         What it took, where the trace says it of this run alone; a cost in dollars.
     asks : tuple of str or None
         The tools that a model's reply asks for, "" where one has no name; None where the trace
-        does not tell.
+        does not say.
     link : (str, str) or None
         The trace and the id of the span that caused one without a parent.
     success : Any
@@ -130,7 +130,7 @@ def parse_name(value: Any, name: str) -> str | None:
 
 
 def parse_id(value: Any, name: str) -> str | None:
-    """Return an id; those of OpenTelemetry in lower-case hexadecimal digits; zeros are no id.
+    """Return an id; those of OpenTelemetry in lower-case hexadecimal digits; zeros are not an id.
 
     Examples
     --------
@@ -304,12 +304,12 @@ def parse_error(value: Any) -> str | None:
 
 
 def is_control_flow(error: str) -> bool:
-    """Say whether an error of this type is no failure, but how LangGraph stops or hands over."""
+    """Say whether an error of this type is not a failure, but how LangGraph stops or hands over."""
     return error in _NO_FAILURES
 
 
 def error_type(name: Any) -> str:
-    """Return the name of an exception type without its module; "" where it is no name.
+    """Return the name of an exception type without its module; "" where it is not a name.
 
     Examples
     --------

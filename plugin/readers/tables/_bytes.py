@@ -40,7 +40,7 @@ class TextFacts:
     quotes : bool
         Whether there is a quote in it.
     no_number : bool
-        Whether some letters in it may spell infinity, or what is no number.
+        Whether some letters in it may spell infinity, or what is not a number.
     """
 
     path: Path
@@ -65,7 +65,7 @@ def inspect_text(path: Path, folder: Path, delimiter: str | None = None) -> Text
     Raises
     ------
     DoubtError
-        Where it is no UTF-8, is damaged, holds NUL, ends its lines in several ways, or, as CSV,
+        Where it is not UTF-8, is damaged, holds NUL, ends its lines in several ways, or, as CSV,
         where a quote stands where none belongs.
     """
     facts = TextFacts(path)

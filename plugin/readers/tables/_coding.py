@@ -49,7 +49,7 @@ class Trajectories(NamedTuple):
     sizes : (t,) array of int64
         How many rows each has.
     used_again : bool
-        Whether one may hold several runs, whose steps may begin anew.
+        Whether one may hold several runs, whose steps may start again.
     """
 
     sql: str

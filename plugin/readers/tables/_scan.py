@@ -245,7 +245,7 @@ def _list_keys(connection: DuckDBPyConnection, path: Sequence[str]) -> list[list
     if len(lists) == _FEW or any(len(set(keys)) < len(keys) for keys in lists):
         raise DoubtError
     if not path and not all(lists):
-        raise DoubtError  # a line that is no object, or has no keys
+        raise DoubtError  # a line that is not an object, or has no keys
     return lists
 
 

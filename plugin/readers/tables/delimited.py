@@ -67,7 +67,7 @@ def read_header(
     Raises
     ------
     ReadError
-        Where the first line is no header, or lacks a column that was asked for.
+        Where the first line is not a header, or lacks a column that was asked for.
     """
     options = adapt(path, options)
     lines = _Lines(read_lines(path, replace(options, progress=None), bad))
@@ -164,7 +164,7 @@ def _rows(lines: _Lines, delimiter: str, bad: BadLines) -> Iterator[tuple[int, l
         except StopIteration:
             return
         except csv.Error as error:
-            bad.report(lines.number, f"no valid row: {error}")
+            bad.report(lines.number, f"invalid row: {error}")
             lines.give_back(kept=1)
             continue
         if lines.damage:

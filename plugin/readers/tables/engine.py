@@ -110,7 +110,7 @@ def read_table(
     Raises
     ------
     InvalidInputError
-        Where `memory_limit` is no amount of memory.
+        Where `memory_limit` is not an amount of memory.
     ReadError
         Where there is no room to sort the table.
     """
@@ -152,7 +152,7 @@ def _connect(settings: dict[str, Any]) -> DuckDBPyConnection:
         connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
         raise InvalidInputError(
-            f"memory_limit={settings['memory_limit']!r} is no amount of memory such as '2GB' "
+            f"memory_limit={settings['memory_limit']!r} is not an amount of memory such as '2GB' "
             f"({first_line(error)})"
         ) from error
     connection.execute("SET enable_progress_bar = false")

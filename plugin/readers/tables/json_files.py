@@ -98,7 +98,7 @@ def load_document(path: Path) -> Any:
     except (EOFError, OSError, zlib.error) as error:
         raise ReadError(f"{path} is damaged ({error})") from error
     except (ValueError, RecursionError) as error:
-        raise ReadError(f"{path} is no valid JSON: {safe_text(str(error), 120)}") from error
+        raise ReadError(f"{path} is not valid JSON: {safe_text(str(error), 120)}") from error
 
 
 def _read_lines(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[tuple[int, Any]]:

@@ -68,12 +68,12 @@ def _events(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRec
         except (expat.ExpatError, ValueError, LookupError) as error:  # no known encoding
             yield from log.pop_events()
             if not log.seen_log:
-                raise ReadError(f"{bad.name} is no XES: {safe_text(str(error), 120)}") from error
+                raise ReadError(f"{bad.name} is not XES: {safe_text(str(error), 120)}") from error
             bad.report(
-                log.line, f"no valid XES, nothing after here is read ({safe_text(str(error), 120)})"
+                log.line, f"invalid XES, nothing after here is read ({safe_text(str(error), 120)})"
             )
     if not log.seen_log and not bad.count:
-        raise ReadError(f"{bad.name} is no XES: it has no element 'log'")
+        raise ReadError(f"{bad.name} is not XES: it has no element 'log'")
 
 
 class _Log:

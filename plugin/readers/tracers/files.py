@@ -52,7 +52,7 @@ def read_file(
     options : ReadOptions
         How to read it.
     bad : BadLines
-        Keeps account of what is no object, or no row.
+        Keeps account of what is not an object, or no row.
     column : str, optional
         A column of which there is one only, where the index of a CSV bears the name `key` too.
     """
@@ -115,7 +115,7 @@ def find_list(record: Mapping[str, Any], *names: str) -> list[Any] | None:
 def unfold(
     records: Iterable[LineRecord], find_parts: Callable[[Mapping[str, Any]], Parts]
 ) -> Iterator[LineRecord]:
-    """Yield the innermost records, each with its place; what is no object becomes an empty one.
+    """Yield the innermost records, each with its place; what is not an object becomes an empty one.
 
     Examples
     --------

@@ -194,7 +194,7 @@ def _find_usage(record: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -
 def _read_metadata(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the metadata, and the attributes of OpenTelemetry that stand in them."""
     given = parse_object(_find(record, "metadata"))
-    # Exports write values that are no texts as JSON.
+    # Exports write values that are not texts as JSON.
     metadata = {k: parse_json(v) if str(v)[:1] in '"[{' else v for k, v in given.items()}
     attributes = parse_object(metadata.pop("attributes", None))
     for key in [key for key in metadata if key.startswith(_ATTRIBUTES)]:

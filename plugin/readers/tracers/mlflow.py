@@ -62,7 +62,7 @@ def to_span(record: Mapping[str, Any]) -> Span:
     """
     if isinstance(record.get("spans"), str):
         raise BadRecordError(
-            "the spans of this trace are no JSON but the text of Python's objects; write what "
+            "the spans of this trace are not JSON but the text of Python's objects; write what "
             "mlflow.search_traces() gives with to_json, or each trace with Trace.to_json()"
         )
     trace = parse_object(record.get("info"))

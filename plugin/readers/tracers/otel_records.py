@@ -45,7 +45,7 @@ def to_otel_record(span: Any, attributes: Mapping[str, Any], **fields: Any) -> d
     Raises
     ------
     BadRecordError
-        Where the span is no object.
+        Where the span is not an object.
 
     Examples
     --------

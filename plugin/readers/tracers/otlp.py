@@ -128,7 +128,7 @@ def plain_span(span: Any, resource: Any) -> dict[str, Any]:
     Raises
     ------
     BadRecordError
-        Where it is no object.
+        Where it is not an object.
 
     Examples
     --------

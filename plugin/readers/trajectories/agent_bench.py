@@ -52,7 +52,7 @@ def _read_runs(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Conv
         output = get_part(run, "output")
         history = output.get("history", [])
         if not isinstance(history, list | None):
-            bad.report(place, "its 'history' is no list")
+            bad.report(place, "its 'history' is not a list")
             continue
         messages = [_read_item(item) for item in history or ()]
         kept = [message for message in messages if message is not None]

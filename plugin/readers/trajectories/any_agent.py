@@ -45,7 +45,7 @@ def _find_spans(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Lin
         root = roots[0] if roots else _ROOT
         agent = _make_agent(spans)
         if not roots and _is_readable(agent):
-            bad.accepted -= 1  # it is no record of the file
+            bad.accepted -= 1  # it is not a record of the file
             yield f"{place}, agent", agent
         for number, span in enumerate(spans, 1):
             if (above := _read_id(span, "parent")) is not None and above not in known:

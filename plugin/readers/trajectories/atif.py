@@ -73,7 +73,7 @@ def _read_trajectory(
 
 
 def _read_step(step: Any) -> Any:
-    """Return a step as a message; what is no step as it is."""
+    """Return a step as a message; what is not a step as it is."""
     if not isinstance(step, dict):
         return step
     time = step.get("timestamp")

@@ -127,7 +127,7 @@ def _read_sample(sample: Any, place: str, log: Any, bad: BadLines) -> Conversati
 
 
 def _read_message(message: Any, spent: dict[str, dict[str, Any]]) -> Any:
-    """Return a message as OpenAI writes it; what is no message as it is."""
+    """Return a message as OpenAI writes it; what is not a message as it is."""
     if not isinstance(message, dict):
         return message
     message = {**message, **spent.get(get_text(message, "id") or "", {})}

@@ -240,7 +240,7 @@ def _read_run(
         elif isinstance(event, dict) and not looks_like_action(event.get("kind")):
             bad.accepted += 1
         else:
-            bad.report(where, "it is no event: it has no known 'action', 'observation' or 'kind'")
+            bad.report(where, "not an event: it has no known 'action', 'observation' or 'kind'")
     if error := get_text(about, "error"):
         run.outcome = Outcome.FAILED
         run.fail(error)

@@ -46,7 +46,7 @@ def _read_failures(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[
 
 
 def _read_message(message: Any) -> Any:
-    """Return a message of one agent as a reply; one of a person is no state."""
+    """Return a message of one agent as a reply; one of a person is not a state."""
     if not isinstance(message, dict):
         return message
     speaker = get_text(message, "name", "role")

@@ -163,7 +163,7 @@ def test_a_pipeline_without_loops_cannot_be_tested_and_the_report_is_attached():
 
 
 def test_loops_seen_too_rarely_say_that_more_runs_are_needed():
-    with pytest.raises(InsufficientDataError, match="none of the 1 loops was walked often enough"):
+    with pytest.raises(InsufficientDataError, match="none of the 1 loops was taken often enough"):
         report_of(("a", "b", 3), ("b", "c", 3), ("c", "a", 3))
 
 

@@ -60,7 +60,7 @@ def test_a_loop_that_failed_and_successful_runs_walk_alike_is_a_work_flow():
     assert violation.kind == "work-flow"
     assert violation.odds_ratio == pytest.approx(1.0)
     assert violation.detectable_odds < 6
-    assert "would have shown" in violation.evidence
+    assert "would have been found" in violation.evidence
 
 
 def test_too_few_failed_runs_leave_a_loop_unclassified_and_the_reason_is_said():

@@ -35,7 +35,7 @@ def in_task(runs, task, side=""):
 
 
 def with_tasks(rng, tasks, trials, side, kinds):
-    """Runs of tasks, each of which is walked by one of two kernels."""
+    """Runs of tasks, each of which is taken by one of two kernels."""
     return [
         run
         for task in tasks

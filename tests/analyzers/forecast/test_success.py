@@ -106,7 +106,8 @@ def test_a_scaling_by_progress_finds_the_coefficients_that_outcomes_were_drawn_w
 def test_odds_of_states_by_hand():
     runs = [run("a", "b", success=True), run("a", success=False)]
     found = StateOdds.fit(RunTable.of(runs))
-    # The first move weighs 1, the second 1/2: 1.5 of the good run, 1 of the bad one, 1/2 for each.
+    # The first move weighs 1, the second 1/2: 1.5 of the successful run, 1 of the bad one, 1/2 for
+    # each.
     share = 1.5 / 3.5
     of_all = np.log(share / (1 - share))
     of_a = np.log((1 + 10 * share) / (1 + 10 * (1 - share)))

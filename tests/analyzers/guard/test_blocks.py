@@ -144,9 +144,9 @@ def test_one_run_of_a_group_sets_the_threshold_and_uses_all_of_alpha():
 
 
 def test_tasks_that_succeed_seldom_are_as_rare_in_the_threshold_as_among_good_runs_to_come():
-    # Hard tasks have long runs, and 1 of 10 succeeds; of easy ones 9 of 10 do. So 10% of good runs
-    # are of hard tasks, but 40% of those that one *successful* run of each task would give: with
-    # these as the threshold, 5% of good runs are stopped in place of 20%.
+    # Hard tasks have long runs, and 1 of 10 succeeds; of easy ones 9 of 10 do. So 10% of
+    # successful runs are of hard tasks, but 40% of those that one *successful* run of each task
+    # would give: with these as the threshold, 5% of successful runs are stopped in place of 20%.
     stopped, guards = np.zeros(2), 200
     for seed in range(guards):
         rng = np.random.default_rng((9, seed))

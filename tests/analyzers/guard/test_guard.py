@@ -84,7 +84,7 @@ class Memory:
 
 
 def false_stops(score, alpha, fits, good=20, bad=10):
-    """Return the share of new good runs stopped, over guards, and its standard error."""
+    """Return the share of new successful runs stopped, over guards, and its standard error."""
     shares = []
     for seed in range(fits):
         rng = np.random.default_rng(10_000 + seed)

@@ -117,8 +117,8 @@ def test_one_way_pairs_are_left_out_and_counted():
     parts = hodge_decomposition(counts)
     assert (len(parts.first), parts.one_way_pairs) == (1, 1)
     assert parts.components[0] == parts.components[1] != parts.components[2]
-    assert "1 pairs walked one way only were left out" in parts.describe()
-    with pytest.raises(InsufficientDataError, match="no pair of states was walked both ways"):
+    assert "1 pairs seen in one direction only were left out" in parts.describe()
+    with pytest.raises(InsufficientDataError, match="no pair of states was seen in both"):
         hodge_decomposition(counts.restrict(["b", "c"]))
 
 

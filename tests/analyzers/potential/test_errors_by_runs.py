@@ -46,7 +46,7 @@ def test_errors_are_those_of_leaving_out_one_run_at_a_time(attempts: str) -> Non
     ]
     values = np.array([each.relative_to("b") for each in left])
     jackknife = np.sqrt((len(runs) - 1) * values.var(axis=0))
-    # What is left is that V is no linear function of the kernel.
+    # What is left is that V is not a linear function of the kernel.
     assert potential.standard_errors("b") == pytest.approx(jackknife, rel=0.02)
     assert potential.standard_error("b", "b") == 0.0
     of_counts = estimate_potential(RunTable.of(runs).counts(), attempts=attempts)

@@ -165,7 +165,7 @@ def test_pairs_without_a_loop_say_nothing_of_the_potential():
 
 def test_one_way_records_and_wrong_settings_are_refused_with_what_to_do():
     one_way = TransitionCounts.from_edges([("a", "b", 9), ("b", "c", 9)])
-    with pytest.raises(InsufficientDataError, match="walked both ways"):
+    with pytest.raises(InsufficientDataError, match="seen in both directions"):
         compare_with_popularity(one_way)
     with pytest.raises(InvalidInputError, match="replicates=-1"):
         compare_with_popularity(one_way, replicates=-1)

@@ -1,4 +1,4 @@
-"""What single runs did, by stated rules; where loops are walked; how many steps to allow."""
+"""What single runs did, by stated rules; where loops are taken; how many steps to allow."""
 
 from dataclasses import replace
 

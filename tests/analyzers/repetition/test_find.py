@@ -1,4 +1,4 @@
-"""Runs that repeat themselves more than good runs do, or without getting anywhere."""
+"""Runs that repeat themselves more than successful runs do, or without getting anywhere."""
 
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -283,7 +283,7 @@ def test_with_few_good_runs_a_rule_holds_for_steps_that_bring_nothing(states, ti
     assert bool(report.findings) == found or times == 9
     if found:
         assert report.findings[0].evidence == "rule"
-        assert "a rule, for 19 good runs are too few" in report.findings[0].describe()
+        assert "a rule, for 19 successful runs are too few" in report.findings[0].describe()
     assert find_repetition([run, *good_runs(20, states)]).findings == ()
 
 

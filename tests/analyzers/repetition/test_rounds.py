@@ -28,7 +28,7 @@ def rounds_of(run, loop):
 
 
 def rounds_by_hand(run, loop):
-    """Follow the loop move by move, and begin anew after each round and each step beside it."""
+    """Follow the loop move by move, and start again after each round and each step beside it."""
     follows = dict(zip(loop, [*loop[1:], loop[0]], strict=True))
     rounds = streak = 0
     at = None

@@ -15,7 +15,7 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.sequential._betting_martingale import LoopErasedPath
 from detailed_balance.analyzers.sequential.loop_evidence import LoopEvidence
 
-unhurried = settings(deadline=None)  # a busy machine is no fault of the claim
+unhurried = settings(deadline=None)  # a busy machine is not a fault of the claim
 
 # A triangle a, b, c with triangles hung on a and on b; the weights make it reversible.
 WEIGHTS = {"ab": 1, "bc": 2, "ca": 3, "ad": 1, "de": 4, "ea": 2, "bf": 3, "fg": 1, "gb": 2}
@@ -44,7 +44,7 @@ def erase_step_by_step(walk):
 
 
 def orient(loop):
-    """Return a loop without its direction, and whether it was walked in that of its name."""
+    """Return a loop without its direction, and whether it was taken in that of its name."""
     return Loop(loop).unoriented(), Loop(loop) == Loop(loop).unoriented()
 
 
@@ -52,7 +52,7 @@ def next_loops(kernel, history, steps, watch):
     """Give the chance of every next loop, after a history, by what is seen of it but its way round.
 
     `watch(walk)` returns the next loop that the walk, history included, has just completed, or
-    None. The key is the loop's class, and how often each pair was walked since the history.
+    None. The key is the loop's class, and how often each pair was taken since the history.
     """
     odds = defaultdict(lambda: [Fraction(0), Fraction(0)])
 
@@ -108,7 +108,7 @@ def test_loops_of_a_square_with_a_diagonal_are_fair_coins_too(start):
 
 
 def test_on_a_path_that_is_kept_only_fresh_loops_are_fair_coins():
-    # Having walked b -> f -> g -> b after a -> b, the step from a to b is there to stay.
+    # Having taken b -> f -> g -> b after a -> b, the step from a to b is there to stay.
     history = "abfgb"
 
     def watch(fresh):

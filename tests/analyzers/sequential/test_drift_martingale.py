@@ -273,7 +273,7 @@ def test_the_evidence_names_the_run_and_the_move_that_was_new():
 
 def test_a_quiet_monitor_says_so():
     drift = DriftMartingale(draw_runs(np.random.default_rng(17), 20))
-    assert drift.describe().startswith("no sign of a change after 0 new runs")
+    assert drift.describe().startswith("no evidence of a change after 0 new runs")
     assert (drift.alarm, drift.evidence, drift.log_e_value) == (False, (), -np.log(6))
 
 

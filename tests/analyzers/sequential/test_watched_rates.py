@@ -52,7 +52,7 @@ def test_streams_beyond_the_limit_are_left_out_and_counted() -> None:
     for name in "abcab":
         rates.update(name, 0)
     assert (list(rates.streams), rates.dropped) == (["a", "b"], 1)
-    assert rates.describe() == "no sign of a higher rate in 2 streams"
+    assert rates.describe() == "no evidence of a higher rate in 2 streams"
 
 
 UPDATES = st.lists(

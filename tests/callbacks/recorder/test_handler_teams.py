@@ -38,7 +38,7 @@ def agent_of(*script, tools=(search,), **options):
 
 
 class EveryHook(AgentMiddleware):
-    """All hooks there are; those that wrap a call are no nodes."""
+    """All hooks there are; those that wrap a call are not nodes."""
 
     def before_agent(self, state, runtime):
         return None

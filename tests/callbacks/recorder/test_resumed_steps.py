@@ -1,4 +1,4 @@
-"""The first step after a person has answered says so, and repetition is counted anew from there."""
+"""The first step after a person has answered says so; repetition is counted again from there."""
 
 from contextlib import suppress
 from dataclasses import replace

@@ -388,7 +388,7 @@ def test_a_time_that_is_no_number_is_refused():
     [
         ("runs.db", "'sqlite:///x.db'"),
         (Path("runs.db"), "'sqlite:///x.db'"),
-        ("mysql://host/x", "'mysql' is no database that a store can live in"),
+        ("mysql://host/x", "'mysql' is not a database that a store can live in"),
         ("postgresql+nosuch://host/x", r"detailed-balance\[postgres\]"),
     ],
 )

@@ -161,9 +161,9 @@ def test_readers_along_with_many_writers_get_each_row_once_and_in_order(store): 
 @pytest.mark.parametrize("cursor", ["", "7", "null", "[]", '["mysql",[0,0],null,null,null]', "{}"])
 def test_what_is_no_cursor_is_refused(cursor):
     with TransitionStore("sqlite://") as store:  # noqa: F811
-        with pytest.raises(InvalidInputError, match="is no cursor of"):
+        with pytest.raises(InvalidInputError, match="is not a cursor of"):
             store.read_new(cursor)
-        with pytest.raises(InvalidInputError, match="is no cursor of"):
+        with pytest.raises(InvalidInputError, match="is not a cursor of"):
             store.counts(before=cursor)
 
 
@@ -174,7 +174,7 @@ def test_a_cursor_of_a_store_that_was_replaced_is_refused(tmp_path):
     (tmp_path / "runs.db").unlink()
     with (
         TransitionStore(file_url(tmp_path)) as store,
-        pytest.raises(InvalidInputError, match="made anew since; begin with None"),
+        pytest.raises(InvalidInputError, match="made again since; begin with None"),
     ):
         store.read_new(cursor)
 

@@ -137,7 +137,7 @@ def test_a_source_that_goes_away_is_a_line_and_no_traceback(tmp_path: Path) -> N
         (["runs.csv"], "what can be watched is a store"),
         (["sqlite:///nothing.db"], "nothing.db"),
         (["{store}", "--notify", "ftp://x"], "apprise knows no service of this URL"),
-        (["{store}", "--state", "{store}"], "is no state of a monitor"),
+        (["{store}", "--state", "{store}"], "is not a state of a monitor"),
         (["{store}", "--alpha", "2"], "alpha must lie between 0 and 1"),
         (["{store}", "--baseline", "nothing.jsonl"], "nothing.jsonl"),
     ],

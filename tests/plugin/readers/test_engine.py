@@ -267,7 +267,7 @@ def test_several_files_are_one_table(tmp_path, write):
 def test_a_broken_line_of_several_files_is_named_with_its_file(tmp_path):
     parts = [write_jsonl(tmp_path / f"{i}.jsonl", make_steps(2)) for i in range(2)]
     parts[1].write_text('{"run": "x", "tool": "a", "step": 1}\nbroken\n')
-    with pytest.raises(ReadError, match=r"1\.jsonl, line 2: no valid JSON"):
+    with pytest.raises(ReadError, match=r"1\.jsonl, line 2: invalid JSON"):
         read_recording(parts, **STEPS)
     (skipped,) = read_recording(parts, skip_bad_lines=True, **STEPS).skipped
     assert str(skipped.line).endswith("1.jsonl, line 2")

@@ -202,7 +202,7 @@ def test_reading_takes_what_is_asked_for_and_no_more(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    '{"source": "a", "target": "b"': "no valid JSON",
+    '{"source": "a", "target": "b"': "invalid JSON",
     '["a", "b"]': "one JSON object a line is needed",
     '{"target": "b"}': "there is no field 'source'; the fields are 'target'.*source_field=",
     '{"source": "a"}': "there is no field 'target'.*--target-field",
@@ -223,8 +223,8 @@ BROKEN = {
     '{"source": "a", "target": "b", "time": "noon"}': "'time' must be in seconds.*got 'noon'",
     '{"source": "a", "target": "b", "time": {}}': "'time' must be in seconds.*got an object",
     '{"source": "a", "target": "b", "trajectory": []}': "'trajectory' must be a text",
-    '{"source": "a", "target": "b", "n": ' + "9" * 5_000 + "}": "no usable JSON",
-    "[" * 100_000: "no usable JSON|no valid JSON",
+    '{"source": "a", "target": "b", "n": ' + "9" * 5_000 + "}": "unusable JSON",
+    "[" * 100_000: "unusable JSON|invalid JSON",
 }
 
 

@@ -138,7 +138,7 @@ def test_xes_that_breaks_off_gives_what_came_before(tmp_path):
     reader = read_transitions(path, skip_bad_lines=True)
     assert len(list(reader)) == 3
     assert (reader.read_count, reader.skipped_count) == (2, 1)
-    with pytest.raises(ReadError, match="no valid XES, nothing after here is read"):
+    with pytest.raises(ReadError, match="invalid XES, nothing after here is read"):
         list(read_transitions(path))
 
 

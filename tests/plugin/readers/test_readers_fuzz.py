@@ -113,7 +113,7 @@ def test_no_mutation_crashes_hangs_or_loses_a_record_unsaid(tmp_path, case):
             continue
         accepted += 1
         account = found.read + found.skipped + found.duplicates
-        assert account > 0 or case == "store", number  # an empty store is no error
+        assert account > 0 or case == "store", number  # an empty store is not an error
         assert account == count_lines(case, text, account), number
     assert accepted > 0  # or nothing was tested
 
@@ -139,9 +139,9 @@ def test_an_error_of_the_engine_that_is_cut_in_a_letter_is_no_crash(tmp_path):
     [
         ("DELETE FROM detailed_balance_contexts", "which are not there"),
         ("UPDATE detailed_balance_contexts SET name = '{deep}'", "cannot be read"),
-        ("UPDATE detailed_balance_states SET name = '' WHERE name = 'a'", "is no move"),
-        ("UPDATE detailed_balance_transitions SET count = 'many'", "is no move"),
-        ("UPDATE detailed_balance_transitions SET count = -1", "is no move"),
+        ("UPDATE detailed_balance_states SET name = '' WHERE name = 'a'", "is not a move"),
+        ("UPDATE detailed_balance_transitions SET count = 'many'", "is not a move"),
+        ("UPDATE detailed_balance_transitions SET count = -1", "is not a move"),
     ],
 )
 def test_a_damaged_store_is_refused_by_name(tmp_path, damage, said):

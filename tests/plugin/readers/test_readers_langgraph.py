@@ -258,7 +258,7 @@ def play_middleware(saver, config):
 
 
 def play_situations(saver, config):
-    """Every situation in which the tools that start do not tell the state."""
+    """Every situation in which the tools that start do not say the state."""
     for number, (script, options, resume, _) in enumerate(agents.situations().values()):
         agent = create_agent(
             Replies(script=list(script)),

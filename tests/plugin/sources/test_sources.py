@@ -237,7 +237,7 @@ def test_last_counts_back_from_now() -> None:
     assert len(read_runs(runs, last="2w")) == 2
     with pytest.raises(InsufficientDataError, match="the newest began 20"):
         read_runs(runs, last="1h")
-    with pytest.raises(InvalidInputError, match="'7 days' is no length of time; write 90s, 30m"):
+    with pytest.raises(InvalidInputError, match="'7 days' is not a length of time; write 90s, 30m"):
         read_runs(runs, last="7 days")
     with pytest.raises(InvalidInputError, match="either last= or since="):
         read_runs(runs, last="7d", since=0)
@@ -493,7 +493,7 @@ def test_a_store_of_such_counts_is_counted(tmp_path):
 def test_a_limit_of_memory_that_is_none_is_refused(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("trajectory,tool\nT,a\nT,b\n")
-    with pytest.raises(InvalidInputError, match="memory_limit='banana' is no amount of memory"):
+    with pytest.raises(InvalidInputError, match="memory_limit='banana' is not an amount of memory"):
         open_source(path, state_field="tool", memory_limit="banana").runs()
 
 

@@ -67,7 +67,7 @@ some_records = st.lists(st.one_of(moves, moves, endings, beginnings), max_size=2
 
 
 def stopped_between(stops, before, move):
-    """Whether a run that had only tried to start has stopped since, so that a START is anew."""
+    """Whether a run that had only tried to start has stopped since, so that a START is again."""
     return any((before.time or 0) <= (s.time or 0) <= (move.time or 0) for s in stops if s.outcome)
 
 

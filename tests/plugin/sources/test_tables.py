@@ -239,9 +239,9 @@ def test_moves_from_nowhere_and_negative_counts_are_refused():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere/*.parquet", "is no Parquet file"),
+        ("nowhere/*.parquet", "is not a Parquet file"),
         ("mysql://host/db?table=t", "on duckdb:// and postgresql://"),
-        (42, "a int is no table; allowed are an Ibis table"),
+        (42, "a int is not a table; allowed are an Ibis table"),
         ("postgresql://nobody:secret@127.0.0.1:1/x?table=t", r"nobody:\*\*\*@.*cannot be opened"),
     ],
 )

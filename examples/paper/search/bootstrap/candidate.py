@@ -230,7 +230,7 @@ def work(request):
 
 
 def run():
-    """Run the candidate, and say how it ended where that is no result."""
+    """Run the candidate, and say how it ended where that is not a result."""
     request = json.loads(sys.stdin.buffer.read())
     try:
         work(request)
