@@ -282,4 +282,4 @@ def unknown_state_message(state: str, states: Collection[str]) -> str:
 
 def _first_states(states: Collection[str]) -> str:
     first = ", ".join(repr(state) for state in list(states)[:5])
-    return f"the first are {first}" if first else "there are none at all: nothing was recorded"
+    return f"the first are {first}" if first else "there are none: nothing was recorded"

@@ -31,7 +31,7 @@ __all__ = [
     "warn",
 ]
 
-_LOST = "recording failed: some transitions are lost, the agent goes on"
+_LOST = "recording failed: some transitions are lost; the agent continues"
 """The kind of an error of which nothing else is known."""
 
 Metadata: TypeAlias = Mapping[str, Any]

@@ -30,7 +30,7 @@ __all__ = ["RunGuardMiddleware", "StopEvent", "action_path", "action_steps", "st
 _ANSWERS = ("warn", "message", "end")
 _REMEMBERED = 10_000
 _FEWEST_STEPS = 5
-_FAULT = "the run guard failed: the agent goes on without it"
+_FAULT = "the run guard failed: the agent continues without it"
 
 
 @dataclass(frozen=True, slots=True)

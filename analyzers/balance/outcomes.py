@@ -125,7 +125,7 @@ class LoopContrast(Result):
         able = isfinite(self.detectable)
         if self.informative:
             shown = f"; a factor of {self.detectable:.2g} would have been found" if able else ""
-            return f"{ours} take it no more: {figures}{shown}"
+            return f"{ours} do not take it more: {figures}{shown}"
         shown = f"a factor of {self.detectable:.2g}" if able else "no factor"
         unknown = f"whether {ours} take it more than {theirs} is not known"
         return f"{unknown}: {figures}; {shown} would have been found"

@@ -129,7 +129,7 @@ class ReversibilityResult(TableResult):
 
     def describe(self) -> str:
         """Say in one sentence what was found."""
-        how = f"{self.replicates:,} replicates" if self.replicates else "chi-square law"
+        how = f"{self.replicates:,} replicates" if self.replicates else "chi-square distribution"
         return (
             f"reversible? p = {self.pvalue:.2g} ({how}): {self.moves:,} moves over "
             f"{len(self.fit.pairs)} pairs, {self.one_way_pairs} of them seen in one direction "

@@ -76,8 +76,8 @@ class LoopOrientation(Result):
     def describe(self) -> str:
         """Say in one sentence what was found."""
         return (
-            f"inside runs it was closed {times(self.forward)} in this direction and "
-            f"{times(self.backward)} in the other, adjusted p = {self.pvalue:.2g}"
+            f"single runs went round it {times(self.forward)} in this direction and "
+            f"{times(self.backward)} in reverse, adjusted p = {self.pvalue:.2g}"
         )
 
 

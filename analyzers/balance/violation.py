@@ -358,8 +358,8 @@ def _test_tables(tables: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArra
 
 
 _WORDS: dict[Kind, str] = {
-    "suspect": "walked more often than in the baseline",
-    "work-flow": "walked as often in the baseline",
+    "suspect": "taken more often than in the baseline",
+    "work-flow": "taken as often in the baseline",
     "unclassified": "not taken in the baseline, which is too small to tell",
 }
 

@@ -25,9 +25,9 @@ Question: TypeAlias = Literal["moves", "potential", "loops", "stays", "success",
 
 QUESTIONS: Mapping[Question, str] = {
     "moves": "does each state lead to the same states as often",
-    "potential": "do the states lie as high",
+    "potential": "are the potentials of the states the same",
     "loops": "are the same loops taken as often",
-    "stays": "do runs stay in the same places as long",
+    "stays": "do runs stay as long in the same places",
     "success": "do as many runs succeed",
     "limit": "do as many runs reach the recursion limit",
     "length": "do runs take as many steps, at the same cost",
@@ -170,17 +170,17 @@ class RunComparison(TableResult):
         """Say in one sentence what is promised."""
         tested = sum(len(test.changes) for test in self.tests)
         if not tested:
-            return "nothing varies from run to run in enough of them to be tested"
+            return "too little varies from run to run to be tested"
         if self.too_few:
             return (
-                f"there is too little for a test: {self.describe_unit()}, and the smallest p-value "
-                f"that could have come out is {self.smallest_pvalue:.2g}"
+                f"too few data for a test: {self.describe_unit()}, and the smallest possible "
+                f"p-value "
+                f"is {self.smallest_pvalue:.2g}"
             )
         return (
-            f"{len(self.tests)} questions were asked about {tested} things. If nothing had "
-            f"changed, one of them would be answered with a change in at most {self.alpha:.0%} of "
-            f"such comparisons; of what a list calls changed, at most {self.alpha:.0%} is "
-            "expected to be chance"
+            f"{len(self.tests)} questions were tested on {tested} quantities. If nothing had "
+            f"changed, a change would be reported in at most {self.alpha:.0%} of such comparisons; "
+            f"of the changes in a list, at most {self.alpha:.0%} are expected to be chance"
         )
 
     @property

@@ -167,7 +167,8 @@ class FitCheck(Result):
         if self.pvalue <= self.alpha / 2:
             kind = "held-out" if self.held_out else "recorded"
             found.append(
-                f"{kind} runs end at other times than the chain says: the shares differ by up to "
+                f"{kind} runs end at different times than the chain predicts: the shares differ by "
+                f"up to "
                 f"{self.distance:.0%} (p = {self.pvalue:.3g})"
             )
         return tuple(found)
@@ -180,7 +181,7 @@ class FitCheck(Result):
     def describe(self) -> str:
         """Say in one sentence whether the forecast is reliable."""
         if self.trusted:
-            return f"nothing found in {self.runs} runs speaks against this forecast"
+            return f"no evidence against this forecast in {self.runs} runs"
         return "; ".join(self.reasons)
 
     def _content(self) -> dict[str, Any]:

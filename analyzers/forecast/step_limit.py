@@ -114,7 +114,7 @@ by 3 successful runs; that is the longest of them, and to keep the share at 1.0%
     if not n:
         raise InsufficientDataError(
             "no run is known to have succeeded, so there is no limit to suggest: judge runs "
-            "(TransitionStore.judge), or name the field that tells (success_field)"
+            "(TransitionStore.judge), or name the field that says so (success_field)"
         )
     ordered = sorted(steps)
     if n < needed:

@@ -119,7 +119,7 @@ class SuccessForecast(TableResult):
         found = []
         if self.gain_end[0] <= 0:
             found.append(
-                f"it is not better than the share of successes for runs that it has not seen: "
+                f"for new runs it is no better than the share of successes: "
                 f"Brier score {self.brier_end:.3f} at the end, {self.brier_base:.3f} by the share "
                 f"alone"
             )

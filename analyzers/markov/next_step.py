@@ -83,7 +83,8 @@ class StepPrediction(TableResult):
     def describe(self) -> str:
         """Say in one sentence how well the next step is known."""
         return (
-            f"the next step is predicted right {self.top1:.0%} of the time, with a probability of "
+            f"the next step is predicted correctly {self.top1:.0%} of the time, with a probability "
+            f"of "
             f"{exp(-self.log_loss):.0%} for what happened (geometric mean: {self.log_loss:.3f} "
             f"nats a move, by popularity alone {self.popularity_loss:.3f})"
         )

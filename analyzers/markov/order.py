@@ -100,7 +100,7 @@ class MarkovOrderTest(TableResult):
             named = f" of {safe_name(self.strata)}" if self.strata != "codes" else ""
             within = f" within each of {self.n_strata:,} strata{named}"
         if not self.rejected:
-            return f"nothing speaks against a chain of order 1{within} ({numbers})"
+            return f"no evidence against a chain of order 1{within} ({numbers})"
         return f"the next move depends on the state before this one as well{within} ({numbers})"
 
     def to_table(self) -> Table:

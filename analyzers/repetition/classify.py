@@ -40,9 +40,9 @@ RunKind: TypeAlias = Literal["shuttle", "stay", "cycle", "limit", "progressing",
 KINDS: Mapping[RunKind, str] = {
     "shuttle": "changed between two states {visits:g} times or more in a row",
     "stay": "visited one state {visits:g} times or more in a row, or each state of a trap",
-    "cycle": "went round one loop of two states or more {rounds} times or more, detours cut out",
+    "cycle": "went round one loop of two states or more {rounds} times or more, detours left out",
     "limit": "none of these, and stopped at the recursion limit",
-    "progressing": "none of these, and ended no higher than it began, by the potential",
+    "progressing": "none of these, and ended at a potential no higher than at its start",
     "other": "none of these",
 }
 """The rules, in words; where several of the first three hold, the one with the most visits."""
@@ -148,7 +148,7 @@ class KindSummary:
     steps : float
         Their median number of moves.
     after : int
-        All their moves after the onset.
+        All their moves after they started repeating.
     cost_after : float or None
         What these cost, where that is known.
     """
@@ -172,8 +172,8 @@ class RunClassification(TableResult):
         In the order of `KINDS`, without those that no run is of.
     rows : tuple of ClassifiedRun
         The runs that matter, worst first: those that repeat themselves or were stopped at the
-        limit, then those that failed; inside, by the moves after the onset, and of equal ones by
-        name.
+        limit, then those that failed; inside, by the moves after they started repeating, and of
+        equal ones by name.
     left_out : int
         How many more of them there are.
     typical : ClassifiedRun or None

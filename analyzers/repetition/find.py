@@ -120,8 +120,8 @@ def find_repetition(
     ('shuttle', ('b', 'c'), 4.0, 0.95)
     >>> print(found.findings[0].describe())  # doctest: +NORMALIZE_WHITESPACE
     2 runs (bad-0, bad-1) go back and forth between b and c, up to 16 changes; 2 of 2 failed runs
-    have more than 4, and 0 of 60 good ones (a bound that 95% of successful runs keep to; p =
-    0.001); 32 moves after the onset
+    have more than 4, and 0 of 60 successful ones (a bound that 95% of successful runs keep to; p =
+    0.001); 32 moves after they started repeating
     """
     check_level(alpha)
     check_replicates(replicates)

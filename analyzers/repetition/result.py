@@ -128,7 +128,7 @@ class RepetitionFinding(Result):
         and again. "contrast": failed runs are beyond the bound of good ones. "rule": a stated limit
         is exceeded, and there are too few successful runs to compare with.
     runs : tuple of RepeatingRun
-        Which, those with the most moves after the onset first.
+        Which, those with the most moves after they started repeating first.
     test : RepetitionTest
         How good and failed runs compare in this kind.
     compared : (int, int)
@@ -157,7 +157,7 @@ class RepetitionFinding(Result):
             f"{_count(len(self.runs), 'run')}{named} {_describe_kind(self.kind, self.states)}, "
             f"up to {_count(most, _UNITS[self.kind])}",
             self._because(),
-            f"{after:,} moves after the onset",
+            f"{after:,} moves after they started repeating",
             *self._progress(),
         ]
         return "; ".join(parts)
@@ -175,11 +175,11 @@ class RepetitionFinding(Result):
                 return "by a rule, for runs that have not stopped"
             number = _count(good, "successful run")
             few = f"{number} are too few" if good else "there is no successful run"
-            return f"by a rule, for {few} to compare with"
+            return f"by a rule, because {few} to compare with"
         return (
             f"{test.failed:,} of {_count(failed, 'failed run')} have more than {test.bound:.0f}, "
-            f"and {test.good:,} of {good:,} good ones (a bound that {self.content:.0%} of good "
-            f"runs keep to; p = {test.pvalue:.2g})"
+            f"and {test.good:,} of {good:,} successful ones (a bound that {self.content:.0%} of "
+            f"successful runs keep to; p = {test.pvalue:.2g})"
         )
 
     def _progress(self) -> Iterator[str]:
@@ -202,8 +202,8 @@ class RepetitionReport(TableResult):
         Facts first, then contrasts, then rules; in each the place with the most runs first.
     limits : tuple of RepeatingRun
         The runs that were stopped at the recursion limit, and what each of them repeated most, if
-        that is 5 visits, 5 changes or 3 rounds; those with the most moves after the onset first.
-        That says what they did, and not that it is more than successful runs do.
+        that is 5 visits, 5 changes or 3 rounds; those with the most moves after they started
+        repeating first. That says what they did, and not that it is more than successful runs do.
     tests : tuple of RepetitionTest
         One for each kind.
     runs : int
@@ -252,8 +252,8 @@ class RepetitionReport(TableResult):
             )
         bounds = ", ".join(_count(int(test.bound), _UNITS[test.kind]) for test in self.tests)
         return (
-            "Failed runs are not seen to repeat themselves more than good ones, of which "
-            f"{self.content:.0%} keep to {bounds}"
+            "Failed runs do not repeat themselves significantly more than successful ones, of "
+            f"which {self.content:.0%} keep to {bounds}"
         )
 
     def to_table(self) -> Table:

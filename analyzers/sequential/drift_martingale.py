@@ -365,18 +365,18 @@ class DriftMartingale:
 
     def describe(self) -> str:
         """Say in one sentence what was found, and which run and move show it best."""
-        after = f"{self.runs:,} new runs (log E = {self.log_e_value:.1f})"
+        after = f"{self.runs:,} new runs (log e-value {self.log_e_value:.1f})"
         if not self.alarm:
-            needed = f"an alarm needs log E = {self.threshold:.1f}"
+            needed = f"an alarm needs a log e-value of {self.threshold:.1f}"
             left = len(self._open[1])
-            rest = f"; {left:,} of an open block are not bet on yet" if left else ""
+            rest = f"; {left:,} of an open block are not counted yet" if left else ""
             return f"no evidence of a change after {after}; {needed}{rest}"
         score = self._leading.score
         leading = self._leading in self._inside.values()
         inside = ", against earlier runs of the same block" if leading else ""
         shown = f"; most by {self.evidence[0].describe()}" if self.evidence else ""
         return (
-            f"the runs have changed, as was clear after {self.alarmed_at:,} of {after}, above all "
+            f"the runs have changed, detected after {self.alarmed_at:,} of {after}, most of all "
             f"in {score}, {SCORES[score]}{inside}{shown}"
         )
 
@@ -454,8 +454,8 @@ def split_baseline(count: int, seed: int, what: str = "runs") -> tuple[list[int]
 def _check_calibration(score: str, known: int) -> None:
     if known < FEWEST:
         raise InsufficientDataError(
-            f"{known} calibration runs tell {score!r}; at least {FEWEST} are needed. Judge more of "
-            "the baseline runs, or leave this score out"
+            f"{known} calibration runs have a value of {score!r}; at least {FEWEST} are needed. "
+            "Judge more of the baseline runs, or leave this score out"
         )
 
 

@@ -242,7 +242,7 @@ class RateMartingale:
             return f"the first {self.warm_up:,} {unit} are the baseline; so far {seen}"
         known = "in the baseline" if self.limit is None else f"{self.limit:.3g}"
         if self.alarm:
-            return f"higher than {known}, as was clear after {self.alarmed_at:,} {unit}: {seen}"
+            return f"higher than {known}, detected after {self.alarmed_at:,} {unit}: {seen}"
         return f"no evidence of more than {known}: {seen}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def load(folder: Path | None, part: str) -> dict[str, RunTable]:
         runs = [run for model in models for run in model]
         found["airline"] = RunTable.of(runs).with_blocks("task")
     else:
-        print("tau-bench is not there (--data DIR): only the scripted agents are measured\n")
+        print("tau-bench was not found (--data DIR): only the scripted agents are measured\n")
     found["scripted"] = read_scripted_runs()
     if part != "all":
         found = {name: half_of_tasks(table, part) for name, table in found.items()}

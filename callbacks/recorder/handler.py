@@ -75,7 +75,7 @@ else:
 __all__ = ["TransitionCallbackHandler"]
 
 _ACTIONS = ActionStates()
-_FAILED = "a state function failed: the state it was to name is an escape"
+_FAILED = "a state function failed: its attempt is recorded as one that reached no state"
 _NO_FACTS = "the facts of a step could not be read: it is recorded without them"
 _NOT_READ = "what a node was given could not be read: its state is named by what it did"
 _CALLS = frozenset({"messages", "__type"})

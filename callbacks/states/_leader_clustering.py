@@ -45,7 +45,7 @@ def unit_vectors(vectors: ArrayLike) -> NDArray[np.float32]:
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise InvalidInputError(
-            "an embedding must be finite and not 0, for it has no direction else; "
+            "an embedding must be finite and not 0 (0 has no direction); "
             f"got lengths {lengths.ravel().tolist()[:10]}"
         )
     units: NDArray[np.float32] = (array / lengths).astype(np.float32)

@@ -142,9 +142,7 @@ class EmbeddingStates(Combinable):
         """
         cleaned = list(map(_clean, texts))
         if not all(cleaned):
-            raise InvalidInputError(
-                f"text {cleaned.index('')} is empty, and has no meaning to go by; leave it out"
-            )
+            raise InvalidInputError(f"text {cleaned.index('')} is empty; leave it out")
         keys: dict[str, str] = {}
         new = list(dict.fromkeys(cleaned))
         for first in range(0, len(new), _BATCH):

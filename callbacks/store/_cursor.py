@@ -294,8 +294,9 @@ def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
     for snapshot in (position.before, position.within):
         if snapshot is not None and snapshot[0] > now[0]:
             raise InvalidInputError(
-                f"the cursor {cursor!r} lies beyond all that is recorded: the store was made again "
-                "since; begin with None"
+                f"the cursor {cursor!r} is beyond the end of the store, which was replaced since; "
+                f"begin "
+                "with None"
             )
 
 

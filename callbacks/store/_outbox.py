@@ -225,7 +225,7 @@ class Outbox:
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            warn("%s is away (%s); what is recorded waits in a file", self._name, reason)
+            warn("%s cannot be reached (%s); records wait in a file", self._name, reason)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._next_try = now + self._pause
 

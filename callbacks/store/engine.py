@@ -184,7 +184,7 @@ def _make_engine(url: URL, durable: bool) -> Engine:
         engine = create_engine(url, pool_pre_ping=not is_in_memory(url), **settings)
     except (ImportError, NoSuchModuleError) as error:
         raise InvalidInputError(
-            f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
+            f"the driver of {url.drivername!r} is not installed ({error}); for PostgreSQL install "
             "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
         ) from error
     except (ArgumentError, TypeError, ValueError) as error:  # a parameter has a wrong value

@@ -76,7 +76,9 @@ def _analyze(
             "neither structural nor work-flow). Several, or with commas.",
         ),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="False discovery rate of the loops.")] = 0.05,
+    alpha: Annotated[
+        float, typer.Option(help="Probability of a false alarm; false discovery rate of the loops.")
+    ] = 0.05,
     violation: Annotated[
         _Violation, typer.Option(help="The violation function K.")
     ] = _Violation.exponential,
@@ -86,7 +88,7 @@ def _analyze(
     ] = "observed",
     min_attempts: Annotated[int, typer.Option(help="Drop states with fewer attempts.")] = 2,
     errors: Annotated[
-        _Errors, typer.Option(help="How errors of log ratios are computed.")
+        _Errors, typer.Option(help="How errors of log ratios of rates are computed.")
     ] = _Errors.multinomial,
     correction: Annotated[
         _Correction, typer.Option(help="Benjamini-Hochberg, or Yekutieli for any dependence.")
@@ -94,10 +96,10 @@ def _analyze(
     min_visits: MinVisits = 10.0,
     run_url: RunUrl = None,
     in_order: Annotated[
-        bool, typer.Option("--in-order", help="The order of runs is that of time.")
+        bool, typer.Option("--in-order", help="Runs without times are in the order of time.")
     ] = False,
     runs: Annotated[
-        int, typer.Option(min=0, help="List so many of the runs that matter; 0 for none.")
+        int, typer.Option(min=0, help="How many of the runs that matter to list; 0 for none.")
     ] = 50,
     *,
     reading: dict[str, Any],

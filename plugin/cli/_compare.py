@@ -51,18 +51,20 @@ def _compare(
     ] = None,
     html: HtmlFile = None,
     json: JsonFile = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the questions as JUnit XML.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the tested questions as JUnit XML.")
+    ] = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
             metavar="WHAT",
             help="Exit with 2 on: problem (WORSE), drift (anything changed), failure (success "
             "fell), limit, repetition, trap (runs stay longer), violation (a driven loop is "
-            "walked more). Several, or with commas.",
+            "taken more). Several, or with commas.",
         ),
     ] = None,
     alpha: Annotated[
-        float, typer.Option(help="Probability of a false alarm, over all that is asked.")
+        float, typer.Option(help="Probability of a false alarm, over all questions.")
     ] = 0.05,
     replicates: Annotated[
         int | None, typer.Option(help="Permutations of runs; 9,999 by default.")

@@ -42,7 +42,8 @@ def _export(
     out: Annotated[
         str,
         typer.Argument(
-            metavar="OUT", help="The file; a folder for all as Parquet or CSV, with --format."
+            metavar="OUT",
+            help="Output file; a folder for all tables as Parquet or CSV, with --format.",
         ),
     ],
     what: Annotated[str, typer.Option(help="counts, potential, violations, or all.")] = "all",
@@ -70,22 +71,26 @@ def _export(
 def _guard(
     source: SourceArgument,
     alpha: Annotated[
-        float, typer.Option(help="Largest share of successful runs that it may stop.")
+        float, typer.Option(help="The largest share of successful runs that the guard may stop.")
     ] = 0.1,
     by_runs: Annotated[
         bool,
         typer.Option(
-            "--by-runs", help="Let single runs set the threshold, also where tasks are known."
+            "--by-runs", help="Set the threshold by single runs, even where tasks are known."
         ),
     ] = False,
     text: Annotated[
-        bool, typer.Option("--text", help="Read what the agent wrote, of files of messages.")
+        bool,
+        typer.Option(
+            "--text", help="Also read the text that the agent wrote (files of messages only)."
+        ),
     ] = False,
     memory: Annotated[
-        int, typer.Option(min=0, help="Depth of context trees that join the score; 0 for none.")
+        int, typer.Option(min=0, help="Depth of the context trees in the score; 0 for none.")
     ] = 0,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the guard, for RunGuard.load(FILE).")
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the guard here, for RunGuard.load(FILE)."),
     ] = None,
     json: JsonFile = None,
     *,

@@ -32,7 +32,7 @@ def _record(
     ],
     context: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A label of all that is recorded."),
+        typer.Option(metavar="NAME=VALUE", help="A label for everything that is recorded."),
     ] = None,
 ) -> None:
     """Run a program that has agents, and record them; the program needs no change."""

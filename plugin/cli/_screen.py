@@ -59,7 +59,7 @@ def describe_status(status: Status) -> str:
         (
             ", ".join(_count_runs(status)),
             f"{count_noun(status.transitions, 'transition')}, {count_noun(status.states, 'state')}",
-            f"evidence that balance is broken: log E = {status.log_e_value:.1f} (alarm at "
+            f"evidence against balance: log e-value {status.log_e_value:.1f} (alarm at "
             f"{-log(status.alpha):.1f})",
         )
     )
@@ -122,10 +122,10 @@ def _numbers(status: Status) -> Text:
 
 def _evidence(status: Status) -> Text:
     line = -log(status.alpha)
-    text = Text("evidence that balance is broken  ", style="dim")
+    text = Text("evidence against balance  ", style="dim")
     style = "bold red" if status.log_e_value >= line else "green"
     text.append(_draw([e for _, _, e in status.evidence], line), style=style)
-    text.append(f"  log E = {status.log_e_value:.1f}", style=style)
+    text.append(f"  log e-value {status.log_e_value:.1f}", style=style)
     text.append(f", alarm at {line:.1f}", style="dim")
     return text
 

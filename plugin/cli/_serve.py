@@ -26,18 +26,18 @@ def _serve(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A store (file or URL), or a trace.")
     ],
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8765,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8765,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="DETAILED_BALANCE_TOKEN",
-            help="What a client must know; needed for any address but this machine's own.",
+            help="Access token; required for any address but this machine's own.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host name under which it is reached."),
+        typer.Option(metavar="NAME", help="A host name by which the dashboard is reached."),
     ] = None,
     baseline: Baseline = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,

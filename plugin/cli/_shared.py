@@ -45,7 +45,9 @@ Baseline: TypeAlias = Annotated[
 ]
 """``--baseline``."""
 
-MinVisits: TypeAlias = Annotated[float, typer.Option(help="Visits to each state that make a trap.")]
+MinVisits: TypeAlias = Annotated[
+    float, typer.Option(help="Visits to each state from which on it is a trap.")
+]
 """``--min-visits``."""
 
 HtmlFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write the report as one page.")]
@@ -72,15 +74,17 @@ SourceArgument: TypeAlias = Annotated[
 
 RunUrl: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Where runs can be read, such as https://example.org/{run}."),
+    typer.Option(metavar="URL", help="Address of a run, such as https://example.org/{run}."),
 ]
 """``--run-url``."""
 
-Window: TypeAlias = Annotated[int, typer.Option(min=100, help="How many transitions are recent.")]
+Window: TypeAlias = Annotated[
+    int, typer.Option(min=100, help="How many of the last transitions count as recent.")
+]
 """``--window``."""
 
 AlarmLevel: TypeAlias = Annotated[
-    float, typer.Option(help="Probability of a false alarm, for ever.")
+    float, typer.Option(help="Probability of a false alarm, over the whole time.")
 ]
 """``--alpha`` of a monitor."""
 
@@ -93,29 +97,37 @@ def reader_options(
     state_field: Annotated[
         str | None, typer.Option(help="Field of a step's state, or a text like {node}:{tool}.")
     ] = None,
-    source_field: Annotated[str | None, typer.Option(help="Field of the state left.")] = None,
-    target_field: Annotated[str | None, typer.Option(help="Field of the state reached.")] = None,
-    trajectory_field: Annotated[str | None, typer.Option(help="Field of the run.")] = None,
-    order_field: Annotated[str | None, typer.Option(help="Field of a step's number.")] = None,
+    source_field: Annotated[
+        str | None, typer.Option(help="Field of the state a move leaves.")
+    ] = None,
+    target_field: Annotated[
+        str | None, typer.Option(help="Field of the state a move reaches.")
+    ] = None,
+    trajectory_field: Annotated[
+        str | None, typer.Option(help="Field of the name of the run.")
+    ] = None,
+    order_field: Annotated[str | None, typer.Option(help="Field of the number of a step.")] = None,
     time_field: Annotated[str | None, typer.Option(help="Field of the time.")] = None,
     count_field: Annotated[str | None, typer.Option(help="Field of a count.")] = None,
-    cost_field: Annotated[str | None, typer.Option(help="Field of what a move cost.")] = None,
+    cost_field: Annotated[str | None, typer.Option(help="Field of the cost of a move.")] = None,
     failed_field: Annotated[
         str | None, typer.Option(help="Field that says whether a step failed.")
     ] = None,
     tokens_field: Annotated[str | None, typer.Option(help="Field of a step's tokens.")] = None,
-    call_field: Annotated[str | None, typer.Option(help="Field of what a step called.")] = None,
-    answer_field: Annotated[str | None, typer.Option(help="Field of its answer.")] = None,
+    call_field: Annotated[
+        str | None, typer.Option(help="Field of the call that a step made.")
+    ] = None,
+    answer_field: Annotated[str | None, typer.Option(help="Field of the answer to it.")] = None,
     block_field: Annotated[str | None, typer.Option(help="Field of the task of a run.")] = None,
     success_field: Annotated[
         str | None, typer.Option(help="Field that says whether a run succeeded.")
     ] = None,
     success_value: Annotated[
         list[str] | None,
-        typer.Option(metavar="VALUE", help="A value of it that means success; others do not."),
+        typer.Option(metavar="VALUE", help="A value of that field that means success."),
     ] = None,
     context_field: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A field that becomes a label.")
+        list[str] | None, typer.Option(metavar="NAME", help="A field that becomes a label of runs.")
     ] = None,
     start_state: Annotated[
         str | None, typer.Option(help="What the trace calls the start of a run.")
@@ -124,7 +136,7 @@ def reader_options(
         str | None, typer.Option(help="What the trace calls the end of a run.")
     ] = None,
     skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Pass over broken records, and say so.")
+        bool, typer.Option("--skip-bad-lines", help="Skip broken records, and report how many.")
     ] = False,
 ) -> dict[str, Any]:
     """Return options of the command line as those of `read_recording`, without empty ones.
@@ -165,7 +177,7 @@ def selection_options(
     *,
     context: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Keep what has this label."),
+        typer.Option(metavar="NAME=VALUE", help="Keep only records with this label."),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Keep runs that began since then.")
@@ -175,10 +187,11 @@ def selection_options(
     ] = None,
     last: Annotated[
         str | None,
-        typer.Option(metavar="AGE", help="Keep runs that began in this time: 90m, 12h, 7d, 2w."),
+        typer.Option(metavar="AGE", help="Keep runs that began in the last 90m, 12h, 7d, 2w."),
     ] = None,
     hide: Annotated[
-        list[str] | None, typer.Option(metavar="STATE", help="Take a state out of each run.")
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Hide a state: a > hub > b becomes a > b."),
     ] = None,
     merge: Annotated[
         list[str] | None,

@@ -27,7 +27,7 @@ def _show(
     source: SourceArgument,
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="The key or the id of a run, or how it begins."),
+        typer.Argument(metavar="RUN", help="The key or id of a run, or its beginning."),
     ],
     json: JsonFile = None,
     run_url: RunUrl = None,

@@ -50,14 +50,15 @@ def _describe(summary: ImportSummary) -> str:
         f"{summary.read:,} read, {summary.skipped:,} skipped, {summary.duplicates:,} duplicates",
     ]
     if summary.reordered:
-        lines.append(f"{summary.reordered:,} stood in another place than their time tells")
+        lines.append(f"{summary.reordered:,} were out of order, by their time")
     return "\n".join(lines)
 
 
 def _prune(
     store: StoreArgument,
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="What to delete: 90m, 12h, 30d or 8w old and older.")
+        str,
+        typer.Option(metavar="AGE", help="Delete what is at least this old: 90m, 12h, 30d, 8w."),
     ],
 ) -> None:
     """Delete what was recorded long ago; agents may record meanwhile."""

@@ -48,7 +48,8 @@ def _watch(
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
     baseline: Baseline = None,
     context: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep what has this label.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Keep only records with this label."),
     ] = None,
     window: Window = 5_000,
     alpha: AlarmLevel = 0.05,
@@ -56,7 +57,8 @@ def _watch(
         str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Keep what is known in this file, over restarts.")
+        Path | None,
+        typer.Option(help="Save the state of the monitor in this file, to survive restarts."),
     ] = None,
     jsonl: Annotated[
         str | None,
@@ -75,7 +77,8 @@ def _watch(
         typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus on 127.0.0.1."),
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Read once and end; with 2 where --fail-on says so.")
+        bool,
+        typer.Option("--once", help="Read once and exit; with code 2 where --fail-on says so."),
     ] = False,
     fail_on: Annotated[
         list[str] | None,

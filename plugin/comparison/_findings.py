@@ -24,8 +24,8 @@ _Told: TypeAlias = dict[tuple[Question, tuple[str | None, ...]], Figure]
 _NAMED = 3
 
 _WORDS = {
-    "moves": "states lead to others than before",
-    "potential": "states lie higher or lower than before",
+    "moves": "states lead elsewhere than before",
+    "potential": "states have a higher or lower potential than before",
     "loops": "loops are taken more or less often than before",
     "stays": "runs stay longer or less long in the same places than before",
     "length": "runs take more or fewer steps than before",
@@ -84,7 +84,7 @@ def advise(a: Side, b: Side, outcome: VerdictOutcome) -> tuple[Advice, ...]:
 
 
 def _say_evidence(found: RunComparison, test: ComparisonTest) -> str:
-    moves = "moves, as if they were independent"
+    moves = "moves, taken as independent"
     compared = moves if found.unit == "moves" else f"{found.runs[0]:,} and {found.runs[1]:,} runs"
     questions = count_noun(len(found.tests), "question")
     return f"{compared}: p {format_pvalue(test.adjusted)}, adjusted for {questions}"

@@ -53,7 +53,7 @@ def _drift_cases(found: RunComparison) -> Iterator[JUnitTest]:
     for question, words in QUESTIONS.items():
         test = found.test(question)
         if test is None:
-            skipped = "it could not be asked: too little data, or nothing that varies"
+            skipped = "not tested: too little data, or nothing varies"
             yield JUnitTest("drift", words, skipped=skipped)
         else:
             yield JUnitTest("drift", words, *_failure(test))
@@ -76,7 +76,7 @@ def _failure(test: ComparisonTest) -> tuple[str, tuple[str, ...]]:
     if not test.changed:
         return "", ()
     changed = [change for change in test.changes if change.changed]
-    what = count_noun(len(changed), "thing") if changed else "nothing single, but the whole"
+    what = count_noun(len(changed), "thing") if changed else "no single change, but the whole"
     return f"{what} changed, adjusted p {format_pvalue(test.adjusted)}", tuple(
         map(show_change, changed)
     )

@@ -32,9 +32,9 @@ UNCHANGED_SHOWN = 3
 """How many things are shown of a question without a change."""
 
 _TITLES = {
-    "moves": "Moves: the share of what each state leads to",
+    "moves": "Moves: where each state leads, in shares",
     "potential": "States: V less its mean over the common states, in 1/β",
-    "loops": "Loops: rounds in each run, detours cut out",
+    "loops": "Loops: rounds in each run, detours left out",
     "stays": "Stays: visits or changes in a row, the longest of each run",
     "success": "Success",
     "limit": "Runs at the recursion limit",
@@ -59,7 +59,7 @@ def _side_rows(side: Side) -> dict[str, str]:
         "runs": "not known" if side.runs is None else f"{len(side.roots):,}",
         "succeeded": f"{good:,} of {judged:,}" if judged else "not judged",
         "transitions": f"{counts.total:,} between {count_noun(len(counts), 'state')}",
-        "by itself": shorten(side.report.verdict.headline, 60, placeholder=" ..."),
+        "on its own": shorten(side.report.verdict.headline, 60, placeholder=" ..."),
     }
 
 
@@ -68,7 +68,7 @@ def question_section(found: RunComparison) -> Section:
     rows = tuple(
         (
             QUESTIONS[test.question],
-            "no, changed" if test.changed else "as far as was seen",
+            "no, changed" if test.changed else "no change found",
             format_pvalue(test.adjusted),
             f"{len(test.changes):,}",
             f"{sum(change.changed for change in test.changes):,}",
@@ -77,9 +77,9 @@ def question_section(found: RunComparison) -> Section:
     )
     note = f"{found.describe()}."
     if missing := [name for name in QUESTIONS if found.test(name) is None]:
-        note += f" Not asked, as data are too few or nothing varies: {', '.join(missing)}."
-    columns = ("question", "answer", "adj. p", "looked at", "changed")
-    return Section("What was asked", columns, rows, note, ("answer",))
+        note += f" Not tested, because data are too few or nothing varies: {', '.join(missing)}."
+    columns = ("question", "answer", "adjusted p", "tested", "changed")
+    return Section("What was tested", columns, rows, note, ("answer",))
 
 
 def change_sections(found: RunComparison) -> Iterator[Section]:
@@ -93,11 +93,11 @@ def _change_section(test: ComparisonTest) -> Section:
     shown: list[Change] = changed[:_SHOWN] or list(test.changes[:UNCHANGED_SHOWN])
     title = _TITLES[test.question]
     if not changed:
-        note = "None of them is called changed; these have the smallest p-values."
+        note = "None of them changed significantly; these have the smallest p-values."
     else:
         note = f"{len(changed):,} of {len(test.changes):,} changed."
     more = max(0, len(changed) - _SHOWN)
-    columns = ("what", "A", "B", "B less A", "adj. p")
+    columns = ("what", "A", "B", "B minus A", "adjusted p")
     told = test.changed or test.question in ("success", "limit", "length")
     on: tuple[Surface, ...] = ("terminal", "page") if told else ("page",)
     rows = change_rows(shown)
@@ -120,8 +120,9 @@ def loop_section(a: Side, b: Side, walked_more: Sequence[Violation]) -> Section 
         for name in names[:_SHOWN]
     )
     note = (
-        "Affinity in nats, found in each side by itself. That a loop is found in one side only "
-        "is not proof of a change; what is, stands under Loops."
+        "Affinity in nats: the log of the counts along the loop over those in reverse (1 nat: a "
+        "factor of 2.7). A loop found in one side only is not proof of a change; the test is under "
+        "Loops."
     )
     columns, more = ("loop", "A", "B", "found"), len(names) - len(rows)
     return Section(
@@ -141,7 +142,7 @@ def _affinity(violation: Violation | None) -> str:
 
 
 def _where_found(before: bool, after: bool, walked_more: bool) -> str:
-    found = "in both" if before and after else "in A alone" if before else "in B alone"
+    found = "in both" if before and after else "in A only" if before else "in B only"
     return f"{found}, taken more" if walked_more else found
 
 
@@ -158,7 +159,7 @@ def trap_section(a: Side, b: Side) -> Section | None:
         )
         for name in names[:_SHOWN]
     )
-    note = "Moves before the trap is left, on average, in each side by itself."
+    note = "Moves before the agent leaves the trap, on average, for each side on its own."
     columns, more = ("trap", "A", "B"), len(names) - len(rows)
     return Section(
         "Traps of each side",
@@ -187,8 +188,8 @@ def forecast_section(a: Side, b: Side) -> Section | None:
         ("reliable", *trust),
     )
     note = (
-        "By a chain of order 1, with 95% intervals; the last row is its check of fit. What was "
-        "seen, and whether it changed, stands under Success and Length."
+        "By a Markov chain of order 1, with 95% intervals; the last row says whether it fits. What "
+        "was seen, and whether it changed, is under Success and Length."
     )
     title, columns = "Forecast before the first move", ("", "A", "B")
     return Section(title, columns, rows, note, ("A", "B"), on=("terminal", "page"))

@@ -93,8 +93,8 @@ def judge_comparison(
         text = "no difference between A and B was found"
         rows = [("seen", _join_figures(figures)), ("enough?", _say_power(found, figures))]
     else:
-        text = f"{_say_size(found)} are too few to tell B from A"
-        rows = [("seen", _join_figures(figures)), ("enough", _say_enough(found))]
+        text = f"{_say_size(found)} are too few to compare A and B"
+        rows = [("seen", _join_figures(figures)), ("needed", _say_enough(found))]
     shown = tuple((label, text) for label, text in rows if text)
     sentences = [*_about_violations(walked_more), _about_promise(found), *warnings]
     statement = Statement(outcome.upper(), text, shown)
@@ -129,7 +129,7 @@ def _changed_rows(
     for place, text in enumerate(_say_moved(found)):
         yield "" if place else "moved", text
     if unseen := [figure for figure in figures if not figure.changed]:
-        yield "same?", f"{_join_figures(unseen)}: not seen to change"
+        yield "same?", f"{_join_figures(unseen)}: no change found"
     for place, each in enumerate(advice):
         yield "" if place else "do", each.describe()
     tested = (
@@ -151,7 +151,7 @@ def _say_moved(found: RunComparison) -> Iterator[str]:
             more = f", and {len(told) - 1:,} more" if len(told) > 1 else ""
             yield f"{what}{show_change(told[0])}{more}"
         elif not listed and any(t.changed and t.question == question for t in found.tests):
-            yield f"{ANSWERS[question]}, as a whole: nothing single stands out"
+            yield f"{ANSWERS[question]}, as a whole: no single change stands out"
 
 
 def _say_size(found: RunComparison) -> str:
@@ -166,7 +166,7 @@ def _say_enough(found: RunComparison) -> str:
     if found.unit == "moves":
         return "moves between two states or more on both sides; better, their runs"
     if found.blocks is not None and found.too_few:
-        return f"more blocks: {found.describe()}"
+        return f"more blocks (tasks): {found.describe()}"
     return f"{ENOUGH} runs on each side"
 
 
@@ -212,11 +212,11 @@ def _about_promise(found: RunComparison) -> str:
         return f"{promise}."
     if found.unit != "moves":
         before, after = found.runs
-        compared = f"{promise}. Compared were {before:,} and {after:,} runs as wholes."
+        compared = f"{promise}. {before:,} and {after:,} whole runs were compared."
         return (
             compared if found.blocks is None else f"{compared} By blocks: {found.describe_unit()}."
         )
     return (
-        f"{promise}, if the moves of a run are independent, which they seldom are: only "
-        "counts were given. Give runs (a store, or a file with a field of the run)."
+        f"{promise}, if the moves of a run are independent, which they seldom are: these are "
+        "counts without runs. Give runs (a store, or a file with a field of the run)."
     )

@@ -219,7 +219,7 @@ def _why_not(record: AgentRecord) -> str:
     if len(inner) == 1 and (inner.total or counts.total) and not info.skipped_count:
         return f"{safe_text(inner.states[0], 40)} is the only state; a loop takes three"
     escapes = int(counts.escapes.sum())
-    seen = f"only {escapes:,} escapes" if escapes else "nothing at all"
+    seen = f"only {escapes:,} attempts that reached no state" if escapes else "nothing at all"
     if info.skipped_count:
         line = info.skipped[0]
         seen += (
@@ -250,7 +250,9 @@ def _estimate(
         )
     except ConvergenceError as error:
         left, why = error.estimate.residuals.flow, "the solve was interrupted, " * error.interrupted
-        warning = f"Take V with care: {why}its minimum was not reached (flow residual {left:.0e})."
+        warning = (
+            f"V may be inaccurate: {why}its minimum was not reached (flow residual {left:.0e})."
+        )
         return error.estimate, (warning,)
     return potential, ()
 

@@ -75,7 +75,7 @@ class RunStudy(Result):
         What each of them did. It counts root runs, and its rows are of all.
     children : mapping of str to RunClassification
         What the runs of subgraphs did, without rows, by the name of the graph; those with the most
-        moves after the onset first.
+        moves after they started repeating first.
     inside : mapping of str to (k,) array of int64
         The places of the runs of subgraphs, by the name of the graph.
     loops : tuple of LoopOccurrences

@@ -110,7 +110,7 @@ def _without_finding(case: Case) -> _Answer:
         if runs < ENOUGH_RUNS:
             return "unknown", f"{_stopped(case)}; {_needed(runs)}", _longest(case)
         if outcome == "unknown":
-            text = f"{_stopped(case)}; what would be enough: whether they succeeded (store.judge)"
+            text = f"{_stopped(case)}; judge whether they succeeded (store.judge) to say more"
             return outcome, text, _longest(case)
         return outcome, f"{text}; it is not known whether the {runs:,} runs succeeded", ()
     judged = bool(roots.judged[roots.places].all())
@@ -152,7 +152,7 @@ def _stopped(case: Case) -> str:
         return f"1 run, which {_STOPPED[OUTCOMES[outcomes[0]]]}" if known else "1 run"
     runs = count_noun(len(outcomes), "run")
     if max(outcomes, default=0) < 0:
-        return f"{runs}, of which it is not known how they stopped"
+        return f"{runs}, outcome unknown"
     ended = sum(outcome == OUTCOMES.index(Outcome.ENDED) for outcome in outcomes)
     if not ended and len(set(outcomes)) == 1 and outcomes[0] >= 0:
         return f"{runs}, each of which {_STOPPED[OUTCOMES[outcomes[0]]]}"
@@ -203,8 +203,8 @@ def about_balance(case: Case) -> str:
     hub = ""
     if case.hub:
         hub = (
-            f" {safe_text(case.hub, 40)} stands between all other states: loops of them are looked "
-            "for with it hidden as well."
+            f" {safe_text(case.hub, 40)} lies between all other states, so loops are also searched "
+            "with it hidden (--hide)."
         )
     potential = " ".join(_about_potential(balance))
     return f"{_about_causes(balance)}.{potential and f' {potential}'}{hub}"
@@ -257,12 +257,12 @@ def _about_violations(case: Case, balance: BalanceReport) -> Iterator[str]:
         yield f"{mixture[0].upper()}{mixture[1:]}{_how_to_split(balance)}."
     unclassified = [v for v in balance.violations if v.kind == "unclassified"]
     if unclassified and case.compared and all(map(by_baseline, unclassified)):
-        yield "The baseline is too small to tell more: record more runs that went well."
+        yield "The baseline is too small to say more: record more successful runs."
     elif any(isnan(v.odds_pvalue) and not v.evidence for v in unclassified):
         yield (
-            "Whether that is a fault or a work-flow, only a comparison tells: record runs that "
-            "went well and give them as the baseline (--baseline good_runs.jsonl), or record runs "
-            "that went well and runs that failed in one store (store.judge says which)."
+            "To see whether that is a fault or the normal work-flow, compare with successful runs: "
+            "give them as the baseline (--baseline good_runs.jsonl), or record successful and "
+            "failed runs in one store and judge them (store.judge)."
         )
 
 
@@ -284,9 +284,10 @@ def _inside_runs(violation: Violation, alpha: float) -> Iterator[str]:
     if isnan(violation.run_pvalue):
         return
     there, back = map(times, violation.closed)
-    closed = f"inside runs closed {there} against {back}, p {format_pvalue(violation.run_pvalue)}"
+    pvalue = format_pvalue(violation.run_pvalue)
+    closed = f"single runs went round it {there} in this direction, {back} in reverse, p {pvalue}"
     if violation.run_pvalue <= alpha:
-        yield f"driven inside runs: by a push, or because runs change as they go on ({closed})"
+        yield f"driven inside runs, or runs change as they go on ({closed})"
     else:
         yield f"driven, or a mixture of different runs ({closed})"
 
@@ -307,7 +308,7 @@ def _about_traps(traps: TrapReport) -> Iterator[str]:
     if len(traps) > _NAMED:
         yield f"And {count_noun(len(traps) - _NAMED, 'more trap')}."
     if len(traps):
-        yield "A trap breaks no balance by itself, and long work in one place is not a fault."
+        yield "A trap does not break balance, and long work in one place is not a fault."
 
 
 def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
@@ -317,21 +318,21 @@ def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
     seen = balance.detectable_affinity()
     if isfinite(seen):
         yield (
-            f"A loop driven by {format_number(seen)} nats or more would have been found with 80% "
-            f"probability, one of {len(balance.loops):,} tested."
+            f"With 80% probability {_show_push(seen)} would have been found "
+            f"({count_noun(len(balance.loops), 'loop')} tested)."
         )
         if seen > ENOUGH:
             # Errors fall with the square root of the number of transitions.
             factor = ceil(seen**2)
             yield (
-                f"About {factor} times as many transitions ({factor * transitions:,}) would show "
-                "1 nat, a loop taken e times as often in one direction as in the other."
+                f"About {factor} times as many transitions ({factor * transitions:,}) would find "
+                f"{_show_push(ENOUGH)}."
             )
     elif balance.loops.untested:
         yield (
-            f"Seen were {count_noun(balance.loops.untested, 'loop')}, not identifiable as driven "
-            "or not; for a test, each pair of states in a loop must be taken 5 times. To show a "
-            f"push of 1 nat with 80% probability, it takes {balance.needed_attempts():,} times."
+            f"{count_noun(balance.loops.untested, 'loop')} seen too rarely for a test: each pair "
+            f"of states in a loop must be seen 5 times, and {balance.needed_attempts():,} times to "
+            f"find {_show_push(ENOUGH)} with 80% probability."
         )
 
 
@@ -342,6 +343,6 @@ def _about_potential(balance: BalanceReport) -> Iterator[str]:
     share = max(balance.explained, 0.0)
     correlation = "" if isnan(balance.correlation) else f" (r = {balance.correlation:.2f})"
     yield (
-        f"One potential accounts for {share:.0%} of the drift{correlation}, over "
+        f"One potential explains {share:.0%} of the drift{correlation}, over "
         f"{count_noun(resolved, 'pair')} of states seen in both directions."
     )

@@ -40,7 +40,8 @@ def write_parquet(path: Path, table: Table, about: Mapping[str, Any]) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise InvalidInputError(
-            "Parquet is written by pyarrow, which is not there; install 'detailed-balance[parquet]'"
+            "Parquet is written by pyarrow, which is not installed; install "
+            "'detailed-balance[parquet]'"
         ) from error
     kinds = {"loop": arrow.list_(arrow.string())}
     kinds |= dict.fromkeys(_TEXTS, arrow.string()) | dict.fromkeys(_WHOLE, arrow.int64())

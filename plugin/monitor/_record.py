@@ -103,7 +103,7 @@ class FollowedRecord:
     def _begin(self) -> None:
         counts = self._feed.start(self._cursor, max(self._counter.window, RECENT))
         if counts is None:
-            warn("%s is another record than the one before; started again", self._feed.name)
+            warn("%s is a different record than before; started again", self._feed.name)
             self._window_moves = []
             counts = self._feed.start(None, max(self._counter.window, RECENT))
         with self._lock:

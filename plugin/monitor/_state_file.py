@@ -58,7 +58,9 @@ def load_state(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise ReadError(f"{path} is not a state of a monitor: no JSON; name another file") from None
+        raise ReadError(
+            f"{path} is not a state of a monitor: not JSON; name another file"
+        ) from None
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         raise ReadError(

@@ -91,7 +91,7 @@ def plot_loops(report: PlottedReport) -> Figure:
     """
     balance = measured_of(report)[1]
     figure, ax = _frame(
-        "one way round: sum of log rates (nats)", "the other way: sum of log rates (nats)"
+        "one direction: sum of log rates (nats)", "reverse: sum of log rates (nats)"
     )
     if not len(balance.loops):
         return _draw_empty(figure, ax, "No loop of three or more states could be tested")
@@ -174,7 +174,7 @@ def _name_worst_pairs(ax: Axes, balance: BalanceReport, drawn: NDArray[np.intp])
 def _pairs_title(balance: BalanceReport) -> str:
     if balance.independent_loops < 1:
         return "Too few pairs to tell whether one potential fits"
-    return f"One potential accounts for {max(balance.explained, 0):.0%} of the drift"
+    return f"One potential explains {max(balance.explained, 0):.0%} of the drift"
 
 
 def _pairs_detail(balance: BalanceReport) -> str:

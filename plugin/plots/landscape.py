@@ -100,7 +100,7 @@ def plot_landscape(
         unexpected = [v for v in balance.violations if v.kind in ("suspect", "unclassified")]
         violations = tuple(unexpected) or balance.violations
     if counts is None:
-        raise InvalidInputError("a potential alone knows no moves: give its counts as well")
+        raise InvalidInputError("a potential does not contain moves: give its counts as well")
     loops, traps = _without_common_steps(violations), traps[:TRAPS_SHOWN]
     wanted = [state for loop in loops for state in loop.loop]
     wanted += [state for trap in traps for state in trap.states]
@@ -278,5 +278,5 @@ def _detail(scene: Scene, states: int, drawn: set[tuple[int, int]]) -> str:
     n, moves = len(scene.states), max(int(np.count_nonzero(scene.flows)), len(drawn))
     shown = f"{n} of {states:,} states" if states > n else f"{n} states"
     arrows = f"the {len(drawn)} busiest of {moves:,}" if moves > len(drawn) else "all"
-    order = "; nothing leads up across a dotted line" if len(scene.bands) > 1 else ""
+    order = "; no way up across a dotted line" if len(scene.bands) > 1 else ""
     return f"{shown}, agents run downhill; {arrows} moves between them{order}"

@@ -219,7 +219,7 @@ def _check_facts(fields: FieldNames, readers: Sequence[str]) -> None:
         if (name := getattr(fields, role)) is not None:
             raise InvalidInputError(
                 f"{role}_field={safe_text(repr(name), 60)} is for tables: CSV, JSON Lines, "
-                f"Parquet, XES and DataFrames; {others[0]} tells itself what is known of a step"
+                f"Parquet, XES and DataFrames; {others[0]} has its own facts of steps"
             )
 
 

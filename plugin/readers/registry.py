@@ -141,7 +141,7 @@ def detect_format(path: Path) -> Format:
         return named[-1]  # it will say what is wrong
     known = ", ".join(SUFFIXES)
     raise ReadError(
-        f"neither the name nor the content of {path} tells a format (known names are {known}, "
+        f"neither the name nor the content of {path} shows a format (known names are {known}, "
         f"each with .gz); set {formats}"
     )
 

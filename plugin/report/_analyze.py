@@ -124,8 +124,8 @@ def analyze(
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> report = analyze(TransitionCounts.from_edges(edges))
     >>> report.findings[0].title  # doctest: +NORMALIZE_WHITESPACE
-    'detailed balance is broken by 1 cause, most round critic → plan → search → critic; without
-    outcomes of runs its kind is not known'
+    'detailed balance is broken by 1 cause, most by the loop critic → plan → search →
+    critic; without outcomes of runs its kind is not known'
     """
     announce = progress or (lambda stage, done, total: None)
     shared: dict[str, Any] = {"hide": hide, "merge": merge, "progress": progress, **reader_options}
@@ -205,6 +205,6 @@ def _about_graphs(parts: Sequence[AgentRecord]) -> tuple[str, ...]:
         return ()
     names = ", ".join(safe_text(part.graph, 40) for part in parts)
     return (
-        f"This record has {len(parts):,} agents ({names}). Each is diagnosed by itself; the tables "
-        "below are of all of them together: --context graph=NAME shows one.",
+        f"This record has {len(parts):,} agents ({names}). Each is diagnosed separately; the "
+        "tables below combine them. --context graph=NAME shows one.",
     )

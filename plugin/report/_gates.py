@@ -20,17 +20,17 @@ GateCondition: TypeAlias = Literal["problem", "violation"] | FindingKind
 """What a report can be asked to fail on."""
 
 CLAIMS: dict[GateCondition, str] = {
-    "problem": "nothing is a problem",
-    "violation": "balance is broken by no suspect or unclassified cause",
-    "loss": "the record is whole",
+    "problem": "there is no problem",
+    "violation": "no suspect or unclassified cause breaks balance",
+    "loss": "the record is complete",
     "limit": "no run reaches a limit",
     "failure": "no run fails",
     "repetition": "no run repeats itself too much",
-    "driven": "failed runs go round no loop more than others",
-    "trap": "the agent stays long in no place",
-    "waiting": "no run waits in vain",
-    "drift": "runs take no more than before",
-    "cardinality": "the states have an end",
+    "driven": "failed runs take no loop more than others",
+    "trap": "the agent is in no trap",
+    "waiting": "no run waits without an answer",
+    "drift": "runs cost no more than before",
+    "cardinality": "the number of states is limited",
 }
 """Each of them as a claim that a test makes."""
 

@@ -273,9 +273,8 @@ def _runs(runs: RunStudy) -> Picture:
     return Picture(
         lambda: plots.plot_runs(runs.chosen),
         f"The potential at each move of {len(runs.chosen)} runs.",
-        "Of the runs that matter the worst of each sort, and one of median length that succeeded. "
-        "The colour changes where a run begins to repeat itself. A run that gets somewhere goes "
-        "down.",
+        "The worst run of each kind, and a successful run of median length. The colour changes "
+        "where a run starts repeating itself. A run that makes progress goes down.",
         "The potential along runs",
         ("page",),
     )

@@ -59,7 +59,7 @@ _SEARCHED = 10_000
 _COMPARED = 100
 _OUTCOMES = {
     "ended": "ended",
-    "interrupted": "interrupted, and open",
+    "interrupted": "interrupted, still open",
     "failed": "failed",
     "recursion_limit": "stopped at the recursion limit",
     "cancelled": "cancelled",
@@ -91,7 +91,7 @@ class RunPage(Result):
     >>> from detailed_balance.analyzers import Trajectory
     >>> moves = tuple(zip(("__start__", *"xababab"), (*"xababab", "__end__")))
     >>> print(show_run(RunTable.of([Trajectory(moves, "t97")]), "t97"))
-    RUN      t97: its outcome is not known; not judged
+    RUN      t97: outcome unknown; not judged
       moves    8
     <BLANKLINE>
       step  state
@@ -285,7 +285,7 @@ def _say_unexpected(runs: RunTable, place: int, surprisal: NDArray[np.float64] |
     """Name the steps that were least expected, if they were less probable than 1 in 20."""
     if surprisal is None:
         return ""
-    run, names = runs.select([place]), (*runs.states, "an escape")
+    run, names = runs.select([place]), (*runs.states, "no state")
     order = np.argsort(-surprisal, kind="stable")[:_UNEXPECTED].tolist()
     said = [
         f"step {i + 1}, {safe_text(names[run.source[i]], _STATE)} to "
@@ -370,7 +370,7 @@ def _say_unknown(run: str, begins: Mapping[str, int], names: Sequence[str | None
     close = get_close_matches(run[:_COMPARED], known, n=_NAMED, cutoff=0.5)
     close = close or list(known)[-_NAMED:]
     named = ", ".join(safe_text(known[name]) for name in close)
-    like = f"; is it one of {named}?" if named else "; they have no keys"
+    like = f"; is it one of {named}?" if named else "; the runs have no keys"
     return f"there is no run {shown} among {count_noun(len(names), 'run')}{like}"
 
 
@@ -379,7 +379,7 @@ def _head(runs: RunTable, place: int, rows: tuple[tuple[str, str], ...]) -> Stat
     outcome, success = int(columns.outcome[place]), int(columns.success[place])
     kind = OUTCOMES[outcome].value if outcome >= 0 else None
     word = {"recursion_limit": "LIMIT", None: "RUN"}.get(kind) or str(kind).upper()
-    how = _OUTCOMES[kind] if kind else "its outcome is not known"
+    how = _OUTCOMES[kind] if kind else "outcome unknown"
     if columns.judged[place]:
         judged = f"judged {'successful' if success else 'not successful'}"
     elif success < 0:
@@ -404,12 +404,12 @@ def _rows(
             text = next(iter(columns.name[columns.run == text]), None) or text
         yield label, safe_text(text, _KEY) if text and text != key else ""
     same = 0 if key is None else int((columns.name == key).sum())
-    yield "key", f"that of {same:,} runs; each has an id of its own" if same > 1 else ""
+    yield "key", f"shared by {same:,} runs; each has its own id" if same > 1 else ""
     inside = 0 if own is None else int((columns.parent == own).sum())
     yield "inside", count_noun(inside, "run") if inside else ""
     yield "time", _say_time(float(columns.started[place]), float(columns.ended[place]))
     moves, attempts = int(runs.lengths[place]), int(columns.attempts[place])
-    after = "" if onset is None else f", {onset.after:,} after it began to repeat itself"
+    after = "" if onset is None else f", {onset.after:,} after it started repeating"
     yield "moves", f"{moves:,}{after}" + (f"; {attempts} attempts" if attempts > 1 else "")
     part = slice(*runs.offsets[place : place + 2].tolist())
     facts, costs = runs.facts, runs.costs

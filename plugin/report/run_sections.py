@@ -72,12 +72,12 @@ def kind_section(runs: RunStudy) -> Section:
         )
         for name, kind in named
     )
-    columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves after onset")
+    columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves while repeating")
     seen = {kind.kind for _, kind in named}
     rules = "; ".join(f"{kind}: {report.rules.describe(kind)}" for kind in KINDS if kind in seen)
-    note = f"{rules}. after onset: from where a run began what its kind says to its end."
+    note = f"{rules}. moves while repeating: from where a run started repeating to its end."
     if runs.children:
-        note += " Runs of subgraphs stand under the runs they are part of, by name."
+        note += " Runs of subgraphs are listed under the runs they are part of, by name."
     return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)
 
 
@@ -91,9 +91,9 @@ def run_section(runs: RunStudy) -> Section | None:
         for cells in table:
             del cells["cost after"]
     note = (
-        "Those that repeat themselves first, then others that failed. from, after: the moves "
-        "before the onset, and from there to the end. successful runs like it: other runs that did "
-        "that as much or more, and succeeded."
+        "Runs that repeat themselves first, then others that failed. from: moves before it started "
+        "repeating; after: moves from there to its end. successful runs like this: other runs that "
+        "repeated as much or more, and succeeded."
     )
     rows = tuple(tuple(cells.values()) for cells in table)
     return Section(
@@ -105,7 +105,7 @@ def run_section(runs: RunStudy) -> Section | None:
         "run",
         report.left_out,
         RUNS_PRINTED,
-        ("moves", "successful runs like it", "stopped"),
+        ("moves", "successful runs like this", "stopped"),
     )
 
 
@@ -118,7 +118,7 @@ def _run_cells(row: ClassifiedRun) -> dict[str, str]:
         "after": "-" if row.after is None else f"{row.after:,}",
         "cost after": _show_cost(row.cost_after),
         "moves": f"{row.steps:,}",
-        "successful runs like it": "-" if row.onset is None else f"{row.similar_successes:,}",
+        "successful runs like this": "-" if row.onset is None else f"{row.similar_successes:,}",
         "stopped": "-" if row.outcome is None else OUTCOMES[row.outcome],
         "success": _JUDGED[row.success],
     }
@@ -157,15 +157,16 @@ def repetition_section(runs: RunStudy) -> Section | None:
     )
     more = len(found.findings) - len(rows)
     good = (
-        f"good: what {found.content:.0%} of successful runs keep to, with confidence "
-        f"{found.confidence:.0%}, from {count_noun(found.units, 'run')} (or blocks of runs). "
+        f"allowed: the most that {found.content:.0%} of successful runs do, with "
+        f"{found.confidence:.0%} confidence, from {count_noun(found.units, 'run')} (or blocks). "
     )
     note = (
-        f"{good if found.good else ''}after: moves after the onset. fact: runs that stopped failed "
-        "or at the limit while the same call got the same answer. rule: a stated limit, for there "
-        "are too few successful runs to compare with."
+        f"{good if found.good else ''}after: moves after they started repeating. fact: runs "
+        "that failed or hit the limit while the same call got the same answer. rule: a fixed "
+        "limit, where there are too few successful runs to compare with. p: failed runs against "
+        "successful ones."
     )
-    columns = ("runs that", "runs", "up to", "good", "after", "evidence")
+    columns = ("runs that", "runs", "up to", "allowed", "after", "evidence")
     words = ("runs that", "evidence")
     title = "Where runs repeat themselves too much"
     return Section(title, columns, rows, note, words, "place", more, PLACES_PRINTED)
@@ -194,18 +195,18 @@ def loop_place_section(runs: RunStudy) -> Section | None:
         for seen in runs.loops
     )
     note = (
-        "Detours are cut out. back: rounds the other way. onset: the moves before the first "
-        "round, in the median run that took it. examples: the runs with the most rounds."
+        "Detours are left out. reverse: rounds in the other direction. starts: moves before the "
+        "first round, in the median run that took it. examples: the runs with the most rounds."
     )
     return Section(
-        "Where the driven loops are walked",
-        ("loop", "runs", "failed", "rounds", "back", "onset", "examples"),
+        "Where the driven loops are taken",
+        ("loop", "runs", "failed", "rounds", "reverse", "starts", "examples"),
         rows,
         note,
         ("examples",),
         "loop",
         printed=LOOPS_PRINTED,
-        wide=("failed", "back"),
+        wide=("failed", "reverse"),
     )
 
 
@@ -224,12 +225,12 @@ def contrast_section(runs: RunStudy) -> Section | None:
         title = "How failed runs differ from successful ones"
         note = f"{found.describe()}."
     else:
-        title = "Failed runs show no difference from successful ones"
+        title = "No difference found between failed and successful runs"
         note = f"The smallest p-values, none of them significant. {found.describe()}."
     if found.blocks is not None and not found.too_few:
         unit = found.describe_unit()
         note += f" {unit[0].upper()}{unit[1:]}."
-    columns = ("what", f"in {good:,} good", f"in {bad:,} failed", "difference", "adj. p")
+    columns = ("what", f"in {good:,} successful", f"in {bad:,} failed", "difference", "adjusted p")
     more = len(shown) - len(rows) if changed else 0
     return Section(title, columns, rows, note, (), "difference", more, CHANGES_PRINTED)
 
@@ -250,7 +251,7 @@ def change_rows(changes: list[Change] | tuple[Change, ...]) -> tuple[tuple[str, 
 
 def _show_trait(change: Change) -> str:
     """Return what was compared, safe to print."""
-    names = ["(escape)" if name is None else name for name in change.what]
+    names = ["(no state reached)" if name is None else name for name in change.what]
     if change.question == "loops":
         return f"rounds of {join_states([*names, names[0]], 24)}"
     if change.question == "moves":
@@ -302,19 +303,18 @@ def limit_section(runs: RunStudy) -> Section | None:
     trust = f"at most {1 - limit.share:.1%} of the runs that would succeed are stopped"
     rows = [
         ("suggested limit", f"{limit.limit:,}, {unit}"),
-        ("what it promises", f"{trust}, with confidence {limit.confidence:.0%}"),
-        ("rests on", f"{count_noun(limit.runs, 'successful run')}, the longest {limit.longest:,}"),
+        ("guarantee", f"{trust}, with confidence {limit.confidence:.0%}"),
+        ("based on", f"{count_noun(limit.runs, 'successful run')}, the longest {limit.longest:,}"),
     ]
     if not limit.enough:
         rows.append(
             (
                 "too few runs",
-                f"for {1 - limit.asked:.0%}, it takes {limit.needed:,} successful ones",
+                f"{1 - limit.asked:.0%} takes {limit.needed:,} successful runs",
             )
         )
     note = (
-        "An order statistic of the steps of successful runs, whatever their distribution; for runs "
-        "that are "
-        "independent and like those to come."
+        "An order statistic of the steps of successful runs. It holds for any distribution, if "
+        "future runs are independent and like these."
     )
     return Section("How many steps to allow", ("", ""), tuple(rows), note, ("",))

@@ -54,19 +54,23 @@ LOOPS_PRINTED, STATES_PRINTED, TRAPS_PRINTED = 10, 15, 10
 
 _COSTLY_ERRORS_SHOWN = 15
 _INSIGNIFICANT_SHOWN = 5
-_LOOP_COLUMNS = ("loop", "affinity (nats)", "adj. p", "forward", "reverse")
-_COUNTS_NOTE = "forward, reverse: the smallest count along the loop in each direction."
+_LOOP_COLUMNS = ("loop", "affinity (nats)", "adjusted p", "forward", "reverse")
+_COUNTS_NOTE = (
+    "affinity: the log of the counts along the loop in this direction over those in reverse; 0 in "
+    "detailed balance, 1 nat for a factor of 2.7. forward, reverse: the smallest count along the "
+    "loop in each direction."
+)
 _CAUSES_NOTE = (
     "A cause is named by its strongest short loop; loops: how many it explains, itself included. "
-    "flux: the share of all net moves that it accounts for, at most. structural: each step is the "
-    "only exit from its state; work-flow: failed runs, or a baseline, walk it no less or more; "
-    "suspect: failed runs walk it more."
+    "flux: the largest share of all net moves that it can explain. structural: each step is the "
+    "only exit from its state; work-flow: failed runs, or a baseline, take it as often; suspect: "
+    "failed runs take it more; unclassified: not known."
 )
 _INSIDE_NOTE = (
-    "inside runs: how often runs closed loops that share its moves, in this direction and in the "
-    "other; as many of both means that different runs are mixed."
+    "inside runs: how often single runs went round loops that share its moves, in this direction "
+    ": in reverse; equal numbers mean that different runs are mixed."
 )
-_ODDS_NOTE = "odds: of a step along it, in failed runs over successful ones, with 95% interval."
+_ODDS_NOTE = "odds: the odds of a step along it, failed over successful runs, with 95% interval."
 
 _NAMES = {"bh": "Benjamini and Hochberg", "by": "Benjamini and Yekutieli"}
 
@@ -190,9 +194,9 @@ def _order_note(order: StateOrder) -> str:
     main, relative = order.numbers[order.main], order.relative
     notes = ["V is 0 at the lowest state of each component."] if order.numbers.max() > 1 else []
     if np.isposinf(relative).any():
-        notes.append(f"∞: leads down to component {main}, and there is no way back.")
+        notes.append(f"∞: leads down to component {main}, with no way back.")
     if np.isneginf(relative).any():
-        notes.append(f"-∞: component {main} leads down to it, and there is no way back.")
+        notes.append(f"-∞: component {main} leads down to it, with no way back.")
     if np.isnan(relative).any():
         notes.append(f"?: neither leads to component {main} nor comes from it.")
     return " ".join(notes)
@@ -219,8 +223,7 @@ def popularity_section(found: PopularityComparison) -> Section:
     note = (
         f"{said[0].upper()}{said[1:]}. Shares of the squared log ratios of the {found.pairs:,} "
         "pairs seen in both directions. Popularity is the mean probability of a state over the "
-        "others; "
-        f"an agent that does not look at its state has V = -log popularity (here r = "
+        f"others; an agent that does not look at its state has V = -log popularity (here r = "
         f"{format_number(found.correlation)})."
     )
     columns = ("pairs", "popularity", "potential", "of what popularity leaves")
@@ -242,8 +245,7 @@ def trap_section(traps: TrapReport) -> Section | None:
         for trap in traps.traps[:TRAPS_SHOWN]
     )
     note = (
-        "stay: moves before the trap is left, on average. The agent goes round in it; that breaks "
-        "no balance by itself."
+        "stay: moves before the agent leaves the trap, on average. A trap does not break balance."
     )
     columns = ("trap", "stay", "95% interval", "moves", "exits")
     more = len(traps) - len(rows)

@@ -55,7 +55,7 @@ _FACT_FIELDS = tuple(f"{role}_field" for role in FACTS)
 
 _FILES_ONLY = {
     "success_field": "the runs of a store are judged by store.judge(trajectory, success=...)",
-    "cost_field": "a store keeps no costs of its own, only what the model tells of a step",
+    "cost_field": "a store keeps no costs of its own, only the cost that the model reports",
 } | dict.fromkeys(_FACT_FIELDS, "a store keeps the facts of steps as they were recorded")
 
 

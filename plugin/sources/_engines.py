@@ -130,7 +130,7 @@ def _duckdb(
             )
         except ImportError as error:
             raise InvalidInputError(
-                "DuckDB is not there; install 'detailed-balance[scale]'"
+                "DuckDB is not installed; install 'detailed-balance[scale]'"
             ) from error
         except Exception as error:  # DuckDB's own, which have no common class over its versions
             raise ReadError(f"DuckDB cannot open {database}: {first_line(error)}") from error
@@ -192,7 +192,7 @@ def _connect_postgres(url: URL, shown: str) -> Any:
         )
     except ImportError as error:
         raise InvalidInputError(
-            "PostgreSQL is not there; install 'detailed-balance[scale,postgres]'"
+            "the PostgreSQL driver is not installed; install 'detailed-balance[scale,postgres]'"
         ) from error
     except Exception as error:
         raise ReadError(f"{shown} cannot be opened: {first_line(error)}") from error

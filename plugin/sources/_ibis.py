@@ -172,7 +172,8 @@ def load_ibis() -> Any:
         import ibis
     except ImportError as error:
         raise InvalidInputError(
-            "tables are counted through Ibis, which is not there; install 'detailed-balance[scale]'"
+            "tables are counted through Ibis, which is not installed; install "
+            "'detailed-balance[scale]'"
         ) from error
     return ibis
 

@@ -113,7 +113,7 @@ class Source:
             wanted = self._selection
             if runs is None and wanted.needs_runs:
                 raise InvalidInputError(
-                    f"{wanted.needs_runs}= needs runs, and {self.description} knows none: "
+                    f"{wanted.needs_runs}= needs runs, and {self.description} has none: "
                     f"{self._content.why_no_runs}"
                 )
             if runs is not None:

@@ -173,7 +173,7 @@ def test_a_wrong_option_is_one_clean_error(driven: Path, options: list[str], mes
         ("columns.csv", "from,to\na,b\n", "--source-field"),
         ("escapes.csv", "source,target\na,\na,\n", "only 2 escapes"),
         ("trace.parquet", "PAR1", "cannot be read as Parquet"),
-        ("trace.xyz", "?", "tells a format"),
+        ("trace.xyz", "?", "shows a format"),
         ("runs.db", "no store", "runs.db"),
         ("noise.db", "\x01,\x02\n,", "not a database"),
     ],

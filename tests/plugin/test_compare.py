@@ -84,7 +84,7 @@ def test_few_runs_are_too_few_to_tell() -> None:
     rng = np.random.default_rng(1)
     kernel, ends = random_chain(rng, 4)
     comparison = compare(walk_runs(rng, kernel, ends, 8), walk_runs(rng, kernel, ends, 9))
-    assert comparison.verdict.headline == "UNKNOWN: 8 and 9 runs are too few to tell B from A"
+    assert comparison.verdict.headline == "UNKNOWN: 8 and 9 runs are too few to compare A and B"
     assert dict(comparison.verdict.statements[0].rows)["enough"] == "20 runs on each side"
 
 
@@ -213,7 +213,7 @@ def runs_of(good: int, bad: int = 0, path: str = SHORT, limited: int = 0) -> lis
         ),
         (runs_of(60), runs_of(60, path="aed"), "DIFFERENT: B differs from A in moves", {"drift"}),
         (runs_of(60), runs_of(60), "SAME: no difference between A and B was found", set()),
-        (runs_of(60), runs_of(9), "UNKNOWN: 60 and 9 runs are too few to tell B from A", set()),
+        (runs_of(60), runs_of(9), "UNKNOWN: 60 and 9 runs are too few to compare A and B", set()),
     ],
 )
 def test_the_verdict_goes_by_success_then_by_repetition_limit_and_length(

@@ -220,7 +220,7 @@ def test_pairs_of_a_reversible_chain_lie_on_the_diagonal() -> None:
     x, y = points(figure, "pairs")
     assert len(x) == 15
     assert y == pytest.approx(x, abs=1e-5)
-    assert "One potential accounts for 100% of the drift" in shown(figure)
+    assert "One potential explains 100% of the drift" in shown(figure)
 
 
 def test_pairs_beyond_resolution_are_grey() -> None:

@@ -219,7 +219,7 @@ def test_one_potential_explains_all_of_what_a_reversible_chain_does() -> None:
     conductance = np.random.default_rng(3).integers(40, 4_000, size=(6, 6))
     report = analyze(TransitionCounts.from_dense(conductance + conductance.T))
     assert report.verdict.outcome == "ok"
-    told = "One potential accounts for 100% of the drift (r = 1.00), over 15 pairs"
+    told = "One potential explains 100% of the drift (r = 1.00), over 15 pairs"
     assert told in str(report.verdict)
 
 
@@ -232,7 +232,7 @@ def test_a_potential_that_did_not_converge_is_reported_with_a_warning(
     monkeypatch.setattr("detailed_balance.diagnosis.measure.estimate_potential", give_up)
     report = driven()
     assert report.verdict.headline == UNCLASSIFIED
-    assert "Take V with care: its minimum was not reached" in str(report.verdict)
+    assert "V may be inaccurate: its minimum was not reached" in str(report.verdict)
 
 
 # What is asked of the source

@@ -100,7 +100,7 @@ def test_the_onset_is_marked_where_the_run_begins_to_repeat_itself():
     assert page.head.word == "LIMIT"
     told = page.to_dict()
     assert (told["outcome"], told["success"], told["onset"]) == ("recursion_limit", None, 2)
-    assert dict(page.head.rows)["moves"] == "41, 39 after it began to repeat itself"
+    assert dict(page.head.rows)["moves"] == "41, 39 after it started repeating"
 
 
 def test_an_unexpected_step_is_named_with_the_chance_that_it_had():

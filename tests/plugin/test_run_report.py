@@ -97,7 +97,7 @@ def test_the_parts_come_in_the_order_in_which_people_ask(report: Report, tmp_pat
         "Where runs repeat themselves too much",
         "The runs that matter",
         "What breaks balance",
-        "Where the driven loops are walked",
+        "Where the driven loops are taken",
         "The evidence",
         "The potential along runs",
         "How failed runs differ from successful ones",

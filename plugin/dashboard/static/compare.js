@@ -54,7 +54,7 @@ function potentials(found, a, b) {
   return [
     h("p", {}, `The potentials ${found.differ ? "differ" : "show no difference"} on ${count(found.tested)} common states: ${count(found.different)} moved, p = ${pvalue(found.pvalue)}.`),
     dots(found.rows.slice(0, DOTS), a, b),
-    table("States, those that moved most surely first", columns, found.rows.map((row) => [
+    table("States, most significant first", columns, found.rows.map((row) => [
       state(row), `${number(row.values[0])} ± ${number(row.errors[0])}`, `${number(row.values[1])} ± ${number(row.errors[1])}`, number(row.shift), pvalue(row.adjusted)]), { unseen: true }),
   ];
 }
@@ -64,7 +64,7 @@ function kernels(found, a, b) {
   const columns = [{ name: "From" }, { name: `Moves in ${a}`, number: true }, { name: `Moves in ${b}`, number: true }, { name: "Changes most to" }, { name: "Probability", number: true }, { name: "Adjusted p", number: true }];
   return [
     h("p", {}, `The moves ${found.differ ? "differ" : "show no difference"}: ${count(found.different)} of ${count(found.tested)} states, p = ${pvalue(found.pvalue)}.`),
-    table("States whose moves differ, most surely first", columns, found.rows.map((row) => [
+    table("States whose moves differ, most significant first", columns, found.rows.map((row) => [
       state(row), count(row.moves[0]), count(row.moves[1]), state(row.target), `${row.change > 0 ? "+" : ""}${number(row.change)}`, pvalue(row.adjusted)]), { unseen: true }),
   ];
 }

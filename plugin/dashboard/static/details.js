@@ -16,13 +16,13 @@ export function finding(main, route) {
       h("p", {}, severity(found), " ", found.kind, h("span", { class: "faint" }, ` · raised ${clock(found.raised)}, last seen ${clock(found.updated)}${found.resolved ? `, resolved ${clock(found.resolved)}` : ""}`)),
       h("section", { class: "card finding" }, about(found)),
       found.states.length ? section(found.loop ? "The loop" : "States", h("p", {}, path(found.states, found.more_states, Boolean(found.loop))),
-        loop ? [loopTable(loop), affinity(loop), h("p", {}, h("a", { href: link(`/loop/${loop.id}`) }, "This loop by itself"))] : null) : null,
+        loop ? [loopTable(loop), affinity(loop), h("p", {}, h("a", { href: link(`/loop/${loop.id}`) }, "Only this loop"))] : null) : null,
       found.states.length ? section("Example runs", walks(found.walks)) : null);
   });
 }
 
 const affinity = (loop) =>
-  h("p", {}, `Affinity ${number(loop.affinity)} ± ${number(loop.error)} nats: under detailed balance it is 0.`);
+  h("p", {}, `Affinity ${number(loop.affinity)} ± ${number(loop.error)} nats: the log of the counts along the loop over those in reverse, 0 in detailed balance.`);
 
 export function loop(main, route) {
   return view(main, "Loop", `loop/${encodeURIComponent(route.id)}`, () => question(route.query), (found) => {
@@ -53,7 +53,7 @@ export function statePage(main, route) {
         fact("V (1/β)", number(found.potential)),
         fact("Component", found.component ?? "–"),
         fact("Attempts", count(found.attempts)),
-        fact("To itself", count(found.itself)),
+        fact("Self-loops", count(found.itself)),
         fact("Escapes", count(found.escapes))),
       h("div", { class: "columns" },
         section("Goes to", moves(found.leaves, "States that it goes to", "Nothing leaves it.")),

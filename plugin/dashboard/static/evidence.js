@@ -42,7 +42,7 @@ export class Evidence {
       axes: [{ ...axis, space: 70, incrs: STEPS, values: (_, times) => times.map((time) => moment(time, times)) }, { ...axis, size: 38 }],
       series: [
         {},
-        { label: "log E", stroke: colour("--accent"), width: 2, points: { show: false } },
+        { label: "log e-value", stroke: colour("--accent"), width: 2, points: { show: false } },
         { label: "alarm", stroke: colour("--alarm"), width: 1.5, dash: [6, 4], points: { show: false } },
       ],
     };
@@ -56,8 +56,8 @@ export class Evidence {
     if (!this.plot) this.plot = new window.uPlot(this.options(), shown, this.plotBox);
     else this.plot.setData(shown);
     const now = overview.log_e_value;
-    const words = `Evidence that detailed balance is broken: log E = ${number(now)}, alarm at ${number(line)} (at most ${percent(overview.alpha)} false alarms, however often one looks)`;
-    this.caption.textContent = times.length ? words : "No evidence yet: the test bets on finished loops of three states or more.";
+    const words = `Evidence against detailed balance: log e-value ${number(now)}, alarm at ${number(line)} (at most ${percent(overview.alpha)} false alarms, however often you look)`;
+    this.caption.textContent = times.length ? words : "No evidence yet: the test needs completed loops of three states or more.";
     this.plotBox.setAttribute("aria-label", words);
   }
 

@@ -102,7 +102,7 @@ export function overview(main, route) {
     const columns = [{ name: "State" }, { name: "V (1/β)", number: true }, { name: "Component", number: true }, { name: "Attempts", number: true }, { name: "Moves", number: true }];
     fill(graphBox, table("States with the most moves", columns, found.states.map((each) => [
       state(each), number(each.potential), each.component ?? "–", count(each.attempts), count(each.flow)]), { empty: "No state is recorded yet.", unseen: true }));
-    graphNote.textContent = `The ${count(found.states.length)} states with the most moves, of ${count(found.all)}. V is against the lowest state of the largest component; ∞ where there is an order and no number.`;
+    graphNote.textContent = `The ${count(found.states.length)} states with the most moves, of ${count(found.all)}. V is relative to the lowest state of the largest component; ∞ where there is no way back.`;
   }
 
   return {
@@ -110,7 +110,7 @@ export function overview(main, route) {
     update(status) {
       fill(tiles, drawTiles(status.tiles));
       fill(facts,
-        fact("Evidence (log E)", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
+        fact("Evidence (log e-value)", h("span", { "data-severity": status.alarm ? "alarm" : null }, number(status.log_e_value))),
         fact("Transitions", count(status.transitions)),
         fact("States", count(status.states)),
         fact("Edges", count(status.edges)),

@@ -66,7 +66,7 @@ export function findings(rows, caption, empty) {
 
 export function traps(rows) {
   const columns = [{ name: "Trap" }, { name: "Stay (95%)", number: true }, { name: "Left", number: true }];
-  return table("Traps and stays, in moves before the trap is left", columns, rows.map((trap) => [
+  return table("Traps and stays, in moves before the agent leaves", columns, rows.map((trap) => [
     path(trap.states, trap.more_states),
     h("span", {}, number(trap.stay), trap.interval ? h("span", { class: "faint below" }, `${number(trap.interval[0])} to ${number(trap.interval[1])}`) : null),
     h("span", {}, count(trap.exits), h("span", { class: "faint below" }, `of ${count(trap.moves)}`)),
@@ -90,8 +90,8 @@ export function loopTable(loop) {
     count(loop.back[i]),
     h("span", { class: "ratio" }, bar(log[i] / top), number(log[i])),
   ]);
-  const columns = [{ name: "Step" }, { name: "This way", number: true }, { name: "Back", number: true }, { name: "Log ratio (nats)", number: true }];
-  return table("Moves along the loop, both ways round", columns, rows, { unseen: true });
+  const columns = [{ name: "Step" }, { name: "Forward", number: true }, { name: "Reverse", number: true }, { name: "Log ratio (nats)", number: true }];
+  return table("Moves along the loop, in both directions", columns, rows, { unseen: true });
 }
 
 // A bar to the left or the right of its middle; `share` lies between -1 and 1.

@@ -11,7 +11,7 @@ const OUTCOMES = [
   ["ended", "ended"], ["interrupted", "interrupted"], ["cancelled", "cancelled"], ["abandoned", "abandoned"], ["unknown", "not known"],
 ];
 const KINDS = [["", "any"], ["repeating", "repeat themselves"], ["stay", "stay in one state"], ["shuttle", "go back and forth"], ["cycle", "go round a loop"]];
-const SORTS = [["", "latest first"], ["moves", "most moves"], ["after", "most moves after the onset"], ["tokens", "most tokens"], ["cost", "highest cost"]];
+const SORTS = [["", "latest first"], ["moves", "most moves"], ["after", "most moves while repeating"], ["tokens", "most tokens"], ["cost", "highest cost"]];
 const ASKED = ["outcome", "kind", "finding", "text", "sort", "page"];
 const NAMES = { stay: "stays", shuttle: "back and forth", cycle: "goes round" };
 
@@ -48,7 +48,7 @@ export function runs(main, route) {
         found.is_part ? h("span", { class: "faint" }, " · the latest; earlier ones are not shown here") : null),
       h("div", { class: "card whole" }, table("Runs", columns, found.runs.map((row) => [
         run(row), outcome(row), count(row.moves),
-        row.repeats ? h("span", {}, NAMES[row.repeats], h("span", { class: "faint below" }, `${plural(row.after, "move")} after the onset`)) : "",
+        row.repeats ? h("span", {}, NAMES[row.repeats], h("span", { class: "faint below" }, `${plural(row.after, "move")} while repeating`)) : "",
         row.tokens === null ? "–" : count(row.tokens), number(row.cost), clock(row.started), h("bdi", {}, row.labels)]),
       { empty: chosen ? "No run is like this." : "No run began in this time, or the source has no runs.", unseen: true })),
       found.pages > 1 ? h("p", { class: "pages" }, step("← Previous", found.page - 1), ` page ${count(found.page)} of ${count(found.pages)} `, step("Next →", found.page + 1)) : null);

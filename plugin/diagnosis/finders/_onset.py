@@ -91,7 +91,7 @@ def find_onset(case: Case, affected: NDArray[np.bool_]) -> tuple[Onset | None, s
     if not change.changed or change.rate_after < change.rate_before:
         first = int(affected[_in_time(case, roots.places)].argmax()) + 1
         if first > _LATE * number:
-            return None, f"first in run {first:,} of {number:,}; no change of the rate is shown"
+            return None, f"first in run {first:,} of {number:,}; no change of the rate was found"
         return None, f"throughout the {number:,} recorded runs"
     said = change.describe().removeprefix("since ")
     if change.time is None:

@@ -66,12 +66,13 @@ def _unclassified(case: Case, balance: BalanceReport) -> Iterator[Finding]:
         return
     causes, first = count_noun(len(found), "cause"), found[0]
     loop = join_states((*first.loop, first.loop[0]))
-    lacking = "with so small a baseline" if case.compared else "without outcomes of runs"
+    lacking = "with such a small baseline" if case.compared else "without outcomes of runs"
     kinds = "its kind is" if len(found) == 1 else "their kinds are"
     yield Finding(
         "driven",
         "watch",
-        f"detailed balance is broken by {causes}, most round {loop}; {lacking} {kinds} not known",
+        f"detailed balance is broken by {causes}, most by the loop {loop}; {lacking} {kinds} not "
+        f"known",
         tuple(first.loop),
         graph=case.graph,
         evidence=f"adjusted p {format_pvalue(first.pvalue)} over all loops",
@@ -85,7 +86,7 @@ def _driven(case: Case, violation: Violation, pvalue: float) -> Finding:
     interval = "" if isnan(violation.odds_interval[0]) else f" ({low} to {high})"
     odds = f"{format_number(ratio)} times the odds of a step along it{interval}"
     if by_baseline(violation):
-        more = odds if isfinite(ratio) else "there no step was made along it"
+        more = odds if isfinite(ratio) else "no step along it there"
         title = f"{loop} is taken more than in the baseline: {more}"
     else:
         title = f"failed runs go round {loop} more than their visits explain: {odds}"
@@ -110,8 +111,8 @@ def _driven(case: Case, violation: Violation, pvalue: float) -> Finding:
         walked,
         total,
         graph=case.graph,
-        evidence=f"adjusted p {format_pvalue(pvalue)}{loops}; given length and block, the outcome "
-        "would not depend on the path",
+        evidence=f"adjusted p {format_pvalue(pvalue)}{loops}; null hypothesis: given the "
+        "length and block of a run, its outcome does not depend on its path",
         pvalue=pvalue,
         advice=tuple(_advise_on_loop(case)),
     )
@@ -120,7 +121,7 @@ def _driven(case: Case, violation: Violation, pvalue: float) -> Finding:
 def _advise_on_loop(case: Case) -> Iterator[Advice]:
     if case.command:
         yield Advice(
-            "tells whether runs that went well walk it too",
+            "tells whether successful runs take it too",
             f"detailed-balance analyze {case.command} --baseline good_runs.jsonl",
         )
     yield from gate(case, "driven")

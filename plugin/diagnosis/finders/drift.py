@@ -132,8 +132,8 @@ def find_drift(case: Case, rises: list[Rise]) -> Iterator[Finding]:
         case.graph,
         onset,
         since,
-        evidence=f"a change of the ranks of {count_noun(number, 'run')} in time (adjusted p "
-        f"{format_pvalue(case.adjusted('drift'))}); other tasks than before do that as well",
+        evidence=f"a test of change in time of {count_noun(number, 'run')} (adjusted p "
+        f"{format_pvalue(case.adjusted('drift'))}); different tasks have the same effect",
         pvalue=case.adjusted("drift"),
         advice=tuple(_advise(case, change)),
     )
@@ -156,6 +156,6 @@ def _advise(case: Case, change: ChangePoint) -> Iterator[Advice]:
     if case.command and change.time is not None:
         moment = datetime.fromtimestamp(change.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         yield Advice(
-            "says what else changed then",
+            "shows what else changed then",
             f"detailed-balance compare {case.command} --until-a {moment} --since-b {moment}",
         )

@@ -279,20 +279,19 @@ def _no_difference(case: Case, more: str) -> str:
         kind = min(case.pvalues, key=lambda name: case.pvalues[name])
         if not case.supports(kind):
             return (
-                f"what they do differs no more than one of {len(case.pvalues)} tests may show by "
-                f"chance (adjusted p {format_pvalue(case.adjusted(kind))})"
+                f"what they do differs no more than chance allows in {len(case.pvalues)} tests "
+                f"(adjusted p {format_pvalue(case.adjusted(kind))})"
             )
     repetition = None if study is None else study.repetition
     if repetition is None or min(repetition.good, repetition.failed) < FEWEST_RUNS:
         return (
-            f"what {more}they do is not known: {FEWEST_RUNS} failed and {FEWEST_RUNS} successful "
-            f"runs "
-            "are needed"
+            f"to compare what {more}they do, {FEWEST_RUNS} failed and {FEWEST_RUNS} successful "
+            "runs are needed"
         )
     known = [c.detectable for c in (balance.contrasts if balance else ()) if not c.reason]
     least = min(known, default=inf)
     if not isfinite(least):
-        return f"nothing {more}they do is seen to differ"
+        return f"no difference was found in what {more}they do"
     return (
         f"nothing {more}they do differs (steps along a loop at {format_number(least)} times the "
         "odds would have been found)"

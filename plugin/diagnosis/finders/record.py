@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detailed_balance.diagnosis.finding import Advice, Finding
+from detailed_balance.diagnosis.words import count_of
 from detailed_balance.render.formatting import count_noun, safe_text
 
 if TYPE_CHECKING:
@@ -55,13 +56,12 @@ def find_losses(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "loss",
                 "watch",
-                f"of {len(own):,} of {count_noun(len(case.roots), 'run')} the beginning is not "
-                "on record",
+                f"the beginning of {count_of(len(own), len(case.roots))} is not in the record",
                 runs=case.roots.names(own),
                 affected=len(own),
                 total=len(case.roots),
                 graph=case.graph,
-                evidence="they went on with a run that this record does not hold",
+                evidence="they continue a run that is not in this record",
             )
 
 
@@ -82,8 +82,8 @@ def find_cardinality(case: Case) -> Iterator[Finding]:
     yield Finding(
         "cardinality",
         "watch",
-        f"{once:,} of {count_noun(len(inner), 'state')} were visited once: names of states hold "
-        "something that changes from run to run",
+        f"{once:,} of {count_noun(len(inner), 'state')} were visited only once: state names "
+        "contain something that changes from run to run",
         inner.states[:3],
         graph=case.graph,
         evidence=f"by a rule: {_FEWEST_STATES} states or more, and half of them visited once",

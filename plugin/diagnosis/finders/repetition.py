@@ -35,7 +35,7 @@ def find_repetition_findings(case: Case) -> list[tuple[Finding, set[int]]]:
 
 
 def find_refused(case: Case, explained: Set[int]) -> Iterator[Finding]:
-    """Yield the tools of which a call was turned down after several in a row.
+    """Yield the tools of which a call was rejected after several in a row.
 
     A middleware that limits calls does that; a person may turn down any call.
     """
@@ -62,7 +62,7 @@ def find_refused(case: Case, explained: Set[int]) -> Iterator[Finding]:
         yield Finding(
             "limit",
             "watch",
-            f"in {many} a call of {safe_text(tool, 40)} was turned down after several in a row",
+            f"in {many} a call of {safe_text(tool, 40)} was rejected after several in a row",
             (tool,),
             roots.names(places.tolist()),
             len(places),
@@ -70,7 +70,7 @@ def find_refused(case: Case, explained: Set[int]) -> Iterator[Finding]:
             graph=case.graph,
             onset=onset,
             since=since,
-            evidence="by a rule: three or more calls of a tool, then one that was turned down",
+            evidence="by a rule: three or more calls of a tool, then one that was rejected",
             advice=tuple(gate(case, "limit")),
         )
 
@@ -107,7 +107,7 @@ def _finding(case: Case, group: RepeatingRuns) -> Finding:
 
 
 def _worst_first(group: RepeatingRuns, roots: Roots) -> list[int]:
-    """Return the root runs, those at the limit first, then by moves after the onset."""
+    """Return the root runs, those at the limit first, then by moves while repeating."""
 
     def weight(place: int) -> tuple[Any, ...]:
         row = group.rows.get(place) or group.elsewhere.get(place)
@@ -124,9 +124,9 @@ def _title(group: RepeatingRuns, total: int) -> str:
     inside = f"inside {safe_text(group.inside, 40)}, " if group.inside else ""
     runs = f"{inside}{count_of(number, total)}"
     if not group.kind:
-        return f"{runs} hit the recursion limit, and did not go round in one place"
+        return f"{runs} hit the recursion limit, and did not loop in one place"
     rows, one = list(group.rows.values()), number == 1
-    via = f" by way of {safe_text(group.hub, 40)}" if group.hub else ""
+    via = f" through {safe_text(group.hub, 40)}" if group.hub else ""
     times = say_times(group.kind, max(row.times for row in rows))
     brought = say_progress(rows)
     how = f"{via}, {'' if one else 'up to '}{times}{brought and f', {brought}'}"
@@ -193,8 +193,8 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
         lost = case.roots.failed[sorted(group.roots)].sum()
         who = "they" if lost == len(group.roots) else f"{lost:,} of them"
         return (
-            f"{who} stopped while the same call got the same answer again and again, which needs "
-            "no test"
+            f"{who} stopped while the same call got the same answer again and again, a fact that "
+            "needs no test"
         )
     good, failed = found.compared
     if found.evidence == "rule":
@@ -207,5 +207,5 @@ def _evidence(case: Case, group: RepeatingRuns) -> str:
     have = "has" if failed == 1 else "have"
     return (
         f"{test.failed:,} of {count_noun(failed, 'failed run')} {have} more than {test.bound:.0f}, "
-        f"and {test.good:,} of {good:,} good ones (adjusted p {format_pvalue(adjusted)})"
+        f"and {test.good:,} of {good:,} successful ones (adjusted p {format_pvalue(adjusted)})"
     )

@@ -331,7 +331,7 @@ def _with_rate(finding: Finding, said: str) -> Finding:
 
 def _describe_drift(graph: str, said: str) -> Finding:
     """Return the finding of rates that have gone up, where no other one names these runs."""
-    evidence = "a test of the rate after each run, valid at every look"
+    evidence = "a test of the rate after each run, valid however often you look"
     return Finding("drift", "problem", said, graph=graph, evidence=evidence)
 
 

@@ -56,7 +56,7 @@ class DriftAnalyzer:
         if found.pvalue <= (view.alpha if known is not None and known.is_open else level):
             yield Observation(seen, about=_POTENTIAL)
         elif found.pvalue > view.alpha:
-            end = "the potential of the window is not seen to differ from the baseline any more"
+            end = "the potential of the window no longer differs from the baseline"
             yield Observation(seen, end, _POTENTIAL)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _check_runs(view: View) -> Iterator[Observation]:
     if drift.quiet:
         runs = drift.second.runs if drift.second is not None else 0
         drift.take_over()
-        end = f"a new test against the baseline has stayed quiet over {runs:,} runs"
+        end = f"a new test against the baseline found nothing in {runs:,} runs"
         yield Observation(found, end, _RUNS)
     else:
         yield Observation(found, about=_RUNS)

@@ -202,8 +202,8 @@ def _describe_evidence(loop: LoopEvidence, kind: str, view: View) -> Finding:
         "problem" if kind == "suspect" else "watch",
         f"detailed balance is broken by {shown}",
         tuple(loop.loop),
-        evidence=f"the live test: log E = {main.max_log_e_value:.1f} at its highest, and "
-        f"{log(1 / main.alpha):.1f} is its line",
+        evidence=f"the live test: log e-value {main.max_log_e_value:.1f} at its highest, "
+        f"{log(1 / main.alpha):.1f} is the alarm",
         unsure=(_NO_RUNS,),
     )
 

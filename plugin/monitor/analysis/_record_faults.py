@@ -81,4 +81,4 @@ class CardinalityAnalyzer:
             )
             yield Observation(Finding("cardinality", "watch", said, advice=(_ADVICE,)))
         elif share < MOST_NEW / 2:
-            yield Observation(Finding("cardinality", "watch", ""), "new states are few again")
+            yield Observation(Finding("cardinality", "watch", ""), "new states are rare again")

@@ -146,7 +146,7 @@ def _add_service(apprise: Any, url: str) -> str:
         scheme, colon, _ = url.partition("://")  # what follows is secret
         begins = safe_text(scheme + colon, 40) if colon else "no scheme"
         raise InvalidInputError(
-            f"apprise knows no service of this URL, which begins with {begins!r}; allowed are such "
+            f"apprise has no service for this URL, which begins with {begins!r}; allowed are such "
             "as slack://..., workflows://... (Teams), pagerduty://..., mailto://..., and "
             "jsons://host/path for a webhook (see https://github.com/caronc/apprise)"
         )

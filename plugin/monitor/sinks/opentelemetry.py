@@ -22,7 +22,12 @@ GEN_AI_NAMES = {"model": "gen_ai.request.model", "agent": "gen_ai.agent.name"}
 _Read = Callable[[Status], float]
 _GAUGES: tuple[tuple[str, str, str, _Read], ...] = (
     ("states", "{state}", "Different states", lambda s: s.states),
-    ("log_e_value", "1", "Evidence of the live test, in nats", lambda s: s.log_e_value),
+    (
+        "log_e_value",
+        "1",
+        "Log e-value of the live test against balance, in nats",
+        lambda s: s.log_e_value,
+    ),
     ("alarm", "1", "1 where there is an open alarm", lambda s: int(s.alarm)),
     ("read.duration", "s", "How long the last reading took", lambda s: s.lag),
 )

@@ -76,8 +76,18 @@ def _metrics(s: Status) -> Iterator[tuple[str, str, str, list[tuple[dict[str, st
     yield "lost", "counter", "Moves that are known to be missing.", [({}, s.lost)]
     yield "states", "gauge", "Different states.", [({}, s.states)]
     yield "edges", "gauge", "Different moves.", [({}, s.edges)]
-    yield "log_e_value", "gauge", "Evidence of the live test, in nats.", [({}, s.log_e_value)]
-    yield "log_e_value_threshold", "gauge", "The alarm line, in nats.", [({}, -log(s.alpha))]
+    yield (
+        "log_e_value",
+        "gauge",
+        "Log e-value of the live test against balance, in nats.",
+        [({}, s.log_e_value)],
+    )
+    yield (
+        "log_e_value_threshold",
+        "gauge",
+        "Log e-value at which the alarm comes, in nats.",
+        [({}, -log(s.alpha))],
+    )
     yield "alarm", "gauge", "1 where there is an open alarm.", [({}, s.alarm)]
     yield "last_read_timestamp_seconds", "gauge", "When it was last read.", [({}, s.updated)]
     yield "read_seconds", "gauge", "How long the last reading took.", [({}, s.lag)]

@@ -144,7 +144,7 @@ def _make_engine(url: URL) -> Engine:
         )
     except ImportError as error:
         raise ReadError(
-            f"the driver of {url.drivername!r} is not there ({error}); for PostgreSQL install "
+            f"the driver of {url.drivername!r} is not installed ({error}); for PostgreSQL install "
             "'detailed-balance[postgres]' and write 'postgresql+psycopg://...'"
         ) from error
     except (SQLAlchemyError, TypeError, ValueError) as error:  # a parameter has a wrong value

@@ -192,7 +192,7 @@ class BadLines:
             place = f"line {line}" if isinstance(line, int) else safe_text(line, 120)
             raise ReadError(
                 f"{self.name}, {place}: {reason}; skip_bad_lines=True (on the command line "
-                "--skip-bad-lines) goes on without it"
+                "--skip-bad-lines) skips it"
             )
         self.count += 1
         if self.count <= _DETAILS_KEPT:
@@ -211,7 +211,7 @@ class BadLines:
             raise error
         if not self.skip:
             known = "skip_bad_lines" in str(error)
-            hint = "" if known else "; skip_bad_lines=True (--skip-bad-lines) goes on without it"
+            hint = "" if known else "; skip_bad_lines=True (--skip-bad-lines) skips it"
             raise ReadError(f"{error}{hint}") from error
         self.count += 1
         if self.count <= _DETAILS_KEPT:

@@ -247,7 +247,7 @@ def test_what_is_found_is_said() -> None:
     good = watch([0] * 40, limit=0.05)
     assert good.describe().startswith("no evidence of more than 0.05: 0.0% of 40 runs, ")
     bad = watch([1] * 40, list(range(40)), baseline=[0] * 60)
-    assert bad.describe().startswith("higher than in the baseline, as was clear after ")
+    assert bad.describe().startswith("higher than in the baseline, detected after ")
     assert bad.log_e_value > bad.threshold == pytest.approx(log(20))
 
 

@@ -163,7 +163,7 @@ def test_the_page_of_a_run_has_its_path_with_the_onset_and_a_link(client):
         ("2-41", "check ⇄ look", 20),
     ]
     assert found["lines"][1]["onset"] == "repeats itself from here: 39 changes"
-    assert {"name": "moves", "value": "41, 39 after it began to repeat itself"} in found["rows"]
+    assert {"name": "moves", "value": "41, 39 after it started repeating"} in found["rows"]
 
 
 def test_a_run_and_the_run_inside_it_lead_to_each_other():

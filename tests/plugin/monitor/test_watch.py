@@ -62,7 +62,7 @@ def test_once_says_what_is_known_and_its_code_tells_an_alarm(tmp_path: Path) -> 
     calm = run(make_store(tmp_path / "calm.db", driven=False), "--once")
     assert (calm.exit_code, calm.stderr) == (0, "")
     assert calm.stdout.startswith("UNKNOWN  no run is known to have stopped yet\n")
-    assert "; 1,000 transitions, 6 states; evidence that balance is broken: log E = " in calm.stdout
+    assert "; 1,000 transitions, 6 states; evidence against balance: log e-value " in calm.stdout
     driven = run(store := make_store(tmp_path / "driven.db", driven=True), "--once")
     assert driven.exit_code == 0  # without outcomes of runs it is to be watched
     assert "raised    watch driven: plan -> search -> read -> plan is driven" in driven.stdout

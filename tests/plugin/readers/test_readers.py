@@ -378,7 +378,7 @@ def test_missing_files_directories_and_unknown_formats_are_errors(tmp_path: Path
         read_transitions(tmp_path / "absent.db")
     with pytest.raises(ReadError, match="is a directory; name one file in it"):
         read_transitions(str(tmp_path))
-    with pytest.raises(ReadError, match=r"tells a format.*--format\) to one of "):
+    with pytest.raises(ReadError, match=r"shows a format.*--format\) to one of "):
         read_transitions(write(tmp_path / "trace.txt", "x"))
 
 
