@@ -65,7 +65,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_the_verdict_comes_first(driven: Path) -> None:
     code, output = run("analyze", driven)
     assert code == 0
-    assert output.startswith("WATCH    detailed balance is broken by 1 cause, most round ")
+    assert output.startswith("WATCH    detailed balance is broken by 1 cause, most by the loop ")
     assert "\x1b" not in output
 
 
@@ -298,7 +298,9 @@ def test_the_standard_input_is_a_trace(driven: Path) -> None:
     wrong = CliRunner().invoke(app, ["analyze", "-"], input=b"a,b\n1,2\n")
     assert wrong.exit_code == 1
     assert "error: standard input: there is no field 'source'" in wrong.output
-    assert given.output.startswith("WATCH    detailed balance is broken by 1 cause, most round ")
+    assert given.output.startswith(
+        "WATCH    detailed balance is broken by 1 cause, most by the loop "
+    )
 
 
 def test_where_all_is_skipped_the_error_says_what_was_wrong(tmp_path: Path) -> None:

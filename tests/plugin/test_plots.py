@@ -116,7 +116,7 @@ def test_a_state_without_a_way_back_stands_in_a_band_of_its_own() -> None:
     height = {text.get_text(): text.get_position()[1] for text in ax.texts}
     assert height["a"] > max(height["b"], height["c"])
     assert [label.get_text() for label in ax.get_yticklabels()].count("∞") == 1
-    assert "nothing leads up across a dotted line" in shown(figure)
+    assert "no way up across a dotted line" in shown(figure)
 
 
 def test_a_driven_loop_is_coloured_in_the_direction_in_which_it_is_driven() -> None:

@@ -45,8 +45,8 @@ HOSTILE = [
 
 
 UNCLASSIFIED = (
-    "WATCH: detailed balance is broken by 1 cause, most round critic → plan → search → critic; "
-    "without outcomes of runs its kind is not known"
+    "WATCH: detailed balance is broken by 1 cause, most by the loop critic → plan → search → "
+    "critic; without outcomes of runs its kind is not known"
 )
 
 
@@ -96,8 +96,8 @@ def test_walking_both_ways_alike_is_no_violation() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=500, backward=500)))
     assert report.verdict.headline == "OK: no violation of detailed balance and no trap was found"
     assert report.verdict.outcome == "ok"
-    # (1.960 + 0.842) standard errors of sqrt(6/500) each.
-    assert "A loop driven by 0.31 nats or more would have been found with 80%" in str(report)
+    # (1.960 + 0.842) standard errors of sqrt(6/500) each: 0.31 nats, a factor of 1.36.
+    assert "With 80% probability a loop taken 1.36 times as often" in str(report)
     assert report.findings == ()
 
 
@@ -106,7 +106,7 @@ def test_too_few_transitions_say_how_many_more_are_needed() -> None:
     assert report.verdict.headline.startswith("UNKNOWN: too little data")
     assert report.verdict.outcome == "unknown"
     # (1.960 + 0.842) sqrt(6/8.5) = 2.35 nats; 2.35 squared is 5.5, so 6 times the 48.
-    assert "About 6 times as many transitions (288) would show 1 nat" in str(report.verdict)
+    assert "About 6 times as many transitions (288) would find a loop" in str(report.verdict)
 
 
 def test_a_pipeline_cannot_be_tested() -> None:
@@ -120,7 +120,7 @@ def test_a_pipeline_cannot_be_tested() -> None:
 def test_a_loop_walked_too_rarely_is_not_called_absent() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=2, backward=1)))
     assert report.verdict.headline.startswith("UNKNOWN: no loop was taken often enough")
-    assert "each pair of states in a loop must be taken 5 times" in str(report.verdict)
+    assert "each pair of states in a loop must be seen 5 times" in str(report.verdict)
 
 
 def test_an_oscillation_is_a_trap_and_no_violation() -> None:
@@ -138,7 +138,7 @@ def test_an_oscillation_is_a_trap_and_no_violation() -> None:
     assert [(finding.kind, finding.place) for finding in report.findings] == [
         ("trap", ("critic", "search"))
     ]
-    assert "a trap breaks no balance by itself" in str(report.verdict)
+    assert "a trap does not break balance" in str(report.verdict)
     assert "no loop of three states was walked" in str(report.verdict)
 
 
@@ -195,14 +195,14 @@ def test_a_loop_that_good_runs_do_not_walk_is_suspect() -> None:
 def test_a_loop_that_the_baseline_does_not_hold_at_all_has_no_finite_odds() -> None:
     others = edges("plan", "search", "write", forward=900, backward=900)
     headline = driven(baseline=counts_of(others)).verdict.headline
-    assert headline.endswith("than in the baseline: there no step was made along it")
+    assert headline.endswith("than in the baseline: no step along it there")
 
 
 def test_a_baseline_too_small_to_tell_is_said_to_be() -> None:
     report = driven(baseline=counts_of([("plan", "search", 3)]))
-    assert report.verdict.headline.endswith("; with so small a baseline its kind is not known")
+    assert report.verdict.headline.endswith("; with such a small baseline its kind is not known")
     assert report.verdict.outcome == "watch"
-    assert "The baseline is too small to tell more" in str(report.verdict)
+    assert "The baseline is too small to say more" in str(report.verdict)
     assert "--baseline" not in str(report.verdict)
 
 

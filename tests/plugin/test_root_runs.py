@@ -179,7 +179,7 @@ def test_a_comparison_counts_root_runs(recorded: list[Trajectory]) -> None:
     assert (found.a.judged, found.b.judged) == ((0, 10), (12, 12))
     assert found.differences.runs == (10, 12)
     assert found.a.report.source.outcomes == {Outcome.FAILED: 10}
-    assert "Compared were 10 and 12 runs as wholes." in " ".join(str(found).split())
+    assert "10 and 12 whole runs were compared." in " ".join(str(found).split())
     moved = sum(target is not None for r in recorded for _, target in r.moves)
     assert found.a.report.counts.total == moved  # of all runs
 

@@ -213,7 +213,7 @@ def test_of_several_runs_of_one_key_the_last_is_shown_and_the_page_says_so():
     table = RunTable.of([make_run("ab", "t1", run="r1"), make_run("abc", "t1", run="r2")])
     page = show_run(table, "t1")
     assert page.run == "r2"
-    assert dict(page.head.rows)["key"] == "that of 2 runs; each has an id of its own"
+    assert dict(page.head.rows)["key"] == "shared by 2 runs; each has its own id"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def report() -> Report:
 def test_the_verdict_counts_the_runs_that_repeat_themselves(report: Report) -> None:
     text = " ".join(str(report.verdict).split())
     assert text.startswith("PROBLEM 8 of 74 runs go round a → b → c → a, up to 6 rounds")
-    assert "8 of 14 failed runs have more than 2, and 0 of 60 good ones" in text
+    assert "8 of 14 failed runs have more than 2, and 0 of 60 successful ones" in text
     assert "PROBLEM 6 of 74 runs stay in d, up to 20 times in a row" in text
     # 6 stuck from move 3 on, of 23 moves; 8 driven from move 1 on, of 23.
     assert [finding.cost.moves for finding in report.findings[:2] if finding.cost] == [176, 120]
@@ -70,7 +70,7 @@ def test_what_repeats_is_told_with_its_bound_and_what_it_rests_on() -> None:
     paths = [("back and forth", 5, "p" + "sc" * 8 + "p", False), ("good", 60, "psp", True)]
     report = analyze(runs_of(*paths))
     text = " ".join(str(report).split())
-    assert "5 of 5 failed runs have more than 4, and 0 of 60 good ones" in text
+    assert "5 of 5 failed runs have more than 4, and 0 of 60 successful ones" in text
     assert "Where runs repeat themselves too much" in text
     found = json.loads(json.dumps(report.to_dict()))["runs"]["repetition"]
     assert [(f["kind"], f["states"], f["evidence"]) for f in found["findings"]] == [
@@ -288,7 +288,7 @@ def test_the_findings_are_tests_that_a_pipeline_can_show(tmp_path: Path) -> None
     report.to_junit(tmp_path / "r.xml")
     suite = ET.parse(tmp_path / "r.xml").getroot()[0]  # noqa: S314 - written here
     failed = {case.get("name"): case[0].get("message") for case in suite if len(case)}
-    assert set(failed) == {"nothing is a problem", "no run repeats itself too much"}
+    assert set(failed) == {"there is no problem", "no run repeats itself too much"}
     assert failed["no run repeats itself too much"] == report.findings[0].title
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("11", "2", "0")
     few = analyze(runs_of(("good", 3, "psp", True)))

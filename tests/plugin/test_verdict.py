@@ -140,7 +140,7 @@ def test_what_chance_may_show_in_one_of_several_tests_is_said_and_is_no_problem(
     case = case_of(agent(1, 100, more=3.0))
     (finding,) = diagnose(replace(case, alpha=1.5 * min(case.pvalues.values())))
     assert (finding.kind, finding.severity) == ("failure", "watch")
-    assert "differs no more than one of 3 tests may show by chance" in finding.title
+    assert "differs no more than chance allows in 3 tests" in finding.title
 
 
 # WATCH
@@ -163,15 +163,14 @@ def test_a_work_flow_is_described_and_is_no_finding() -> None:
     report = analyze(agent(2, 100, push=3.0))
     assert [v.kind for v in report.balance.violations] == ["work-flow"]
     assert [finding.severity for finding in report.findings] == ["watch"]
-    assert "work-flow: failed runs take it no more" in told(report)
+    assert "work-flow: failed runs do not take it more" in told(report)
 
 
 def test_with_fewer_than_5_failed_runs_what_they_do_is_not_known() -> None:
     report = analyze(runs_of(("good", 30, "abd", True), ("bad", 4, "acd", False)))
     assert report.verdict.headline == (
-        "WATCH: 4 of 34 runs did not succeed; what they do is not known: 5 failed and 5 successful "
-        "runs "
-        "are needed"
+        "WATCH: 4 of 34 runs did not succeed; to compare what they do, 5 failed and 5 successful "
+        "runs are needed"
     )
 
 
@@ -248,9 +247,7 @@ def test_runs_without_an_end_that_outlast_all_good_ones_are_told() -> None:
 
 def test_of_runs_that_nobody_saw_stop_it_is_not_said_that_none_ended() -> None:
     runs = [Trajectory(tuple(pairwise("ab" * (1 + n % 9))), f"t{n}") for n in range(50)]
-    assert analyze(runs).verdict.headline.startswith(
-        "UNKNOWN: 50 runs, of which it is not known how they stopped; "
-    )
+    assert analyze(runs).verdict.headline.startswith("UNKNOWN: 50 runs, outcome unknown; ")
 
 
 def test_a_driven_cause_alone_is_no_fault_where_all_runs_succeeded() -> None:
@@ -280,7 +277,7 @@ def test_a_push_is_said_to_act_inside_runs() -> None:
     report = analyze(agent(2, 100, push=3.0))
     (cause,) = report.balance.driven
     assert cause.run_pvalue <= 0.05
-    assert "driven inside runs: by a push, or because runs change as they go on" in told(report)
+    assert "driven inside runs, or runs change as they go on" in told(report)
     assert "mixture" not in told(report)
 
 

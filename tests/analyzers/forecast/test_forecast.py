@@ -419,7 +419,7 @@ def test_a_change_shows_in_held_out_runs():
     fit = forecast_outcome(runs, replicates=0, held_out=other).fit
     assert fit.held_out
     assert not fit.trusted
-    assert "held-out runs end at other times" in fit.describe()
+    assert "held-out runs end at different times" in fit.describe()
 
 
 def test_the_forecast_is_seeded_and_json():

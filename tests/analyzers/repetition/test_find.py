@@ -134,7 +134,7 @@ def test_what_good_runs_do_as_much_is_no_finding():
     runs += [run_of("p" + "r" * 12, f"s{i}", success=i % 3 > 0) for i in range(100)]
     found = find_repetition(runs)
     assert found.findings == ()
-    assert "not seen to repeat themselves more than good ones" in found.describe()
+    assert "do not repeat themselves significantly more than successful ones" in found.describe()
 
 
 def test_a_few_visits_are_no_repetition_however_little_good_runs_repeat():

@@ -153,7 +153,7 @@ def test_a_block_is_bet_on_when_another_begins_or_it_is_flushed():
     for one in first:
         drift.update(one)
     assert drift.units == 0
-    assert "3 of an open block are not bet on yet" in drift.describe()
+    assert "3 of an open block are not counted yet" in drift.describe()
     drift.update(second[0])
     assert drift.units == 1
     drift.flush()

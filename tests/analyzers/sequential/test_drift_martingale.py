@@ -332,7 +332,7 @@ def test_a_run_that_nobody_judged_is_not_bet_on_by_failure():
 def test_a_baseline_that_nobody_judged_leaves_failure_out():
     runs = [replace(run, success=None) for run in draw_runs(np.random.default_rng(22), 20)]
     assert "failure" not in DriftMartingale(runs).log_e_values
-    with pytest.raises(InsufficientDataError, match="0 calibration runs tell 'failure'"):
+    with pytest.raises(InsufficientDataError, match="0 calibration runs have a value of 'failure'"):
         DriftMartingale(runs, scores=["failure"])
 
 

@@ -174,7 +174,7 @@ def test_a_cursor_of_a_store_that_was_replaced_is_refused(tmp_path):
     (tmp_path / "runs.db").unlink()
     with (
         TransitionStore(file_url(tmp_path)) as store,
-        pytest.raises(InvalidInputError, match="made again since; begin with None"),
+        pytest.raises(InvalidInputError, match="replaced since; begin with None"),
     ):
         store.read_new(cursor)
 

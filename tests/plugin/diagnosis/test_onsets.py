@@ -58,7 +58,7 @@ def test_a_monitor_counts_the_runs_that_the_tiles_of_the_dashboard_count(
     ("stuck", "since"),
     [
         ((2, 15, 25), "throughout the 30 recorded runs"),
-        ((15, 20, 25), "first in run 16 of 30; no change of the rate is shown"),
+        ((15, 20, 25), "first in run 16 of 30; no change of the rate was found"),
     ],
 )
 def test_what_begins_late_is_not_called_there_throughout(

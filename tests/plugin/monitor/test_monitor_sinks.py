@@ -235,7 +235,7 @@ def test_what_a_sink_has_no_time_left_for_is_undelivered(
     ],
 )
 def test_only_what_apprise_knows_is_a_service(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="apprise knows no service of this URL") as caught:
+    with pytest.raises(InvalidInputError, match="apprise has no service for this URL") as caught:
         NotifySink(url)
     assert "pw" not in str(caught.value)
 

@@ -136,7 +136,7 @@ def test_a_source_that_goes_away_is_a_line_and_no_traceback(tmp_path: Path) -> N
         (["nothing.db"], "there is no file nothing.db"),
         (["runs.csv"], "what can be watched is a store"),
         (["sqlite:///nothing.db"], "nothing.db"),
-        (["{store}", "--notify", "ftp://x"], "apprise knows no service of this URL"),
+        (["{store}", "--notify", "ftp://x"], "apprise has no service for this URL"),
         (["{store}", "--state", "{store}"], "is not a state of a monitor"),
         (["{store}", "--alpha", "2"], "alpha must lie between 0 and 1"),
         (["{store}", "--baseline", "nothing.jsonl"], "nothing.jsonl"),

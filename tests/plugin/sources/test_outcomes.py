@@ -79,7 +79,8 @@ def test_successful_runs_that_walk_a_loop_make_it_work_flow() -> None:
     assert "work-flow: failed runs take it no more" in str(report.verdict)
     assert report.verdict.outcome == "watch"
     assert (
-        "9 of 59 runs did not succeed; nothing they do is seen to differ" in report.verdict.headline
+        "9 of 59 runs did not succeed; no difference was found in what they do"
+        in report.verdict.headline
     )
 
 
