@@ -247,7 +247,7 @@ class TransitionGraph:
         Parameters
         ----------
         outcome : Outcome
-            How it stopped.
+            Its outcome.
         context : mapping or Context, optional
             Its labels.
         replaces : (Outcome, Context), optional

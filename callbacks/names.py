@@ -101,7 +101,7 @@ def join_names(names: Iterable[str]) -> str:
 def order_names(names: Iterable[str]) -> list[str]:
     """Return the states of one step in order: what was refused, then all that happened.
 
-    Calls that are turned down are answered at once, so they come before calls of the same message
+    Calls that are rejected are answered at once, so they come before calls of the same message
     that ran, and before the answer that ends the run.
 
     Examples

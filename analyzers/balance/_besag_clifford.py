@@ -43,7 +43,7 @@ def sample_reversible_tables(
 
     The weight is exact where each state's moves are independent draws. For the count table of
     one walk it lacks a factor, the number of trees that lead to the walk's end (the BEST
-    theorem), which hardly differs between tables; see docs/explanation/statistics.md for
+    theorem), which hardly differs between tables; see docs/explanation/statistics-measured.md for
     the false alarms.
 
     References

@@ -49,8 +49,8 @@ class SandwichCovariance:
     """The covariance H+ M H+ of a potential, in ways that never form it.
 
     H is the Hessian of the action, M the covariance of its gradient: each row of the kernel is
-    multinomial in its attempts. One solver of H serves all questions, so that whatever it is
-    preconditioned with is made once.
+    multinomial in its attempts. One solver of H serves all questions, so that its preconditioner
+    is made once.
 
     Parameters
     ----------

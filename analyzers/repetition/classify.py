@@ -111,7 +111,7 @@ class ClassifiedRun:
     after : int or None
         The moves from the onset on.
     cost, cost_after : float or None
-        Of all moves, and of those after the onset, where costs are known.
+        Of all moves, and of those while repeating, where costs are known.
     success : bool or None
         Whether it did its work.
     outcome : Outcome or None

@@ -107,7 +107,7 @@ class ClusterErrors:
         Examples
         --------
         >>> found = ClusterErrors(np.eye(1), np.array([30]), np.array([29.0]))
-        >>> found.half_widths().round(3).tolist()  # Student's t, where the normal law has 1.96
+        >>> found.half_widths().round(3).tolist()  # Student's t; 1.96 for a normal distribution
         [2.045]
         """
         quantiles = t.ppf(0.5 + level / 2, np.maximum(self.degrees_of_freedom, 1.0))

@@ -1,1 +1,1 @@
-"""Tests of runs as they come: martingales that are valid at every look, and since when."""
+"""Tests of runs as they come: martingales that are valid at any time, and since when."""

@@ -1,4 +1,4 @@
-"""`BalanceMartingale`: a test of detailed balance that holds at every look."""
+"""`BalanceMartingale`: a test of detailed balance that holds at any time."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class BalanceMartingale:
         others : iterable of BalanceMartingale
             The tests of other agents; no trajectory may have gone into two of them.
         independent : bool
-            True multiplies the e-values: valid at every look, for agents that run independently.
+            True multiplies the e-values: valid at any time, for agents that run independently.
             False takes their mean: valid whatever ties the agents together, but for one look at
             a time chosen beforehand.
 

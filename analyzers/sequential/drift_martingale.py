@@ -1,4 +1,4 @@
-"""`DriftMartingale`: do the runs of an agent still look like those of before, at every look."""
+"""`DriftMartingale`: do the runs of an agent still look like those of before, at any time."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class DriftMartingale:
         the past p-values of its own score, and need not be given those of the others.) With
         blocks of several runs there are 2 K capitals. Those inside blocks keep this promise; for
         those of new blocks it is proved for any one look (the capital is 1 in the mean after any
-        number of blocks), and over all looks it is measured: docs/explanation/statistics.md.
+        number of blocks), and over all looks it is measured:
+        docs/explanation/statistics-measured.md.
 
     What rejection means
         New runs differ from the baseline as a whole: by another model, prompt, tool or environment,

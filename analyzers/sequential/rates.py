@@ -1,4 +1,4 @@
-"""`RateMartingale`: has a rate gone up, at every look."""
+"""`RateMartingale`: has a rate gone up, at any time."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 python -m benchmarks.statistics.airline --data DIR > airline.md
 
-DIR holds the runs of each model as JSON Lines (docs/explanation/statistics.md says where
+DIR holds the runs of each model as JSON Lines (docs/explanation/statistics-measured.md says where
 they come from).
 """
 

@@ -1,8 +1,8 @@
 """How often `DriftMartingale` alarms: on one model split in two, and from one model to another.
 
 Run ``python -m benchmarks.statistics.drift --data DIR``. Reads tool-calling runs of several models
-on airline tasks, one file for each model (docs/explanation/statistics.md says where they come
-from), and prints the tables there. Of the pairs, those of `DEVELOPED` were looked at while the
+on airline tasks, one file for each model (docs/explanation/statistics-measured.md says where they
+come from), and prints the tables there. Of the pairs, those of `DEVELOPED` were looked at while the
 scores and the bets were chosen; the others were not. The peer is the Kolmogorov-Smirnov test on the
 same scores, its p-value times their number.
 """

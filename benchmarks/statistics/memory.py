@@ -9,7 +9,7 @@
 
 DIR is a folder with tau1/gpt-4o-airline.json.gz, 200 runs of 50 tasks as published by tau-bench,
 and tau2_airline/*.jsonl.gz, the runs of six models on the same tools
-(docs/explanation/statistics.md says where they come from). Without it only the scripted
+(docs/explanation/statistics-measured.md says where they come from). Without it only the scripted
 agents of `_scripted_agents` are measured.
 
 Each of 20 random splits fits on one half of the runs, or of the tasks, and is held against the

@@ -87,7 +87,7 @@ class TrajectoryBuilder:
     facts : RunFacts or None
         Knows what the steps of the run were before; None where facts are not asked for.
     stopped : (Outcome, Context) or None
-        How it stopped last, and its labels then.
+        Its last outcome, and its labels then.
     failure : str
         The type of the last error that a step raised, and what the step was about.
 

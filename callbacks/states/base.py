@@ -76,7 +76,7 @@ class NodeRun:
         The tools that ran directly inside the node, in the order of their start, and those whose
         calls it answered without running them, as the ``name_tool`` of the state function names
         them, or else by their own names; a call of a tool that does not exist is
-        ``name!unknown``, one that was turned down ``name!refused``. A tool whose naming failed is
+        ``name!unknown``, one that was rejected ``name!refused``. A tool whose naming failed is
         the empty text, which is not a state key: a state made of it is an escape.
     called_model : bool
         Whether a model was called directly inside the node (a model that one of its tools calls

@@ -47,7 +47,7 @@ _QUIET = 3600.0
 """How many seconds pass, at least, between two log lines on a database that is away."""
 
 _AWAY = (OperationalError, ReadError, OSError, MemoryError)
-"""What says that the database is away, full, locked or gone, whatever it is given."""
+"""What says that the database is away, full, locked or gone."""
 
 _NO_FAULT_OF_DATA = ("25006", "3F000", "42501", "42703", "42P01")
 """States of SQL: a database that is only read, no schema, no right, no column, no table."""

@@ -474,7 +474,7 @@ class TransitionStore:
             return read_beginnings(connection, chosen)
 
     def outcomes(self, *, context: ContextLike = None) -> dict[Outcome, int]:
-        """Count in the database how runs stopped, each once, by how it stopped last."""
+        """Count in the database how runs stopped, each once, by its last outcome."""
         if self._version < 2:
             return {}
         chosen = [*self._conditions(ENDINGS, None, context), ENDINGS.c.outcome.is_not(None)]

@@ -125,7 +125,7 @@ def _join_figures(figures: Sequence[Figure]) -> str:
 def _changed_rows(
     found: RunComparison, figures: Sequence[Figure], advice: Sequence[Advice], unsure: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield what moved, what is not seen to, what to do, and how sure that is."""
+    """Yield what moved, what did not, what to do, and how sure that is."""
     for place, text in enumerate(_say_moved(found)):
         yield "" if place else "moved", text
     if unseen := [figure for figure in figures if not figure.changed]:

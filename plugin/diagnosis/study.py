@@ -197,7 +197,7 @@ def _contrast(
 
 
 def _without_endings(measured: MeasuredRuns) -> MeasuredRuns:
-    """Return the runs without a last move that says how they stopped: to END, or an escape."""
+    """Return the runs without a last move that says their outcome: to END, or an escape."""
     table = measured.table
     last = table.offsets[1:][table.lengths > 0] - 1
     telling = (table.target[last] < 0) | (table.target[last] == table.code(END))

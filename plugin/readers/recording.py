@@ -73,7 +73,7 @@ class Recording:
     duplicate_count : int
         How many records were left out because another said the same.
     reordered_count : int
-        How many steps stood in another place than their number or time says.
+        How many steps were out of order, by their number or time.
     """
 
     runs: RunTable | None

@@ -76,7 +76,7 @@ class Content(ABC):
     description : str
         The source in words, safe to print.
     why_no_runs : str
-        Why it may know no runs, and what does.
+        Why it may have no runs, and what does.
     labels_are_of_runs : bool
         Whether labels choose runs, and not single moves.
     is_whole : bool

@@ -44,7 +44,7 @@ class ImportSummary:
     read, skipped, duplicates : int
         Records of the source, which together are all of them.
     reordered : int
-        Steps that stood in another place than their number or time says.
+        Steps that were out of order, by their number or time.
     already : bool
         Whether the same was imported before, so that nothing was written now.
 

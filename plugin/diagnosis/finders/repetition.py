@@ -155,7 +155,7 @@ def _from_where(group: RepeatingRuns) -> Iterator[str]:
 
 
 def _cost(case: Case, group: RepeatingRuns) -> Cost:
-    """Return what came after the onset, in root runs and what ran inside them."""
+    """Return what came while repeating, in root runs and what ran inside them."""
     roots, table = case.roots, case.roots.table
     started = np.full(len(table), -1)
     for row in (*group.rows.values(), *group.elsewhere.values()):

@@ -285,7 +285,7 @@ def _is_stuck(alert: Alert) -> bool:
 
 
 def _is_alarmed(finding: Finding, view: View) -> bool:
-    """Say whether the live test, which is valid at every look, has found the loop of a finding."""
+    """Say whether the live test, which is valid at any time, has found the loop of a finding."""
     if not (_is_loop(finding) and view.evidence.alarm):
         return False
     found = {Loop(each.loop) for each in view.evidence.loops_with_evidence()}

@@ -24,7 +24,7 @@ _POTENTIAL, _RUNS = ("potential",), ("runs",)
 class DriftAnalyzer:
     """Compare with the baseline: finished runs one by one, and the potential of the window.
 
-    The runs by a test that holds at every look (`DriftMartingale`), the potential by Wald's test
+    The runs by a test that holds at any time (`DriftMartingale`), the potential by Wald's test
     at a level of its own for each look (`AlphaSpending`). Does nothing without a baseline.
     """
 

@@ -1,4 +1,4 @@
-"""The rates of runs that fail, hit the limit or repeat themselves, at every look."""
+"""The rates of runs that fail, hit the limit or repeat themselves, at any time."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Conversation:
         What the file says of the run beside its messages; labels, its name and its success may be
         asked from here.
     outcome : Outcome or None
-        How it stopped, where the file says.
+        Its outcome, where the file says.
     success : bool or None
         Whether it did its work, where the file judges it.
     error : str or None

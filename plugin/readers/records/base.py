@@ -157,7 +157,7 @@ class BadLines:
     duplicates : int
         How many of those said again what another had said, and were left out.
     reordered : int
-        Steps that stood in another place than their number or time says.
+        Steps that were out of order, by their number or time.
     first : list of SkippedLine
         What was wrong with the first 1,000 that were skipped.
     several : bool
@@ -265,7 +265,7 @@ class TransitionReader:
 
     @property
     def reordered_count(self) -> int:
-        """How many steps stood in another place than their number or time says."""
+        """How many steps were out of order, by their number or time."""
         return self._bad.reordered
 
 
