@@ -133,7 +133,7 @@ def read_node_link(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[
     if not isinstance(document, dict) or not document.get("directed"):
         raise ReadError(
             f'{bad.name} is not a directed node-link graph; it needs "directed": true, or else it '
-            "does not say which way its edges were walked"
+            "does not say which way its edges were taken"
         )
     edges = document.get("edges", document.get("links"))
     if not isinstance(edges, list):

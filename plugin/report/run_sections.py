@@ -72,10 +72,10 @@ def kind_section(runs: RunStudy) -> Section:
         )
         for name, kind in named
     )
-    columns = ("kind", "runs", "succeeded", "failed", "median moves", "moves while repeating")
+    columns = ("kind", "runs", "succeeded", "failed", "median moves", "repeating moves")
     seen = {kind.kind for _, kind in named}
     rules = "; ".join(f"{kind}: {report.rules.describe(kind)}" for kind in KINDS if kind in seen)
-    note = f"{rules}. moves while repeating: from where a run started repeating to its end."
+    note = f"{rules}. repeating moves: from where a run started repeating to its end."
     if runs.children:
         note += " Runs of subgraphs are listed under the runs they are part of, by name."
     return Section("What the runs did", (*columns, *(["cost after"] if costs else [])), rows, note)

@@ -83,7 +83,7 @@ def test_few_runs_are_too_few_to_tell() -> None:
     kernel, ends = random_chain(rng, 4)
     comparison = compare(walk_runs(rng, kernel, ends, 8), walk_runs(rng, kernel, ends, 9))
     assert comparison.verdict.headline == "UNKNOWN: 8 and 9 runs are too few to compare A and B"
-    assert dict(comparison.verdict.statements[0].rows)["enough"] == "20 runs on each side"
+    assert dict(comparison.verdict.statements[0].rows)["needed"] == "20 runs on each side"
 
 
 def test_the_terminal_text_fits_80_columns(changed: Comparison) -> None:
@@ -286,7 +286,7 @@ def test_a_side_with_too_little_is_described_and_not_raised() -> None:
     for sides in ((TransitionStore("sqlite://"), runs), (counts, counts), (runs_of(1), runs)):
         comparison = compare(*sides, replicates=99)
         assert comparison.verdict.outcome == "unknown"
-        assert "enough" in dict(comparison.verdict.statements[0].rows)
+        assert "needed" in dict(comparison.verdict.statements[0].rows)
         assert str(comparison).startswith("UNKNOWN")
         assert comparison.to_dict()["findings"] == []
         assert comparison.failures() == ()

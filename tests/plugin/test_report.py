@@ -139,7 +139,7 @@ def test_an_oscillation_is_a_trap_and_no_violation() -> None:
         ("trap", ("critic", "search"))
     ]
     assert "a trap does not break balance" in str(report.verdict)
-    assert "no loop of three states was walked" in str(report.verdict)
+    assert "no loop of three states was taken" in str(report.verdict)
 
 
 def test_a_violation_and_a_trap_are_both_told() -> None:
@@ -242,7 +242,7 @@ def test_of_a_source_without_transitions_nothing_is_known_and_that_is_said() -> 
     nothing = analyze(TransitionGraph())
     assert nothing.verdict.headline.startswith("UNKNOWN: TransitionGraph holds no transition")
     assert "nothing at all" in nothing.reason
-    assert "only 7 escapes" in analyze(counts_of([("a", None, 7)])).reason
+    assert "only 7 attempts that reached no state" in analyze(counts_of([("a", None, 7)])).reason
 
 
 def test_one_state_has_no_potential_and_the_report_says_why() -> None:

@@ -115,7 +115,7 @@ def families(
 def test_the_headline_names_the_subgraph_where_only_that_goes_round() -> None:
     runs = families("bad", 5, "pqr", "x" + "sc" * 8 + "x", True)
     told = (
-        "PROBLEM: inside research, 45 of 45 runs hit the recursion limit, and did not go round in "
+        "PROBLEM: inside research, 45 of 45 runs hit the recursion limit, and did not loop in "
         "one place"
     )
     few = analyze(runs + families("good", 40, "pqr", "xsx", True)).verdict

@@ -255,7 +255,7 @@ def test_a_driven_cause_alone_is_no_fault_where_all_runs_succeeded() -> None:
     assert [v.kind for v in report.balance.violations] == ["unclassified"]
     assert report.findings == ()
     assert report.verdict.outcome == "ok"
-    assert "only a comparison tells" in told(report)
+    assert "compare with successful runs" in told(report)
 
 
 def test_runs_of_unknown_outcome_are_judged_on_balance_and_that_is_said() -> None:

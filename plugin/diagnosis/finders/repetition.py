@@ -107,7 +107,7 @@ def _finding(case: Case, group: RepeatingRuns) -> Finding:
 
 
 def _worst_first(group: RepeatingRuns, roots: Roots) -> list[int]:
-    """Return the root runs, those at the limit first, then by moves while repeating."""
+    """Return the root runs, those at the limit first, then by repeating moves."""
 
     def weight(place: int) -> tuple[Any, ...]:
         row = group.rows.get(place) or group.elsewhere.get(place)

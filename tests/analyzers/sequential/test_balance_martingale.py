@@ -415,7 +415,7 @@ def test_what_is_no_saved_state_is_refused_with_a_reason(wrong):
     state = feed(BalanceMartingale(), "abca").to_dict()
     with pytest.raises(InvalidInputError):
         BalanceMartingale.from_dict({**state, **wrong})
-    with pytest.raises(InvalidInputError, match=r"no state of a BalanceMartingale.*'format'"):
+    with pytest.raises(InvalidInputError, match=r"not a state of a BalanceMartingale.*'format'"):
         BalanceMartingale.from_dict({})
 
 

@@ -280,7 +280,7 @@ def test_a_value_beyond_0_and_1_is_refused_and_changes_nothing(value: float) -> 
 
 @pytest.mark.parametrize("state", [{}, {"version": 9}, {"version": 1, "alpha": 0.05}])
 def test_what_is_no_state_is_refused(state) -> None:
-    with pytest.raises(InvalidInputError, match="no state of a RateMartingale"):
+    with pytest.raises(InvalidInputError, match="not a state of a RateMartingale"):
         RateMartingale.from_dict(state)
 
 

@@ -93,5 +93,5 @@ def test_what_is_not_allowed_is_refused_with_what_is(how, message) -> None:
 
 @pytest.mark.parametrize("state", [{}, {"version": 2}, {"version": 1, "streams": 3}])
 def test_what_is_no_state_is_refused(state) -> None:
-    with pytest.raises(InvalidInputError, match="no state of WatchedRates"):
+    with pytest.raises(InvalidInputError, match="not a state of WatchedRates"):
         WatchedRates.from_dict(state)

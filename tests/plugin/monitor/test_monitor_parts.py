@@ -151,7 +151,7 @@ def test_the_registry_survives_json_with_any_state_key() -> None:
 )
 def test_what_is_no_alert_is_refused(change: dict[str, object]) -> None:
     alert = Alert("1f", Finding("trap", "watch", "s", ("a",)), "open", 1.0, 1.0)
-    with pytest.raises(InvalidInputError, match="this is no"):
+    with pytest.raises(InvalidInputError, match="this is not a"):
         Alert.from_dict({**alert.to_dict(), **change})
 
 

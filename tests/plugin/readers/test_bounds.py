@@ -71,7 +71,7 @@ def test_a_sparse_file_of_a_terabyte_is_no_trace(tmp_path, suffix):
 def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "t.jsonl")
     for path in (tmp_path / "t.jsonl", "/dev/zero"):
-        with pytest.raises(ReadError, match=r"no regular file.* - for standard input"):
+        with pytest.raises(ReadError, match=r"not a regular file.* - for standard input"):
             read(path)
 
 

@@ -330,7 +330,7 @@ def test_edges_of_either_name_are_read_and_none_replaces_another(tmp_path, edges
 
 def test_an_undirected_node_link_graph_is_an_error(tmp_path):
     path = write(tmp_path / "t.json", json.dumps({"multigraph": False, "nodes": [], "edges": []}))
-    with pytest.raises(ReadError, match="no directed node-link graph"):
+    with pytest.raises(ReadError, match="not a directed node-link graph"):
         list(read_transitions(path))
 
 

@@ -170,7 +170,7 @@ def test_hostile_names_are_states_or_are_refused(tmp_path):
         (_, target), *_ = moves(read(tmp_path, [AGENT[0], tool]))
         target.encode()
     for name in (START, END):
-        with pytest.raises(ReadError, match="no name of a state"):
+        with pytest.raises(ReadError, match="not a name of a state"):
             read(tmp_path, [AGENT[0], {**AGENT[1], "name": name}])
     with pytest.raises(ReadError, match="longer than 10000 characters"):
         read(tmp_path, [AGENT[0], {**AGENT[1], "name": "x" * 20_000}])

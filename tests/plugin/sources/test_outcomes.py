@@ -76,7 +76,7 @@ def test_successful_runs_that_walk_a_loop_make_it_work_flow() -> None:
     with fill(TransitionStore("sqlite://"), *groups) as store:
         report = analyze(store)
     assert loop_kind(report) == "work-flow"
-    assert "work-flow: failed runs take it no more" in str(report.verdict)
+    assert "work-flow: failed runs do not take it more" in str(report.verdict)
     assert report.verdict.outcome == "watch"
     assert (
         "9 of 59 runs did not succeed; no difference was found in what they do"
