@@ -32,7 +32,7 @@ export function runs(main, route) {
     options.map(([value, text]) => h("option", { value, selected: value === (given[name] ?? "") }, text))));
   const filters = () => h("div", { class: "filters plain", role: "group", "aria-label": "Which runs" },
     pick("Outcome", "outcome", OUTCOMES), pick("Repetition", "kind", KINDS), pick("Sort", "sort", SORTS),
-    h("label", {}, h("span", {}, "Key has"), h("input", { type: "search", value: given.text ?? "", on: { change: (event) => here({ text: event.target.value }) } })));
+    h("label", {}, h("span", {}, "Key contains"), h("input", { type: "search", value: given.text ?? "", on: { change: (event) => here({ text: event.target.value }) } })));
   fill(main, h("h1", {}, "Runs"), filters());
   const result = h("div", {});
   main.append(result);
