@@ -121,7 +121,7 @@ def test_plain_value_is_a_key(value, key):
 
 @pytest.mark.parametrize("value", ["x" * 81, ["a"], {"a": 1}, object(), b"a", AIMessage("a")])
 def test_other_value_is_refused_with_what_to_do(value):
-    with pytest.raises(InvalidInputError, match=r"not a state key.*say by ChannelStates\(channel, va"):
+    with pytest.raises(InvalidInputError, match=r"not a state key.*ChannelStates\(channel, va"):
         value_text(value)
 
 
