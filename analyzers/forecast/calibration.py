@@ -15,7 +15,7 @@ from detailed_balance.analyzers.results import Result
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PlattScaling", "ProgressScaling", "brier_score", "calibration_error"]
+__all__ = ["PlattScaling", "ProgressScaling", "brier_score", "calibration_error", "rank_bins"]
 
 BINS = 10
 RIDGE = 0.01
@@ -195,7 +195,9 @@ def brier_score(probability: ArrayLike, success: ArrayLike) -> NDArray[np.float6
     return (np.asarray(probability, np.float64) - np.asarray(success, np.float64)) ** 2
 
 
-def calibration_error(probability: ArrayLike, success: ArrayLike, bins: int = BINS) -> float:
+def calibration_error(
+    probability: ArrayLike, success: ArrayLike, bins: int = BINS, parts: ArrayLike | None = None
+) -> float:
     """Return the expected calibration error, in bins of equally many runs.
 
     The mean, over the runs, of how far the share that succeeded in a bin is from the mean
@@ -209,6 +211,9 @@ def calibration_error(probability: ArrayLike, success: ArrayLike, bins: int = BI
         What happened.
     bins : int
         How many; at most one for each run.
+    parts : (k,) array of int, optional
+        The part of each run, where the probabilities of a part come from the outcomes of the
+        others. The bin is then the rank within the part.
 
     Examples
     --------
@@ -216,8 +221,29 @@ def calibration_error(probability: ArrayLike, success: ArrayLike, bins: int = BI
     0.25
     """
     said, seen = np.asarray(probability, np.float64), np.asarray(success, np.float64)
-    # Runs with the same probability stay together, whatever their order.
-    order = np.lexsort((seen, said))
-    bin_of = (np.searchsorted(said[order], said[order]) * min(bins, len(said))) // max(len(said), 1)
-    difference = np.bincount(bin_of, (seen - said)[order])
+    part = np.zeros(len(said), np.int64) if parts is None else np.asarray(parts, np.int64)
+    order = np.lexsort((part, seen, said))  # the same sums whatever the order of runs
+    difference = np.bincount(rank_bins(said, part, bins)[order], (seen - said)[order])
     return float(np.abs(difference).sum() / max(len(said), 1))
+
+
+def rank_bins(
+    probability: NDArray[np.float64], parts: NDArray[np.int64], bins: int = BINS
+) -> NDArray[np.int64]:
+    """(k,) array: the bin of each run, by the rank of its probability within its part.
+
+    Runs of a part with the same probability stay together. Ranks over all parts would hold the
+    outcomes of a part against themselves: where it had more successes by chance, the others had
+    fewer, and its probabilities are a little lower.
+
+    Examples
+    --------
+    >>> rank_bins(np.array([0.1, 0.9, 0.5, 0.5]), np.array([0, 0, 1, 1]), bins=2).tolist()
+    [0, 1, 0, 0]
+    """
+    found = np.zeros(len(probability), dtype=np.int64)
+    for part in np.unique(parts).tolist():
+        (here,) = np.nonzero(parts == part)
+        below = np.searchsorted(np.sort(probability[here]), probability[here])
+        found[here] = below * min(bins, len(here)) // len(here)
+    return found

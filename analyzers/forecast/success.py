@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -9,10 +10,16 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.forecast.calibration import brier_score, calibration_error
+from detailed_balance.analyzers.forecast.calibration import (
+    BINS,
+    brier_score,
+    calibration_error,
+    rank_bins,
+)
 from detailed_balance.analyzers.forecast.result import Verdict
 from detailed_balance.analyzers.forecast.scaling import StateOdds, SuccessScaling
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, RunState
+from detailed_balance.analyzers.guard.watch import run_risks
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import bootstrap_tails, cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -24,7 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["SuccessForecast", "SuccessState", "forecast_success"]
 
 FEWEST_RUNS = 20
+SMALLEST_GAIN = 0.0005
+"""Of a Brier score, half of the last digit that is shown. Shrinking the share of successes to 1/2
+gains less than that, and is no forecast."""
 _Pair: TypeAlias = tuple[float, float]
+_Texts: TypeAlias = Mapping[str, Sequence[str | None]]
 
 
 class _Quality(NamedTuple):
@@ -117,7 +128,7 @@ class SuccessForecast(TableResult):
     def reasons(self) -> tuple[str, ...]:
         """Why the forecast is not reliable, in words; empty where nothing was found against it."""
         found = []
-        if self.gain_end[0] <= 0:
+        if self.gain_end[0] <= SMALLEST_GAIN:
             found.append(
                 f"for new runs it is no better than the share of successes: "
                 f"Brier score {self.brier_end:.3f} at the end, {self.brier_base:.3f} by the share "
@@ -164,10 +175,13 @@ class SuccessForecast(TableResult):
         within = "" if self.within is None else f"for more runs of the same: {self.within.verdict}"
         return "; ".join(part for part in (said, *self.reasons, within) if part)
 
-    def probabilities(self, runs: Runs) -> NDArray[np.float64]:
-        """(m,) array: the probability of success after each of the m moves of runs."""
+    def probabilities(self, runs: Runs, *, texts: _Texts | None = None) -> NDArray[np.float64]:
+        """(m,) array: the probability of success after each of the m moves of runs.
+
+        Give `texts` where the score reads what the agent wrote.
+        """
         table = RunTable.of(runs)
-        return self.scaling(table, find_risks(self.score, table))
+        return self.scaling(table, run_risks(self.score, table, texts))
 
     def start(self) -> SuccessState:
         """Begin to forecast a run."""
@@ -222,12 +236,19 @@ class SuccessState:
         self._scaling, self._reads_steps = scaling, reads_steps
         self._moves = 0
 
-    def update(self, source: str, target: str | None, facts: StepFacts | None = None) -> float:
+    def update(
+        self,
+        source: str,
+        target: str | None,
+        facts: StepFacts | None = None,
+        text: str | None = None,
+    ) -> float:
         """Add one move, and return the probability that the run succeeds.
 
-        Give the facts of the step where the runs that were learned from have them.
+        Give the facts of the step where the runs that were learned from have them, and what the
+        agent wrote where the score reads it.
         """
-        more = {"facts": facts} if self._reads_steps else {}
+        more = {"facts": facts, "text": text} if self._reads_steps else {}
         self._moves += 1
         risk = self._state.update(source, target, **more)
         return self._scaling.of_move(risk, source, target, self._moves)
@@ -237,6 +258,7 @@ def forecast_success(
     runs: Runs,
     *,
     score: RunScore | None = None,
+    texts: _Texts | None = None,
     folds: int = 5,
     level: float = 0.95,
     alpha: float = 0.05,
@@ -259,6 +281,8 @@ def forecast_success(
         the table stay together, so that the quality is that for new blocks.
     score : RunScore, optional
         The risk; by default `OutcomeScore`.
+    texts : mapping of str to sequence of (str or None)
+        What the agent wrote in each move, by the name of the run, for a score that reads it.
     folds : int
         How many parts.
     level : float
@@ -311,13 +335,14 @@ def forecast_success(
             f"succeeded; a forecast takes {FEWEST_RUNS} runs or more, in {folds} blocks or more"
         )
     score = OutcomeScore() if score is None else score
+    more: Any = {"texts": texts} if getattr(score, "reads_steps", False) else {}
     rng = np.random.default_rng(seed)
     fold = deal_out(good, units, folds, rng)
     risks, odds = np.empty(table.total), np.empty(table.total)
     of_move = fold[table.run_of_move]
     for part in range(folds):
         others, here = table.select(fold != part), table.select(fold == part)
-        risks[of_move == part] = find_risks(score.fit(others, seed), here)
+        risks[of_move == part] = run_risks(score.fit(others, seed, **more), here, texts)
         odds[of_move == part] = StateOdds.fit(others).of_moves(here)
     half, at_half = half_way(table)
     after = np.empty(table.total)
@@ -334,8 +359,8 @@ def forecast_success(
     for column, (at, there) in enumerate(moments):
         probability[there, column] = said = after[at[there]]
         brier, brier_base = (brier_score(p, good[there]) for p in (said, base[there, column]))
-        error = calibration_error(said, good[there])
-        perfect = _perfect_errors(said, replicates, rng)
+        error = calibration_error(said, good[there], parts=fold[there])
+        perfect = _perfect_errors(said, fold[there], replicates, rng)
         seen.append(
             _Quality(
                 brier=float(brier.mean()),
@@ -349,7 +374,7 @@ def forecast_success(
     midway, end = seen
     blocks = bool((table.block_codes() >= 0).any())
     found = SuccessForecast(
-        score=score.fit(table, seed),
+        score=score.fit(table, seed, **more),
         scaling=SuccessScaling.fit(table, risks, odds),
         base_rate=float(good.mean()),
         half=half,
@@ -380,19 +405,8 @@ def forecast_success(
     alone = table.runs._replace(block=np.full(len(table), -1))
     settings: Any = {"level": level, "alpha": alpha, "replicates": replicates, "seed": seed}
     each = replace(table, runs=alone, blocks=())
-    return replace(found, within=forecast_success(each, score=score, folds=folds, **settings))
-
-
-def find_risks(score: RunScore, table: RunTable) -> NDArray[np.float64]:
-    """(m,) array: the risk after each move of runs."""
-    at_once = getattr(score, "risks", None)
-    if at_once is not None:
-        return np.asarray(at_once(table), dtype=np.float64)
-    found = []
-    for run in table:
-        state = score.start()
-        found += [state.update(*move) for move in run.moves]
-    return np.array(found, dtype=np.float64)
+    within = forecast_success(each, score=score, texts=texts, folds=folds, **settings)
+    return replace(found, within=within)
 
 
 def half_way(table: RunTable) -> tuple[int, NDArray[np.int64]]:
@@ -448,8 +462,13 @@ def _gain(
 
 
 def _perfect_errors(
-    probability: NDArray[np.float64], replicates: int, rng: np.random.Generator
+    probability: NDArray[np.float64],
+    parts: NDArray[np.int64],
+    replicates: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """(replicates,) array: calibration errors of outcomes drawn with these probabilities."""
     drawn = rng.random((replicates, len(probability))) < probability
-    return np.array([calibration_error(probability, each) for each in drawn])
+    bins = rank_bins(probability, parts)
+    each = [(drawn[:, bins == i] - probability[bins == i]).sum(axis=1) for i in range(BINS)]
+    return np.asarray(np.abs(each).sum(axis=0) / len(probability))

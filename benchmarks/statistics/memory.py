@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,21 +44,24 @@ from detailed_balance.analyzers.forecast.calibration import PlattScaling
 from detailed_balance.analyzers.forecast.scaling import StateOdds, SuccessScaling, moves_so_far
 from detailed_balance.analyzers.forecast.success import (
     deal_out,
-    find_risks,
     last_moves,
 )
+from detailed_balance.analyzers.guard.watch import run_risks
 from detailed_balance.analyzers.markov.context_names import split_name
 from detailed_balance.analyzers.markov.context_tree import ContextTree
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.columns import RunColumns
+from detailed_balance.readers import read_texts
 
 SPLITS, FIRST_SEED, PRIOR = 20, 1_000, 0.1
+TAU1 = "tau1/gpt-4o-airline.json.gz"
+Texts = Mapping[str, Sequence[str | None]]
 
 
 def load(folder: Path | None, part: str) -> dict[str, RunTable]:
     """Return the records that are there."""
     found = {}
-    tau1 = folder and folder / "tau1/gpt-4o-airline.json.gz"
+    tau1 = folder and folder / TAU1
     if tau1 and tau1.exists():
         found["tau1"] = read_runs(tau1, context_fields=["task_id"], block="task_id")
         models = read_airline(tau1.parent.parent / "tau2_airline").values()
@@ -181,7 +185,9 @@ def other_memory(table: RunTable, by: str) -> Iterator[tuple[str, list[list[floa
     yield from rows.items()
 
 
-def success(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]:
+def success(
+    table: RunTable, by: str, texts: Texts | None = None
+) -> Iterator[tuple[str, list[list[float]]]]:
     """Yield Brier scores in the middle of each run, at its end, and after moves of equal number."""
     rows: dict[str, list[list[float]]] = {}
     table = table.select((table.success >= 0) & (table.lengths > 0))
@@ -202,10 +208,14 @@ def success(table: RunTable, by: str) -> Iterator[tuple[str, list[list[float]]]]
             known = dict(zip(forecast.states, forecast.estimate.success.tolist(), strict=False))
             chance = np.array([known.get(state, share[0]) for state in b.states])[b.source]
             found[name] = (chance,) * 4
-        in_middle, at_end, live = calibrated(train, test, by, seed)
-        name = "risk score, Platt scaling in the middle and at the end"
-        found[name] = (in_middle, at_end, in_middle, in_middle)
-        found["risk score, as `forecast_success` scales it"] = (live,) * 4
+        scores: dict[str, tuple[OutcomeScore, Any]] = {"risk score": (OutcomeScore(), None)}
+        if texts:
+            scores["risk score with text"] = (OutcomeScore(text="ngrams"), texts)
+        for title, (score, written) in scores.items():
+            in_middle, at_end, live = calibrated(train, test, by, seed, score, written)
+            name = f"{title}, Platt scaling in the middle and at the end"
+            found[name] = (in_middle, at_end, in_middle, in_middle)
+            found[f"{title}, as `forecast_success` scales it"] = (live,) * 4
         good = (test.success == 1)[test.run_of_move]
         for name, chances in found.items():
             errors = [((p - good) ** 2)[at].mean() for p, at in zip(chances, moments, strict=True)]
@@ -219,7 +229,7 @@ def middle_moves(table: RunTable) -> np.ndarray:
 
 
 def calibrated(
-    train: RunTable, test: RunTable, by: str, seed: int
+    train: RunTable, test: RunTable, by: str, seed: int, score: OutcomeScore, texts: Texts | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the probability of success after each move of the tested runs, by three scalings."""
     good, risks, odds = train.success == 1, np.empty(train.total), np.empty(train.total)
@@ -228,9 +238,9 @@ def calibrated(
     for part in range(5):
         others, here = train.select(fold != part), train.select(fold == part)
         moves = fold[train.run_of_move] == part
-        risks[moves] = find_risks(OutcomeScore().fit(others, seed), here)
+        risks[moves] = run_risks(score.fit(others, seed, texts=texts), here, texts)
         odds[moves] = StateOdds.fit(others).of_moves(here)
-    risk = find_risks(OutcomeScore().fit(train, seed), test)
+    risk = run_risks(score.fit(train, seed, texts=texts), test, texts)
     in_middle = PlattScaling.fit(risks[middle_moves(train)], good)
     at_end = PlattScaling.fit(risks[last_moves(train)], good)
     live = SuccessScaling.fit(train, risks, odds)
@@ -327,7 +337,7 @@ def second_order_runs(runs: int, length: int, states: int = 20) -> RunTable:
     )
 
 
-Table = Callable[[RunTable, str], Iterator[tuple[str, list[list[float]]]]]
+Table = Callable[..., Iterator[tuple[str, list[list[float]]]]]
 TABLES: dict[str, tuple[Table, str]] = {
     "next": (next_tool, "nats a move | right"),
     "order": (order_within_tasks, "accepted | p | gain, nats a move"),
@@ -352,9 +362,12 @@ def main() -> None:
     measure, head = TABLES[given.table]
     print(f"| runs | split by | method | {head} |\n|---|---|---|{'---|' * (head.count('|') + 1)}")
     for name, table in load(given.data, given.part).items():
+        more = {}
+        if given.table == "success" and name == "tau1":  # the only record with texts of people
+            more["texts"] = read_texts(given.data / TAU1)
         for by in ("runs", "tasks"):
             try:
-                for method, rows in measure(table, by):
+                for method, rows in measure(table, by, **more):
                     print(f"| {name} | {by} | {method} | {cells(rows)} |", flush=True)
             except InsufficientDataError as error:
                 print(f"| {name} | {by} | {error} |", flush=True)
