@@ -7,6 +7,7 @@ builds the site in its strict mode, in which a link or an anchor that leads nowh
 """
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,7 @@ def main() -> int:
     shutil.rmtree(ROOT / "site", ignore_errors=True)
     if status == 0:
         shutil.move(STAGE.with_name("site"), ROOT / "site")
+        shorten_search(ROOT / "site" / "search.json")
     return status
 
 
@@ -199,6 +201,15 @@ def build(config: Path) -> int:
     print(done.stdout.strip(), *foreign, sep="\n")
     complaints = [line for line in done.stdout.splitlines() if not CALM.fullmatch(line)]
     return done.returncode or int(bool(complaints or foreign))
+
+
+def shorten_search(path: Path) -> None:
+    """Leave the members of classes out of the search, where they stand before the guides."""
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["items"] = [
+        item for item in index["items"] if item["level"] < 4 or item["location"][:4] != "api/"
+    ]
+    path.write_text(json.dumps(index), encoding="utf-8")
 
 
 def find_foreign(site: Path) -> Iterator[str]:
