@@ -4,6 +4,7 @@
     python -m benchmarks.statistics.guard_tasks airline --data DIR
     python -m benchmarks.statistics.guard_tasks scripted
     python -m benchmarks.statistics.guard_tasks tau1 --data FILE --new-tasks 200
+    python -m benchmarks.statistics.guard_tasks tau1 --data FILE --choose
 
 FILE holds the 200 runs of gpt-4o on 50 airline tasks as published by tau-bench, with their
 messages; DIR the runs of six models on the same tools without messages (docs/how-to/guard.md). The
@@ -14,7 +15,9 @@ drawn again, without those refused for too few runs. Features, priors and the ri
 half of the tasks (those whose name has an even CRC-32), by cross-validation within them. Every
 figure stands twice: tried on all the tasks that a split left out, and on those of them alone on
 which nothing was chosen. With --new-tasks N it is N splits by tasks, of one guard each, with the
-threshold by tasks alone.
+threshold by tasks alone. With --choose the tasks for choosing are cross-validated under other
+settings; *caught* is then the share of failed runs whose highest risk exceeds that of all but a
+tenth of the successful ones.
 """
 
 from __future__ import annotations
@@ -33,10 +36,12 @@ from benchmarks.statistics.guard import auc
 from detailed_balance import RunTable, read_runs
 from detailed_balance.analyzers import END, OutcomeScore, RunGuard, StepCount
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.forecast.success import deal_out
 from detailed_balance.readers import read_texts
 
 ALPHA = 0.1
 SPLITS, GUARDS = 20, 5
+FOLDS, REPETITIONS = 5, 6
 WAYS = (("runs", False), ("tasks", False), ("tasks", None))
 """Split by, and the groups that set the threshold; None is the tasks."""
 
@@ -107,8 +112,7 @@ def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
     """Yield the rows of one record."""
     ways, splits, each = (WAYS, SPLITS, GUARDS) if new_tasks is None else (WAYS[-1:], new_tasks, 1)
     runs, texts = data
-    chosen_on = np.array([zlib.crc32(block.encode()) % 2 == 0 for block in runs.blocks])
-    fresh = ~chosen_on[runs.block_codes()]
+    fresh = ~even_tasks(runs)
     scores: dict[str, Any] = {
         "counting steps": StepCount(),
         "states and facts": OutcomeScore(),
@@ -142,6 +146,54 @@ def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
                 yield f"| {name} | {by} | {how} | {title} | {where} | {figures} |"
 
 
+def choices(name: str, data: Data) -> Iterator[str]:
+    """Yield a row for each setting, by cross-validation within the tasks for choosing."""
+    runs = data.runs.select(even_tasks(data.runs))
+    settings: list[dict[str, Any]] = [{}, {"memory": 1}, {"memory": 2}, {"memory": 3}]
+    settings += [{"memory": 3, "ridge": ridge} for ridge in (30.0, 300.0, 1000.0)]
+    settings += [{"prior": prior} for prior in (10.0, 100.0)]
+    scores: dict[str, Any] = {
+        "counting steps": StepCount(),
+        **{
+            ", ".join(f"{key}={value:g}" for key, value in given.items())
+            or "as it is": OutcomeScore(**given)
+            for given in settings
+        },
+    }
+    for by in ("runs", "tasks"):
+        unit = runs.block_codes() if by == "tasks" else np.arange(len(runs))
+        for title, score in scores.items():
+            found = []
+            for repetition in range(REPETITIONS):
+                rng = np.random.default_rng((5, repetition))
+                fold = deal_out(runs.success == 1, unit, FOLDS, rng)
+                risks = np.empty(runs.total)
+                for k in range(FOLDS):
+                    fitted = score.fit(runs.select(fold != k), repetition)
+                    risks[(fold == k)[runs.run_of_move]] = fitted.risks(runs.select(fold == k))
+                found.append(rate(risks, runs, fold))
+            yield f"| {name} | {by} | {title} | {cells(found)} |"
+
+
+def rate(risks: np.ndarray, runs: RunTable, fold: np.ndarray) -> list[float]:
+    """Return the share caught, and the areas at the end and half-way, within the parts."""
+    failed, first = runs.success == 0, runs.offsets[:-1]
+    highest = np.maximum.reduceat(risks, first)
+    good = np.sort(highest[~failed])[::-1]
+    caught = (highest[failed] > good[max(int(ALPHA * (len(good) + 1)) - 1, 0)]).mean()
+    areas = [
+        np.mean([auc(risks[at][fold == k], failed[fold == k]) for k in range(FOLDS)])
+        for at in (runs.offsets[1:] - 1, first + np.maximum(runs.lengths // 2, 1) - 1)
+    ]
+    return [float(caught), *map(float, areas)]
+
+
+def even_tasks(runs: RunTable) -> np.ndarray:
+    """(r,) array of bool: the runs of the tasks for choosing."""
+    even = np.array([zlib.crc32(block.encode()) % 2 == 0 for block in runs.blocks])
+    return np.asarray(even[runs.block_codes()])
+
+
 def cells(table: Sequence[Sequence[float]]) -> str:
     """Return the mean and the standard error of each column over the splits."""
     values = np.array(table)
@@ -157,16 +209,21 @@ def main() -> None:
     parser.add_argument("record", choices=("tau1", "airline", "scripted"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--new-tasks", type=int, metavar="N")
+    parser.add_argument("--choose", action="store_true")
     given = parser.parse_args()
     if given.record != "scripted" and (given.data is None or not given.data.exists()):
         parser.error(f"{given.record} needs --data: its runs are not part of the project")
-    print(
-        "| record | split by | threshold by | score | tried on | caught | successful runs stopped "
-        "| "
-        "AUC end | AUC half | guards |"
-    )
-    print(f"|{'---|' * 10}")
-    for row in rows(given.record, load(given.record, given.data), given.new_tasks):
+    data = load(given.record, given.data)
+    if given.choose:
+        print(f"| record | parts by | setting | caught | AUC end | AUC half |\n|{'---|' * 6}")
+        found = choices(given.record, data)
+    else:
+        print(
+            "| record | split by | threshold by | score | tried on | caught | "
+            f"successful runs stopped | AUC end | AUC half | guards |\n|{'---|' * 10}"
+        )
+        found = rows(given.record, data, given.new_tasks)
+    for row in found:
         print(row, flush=True)
 
 
