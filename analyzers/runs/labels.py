@@ -95,7 +95,7 @@ def moment_of(moment: Moment) -> float | None:
             moment = datetime.fromisoformat(moment)
         except ValueError:
             raise InvalidInputError(
-                f"{moment!r} is not a moment; allowed are seconds since 1970 and dates such as "
+                f"{moment!r} is not a time; allowed are seconds since 1970 and dates such as "
                 "2025-06-30 or 2025-06-30T12:00"
             ) from None
     if isinstance(moment, datetime):

@@ -128,7 +128,7 @@ def read_version(connection: Connection) -> int | None:
     if connection.dialect.name == "sqlite":
         views = {name.lower() for name in inspect(connection).get_view_names()}
         if ours := sorted(views & METADATA.tables.keys()):
-            raise ReadError(f"{ours[0]} is a view, and no table: this is not a store of ours")
+            raise ReadError(f"{ours[0]} is a view and not a table: this is not a store of ours")
     if not inspect(connection).has_table(VERSIONS.name):
         return None
     version: int | None = connection.scalar(select(func.max(VERSIONS.c.version)))

@@ -170,7 +170,7 @@ class BatchWriter(Generic[T]):
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
-        self._give_up("nobody was there to write it" if timeout is None else "the process ends")
+        self._give_up("no writer was running" if timeout is None else "the process ends")
         atexit.unregister(self._end)
         if self._finalizer is not None:
             self._finalizer.cancel()

@@ -133,7 +133,7 @@ def _name_stopped(found: GuardEvaluation) -> Iterator[str]:
     """Name the runs that at least half of the repetitions stopped."""
     rows = zip(found.runs, found.success, found.stopped, strict=True)
     stopped = [(name, worked) for name, worked, share in rows if share >= 0.5]
-    for title, kind in (("failed, stopped", False), ("good, stopped", True)):
+    for title, kind in (("rightly stopped", False), ("wrongly stopped", True)):
         names = [safe_text(name) for name, worked in stopped if worked is kind]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"  {title:<15} {', '.join(names[:_NAMED]) or 'none'}{more}"

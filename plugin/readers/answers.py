@@ -47,7 +47,7 @@ def read(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     elif isinstance(document, dict):
         if {fields.source, fields.target} <= document.keys():
             raise ReadError(
-                f"{bad.name} is a table of columns and no answers: write it as JSON Lines, CSV or "
+                f"{bad.name} is a table, not a list of answers: write it as JSON Lines, CSV or "
                 "Parquet"
             )
         rows = _read_answers(document, fields, bad)

@@ -310,7 +310,7 @@ def limit_section(runs: RunStudy) -> Section | None:
         rows.append(
             (
                 "too few runs",
-                f"{1 - limit.asked:.0%} takes {limit.needed:,} successful runs",
+                f"a guarantee of {1 - limit.asked:.0%} takes {limit.needed:,} successful runs",
             )
         )
     note = (

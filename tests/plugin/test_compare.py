@@ -352,7 +352,7 @@ def test_counts_and_graphs_are_compared_by_moves() -> None:
     ("options", "error", "message"),
     [
         ({}, InvalidInputError, "both sides are the same"),
-        ({"since_b": "yesterday"}, InvalidInputError, "'yesterday' is not a moment"),
+        ({"since_b": "yesterday"}, InvalidInputError, "'yesterday' is not a time"),
         ({"since_b": 2e9}, InsufficientDataError, "no run of TransitionStore began in the time"),
         ({"context_b": {"version": "3"}}, InsufficientDataError, "version=1; version=2"),
     ],

@@ -57,8 +57,8 @@ def test_it_prints_what_it_would_have_stopped_and_which_promise_holds(chats):
     assert guard.split()[:2] == ["guard", "stops"]
     assert steps.startswith("  counting steps  stops ")
     assert "with probability at most 0.1" in promise
-    assert stopped.startswith("  failed, stopped ")
-    assert hurt.startswith("  good, stopped")
+    assert stopped.startswith("  rightly stopped ")
+    assert hurt.startswith("  wrongly stopped")
 
 
 def test_a_label_that_looks_like_a_task_is_named_and_block_makes_the_promise_for_new_tasks(chats):

@@ -162,7 +162,7 @@ def count(connection: Connection) -> int:
     ours = {"checkpoints", _TABLES[connection.dialect.name][0]}
     views = {name.lower() for name in inspect(connection).get_view_names()}
     for name in sorted(ours & views):
-        raise ReadError(f"{name} is a view, and no table: no saver of LangGraph wrote this")
+        raise ReadError(f"{name} is a view and not a table: no saver of LangGraph wrote this")
     return int(connection.execute(text("SELECT count(*) FROM checkpoints")).scalar_one())
 
 

@@ -132,7 +132,7 @@ class FieldNames:
         Raises
         ------
         BadRecordError
-            Where it lacks a field of the state, or the value is not a text and no number.
+            Where it lacks a field of the state, or the value is neither a text nor a number.
         """
         if self.state is None:
             raise InvalidInputError("no field of the state is known; set state_field=")
@@ -248,7 +248,7 @@ class FieldNames:
         Raises
         ------
         BadRecordError
-            Where a value is not a text and no number.
+            Where a value is neither a text nor a number.
         """
         return parse_labels(record, {name: get_field(record, name) for name in self.labels})
 

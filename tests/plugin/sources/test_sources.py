@@ -439,9 +439,9 @@ def test_a_view_in_the_place_of_a_table_is_refused(tmp_path, table) -> None:
         endless = ENDLESS.format(", ".join(f"x AS {name}" for name in names))
         connection.execute(f"DROP TABLE detailed_balance_{table}")
         connection.execute(f"CREATE VIEW detailed_balance_{table} AS {endless}")
-    with pytest.raises(ReadError, match=f"detailed_balance_{table} is a view, and no table"):
+    with pytest.raises(ReadError, match=f"detailed_balance_{table} is a view and not a table"):
         analyze(tmp_path / "runs.db")
-    with pytest.raises(ReadError, match="is a view, and no table"):
+    with pytest.raises(ReadError, match="is a view and not a table"):
         open_source(f"sqlite:///{tmp_path}/runs.db").counts()
 
 
@@ -457,7 +457,7 @@ def test_a_view_in_the_place_of_checkpoints_is_refused(tmp_path, table) -> None:
             endless = ENDLESS.format(", ".join(f"x AS {column}" for column in there))
             made = f"VIEW {name} AS {endless}" if name == table else f"TABLE {name} ({there[0]})"
             connection.execute(f"CREATE {made}")
-    with pytest.raises(ReadError, match=f"{table} is a view, and no table"):
+    with pytest.raises(ReadError, match=f"{table} is a view and not a table"):
         analyze(tmp_path / "saved.db", format="langgraph")
     with pytest.raises(ReadError, match="holds no recorded transitions"):
         analyze(tmp_path / "saved.db")
