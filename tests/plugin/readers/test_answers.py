@@ -94,7 +94,7 @@ def test_what_is_no_answer_is_named_and_counted(tmp_path):
 
 
 def test_a_table_of_columns_is_not_taken_for_answers(tmp_path):
-    with pytest.raises(ReadError, match=r"table of columns.*JSON Lines"):
+    with pytest.raises(ReadError, match=r"not a list of answers.*JSON Lines"):
         moves(write(tmp_path, {"source": ["a", "b"], "target": ["b", "a"]}))
 
 
