@@ -151,6 +151,16 @@ def assert_lines(block, shown, output):
     assert [s for s in shown if s not in lines | {"", "..."}] == [], f"{block}: not in\n{output}"
 
 
+def test_the_first_screens_of_the_readme_are_those_of_the_page_that_explains_them():
+    """Those are what the examples print, by `tests/examples/test_examples.py`."""
+    blocks = [b for b in blocks_of("README.md") if b.code.startswith("$ python examples/")]
+    shown = "\n".join(block.code.partition("\n")[2] for block in blocks)
+    known = "\n".join(block.code for block in blocks_of("docs/reference/diagnosis.md"))
+    shown, known = (re.sub("since .* UTC", "since", text).splitlines() for text in (shown, known))
+    assert len(shown) > 10
+    assert [line for line in shown if line not in {*known, "..."}] == []
+
+
 def test_few_blocks_are_not_run_and_each_says_why():
     blocks = [block for page in PAGES for block in blocks_of(page)]
     left = {str(block): block.reason for block in blocks if block.reason is not None}
