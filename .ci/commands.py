@@ -1,51 +1,44 @@
 """Describe the command line in Markdown, from the commands themselves.
 
-Options that several commands share stand once, in a part of their own.
+An option that three commands or more have, with the same words, stands once, in a part of its own.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from inspect import signature
 from typing import Any
 
 import typer
 
 from detailed_balance.cli import app
-from detailed_balance.cli._shared import reader_options, selection_options
 
-SHARED = {"Options that choose runs": selection_options, "Options that read files": reader_options}
-"""Functions whose parameters are the shared options, by the title of their part."""
+SHARED = 3
+"""So many commands have a shared option."""
 
 Row = tuple[str, str, str]
 
 
 def describe_commands() -> Iterator[str]:
     """Yield the blocks of the page: a part for each command, then the shared options."""
-    titles = {
-        name: title for title, group in SHARED.items() for name in signature(group).parameters
-    }
-    shared: dict[str, dict[str, Row]] = {title: {} for title in SHARED}
     commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+    rows: dict[str, list[Row]] = {}
+    usages = {}
     for name, command in commands.items():
         context = typer.Context(command, info_name=f"detailed-balance {name}")
-        own, taken = [], []
-        for parameter in command.params:
-            row = describe_parameter(parameter, context)
-            title = titles.get(parameter.name)
-            if title and shared[title].setdefault(parameter.name, row) == row:
-                taken.append(f"[{title.lower()}](#{title.lower().replace(' ', '-')})")
-            else:
-                own.append(row)
+        usages[name] = " ".join(command.get_usage(context).split()[1:])
+        rows[name] = [describe_parameter(parameter, context) for parameter in command.params]
+    counts = Counter(row for listed in rows.values() for row in listed)
+    shared = [row for row in counts if counts[row] >= SHARED and row[0].startswith("`-")]
+    for name, command in commands.items():
         yield f"## `{name}`"
-        yield f"```text\n{' '.join(command.get_usage(context).split()[1:])}\n```"
+        yield f"```text\n{usages[name]}\n```"
         yield " ".join(command.help.split())
-        if own:
+        if own := [row for row in rows[name] if row not in shared]:
             yield make_table(own)
-        if taken:
-            yield f"It also takes the {' and the '.join(dict.fromkeys(taken))}."
-    for title, rows in shared.items():
-        yield f"## {title}"
-        yield make_table(rows.values())
+        if taken := [f"`{row[0].strip('`').split()[0]}`" for row in rows[name] if row in shared]:
+            yield f"And, of the [shared options](#shared-options), {', '.join(taken)}."
+    yield "## Shared options"
+    yield make_table(shared)
 
 
 def describe_parameter(parameter: Any, context: typer.Context) -> Row:
