@@ -23,12 +23,20 @@ from examples.paper.agent.evaluation import recover_potential
 from examples.paper.agent.explore import ModelFailedError, explore
 from examples.paper.agent.plan import Plan, Recorded
 from examples.paper.agent.simulated import REFUSAL
+from examples.paper.experiments import symbolic
 from examples.paper.experiments.symbolic import main
 from examples.paper.symbolic.analysis import correlate_ranks, study_expressions
 from examples.paper.symbolic.datasets import MAX_ROWS, DataSet, make_decay, read_csv
 from examples.paper.symbolic.expressions import Expression, evaluate, parse_expression
 from examples.paper.symbolic.fitting import FitError, Fitter, fit_expression
-from examples.paper.symbolic.grammar import MAX_DEPTH, MAX_LENGTH, MAX_NODES, ExpressionError
+from examples.paper.symbolic.grammar import (
+    FUNCTIONS,
+    MAX_DEPTH,
+    MAX_LENGTH,
+    MAX_NODES,
+    PAPER_FUNCTIONS,
+    ExpressionError,
+)
 from examples.paper.symbolic.grammar_model import (
     GrammarChatModel,
     GrammarKernel,
@@ -615,6 +623,52 @@ def test_the_question_shows_the_expression_its_score_and_the_language(known):
     assert SymbolicTask(fitter).states().source([question]) == "exp(c * x)"
     for shown in ("Expression: exp(c * x)", f"{fitter.fit('exp(c * x)').mse:.4g}", "tanh", "**"):
         assert shown in question.text
+
+
+def test_with_the_papers_settings_states_are_raw_text_in_its_language(known):
+    fitter = Fitter(known[0].data, functions=PAPER_FUNCTIONS)
+    task = SymbolicTask(fitter, raw=True)
+    task.check("c*x + c")  # not canonical
+    read = task.states().target
+    assert read(AIMessage("I try\n`c+exp( c*x )`")) == "c+exp( c*x )"
+    assert task.judge("c+x", "x+c") == "move"
+    assert task.judge("c+x", "c+x") == "unchanged"
+    for text in ("arctan(c*x)", "square(tan(x)) + pi", "log10(c + arcsin(x / 100))"):
+        assert read(AIMessage(text)) == text
+        assert SymbolicTask(known[0]).judge("c", text) == "unreadable"
+    (question,) = task.ask("c+x")
+    assert "square" in question.text
+    assert task.judge("c", "pi(x)") == "unreadable"
+
+
+def test_the_papers_functions_have_their_values():
+    x = np.array([0.25, 0.5])
+    for text, value in {
+        "arccos(x)": np.arccos(x),
+        "log10(x) * square(x)": np.log10(x) * x**2,
+        "pi * x": np.pi * x,
+    }.items():
+        expression = parse_expression(text, ["x"], PAPER_FUNCTIONS)
+        np.testing.assert_allclose(evaluate(expression, {"x": x}), value)
+    with pytest.raises(ExpressionError, match="there is no function 'arccos'"):
+        parse_expression("arccos(x)", ["x"])
+
+
+def test_one_option_gives_the_papers_settings_of_the_symbolic_agent(monkeypatch):
+    seen = []
+
+    def stop(make, task, plan, options):
+        seen.append((task, plan))
+        raise InvalidInputError("seen enough")
+
+    monkeypatch.setattr(symbolic, "record", stop)
+    for option in ([], ["--settings", "paper"]):
+        with pytest.raises(SystemExit):
+            main(["--complexity", "3", *option])
+    (ours, plan), (paper, other) = seen
+    assert (ours.raw, ours.fitter.functions) == (False, FUNCTIONS)
+    assert (paper.raw, paper.fitter.functions) == (True, PAPER_FUNCTIONS)
+    assert (plan.context, other.name) != (other.context, plan.name)
 
 
 def test_tokens_are_added_up_and_cost_their_price(known):

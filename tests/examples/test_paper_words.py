@@ -33,7 +33,14 @@ from examples.paper.words.lexicon import (
     driven_lexicon,
 )
 from examples.paper.words.tables import TableChatModel, WordTable, compare_published
-from examples.paper.words.task import WordTask, asked_word, letter_sum, read_vocabulary
+from examples.paper.words.task import (
+    WRONG_SUM,
+    WordTask,
+    asked_word,
+    leave_out_repeats,
+    letter_sum,
+    read_vocabulary,
+)
 
 PROBES = int(os.environ.get("DETAILED_BALANCE_TEST_WORD_PROBES", "1000"))
 
@@ -215,6 +222,57 @@ def test_a_word_is_asked_about_only_when_it_was_found():
             assert move.source in found
             found.add(move.target)
     assert len(found) > 10
+
+
+PAPER = WordTask(paper=True)
+
+
+def test_the_paper_asks_in_one_message_that_explains_the_letters():
+    (message,) = PAPER.ask("BUZZY")
+    assert asked_word([message]) == "BUZZY"
+    for shown in ("A=1, B=2", "Y=25, Z=26", "CAT is 3 + 1 + 20 = 24", "the new word only"):
+        assert shown in message.text
+    assert letter_sum("CAT") == 24
+
+
+def test_with_the_papers_settings_all_wrong_sums_are_one_state_that_is_never_asked_about():
+    # BUZZY -> TURKEY, then by turns a repeat, two wrong sums, no word, and ATTITUDE.
+    replies = {
+        "BUZZY": ["TURKEY"],
+        "TURKEY": ["turkey", "HEN", "COCK", "no idea", "ATTITUDE"],
+        "ATTITUDE": ["BUZZY"],
+    }
+    turn = Counter()
+
+    def reply(word):
+        turn[word] += 1
+        return replies[word][(turn[word] - 1) % len(replies[word])]
+
+    with TransitionStore("sqlite://") as store:
+        for questions in (30, 60):  # the second call goes on, with WRONG_SUM in the store
+            plan = Plan("BUZZY", questions, unasked=WRONG_SUM)
+            model = ScriptedModel(reply=reply)
+            asyncio.run(explore(model, PAPER, plan, store, max_concurrency=1))
+            assert set(model.asked) <= set(replies)
+        counts = store.counts()
+    turkey, wrong = map(counts.states.index, ("TURKEY", WRONG_SUM))
+    repeats = counts.counts[turkey, turkey]
+    assert counts.counts[turkey, wrong] > repeats > 0
+    left = leave_out_repeats(counts)
+    assert left.attempts[turkey] == turn["TURKEY"] - repeats
+    assert left.attempts.sum() == 60 - repeats
+    assert not left.counts.diagonal().any()
+
+
+def test_one_option_gives_the_papers_settings(tmp_path):
+    store = tmp_path / "words.db"
+    options = ["--probes", "100", "--settings", "paper", "--store", str(store)]
+    words.main(["--only", "lexicon", *options])
+    with TransitionStore(f"sqlite:///{store}") as kept:
+        moves = list(kept.read())
+    assert dict(moves[0].context)["model"] == "lexicon, simulated, the paper's settings"
+    assert moves[0].source == "BUZZY"
+    assert WRONG_SUM in {move.target for move in moves}
 
 
 def test_a_walk_goes_on_from_its_answer_and_through_a_stop():

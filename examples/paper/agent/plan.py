@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -82,6 +82,8 @@ class Plan:
     shared : bool
         Whether the store may hold other runs too; else they are refused, as a sign that a setting
         was changed by mistake.
+    unasked : str, optional
+        A state that stands for rejected answers: it is recorded, and never asked about.
 
     Raises
     ------
@@ -101,6 +103,7 @@ class Plan:
     labels: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     shared: bool = False
+    unasked: str | None = None
 
     def __post_init__(self) -> None:
         if self.questions < 1:
@@ -134,7 +137,7 @@ class Plan:
             )
         recorded = Recorded([self.start])
         for move in store.read(context=self.context):
-            recorded.add(move)
+            recorded.add(replace(move, target=None) if move.target == self.unasked else move)
         return recorded
 
     def threads(self, recorded: Recorded, at_a_time: int = 1) -> Iterator[tuple[str, str, int]]:

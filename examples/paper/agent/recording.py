@@ -27,7 +27,15 @@ from detailed_balance.render.formatting import rich_text, safe_text
 from examples.paper.agent.explore import AnswerCounter, Task, explore
 from examples.paper.agent.plan import Plan
 
-__all__ = ["Recording", "add_options", "draw_run", "leave_with_message", "record", "write_json"]
+__all__ = [
+    "Recording",
+    "add_options",
+    "draw_run",
+    "label_model",
+    "leave_with_message",
+    "record",
+    "write_json",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,15 @@ class Recording:
     counter: AnswerCounter
 
 
-def add_options(parser: ArgumentParser, *, state: str, probes: str) -> None:
-    """Give a parser the options of a run; `state` and `probes` are for its help."""
+def add_options(parser: ArgumentParser, *, state: str, probes: str, paper: str) -> None:
+    """Give a parser the options of a run; `state`, `probes` and `paper` are for its help."""
     add = parser.add_argument
+    add(
+        "--settings",
+        choices=["ours", "paper"],
+        default="ours",
+        help=f"how the agent is set up (default: ours); the paper's: {paper}",
+    )
     add(
         "--mode",
         choices=["probe", "walk"],
@@ -65,6 +79,11 @@ def add_options(parser: ArgumentParser, *, state: str, probes: str) -> None:
     add("--output", type=Path, metavar="DIR", help="folder for figures and the results as JSON")
     add("--records", type=Path, metavar="FILE", help="JSON in the form of the paper's records")
     add("--prices", type=float, nargs=2, metavar=("IN", "OUT"), help="of a million tokens")
+
+
+def label_model(name: str, options: Namespace) -> str:
+    """Return the label of a model, by which its runs with other settings are other runs."""
+    return f"{name}, the paper's settings" if options.settings == "paper" else name
 
 
 @contextmanager

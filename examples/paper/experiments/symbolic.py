@@ -24,6 +24,7 @@ from examples.paper.agent.plan import Plan
 from examples.paper.agent.recording import (
     add_options,
     draw_run,
+    label_model,
     leave_with_message,
     record,
     write_json,
@@ -37,6 +38,7 @@ from examples.paper.symbolic.analysis import (
 )
 from examples.paper.symbolic.datasets import DataSet, make_decay, read_csv
 from examples.paper.symbolic.fitting import Fitter
+from examples.paper.symbolic.grammar import FUNCTIONS, PAPER_FUNCTIONS
 from examples.paper.symbolic.grammar_model import GrammarChatModel, GrammarKernel, score_potential
 from examples.paper.symbolic.task import SymbolicTask
 
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiment, and print its tables."""
     options = _parser().parse_args(arguments)
     with leave_with_message(options):
-        fitter = Fitter(_choose_data(options))
+        functions = PAPER_FUNCTIONS if options.settings == "paper" else FUNCTIONS
+        fitter = Fitter(_choose_data(options), functions=functions)
         kernel = GrammarKernel(
             fitter.data.variables, score_potential(fitter), max_complexity=options.complexity
         )
@@ -72,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> ArgumentParser:
     parser = make_parser("symbolic", __doc__, model="a grammar whose potential is known")
-    add_options(parser, state="an expression", probes="10000")
+    paper = "raw text as states, and its list of functions"
+    add_options(parser, state="an expression", probes="10000", paper=paper)
     parser.set_defaults(probes=10_000)
     add = parser.add_argument
     add("--data", type=Path, metavar="FILE", help="table with a line of column names (CSV)")
@@ -96,7 +100,7 @@ def _choose_data(options: Namespace) -> DataSet:
 
 
 def _record(fitter: Fitter, kernel: GrammarKernel, options: Namespace) -> TransitionCounts:
-    name = options.model or f"grammar up to {options.complexity}"
+    name = label_model(options.model or f"grammar up to {options.complexity}", options)
     labels = {"model": name, "data": fitter.data.label}
     plan = Plan(START, options.probes, options.mode, labels, options.seed)
 
@@ -104,7 +108,7 @@ def _record(fitter: Fitter, kernel: GrammarKernel, options: Namespace) -> Transi
         seed = options.seed + recorded
         return choose_model(options.model, lambda: GrammarChatModel(kernel=kernel, seed=seed))
 
-    return record(make, SymbolicTask(fitter), plan, options).counts
+    return record(make, SymbolicTask(fitter, raw=options.settings == "paper"), plan, options).counts
 
 
 def _log_errors(counts: TransitionCounts, fitter: Fitter) -> dict[str, float]:

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from langchain_core.language_models import BaseChatModel
 
 from detailed_balance.analyzers import estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
@@ -27,6 +30,7 @@ from examples.paper.agent.recording import (
     Recording,
     add_options,
     draw_run,
+    label_model,
     leave_with_message,
     record,
     write_json,
@@ -34,7 +38,12 @@ from examples.paper.agent.recording import (
 from examples.paper.records import write_answers
 from examples.paper.words.lexicon import LexiconChatModel, count_false, count_found, driven_lexicon
 from examples.paper.words.tables import TableChatModel, TableName, WordTable, compare_published
-from examples.paper.words.task import WordTask, read_vocabulary
+from examples.paper.words.task import (
+    WRONG_SUM,
+    WordTask,
+    leave_out_repeats,
+    read_vocabulary,
+)
 
 __all__ = ["main"]
 
@@ -60,10 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> ArgumentParser:
     parser = make_parser("words", __doc__, model="the four that need no network")
     probes = "10000 to lexicon and driven, 20000 to the others"
-    add_options(parser, state="a word", probes=probes)
+    paper = (
+        "one message that explains the numbers of the letters, the first word BUZZY, words of "
+        "another sum as one state, and repeated words left out"
+    )
+    add_options(parser, state="a word", probes=probes, paper=paper)
     add = parser.add_argument
     add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
-    add("--start", default="TURKEY", metavar="WORD", help="the first word of --model")
+    add("--start", metavar="WORD", help="the first word of --model (default: TURKEY, with the paper's "
+        "settings BUZZY)")
     add("--target", type=int, default=100, metavar="SUM", help="of the letters, for --model")
     add("--vocabulary", type=Path, metavar="FILE", help="words allowed for --model, one a line")
     return parser
@@ -71,7 +85,24 @@ def _parser() -> ArgumentParser:
 
 def _plan(options: Namespace, model: str, start: str, probes: int) -> Plan:
     asked = probes if options.probes is None else options.probes
-    return Plan(start, asked, options.mode, {"model": model}, options.seed, shared=True)
+    labels = {"model": label_model(model, options)}
+    return Plan(start, asked, options.mode, labels, options.seed, shared=True, unasked=WRONG_SUM)
+
+
+def _start(options: Namespace) -> str:
+    return "BUZZY" if options.settings == "paper" else "TURKEY"
+
+
+def _record(
+    make: Callable[[int], BaseChatModel],
+    plan: Plan,
+    options: Namespace,
+    target: int = 100,
+    vocabulary: frozenset[str] | None = None,
+) -> Recording:
+    paper = options.settings == "paper"
+    recording = record(make, WordTask(target, vocabulary, paper), plan, options)
+    return replace(recording, counts=leave_out_repeats(recording.counts)) if paper else recording
 
 
 def _play_table(name: str, table_name: TableName, probes: int, options: Namespace) -> _Result:
@@ -81,7 +112,7 @@ def _play_table(name: str, table_name: TableName, probes: int, options: Namespac
     def make(recorded: int) -> TableChatModel:
         return TableChatModel(table=table_name, replay=True, seed=options.seed + recorded)
 
-    recording = record(make, WordTask(), plan, options)
+    recording = _record(make, plan, options)
     columns = ("word", "V of the table", "V of the run", "error", "published")
     rows = compare_published(table, recording.counts)
     show_table(f"{plan.name}: V in units of 1/beta", columns, rows)
@@ -92,8 +123,8 @@ def _play_table(name: str, table_name: TableName, probes: int, options: Namespac
 
 
 def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Namespace) -> _Result:
-    plan = _plan(options, f"{name}, simulated", "TURKEY", 10_000)
-    recording = record(lambda recorded: make(options.seed + recorded), WordTask(), plan, options)
+    plan = _plan(options, f"{name}, simulated", _start(options), 10_000)
+    recording = _record(lambda recorded: make(options.seed + recorded), plan, options)
     model, potential = make(options.seed), estimate_potential(recording.counts)
     recovery = recover_potential(potential, model.height)
     balance = summarize_balance(recording.counts, potential)
@@ -111,10 +142,9 @@ def _find_known(name: str, make: Callable[[int], LexiconChatModel], options: Nam
 
 def _ask_model(options: Namespace) -> _Result:
     vocabulary = read_vocabulary(options.vocabulary, options.target)
-    task = WordTask(options.target, vocabulary)
-    plan = _plan(options, options.model, options.start.upper(), 20_000)
+    plan = _plan(options, options.model, (options.start or _start(options)).upper(), 20_000)
     model = choose_model(options.model, TableChatModel)
-    recording = record(lambda recorded: model, task, plan, options)
+    recording = _record(lambda recorded: model, plan, options, options.target, vocabulary)
     potential = estimate_potential(recording.counts)
     table = potential.to_table()
     columns = ("state", "potential", "error", "attempts")

@@ -145,7 +145,8 @@ def _answer_logs(
     logits: NDArray[np.float32], tree: PrefixTree, ends: Sequence[int]
 ) -> NDArray[np.float64]:
     """Return the log-probability of each sequence of the tree with an end after it."""
-    totals = np.asarray(logsumexp(logits.astype(np.float64), axis=1))
+    most = logits.max(axis=1)
+    totals = most + np.log(np.exp(logits - most[:, None]).sum(axis=1), dtype=np.float64)
     steps = np.zeros(len(tree))
     before = tree.parents[1:]
     steps[1:] = logits[before, tree.tokens[1:]] - totals[before]

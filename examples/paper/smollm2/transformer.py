@@ -16,7 +16,12 @@ __all__ = ["Layer", "Past", "Transformer"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """The weights of one layer, float32; matrices are (out, in)."""
+    """The weights of one layer, float32; matrices are (out, in).
+
+    The last ones are of models other than Llama: what is added to queries, keys and values, norms
+    of each head of queries and keys, norms of what attention and feed-forward give, and the
+    rotation of this layer where it has its own.
+    """
 
     attention_norm: NDArray[np.float32]
     query: NDArray[np.float32]
@@ -27,6 +32,14 @@ class Layer:
     gate: NDArray[np.float32]
     up: NDArray[np.float32]
     down: NDArray[np.float32]
+    query_bias: NDArray[np.float32] | None = None
+    key_bias: NDArray[np.float32] | None = None
+    value_bias: NDArray[np.float32] | None = None
+    query_norm: NDArray[np.float32] | None = None
+    key_norm: NDArray[np.float32] | None = None
+    attention_after: NDArray[np.float32] | None = None
+    feed_after: NDArray[np.float32] | None = None
+    rope_base: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +82,7 @@ class Transformer:
     Parameters
     ----------
     embedding : (vocabulary, width) array of float32
-        Of the tokens; the logits are made with it too.
+        Of the tokens; the logits are made with it too, unless `output` is given.
     layers : tuple of Layer
         From the first to the last.
     final_norm : (width,) array of float32
@@ -78,6 +91,12 @@ class Transformer:
         Of the queries, and of the keys and values.
     rope_base, epsilon : float
         Of the rotation by place, and of the norms.
+    output : (vocabulary, width) array of float32, optional
+        What the logits are made with.
+    scale : float
+        Of the embedding of a token that is read.
+    gelu : bool
+        GELU, by its tanh formula, in place of SiLU.
     """
 
     embedding: NDArray[np.float32]
@@ -87,6 +106,9 @@ class Transformer:
     kv_heads: int
     rope_base: float
     epsilon: float
+    output: NDArray[np.float32] | None = None
+    scale: float = 1.0
+    gelu: bool = False
 
     def forward(
         self,
@@ -122,23 +144,31 @@ class Transformer:
         own = visible & (real[:, None, :] | np.eye(n, dtype=bool))
         seen = [np.broadcast_to(past.seen[:, None], (b, n, past.seen.shape[1])) for past in pasts]
         bias = np.where(np.concatenate([*seen, own], axis=2), 0, -np.inf).astype(np.float32)
-        turn = self._rotation(places)
-        x = self.embedding[tokens.ravel()]
+        bases = [layer.rope_base or self.rope_base for layer in self.layers]
+        turns = {base: self._rotation(places, base) for base in set(bases)}
+        activate = _gelu if self.gelu else _silu
+        x = self.embedding[tokens.ravel()] * np.float32(self.scale)
         keys, values = [], []
         for i, layer in enumerate(self.layers):
+            turn = turns[bases[i]]
             y = self._norm(x, layer.attention_norm)
-            q = _rotate(_split(y @ layer.query.T, b, self.heads), turn)
-            keys.append(_rotate(_split(y @ layer.key.T, b, self.kv_heads), turn))
-            values.append(_split(y @ layer.value.T, b, self.kv_heads))
+            q = _split(_add(y @ layer.query.T, layer.query_bias), b, self.heads)
+            key = _split(_add(y @ layer.key.T, layer.key_bias), b, self.kv_heads)
+            keys.append(_rotate(self._norm(key, layer.key_norm), turn))
+            values.append(_split(_add(y @ layer.value.T, layer.value_bias), b, self.kv_heads))
             k, v = ([*(part[i] for part in parts)] for parts in _both(pasts))
-            x += _attend(q, [*k, keys[-1]], [*v, values[-1]], bias) @ layer.output.T
+            q = _rotate(self._norm(q, layer.query_norm), turn)
+            taken = _attend(q, [*k, keys[-1]], [*v, values[-1]], bias) @ layer.output.T
+            x += self._norm(taken, layer.attention_after)
             y = self._norm(x, layer.feed_norm)
-            x += (_silu(y @ layer.gate.T) * (y @ layer.up.T)) @ layer.down.T
+            fed = (activate(y @ layer.gate.T) * (y @ layer.up.T)) @ layer.down.T
+            x += self._norm(fed, layer.feed_after)
         return x.reshape(b, n, -1), Past(np.stack(keys), np.stack(values), real)
 
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the (m, vocabulary) logits after each of m hidden states."""
-        return np.asarray(self._norm(hidden, self.final_norm) @ self.embedding.T)
+        output = self.embedding if self.output is None else self.output
+        return np.asarray(self._norm(hidden, self.final_norm) @ output.T)
 
     def no_past(self) -> Past:
         """Return one row without a slot."""
@@ -146,19 +176,28 @@ class Transformer:
         nothing = np.zeros((len(self.layers), 1, self.kv_heads, 0, width), dtype=np.float32)
         return Past(nothing, nothing, np.zeros((1, 0), dtype=bool))
 
-    def _norm(self, x: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _norm(
+        self, x: NDArray[np.float32], weight: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Return `x` itself where the model has no such norm."""
+        if weight is None:
+            return x
         size = np.sqrt((x * x).mean(axis=-1, keepdims=True) + np.float32(self.epsilon))
         return np.asarray(x / size * weight)
 
-    def _rotation(self, places: NDArray[np.int64]) -> NDArray[np.complex64]:
+    def _rotation(self, places: NDArray[np.int64], base: float) -> NDArray[np.complex64]:
         """Return the (b, 1, n, width / 2) turns of the pairs of a head at each place."""
         width = len(self.layers[0].key) // self.kv_heads
-        speeds = self.rope_base ** (-np.arange(0, width, 2) / width)
+        speeds = base ** (-np.arange(0, width, 2) / width)
         return np.asarray(np.exp(1j * places[:, None, :, None] * speeds), dtype=np.complex64)
 
 
 def _both(pasts: Sequence[Past]) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     return [past.keys for past in pasts], [past.values for past in pasts]
+
+
+def _add(x: NDArray[np.float32], bias: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    return x if bias is None else x + bias
 
 
 def _split(flat: NDArray[np.float32], b: int, heads: int) -> NDArray[np.float32]:
@@ -199,3 +238,8 @@ def _attend(
 
 def _silu(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(x / (1 + np.exp(-x)), dtype=np.float32)
+
+
+def _gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    return np.asarray(x * (1 + np.tanh(inner)) / 2, dtype=np.float32)

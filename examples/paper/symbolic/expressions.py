@@ -22,6 +22,8 @@ import numpy as np
 from detailed_balance.render.formatting import safe_text
 from examples.paper.symbolic.grammar import (
     FUNCTIONS,
+    PAPER_FUNCTIONS,
+    PI,
     ExpressionError,
     Node,
     is_parameter,
@@ -68,7 +70,9 @@ class Expression:
         return self.text
 
 
-def parse_expression(text: str, variables: Collection[str]) -> Expression:
+def parse_expression(
+    text: str, variables: Collection[str], functions: Collection[str] = FUNCTIONS
+) -> Expression:
     """Read an expression, and bring it into its canonical form.
 
     Parameters
@@ -77,6 +81,8 @@ def parse_expression(text: str, variables: Collection[str]) -> Expression:
         Anything; nothing in it is run.
     variables : collection of str
         The variables that it may use.
+    functions : collection of str
+        The functions that it may use, of `PAPER_FUNCTIONS`.
 
     Raises
     ------
@@ -93,10 +99,10 @@ def parse_expression(text: str, variables: Collection[str]) -> Expression:
     >>> parse_expression("c7 * x + x ** c7", ["x"]).text
     'c0 * x + x ** c0'
     """
-    tree = read_tree(text, variables)
+    tree = read_tree(text, variables, functions)
     _check_constants(tree)
     canonical = canonical_text(tree)
-    tree = _normalise(read_tree(canonical, variables))
+    tree = _normalise(read_tree(canonical, variables, functions))
     heads = Counter(head for head in _heads(tree) if is_parameter(head))
     shared = len(heads.keys() - {"c"})
     return Expression(canonical, tree, shared, shared + heads["c"], sum(1 for _ in _heads(tree)))
@@ -176,9 +182,9 @@ def _value(node: Node, names: Mapping[str, Any], own: Iterator[Any]) -> Any:
     if not node.arguments:
         if head == "c":
             return next(own)
-        return names[head] if head in names else np.float64(head)
+        return names[head] if head in names else np.float64(np.pi if head == PI else head)
     values = [_value(argument, names, own) for argument in node.arguments]
-    if head in FUNCTIONS:
+    if head in PAPER_FUNCTIONS:
         return getattr(np, head)(values[0])
     if head in {"-", "/"}:
         return -values[0] if head == "-" else 1 / values[0]

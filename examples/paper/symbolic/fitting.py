@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 from detailed_balance.analyzers.errors import DetailedBalanceError
 from examples.paper.symbolic.datasets import DataSet
 from examples.paper.symbolic.expressions import Expression, evaluate, parse_expression
+from examples.paper.symbolic.grammar import FUNCTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,6 +126,8 @@ class Fitter:
         What they are fitted to.
     seed : int
         Of the starts.
+    functions : collection of str
+        The functions that expressions may have, of `PAPER_FUNCTIONS`.
 
     Examples
     --------
@@ -134,8 +137,11 @@ class Fitter:
     ('c + x', True)
     """
 
-    def __init__(self, data: DataSet, *, seed: int = 0) -> None:
+    def __init__(
+        self, data: DataSet, *, seed: int = 0, functions: Collection[str] = FUNCTIONS
+    ) -> None:
         self.data = data
+        self.functions = tuple(functions)
         self._seed = seed
         self._fits: dict[str, Fit | FitError] = {}
 
@@ -151,7 +157,7 @@ class Fitter:
         """
         found = self._fits.get(text)
         if found is None:
-            expression = parse_expression(text, self.data.variables)
+            expression = parse_expression(text, self.data.variables, self.functions)
             found = self._fits.get(expression.text) or self._fit(expression)
             self._fits[expression.text] = found  # two threads may both fit it, to the same end
         if isinstance(found, FitError):

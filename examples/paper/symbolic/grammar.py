@@ -20,6 +20,8 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_LENGTH",
     "MAX_NODES",
+    "PAPER_FUNCTIONS",
+    "PI",
     "ExpressionError",
     "Node",
     "check_variables",
@@ -29,6 +31,16 @@ __all__ = [
 
 FUNCTIONS = ("abs", "cos", "exp", "log", "sin", "sqrt", "tanh")
 """The functions of the language, each of one argument."""
+
+PI = "pi"
+"""A constant that the paper counts among its functions."""
+
+PAPER_FUNCTIONS = (
+    *FUNCTIONS,
+    *("arccos", "arcsin", "arctan", "log10", "square", "tan"),
+    PI,
+)
+"""Those of the paper: the same and more."""
 
 MAX_LENGTH = 300
 """Characters of an expression."""
@@ -96,16 +108,18 @@ def check_variables(names: Collection[str]) -> tuple[str, ...]:
         Where one is not a name, or means something else already.
     """
     for name in names:
-        if not _NAME.fullmatch(name) or is_parameter(name) or name in FUNCTIONS:
+        if not _NAME.fullmatch(name) or is_parameter(name) or name in PAPER_FUNCTIONS:
             raise InvalidInputError(
                 f"no variable can be called {safe_text(name)!r}: a name has up to 40 letters,"
                 " digits and underscores, begins with no digit, and is neither a function"
-                f" ({', '.join(FUNCTIONS)}) nor a parameter (c, c0, c1, ...). Rename the column"
+                f" ({', '.join(PAPER_FUNCTIONS)}) nor a parameter (c, c0, c1, ...). Rename the column"
             )
     return tuple(names)
 
 
-def read_tree(text: str, variables: Collection[str]) -> Node:
+def read_tree(
+    text: str, variables: Collection[str], functions: Collection[str] = FUNCTIONS
+) -> Node:
     """Return the tree of an expression, as it is written.
 
     Parameters
@@ -114,6 +128,8 @@ def read_tree(text: str, variables: Collection[str]) -> Node:
         Anything.
     variables : collection of str
         The variables that it may use.
+    functions : collection of str
+        The functions that it may use, of `PAPER_FUNCTIONS`.
 
     Raises
     ------
@@ -129,7 +145,7 @@ def read_tree(text: str, variables: Collection[str]) -> Node:
     Traceback (most recent call last):
     examples.paper.symbolic.grammar.ExpressionError: '.real' at 1 is not of the language; ...
     """
-    return _Reader(_cut(text), frozenset(variables)).read()
+    return _Reader(_cut(text), frozenset(variables), tuple(functions)).read()
 
 
 def _cut(text: str) -> list[tuple[str, str]]:
@@ -157,9 +173,12 @@ def _cut(text: str) -> list[tuple[str, str]]:
 class _Reader:
     """A parser by binding strengths (Pratt's), over tokens."""
 
-    def __init__(self, tokens: list[tuple[str, str]], variables: frozenset[str]) -> None:
+    def __init__(
+        self, tokens: list[tuple[str, str]], variables: frozenset[str], functions: tuple[str, ...]
+    ) -> None:
         self._tokens = tokens
         self._variables = variables
+        self._functions = functions
         self._place = 0
         self._nodes = 0
 
@@ -199,12 +218,14 @@ class _Reader:
 
     def _name(self, name: str, depth: int) -> Node:
         called = self._tokens[self._place][1] == "("
-        if name in FUNCTIONS and called:
+        if called and name in self._functions and name != PI:
             self._place += 1
             return self._make(name, self._inside(depth))
-        if not called and (name in self._variables or is_parameter(name)):
+        known_name = name in self._variables or is_parameter(name)
+        if not called and (known_name or (name == PI and PI in self._functions)):
             return self._make(name)
-        known = f"variables {', '.join(sorted(self._variables))}; functions {', '.join(FUNCTIONS)}"
+        variables, functions = sorted(self._variables), self._functions
+        known = f"variables {', '.join(variables)}; functions {', '.join(functions)}"
         kind = "function" if called else "variable"
         raise ExpressionError(f"there is no {kind} {_show(name)}; {known}; parameters c, c0, ...")
 

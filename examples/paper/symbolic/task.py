@@ -15,7 +15,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states import PromptStates
 from examples.paper.symbolic.fitting import FitError, Fitter
-from examples.paper.symbolic.grammar import FUNCTIONS, ExpressionError
+from examples.paper.symbolic.grammar import ExpressionError
 
 __all__ = ["SymbolicTask", "asked_expression"]
 
@@ -42,7 +42,10 @@ class SymbolicTask:
     Parameters
     ----------
     fitter : Fitter
-        Of the data.
+        Of the data, with the functions that the question allows.
+    raw : bool
+        A state is the text of an answer as it stands, as in the paper, so that "x + c" and "c + x"
+        are two; else it is the canonical text of all ways to write the same.
 
     Notes
     -----
@@ -57,9 +60,10 @@ class SymbolicTask:
     """
 
     fitter: Fitter
+    raw: bool = False
 
     def ask(self, expression: str) -> list[BaseMessage]:
-        """Return the messages that ask for an expression after a canonical one."""
+        """Return the messages that ask for an expression after `expression`."""
         data, fit = self.fitter.data, self.fitter.fit(expression)
         return [
             HumanMessage(
@@ -67,7 +71,7 @@ class SymbolicTask:
                 f"Expression: {expression}\n"
                 f"Mean squared error: {fit.mse:.4g}\n"
                 "Change it a little, so that it fits better or is simpler. Allowed are + - * / **,"
-                f" parentheses, numbers, the functions {', '.join(FUNCTIONS)}, the variables"
+                f" parentheses, numbers, the functions {', '.join(self.fitter.functions)}, the variables"
                 f" {', '.join(data.variables)}, and c for each constant to be fitted (c0, c1, ..."
                 " where one constant is used twice). Answer with one expression on one line, and"
                 " nothing else."
@@ -75,17 +79,17 @@ class SymbolicTask:
         ]
 
     def check(self, state: str) -> None:
-        """Raise where `state` is not a canonical expression that can be fitted.
+        """Raise where `state` is no expression that can be fitted, or is not canonical.
 
         Raises
         ------
         InvalidInputError
-            Where it is none, or another form of one.
+            Where it is none, or another form of one and states are not raw.
         FitError
             Where it has no finite values on the data.
         """
         canonical = self.fitter.fit(state).expression.text
-        if state != canonical:
+        if not self.raw and state != canonical:
             raise InvalidInputError(f"start={state!r} is not canonical; write {canonical!r}")
 
     def read(self, answer: BaseMessage) -> str | None:
@@ -115,4 +119,5 @@ class SymbolicTask:
         """Return the expression on the last line that is not empty."""
         lines = [line.strip(" \t\r`$") for line in text[-_LONGEST_ANSWER:].splitlines()]
         last = next((line for line in reversed(lines) if line), "")
-        return self.fitter.fit(last).expression.text
+        canonical = self.fitter.fit(last).expression.text
+        return last if self.raw else canonical

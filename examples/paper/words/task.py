@@ -9,15 +9,30 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from langchain_core.messages import BaseMessage, HumanMessage
+from scipy.sparse import csr_array, diags_array
 
+from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.states import PromptStates
 
-__all__ = ["Kind", "WordTask", "asked_word", "letter_sum", "read_vocabulary"]
+__all__ = [
+    "WRONG_SUM",
+    "Kind",
+    "WordTask",
+    "asked_word",
+    "leave_out_repeats",
+    "letter_sum",
+    "read_vocabulary",
+]
 
 Kind: TypeAlias = Literal["move", "unchanged", "invalid", "wrong sum"]
 """What an answer is: a transition, the word that was asked about, no single word of the vocabulary,
 or a word of another sum."""
+
+WRONG_SUM = "(wrong sum)"
+"""With the paper's settings, the one state of all words of another sum; it is never asked about."""
+
+_LETTERS = ", ".join(f"{chr(ord('A') + i)}={i + 1}" for i in range(26))
 
 # The marks that chat models put round a word; anything else beside it makes it no single word.
 _AROUND = " \t\r\n*_\"'`.“”"
@@ -58,6 +73,9 @@ class WordTask:
         What the letters of each word sum to, A=1 to Z=26.
     vocabulary : frozenset of str, optional
         The words allowed, in capitals; None for any that has the letters A to Z alone.
+    paper : bool
+        Ask as the paper does: explain the numbers of all letters, with an example. Words of
+        another sum are the one state `WRONG_SUM`; else they are escapes.
 
     Notes
     -----
@@ -75,9 +93,18 @@ class WordTask:
 
     target: int = 100
     vocabulary: frozenset[str] | None = None
+    paper: bool = False
 
     def ask(self, word: str) -> list[BaseMessage]:
         """Return the messages that ask for a word after `word`, which is in capitals."""
+        if self.paper:
+            return [
+                HumanMessage(
+                    f"Each letter has a number: {_LETTERS}. The numbers of a word are summed: CAT "
+                    f"is 3 + 1 + 20 = 24. The word is {word}. Its sum is {self.target}. Find a new "
+                    f"English word whose sum is {self.target} too. Answer with the new word only."
+                )
+            ]
         return [
             HumanMessage(
                 f"The word is {word}. With A=1, B=2, ... Z=26 its letters sum to {self.target}. "
@@ -89,7 +116,11 @@ class WordTask:
     def read(self, answer: BaseMessage) -> str | None:
         """Return the word that is the answer, in capitals; None where it fails the task."""
         word = _single_word(answer.text)
-        return word if word and self.is_valid(word) else None
+        if word is None or not self._is_known(word):
+            return None
+        if self.is_valid(word):
+            return word
+        return WRONG_SUM if self.paper else None
 
     def is_valid(self, word: str) -> bool:
         """Say whether `word`, in capitals, is allowed and has the right sum."""
@@ -122,6 +153,20 @@ class WordTask:
 
     def _is_known(self, word: str) -> bool:
         return _is_word(word) and (self.vocabulary is None or word in self.vocabulary)
+
+
+def leave_out_repeats(counts: TransitionCounts) -> TransitionCounts:
+    """Return counts in which an answer that repeats the question was never given.
+
+    Examples
+    --------
+    >>> counts = TransitionCounts.from_edges([("BUZZY", "BUZZY", 3), ("BUZZY", "TURKEY", 2)])
+    >>> counts.attempts.tolist(), leave_out_repeats(counts).attempts.tolist()
+    ([5, 0], [2, 0])
+    """
+    repeats = counts.counts.diagonal()
+    others = csr_array(counts.counts - diags_array(repeats, dtype=repeats.dtype))
+    return TransitionCounts(counts.states, others, counts.attempts - repeats)
 
 
 def read_vocabulary(path: Path | None, target: int) -> frozenset[str] | None:
