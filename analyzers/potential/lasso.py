@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from detailed_balance.analyzers.action import ViolationFunction
 from detailed_balance.analyzers.errors import (
@@ -25,6 +25,9 @@ _MAX_STEPS = 200
 _MAX_SWEEPS = 200
 _ACCURACY = 1e-8
 """Of the optimality conditions, as a share of the penalty that leaves no feature."""
+
+_DENSE = 0.05
+"""The share of all pairs that are moves, above which dense products are faster."""
 
 _STEEPEST = 600.0
 """The most that beta x may be; beyond it exp overflows, and no feature is worth so much."""
@@ -102,8 +105,10 @@ class ActionProblem:
         second = self.weights * self.violation.second_derivative(drops) / self._action_at_zero
         links = csr_array((second, (self.sources, self.targets)), shape=(n, n))
         degree = np.bincount(self.sources, second, n) + np.bincount(self.targets, second, n)
+        laplacian = diags_array(degree) - links - links.T
+        dense = links.nnz > _DENSE * n * n
         phi = self.features
-        bent = degree[:, None] * phi - links @ phi - links.T @ phi
+        bent = np.asarray((laplacian.toarray() if dense else laplacian) @ phi)
         return phi.T @ net, phi.T @ bent
 
     def _drops(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -71,10 +71,11 @@ def test_every_experiment_is_in_the_list():
 
 
 def test_the_program_runs_from_the_root():
-    command = [sys.executable, "-m", "examples.paper", "one_way", "--attempts", "20"]
+    options = ["words", "--only", "claude", "--probes", "20"]
+    command = [sys.executable, "-m", "examples.paper", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
-    assert "SmolLM2 at 1.0" in done.stdout
+    assert "ATTITUDE" in done.stdout
 
 
 def test_what_cannot_be_done_is_said_without_a_traceback():

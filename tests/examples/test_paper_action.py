@@ -12,7 +12,7 @@ from detailed_balance.analyzers import (
     majority_vote_kernel,
 )
 from examples.paper.chains import sample, smollm2
-from examples.paper.experiments import control as controller, one_way, spread, temperature
+from examples.paper.experiments import control as controller, spread, temperature
 
 
 def two_states(heat, height=2.0):
@@ -153,7 +153,7 @@ def test_the_controller_finds_how_many_votes_to_ask_for():
 
 
 def test_driven_loops_are_found_by_what_never_comes_back_and_balance_is_not_accused(capsys):
-    one_way.main(["--attempts", "200"])
+    spread.show_one_way(200, seed=0)
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:18].strip(): line[18:].split() for line in lines[-3:]}
     assert int(rows["lexicon, driven"][-1]) >= 20

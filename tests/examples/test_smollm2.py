@@ -3,6 +3,7 @@
 import itertools
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from detailed_balance.analyzers.errors import DetailedBalanceError, InvalidInput
 from detailed_balance.callbacks import TransitionCallbackHandler, TransitionGraph
 from detailed_balance.callbacks.states import PromptStates
 from examples.paper.smollm2 import PrefixTree, SmolLM2, SmolLM2Chat, Spellings, exact_kernel
+from examples.paper.smollm2.gemma import Gemma3
 from examples.paper.smollm2.generation import BatchReader, choose_token, generate_answers
 from examples.paper.smollm2.kernel import answer_log_probabilities
+from examples.paper.smollm2.model import _pair_up
 from examples.paper.smollm2.prompts import RELATED_WORD, fill_prompt
 from examples.paper.smollm2.transformer import Layer, Transformer
 from examples.paper.smollm2.walks import walk_words
@@ -139,47 +142,109 @@ def small_transformer(rng):
     return Transformer(draw(11, 8), layers, draw(8), 4, 2, 100.0, 1e-5)
 
 
+def other_transformer(rng):
+    """The same with all that Qwen2 and Gemma 3 have besides."""
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype(np.float32) / 3
+
+    plain = small_transformer(rng)
+    shapes = {"query_bias": 8, "key_bias": 4, "value_bias": 4, "query_norm": 2, "key_norm": 2}
+    shapes |= {"attention_after": 8, "feed_after": 8}
+    layers = tuple(
+        replace(layer, rope_base=base, **{name: draw(size) for name, size in shapes.items()})
+        for layer, base in zip(plain.layers, (None, 10.0), strict=True)
+    )
+    return replace(plain, layers=layers, output=draw(11, 8), scale=2.0, gelu=True)
+
+
 def reference_logits(model, text):
     """The same transformer written out token by token and head by head, in double precision."""
 
     def norm_(x, weight):
-        return x / np.sqrt((x**2).mean() + model.epsilon) * weight
+        return x if weight is None else x / np.sqrt((x**2).mean() + model.epsilon) * weight
 
-    def turn(x, place):
+    def act(x):
+        if model.gelu:
+            return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+        return x / (1 + np.exp(-x))
+
+    def part(layer, name, x, head):
+        bias, weight = (getattr(layer, f"{name}_{kind}", None) for kind in ("bias", "norm"))
+        y = getattr(layer, name) @ x + (0 if bias is None else bias)
+        return norm_(y[2 * head : 2 * head + 2], weight)
+
+    def turn(x, place, base):
         pairs = x.reshape(-1, 2)
-        angles = place * model.rope_base ** (-np.arange(len(pairs)) / len(pairs))
+        angles = place * base ** (-np.arange(len(pairs)) / len(pairs))
         cos, sin = np.cos(angles), np.sin(angles)
         a, b = pairs.T
         return np.column_stack([a * cos - b * sin, a * sin + b * cos]).ravel()
 
-    states = [model.embedding[token].astype(float) for token in text]
+    states = [model.scale * model.embedding[token].astype(float) for token in text]
     for layer in model.layers:
+        base = layer.rope_base or model.rope_base
         normed = [norm_(x, layer.attention_norm) for x in states]
         taken = []
         for i in range(len(text)):
             heads = []
             for h in range(model.heads):
                 g = h // (model.heads // model.kv_heads)
-                q = turn((layer.query @ normed[i])[2 * h : 2 * h + 2], i)
-                ks = [turn((layer.key @ x)[2 * g : 2 * g + 2], j) for j, x in enumerate(normed)]
+                q = turn(part(layer, "query", normed[i], h), i, base)
+                ks = [turn(part(layer, "key", x, g), j, base) for j, x in enumerate(normed)]
                 scores = np.array([q @ k for k in ks[: i + 1]]) / np.sqrt(2)
                 shares = np.exp(log_softmax(scores))
-                vs = [(layer.value @ x)[2 * g : 2 * g + 2] for x in normed]
+                vs = [part(layer, "value", x, g) for x in normed]
                 heads.append(sum(share * v for share, v in zip(shares, vs, strict=False)))
-            taken.append(layer.output @ np.concatenate(heads))
+            taken.append(norm_(layer.output @ np.concatenate(heads), layer.attention_after))
         states = [x + t for x, t in zip(states, taken, strict=True)]
         for i, x in enumerate(states):
             y = norm_(x, layer.feed_norm)
             gate = layer.gate @ y
-            states[i] = x + layer.down @ (gate / (1 + np.exp(-gate)) * (layer.up @ y))
-    return model.embedding @ norm_(states[-1], model.final_norm)
+            states[i] = x + norm_(layer.down @ (act(gate) * (layer.up @ y)), layer.feed_after)
+    output = model.embedding if model.output is None else model.output
+    return output @ norm_(states[-1], model.final_norm)
+
+
+def test_halves_of_a_head_are_put_in_turn_so_that_a_rotation_of_halves_is_the_same():
+    rng = np.random.default_rng(4)
+    query, key = rng.normal(size=(2, 2, 8))  # two heads of width 8
+    angles = rng.normal(size=4)
+    cos, sin = np.cos(angles), np.sin(angles)
+
+    def turn_halves(x):
+        a, b = x[:4], x[4:]
+        return np.concatenate([a * cos - b * sin, a * sin + b * cos])
+
+    def turn_neighbours(x):
+        a, b = x[::2], x[1::2]
+        return np.column_stack([a * cos - b * sin, a * sin + b * cos]).ravel()
+
+    paired = [_pair_up(x.ravel(), 2).reshape(2, 8) for x in (query, key)]
+    for h in range(2):
+        known = turn_halves(query[h]) @ key[h]
+        assert turn_neighbours(paired[0][h]) @ paired[1][h] == pytest.approx(known)
+
+
+def test_gemma_reads_a_chat_as_lines_and_ends_an_answer_with_its_line():
+    words = ["<eos>", "<bos>", "\n", "\n\n", *"Q:A?", "▁", "x", "y", "xy", "▁xy"]
+    model = Gemma3.__new__(Gemma3)
+    scores = [0.0] * 11 + [-1.0, -2.0]
+    fields = {"tokenizer.ggml.tokens": words, "tokenizer.ggml.scores": scores}
+    model._read_tokenizer(fields, None)
+    assert model.ends == (0, 2, 3)
+    assert model.encode("xy") == [words.index("▁xy")]
+    assert model.decode(model.encode_chat((("user", "xy?"),))) == "<bos>Q: xy?\nA:"
+    with pytest.raises(InvalidInputError, match="'z' is no piece"):
+        model.encode("z")
 
 
 TEXTS = [[1, 2, 3, 4], [1, 2], [1, 2, 5, 6, 7, 8, 9], [1, 2, 3, 4], [1, 2, 10]]
 
 
-def test_texts_read_side_by_side_are_as_if_read_alone():
-    model = small_transformer(np.random.default_rng(0))
+@pytest.mark.parametrize("make", [small_transformer, other_transformer])
+def test_texts_read_side_by_side_are_as_if_read_alone(make):
+    model = make(np.random.default_rng(0))
     reader = BatchReader(model, TEXTS)
     expected = [reference_logits(model, text) for text in TEXTS]
     np.testing.assert_allclose(reader.logits, expected, atol=1e-5)

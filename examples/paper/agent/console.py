@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -12,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.render.formatting import rich_text
+from detailed_balance.render.formatting import rich_text, safe_text
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["choose_model", "make_parser", "show_table"]
+__all__ = ["choose_model", "make_parser", "show_progress", "show_table"]
 
 
 def make_parser(name: str, description: str | None, *, model: str | None = None) -> ArgumentParser:
@@ -67,6 +68,12 @@ def choose_model(name: str | None, simulated: Callable[[], BaseChatModel]) -> Ba
             " init_chat_model; install the provider's package, or leave the option out for the"
             " simulated model."
         ) from error
+
+
+def show_progress(task: str, done: int, total: int) -> None:
+    """Say on standard error how far it is, each time on the same line."""
+    text = f"{done} of {total}: {safe_text(task)}"
+    print(f"\r{text:60}", end="\n" * (done == total), file=sys.stderr, flush=True)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

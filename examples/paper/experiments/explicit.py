@@ -9,10 +9,11 @@ figures stand beside ours for orientation, they are those of another chain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.sparse import diags_array
@@ -33,13 +34,14 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.potential.features import FeatureFunction
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
-from examples.paper.agent.console import make_parser, show_table
+from examples.paper.agent.console import make_parser, show_progress, show_table
 from examples.paper.chains import add_kernel_options, choose_kernel
 from examples.paper.minilm import MiniLM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Item = TypeVar("Item")
 
 __all__ = [
     "PUBLISHED",
@@ -58,6 +60,7 @@ PUBLISHED = (69.56, 25.83, 4.62)
 """Percent of the transitions above 0.05 that went down, up and stayed, in supplement E."""
 
 _THRESHOLD = 0.05
+_MANY = 10
 _RANDOM = 1000
 _HALVES = 3
 
@@ -91,7 +94,7 @@ def _embedded(words: Sequence[str]) -> FeatureFunction:
 def fit_families(
     kernel: Kernel, families: dict[str, list[FeatureFunction]], seed: int
 ) -> dict[str, ExplicitPotential]:
-    """Fit each family, all of them together, all but one, and one feature for each state.
+    """Fit each family, all of them together, all but a large one, and one feature for each state.
 
     The last has no value for a state that it has not seen; but where the moves *from* a state are
     held out, moves to it were seen. What it predicts needs no features.
@@ -99,12 +102,22 @@ def fit_families(
     every = [part for family in families.values() for part in family]
     wanted = {**families, "all": every}
     for name, family in families.items():
-        wanted[f"all but {name}"] = [part for part in every if part not in family]
-    fits = {
-        name: fit_explicit_potential(kernel, parts, seed=seed) for name, parts in wanted.items()
-    }
-    own = fit_explicit_potential(kernel, lambda state: {state: 1}, seed=seed, min_states=1)
-    return {**fits, "one for each word": own}
+        if len(make_features(kernel.states, family).names) > _MANY:
+            wanted[f"all but {name}"] = [part for part in every if part not in family]
+    fit = partial(fit_explicit_potential, kernel, seed=seed)
+    fits: dict[str, Callable[[], ExplicitPotential]]
+    fits = {name: partial(fit, parts) for name, parts in wanted.items()}
+    fits["one for each word"] = partial(fit, lambda state: {state: 1}, min_states=1)
+    return {name: make() for name, make in _with_progress(fits.items(), "fit of")}
+
+
+def _with_progress(items: Iterable[tuple[str, Item]], what: str) -> Iterator[tuple[str, Item]]:
+    """Yield named items, and say before each which it is."""
+    listed = list(items)
+    for i, (name, item) in enumerate(listed):
+        show_progress(f"{what} {name}", i, len(listed))
+        yield name, item
+    show_progress(f"{what} all of them", len(listed), len(listed))
 
 
 def judge_new_states(
@@ -187,7 +200,8 @@ def show_new_states(kernel: Kernel, families: dict[str, list[FeatureFunction]], 
     """Print what each family says about moves between states of which nothing was seen."""
     every = [part for family in families.values() for part in family]
     rows = []
-    for name, features in {**families, "all": every}.items():
+    wanted = {**families, "all": every}
+    for name, features in _with_progress(wanted.items(), "words never seen,"):
         actions, scores = judge_new_states(kernel, features, seed)
         ways = np.array([(score.down, score.up, score.flat) for score in scores]).reshape(-1, 3)
         shares = map(_percent, 100 * ways.sum(axis=0) / max(ways.sum(), 1))

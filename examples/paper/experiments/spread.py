@@ -4,6 +4,12 @@ First eq. 28 beside the paper's Table IV. Then a Gaussian fitted to potentials (
 measured kernel of a real model, SmolLM2-135M-Instruct, and of a simulated landscape with as many
 states and transitions as the paper's symbolic agent. Last majority votes (eq. 29, 30 and Fig. 12):
 where n of 10 answers must agree, V should be about n times as deep.
+
+At the end pairs of states seen one way only (eq. 25 and Fig. 10). Of n attempts none led back: the
+rate back is below 1 - 0.05^(1/n), about 3/n, and under detailed balance the potential falls by at
+least the log of the rate there over that bound. How often this fails as it stands, and how often
+the exact test with its correction says so, in the published counts of Claude-4, in answers drawn
+from the kernel of SmolLM2, and in those of the lexicon model, in balance and driven.
 """
 
 from __future__ import annotations
@@ -19,15 +25,26 @@ from detailed_balance.analyzers import (
     Kernel,
     Potential,
     TransitionCounts,
+    check_one_way,
     estimate_potential,
     expected_minimum_action,
     fit_spread,
     majority_vote_kernel,
 )
 from examples.paper.agent.console import make_parser, show_table
-from examples.paper.chains import smollm2, two_way_ring
+from examples.paper.chains import sample, smollm2, two_way_ring
+from examples.paper.words.lexicon import LexiconChatModel
+from examples.paper.words.tables import WordTable
 
-__all__ = ["gaussian_pvalue", "main", "simulated_landscape", "vote_slope", "walk"]
+__all__ = [
+    "gaussian_pvalue",
+    "main",
+    "sampled_counts",
+    "show_one_way",
+    "simulated_landscape",
+    "vote_slope",
+    "walk",
+]
 
 TABLE_IV = ((4.38, 0.129), (2.30, 0.245))
 """s and the action to expect, as published."""
@@ -36,6 +53,9 @@ STATES, TRANSITIONS = 7_484, 50_228
 """Of the paper's symbolic agent."""
 
 _DEGREE = 8
+
+AFFINITY = 24.0
+"""Of each driven loop, in nats: the way back is slower by exp(-8) at each step."""
 
 
 def simulated_landscape(states: int, deviation: float, rng: np.random.Generator) -> Kernel:
@@ -170,10 +190,58 @@ def _short(potential: Potential) -> str:
     return f"{potential.normalized_action:.3g}"
 
 
+def _show_claude() -> None:
+    """Print what the paper's table says of the pairs that Claude-4 walked one way only."""
+    table = WordTable.load("claude_4")
+    check = check_one_way(table.counts, table.potential())
+    columns = ("source", "target", "count", "attempts", "bound", "least", "difference")
+    content = check.to_table()
+    show_table(
+        "Claude-4 (published counts): what the unseen way back says",
+        ["from", "to", "moves", "attempts back", "T back below", "V falls by", "fitted"],
+        zip(*(content[column] for column in columns), strict=True),
+    )
+
+
+def sampled_counts(attempts: int, seed: int) -> dict[str, TransitionCounts]:
+    """Return `attempts` answers a state of the real model, and of both simulated ones."""
+    rng = np.random.default_rng(seed)
+    calm = LexiconChatModel(spread=0.5)
+    loops = rng.permutation(calm.triangles())[:10].tolist()
+    driven = LexiconChatModel(spread=0.5, driving={tuple(loop): AFFINITY for loop in loops})
+    kernels = {
+        "SmolLM2 at 1.0": smollm2(1.0),
+        "lexicon, balanced": calm.kernel(),
+        "lexicon, driven": driven.kernel(),
+    }
+    return {name: sample(kernel, attempts, rng) for name, kernel in kernels.items()}
+
+
+def show_one_way(attempts: int, seed: int) -> None:
+    """Print what pairs seen one way only say."""
+    _show_claude()
+    rows = []
+    for name, counts in sampled_counts(attempts, seed).items():
+        check = check_one_way(counts)
+        fails = int(np.count_nonzero(~check.holds))
+        below = int(np.count_nonzero(check.pvalue <= check.alpha))
+        rows.append((name, check.pairs_tested, len(check), fails, below, len(check.violations)))
+    show_table(
+        f"{attempts} attempts from each state; V fitted to the same counts",
+        ["counts", "linked", "one way", "(25) fails", "p < 5%", "violations"],
+        rows,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    chosen = make_parser("spread", __doc__).parse_args(arguments)
+    parser = make_parser("spread", __doc__)
+    parser.add_argument(
+        "--attempts", type=int, default=200, help="of each state, for one-way pairs (default: 200)"
+    )
+    chosen = parser.parse_args(arguments)
     show_table_iv()
     print()
     show_spreads(chosen.seed)
     show_votes()
+    show_one_way(chosen.attempts, chosen.seed)

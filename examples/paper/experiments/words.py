@@ -76,8 +76,11 @@ def _parser() -> ArgumentParser:
     add_options(parser, state="a word", probes=probes, paper=paper)
     add = parser.add_argument
     add("--only", nargs="+", choices=list(_OFFLINE), help="which of the four (default: all)")
-    add("--start", metavar="WORD", help="the first word of --model (default: TURKEY, with the paper's "
-        "settings BUZZY)")
+    add(
+        "--start",
+        metavar="WORD",
+        help="the first word of --model (default: TURKEY, with the paper's settings BUZZY)",
+    )
     add("--target", type=int, default=100, metavar="SUM", help="of the letters, for --model")
     add("--vocabulary", type=Path, metavar="FILE", help="words allowed for --model, one a line")
     return parser

@@ -1,13 +1,16 @@
-"""Gemma 3 as a `TokenModel`: the model before any training on chats, asked by a written dialogue."""
+"""Gemma 3 as a `TokenModel`: it was not trained on chats, and reads one as a dialogue."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
 from examples.paper.smollm2.model import SmolLM2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from examples.paper.smollm2.prompts import Chat
 
 __all__ = ["Gemma3", "merge_pieces", "write_dialogue"]
@@ -35,10 +38,9 @@ class Gemma3(SmolLM2):
         """Return the tokens of an answer, with the space that stands before it."""
         return self._encode(f" {text}")
 
-    def decode(self, tokens: list[int]) -> str:  # type: ignore[override]
+    def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
-        words = list(self._ranks)
-        return "".join(words[token] for token in tokens).replace("▁", " ")
+        return "".join(self._words[token] for token in tokens).replace("▁", " ")
 
     def encode_chat(self, chat: Chat) -> list[int]:
         """Return the tokens of `chat` as a dialogue of questions and answers."""
@@ -46,6 +48,7 @@ class Gemma3(SmolLM2):
 
     def _read_tokenizer(self, fields: dict[str, Any], tokenizers: Any) -> None:
         words, scores = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.scores"]
+        self._words: list[str] = words
         self._ranks = dict(zip(words, scores, strict=True))
         self._places = {word: i for i, word in enumerate(words)}
         self._start = self._places["<bos>"]
@@ -80,10 +83,10 @@ def merge_pieces(text: str, ranks: dict[str, float]) -> list[str]:
     >>> merge_pieces("abcab", {"ab": -1.0, "bc": 0.0, "abc": -2.0})
     ['abc', 'ab']
     """
-    pieces = list(text)
+    pieces, none = list(text), -float("inf")
     while True:
-        joins = [(ranks.get(a + b, -float("inf")), -i) for i, (a, b) in enumerate(zip(pieces, pieces[1:]))]
-        best, place = max(joins, default=(-float("inf"), 0))
-        if best == -float("inf"):
+        joins = [(ranks.get(a + b, none), -i) for i, (a, b) in enumerate(pairwise(pieces))]
+        best, place = max(joins, default=(none, 0))
+        if best == none:
             return pieces
         pieces[-place : 2 - place] = [pieces[-place] + pieces[1 - place]]

@@ -112,7 +112,8 @@ def check_variables(names: Collection[str]) -> tuple[str, ...]:
             raise InvalidInputError(
                 f"no variable can be called {safe_text(name)!r}: a name has up to 40 letters,"
                 " digits and underscores, begins with no digit, and is neither a function"
-                f" ({', '.join(PAPER_FUNCTIONS)}) nor a parameter (c, c0, c1, ...). Rename the column"
+                f" ({', '.join(PAPER_FUNCTIONS)}) nor a parameter (c, c0, c1, ...). Rename the"
+                " column"
             )
     return tuple(names)
 

@@ -71,8 +71,9 @@ class SymbolicTask:
                 f"Expression: {expression}\n"
                 f"Mean squared error: {fit.mse:.4g}\n"
                 "Change it a little, so that it fits better or is simpler. Allowed are + - * / **,"
-                f" parentheses, numbers, the functions {', '.join(self.fitter.functions)}, the variables"
-                f" {', '.join(data.variables)}, and c for each constant to be fitted (c0, c1, ..."
+                f" parentheses, numbers, the functions {', '.join(self.fitter.functions)}, the"
+                f" variables {', '.join(data.variables)}, and c for each constant to be fitted"
+                " (c0, c1, ..."
                 " where one constant is used twice). Answer with one expression on one line, and"
                 " nothing else."
             )
