@@ -277,7 +277,7 @@ def _height(rates: NDArray[np.float64], states: tuple[str, ...]) -> NDArray[np.f
 
 def _popularity(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return -log of the mean of T(g<-f) over the other states f."""
-    return -np.log((rates.sum(axis=0) - np.diag(rates)) / (len(rates) - 1))
+    return np.asarray(-np.log((rates.sum(axis=0) - np.diag(rates)) / (len(rates) - 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,7 +495,7 @@ def _measure(
         raise InvalidInputError(f"--measure {name!r} needs its weights: --weights FILE.gguf")
     model: TokenModel = MODELS[name](weights)
     warm = tuple(dict.fromkeys(temperature for *_, temperature in logs))
-    found = {}
+    found: dict[tuple[str, str, float], NDArray[np.float64]] = {}
     for prompt, chat in PROMPTS.items():
         show = partial(show_progress, f"{name}, {prompt}")
         made = answer_log_probabilities(model, words, prompt=chat, temperatures=warm, progress=show)

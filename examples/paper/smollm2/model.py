@@ -227,7 +227,7 @@ def _read_transformer(fields: dict[str, Any], tensors: Any, unpack: Any) -> Tran
         # All layers of Gemma 3 but every sixth see the last 512 tokens alone, and turn faster. No
         # prompt here is as long as that.
         near = kind == "gemma3" and (i + 1) % 6
-        return Layer(*map(find, _WEIGHTS), _NEAR_BASE if near else None)
+        return Layer(*[*map(find, _WEIGHTS), _NEAR_BASE if near else None])
 
     return Transformer(
         weights["token_embd.weight"],
