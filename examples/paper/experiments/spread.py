@@ -191,7 +191,7 @@ def _short(potential: Potential) -> str:
 
 
 def _show_claude() -> None:
-    """Print what the paper's table says of the pairs that Claude-4 walked one way only."""
+    """Print what the published counts say of pairs that Claude-4 moved between in one direction."""
     table = WordTable.load("claude_4")
     check = check_one_way(table.counts, table.potential())
     columns = ("source", "target", "count", "attempts", "bound", "least", "difference")
