@@ -210,6 +210,7 @@ def success(
             found[name] = (chance,) * 4
         scores: dict[str, tuple[OutcomeScore, Any]] = {"risk score": (OutcomeScore(), None)}
         if texts:
+            scores["risk score with memory"] = (OutcomeScore(memory=3), None)
             scores["risk score with text"] = (OutcomeScore(text="ngrams"), texts)
         for title, (score, written) in scores.items():
             in_middle, at_end, live = calibrated(train, test, by, seed, score, written)
@@ -363,7 +364,7 @@ def main() -> None:
     print(f"| runs | split by | method | {head} |\n|---|---|---|{'---|' * (head.count('|') + 1)}")
     for name, table in load(given.data, given.part).items():
         more = {}
-        if given.table == "success" and name == "tau1":  # the only record with texts of people
+        if given.table == "success" and name == "tau1":  # texts of a model
             more["texts"] = read_texts(given.data / TAU1)
         for by in ("runs", "tasks"):
             try:
