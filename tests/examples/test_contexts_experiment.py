@@ -155,6 +155,7 @@ def test_weights_that_are_needed_are_asked_for():
 
 def test_the_experiment_runs_without_a_model_or_airline_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(contexts, "left_beside_popularity", lambda kernels: (0.0, 0.0))  # slow
     main(["--attempts", "500", "--airline", str(tmp_path), "--output", str(tmp_path)])
     text = capsys.readouterr().out
     assert "are left out" in text
