@@ -21,7 +21,7 @@ from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.results import plain
 from detailed_balance.dashboard._ids import loop_id, show_state
 from detailed_balance.dashboard._monitors import Snapshot
-from detailed_balance.render import safe_text
+from detailed_balance.render.formatting import safe_run, safe_text
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks.store.reading import Excerpt
@@ -162,7 +162,7 @@ def show_walks(walks: Sequence[Excerpt]) -> list[dict[str, Any]]:
             last = source if target is None else target
         shown.append(
             {
-                "trajectory": safe_text(walk.trajectory, 60),
+                "trajectory": safe_run(walk.trajectory),
                 "path": path,
                 "hits": walk.hits,
                 "time": walk.time,

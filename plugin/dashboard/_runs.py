@@ -22,7 +22,7 @@ from detailed_balance.dashboard._ids import show_run_key, state_id
 from detailed_balance.dashboard._overview import Range
 from detailed_balance.dashboard._records import Records
 from detailed_balance.diagnosis.onsets import find_onsets
-from detailed_balance.render.formatting import safe_text, show_context
+from detailed_balance.render.formatting import safe_run, safe_text, show_context
 from detailed_balance.report.run_page import RunPage, show_run
 from detailed_balance.report.run_path import PathLine
 
@@ -49,7 +49,6 @@ their outcome."""
 
 _LIMIT = OUTCOMES.index(Outcome.RECURSION_LIMIT)
 _SHORTEST_KEPT, _SHARE = 5.0, 0.1
-_TEXT = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +180,7 @@ class KnownRuns:
         outcome, success = int(columns.outcome[place]), int(columns.success[place])
         return {
             **show_run_key(columns.run[place] or columns.name[place]),
-            "label": safe_text(columns.name[place] or columns.run[place] or "", _TEXT),
+            "label": safe_run(columns.name[place] or columns.run[place] or ""),
             "outcome": None if outcome < 0 else OUTCOMES[outcome].value,
             "success": None if success < 0 else bool(success),
             "judged": bool(columns.judged[place]),

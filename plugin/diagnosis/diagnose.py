@@ -24,7 +24,7 @@ from detailed_balance.diagnosis.finders.record import find_cardinality, find_los
 from detailed_balance.diagnosis.finders.repetition import find_refused, find_repetition_findings
 from detailed_balance.diagnosis.finding import Finding
 from detailed_balance.diagnosis.words import UNJUDGED
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import safe_run
 
 if TYPE_CHECKING:
     from detailed_balance.diagnosis.case import Case
@@ -127,5 +127,5 @@ def _complete(finding: Finding, case: Case) -> Finding:
 
 def _word(name: str) -> str:
     """Return a key as a word of a shell, safe to print, that is not an option."""
-    word = shlex.quote(safe_text(name, 120))
+    word = shlex.quote(safe_run(name))
     return f"-- {word}" if name.startswith("-") else word

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render.document import Statement
-from detailed_balance.render.formatting import format_number, safe_text
+from detailed_balance.render.formatting import format_number, safe_run, safe_text
 
 __all__ = [
     "FINDING_KINDS",
@@ -271,7 +271,7 @@ class Finding(Result):
         yield "sure?", "; ".join(filter(None, [self.evidence, *self.unsure]))
 
     def _name_runs(self) -> str:
-        shown = [safe_text(run, 80) for run in self.runs[:_NAMED]]
+        shown = [safe_run(run) for run in self.runs[:_NAMED]]
         more = max(self.affected, len(self.runs)) - len(shown)
         if not shown:
             return ""

@@ -19,6 +19,7 @@ from detailed_balance.render.formatting import (
     format_number,
     format_pvalue,
     join_states,
+    safe_run,
     safe_text,
     shorten_states,
 )
@@ -135,7 +136,7 @@ def _open(case: Case) -> str:
         return ""
     worst = int(going[roots.moves[going].argmax()])
     runs = f"{count_noun(len(going), 'run')} with no end took more moves than any successful run"
-    name = safe_text(roots.name(worst) or "one of them", 60)
+    name = safe_run(roots.name(worst) or "one of them")
     return f"{runs}; {name} took {int(roots.moves[worst]):,}"
 
 
@@ -167,9 +168,7 @@ def _longest(case: Case) -> tuple[tuple[str, str], ...]:
         return ()
     row = rows[0]
     where = say_place(row.kind, row.states, one=True)
-    return (
-        ("seen", f"{safe_text(row.name or 'it', 60)} {where}, {say_times(row.kind, row.times)}"),
-    )
+    return (("seen", f"{safe_run(row.name or 'it')} {where}, {say_times(row.kind, row.times)}"),)
 
 
 def _sure(case: Case) -> tuple[tuple[str, str], ...]:

@@ -31,6 +31,7 @@ __all__ = [
     "guard_cell",
     "join_states",
     "rich_text",
+    "safe_run",
     "safe_text",
     "shorten_states",
     "show_context",
@@ -57,7 +58,7 @@ _INVISIBLE = frozenset(
 # Escaped as well, so that an escape or a shortened key is never mistaken for the key itself.
 _OUR_MARKS = frozenset("\\…")
 _DIGEST_BYTES = 3
-_SHORTEST_LIMIT = 16
+_SHORTEST_LIMIT, _RUN_WIDTH = 16, 120
 
 # What a spreadsheet takes for the beginning of a formula (also in full width), and the quote that
 # guards against it.
@@ -113,6 +114,17 @@ def safe_text(key: str, limit: int = 80) -> str:
     head = _fit(key[:room], room - room // 2)
     tail = _fit(reversed(key[-room:]), room // 2)
     return "".join([*head, middle, *reversed(tail)])
+
+
+def safe_run(name: str) -> str:
+    """Return the name of a run as `safe_text`, whole unless it is wider than 120 columns.
+
+    Examples
+    --------
+    >>> safe_run("thread-7f3b9a52-4d1e-4c7a-9b58-0a1b2c3d4e5f")
+    'thread-7f3b9a52-4d1e-4c7a-9b58-0a1b2c3d4e5f'
+    """
+    return safe_text(name, _RUN_WIDTH)
 
 
 def first_line(error: Exception) -> str:

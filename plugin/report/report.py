@@ -15,7 +15,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render import html, terminal
 from detailed_balance.render.document import Document, Part, Picture, SideBySide, Verdict
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import safe_run
 from detailed_balance.render.junit import render_junit
 from detailed_balance.render.links import link_run
 from detailed_balance.report._gates import CLAIMS, Gate, GateCondition
@@ -213,11 +213,7 @@ def _links(report: Report) -> dict[str, str]:
     names = [name for finding in report.findings for name in finding.runs]
     if report.runs is not None:
         names += [row.name for row in report.runs.report.rows if row.name is not None]
-    return {
-        safe_text(name, width): link_run(report.run_url, name)
-        for name in names
-        for width in (40, 80)
-    }
+    return {safe_run(name): link_run(report.run_url, name) for name in names}
 
 
 def _parts(report: Report) -> Iterator[Part | None]:

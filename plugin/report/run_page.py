@@ -27,6 +27,7 @@ from detailed_balance.render.document import Statement
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
+    safe_run,
     safe_text,
     show_context,
 )
@@ -45,11 +46,7 @@ __all__ = ["RunPage", "find_run", "show_run"]
 LINES_SHOWN = 200
 """The most lines that are printed."""
 
-_KEY = 80
 _NAMED = 5
-_SHOWN_WIDTHS = (80, 120, 60)
-"""How wide reports, commands and first screens show a key at most."""
-
 _UNEXPECTED, _STATE, _PRIOR = 3, 40, 0.1
 _FEWEST_OTHERS = 10
 _MOST_LEARNED = 200_000
@@ -354,22 +351,20 @@ def find_run(runs: RunTable, run: str) -> int:
 
 def _is_shown_as(key: str, text: str) -> bool:
     """Say whether a report shows the key by this text, with escapes or without its middle."""
-    return any(mark in text for mark in "\\…") and any(
-        safe_text(key, limit) == text for limit in _SHOWN_WIDTHS
-    )
+    return any(mark in text for mark in "\\…") and safe_run(key) == text
 
 
 def _say_unknown(run: str, begins: Mapping[str, int], names: Sequence[str | None]) -> str:
-    shown = safe_text(run)
+    shown = safe_run(run)
     if begins:
         number = len(set(begins.values()))
-        named = ", ".join(safe_text(key) for key in list(begins)[:_NAMED])
+        named = ", ".join(safe_run(key) for key in list(begins)[:_NAMED])
         more = f" and {number - _NAMED:,} more" if number > _NAMED else ""
         return f"{number:,} runs begin with {shown}: {named}{more}; give more of the key"
     known = {name[:_COMPARED]: name for name in names[-_SEARCHED:] if name is not None}
     close = get_close_matches(run[:_COMPARED], known, n=_NAMED, cutoff=0.5)
     close = close or list(known)[-_NAMED:]
-    named = ", ".join(safe_text(known[name]) for name in close)
+    named = ", ".join(safe_run(known[name]) for name in close)
     like = f"; is it one of {named}?" if named else "; the runs have no keys"
     return f"there is no run {shown} among {count_noun(len(names), 'run')}{like}"
 
@@ -386,7 +381,7 @@ def _head(runs: RunTable, place: int, rows: tuple[tuple[str, str], ...]) -> Stat
         judged = "not judged"
     else:
         judged = f"not judged, counts as a {'success' if success else 'failure'}"
-    key = safe_text(columns.name[place] or columns.run[place] or f"number {place + 1}", _KEY)
+    key = safe_run(columns.name[place] or columns.run[place] or f"number {place + 1}")
     return Statement(word, f"{key}: {how}; {judged}", rows)
 
 
@@ -402,7 +397,7 @@ def _rows(
         text = getattr(columns, label)[place]
         if label in ("parent", "origin") and text is not None:
             text = next(iter(columns.name[columns.run == text]), None) or text
-        yield label, safe_text(text, _KEY) if text and text != key else ""
+        yield label, safe_run(text) if text and text != key else ""
     same = 0 if key is None else int((columns.name == key).sum())
     yield "key", f"shared by {same:,} runs; each has its own id" if same > 1 else ""
     inside = 0 if own is None else int((columns.parent == own).sum())

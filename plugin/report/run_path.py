@@ -20,7 +20,7 @@ from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import (
     count_noun,
     format_number,
-    safe_text,
+    safe_run,
     shorten_states,
 )
 
@@ -220,7 +220,7 @@ class _PathReader:
         how = f", {OUTCOMES[outcome].replace('_', ' ')}" if outcome >= 0 else ""
         name = columns.name[place] or columns.run[place] or ""
         name = name.removeprefix(columns.name[within] or "").lstrip("/|")
-        return f"run {safe_text(name)}{how}, {count_noun(int(self.table.lengths[place]), 'move')}"
+        return f"run {safe_run(name)}{how}, {count_noun(int(self.table.lengths[place]), 'move')}"
 
     def _find_inside(self, place: int, reached: NDArray[np.int32]) -> list[tuple[int, int]]:
         """Return the runs inside a run with the move that they ran in, -1 where not known.

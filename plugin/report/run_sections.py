@@ -15,6 +15,7 @@ from detailed_balance.render.formatting import (
     format_number,
     format_pvalue,
     join_states,
+    safe_run,
     safe_text,
     shorten_states,
 )
@@ -111,7 +112,7 @@ def run_section(runs: RunStudy) -> Section | None:
 
 def _run_cells(row: ClassifiedRun) -> dict[str, str]:
     return {
-        "run": "-" if row.name is None else safe_text(row.name, 40),
+        "run": "-" if row.name is None else safe_run(row.name),
         "kind": row.kind,
         "where": _where(row),
         "from": "-" if row.onset is None else f"{row.onset:,}",
@@ -190,7 +191,7 @@ def loop_place_section(runs: RunStudy) -> Section | None:
             f"{seen.rounds:,}",
             f"{seen.back:,}",
             "-" if isnan(seen.onset) else f"{seen.onset:,.0f}",
-            ", ".join(safe_text(name, 24) for name in seen.examples) or "-",
+            ", ".join(safe_run(name) for name in seen.examples) or "-",
         )
         for seen in runs.loops
     )
