@@ -1,4 +1,6 @@
-"""Which run an invocation goes on with: found by the writer, in the transaction that inserts.
+"""Which run is meant: by an invocation that goes on with one, and by a name that is judged.
+
+The first is found by the writer, in the transaction that inserts.
 
 A process that resumes the run of another knows neither its id nor where it stood. It records a run
 of its own, whose first move has the source RESUMED. Here that becomes a segment of the run it goes
@@ -7,22 +9,27 @@ on with. What is not there yet is looked for again whenever more of the same tra
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, func, select, text, update
+from sqlalchemy import BigInteger, bindparam, exists, func, select, text, update
 
 from detailed_balance.analyzers import END, START, Outcome
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.store._rows import (
     HIDDEN_SOURCE,
+    decode_optional,
     standing_from_text,
 )
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
     RUNS,
     STATES,
+    TRAJECTORIES,
     TRANSITIONS,
     WRITING,
     decode_text,
@@ -30,10 +37,10 @@ from detailed_balance.callbacks.store._schema import (
     encode_text,
     insert_for,
 )
-from detailed_balance.callbacks.transition import RESUMED, Standing
+from detailed_balance.callbacks.transition import RESUMED, Ending, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -44,6 +51,8 @@ OTHERS, OWN = 1, 2  # rows of other runs, which may say more; more of its own mo
 
 _LOCK, _SLOTS = 2512010, 64
 """The class of PostgreSQL's advisory locks on trajectories, and how many there are."""
+
+_NAMES_ASKED, _NAMES_SHOWN, _NAMES_COMPARED = 500, 5, 5_000
 
 _FIRST_ROWS, _LAST_ROWS = 200, 20
 """How many moves of a segment are looked at, from its beginning and from its end."""
@@ -459,3 +468,72 @@ def _join(base: Standing, row: Any) -> str | None:
     if row.step != base.superstep or row.target == END:
         return None
     return "|".join(sorted({*base.names, *decode_text(row.target).split("|")}))
+
+
+def find_judged(
+    connection: Connection, version: int, judgements: Mapping[str, bool], skip: bool
+) -> tuple[list[Ending], tuple[str, ...]]:
+    """Return judgements as records, and the names of runs that are not there.
+
+    Raises
+    ------
+    InvalidInputError
+        Where a judgement is neither True nor False; where there is no such run, and not `skip`.
+    """
+    for success in judgements.values():
+        if not isinstance(success, bool):
+            raise InvalidInputError(f"success must be True or False; got {success!r}")
+    found, now = _find_named(connection, version, list(judgements)), time.time()
+    unknown = tuple(name for name in judgements if name not in found)
+    if unknown and not skip:
+        raise InvalidInputError(_explain_unknown(connection, version, unknown))
+    endings = [
+        Ending(trajectory, success=judgements[name], time=now, run=run)
+        for name, (trajectory, run) in found.items()
+    ]
+    return endings, unknown
+
+
+def _find_named(
+    connection: Connection, version: int, names: Sequence[str]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the (trajectory, run) that each name means, without those that nothing is called.
+
+    A name is the id of a run, or a trajectory; of a trajectory the run is None.
+    """
+    encoded = {digest(encode_text(name)): name for name in names}
+    numbers, found = list(encoded), dict[str, tuple[str | None, str | None]]()
+    of_runs = select(RUNS.c.digest, TRAJECTORIES.c.name).select_from(
+        RUNS.outerjoin(TRAJECTORIES, RUNS.c.trajectory_id == TRAJECTORIES.c.id)
+    )
+    for start in range(0, len(numbers), _NAMES_ASKED):
+        part = numbers[start : start + _NAMES_ASKED]
+        for (number,) in connection.execute(
+            select(TRAJECTORIES.c.id).where(TRAJECTORIES.c.id.in_(part))
+        ):
+            found[encoded[number]] = (encoded[number], None)
+        if version >= 4:
+            for number, trajectory in connection.execute(of_runs.where(RUNS.c.digest.in_(part))):
+                found[encoded[number]] = (decode_optional(trajectory), encoded[number])
+    return found
+
+
+def _explain_unknown(connection: Connection, version: int, names: Sequence[str]) -> str:
+    """Say that nothing has these names, how many runs there are, and which names are like them."""
+    alone = select(func.count()).select_from(TRAJECTORIES)
+    queries, runs = [select(TRAJECTORIES.c.name).limit(_NAMES_COMPARED)], 0
+    if version >= 4:
+        latest = select(RUNS.c.name).order_by(RUNS.c.id.desc())
+        queries.insert(0, latest.limit(_NAMES_COMPARED))
+        whole = select(func.count()).select_from(RUNS).where(RUNS.c.continues.is_(None))
+        runs = connection.execute(whole).scalar_one()
+        alone = alone.where(~exists().where(RUNS.c.trajectory_id == TRAJECTORIES.c.id))
+    runs += connection.execute(alone).scalar_one()
+    known = [decode_text(name) for query in queries for (name,) in connection.execute(query)]
+    shown = ", ".join(repr(name[:120]) for name in names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    close = get_close_matches(names[0], known, n=_NAMES_SHOWN, cutoff=0.5) or known[:_NAMES_SHOWN]
+    like = ", ".join(repr(name[:120]) for name in close)
+    nearest = f"; the nearest names are {like}" if like else ""
+    held = f"holds {runs:,} run{'s' * (runs != 1)}" if runs else "is empty"
+    return f"no run is called {shown}{more}; the store {held}{nearest}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
@@ -28,7 +27,6 @@ from detailed_balance.callbacks.store._rows import (
     check_seconds,
     conditions,
     context_condition,
-    decode_optional,
     ending_from_row,
     fetch_rows,
     from_row,
@@ -42,6 +40,7 @@ from detailed_balance.callbacks.store._rows import (
     to_row,
     to_rows,
 )
+from detailed_balance.callbacks.store._runs import find_judged
 from detailed_balance.callbacks.store._schema import (
     ENDINGS,
     RUNS,
@@ -62,7 +61,7 @@ from detailed_balance.callbacks.store.engine import (
 from detailed_balance.callbacks.transition import Ending, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
@@ -73,16 +72,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TransitionStore"]
 
-_BATCH = 10_000
-"""How many rows one transaction writes, or one query reads, at most."""
-
+_BATCH = 10_000  # rows that one transaction writes, or one query reads, at most
 _DURABILITIES = ("batched", "sync")
 
-_LONGEST_RECORD = 10.0
-"""How many seconds `record` waits, at most, where the durability is "sync"."""
-
-_LONGEST_ENDING = 5.0
-"""How many seconds the end of a run waits, at most, in a process that is ended without notice."""
+# How many seconds are waited at most: by `record` where the durability is "sync", and by the end of
+# a run in a process that is ended without notice.
+_LONGEST_RECORD, _LONGEST_ENDING = 10.0, 5.0
 
 
 class TransitionStore:
@@ -148,11 +143,8 @@ class TransitionStore:
             raise InvalidInputError(
                 f"durability must be one of {', '.join(_DURABILITIES)}; got {durability!r}"
             )
-        self._settings: dict[str, Any] = {
-            "capacity": capacity,
-            "durability": durability,
-            "spool": spool,
-        }
+        settings = {"capacity": capacity, "durability": durability, "spool": spool}
+        self._settings: dict[str, Any] = settings
         self._is_sync = durability == "sync"
         self._engine = open_engine(url, create=create, durable=self._is_sync)
         self._name = hide_secrets(self._engine.url)
@@ -168,15 +160,9 @@ class TransitionStore:
         self._writer: BatchWriter[Record] = BatchWriter(
             self._send, name=self._name, maintain=self._maintain, capacity=capacity
         )
-        self._outbox = Outbox(
-            self._write,
-            self._writer,
-            self._engine.url,
-            folder=None
-            if spool is False or self._in_memory
-            else find_spool_folder(self._engine.url, spool),
-            durable=self._is_sync,
-        )
+        url, kept = self._engine.url, not (spool is False or self._in_memory)
+        folder = find_spool_folder(url, spool) if kept else None
+        self._outbox = Outbox(self._write, self._writer, url, folder=folder, durable=self._is_sync)
         renew_after_fork(self)
         if create and self._outbox.adopt():
             self._writer.start()
@@ -223,22 +209,39 @@ class TransitionStore:
         Raises
         ------
         InvalidInputError
-            Where `success` is neither True nor False.
+            Where there is no such run, or `success` is neither True nor False.
 
         Examples
         --------
         >>> with TransitionStore("sqlite://") as store:
+        ...     store.append([Ending("thread-1")])
         ...     store.judge("thread-1", success=False)
         ...     [ending.success for ending in store.endings()]
-        [False]
+        [None, False]
         """
-        if not isinstance(success, bool):
-            raise InvalidInputError(f"success must be True or False; got {success!r}")
+        self.judge_runs({trajectory: success})
+
+    def judge_runs(
+        self, judgements: Mapping[str, bool], *, skip_unknown: bool = False, dry_run: bool = False
+    ) -> tuple[str, ...]:
+        """Record judgements of many runs: all of them, or none where one cannot be recorded.
+
+        Parameters
+        ----------
+        judgements : mapping of str to bool
+            The success of each run, as for `judge`.
+        skip_unknown : bool
+            Whether to leave out runs that are not there, whose names are returned.
+        dry_run : bool
+            Whether to check only, and write nothing.
+        """
         self._writer.flush(_LONGEST_RECORD)  # it may be a run that was recorded just now
-        found = self._find_run(trajectory)
-        run = trajectory if found else None
-        key = decode_optional(found[0][0]) if found else trajectory
-        self.append([Ending(key, success=success, time=time.time(), run=run)])
+        with self._transaction() as connection:
+            found, unknown = find_judged(connection, self._version, judgements, skip_unknown)
+        if found and not dry_run:
+            self._follow_file()
+            self._inserter.insert(list(map(to_row, found)))
+        return unknown
 
     def append(self, records: Iterable[Record]) -> None:
         """Write what was recorded of runs, in order, and return when they are written.

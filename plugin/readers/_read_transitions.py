@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -195,8 +196,21 @@ def make_options(
         )
     values = (success_values,) if isinstance(success_values, str) else success_values
     names["success_values"] = tuple(map(str, values))
+    for least in (text.strip()[2:] for text in map(str, values) if text.strip()[:2] == ">="):
+        if not _is_number(least):
+            raise InvalidInputError(
+                f"success_values= (--success-value) has {'>=' + least!r}; what follows >= is a "
+                "number, as in '>=0.5'"
+            )
     names["boundaries"] = dict(zip(boundaries or (), (START, END), strict=False))
     return ReadOptions(FieldNames(**names), delimiter, progress, states)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def find_reader(source: object, format_: str | None) -> str:

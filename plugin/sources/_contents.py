@@ -31,10 +31,11 @@ from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.readers import Recording, read_recording, read_transitions
 from detailed_balance.readers.databases import store_url
+from detailed_balance.readers.records.base import spool_input
 from detailed_balance.readers.records.columns import FACTS
 from detailed_balance.render.formatting import safe_text
 from detailed_balance.sources._arrays import find_counts, find_rows
-from detailed_balance.sources._paths import find_paths, spool_input
+from detailed_balance.sources._paths import find_paths
 from detailed_balance.sources._selection import Selection
 from detailed_balance.sources._stored_runs import assemble_runs, read_stored, sort_runs
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -115,12 +112,3 @@ def _is_trace(file: Path, folder: Path) -> bool:
         return False
     last = next((s.lower() for s in reversed(file.suffixes) if s.lower() != ".gz"), "")
     return last in SUFFIXES and file.is_file()
-
-
-def spool_input() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
-    """Return the standard input as a file, and its folder, which goes when that is let go."""
-    folder = tempfile.TemporaryDirectory(prefix="detailed-balance-")
-    path = Path(folder.name) / "standard input"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path, folder

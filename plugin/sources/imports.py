@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
 
@@ -131,30 +130,29 @@ def _store_url(store: str | os.PathLike[str] | URL) -> str | URL:
     return URL.create("sqlite", database=os.fspath(store))
 
 
-@dataclass(frozen=True, slots=True)
 class _Trace:
-    """A source that can be read more than once."""
+    """A source that can be read more than once, the standard input too."""
 
-    source: object
-    prefix: str
-    options: dict[str, Any]
-    progress: Progress | None
+    def __init__(
+        self, source: object, prefix: str, options: dict[str, Any], progress: Progress | None
+    ) -> None:
+        self.prefix, self._progress, self._stage = prefix, progress, ""
+        report = None if progress is None else self._report
+        self._source = open_source(source, progress=report, **options)
 
     def records(
         self, stage: str, readers: list[TransitionReader] | None = None
     ) -> Iterator[Record]:
         """Yield all records; the readers that gave them are added to a list."""
-        for reader in self._open(stage):
+        self._stage = stage
+        for reader in self._source.readers():
             if readers is not None:
                 readers.append(reader)
             yield from self._rename(reader.records())
 
-    def _open(self, stage: str) -> Iterator[TransitionReader]:
-        report = self.progress
-        if report is None:
-            return open_source(self.source, **self.options).readers()
-        progress = partial(_report_as, report, stage)
-        return open_source(self.source, progress=progress, **self.options).readers()
+    def _report(self, _: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(self._stage, done, total)
 
     def check(
         self, known: Iterable[str], is_imported: Callable[[str], bool]
@@ -190,11 +188,6 @@ class _Trace:
             if self.prefix and record.trajectory is not None:
                 record = replace(record, trajectory=self.prefix + record.trajectory)
             yield record
-
-
-def _report_as(report: Progress, stage: str, _: str, done: int, total: int) -> None:
-    """Report progress as that of a stage of the import."""
-    report(stage, done, total)
 
 
 class _Imports:

@@ -6,6 +6,9 @@ import codecs
 import gzip
 import io
 import os
+import shutil
+import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,6 +41,7 @@ __all__ = [
     "read_lines",
     "read_text",
     "read_whole",
+    "spool_input",
 ]
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -267,6 +271,15 @@ class TransitionReader:
     def reordered_count(self) -> int:
         """How many steps were out of order, by their number or time."""
         return self._bad.reordered
+
+
+def spool_input() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """Return the standard input as a file, and its folder, which goes when that is let go."""
+    folder = tempfile.TemporaryDirectory(prefix="detailed-balance-")
+    path = Path(folder.name) / "standard input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path, folder
 
 
 @contextmanager

@@ -200,7 +200,7 @@ def parse_outcome(
 
     Success is true, 1 or "success", or false, 0 or "failure"; an outcome is one of the values of
     `Outcome`. An empty value says nothing. Where `success_values` are given they mean success, in
-    upper or lower case, and any other value means failure.
+    upper or lower case, and any other value means failure; ``">=0.5"`` is any number from 0.5 on.
 
     Examples
     --------
@@ -208,11 +208,15 @@ def parse_outcome(
     ((None, True), (<Outcome.FAILED: 'failed'>, None))
     >>> parse_outcome("resolved", "status", ["resolved"]), parse_outcome("open", "s", ["resolved"])
     ((None, True), (None, False))
+    >>> parse_outcome(0.7, "score", [">=0.5"])
+    (None, True)
     """
     word = "" if value is None else str(value).strip().lower()
     if success_values and word:
         words = {word, word.removesuffix(".0")}  # 1 may be kept as 1.0
-        return None, not words.isdisjoint(each.strip().lower() for each in success_values)
+        texts = [each.strip().lower() for each in success_values]
+        least = [float(each.removeprefix(">=")) for each in texts if each.startswith(">=")]
+        return None, not words.isdisjoint(texts) or bool(least and _score(word, name) >= min(least))
     if word in _JUDGED or not word:
         return None, _JUDGED.get(word)
     try:
@@ -220,6 +224,17 @@ def parse_outcome(
     except ValueError:
         allowed = ", ".join([*_JUDGED, *Outcome])
         raise BadRecordError(f"{name!r} must be one of {allowed}; got {_show(value)}") from None
+
+
+def _score(word: str, name: str) -> float:
+    """Return a number that is compared with a least one; true is 1 and false is 0."""
+    try:
+        score = float(_FLAGS.get(word, word))
+    except ValueError:
+        score = math.nan
+    if math.isnan(score):
+        raise BadRecordError(f"{name!r} must be a number, true or false; got {_show(word)}")
+    return score
 
 
 def parse_flag(value: Any, name: str) -> bool:
