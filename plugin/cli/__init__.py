@@ -6,10 +6,12 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.metadata import version
 from typing import Annotated, Any, cast
 
 import typer
+from typer.completion import completion_init, get_completion_script  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
 from detailed_balance.analyzers.errors import DetailedBalanceError
@@ -20,12 +22,11 @@ from detailed_balance.cli import (
     _demo,
     _export,
     _record,
-    _serve,
-    _show,
     _store,
     _watch,
 )
-from detailed_balance.cli._shared import ERROR, INTERRUPTED
+from detailed_balance.cli._options import takes_common_options
+from detailed_balance.cli._output import ERROR, INTERRUPTED, UNWRAPPED, drop_output, say
 from detailed_balance.render.formatting import safe_text
 
 __all__ = ["app", "main"]
@@ -50,10 +51,10 @@ class _Commands(TyperGroup):
 def _clean_errors() -> Iterator[None]:
     try:
         yield
-    except _UsageError as error:
-        error.exit_code = ERROR
-        raise
-    except (DetailedBalanceError, OSError) as error:
+    except BrokenPipeError:
+        drop_output()
+        raise typer.Exit(0) from None
+    except (DetailedBalanceError, OSError, _UsageError) as error:
         # One line, whatever a message quotes from a trace.
         text = safe_text(hide_secrets(" ".join(_describe_error(error).split())), 2_000)
         typer.echo(f"error: {text}", err=True)
@@ -66,27 +67,33 @@ def _clean_errors() -> Iterator[None]:
 def _describe_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, _UsageError):
+        return f"{error.format_message()} (--help lists what is allowed)"
     return str(error)
 
 
+_is_terminal = sys.stdout is not None and sys.stdout.isatty()
 app = typer.Typer(
     cls=_Commands,
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich" if _is_terminal else None,
+    context_settings={"help_option_names": ["-h", "--help"]}
+    | ({} if _is_terminal else {"terminal_width": UNWRAPPED}),
 )
 """The commands."""
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"detailed-balance {version('detailed-balance')}")
+        say(f"detailed-balance {version('detailed-balance')}")
         raise typer.Exit
 
 
 @app.callback()
 def _common(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -95,9 +102,27 @@ def _common(
     ] = False,
 ) -> None:
     """Find where LLM agents want to go, what drives them in circles, and where they are stuck."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
 
 
-for command in (_analyze, _show, _demo, _record, _compare, _export, _store, _serve, _watch):
+class _Shell(StrEnum):
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+@app.command(name="completion")
+@takes_common_options
+def _completion(
+    shell: Annotated[_Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> None:
+    """Print what lets a shell complete commands and options, to be read by it at its start."""
+    name, variable = "detailed-balance", "_DETAILED_BALANCE_COMPLETE"
+    say(get_completion_script(prog_name=name, complete_var=variable, shell=shell.value))
+
+
+for command in (_analyze, _compare, _watch, _record, _store, _export, _demo):
     command.register(app)
 
 
@@ -106,4 +131,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without ± or →
+    completion_init()
     app(prog_name="detailed-balance")

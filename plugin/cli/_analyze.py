@@ -1,26 +1,25 @@
-"""``detailed-balance analyze SOURCE``: the report of a trace or a store."""
+"""``analyze SOURCE`` and ``show SOURCE RUN``: the report of a record, and the path of one run."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.cli._shared import (
-    FOUND,
+from detailed_balance.cli._options import (
     Baseline,
     HtmlFile,
     JsonFile,
+    JUnitFile,
     MinVisits,
     RunUrl,
-    late_progress,
+    SourceArgument,
     parse_conditions,
-    show,
     takes_source_options,
 )
+from detailed_balance.cli._output import FOUND, check_outputs, deliver, late_progress
 from detailed_balance.diagnosis.finding import FINDING_KINDS, FindingKind
 
 if TYPE_CHECKING:
@@ -48,24 +47,17 @@ class _Correction(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(name="analyze")(_analyze)
+    app.command(name="show")(_show)
 
 
 @takes_source_options
 def _analyze(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="Any trace, or a store: a file, a folder, a pattern in quotes, a URL, or -.",
-        ),
-    ],
+    source: SourceArgument,
     html: HtmlFile = None,
     json: JsonFile = None,
-    junit: Annotated[
-        Path | None, typer.Option(help="Write the findings, or what --fail-on names, as JUnit XML.")
-    ] = None,
+    junit: JUnitFile = None,
     baseline: Baseline = None,
     fail_on: Annotated[
         list[str] | None,
@@ -106,6 +98,7 @@ def _analyze(
 ) -> None:
     """Say what went wrong in which runs, since when, and what to do; then what drives the agent."""
     conditions = parse_conditions(fail_on or [], CONDITIONS)
+    check_outputs({"--json": json, "--html": html, "--junit": junit})
     with late_progress() as progress:
         report = _run(
             source,
@@ -127,11 +120,12 @@ def _analyze(
     moved = report.counts.without_boundaries().total
     if not moved and (report.runs is None or report.source.skipped_count):
         raise InsufficientDataError(report.reason)
-    show(report, json)
-    if html is not None:
-        report.to_html(html)
-    if junit is not None:
-        report.to_junit(junit, conditions or None)
+    files = {
+        "--json": (json, report.to_json),
+        "--html": (html, report.to_html),
+        "--junit": (junit, lambda path: report.to_junit(path, conditions or None)),
+    }
+    deliver(report, files)
     if report.failures(conditions):
         raise typer.Exit(FOUND)
 
@@ -153,3 +147,23 @@ def _parse_attempts(text: str) -> str | float:
         raise typer.BadParameter(
             f"{text!r} is none of: observed, transitions, a number", param_hint="--attempts"
         ) from None
+
+
+@takes_source_options
+def _show(
+    source: SourceArgument,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The key or id of a run, or its beginning."),
+    ],
+    json: JsonFile = None,
+    run_url: RunUrl = None,
+    *,
+    reading: dict[str, Any],
+) -> None:
+    """Show the path of one run: what it did, where it began to repeat itself, and its outcome."""
+    from detailed_balance.report.run_page import show_run  # loads scipy
+    from detailed_balance.sources.source import read_runs
+
+    page = show_run(read_runs(source, **reading), run, run_url=run_url)
+    deliver(page, {"--json": (json, page.to_json)}, soft_wrap=True)

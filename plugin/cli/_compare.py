@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from detailed_balance.cli._shared import (
-    FOUND,
+from detailed_balance.cli._options import (
     HtmlFile,
     JsonFile,
+    JUnitFile,
     MinVisits,
-    late_progress,
     parse_conditions,
     parse_context,
-    show,
     takes_source_options,
 )
+from detailed_balance.cli._output import FOUND, check_outputs, deliver, late_progress
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +49,7 @@ def _compare(
     ] = None,
     html: HtmlFile = None,
     json: JsonFile = None,
-    junit: Annotated[
-        Path | None, typer.Option(help="Write the tested questions as JUnit XML.")
-    ] = None,
+    junit: JUnitFile = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,6 +73,7 @@ def _compare(
     from detailed_balance.comparison import CONDITIONS, compare  # loads scipy
 
     conditions = parse_conditions(fail_on or [], CONDITIONS)
+    check_outputs({"--json": json, "--html": html, "--junit": junit})
     with late_progress() as progress:
         comparison = compare(
             a,
@@ -93,10 +90,11 @@ def _compare(
             progress=progress,
             **reading,
         )
-    show(comparison, json)
-    if html is not None:
-        comparison.to_html(html)
-    if junit is not None:
-        comparison.to_junit(junit, conditions or CONDITIONS)
+    files = {
+        "--json": (json, comparison.to_json),
+        "--html": (html, comparison.to_html),
+        "--junit": (junit, lambda path: comparison.to_junit(path, conditions or CONDITIONS)),
+    }
+    deliver(comparison, files)
     if comparison.failures(conditions):
         raise typer.Exit(FOUND)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from detailed_balance.cli._shared import (
-    JsonFile,
-    SourceArgument,
+from detailed_balance.cli._options import JsonFile, SourceArgument, takes_source_options
+from detailed_balance.cli._output import (
+    check_outputs,
+    deliver,
     late_progress,
-    takes_source_options,
-    write_out,
+    say,
+    write_file,
+    write_json,
 )
-from detailed_balance.render.formatting import safe_text
+from detailed_balance.render.formatting import safe_run
 
 if TYPE_CHECKING:
     from detailed_balance.analyzers import GuardEvaluation
@@ -33,26 +35,17 @@ def register(app: typer.Typer) -> None:
 
 @takes_source_options
 def _export(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="Any trace or store: a file, a folder of Parquet, a URL."
-        ),
-    ],
+    source: SourceArgument,
     out: Annotated[
         str,
         typer.Argument(
-            metavar="OUT",
-            help="Output file; a folder for all tables as Parquet or CSV, with --format.",
+            metavar="OUT", help="The file, or -; a folder for all as Parquet or CSV, with --to."
         ),
     ],
     what: Annotated[str, typer.Option(help="counts, potential, violations, or all.")] = "all",
-    format: Annotated[  # noqa: A002 - the name of the option
+    to: Annotated[
         str | None,
         typer.Option(help="parquet, csv, graphml or json, if the name of OUT does not say."),
-    ] = None,
-    source_format: Annotated[
-        str | None, typer.Option(help="The format of SOURCE, if its name does not say.")
     ] = None,
     *,
     reading: dict[str, Any],
@@ -60,11 +53,20 @@ def _export(
     """Write counts, potential and violations as Parquet, CSV, GraphML or JSON."""
     from detailed_balance.export import export  # loads scipy
 
-    options: dict[str, Any] = {"source_format": source_format, **reading}
-    with late_progress() as progress:
-        files = export(source, out, what=what, format=format, progress=progress, **options)  # type: ignore[arg-type] # export checks them
-    for file in files:
-        typer.echo(f"wrote {file}")
+    settings: dict[str, Any] = {"what": what, "source_format": reading.pop("format", None)}
+    if out == "-" and (to is None or (what == "all" and to in ("csv", "parquet"))):
+        raise typer.BadParameter(
+            "the standard output is one file without a name: say its format with --to (csv, "
+            "parquet, graphml, json), and for csv and parquet one table with --what",
+            param_hint="OUT",
+        )
+
+    def write(path: Path) -> list[Path]:
+        with late_progress() as progress:
+            return export(source, path, format=to, progress=progress, **settings, **reading)  # type: ignore[arg-type] # export checks them
+
+    for file in write_file(out, write) or ():
+        say(f"wrote {file}")
 
 
 @takes_source_options
@@ -90,7 +92,7 @@ def _guard(
     ] = 0,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Save the guard here, for RunGuard.load(FILE)."),
+        typer.Option(metavar="FILE", help="Write the guard, for RunGuard.load(FILE); - prints it."),
     ] = None,
     json: JsonFile = None,
     *,
@@ -101,6 +103,7 @@ def _guard(
     from detailed_balance.readers import read_texts
     from detailed_balance.sources.source import read_runs
 
+    check_outputs({"--json": json, "--save": save})
     texts = None
     if text:
         if "hide" in reading:
@@ -118,15 +121,12 @@ def _guard(
         groups=False if by_runs else None,
         texts=texts,
     )
-    if save is not None:
-        found.guard.save(save)
-    if json is not None:
-        document = json_format.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
-        if str(json) == "-":
-            write_out(document)
-            return
-        json.write_text(document, encoding="utf-8")
-    write_out("\n".join([found.describe(), *_name_stopped(found), *_say_saved(save)]) + "\n")
+    lines = [found.describe(), *_name_stopped(found), *_say_saved(save)]
+    files = {
+        "--save": (save, found.guard.save),
+        "--json": (json, lambda path: write_json(found.to_dict(), path)),
+    }
+    deliver(Text("\n".join(lines)), files, soft_wrap=True)
 
 
 def _name_stopped(found: GuardEvaluation) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _name_stopped(found: GuardEvaluation) -> Iterator[str]:
     rows = zip(found.runs, found.success, found.stopped, strict=True)
     stopped = [(name, worked) for name, worked, share in rows if share >= 0.5]
     for title, kind in (("rightly stopped", False), ("wrongly stopped", True)):
-        names = [safe_text(name) for name, worked in stopped if worked is kind]
+        names = [safe_run(name) for name, worked in stopped if worked is kind]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"  {title:<15} {', '.join(names[:_NAMED]) or 'none'}{more}"
 

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.cli._options import StoreArgument, parse_context, takes_common_options
 from detailed_balance.cli._probe import explain_silence
-from detailed_balance.cli._shared import StoreArgument, parse_context
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="record", context_settings={"allow_interspersed_args": False})(_record)
 
 
+@takes_common_options
 def _record(
     store: StoreArgument,
     command: Annotated[

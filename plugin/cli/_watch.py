@@ -1,12 +1,11 @@
-"""`detailed-balance watch SOURCE`: follow a record that grows."""
+"""``watch SOURCE`` and ``serve SOURCE``: a record that grows, in a terminal or in a browser."""
 
 from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,47 +14,51 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from detailed_balance.cli._shared import (
-    ERROR,
-    FOUND,
+from detailed_balance.cli._options import (
     AlarmLevel,
     Baseline,
+    Block,
+    Context,
+    FollowedArgument,
+    OpenBrowser,
+    RunUrl,
     Window,
     parse_conditions,
     parse_context,
     takes_reader_options,
 )
+from detailed_balance.cli._output import (
+    ERROR,
+    FOUND,
+    NOBODY_READS,
+    STDOUT,
+    is_quiet,
+    note,
+    say,
+)
+from detailed_balance.render.formatting import safe_text
 
 # What is imported in functions loads scipy, which other commands do without.
 if TYPE_CHECKING:
-    from detailed_balance.monitor import Event, Monitor
+    from detailed_balance.monitor import Monitor
     from detailed_balance.monitor.sinks import Sink
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    app.command(name="serve")(_serve)
     app.command(name="watch")(_watch)
 
 
 @takes_reader_options
 def _watch(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="A store, by path or URL, or a JSON Lines file that grows."
-        ),
-    ],
+    source: FollowedArgument,
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
     baseline: Baseline = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Keep only records with this label."),
-    ] = None,
+    context: Context = None,
     window: Window = 5_000,
     alpha: AlarmLevel = 0.05,
-    block: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
-    ] = None,
+    block: Block = None,
     state: Annotated[
         Path | None,
         typer.Option(help="Save the state of the monitor in this file, to survive restarts."),
@@ -92,6 +95,7 @@ def _watch(
     reading: dict[str, Any],
 ) -> None:
     """Follow a record that grows: report what goes wrong, in which runs, and when it is over."""
+    from detailed_balance.cli._screen import describe_event
     from detailed_balance.diagnosis import FINDING_KINDS
     from detailed_balance.monitor import Monitor
 
@@ -100,12 +104,13 @@ def _watch(
     # What goes wrong is a finding here, and needs no traceback.
     logging.getLogger("detailed_balance").addHandler(logging.NullHandler())
     # What others read goes to the standard output alone; then the words go beside it.
-    console = Console(stderr=jsonl == "-", highlight=False, markup=False, soft_wrap=True)
-    live = console.is_interactive and not once
+    tell = note if jsonl == "-" else say
+    console = Console(stderr=jsonl == "-", highlight=False, markup=False)
+    live = console.is_interactive and not (once or is_quiet())
     sinks = _make_sinks(jsonl, notify or [])
     services = [sink for sink in sinks if hasattr(sink, "undelivered")]
     if not live:
-        sinks.append(_Printer(console))
+        sinks.append(lambda event: tell(describe_event(event)))
     monitor = Monitor(
         source,
         every=every,
@@ -120,7 +125,7 @@ def _watch(
     )
     if once:
         monitor.stop()
-        code = _report(monitor, console, conditions)
+        code = _report(monitor, tell, conditions)
         raise typer.Exit(_report_losses(services) or code)
     with ExitStack() as stack:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -128,42 +133,30 @@ def _watch(
             from detailed_balance.monitor.sinks.prometheus import MetricsServer
 
             server = stack.enter_context(MetricsServer(monitor.status, metrics_port))
-            typer.echo(f"metrics at http://127.0.0.1:{server.port}/metrics", err=True)
+            note(f"metrics at http://127.0.0.1:{server.port}/metrics")
         stack.enter_context(suppress(KeyboardInterrupt))
         stack.enter_context(monitor)
-        _show(monitor, console) if live else _follow(monitor, console)
+        _show(monitor, console) if live else _follow(monitor, tell)
     if code := _report_losses(services):
         raise typer.Exit(code)
-
-
-class _Printer:
-    """Write each event as a line."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def emit(self, event: Event) -> None:
-        from detailed_balance.cli._screen import describe_event
-
-        self._console.out(describe_event(event))
 
 
 def _make_sinks(jsonl: str | None, urls: list[str]) -> list[Sink]:
     from detailed_balance.monitor import JsonLinesSink
     from detailed_balance.monitor.sinks.notify import NotifySink
 
-    sinks: list[Sink] = [] if jsonl is None else [JsonLinesSink(jsonl)]
+    sinks: list[Sink] = [] if jsonl is None else [JsonLinesSink(STDOUT if jsonl == "-" else jsonl)]
     return [*sinks, *map(NotifySink, urls)]
 
 
-def _report(monitor: Monitor, console: Console, conditions: Collection[str]) -> int:
+def _report(monitor: Monitor, tell: Callable[[str], None], conditions: Collection[str]) -> int:
     """Print the first screen, and return the exit code."""
     from detailed_balance.cli._screen import describe_status
     from detailed_balance.diagnosis.finding import finding_id
 
     status = monitor.status()
-    console.out(str(status.verdict))
-    console.out(describe_status(status))
+    tell(str(status.verdict))
+    tell(describe_status(status))
     if finding_id("loss", ["source"]) in {alert.id for alert in status.alerts if alert.is_open}:
         return ERROR
     found = {word for finding in status.findings for word in (finding.severity, *finding.kinds)}
@@ -179,18 +172,17 @@ def _report_losses(services: Sequence[Any]) -> int:
     return ERROR if any(service.undelivered for service in services) else 0
 
 
-def _follow(monitor: Monitor, console: Console) -> None:
-    """Wait; events are written as they come."""
+def _follow(monitor: Monitor, tell: Callable[[str], None]) -> None:
+    """Wait, as long as somebody reads; events are written as they come."""
     from detailed_balance.cli._screen import describe_status
 
     while any(analysis.ran is None for analysis in monitor.status().analyses):
         threading.Event().wait(0.1)  # until what is there has been read and looked at
     status = monitor.status()
-    console.out(f"watching {status.source}: {describe_status(status)}")
-    console.out(str(status.verdict))
-    sys.stdout.flush()
-    while True:
-        threading.Event().wait(3600)
+    tell(f"watching {status.source}: {describe_status(status)}")
+    tell(str(status.verdict))
+    while not NOBODY_READS.wait(3600):
+        pass
 
 
 def _show(monitor: Monitor, console: Console) -> None:
@@ -200,7 +192,63 @@ def _show(monitor: Monitor, console: Console) -> None:
     def draw() -> Any:
         return render_status(monitor.status())
 
-    console.soft_wrap = False
     with Live(get_renderable=draw, console=console, refresh_per_second=2):
         while True:
             threading.Event().wait(3600)
+
+
+@takes_reader_options
+def _serve(
+    source: FollowedArgument,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8765,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DETAILED_BALANCE_TOKEN",
+            help="Access token; required for any address but this machine's own.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host name by which the dashboard is reached."),
+    ] = None,
+    baseline: Baseline = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,
+    window: Window = 10_000,
+    alpha: AlarmLevel = 0.05,
+    block: Block = None,
+    run_url: RunUrl = None,
+    open_: OpenBrowser = False,
+    *,
+    reading: dict[str, Any],
+) -> None:
+    """Show a record as it grows: its findings and runs, and the landscape, in a browser."""
+    from detailed_balance.dashboard import make_server  # loads starlette, uvicorn and scipy
+
+    server = make_server(
+        source,
+        host=host,
+        port=port,
+        token=token,
+        hosts=allow_host or (),
+        baseline=baseline,
+        every=every,
+        window=window,
+        alpha=alpha,
+        block=block,
+        run_url=run_url,
+        **reading,
+    )
+    socket = server.open_socket()
+    _announce(host, socket.getsockname()[1], token, open_)
+    server.run(sockets=[socket])
+
+
+def _announce(host: str, port: int, token: str | None, open_: bool) -> None:
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    note(f"Watching at {safe_text(address, 200)} (Ctrl-C ends)")
+    if token is not None:
+        note("Open it with ?token=... once; a cookie remembers it.")
+    if open_:
+        typer.launch(address if token is None else f"{address}?token={token}")

@@ -126,7 +126,7 @@ def _choose_format(path: Path, given: str | None) -> Format:
     if kind not in FORMATS:
         raise InvalidInputError(
             f"format must be one of {', '.join(FORMATS)}; got {given!r}, and the name of "
-            f"{str(path)!r} does not say. Set format= (on the command line --format)"
+            f"{str(path)!r} does not say. Set format= (on the command line --to)"
         )
     return kind
 

@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from detailed_balance import Transition, TransitionStore
-from detailed_balance.cli import _shared as shared, app
+from detailed_balance.cli import _options, _output, app
 from tests.support.chains import data_file
 
 DRIVEN = [("plan", "search"), ("search", "critic"), ("critic", "plan")]
@@ -230,10 +230,10 @@ READERS = ["analyze", "compare", "export", "import", "serve", "watch"]
 @pytest.mark.parametrize("command", READERS)
 def test_every_command_that_reads_a_trace_takes_the_same_options(command: str) -> None:
     options = {option for each in get_command(app).commands[command].params for option in each.opts}
-    names = [*signature(shared.reader_options).parameters]
+    names = [*signature(_options.reader_options).parameters]
     assert len(names) > 10
     if command in READERS[:3]:
-        names += signature(shared.selection_options).parameters
+        names += signature(_options.selection_options).parameters
     assert {f"--{name.replace('_', '-')}" for name in names} <= options
 
 
@@ -405,9 +405,9 @@ def test_progress_shows_itself_only_after_a_while(
 ) -> None:
     screen = StringIO()
     terminal = Console(file=screen, force_terminal=True, force_interactive=True, width=80)
-    monkeypatch.setattr(shared, "Console", lambda **_: terminal)
-    monkeypatch.setattr(shared, "_SECONDS_WITHOUT_BAR", wait)
-    with shared.late_progress() as report:
+    monkeypatch.setattr(_output, "Console", lambda **_: terminal)
+    monkeypatch.setattr(_output, "_SECONDS_WITHOUT_BAR", wait)
+    with _output.late_progress() as report:
         assert report is not None
         report("Reading", 5, 10)
         report("Testing loops", 0, 0)
@@ -433,7 +433,7 @@ def test_ctrl_c_ends_with_one_line(
 
 
 def test_no_progress_is_shown_where_nobody_looks() -> None:
-    with shared.late_progress() as report:
+    with _output.late_progress() as report:
         assert report is None
 
 

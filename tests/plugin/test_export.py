@@ -144,7 +144,7 @@ def test_graphml_has_no_number_that_java_does_not_read(tmp_path, report):
 
 
 def test_a_name_without_a_format_and_an_unknown_part_are_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"parquet, csv, graphml, json.*--format"):
+    with pytest.raises(InvalidInputError, match=r"parquet, csv, graphml, json.*--to"):
         export(COUNTS, tmp_path / "out")
     with pytest.raises(InvalidInputError, match="counts, potential, violations, all; got 'edges'"):
         export(COUNTS, tmp_path / "out.csv", what="edges")
@@ -160,10 +160,10 @@ def test_the_command_says_what_it_wrote(tmp_path):
     )
     fields = ["--state-field", "tool", "--trajectory-field", "run", "--order-field", "at"]
     done = CliRunner().invoke(
-        app, ["export", str(trace), str(tmp_path / "out"), *fields, "--format", "csv"]
+        app, ["export", str(trace), str(tmp_path / "out"), *fields, "--to", "csv"]
     )
     assert done.exit_code == 0, done.output
     assert sorted(os.listdir(tmp_path / "out")) == ["counts.csv", "potential.csv", "violations.csv"]
     assert done.output.count("wrote ") == 3
-    refused = CliRunner().invoke(app, ["export", str(trace), "x", "--format", "xlsx"])
+    refused = CliRunner().invoke(app, ["export", str(trace), "x", "--to", "xlsx"])
     assert refused.exit_code == 1

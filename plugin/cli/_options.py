@@ -1,41 +1,17 @@
-"""What the commands share: exit codes, what options mean, progress, and how results are printed."""
+"""The options that commands share: what each is called, and what it means."""
 
 from __future__ import annotations
 
-import json as json_format
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Signature, signature
 from pathlib import Path
-from threading import Timer
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bars
 
-if TYPE_CHECKING:
-    from detailed_balance.sources.source import Progress
-
-
-class Shown(Protocol):
-    """What a command prints, or writes as JSON."""
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-    def to_json(self, path: Path) -> None: ...
-
-
-ERROR, FOUND, INTERRUPTED = 1, 2, 130
-"""Exit codes: of an error, of `--fail-on` where a condition holds, of Ctrl-C."""
-
-_SECONDS_WITHOUT_BAR = 1.0
-
-_UNWRAPPED = 10_000
-"""Columns of what is not a terminal: a program that reads lines wants them whole."""
+from detailed_balance.cli._config import ConfigFile, load_config
+from detailed_balance.cli._output import note, quiet_if
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -50,18 +26,76 @@ MinVisits: TypeAlias = Annotated[
 ]
 """``--min-visits``."""
 
-HtmlFile: TypeAlias = Annotated[Path | None, typer.Option(help="Write the report as one page.")]
+HtmlFile: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the report as one page; - prints it.")
+]
 """``--html``."""
 
 JsonFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Write everything as JSON; - prints it instead.")
+    Path | None, typer.Option(metavar="FILE", help="Write everything as JSON; - prints it.")
 ]
 """``--json``."""
 
+JUnitFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write what was found, or what --fail-on names, as JUnit XML; - too."
+    ),
+]
+"""``--junit``."""
+
+Context: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep only records with this label.")
+]
+"""``--context``."""
+
+OpenBrowser: TypeAlias = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
+"""``--open``."""
+
+SuccessValue: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE", help="A value of that field that means success; '>=0.5' for numbers."
+    ),
+]
+"""``--success-value``."""
+
+SkipBadLines: TypeAlias = Annotated[
+    bool, typer.Option("--skip-bad-lines", help="Skip broken records, and report how many.")
+]
+"""``--skip-bad-lines``."""
+
+Block: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
+]
+"""``--block``."""
+
+
+def _refuse_dash(name: str) -> str:
+    if name == "-":
+        raise typer.BadParameter(
+            "the standard input is read once, to its end, and is no store; give a file or a URL"
+        )
+    return name
+
+
 StoreArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="STORE", help="A file of SQLite, or the URL of a store.")
+    str,
+    typer.Argument(
+        metavar="STORE", callback=_refuse_dash, help="A file of SQLite, or the URL of a store."
+    ),
 ]
 """``STORE``."""
+
+FollowedArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        callback=_refuse_dash,
+        help="A store, by path or URL, or a JSON Lines file that grows.",
+    ),
+]
+"""``SOURCE`` of what is followed."""
 
 SourceArgument: TypeAlias = Annotated[
     str,
@@ -122,10 +156,7 @@ def reader_options(
     success_field: Annotated[
         str | None, typer.Option(help="Field that says whether a run succeeded.")
     ] = None,
-    success_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE", help="A value of that field that means success."),
-    ] = None,
+    success_value: SuccessValue = None,
     context_field: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A field that becomes a label of runs.")
     ] = None,
@@ -135,9 +166,7 @@ def reader_options(
     end_state: Annotated[
         str | None, typer.Option(help="What the trace calls the end of a run.")
     ] = None,
-    skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Skip broken records, and report how many.")
-    ] = False,
+    skip_bad_lines: SkipBadLines = False,
 ) -> dict[str, Any]:
     """Return options of the command line as those of `read_recording`, without empty ones.
 
@@ -175,10 +204,7 @@ def reader_options(
 
 def selection_options(
     *,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Keep only records with this label."),
-    ] = None,
+    context: Context = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Keep runs that began since then.")
     ] = None,
@@ -197,9 +223,7 @@ def selection_options(
         list[str] | None,
         typer.Option(metavar="OLD=NEW", help="Call a state NEW; OLD may have a *."),
     ] = None,
-    block: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The label of the task of a run, or thread.")
-    ] = None,
+    block: Block = None,
 ) -> dict[str, Any]:
     """Return options of the command line as those of `open_source`, without empty ones.
 
@@ -220,6 +244,53 @@ def selection_options(
     return {name: value for name, value in options.items() if value}
 
 
+def _load_config(context: typer.Context, value: str | None) -> ConfigFile | None:
+    names = {*signature(reader_options).parameters, *signature(selection_options).parameters}
+    return load_config(context, value, names - {"since", "until", "last"} | {"baseline", "run_url"})
+
+
+def _leave_config(context: typer.Context, value: bool) -> bool:
+    if value and context.params.get("config") is not None:
+        raise typer.BadParameter("give --config or --no-config, not both")
+    return value
+
+
+def _config_options(
+    *,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            is_eager=True,
+            callback=_load_config,
+            help="Settings; by default detailed-balance.toml or pyproject.toml, here or above.",
+        ),
+    ] = None,
+    no_config: Annotated[
+        bool,
+        typer.Option(
+            "--no-config", is_eager=True, callback=_leave_config, help="Use no settings of a file."
+        ),
+    ] = False,
+) -> dict[str, Any]:
+    return {"config": config}
+
+
+def _common_options(
+    *,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but errors, and a file called -."),
+    ] = False,
+) -> dict[str, Any]:
+    return {"quiet": quiet}
+
+
+def takes_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that each has."""
+    return _takes(command)
+
+
 def takes_reader_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `reader_options`, whose result it takes as `reading`.
 
@@ -237,16 +308,21 @@ def _takes(
     command: Callable[..., None], *groups: Callable[..., dict[str, Any]]
 ) -> Callable[..., None]:
     own = dict(signature(command, eval_str=True).parameters)
-    del own["reading"]
-    shared = [dict(signature(group, eval_str=True).parameters) for group in groups]
+    own.pop("reading", None)
+    last = [_config_options, _common_options] if groups else [_common_options]
+    shared = [dict(signature(group, eval_str=True).parameters) for group in (*groups, *last)]
     added = [[each for name, each in group.items() if name not in own] for group in shared]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        reading: dict[str, Any] = {}
-        for group, options in zip(groups, added, strict=True):
-            reading |= group(**{option.name: given.pop(option.name) for option in options})
-        command(**given, reading=reading)
+        chosen = [{option.name: given.pop(option.name) for option in group} for group in added]
+        with quiet_if(chosen[-1]["quiet"]):
+            if groups:
+                if (config := chosen[-2]["config"]) is not None:
+                    note(config.describe())  # the callback made a ConfigFile of it
+                read = [group(**options) for group, options in zip(groups, chosen, strict=False)]
+                given["reading"] = {name: each for part in read for name, each in part.items()}
+            command(**given)
 
     parameters = [*own.values(), *(option for options in added for option in options)]
     vars(run)["__signature__"] = Signature(parameters)
@@ -301,62 +377,3 @@ def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str] 
         if not (name and equals):
             raise typer.BadParameter(f"{pair!r} is not {form}", param_hint=option)
     return found or None
-
-
-def show(report: Shown, json: Path | None = None) -> None:
-    """Print a report, and write it as JSON; the path ``-`` prints it as JSON alone."""
-    if write_json(report, json):
-        return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_UNWRAPPED)
-    with console.capture() as captured:
-        console.print(report)
-    write_out("\n".join(line.rstrip() for line in captured.get().split("\n")))
-
-
-def write_json(report: Shown, path: Path | None) -> bool:
-    """Write a report as JSON, where a path is given, and say whether that was printed."""
-    printed = str(path) == "-"
-    if printed:
-        write_out(json_format.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
-    elif path is not None:
-        report.to_json(path)
-    return printed
-
-
-def write_out(text: str) -> None:
-    """Print a text; a reader that closes the pipe early, such as head, has seen enough."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def late_progress() -> Iterator[Progress | None]:
-    """Show progress on a terminal, from the second second on."""
-    console = Console(stderr=True)
-    if not console.is_interactive:
-        yield None
-        return
-    bars = Bars(console=console, transient=True)
-
-    def report(stage: str, done: int, total: int) -> None:
-        task = next((task for task in bars.tasks if task.description == stage), None)
-        if task is None:
-            for earlier in bars.task_ids:
-                bars.remove_task(earlier)
-        number = bars.add_task(stage) if task is None else task.id
-        bars.update(number, completed=done, total=total or None)
-
-    timer = Timer(_SECONDS_WITHOUT_BAR, bars.start)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield report
-    finally:
-        timer.cancel()
-        timer.join()
-        bars.stop()
