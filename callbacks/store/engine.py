@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
-from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._migrations import migrate, read_version, renumber_restored
-from detailed_balance.callbacks.store._schema import SCHEMA_VERSION
+from detailed_balance.callbacks.store._schema import METADATA, SCHEMA_VERSION
 
 __all__ = [
+    "begin",
     "driver_of",
     "file_of",
     "find_file",
@@ -100,6 +104,28 @@ def find_version(engine: Engine) -> int:
     """Return the version of the tables, 0 where there are none."""
     with engine.connect() as connection:
         return read_version(connection) or 0
+
+
+@contextmanager
+def begin(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction; a file that was damaged while it was open is said to be so.
+
+    Raises
+    ------
+    ReadError
+        Where SQLite finds that the file was truncated or overwritten.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DatabaseError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise ReadError(
+            f"{hide_secrets(engine.url)} is damaged: it was truncated or overwritten "
+            f"({error.orig}); put back a copy, or begin with a new file"
+        ) from error
 
 
 def reopen(engine: Engine) -> None:
@@ -228,5 +254,22 @@ def _prepare(engine: Engine, create: bool) -> None:
             f"{hide_secrets(engine.url)} has schema version {version}, this library knows "
             f"{SCHEMA_VERSION}; install a newer detailed-balance"
         )
+    if version == SCHEMA_VERSION:
+        _check_tables(engine)
     if create and engine.dialect.name == "postgresql":
         renumber_restored(engine)
+
+
+def _check_tables(engine: Engine) -> None:
+    """Refuse a database whose tables are others than its version says."""
+    with engine.connect() as connection:
+        there = inspect(connection)
+        for name, table in METADATA.tables.items():
+            columns = there.get_columns(name) if there.has_table(name) else ()
+            found = {column["name"] for column in columns}
+            if missing := [column.name for column in table.columns if column.name not in found]:
+                lacks = f"has no column {', '.join(missing[:5])}" if found else "is missing"
+                raise ReadError(
+                    f"{hide_secrets(engine.url)} is no store of version {SCHEMA_VERSION}, as it "
+                    f"says: its table {name} {lacks}; put back a copy, or begin with a new one"
+                )

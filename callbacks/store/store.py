@@ -52,6 +52,7 @@ from detailed_balance.callbacks.store._schema import (
 from detailed_balance.callbacks.store._spool import find_spool_folder
 from detailed_balance.callbacks.store._writer import BatchWriter, is_ended_without_notice
 from detailed_balance.callbacks.store.engine import (
+    begin,
     find_file,
     find_version,
     is_in_memory,
@@ -143,8 +144,7 @@ class TransitionStore:
             raise InvalidInputError(
                 f"durability must be one of {', '.join(_DURABILITIES)}; got {durability!r}"
             )
-        settings = {"capacity": capacity, "durability": durability, "spool": spool}
-        self._settings: dict[str, Any] = settings
+        self._settings = {"capacity": capacity, "durability": durability, "spool": spool}
         self._is_sync = durability == "sync"
         self._engine = open_engine(url, create=create, durable=self._is_sync)
         self._name = hide_secrets(self._engine.url)
@@ -504,7 +504,8 @@ class TransitionStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process: the same database, opened there (or a memory of its own).
-        return partial(TransitionStore, self._engine.url, **self._settings), ()
+        settings: dict[str, Any] = self._settings
+        return partial(TransitionStore, self._engine.url, **settings), ()
 
     def __enter__(self) -> TransitionStore:
         return self
@@ -560,7 +561,7 @@ class TransitionStore:
     def _transaction(self) -> Iterator[Connection]:
         if self._closed:
             raise InvalidInputError(f"the store {self._name} is closed; open it again")
-        with self._lock, self._engine.begin() as connection:
+        with self._lock, begin(self._engine) as connection:
             yield connection
 
     def _fetch(self, query: Executable) -> Sequence[Any]:
