@@ -31,6 +31,7 @@ from detailed_balance.readers.records.base import (
     ReadOptions,
     Record,
     SkippedLine,
+    as_read_error,
 )
 from detailed_balance.readers.records.columns import FACTS, FieldNames
 from detailed_balance.readers.records.rows import read_records
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "Sources", "read_recording"]
 
-# Messages, sessions and spans of other frameworks count other steps than a recursion limit does.
-_MAY_BE_LANGGRAPH = TABLES | {"rows", "xes", "networkx", "langgraph", "checkpoints", "store", "url"}
+_LANGGRAPH = frozenset({"langgraph", "checkpoints"})
+"""Here the number of a step is a superstep; elsewhere a recursion limit may count other steps."""
 
 Sources: TypeAlias = "Source | Sequence[str | os.PathLike[str]]"
 """What can be read as a whole: a source of `read_transitions`, or the paths of several files."""
@@ -85,6 +86,7 @@ class Recording:
     reordered_count: int = 0
 
 
+@as_read_error()
 def read_recording(
     source: Sources,
     *,
@@ -255,7 +257,7 @@ def _read_records(
         found = []
     else:
         found = split_table(kept) if of_moves else split_runs(kept)
-    langgraph = _MAY_BE_LANGGRAPH.issuperset(readers)
+    langgraph = _LANGGRAPH.issuperset(readers)
     runs = [run.end(cost_field, langgraph=langgraph) for run in found]
     runs.sort(
         key=lambda run: (

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MARGIN = 60.0  # seconds from the beginning of a run to its first move, at most
-_MOST_SILENT = 3  # steps before the first move of a fresh thread
 
 
 def read_stored(
@@ -350,12 +349,6 @@ class _RunFinder:
         if len(order):
             ended &= (moves.target[tail] == self._end) & (self._end >= 0)
         known["outcome"][ended] = OUTCOMES.index(Outcome.ENDED)
-        steps = self._limit_steps(order, run, head, n)
-        known["limit_steps"] = np.where(
-            known["limit_steps"] >= 0,
-            known["limit_steps"],
-            np.where(known.pop("stopped"), steps, -1),
-        )
         return known
 
     def _add_endings(
@@ -368,7 +361,7 @@ class _RunFinder:
         n = len(has_moves)
         outcome, success, judged = np.full(n, -1), np.full(n, -1), np.zeros(n, dtype=bool)
         attempts, limit, ended = np.zeros(n, dtype=np.int64), np.full(n, -1), np.full(n, np.nan)
-        stopped, error = np.zeros(n, dtype=bool), _objects([None] * n)
+        error = _objects([None] * n)
         contexts = {context: i for i, context in enumerate(known["contexts"])}
         codes = {kind: (OUTCOMES.index(kind), kind.success) for kind in Outcome}
         unnamed = set(np.flatnonzero(~has_moves).tolist())
@@ -379,7 +372,7 @@ class _RunFinder:
             ending = self._endings[number]
             if ending.outcome is not None:
                 outcome[i], told = codes[ending.outcome]
-                stopped[i], error[i] = True, ending.error
+                error[i] = ending.error
                 ended[i] = np.nan if ending.time is None else ending.time
                 attempts[i] += ending.outcome is not Outcome.INTERRUPTED
                 if not judged[i]:
@@ -392,30 +385,8 @@ class _RunFinder:
                 known["context"][i] = contexts.setdefault(ending.context, len(contexts))
                 known["name"][i] = first_names.setdefault(i, ending.trajectory)
         known |= {"outcome": outcome, "success": success, "judged": judged, "error": error}
-        known |= {"attempts": attempts, "limit_steps": limit, "ended": ended, "stopped": stopped}
+        known |= {"attempts": attempts, "limit_steps": limit, "ended": ended}
         known["contexts"] = list(contexts)
-
-    def _limit_steps(
-        self, order: NDArray[np.int64], run: NDArray[np.int64], head: NDArray[np.int64], n: int
-    ) -> NDArray[np.int64]:
-        """Return the least recursion limit that lets each run through, as its steps tell.
-
-        LangGraph wants one more than the steps taken. The steps of a thread that is used again go
-        on from those before; there may be one before the first move (a model that only asks for
-        tools).
-        """
-        moves = self._moves
-        step = moves.step[order]
-        counted = np.flatnonzero((step != MISSING) & (moves.target[order] != self._end))
-        if not len(counted):
-            return np.full(n, -1)
-        first, last = _bounds(run[counted], n)
-        there = first < last
-        begin = np.where(there, step[counted][np.minimum(first, len(counted) - 1)], 0)
-        most = np.full(n, MISSING)
-        np.maximum.at(most, run[counted], step[counted])
-        fresh = (moves.source[head] == self._start) & (begin <= _MOST_SILENT + 1)
-        return np.where(there, most + 1 - np.where(fresh, 0, begin - 2), -1)
 
     def _expand(
         self, order: NDArray[np.int64], run: NDArray[np.int64], n: int, known: dict[str, Any]

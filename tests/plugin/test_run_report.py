@@ -224,7 +224,7 @@ def test_a_store_counts_the_supersteps_that_a_limit_counts() -> None:
                 Transition(f, g, f"run-{i}", step=2 * n, time=float(i))
                 for n, (f, g) in enumerate(path, 1)
             )
-            store.append([Ending(f"run-{i}", Outcome.ENDED, time=float(i))])
+            store.append([Ending(f"run-{i}", Outcome.ENDED, time=float(i), supersteps=8)])
         report = analyze(store)
         runs = read_runs(store)
         since = read_runs(store, since=1, until=2)
@@ -297,3 +297,22 @@ def test_the_findings_are_tests_that_a_pipeline_can_show(tmp_path: Path) -> None
     assert case[0].tag == "skipped"
     with pytest.raises(InvalidInputError, match="unknown loops; allowed are problem"):
         report.failures(("loops",))  # type: ignore[arg-type]
+
+
+def test_a_table_whose_steps_are_not_known_to_be_those_of_langgraph_gets_plain_words(
+    tmp_path: Path,
+) -> None:
+    rows = ["run,step,tool,outcome"]
+    for number in range(40):
+        stuck = number % 4 == 0
+        tools = ["plan", *(["look", "ask"] * 20 if stuck else ["look"]), "answer"]
+        outcome = "recursion_limit" if stuck else "ended"
+        rows += [f"{number},{step},{tool},{outcome}" for step, tool in enumerate(tools)]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(rows) + "\n")
+    fields = {"state_field": "tool", "trajectory_field": "run", "success_field": "outcome"}
+    report = analyze(path, **fields)
+    assert report.runs is not None
+    assert report.runs.limit_unit == "moves"
+    assert '"recursion_limit"' not in str(report)
+    assert "lower the step limit to " in str(report)

@@ -156,7 +156,7 @@ class RunParts:
             return self.beginning.time
         return self.moves[0].time if self.moves else None
 
-    def end(self, cost_field: str | None = None, *, langgraph: bool = True) -> Trajectory:
+    def end(self, cost_field: str | None = None, *, langgraph: bool = False) -> Trajectory:
         """Return the run with its outcome; its steps are a recursion limit's, if `langgraph`."""
         if self.name is not None:
             self.moves = _in_order(self.moves)

@@ -16,8 +16,6 @@ from detailed_balance.readers.tables._bytes import DoubtError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_SILENT = 3  # as in records/runs.py
-_LARGEST_LIMIT = 2**53
 _ENDED, _INTERRUPTED = OUTCOMES.index(Outcome.ENDED), OUTCOMES.index(Outcome.INTERRUPTED)
 _SUCCESS = np.array(
     [-1 if each.success is None else int(each.success) for each in OUTCOMES], dtype=np.int8
@@ -114,7 +112,6 @@ class RunPart(NamedTuple):
     attempts: NDArray[np.int64]
     started: NDArray[np.float64]
     ended: NDArray[np.float64]
-    limit_steps: NDArray[np.int64]
 
 
 class _Told(NamedTuple):
@@ -308,20 +305,4 @@ def _finish(moves: Rows, runs: NDArray[np.int64], told: _Told, names: StateNames
         (knows & (told.outcome != _INTERRUPTED)).astype(np.int64),
         moves.time[runs],
         np.where(knows, told.time, np.nan),
-        np.where(knows, _limit_steps(moves, runs, names), -1),
     )
-
-
-def _limit_steps(moves: Rows, runs: NDArray[np.int64], names: StateNames) -> NDArray[np.int64]:
-    """Return what `records.runs` takes for the recursion limit of each run; -1 for none."""
-    n = len(moves.run)
-    if not n:
-        return np.empty(0, dtype=np.int64)
-    known = moves.has_step & (moves.target != names.end)
-    highest = np.maximum.reduceat(np.where(known, moves.step, np.iinfo(np.int64).min), runs)
-    place = np.minimum.reduceat(np.where(known, np.arange(n), n), runs)
-    first = moves.step[np.minimum(place, n - 1)]
-    fresh = (moves.source[runs] == names.start) & (first <= _MOST_SILENT + 1)
-    limit = highest + 1 - np.where(fresh, 0, first - 2)
-    about = highest.astype(float) + 1 - np.where(fresh, 0.0, first.astype(float) - 2)
-    return np.where((place < n) & (about > 0) & (about < _LARGEST_LIMIT), limit, -1)

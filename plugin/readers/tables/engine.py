@@ -300,7 +300,7 @@ class _Reading:
         """Return the runs that belong to a trajectory, as they began."""
         columns = dict(zip(RunPart._fields, map(_concatenate, *parts), strict=True))
         names = np.array([*self.trajectories.names, None], dtype=object)[:-1][columns["name"]]
-        known = ("outcome", "success", "judged", "attempts", "started", "ended", "limit_steps")
+        known = ("outcome", "success", "judged", "attempts", "started", "ended")
         runs = RunColumns.unknown(
             len(names),
             name=names,
