@@ -26,6 +26,7 @@ from detailed_balance.readers.records.base import (
     Record,
     StateOf,
     TransitionReader,
+    as_read_error,
 )
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.opening import Opening
@@ -156,9 +157,10 @@ def read_transitions(
 
 def _read_some(source: Any, reader: str, options: ReadOptions, bad: BadLines) -> Iterator[Record]:
     moves = False
-    for record in open_records(source, reader, options, bad):
-        moves = moves or isinstance(record, Transition)
-        yield record
+    with as_read_error(bad.name):
+        for record in open_records(source, reader, options, bad):
+            moves = moves or isinstance(record, Transition)
+            yield record
     refuse_nothing(moves, source, reader, bad, options=options)
 
 
@@ -302,6 +304,7 @@ def name_source(source: Any, reader: str) -> str:
     return hide_secrets(source) if reader in ("checkpoints", "url") else str(source)
 
 
+@as_read_error()
 def _existing_file(source: object) -> Path:
     if not isinstance(source, str | os.PathLike):
         raise InvalidInputError(

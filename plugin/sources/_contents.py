@@ -266,7 +266,7 @@ class _Store(Content):
         except ReadError as error:  # a damaged database may put anything into its messages
             raise ReadError(safe_text(str(error), 400)) from error
         except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
-            cause = safe_text(str(hide_secrets(error)), 200)
+            cause = safe_text(str(hide_secrets(getattr(error, "orig", error))), 200)
             raise ReadError(f"the store {self.description} cannot be read: {cause}") from error
 
 

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.callbacks.redaction import hide_secrets
+from detailed_balance.readers.records.base import as_read_error
 from detailed_balance.readers.registry import SUFFIXES
 from detailed_balance.render.formatting import safe_text
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 
 
+@as_read_error()
 def find_paths(source: _Path) -> list[_Path]:
     """Return the files that a path, a folder or a pattern means, by name; a URL as it is.
 
@@ -26,7 +28,7 @@ def find_paths(source: _Path) -> list[_Path]:
     Raises
     ------
     ReadError
-        Where no file is there.
+        Where no file is there, or a folder cannot be listed.
 
     Examples
     --------
@@ -38,7 +40,7 @@ def find_paths(source: _Path) -> list[_Path]:
         return [source]
     shown = safe_text(text, 200)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if _is_trace(file, path))
+        found = sorted(file for file in _walk(path) if _is_trace(file))
         if not found:
             raise ReadError(f"no file in {shown} has a name of a trace ({', '.join(SUFFIXES)})")
         return list(found)
@@ -107,8 +109,17 @@ _RENAMED = {
 }
 
 
-def _is_trace(file: Path, folder: Path) -> bool:
-    if any(part[0] in "._" for part in file.relative_to(folder).parts):
-        return False
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder that are not hidden; one that cannot be listed is an error."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        yield from (Path(place, name) for name in names if name[0] not in "._")
+
+
+def _is_trace(file: Path) -> bool:
     last = next((s.lower() for s in reversed(file.suffixes) if s.lower() != ".gz"), "")
     return last in SUFFIXES and file.is_file()

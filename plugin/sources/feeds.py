@@ -18,6 +18,7 @@ from detailed_balance.analyzers.runs.labels import Context, ContextLike, matches
 from detailed_balance.callbacks import Transition, TransitionGraph
 from detailed_balance.callbacks.graph import Move
 from detailed_balance.callbacks.recorder.recent_runs import RecentRuns
+from detailed_balance.readers.records.base import as_read_error
 from detailed_balance.readers.records.columns import FieldNames
 from detailed_balance.readers.records.values import BadRecordError
 from detailed_balance.render import safe_text
@@ -335,22 +336,24 @@ class FileFeed:
             self._offset = 0
             return TransitionCounts.from_edges([])
         end, file_id = _decode(cursor)
-        if file_id != self._find() or self._path.stat().st_size < end:
-            return None
-        with self._path.open("rb") as file:
-            moves = list(self._parse(file.read(end)))
+        with as_read_error(self.name):
+            if file_id != self._find() or self._path.stat().st_size < end:
+                return None
+            with self._path.open("rb") as file:
+                moves = list(self._parse(file.read(end)))
         self._offset = end
         self._last.append(moves)
         return TransitionCounts.from_edges((m.source, m.target, m.count) for m in moves)
 
     def read(self) -> MoveBatch:
         """Return the moves of the lines that are new."""
-        found = self._find()
-        if found != self._file_id or self._path.stat().st_size < self._offset:
-            self._file_id, self._offset, self._last = found, 0, _LastMoves()
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            block = file.read(MOST_BYTES)
+        with as_read_error(self.name):
+            found = self._find()
+            if found != self._file_id or self._path.stat().st_size < self._offset:
+                self._file_id, self._offset, self._last = found, 0, _LastMoves()
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                block = file.read(MOST_BYTES)
         whole = block.rfind(b"\n") + 1
         if not whole and len(block) == MOST_BYTES:
             whole = len(block)  # a line without end
@@ -384,10 +387,8 @@ class FileFeed:
                 yield move
 
     def _find(self) -> str:
-        try:
+        with as_read_error(self.name):
             found = os.stat(self._path)
-        except OSError as error:
-            raise ReadError(f"{self.name} cannot be read: {error.strerror}") from None
         return f"{found.st_dev}:{found.st_ino}"
 
     def _encode(self) -> str:

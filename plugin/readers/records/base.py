@@ -36,6 +36,7 @@ __all__ = [
     "SkippedLine",
     "StateOf",
     "TransitionReader",
+    "as_read_error",
     "open_trace",
     "peek_text",
     "read_lines",
@@ -277,19 +278,45 @@ def spool_input() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
     """Return the standard input as a file, and its folder, which goes when that is let go."""
     folder = tempfile.TemporaryDirectory(prefix="detailed-balance-")
     path = Path(folder.name) / "standard input"
-    with path.open("wb") as file:
+    if sys.stdin is None:
+        raise ReadError("the standard input is closed; give a file")
+    with as_read_error("standard input"), path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path, folder
 
 
 @contextmanager
+def as_read_error(name: object = "the file") -> Iterator[None]:
+    """Raise what the system refuses, such as a file that has vanished, as a `ReadError`.
+
+    Parameters
+    ----------
+    name : object
+        The file, where the system does not name one.
+
+    Raises
+    ------
+    ReadError
+        In place of an OSError inside.
+
+    Examples
+    --------
+    >>> with as_read_error("trace.csv"):
+    ...     raise OSError(5, "Input/output error")
+    Traceback (most recent call last):
+    detailed_balance.analyzers.errors.ReadError: trace.csv cannot be read: Input/output error
+    """
+    try:
+        yield
+    except OSError as error:
+        found = safe_text(str(error.filename or name), 400)
+        raise ReadError(f"{found} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
 def open_trace(path: Path) -> Iterator[tuple[io.BufferedIOBase, io.BufferedReader]]:
     """Open a file, plain or gzip: what it says, and the file as it is on disk."""
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise ReadError(f"{path} cannot be opened: {error.strerror}") from error
-    with raw:
+    with as_read_error(path), path.open("rb") as raw:
         packed = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
         yield (gzip.GzipFile(fileobj=raw) if packed else raw), raw
 

@@ -49,11 +49,13 @@ def _events(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[LineRec
     with open_trace(path) as (stream, raw):
         total = os.fstat(raw.fileno()).st_size
         try:
-            fed = 0
-            while chunk := stream.read(_CHUNK):
+            fed = pending = 0
+            # A parser begins what it has not seen to its end anew, so that is doubled each time.
+            while chunk := stream.read(max(_CHUNK, pending)):
                 log.parser.Parse(chunk, False)
                 fed += len(chunk)
-                if fed - max(log.parser.CurrentByteIndex, 0) > LONGEST_LINE:
+                pending = fed - max(log.parser.CurrentByteIndex, 0)
+                if pending > LONGEST_LINE:
                     raise ReadError(
                         f"{bad.name}, line {log.line}: what begins here is longer than "
                         f"{LONGEST_LINE // 2**20} MiB; nothing more is read"
