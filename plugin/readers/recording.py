@@ -167,7 +167,7 @@ def read_recording(
     )
     sources = _list_sources(source)
     bad = BadLines("", skip=skip_bad_lines, several=len(sources) > 1)
-    sources, found = _find_readers(sources, format, bad)
+    sources, found = zip(*_find_readers(sources, format, bad), strict=True)
     _check_facts(read_options.fields, found)
     if not bad.count and len(set(found)) == 1 and found[0] in TABLES:
         content = read_table(
@@ -193,19 +193,18 @@ def read_recording(
 
 def _find_readers(
     sources: Sequence[Any], format_: str | None, bad: BadLines
-) -> tuple[Sequence[Any], list[str]]:
-    """Return the sources that have a reader, and their readers; others are reported to `bad`."""
-    known, readers = [], []
+) -> list[tuple[Any, str]]:
+    """Return each source with its reader; one that has none is reported to `bad`."""
+    found = []
     for source in sources:
         try:
-            readers.append(find_reader(source, format_))
-            known.append(source)
+            found.append((source, find_reader(source, format_)))
         except ReadError as error:
             bad.name = str(source)
             bad.report_file(error)
-    if not known:
+    if not found:
         raise ReadError(f"none of {len(sources):,} files can be read; {bad.first[0].reason}")
-    return known, readers
+    return found
 
 
 def _check_facts(fields: FieldNames, readers: Sequence[str]) -> None:
@@ -236,7 +235,7 @@ def _read_records(
 ) -> Recording:
     """Read a trace record by record."""
     cost_field, of_moves = None, False
-    if readers == ["rows"]:
+    if readers[0] == "rows":
         bad.name = name_source(sources[0], "rows")
         options = replace(options, every_ending=True)
         records = read_records(number_rows(sources[0]), options, bad)

@@ -67,6 +67,7 @@ _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _LINES_BETWEEN_PROGRESS = 1_000
 _DETAILS_KEPT = 1_000
+_SKIPPING = "skip_bad_lines=True (on the command line --skip-bad-lines) skips it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,8 @@ class BadLines:
         The names of the runs up to now.
     record_ids : set of str
         Ids of records of all files, where the format gives them: one that comes again is a copy.
+    score_names : set of str
+        The names of the scores of traces, where no field of success was named.
     """
 
     def __init__(self, name: str, *, skip: bool, several: bool = False) -> None:
@@ -184,6 +187,7 @@ class BadLines:
         self.file: str | None = None
         self.run_names = RunNames()
         self.record_ids: set[str] = set()
+        self.score_names: set[str] = set()
 
     def report(self, line: int | str, reason: str) -> None:
         """Note that `line` is wrong.
@@ -195,14 +199,8 @@ class BadLines:
         """
         if not self.skip:
             place = f"line {line}" if isinstance(line, int) else safe_text(line, 120)
-            raise ReadError(
-                f"{self.name}, {place}: {reason}; skip_bad_lines=True (on the command line "
-                "--skip-bad-lines) skips it"
-            )
-        self.count += 1
-        if self.count <= _DETAILS_KEPT:
-            said = f"{self.name}, line {line}" if self.several else line
-            self.first.append(SkippedLine(said, reason))
+            raise ReadError(f"{self.name}, {place}: {reason}; {_SKIPPING}")
+        self._keep(f"{self.name}, line {line}" if self.several else line, reason)
 
     def report_file(self, error: ReadError) -> None:
         """Note that the rest of a file is not read, because of `error`.
@@ -215,12 +213,13 @@ class BadLines:
         if not self.several:
             raise error
         if not self.skip:
-            known = "skip_bad_lines" in str(error)
-            hint = "" if known else "; skip_bad_lines=True (--skip-bad-lines) skips it"
-            raise ReadError(f"{error}{hint}") from error
+            raise error if _SKIPPING in str(error) else ReadError(f"{error}; {_SKIPPING}")
+        self._keep(self.name, str(error))
+
+    def _keep(self, place: int | str, reason: str) -> None:
         self.count += 1
         if self.count <= _DETAILS_KEPT:
-            self.first.append(SkippedLine(self.name, str(error)))
+            self.first.append(SkippedLine(place, reason))
 
 
 class TransitionReader:
