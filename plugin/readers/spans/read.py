@@ -109,13 +109,41 @@ def _make_spans(
             bad.report(place, str(error))
             continue
         bad.accepted += 1
-        success = find_value(record, options.fields.success)
-        if success is None and options.fields.success is not None:
-            success = span.metadata.get(options.fields.success)
+        success = _find_success(record, span, options.fields.success, bad)
         kept = dict(record) if options.reads_steps else None
         yield replace(span, line=place, success=success, record=kept)
     if place is None and not bad.count:
         raise ReadError(f"{bad.name} is empty: it holds no spans")
+
+
+def _find_success(record: Mapping[str, Any], span: Span, field: str | None, bad: BadLines) -> Any:
+    """Return what a record says of success: by a field or a score of that name, else all scores.
+
+    Scores are kept by their names, for it is known at the end alone whether there is only one.
+    """
+    if field is None:
+        scores = _read_scores(record)
+        bad.score_names.update(scores)
+        clear = {name: value for name, value in scores.items() if value in (0, 1)}
+        return clear or None
+    for found in (find_value(record, field), span.metadata.get(field)):
+        if found is not None:
+            return found
+    return _read_scores(record).get(field)
+
+
+def _read_scores(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of Langfuse, and the feedback of LangSmith (its mean), by their names.
+
+    Examples
+    --------
+    >>> _read_scores({"feedback_stats": {"correct": {"n": 1, "avg": 1.0}}})
+    {'correct': 1.0}
+    """
+    feedback = parse_object(record.get("feedback_stats"))
+    means = {name: each.get("avg") for name, each in feedback.items() if isinstance(each, dict)}
+    scores = parse_object(record.get("scores")) | means
+    return {n: value for n, value in scores.items() if isinstance(value, bool | int | float | str)}
 
 
 def without_texts(span: Span) -> Span:

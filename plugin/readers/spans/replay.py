@@ -144,7 +144,7 @@ class SpanReplay:
         self._bad = bad
         self._is_live = is_live
         self._states = NamedStates(options)
-        self._success_values = options.fields.success_values
+        self._fields = options.fields
         self._handler = TransitionCallbackHandler(
             self._states.for_handler,
             _Uncounted(),
@@ -359,8 +359,11 @@ class SpanReplay:
 
     def _judge(self, root: Span) -> None:
         """Add what a trace says of its outcome to the trajectory of its outermost graph."""
+        told = root.success
+        if self._fields.success is None:  # then these are scores, which tell it where all are one
+            told = next(iter(told.values())) if len(self._bad.score_names) == 1 else None
         try:
-            outcome, success = parse_outcome(root.success, "the outcome", self._success_values)
+            outcome, success = parse_outcome(told, "the outcome", self._fields.success_values)
         except BadRecordError as error:
             self._refuse(root, str(error))
             return

@@ -748,3 +748,36 @@ def test_the_shared_cases_are_read_as_their_answers_say(answer):
     if "(or" not in answer["moves"]:
         written = {f"{source}>{target} {n}" for (source, target), n in moves.items()}
         assert written == {each.strip() for each in said if each.strip()}
+
+
+def score(name: str, value: object) -> dict[str, object]:
+    return {"name": name, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "success"),
+    [
+        ([score("right", 0)], {}, False),
+        ([score("right", True)], {}, True),
+        ([score("right", 0.7)], {}, None),  # it takes a word from which value on it is good
+        ([score("right", 1), score("tone", 0)], {}, None),  # which of them?
+        ([score("right", 1), score("tone", 0)], {"success_field": "tone"}, False),
+        ([score("tone", 0.7)], {"success_field": "tone", "success_values": [">=0.7"]}, True),
+        ([score("tone", 0.7)], {"success_field": "tone", "success_values": [">=0.8"]}, False),
+    ],
+)
+def test_one_clear_score_is_the_success_and_another_is_chosen_by_its_name(
+    tmp_path, scores, options, success
+):
+    path = tmp_path / "langfuse.json"
+    path.write_text(json.dumps({"id": TRACE, "observations": langfuse(), "scores": scores}))
+    (run,) = read_runs(path, **options)
+    assert run.judged == (success is not None)
+    assert not run.judged or run.success == success
+    (root, *inner), means = langsmith(), {each["name"]: each["value"] for each in scores}
+    root = root | {"feedback_stats": {n: {"n": 1, "avg": mean} for n, mean in means.items()}}
+    path = tmp_path / "langsmith.json"
+    path.write_text(json.dumps([root, *inner]))
+    (run,) = read_runs(path, **options)
+    assert run.judged == (success is not None)
+    assert not run.judged or run.success == success
