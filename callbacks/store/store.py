@@ -76,8 +76,7 @@ __all__ = ["TransitionStore"]
 _BATCH = 10_000  # rows that one transaction writes, or one query reads, at most
 _DURABILITIES = ("batched", "sync")
 
-# How many seconds are waited at most: by `record` where the durability is "sync", and by the end of
-# a run in a process that is ended without notice.
+# Seconds to wait at most: if "sync"; at the end of a run in a process that is ended without notice.
 _LONGEST_RECORD, _LONGEST_ENDING = 10.0, 5.0
 
 

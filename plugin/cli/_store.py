@@ -74,7 +74,7 @@ def _judge(
             metavar="FILE", help="CSV with the columns run and success; - is the standard input."
         ),
     ],
-    trajectory_field: Annotated[str, typer.Option(help="Field of the run.")] = "run",
+    trajectory_field: Annotated[str, typer.Option(help="Field of the name of the run.")] = "run",
     success_field: Annotated[
         str, typer.Option(help="Field that says whether a run succeeded.")
     ] = "success",
