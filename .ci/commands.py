@@ -15,6 +15,7 @@ from detailed_balance.cli import app
 SHARED = 3
 """So many commands have a shared option."""
 
+OPTION = re.compile(r"--[\w-]+")
 Row = tuple[str, str, str]
 
 
@@ -35,7 +36,7 @@ def describe_commands() -> Iterator[str]:
         yield " ".join(command.help.split())
         if own := [row for row in rows[name] if row not in shared]:
             yield make_table(own)
-        if taken := [f"`{row[0].strip('`').split()[0]}`" for row in rows[name] if row in shared]:
+        if taken := [f"`{OPTION.findall(row[0])[0]}`" for row in rows[name] if row in shared]:
             yield f"And, of the [shared options](#shared-options), {', '.join(taken)}."
     yield "## Shared options"
     yield make_table(shared)
