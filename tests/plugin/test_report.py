@@ -120,7 +120,7 @@ def test_a_pipeline_cannot_be_tested() -> None:
 def test_a_loop_walked_too_rarely_is_not_called_absent() -> None:
     report = analyze(counts_of(edges("a", "b", "c", forward=2, backward=1)))
     assert report.verdict.headline.startswith("UNKNOWN: no loop was taken often enough")
-    assert "each pair of states in a loop must be seen 5 times" in str(report.verdict)
+    assert "Each pair of states in a loop must be seen 5 times" in str(report.verdict)
 
 
 def test_an_oscillation_is_a_trap_and_no_violation() -> None:
