@@ -174,8 +174,7 @@ class RunComparison(TableResult):
         if self.too_few:
             return (
                 f"too few data for a test: {self.describe_unit()}, and the smallest possible "
-                f"p-value "
-                f"is {self.smallest_pvalue:.2g}"
+                f"p-value is {self.smallest_pvalue:.2g}"
             )
         return (
             f"{len(self.tests)} questions were tested on {tested} quantities. If nothing had "

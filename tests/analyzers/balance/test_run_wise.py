@@ -57,7 +57,7 @@ def test_closings_are_counted_by_the_moves_that_they_share_with_the_loop():
     # Of abd against abc: the move a to b is shared. Of acb against abd: b to a, the other way.
     assert [(each.forward, each.backward) for each in found] == [(4, 1), (4, 1), (0, 0)]
     assert found[2].pvalue == 1.0
-    assert "closed 4 times in this direction and once in the other" in found[0].describe()
+    assert "went round it 4 times in this direction and once in reverse" in found[0].describe()
 
 
 def test_the_pvalue_of_one_loop_is_that_of_the_binomial_law():

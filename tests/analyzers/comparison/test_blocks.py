@@ -134,7 +134,7 @@ def test_where_nothing_can_be_permuted_it_says_so():
     assert found.smallest_pvalue == 1
     assert found.too_few
     assert not found.rejected
-    assert "too little" in found.describe()
+    assert "too few data" in found.describe()
 
 
 def test_a_label_that_no_run_has_is_refused():

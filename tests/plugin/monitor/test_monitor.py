@@ -128,8 +128,8 @@ def test_a_monitor_that_died_goes_on_from_the_last_state_it_wrote(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ('{"format": 99}', "format is 99"),
         ('{"format": 1}', "does not fit"),
         ("[1]", "format is None"),
