@@ -49,8 +49,7 @@ def load_guard(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise InvalidInputError(
             "this is not a saved guard: RunGuard.save(path) and detailed-balance guard --save "
-            "write "
-            "them"
+            "write them"
         )
     data = document.get("guard")
     if not isinstance(data, dict) or document.get("sha256") != _sum(data):

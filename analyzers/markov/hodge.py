@@ -246,8 +246,7 @@ def hodge_decomposition(
     if not len(pairs):
         raise InsufficientDataError(
             f"no pair of states was seen in both directions ({one_way} one way only), so that no "
-            f"log "
-            "ratio is known: record more runs"
+            "log ratio is known: record more runs"
         )
     named = "precision" if counted and weights != "uniform" else "uniform"
     weight = _precision(chain, pairs) if counted and named == "precision" else np.ones(len(pairs))

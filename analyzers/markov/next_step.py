@@ -84,8 +84,7 @@ class StepPrediction(TableResult):
         """Say in one sentence how well the next step is known."""
         return (
             f"the next step is predicted correctly {self.top1:.0%} of the time, with a probability "
-            f"of "
-            f"{exp(-self.log_loss):.0%} for what happened (geometric mean: {self.log_loss:.3f} "
+            f"of {exp(-self.log_loss):.0%} for what happened (geometric mean: {self.log_loss:.3f} "
             f"nats a move, by popularity alone {self.popularity_loss:.3f})"
         )
 

@@ -295,8 +295,7 @@ def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
         if snapshot is not None and snapshot[0] > now[0]:
             raise InvalidInputError(
                 f"the cursor {cursor!r} is beyond the end of the store, which was replaced since; "
-                f"begin "
-                "with None"
+                "begin with None"
             )
 
 

@@ -330,9 +330,8 @@ def _about_power(case: Case, balance: BalanceReport) -> Iterator[str]:
     elif balance.loops.untested:
         yield (
             f"Too rare for a test: {count_noun(balance.loops.untested, 'loop')}. Each pair of "
-            f"states "
-            f"in a loop must be seen 5 times, and {balance.needed_attempts():,} times to find "
-            f"{_show_push(ENOUGH)} with 80% probability."
+            f"states in a loop must be seen 5 times, and {balance.needed_attempts():,} times to "
+            f"find {_show_push(ENOUGH)} with 80% probability."
         )
 
 

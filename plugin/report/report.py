@@ -249,8 +249,8 @@ def _pairs(report: Report) -> Picture:
         f"Log ratios of rates against drops of the potential for {number} pairs of states; under "
         "detailed balance they lie on the diagonal.",
         "Each point is a pair of states that was seen in both directions. The log ratio of its two "
-        "rates "
-        "is the drop of the potential, where detailed balance holds (bars: one standard error).",
+        "rates is the drop of the potential, where detailed balance holds (bars: one standard "
+        "error).",
     )
 
 

@@ -63,8 +63,7 @@ def _try_limit(case: Case, group: RepeatingRuns) -> Iterator[Advice]:
     recovered, others = int(roots.succeeded[stopped].sum()), int((taken[good] > limit).sum())
     promise = (
         f"{study.limit.confidence:.0%} sure that at most {1 - study.limit.share:.1%} of successful "
-        f"runs "
-        "need more"
+        "runs need more"
     )
     unit = "supersteps" if supersteps else "moves"
     effect, runs = _effect(len(stopped), recovered, saved, others), study.limit.runs

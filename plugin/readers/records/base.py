@@ -389,8 +389,7 @@ def read_text(path: Path, options: ReadOptions, bad: BadLines) -> Iterator[str]:
 def _too_long(path: Path, place: str) -> str:
     return (
         f"{path}, {place}: it is longer than {LONGEST_LINE // 2**20} MiB, so this is not a trace "
-        f"with "
-        "a record a line; nothing more is read"
+        "with a record a line; nothing more is read"
     )
 
 
