@@ -283,7 +283,7 @@ def test_with_few_good_runs_a_rule_holds_for_steps_that_bring_nothing(states, ti
     assert bool(report.findings) == found or times == 9
     if found:
         assert report.findings[0].evidence == "rule"
-        assert "a rule, for 19 successful runs are too few" in report.findings[0].describe()
+        assert "a rule, because 19 successful runs are too few" in report.findings[0].describe()
     assert find_repetition([run, *good_runs(20, states)]).findings == ()
 
 
