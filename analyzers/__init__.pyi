@@ -4,7 +4,6 @@ from .action import (
     Softplus as Softplus,
     ViolationFunction as ViolationFunction,
     check_violation_function as check_violation_function,
-    evaluate_action as evaluate_action,
 )
 from .balance.check import BalanceReport as BalanceReport, check_balance as check_balance
 from .balance.loops import (
@@ -82,7 +81,13 @@ from .guard.scores import (
     StepCount as StepCount,
 )
 from .guard.watch import RunWatch as RunWatch
-from .kernel import Kernel as Kernel, estimate_kernel as estimate_kernel
+from .inputs import CountsLike as CountsLike
+from .kernel import (
+    Kernel as Kernel,
+    KernelLike as KernelLike,
+    estimate_kernel as estimate_kernel,
+    evaluate_action as evaluate_action,
+)
 from .loop import Loop as Loop
 from .markov.basins import (
     Attractor as Attractor,

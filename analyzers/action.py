@@ -14,7 +14,6 @@ from detailed_balance.analyzers.errors import InvalidInputError, ViolationFuncti
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detailed_balance.analyzers.kernel import Kernel
 
 __all__ = [
     "CustomViolation",
@@ -22,7 +21,6 @@ __all__ = [
     "Softplus",
     "ViolationFunction",
     "check_violation_function",
-    "evaluate_action",
 ]
 
 
@@ -185,33 +183,6 @@ def check_violation_function(violation: ViolationFunction) -> None:
         x,
         "second_derivative(x) is not the slope of derivative(x)",
     )
-
-
-def evaluate_action(
-    kernel: Kernel, values: NDArray[np.float64], violation: ViolationFunction | None = None
-) -> float:
-    """S[V] = sum over f != g of T(g<-f) K(V(f) - V(g)) (paper eq. 1).
-
-    Parameters
-    ----------
-    kernel : Kernel
-        The n states and their kernel.
-    values : (n,) array of float
-        The potential V, in the order of ``kernel.states``.
-    violation : ViolationFunction
-        K, `Exponential()` by default.
-
-    Examples
-    --------
-    >>> from detailed_balance.analyzers import Kernel
-    >>> kernel = Kernel.from_matrix([[0.0, 0.4], [0.1, 0.0]])
-    >>> evaluate_action(kernel, np.zeros(2))
-    0.5
-    """
-    edges = kernel.probabilities.tocoo()
-    moves = edges.row != edges.col
-    drop = values[edges.row[moves]] - values[edges.col[moves]]
-    return float(edges.data[moves] @ (violation or Exponential()).value(drop))
 
 
 def _check_beta(beta: Any) -> float:

@@ -10,28 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
+from detailed_balance.analyzers.boundaries import BOUNDARIES, END, START
 from detailed_balance.analyzers.errors import InvalidInputError, UnknownStateError
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["BOUNDARIES", "END", "START", "TransitionCounts", "unknown_state_message"]
 
-START = "__start__"
-"""The source of the first transition of a trajectory (as in LangGraph)."""
-
-END = "__end__"
-"""The target of the last transition of a trajectory that ended (as in LangGraph)."""
-
 _MOST_COUNTED = 2**63 - 1
 """What counts may add up to."""
 
-BOUNDARIES = frozenset({START, END})
-"""The markers that are not states of the agent and enter no balance test."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TransitionCounts:
+class TransitionCounts(TableResult):
     """How often each state was followed by each other state.
 
     Parameters
@@ -109,16 +102,9 @@ class TransitionCounts:
             i = indices.setdefault(source, len(indices))
             j = -1 if target is None else indices.setdefault(target, len(indices))
             rows.append((i, j, count))
-        names = tuple(indices)
-
-        def name_edge(place: int) -> str:
-            source, target, _ = rows[place]
-            reached = "an escape" if target < 0 else repr(names[target])
-            return f"{names[source]!r} -> {reached}"
-
-        counts = _whole_numbers([count for _, _, count in rows], name_edge)
         table = np.array([row[:2] for row in rows], dtype=np.int64).reshape(-1, 2)
-        return cls.from_arrays(names, table[:, 0], table[:, 1], counts)
+        counts = [count for _, _, count in rows]
+        return cls.from_arrays(tuple(indices), table[:, 0], table[:, 1], counts)
 
     @classmethod
     def from_arrays(
@@ -134,7 +120,12 @@ class TransitionCounts:
         n = len(states)
         source = np.asarray(sources, dtype=np.int64)
         target = np.asarray(targets, dtype=np.int64)
-        count = _whole_numbers(counts, lambda place: f"edge {place}")
+
+        def name_edge(place: int) -> str:
+            reached = "an escape" if target[place] < 0 else repr(states[target[place]])
+            return f"{states[source[place]]!r} -> {reached}"
+
+        count = _whole_numbers(counts, name_edge)
         if count.size and count.min() < 0:
             raise InvalidInputError(f"counts must be 0 or more; got {count.min()}")
         attempts = np.zeros(n, dtype=np.int64)
@@ -176,6 +167,22 @@ class TransitionCounts:
     def escapes(self) -> NDArray[np.int64]:
         """(n,) array of int64: the attempts from each state that reached no state kept here."""
         return self.attempts - self.counts.sum(axis=1)
+
+    def to_table(self) -> Table:
+        """Return the columns source, target (None: escapes) and count, START and END included.
+
+        Examples
+        --------
+        >>> TransitionCounts.from_edges([("a", "b", 3), ("a", None, 1)]).to_table()
+        {'source': ['a', 'a'], 'target': ['b', None], 'count': [3, 1]}
+        """
+        edges, states = self.counts.tocoo(), self.states
+        failed = np.flatnonzero(self.escapes).tolist()
+        return {
+            "source": [states[i] for i in [*edges.row.tolist(), *failed]],
+            "target": [*(states[j] for j in edges.col.tolist()), *(None for _ in failed)],
+            "count": [*edges.data.tolist(), *self.escapes[failed].tolist()],
+        }
 
     def index(self, state: str) -> int:
         """Return the place of `state` in `states`.

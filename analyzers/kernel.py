@@ -6,19 +6,40 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
+from detailed_balance.analyzers.action import Exponential, ViolationFunction
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.inputs import (
+    CountsLike,
+    find_matrix,
+    read_counts,
+    read_recorded,
+)
 from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from scipy.sparse import sparray, spmatrix
 
-__all__ = ["Attempts", "Kernel", "estimate_kernel", "resolve_attempts"]
+__all__ = [
+    "Attempts",
+    "Kernel",
+    "KernelLike",
+    "estimate_kernel",
+    "evaluate_action",
+    "read_chain",
+    "read_kernel",
+    "resolve_attempts",
+]
 
 Attempts: TypeAlias = "Literal['observed', 'transitions'] | float | ArrayLike"
 """What counts as the attempts N0(f); see `estimate_kernel`."""
+
+KernelLike: TypeAlias = "Kernel | CountsLike"
+"""A kernel, or counts to estimate one from; a matrix of fractions is a known kernel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +71,10 @@ class Kernel(TableResult):
     min_attempts: int = 0
 
     @classmethod
-    def from_matrix(cls, matrix: ArrayLike, states: tuple[str, ...] | None = None) -> Kernel:
-        """Take an (n, n) array of known probabilities, row = source.
+    def from_matrix(
+        cls, matrix: ArrayLike | sparray | spmatrix, states: tuple[str, ...] | None = None
+    ) -> Kernel:
+        """Take an (n, n) array or sparse matrix of known probabilities, row = source.
 
         Raises
         ------
@@ -63,22 +86,25 @@ class Kernel(TableResult):
         >>> Kernel.from_matrix([[0.5, 0.5], [0.2, 0.7]], ("a", "b")).mode
         'exact'
         """
-        dense = np.asarray(matrix, dtype=np.float64)
-        if dense.ndim != 2 or dense.shape[0] != dense.shape[1]:
-            raise InvalidInputError(f"a kernel is a square matrix; got shape {dense.shape}")
-        sums = dense.sum(axis=1)
+        given: Any = matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64)
+        if len(given.shape) != 2 or given.shape[0] != given.shape[1]:
+            raise InvalidInputError(f"a kernel is a square matrix; got shape {given.shape}")
+        rates = csr_array(given, dtype=np.float64)
+        rates.sum_duplicates()
+        sums = rates.sum(axis=1)
+        negative = np.diff(np.r_[0, np.cumsum(rates.data < 0)][rates.indptr]) > 0
         # Rounding of normalised rows may pass 1 by a little.
-        if not (np.all(dense >= 0) and np.all(sums <= 1 + 1e-9)):
-            worst = int(np.argmax(np.where(dense.min(axis=1) < 0, np.inf, sums)))
+        if negative.any() or not np.all(sums <= 1 + 1e-9):
+            worst = int(np.argmax(np.where(negative, np.inf, sums)))
             raise InvalidInputError(
                 f"row {worst} is not a probability distribution: smallest entry "
-                f"{dense[worst].min():g}, sum {sums[worst]:g}; entries lie in [0, 1] and a row "
+                f"{rates[[worst]].min():g}, sum {sums[worst]:g}; entries lie in [0, 1] and a row "
                 "sums to at most 1. To start from counts, use TransitionCounts.from_dense"
             )
-        names = states if states is not None else tuple(map(str, range(len(dense))))
-        if len(names) != len(dense):
-            raise InvalidInputError(f"{len(names)} states for a matrix of shape {dense.shape}")
-        return cls(names, csr_array(dense))
+        names = states if states is not None else tuple(map(str, range(len(sums))))
+        if len(names) != len(sums):
+            raise InvalidInputError(f"{len(names)} states for a matrix of shape {rates.shape}")
+        return cls(names, rates)
 
     @property
     def escape(self) -> NDArray[np.float64]:
@@ -107,13 +133,13 @@ class Kernel(TableResult):
 
 
 def estimate_kernel(
-    counts: TransitionCounts, *, attempts: Attempts = "observed", min_attempts: int = 2
+    counts: CountsLike, *, attempts: Attempts = "observed", min_attempts: int = 2
 ) -> Kernel:
     """Estimate T(g<-f) = min(1, N(g<-f) / N0(f)).
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         The counts N(g<-f) and the observed attempts.
     attempts : {"observed", "transitions"}, float or (n,) array
         N0. "observed": every attempt from f, self-loops and escapes included. "transitions": the
@@ -145,6 +171,7 @@ def estimate_kernel(
     >>> estimate_kernel(counts, attempts="transitions").probabilities.toarray()[0].tolist()
     [0.3333333333333333, 1.0]
     """
+    counts = read_counts(counts)
     n0, mode = resolve_attempts(counts, attempts)
     kept = np.flatnonzero((n0 >= min_attempts) & (n0 > 0))
     dropped = tuple(counts.states[i] for i in np.flatnonzero(n0 < max(min_attempts, 1e-300)))
@@ -155,6 +182,58 @@ def estimate_kernel(
         states = tuple(counts.states[i] for i in kept)
     block.data = np.minimum(1.0, block.data / np.repeat(n0[kept], np.diff(block.indptr)))
     return Kernel(states, block, n0[kept], mode, dropped, min_attempts)
+
+
+def read_chain(source: KernelLike) -> tuple[TransitionCounts | Kernel, RunTable | None]:
+    """Return counts or a known kernel, and the runs that the counts are of.
+
+    Raises
+    ------
+    InvalidInputError
+        Where `source` is none of `KernelLike`.
+
+    Examples
+    --------
+    >>> read_chain([[0, 2], [1, 0]])[0].total, read_chain([[0.5, 0.5], [1, 0]])[0].mode
+    (3, 'exact')
+    """
+    if isinstance(source, Kernel):
+        return source, None
+    found = find_matrix(source)
+    if found is not None and found.has_fractions:
+        return Kernel.from_matrix(found.matrix, found.states), None
+    return read_recorded(source)
+
+
+def read_kernel(source: KernelLike) -> Kernel:
+    """Return a kernel as it is, or else as `estimate_kernel` makes it of counts."""
+    chain = read_chain(source)[0]
+    return chain if isinstance(chain, Kernel) else estimate_kernel(chain)
+
+
+def evaluate_action(
+    kernel: KernelLike, values: ArrayLike, violation: ViolationFunction | None = None
+) -> float:
+    """S[V] = sum over f != g of T(g<-f) K(V(f) - V(g)) (paper eq. 1).
+
+    Parameters
+    ----------
+    kernel : KernelLike
+        The n states and their kernel, or counts, of which `estimate_kernel` makes one.
+    values : (n,) array of float
+        The potential V, in the order of ``kernel.states``.
+    violation : ViolationFunction
+        K, `Exponential()` by default.
+
+    Examples
+    --------
+    >>> evaluate_action([[0.0, 0.4], [0.1, 0.0]], np.zeros(2))
+    0.5
+    """
+    edges, values = read_kernel(kernel).probabilities.tocoo(), np.asarray(values)
+    moves = edges.row != edges.col
+    drop = values[edges.row[moves]] - values[edges.col[moves]]
+    return float(edges.data[moves] @ (violation or Exponential()).value(drop))
 
 
 def resolve_attempts(

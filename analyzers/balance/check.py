@@ -42,6 +42,7 @@ from detailed_balance.analyzers.balance.violation import (
 )
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_recorded
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
@@ -154,6 +155,23 @@ class BalanceReport(TableResult):
         length = min(map(len, self.loops.members), default=3)
         return needed_attempts(affinity, length=length, tests=tests, alpha=self.alpha)
 
+    def describe(self) -> str:
+        """Say in one sentence what was found.
+
+        Examples
+        --------
+        >>> check_balance([[0, 90, 10], [10, 0, 90], [90, 10, 0]]).describe()
+        'driven loops: 1 of 1 (false discovery rate 0.05), causes: 1; one potential accounts \
+for 0% of the drift'
+        """
+        significant = int((self.loops.adjusted <= self.alpha).sum())
+        share = f"one potential accounts for {max(self.explained, 0):.0%} of the drift"
+        return (
+            f"driven loops: {significant} of {len(self.loops)} (false discovery rate "
+            f"{self.alpha:g}), causes: {len(self.violations)}"
+            + (f"; {share}" if self.independent_loops else "")
+        )
+
     def to_table(self) -> Table:
         """Return the loops, strongest first; see `LoopTable`."""
         return self.loops.to_table()
@@ -175,13 +193,13 @@ class BalanceReport(TableResult):
 
 
 def check_balance(
-    counts: TransitionCounts,
+    counts: CountsLike,
     potential: Potential | None = None,
     *,
     alpha: float = 0.05,
     errors: Errors = "multinomial",
     correction: Correction = "bh",
-    baseline: TransitionCounts | Runs | None = None,
+    baseline: CountsLike | None = None,
     runs: Runs | MeasuredRuns | None = None,
     graph: AgentGraph | None = None,
     replicates: int = 999,
@@ -191,8 +209,8 @@ def check_balance(
 
     Parameters
     ----------
-    counts : TransitionCounts
-        What was recorded; START and END are left out.
+    counts : CountsLike
+        What was recorded; START and END are left out. Runs are `runs` too.
     potential : Potential
         Estimated from the same counts; by default with the default settings.
     alpha : float
@@ -203,7 +221,7 @@ def check_balance(
     correction : {"bh", "by"}
         How p-values are adjusted for their number: Benjamini and Hochberg, or Benjamini and
         Yekutieli, which holds however the tests depend on one another, and finds less.
-    baseline : TransitionCounts, RunTable or iterable of Trajectory
+    baseline : CountsLike
         Runs that were as they should be; distinguishes work-flow from suspect loops. By runs where
         both sides have them, else as if moves were independent.
     runs : RunTable, iterable of Trajectory, or MeasuredRuns
@@ -242,10 +260,13 @@ def check_balance(
     check_level(alpha)
     _check_choice("errors", errors, get_args(Errors))
     _check_choice("correction", correction, get_args(Correction))
+    counts, counted = read_recorded(counts)
+    runs = counted if runs is None else runs
     given = runs.table if isinstance(runs, MeasuredRuns) else runs
     table = None if given is None else RunTable.of(given)
-    if table is None and not (baseline is None or isinstance(baseline, TransitionCounts)):
-        baseline = RunTable.of(baseline).counts()
+    usual, usual_runs = (None, None) if baseline is None else read_recorded(baseline)
+    if table is None:
+        usual_runs = None
     ends = states_before_end(counts)
     counts = counts.without_boundaries().sorted()
     potential = potential if potential is not None else estimate_potential(counts)
@@ -253,15 +274,15 @@ def check_balance(
     pairs = compare_pairs(held, potential, errors)
     counts = held.sorted()
     loops = find_loops(counts, correction=correction)
-    contrasts = _contrast(loops, alpha, table, baseline, replicates, seed)
+    contrasts = _contrast(loops, alpha, table, usual_runs, replicates, seed)
     found = _find_causes(counts, loops, alpha, contrasts)
     mixture = None
     if found:
         found = mark_structural(found, counts, graph, ends)
         found = apply_contrasts(found, contrasts)
-        if isinstance(baseline, TransitionCounts):
-            usual = baseline.without_boundaries()  # as the counts are
-            found = compare_counts_with_baseline(found, counts, usual, alpha, correction)
+        if usual is not None and usual_runs is None:
+            bare = usual.without_boundaries()  # as the counts are
+            found = compare_counts_with_baseline(found, counts, bare, alpha, correction)
         if table is not None:
             measured = MeasuredRuns.of(runs if isinstance(runs, MeasuredRuns) else table)
             found = _look_inside(found, loops, measured, alpha, replicates, seed)
@@ -308,7 +329,7 @@ def _contrast(
     loops: LoopTable,
     alpha: float,
     table: RunTable | None,
-    baseline: TransitionCounts | Runs | None,
+    baseline: RunTable | None,
     replicates: int,
     seed: int,
 ) -> tuple[LoopContrast, ...]:
@@ -325,7 +346,7 @@ def _contrast(
     names, made = [loops.names(i) for i in family], []
     if (table.success == 0).any() and (table.success == 1).any():
         made.append(contrast_loops(table, names, alpha=alpha, replicates=replicates, seed=seed))
-    if baseline is not None and not isinstance(baseline, TransitionCounts):
+    if baseline is not None:
         made.append(
             contrast_with_baseline(
                 table, baseline, names, alpha=alpha, replicates=replicates, seed=seed

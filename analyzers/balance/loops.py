@@ -22,6 +22,7 @@ from detailed_balance.analyzers.balance.pairs import Errors
 from detailed_balance.analyzers.balance.reversible_mle import fit_reversible
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_counts
 from detailed_balance.analyzers.kernel import Attempts, resolve_attempts
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.multiplicity import check_replicates
@@ -199,7 +200,7 @@ class TripletTable(TableResult):
 
 
 def measure_triplets(
-    counts: TransitionCounts,
+    counts: CountsLike,
     *,
     min_count: int = 1,
     errors: Errors = "multinomial",
@@ -212,7 +213,7 @@ def measure_triplets(
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         What was recorded; START and END are left out.
     min_count : int
         The least count of each of the six moves: the paper takes 1 and 2.
@@ -250,7 +251,7 @@ def measure_triplets(
         raise InvalidInputError(f"min_count={min_count!r}; it is 1 or more: a log needs a count")
     if errors not in get_args(Errors):
         raise InvalidInputError(f"errors={errors!r}; allowed are {', '.join(get_args(Errors))}")
-    given = counts.without_boundaries()
+    given = read_counts(counts).without_boundaries()
     bare = given.sorted()
     made = resolve_attempts(given, attempts)[0][[given.index(state) for state in bare.states]]
     places = np.array(sorted(_counted_triplets(bare, min_count)), np.int64).reshape(-1, 3)
@@ -316,7 +317,7 @@ class TripletNull(Result):
 
 
 def calibrate_triplets(
-    counts: TransitionCounts,
+    counts: CountsLike,
     *,
     min_count: int = 1,
     errors: Errors = "multinomial",
@@ -332,7 +333,7 @@ def calibrate_triplets(
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         What was recorded; START and END are left out.
     min_count, errors, attempts
         As for `measure_triplets`.
@@ -349,11 +350,12 @@ def calibrate_triplets(
     Examples
     --------
     >>> moves = [[0, 30, 10], [10, 0, 30], [30, 10, 0]]
-    >>> null = calibrate_triplets(TransitionCounts.from_dense(moves))
+    >>> null = calibrate_triplets(moves)
     >>> null.triplets, round(null.observed, 1), null.pvalue
     (1, 27.2, 0.005)
     """
     check_replicates(replicates)
+    counts = read_counts(counts)
     seen = measure_triplets(counts, min_count=min_count, errors=errors, attempts=attempts)
     if not len(seen):
         raise InsufficientDataError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.balance.pairs import attempts_like, list_moves, one_way_moves
-from detailed_balance.analyzers.counts import TransitionCounts
+from detailed_balance.analyzers.inputs import CountsLike, read_counts
 from detailed_balance.analyzers.multiplicity import check_level
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
@@ -126,7 +126,7 @@ def unseen_bound(attempts: ArrayLike, alpha: float = 0.05) -> NDArray[np.float64
 
 
 def check_one_way(
-    counts: TransitionCounts, potential: Potential | None = None, *, alpha: float = 0.05
+    counts: CountsLike, potential: Potential | None = None, *, alpha: float = 0.05
 ) -> OneWayCheck:
     r"""Hold the pairs of states that were seen in one direction only against the potential.
 
@@ -142,7 +142,7 @@ def check_one_way(
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         What was recorded; START and END are left out.
     potential : Potential
         What the differences are taken from; by default the one of least action for these counts.
@@ -162,6 +162,7 @@ def check_one_way(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import TransitionCounts
     >>> edges = [("a", "b", 40), ("b", "c", 40), ("c", "a", 40)]  # round and round
     >>> check = check_one_way(TransitionCounts.from_edges(edges))
     >>> check.difference.tolist(), check.holds.tolist()
@@ -169,12 +170,12 @@ def check_one_way(
     >>> check.violations
     (('a', 'b'), ('b', 'c'), ('c', 'a'))
     """
-    bare = counts.without_boundaries().sorted()
+    bare = read_counts(counts).without_boundaries().sorted()
     potential = potential if potential is not None else estimate_potential(bare)
-    counts = bare.restrict(potential.states)
-    f, g, n, drop = one_way_moves(counts, potential)
-    pairs_tested = (len(list_moves(counts)[0]) + len(f)) // 2
-    attempts = attempts_like(counts, potential.kernel)
+    kept = bare.restrict(potential.states)
+    f, g, n, drop = one_way_moves(kept, potential)
+    pairs_tested = (len(list_moves(kept)[0]) + len(f)) // 2
+    attempts = attempts_like(kept, potential.kernel)
     bound = unseen_bound(attempts[g], alpha)
     with np.errstate(divide="ignore"):  # no attempts from g: q is 1
         log_q = -np.logaddexp(0.0, np.log(attempts[g] / attempts[f]) - drop)

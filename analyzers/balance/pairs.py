@@ -150,7 +150,7 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
     `counts` has the states of `potential`, in the same order.
     """
     f, g, _ = list_moves(counts)
-    downhill = potential.values[f] - potential.values[g]
+    downhill = potential.heights[f] - potential.heights[g]
     both = (lookup(counts.counts, g, f) > 0) & ((downhill > 0) | ((downhill == 0) & (f < g)))
     f, g = f[both], g[both]
     beta, attempts = potential.violation.beta, attempts_like(counts, potential.kernel)
@@ -161,7 +161,7 @@ def compare_pairs(counts: TransitionCounts, potential: Potential, errors: Errors
     # Where every attempt from both states made this move, the formula gives 0, which no sample
     # can mean; the add-one form is the closest one that is positive.
     floor = 1 / there - 1 / (there + 1) + 1 / back - 1 / (back + 1)
-    predicted = beta * (potential.values[f] - potential.values[g])
+    predicted = beta * (potential.heights[f] - potential.heights[g])
     return PairTable(
         tuple(potential.states[i] for i in f),
         tuple(potential.states[i] for i in g),
@@ -198,7 +198,7 @@ def one_way_moves(
     f, g, n = list_moves(counts)
     single = lookup(counts.counts, g, f) == 0
     f, g, n = f[single], g[single], n[single]
-    drop = potential.violation.beta * (potential.values[f] - potential.values[g])
+    drop = potential.violation.beta * (potential.heights[f] - potential.heights[g])
     inner = potential.components[f] == potential.components[g]
     return f, g, n, np.where(inner, drop, np.inf)
 

@@ -12,8 +12,8 @@ from scipy.stats import chi2
 from detailed_balance.analyzers.balance._besag_clifford import sample_reversible_tables
 from detailed_balance.analyzers.balance.reversible_mle import ReversibleFit, fit_reversible
 from detailed_balance.analyzers.convergence import StepsCallback
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_counts
 from detailed_balance.analyzers.kernel import Kernel
 from detailed_balance.analyzers.markov.context_names import warn_of_contexts
 from detailed_balance.analyzers.multiplicity import check_replicates
@@ -140,7 +140,7 @@ class ReversibilityResult(TableResult):
 
 
 def reversibility_test(
-    counts: TransitionCounts,
+    counts: CountsLike,
     *,
     method: PvalueMethod = "auto",
     replicates: int = 999,
@@ -157,7 +157,7 @@ def reversibility_test(
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         What was recorded.
     method : {"auto", "chi2", "bootstrap"}
         "chi2" takes the distribution of large counts, which with small ones rejects far too often.
@@ -207,6 +207,7 @@ def reversibility_test(
     0.001
     """
     _check_settings(method, replicates, sweeps)
+    counts = read_counts(counts)
     warn_of_contexts(counts.states)
     counts = counts.without_boundaries()
     fit = fit_reversible(counts)

@@ -15,7 +15,7 @@ from detailed_balance.analyzers.balance.outcomes import LoopContrast
 from detailed_balance.analyzers.counts import BOUNDARIES, END, TransitionCounts
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition.rounds import count_rounds
-from detailed_balance.analyzers.results import times
+from detailed_balance.analyzers.results import Result, times
 from detailed_balance.analyzers.runs.names import rank_names
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sparse import lookup
@@ -42,7 +42,7 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(Result):
     """A cause of broken balance: the loop that shows it best, and those that it explains.
 
     One push makes many loops significant. Loops that share moves are one cause, which is named by

@@ -13,21 +13,19 @@ from scipy.special import xlogy
 from scipy.stats import false_discovery_control
 
 from detailed_balance.analyzers.comparison._divisions import Divisions, number_blocks
-from detailed_balance.analyzers.counts import END, TransitionCounts
+from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_recorded
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.joining import join_runs
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sparse import exact_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-Recorded: TypeAlias = "TransitionCounts | Runs"
-"""What was recorded in one context."""
 
 Unit: TypeAlias = Literal["runs", "exits"]
 """What is exchangeable under the null hypothesis."""
@@ -213,7 +211,7 @@ def pairwise_distances(
 
 
 def collect_sample(
-    contexts: dict[str, Recorded], unit: Unit | None, block: str | None = None
+    contexts: Mapping[str, CountsLike], unit: Unit | None, block: str | None = None
 ) -> Sample:
     """Lay what was recorded in each context out for a comparison; `unit` None is the best it has.
 
@@ -224,16 +222,17 @@ def collect_sample(
     """
     if unit is not None and unit not in get_args(Unit):
         raise InvalidInputError(f"unit={unit!r}; allowed are {', '.join(get_args(Unit))}")
-    are_counts = [isinstance(record, TransitionCounts) for record in contexts.values()]
+    records = {name: read_recorded(record) for name, record in contexts.items()}
+    are_counts = [runs is None for _, runs in records.values()]
     if any(are_counts) and not all(are_counts):
         raise InvalidInputError("some contexts are counts and others are runs; give one kind")
     if not any(are_counts):
-        sample = _run_sample(contexts, block)
+        sample = _run_sample({name: runs for name, (_, runs) in records.items()}, block)
         return _pooled(sample) if unit == "exits" else sample
     if unit == "runs" or block is not None:
         option = "unit='runs'" if block is None else f"block={block!r}"
         raise InvalidInputError(f"{option} needs runs (read_runs): counts do not hold them")
-    return _count_sample(contexts)
+    return _count_sample({name: counts for name, (counts, _) in records.items()})
 
 
 def _count_sample(contexts: Mapping[str, Any]) -> Sample:
@@ -260,7 +259,7 @@ def _count_sample(contexts: Mapping[str, Any]) -> Sample:
 
 
 def _run_sample(contexts: Mapping[str, Any], block: str | None) -> Sample:
-    tables = [RunTable.of(record) for record in contexts.values()]
+    tables = list(contexts.values())
     if block is not None:
         tables = [table.with_blocks(block) for table in tables]
     joined = JoinedRuns.of(tables)

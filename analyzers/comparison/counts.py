@@ -28,6 +28,7 @@ from detailed_balance.analyzers.comparison.result import (
 )
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import ConvergenceError, InsufficientDataError
+from detailed_balance.analyzers.inputs import CountsLike, read_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +42,7 @@ _REPLICATES = 999
 
 
 def compare_counts(
-    before: TransitionCounts, after: TransitionCounts, *, alpha: float = 0.05, seed: int = 0
+    before: CountsLike, after: CountsLike, *, alpha: float = 0.05, seed: int = 0
 ) -> RunComparison:
     """Test whether two tables of counts differ, each move taken for independent of the others.
 
@@ -52,7 +53,7 @@ def compare_counts(
 
     Parameters
     ----------
-    before, after : TransitionCounts
+    before, after : CountsLike
         START, END and escapes may be in them.
     alpha : float
         See `RunComparison`.
@@ -71,6 +72,7 @@ def compare_counts(
     >>> [(c.what, round(c.difference, 2)) for c in compare_counts(old, new).changes]
     [(('a', 'b'), -0.3), (('a', 'c'), 0.3)]
     """
+    before, after = read_counts(before), read_counts(after)
     found: dict[Question, tuple[float, list[Change]]] = {}
     with suppress(InsufficientDataError):
         found["moves"] = _ask_moves(before, after, seed)

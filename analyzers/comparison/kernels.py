@@ -11,7 +11,6 @@ from scipy.special import xlogy
 from scipy.stats import chi2, false_discovery_control, random_table
 
 from detailed_balance.analyzers.comparison._contexts import (
-    Recorded,
     Sample,
     Unit,
     collect_sample,
@@ -20,6 +19,7 @@ from detailed_balance.analyzers.comparison._contexts import (
     pairwise_distances,
 )
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.inputs import CountsLike
 from detailed_balance.analyzers.multiplicity import check_replicates
 from detailed_balance.analyzers.results import Table, TableResult
 
@@ -129,8 +129,8 @@ class KernelComparison(TableResult):
 
 
 def compare_kernels(
-    a: Recorded | Mapping[str, Recorded],
-    b: Recorded | None = None,
+    a: CountsLike | Mapping[str, CountsLike],
+    b: CountsLike | None = None,
     *,
     unit: Unit | None = None,
     block: str | None = None,
@@ -144,7 +144,7 @@ def compare_kernels(
 
     Parameters
     ----------
-    a, b : TransitionCounts, RunTable or iterable of Trajectory
+    a, b : CountsLike
         What was recorded in each context; or `a` alone, a mapping from their names.
     unit : {"runs", "exits"}, optional
         What is exchangeable under the null hypothesis. "runs", the default for trajectories:

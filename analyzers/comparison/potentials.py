@@ -19,17 +19,18 @@ from detailed_balance.analyzers.comparison._contexts import (
 )
 from detailed_balance.analyzers.counts import END, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_recorded
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.arrays import Paths
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["PotentialComparison", "compare_potentials"]
 
-Measured: TypeAlias = "Potential | TransitionCounts | Runs"
+Measured: TypeAlias = "Potential | CountsLike"
 """A context: its potential, or what to estimate it from."""
 
 NO_SPREAD = 1e-10
@@ -160,7 +161,7 @@ def compare_potentials(
 
     Parameters
     ----------
-    a, b : RunTable or iterable of Trajectory, TransitionCounts or Potential
+    a, b : Potential or CountsLike
         Each context, independent of the others; or `a` alone, a mapping from their names. Give
         runs where you can: their covariance is that of whole runs, which takes no two moves of
         one run for independent. From counts each move is independent of the others.
@@ -282,9 +283,11 @@ class _Context:
     def of(cls, given: Any, settings: Mapping[str, Any], block: str | None = None) -> _Context:
         if isinstance(given, Potential):
             return cls(given)
-        if isinstance(given, TransitionCounts):
-            return cls(estimate_potential(given, **settings))
-        runs = RunTable.of(given) if block is None else RunTable.of(given).with_blocks(block)
+        known, runs = read_recorded(given)
+        if runs is None:
+            return cls(estimate_potential(known, **settings))
+        if block is not None:
+            runs = runs.with_blocks(block)
         first = Paths.from_runs(runs)
         states, moves = first.states, first.counts().tocoo()
         counts = TransitionCounts.from_arrays((*states, END), moves.row, moves.col, moves.data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Result, Table, TableResult
 
 __all__ = [
     "AT_LIMIT",
@@ -48,7 +48,7 @@ ChangeUnit: TypeAlias = Literal["runs", "runs in blocks", "blocks", "runs and bl
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Result):
     """One statistic of two sets of runs, and whether it changed.
 
     Parameters
@@ -89,7 +89,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class ComparisonTest:
+class ComparisonTest(Result):
     """The test of one question about two sets of runs.
 
     Parameters

@@ -20,6 +20,7 @@ from detailed_balance.analyzers.forecast._absorbing_chain import (
 )
 from detailed_balance.analyzers.forecast._goodness_of_fit import check_fit
 from detailed_balance.analyzers.forecast.result import Forecast, Intervals, absorption_intervals
+from detailed_balance.analyzers.inputs import CountsLike, read_recorded
 from detailed_balance.analyzers.markov.order import Strata, StrataLike, find_strata
 from detailed_balance.analyzers.runs.arrays import Paths
 from detailed_balance.analyzers.runs.clusters import (
@@ -44,7 +45,7 @@ Cost: TypeAlias = (
 
 
 def forecast_outcome(
-    runs: Runs | TransitionCounts,
+    runs: CountsLike,
     *,
     success: Iterable[str] | None = None,
     failure: Iterable[str] = (),
@@ -64,7 +65,7 @@ def forecast_outcome(
 
     Parameters
     ----------
-    runs : RunTable, iterable of Trajectory, or TransitionCounts
+    runs : CountsLike
         What was recorded. Runs end in success or in failure, as `Trajectory.success` or else its
         outcome says, by the move to END or, without one, by one more move from where they
         stopped. A run with neither is open: it counts with its moves, and its end is taken to be
@@ -130,18 +131,19 @@ def forecast_outcome(
     (0.6, 2.8)
     """
     _check(intervals, level, replicates, prior)
-    if isinstance(runs, TransitionCounts):
+    counts, table = read_recorded(runs)
+    if table is None:
         _refuse_for_counts(intervals, held_out, strata, contexts)
-        record = _from_counts(runs, (END,) if success is None else tuple(success), tuple(failure))
+        record = _from_counts(counts, (END,) if success is None else tuple(success), tuple(failure))
     else:
         if success is not None or failure:
             raise InvalidInputError("success= and failure= are for counts; runs say how they ended")
         if strata is not None and held_out is not None:
             raise InvalidInputError("strata= and held_out= do not go together; give one of them")
         if contexts is not None:
-            runs = contexts.rename(runs)
+            table = contexts.rename(table)
             held_out = None if held_out is None else contexts.rename(held_out)
-        record = _from_runs(runs, strata)
+        record = _from_runs(table, strata)
     if not record.counts[:, record.ends].sum():
         raise InsufficientDataError(
             "no run has ended in success or failure: judge runs (TransitionStore.judge), or name "
@@ -247,8 +249,7 @@ def _refuse_for_counts(intervals: str, *of_runs: object) -> None:
         )
 
 
-def _from_runs(runs: Runs, strata: StrataLike) -> _Record:
-    table = RunTable.of(runs)
+def _from_runs(table: RunTable, strata: StrataLike) -> _Record:
     order = table.order()
     groups, table = find_strata(table, strata).select(order), table.select(order)
     paths = Paths.from_runs(table, judged=True)

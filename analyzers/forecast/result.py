@@ -48,7 +48,7 @@ Verdict: TypeAlias = Literal["reliable", "reliable within tasks", "not reliable"
 
 
 @dataclass(frozen=True, slots=True)
-class StateForecast:
+class StateForecast(Result):
     """What is to be expected of a run.
 
     Parameters

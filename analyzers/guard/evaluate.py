@@ -15,7 +15,7 @@ from detailed_balance.analyzers.guard._texts import Texts
 from detailed_balance.analyzers.guard.guard import RunGuard
 from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
 from detailed_balance.analyzers.guard.watch import run_risks
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.clusters import cluster_codes
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 
@@ -26,7 +26,7 @@ __all__ = ["GuardEvaluation", "GuardTrial", "evaluate_guard", "risk_area"]
 
 
 @dataclass(frozen=True, slots=True)
-class GuardTrial:
+class GuardTrial(Result):
     """What a score caught on runs that it was not fitted to.
 
     Parameters

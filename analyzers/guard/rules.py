@@ -10,6 +10,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import END
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.potential.ordering import order_states
 from detailed_balance.analyzers.repetition.prefixes import highest_so_far, measure_prefixes
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.table import Runs, RunTable
@@ -74,8 +75,10 @@ class RepetitionLimits:
         limits = {name: getattr(self, name) for name in _LIMITS}
         _check_limits(limits, self.potential)
         if self.potential is not None and not isinstance(self.potential, Mapping):
-            values = map(float, self.potential.values)
-            levels = dict(zip(self.potential.states, values, strict=True))
+            known = self.potential
+            # A component lies below all that lead to it: what is wanted is the order alone.
+            ranks = order_states(known).levels * (known.heights.max() + 1) + known.heights
+            levels = dict(zip(known.states, ranks.tolist(), strict=True))
             object.__setattr__(self, "potential", levels)
 
     def fit(self, runs: Runs, seed: int = 0) -> RepetitionLimits:

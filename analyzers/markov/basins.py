@@ -9,11 +9,10 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.kernel import Kernel, KernelLike, read_chain
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Result, Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +21,7 @@ __all__ = ["Attractor", "AttractorReport", "find_attractors"]
 
 
 @dataclass(frozen=True, slots=True)
-class Attractor:
+class Attractor(Result):
     """A local minimum of the potential, with the states that run down to it.
 
     Parameters
@@ -30,7 +29,8 @@ class Attractor:
     state : str
         The lowest state.
     value : float
-        Its V, from the lowest state of its component; in units of 1 / beta, like all heights.
+        Its V as in `Potential.values`, in units of 1 / beta: inf or -inf above or below the
+        largest component, NaN beside it.
     depth : float
         The climb from it to the lowest pass into a deeper valley; inf for the deepest of a
         component.
@@ -110,7 +110,7 @@ class AttractorReport(TableResult):
         if start == end:
             return 0.0
         highest = _highest_on_way(self.passes, start, end)
-        return float(highest - 1 - self.potential.values[start])
+        return float(highest - 1 - self.potential.heights[start])
 
     def to_table(self) -> Table:
         """Return the columns state, value, depth, saddle, into, basin, component and final."""
@@ -130,9 +130,7 @@ class AttractorReport(TableResult):
         return found or "no state attracts others"
 
 
-def find_attractors(
-    source: Potential | TransitionCounts | Kernel, *, min_depth: float = 0.0
-) -> AttractorReport:
+def find_attractors(source: Potential | KernelLike, *, min_depth: float = 0.0) -> AttractorReport:
     """Find the local minima of the potential, their basins, and the barriers between them.
 
     Two states are neighbours where a move was observed between them, either way, inside a
@@ -142,7 +140,7 @@ def find_attractors(
 
     Parameters
     ----------
-    source : Potential, TransitionCounts or Kernel
+    source : Potential or KernelLike
         The potential; of counts or a kernel it is estimated with the default settings.
     min_depth : float
         Valleys shallower than this are joined to the deepest one behind their lowest pass. Twice
@@ -180,15 +178,18 @@ def find_attractors(
     """
     if not min_depth >= 0:
         raise InvalidInputError(f"min_depth={min_depth!r}; a depth is 0 or more")
-    if isinstance(source, TransitionCounts):
-        source = source.sorted()
-    potential = source if isinstance(source, Potential) else estimate_potential(source)
+    if isinstance(source, Potential):
+        potential = source
+    else:
+        chain, runs = read_chain(source)
+        chain = chain if isinstance(chain, Kernel) else chain.sorted()
+        potential = estimate_potential(chain if runs is None else runs)
     links = _links(potential)
     tree = csr_array(minimum_spanning_tree(links))
-    valleys = _flood(potential.values, tree)
+    valleys = _flood(potential.heights, tree)
     minima = {low: valley for low, valley in valleys.items() if valley.depth > 0}
     kept = {low: valley for low, valley in minima.items() if valley.depth >= min_depth}
-    basins = _basins(potential.values, links, valleys, kept)
+    basins = _basins(potential.heights, links, valleys, kept)
     return AttractorReport(
         tuple(_attractors(potential, kept, basins)),
         len(minima) - len(kept),
@@ -213,7 +214,7 @@ def _links(potential: Potential) -> csr_array[Any, tuple[int, int]]:
     inner = (edges.row != edges.col) & (edges.data > 0)
     inner &= potential.components[edges.row] == potential.components[edges.col]
     i, j = edges.row[inner], edges.col[inner]
-    height = 1 + np.maximum(potential.values[i], potential.values[j])
+    height = 1 + np.maximum(potential.heights[i], potential.heights[j])
     n = len(potential.states)
     # Before 1.17, scipy finds a spanning tree by 32-bit indices alone.
     links = csr_array((height, (i.astype(np.int32), j.astype(np.int32))), shape=(n, n))
@@ -274,7 +275,7 @@ def _basins(
 def _attractors(
     potential: Potential, kept: dict[int, _Valley], basins: NDArray[np.int64]
 ) -> list[Attractor]:
-    states, components = potential.states, potential.components
+    states, components, values = potential.states, potential.components, potential.values
     edges = potential.kernel.probabilities.tocoo()
     moved = edges.data > 0
     source, target = components[edges.row[moved]], components[edges.col[moved]]
@@ -285,7 +286,7 @@ def _attractors(
     found = [
         Attractor(
             states[low],
-            float(potential.values[low]),
+            float(values[low]),
             valley.depth,
             None if valley.saddle is None else states[valley.saddle],
             None if valley.into is None else states[valley.into],
@@ -296,7 +297,8 @@ def _attractors(
         for low, valley in kept.items()
     ]
     found = [a for a in found if a.final or len(a.basin) > 1 or a.into is not None]
-    return sorted(found, key=lambda a: (-a.depth, a.value, a.state))
+    height = dict(zip(states, potential.heights.tolist(), strict=True))
+    return sorted(found, key=lambda a: (-a.depth, height[a.state], a.state))
 
 
 def _highest_on_way(tree: csr_array[Any, tuple[int, int]], start: int, end: int) -> float:

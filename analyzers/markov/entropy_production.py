@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,15 +12,16 @@ from scipy.sparse import csr_array
 from detailed_balance.analyzers.convergence import StepsCallback
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.kernel import KernelLike, read_chain
 from detailed_balance.analyzers.markov.flux import PairMoves, dissipation, pair_moves, steady_flows
-from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT, Source
+from detailed_balance.analyzers.markov.stationary import DENSE_LIMIT
 from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.clusters import (
     FEWEST_REDRAWN,
     bootstrap_tails,
     cluster_codes,
 )
-from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class EntropyProduction(Result):
 
 
 def entropy_production(
-    source: Source | Runs,
+    source: KernelLike,
     *,
     confidence: float = 0.95,
     replicates: int = 500,
@@ -128,7 +129,7 @@ def entropy_production(
 
     Parameters
     ----------
-    source : RunTable, iterable of Trajectory, TransitionCounts, Kernel or (n, n) array of float
+    source : KernelLike
         Of runs and counts, the strongly connected parts; of a kernel, which is taken as known,
         its only closed class. START and END never enter. A step is a move that was made:
         self-loops count, escapes do not.
@@ -176,8 +177,7 @@ def entropy_production(
     1.7578
     """
     _check_settings(confidence, replicates)
-    runs = as_runs(source)
-    counts = cast("Source", source) if runs is None else runs.counts()
+    counts, runs = read_chain(source)
     if isinstance(counts, TransitionCounts):
         counts = counts.sorted()
     moves = pair_moves(counts)

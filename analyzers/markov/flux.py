@@ -12,9 +12,9 @@ from detailed_balance.analyzers._solver.edges import EdgeList
 from detailed_balance.analyzers.balance.reversible_mle import strong_components
 from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.kernel import Kernel, KernelLike, read_chain
 from detailed_balance.analyzers.markov.stationary import (
     DENSE_LIMIT,
-    Source,
     irreducible_law,
     move_kernel,
     stationary_distribution,
@@ -81,7 +81,7 @@ class NetFluxes(TableResult):
         return {"pairs": self.to_table(), "untested_states": self.untested_states}
 
 
-def net_fluxes(source: Source) -> NetFluxes:
+def net_fluxes(source: KernelLike) -> NetFluxes:
     """Return the net flux J = pi_f T(g<-f) - pi_g T(f<-g) of every linked pair.
 
     Under detailed balance all are 0. They flow in loops: as much net flux enters a state as
@@ -89,7 +89,7 @@ def net_fluxes(source: Source) -> NetFluxes:
 
     Parameters
     ----------
-    source : TransitionCounts, Kernel or (n, n) array of float
+    source : KernelLike
         Of counts, the strongly connected parts, each with its own stationary distribution and with
         its share of the moves; of a kernel, its only closed class. START and END are left out, and
         rows are scaled to sum to 1, so that a step is a move that was made.
@@ -110,7 +110,7 @@ def net_fluxes(source: Source) -> NetFluxes:
     >>> ring.source[0], ring.target[0], round(float(ring.flux[0]), 4)  # (0.9 - 0.1) / 3
     ('0', '1', 0.2667)
     """
-    moves = pair_moves(source)
+    moves = pair_moves(read_chain(source)[0])
     there, back = (flow[0] for flow in steady_flows(moves, *moves.as_batch()))
     flux = there - back
     order = np.argsort(-np.abs(flux), kind="stable")
@@ -162,7 +162,7 @@ class PairMoves:
         return self.forward[None], self.backward[None], self.stays[None]
 
 
-def pair_moves(source: Source) -> PairMoves:
+def pair_moves(source: TransitionCounts | Kernel) -> PairMoves:
     """Take the strongly connected parts of counts, or the only closed class of a kernel."""
     if isinstance(source, TransitionCounts):
         counts = source.without_boundaries()

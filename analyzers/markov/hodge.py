@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -19,14 +19,15 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.markov.stationary import Source, move_kernel
+from detailed_balance.analyzers.kernel import KernelLike, read_chain
+from detailed_balance.analyzers.markov.stationary import move_kernel
 from detailed_balance.analyzers.results import Table, TableResult
 from detailed_balance.analyzers.runs.clusters import (
     FEWEST_REDRAWN,
     bootstrap_tails,
     cluster_codes,
 )
-from detailed_balance.analyzers.runs.table import Runs, RunTable, as_runs
+from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.analyzers.sparse import lookup
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class HodgeDecomposition(TableResult):
         The states of the chain.
     potential : (n,) array of float
         V, in nats, whose gradient V(first) - V(second) is nearest to the log ratios; the lowest
-        state of each component is at 0.
+        state of the largest component is at 0, and NaN is where no pairs lead to it.
     components : (n,) array of int
         States linked by pairs seen in both directions; potentials compare inside one only.
     first, second : (m,) arrays of int
@@ -174,7 +175,7 @@ class HodgeDecomposition(TableResult):
 
 
 def hodge_decomposition(
-    source: Source | Runs,
+    source: KernelLike,
     *,
     weights: Weights = "auto",
     confidence: float = 0.95,
@@ -185,7 +186,7 @@ def hodge_decomposition(
 
     Parameters
     ----------
-    source : RunTable, iterable of Trajectory, TransitionCounts, Kernel or (n, n) array of float
+    source : KernelLike
         START and END are left out, and rows are scaled to sum to 1. Only pairs taken both
         ways have a log ratio. Of runs the shares have intervals.
     weights : {"auto", "uniform", "precision"}
@@ -236,8 +237,7 @@ def hodge_decomposition(
             f"confidence={confidence!r}, replicates={replicates!r}; the first lies between 0 and "
             "1, the second is 0 or more"
         )
-    runs = as_runs(source)
-    chain = cast("Source", source) if runs is None else runs.counts()
+    chain, runs = read_chain(source)
     counted = isinstance(chain, TransitionCounts)
     if weights == "precision" and not counted:
         raise InvalidInputError("weights='precision' needs counts; a kernel has no errors")
@@ -264,7 +264,7 @@ def hodge_decomposition(
         gradient_in, curl_in, harmonic_in = _Split(every, weigh).find_intervals(ratios, tails)
     return HodgeDecomposition(
         states,
-        potential,
+        np.where(pairs.components == np.bincount(pairs.components).argmax(), potential, np.nan),
         pairs.components.astype(np.int64),
         pairs.first.astype(np.int64),
         pairs.second.astype(np.int64),

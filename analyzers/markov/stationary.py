@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array, eye_array
@@ -12,24 +12,20 @@ from scipy.sparse.linalg import splu
 
 from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.kernel import KernelLike, read_chain
 from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 __all__ = [
     "DENSE_LIMIT",
-    "Source",
     "StationaryDistribution",
     "irreducible_law",
     "move_kernel",
     "stationary_distribution",
     "stationary_vectors",
 ]
-
-Source: TypeAlias = "TransitionCounts | Kernel | ArrayLike"
-"""What a chain can be given as; an (n, n) array is a known kernel, row = source."""
 
 DENSE_LIMIT = 300
 """Up to so many states the elimination is dense, and keeps every digit of small entries."""
@@ -76,14 +72,15 @@ class StationaryDistribution(TableResult):
         return {"states": self.to_table(), "transient": self.transient}
 
 
-def stationary_distribution(source: Source) -> StationaryDistribution:
+def stationary_distribution(source: KernelLike) -> StationaryDistribution:
     """Solve pi T = pi.
 
     Parameters
     ----------
-    source : TransitionCounts, Kernel or (n, n) array of float
-        START and END are left out, and rows are scaled to sum to 1: a step is a move that was
-        made (self-loops are moves; escapes, which leave the agent where it was, are none).
+    source : KernelLike
+        Counts, or a known kernel. START and END are left out, and rows are scaled to sum to 1: a
+        step is a move that was made (self-loops are moves; escapes, which leave the agent where it
+        was, are none).
 
     Returns
     -------
@@ -96,7 +93,7 @@ def stationary_distribution(source: Source) -> StationaryDistribution:
         Where there is more than one closed class, or it is a state from which no move is known;
         `partial` is a tuple with the distribution of each closed class.
     InvalidInputError
-        Where an array is not a kernel.
+        Where the rows of an array of fractions are not probabilities.
 
     References
     ----------
@@ -117,13 +114,13 @@ def stationary_distribution(source: Source) -> StationaryDistribution:
     return laws[0]
 
 
-def move_kernel(source: Source) -> tuple[tuple[str, ...], csr_array[Any, tuple[int, int]]]:
+def move_kernel(source: KernelLike) -> tuple[tuple[str, ...], csr_array[Any, tuple[int, int]]]:
     """Return the states and the kernel of moves; rows sum to 1, or to 0 where none is known."""
-    if isinstance(source, TransitionCounts):
-        counts = source.without_boundaries()
+    known = read_chain(source)[0]
+    if isinstance(known, TransitionCounts):
+        counts = known.without_boundaries()
         states, weights = counts.states, csr_array(counts.counts.astype(np.float64))
     else:
-        known = source if isinstance(source, Kernel) else Kernel.from_matrix(source)
         inner = [i for i, state in enumerate(known.states) if state not in BOUNDARIES]
         states = tuple(known.states[i] for i in inner)
         weights = csr_array(known.probabilities[inner, :][:, inner])

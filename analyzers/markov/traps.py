@@ -15,9 +15,10 @@ from scipy.stats import beta
 
 from detailed_balance.analyzers.counts import BOUNDARIES, END, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.results import Table, TableResult, times
+from detailed_balance.analyzers.inputs import CountsLike, read_recorded
+from detailed_balance.analyzers.results import Result, Table, TableResult, times
 from detailed_balance.analyzers.runs.clusters import MoveClusters
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ DENSE_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Trap:
+class Trap(Result):
     """A set of states that the agent passes through many times over before it leaves.
 
     Parameters
@@ -118,7 +119,7 @@ class TrapReport(TableResult):
         return {"traps": self.to_table(), "too_few": self.too_few, "settings": settings}
 
 
-def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> TrapReport:
+def find_traps(source: CountsLike, *, min_visits: float = 10.0) -> TrapReport:
     """Find sets of states that the agent does not leave for long.
 
     Candidates are the strongly connected components that nothing leaves once the kernel entries
@@ -129,7 +130,7 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
 
     Parameters
     ----------
-    source : RunTable, iterable of Trajectory, or TransitionCounts
+    source : CountsLike
         With START and END where runs have them: a move to END is an exit. Escapes are neither
         moves nor exits, since the agent stays where it was. Give runs where you can: stays of one
         run depend on each other, and the interval is then by runs, or by the blocks that the table
@@ -164,8 +165,7 @@ def find_traps(source: TransitionCounts | Runs, *, min_visits: float = 10.0) -> 
     """
     if not min_visits > 1:
         raise InvalidInputError(f"min_visits={min_visits!r}; a trap is visited more than once")
-    table = None if isinstance(source, TransitionCounts) else RunTable.of(source)
-    counts = source if isinstance(source, TransitionCounts) else RunTable.of(source).counts()
+    counts, table = read_recorded(source)
     counts = counts.sorted()
     inner = [state for state in counts.states if state not in BOUNDARIES]
     runs_known = not BOUNDARIES.isdisjoint(counts.states)

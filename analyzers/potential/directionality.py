@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detailed_balance.analyzers.errors import InsufficientDataError, UnknownStateError
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.kernel import KernelLike, read_kernel
+from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import Result
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class Directionality(Result):
 
 
 def score_directionality(
-    kernel: Kernel,
-    values: Mapping[str, float] | ArrayLike,
+    kernel: KernelLike,
+    values: Potential | Mapping[str, float] | ArrayLike,
     *,
     threshold: float = 0.05,
     tolerance: float = 1e-9,
@@ -59,10 +60,10 @@ def score_directionality(
 
     Parameters
     ----------
-    kernel : Kernel
-        T, the n states.
-    values : mapping of state to float, or (n,) array_like
-        V.
+    kernel : KernelLike
+        T, the n states; of counts as `estimate_kernel` makes it.
+    values : Potential, mapping of state to float, or (n,) array_like
+        V. Between two components of a `Potential` all transitions go down.
     threshold, tolerance : float
         See `Directionality`.
 
@@ -80,18 +81,25 @@ def score_directionality(
 
     Examples
     --------
-    >>> kernel = Kernel.from_matrix([[0.0, 0.4, 0.3], [0.1, 0.0, 0.0], [0.0, 0.04, 0.9]])
+    >>> kernel = [[0.0, 0.4, 0.3], [0.1, 0.0, 0.0], [0.0, 0.04, 0.9]]
     >>> score_directionality(kernel, [2.0, 1.0, 2.0]).shares
     (0.3333333333333333, 0.3333333333333333, 0.3333333333333333)
     """
+    kernel = read_kernel(kernel)
     if isinstance(values, Mapping):
         if missing := [state for state in kernel.states if state not in values]:
             raise UnknownStateError(f"state {missing[0]!r} has no value of V")
         values = [values[state] for state in kernel.states]
-    heights = np.asarray(values, dtype=np.float64)
     edges = kernel.probabilities.tocoo()
     likely = (edges.row != edges.col) & (edges.data > threshold)
-    drops = heights[edges.row[likely]] - heights[edges.col[likely]]
+    f, g = edges.row[likely], edges.col[likely]
+    if isinstance(values, Potential):
+        place = np.array([values.index(state) for state in kernel.states])
+        parts, heights = values.components[place], values.heights[place]
+        drops = np.where(parts[f] == parts[g], heights[f] - heights[g], np.inf)
+    else:
+        heights = np.asarray(values, dtype=np.float64)
+        drops = heights[f] - heights[g]
     if not len(drops):
         raise InsufficientDataError(
             f"no transition between two states is above {threshold!r}; lower the threshold"

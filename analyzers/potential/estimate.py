@@ -27,12 +27,18 @@ from detailed_balance.analyzers.errors import (
     InvalidInputError,
     UnknownStateError,
 )
-from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.kernel import (
+    Attempts,
+    Kernel,
+    KernelLike,
+    estimate_kernel,
+    read_chain,
+)
 from detailed_balance.analyzers.markov.context_names import warn_of_contexts
 from detailed_balance.analyzers.potential._standard_errors import RunMoves, SandwichCovariance
 from detailed_balance.analyzers.results import Table, TableResult, plain
 from detailed_balance.analyzers.runs.clusters import FEWEST_CLUSTERS, MoveClusters
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,8 +61,9 @@ class Potential(TableResult):
     ----------
     states : tuple of str, length n
         The states, without START and END and without `Kernel.dropped`.
-    values : (n,) array of float
-        V, in units of 1 / beta; the lowest state of each component is at 0.
+    heights : (n,) array of float
+        V above the lowest state of the same component, in units of 1 / beta. Heights of two
+        components do not compare: `values` do.
     components : (n,) array of int
         The strongly connected component of each state.
     residuals : Residuals
@@ -77,7 +84,7 @@ class Potential(TableResult):
     """
 
     states: tuple[str, ...]
-    values: NDArray[np.float64]
+    heights: NDArray[np.float64]
     components: NDArray[np.int64]
     residuals: Residuals
     method: str
@@ -90,12 +97,21 @@ class Potential(TableResult):
     _sandwich: SandwichCovariance | None = field(default=None, init=False, repr=False)
 
     @property
+    def values(self) -> NDArray[np.float64]:
+        """(n,) array: V less that of the lowest state of the largest component, in 1 / beta.
+
+        Infinite for states above that component and -inf below it, NaN beside it: see
+        `relative_to`, which takes any other state for the zero.
+        """
+        return self.relative_to()
+
+    @property
     def action(self) -> float:
         """S[V] over the moves inside components; those between cost nothing at the infimum."""
         edges = self.kernel.probabilities.tocoo()
         inner = (edges.row != edges.col) & (edges.data > 0)
         inner &= self.components[edges.row] == self.components[edges.col]
-        drop = self.values[edges.row[inner]] - self.values[edges.col[inner]]
+        drop = self.heights[edges.row[inner]] - self.heights[edges.col[inner]]
         return float(edges.data[inner] @ self.violation.value(drop))
 
     @property
@@ -135,7 +151,7 @@ class Potential(TableResult):
         The default is the lowest state of the largest component.
         """
         g = self._ground() if reference is None else self.index(reference)
-        shifted = self.values - self.values[g]
+        shifted = self.heights - self.heights[g]
         result = np.full(len(self.states), np.nan)
         result[_reached(self.kernel.probabilities, g)] = -np.inf
         result[_reached(self.kernel.probabilities.T.tocsr(), g)] = np.inf
@@ -189,6 +205,22 @@ class Potential(TableResult):
         else:
             errors[inside] = [self._errors().error(f, g) for f in asked[inside]]
         return errors
+
+    def describe(self) -> str:
+        """Say in one sentence what it is of.
+
+        Examples
+        --------
+        >>> estimate_potential([[0.5, 0.5], [0.1, 0.9]]).describe()
+        '2 states, lowest first; no errors: the kernel is taken as known'
+        """
+        parts = int(self.components.max()) + 1
+        several = f" in {parts} components (∞ leads to the largest, and that leads to -∞)"
+        states = f"{len(self.states)} states{several if parts > 1 else ''}"
+        return f"{states}, lowest first; {self.describe_errors()}"
+
+    def _preview(self) -> Table:
+        return self.to_table(errors=len(self.states) <= EXACT_ERRORS)
 
     def describe_errors(self) -> str:
         """Say in one sentence what the standard errors take for independent.
@@ -280,7 +312,7 @@ class Potential(TableResult):
         else:
             changes = self._errors().bootstrap(here, there, replicates, seed)
             high, low = -np.quantile(changes, tails)
-        difference = self.values[here] - self.values[there]
+        difference = self.heights[here] - self.heights[there]
         return float(difference + low), float(difference + high)
 
     def order(self) -> nx.DiGraph[int]:
@@ -346,7 +378,7 @@ class Potential(TableResult):
         if self._sandwich is None:
             pairs = EdgeList.from_matrix(self.kernel.probabilities, self.components)
             made = SandwichCovariance(
-                pairs, self.violation, self.values, self.kernel.attempts, self._run_moves()
+                pairs, self.violation, self.heights, self.kernel.attempts, self._run_moves()
             )
             object.__setattr__(self, "_sandwich", made)
         assert self._sandwich is not None  # noqa: S101 - for the type checkers
@@ -370,11 +402,11 @@ class Potential(TableResult):
         """Return the lowest state of the largest component."""
         largest = np.argmax(np.bincount(self.components))
         members = np.flatnonzero(self.components == largest)
-        return int(members[np.argmin(self.values[members])])
+        return int(members[np.argmin(self.heights[members])])
 
 
 def estimate_potential(
-    counts: TransitionCounts | Kernel | Runs,
+    counts: KernelLike,
     *,
     violation: ViolationFunction | None = None,
     attempts: Attempts = "observed",
@@ -389,7 +421,7 @@ def estimate_potential(
 
     Parameters
     ----------
-    counts : RunTable, iterable of Trajectory, TransitionCounts or Kernel
+    counts : KernelLike
         What was recorded, or a kernel that is known. START and END are left out. Give runs where
         you can: only then are errors by runs, or by the blocks that the table has.
     violation : ViolationFunction
@@ -448,10 +480,8 @@ def estimate_potential(
         raise InvalidInputError(f"tolerance={tolerance!r}; a tolerance lies between 0 and 1")
     if method not in get_args(Method):
         raise InvalidInputError(f"method={method!r}; allowed are {', '.join(get_args(Method))}")
-    runs = None
-    if not isinstance(counts, TransitionCounts | Kernel):
-        counts = (runs := RunTable.of(counts)).counts()
-    kernel = _kernel(counts, attempts, min_attempts)
+    chain, runs = read_chain(counts)
+    kernel = _kernel(chain, attempts, min_attempts)
     warn_of_contexts(kernel.states)
     _, labels = connected_components(kernel.probabilities, connection="strong")
     pairs = EdgeList.from_matrix(kernel.probabilities, labels.astype(np.int64))
@@ -512,8 +542,8 @@ def _initial_values(
         return None
     if isinstance(initial, Potential):
         if initial.states == states:
-            return initial.values
-        initial = dict(zip(initial.states, initial.values.tolist(), strict=True))
+            return initial.heights
+        initial = dict(zip(initial.states, initial.heights.tolist(), strict=True))
     values = np.array([initial.get(state, 0.0) for state in states], dtype=np.float64)
     if not np.all(np.isfinite(values)):
         worst = states[int(np.argmin(np.isfinite(values)))]

@@ -13,9 +13,14 @@ from detailed_balance.analyzers.action import (
     ViolationFunction,
     check_violation_function,
 )
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel
+from detailed_balance.analyzers.kernel import (
+    Attempts,
+    Kernel,
+    KernelLike,
+    estimate_kernel,
+    read_chain,
+)
 from detailed_balance.analyzers.potential.directionality import Directionality, score_directionality
 from detailed_balance.analyzers.potential.features import FeatureFunction, make_features
 from detailed_balance.analyzers.potential.lasso import ActionProblem, fit_path
@@ -101,7 +106,7 @@ class ExplicitPotential(TableResult):
 
 
 def fit_explicit_potential(
-    counts: TransitionCounts | Kernel,
+    counts: KernelLike,
     features: FeatureFunction | Iterable[FeatureFunction],
     *,
     violation: ViolationFunction | None = None,
@@ -198,10 +203,11 @@ def fit_explicit_potential(
     )
 
 
-def _kernel(counts: TransitionCounts | Kernel, attempts: Attempts, min_attempts: int) -> Kernel:
-    if isinstance(counts, Kernel):
-        return counts
-    known = counts.without_boundaries()
+def _kernel(source: KernelLike, attempts: Attempts, min_attempts: int) -> Kernel:
+    chain = read_chain(source)[0]
+    if isinstance(chain, Kernel):
+        return chain
+    known = chain.without_boundaries()
     return estimate_kernel(known, attempts=attempts, min_attempts=min_attempts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.results import Table, TableResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ _OPERATORS = "+-*/^%"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
+class FeatureTable(TableResult):
     """The features of states.
 
     Parameters
@@ -54,6 +55,11 @@ class FeatureTable:
     states: tuple[str, ...]
     names: tuple[str, ...]
     values: NDArray[np.float64]
+
+    def to_table(self) -> Table:
+        """Return the columns state and each feature."""
+        columns = zip(self.names, self.values.T.tolist(), strict=True)
+        return {"state": list(self.states), **dict(columns)}
 
 
 def make_features(

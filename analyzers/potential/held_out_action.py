@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from detailed_balance.analyzers.counts import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import CountsLike, read_counts
 from detailed_balance.analyzers.potential.estimate import Potential
 from detailed_balance.analyzers.results import Result
 
@@ -65,7 +65,7 @@ def potential_shape(potential: Potential | Mapping[str, float]) -> dict[str, flo
     """
     if isinstance(potential, Potential):
         inside = potential.components == np.bincount(potential.components).argmax()
-        values = (potential.violation.beta * potential.values[inside]).tolist()
+        values = (potential.violation.beta * potential.heights[inside]).tolist()
         names = [state for state, kept in zip(potential.states, inside, strict=True) if kept]
         potential = dict(zip(names, values, strict=True))
     for state, value in potential.items():
@@ -80,7 +80,7 @@ def potential_shape(potential: Potential | Mapping[str, float]) -> dict[str, flo
 
 
 def measure_action(
-    counts: TransitionCounts, potential: Potential | Mapping[str, float]
+    counts: CountsLike, potential: Potential | Mapping[str, float]
 ) -> MeasuredAction:
     """Measure the action of transitions with a potential of known shape.
 
@@ -92,7 +92,7 @@ def measure_action(
 
     Parameters
     ----------
-    counts : TransitionCounts
+    counts : CountsLike
         What was recorded. An attempt that reached no state of the potential costs nothing, like
         any escape; an attempt from none is left out.
     potential : Potential or mapping of str to float
@@ -116,6 +116,7 @@ def measure_action(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import TransitionCounts
     >>> counts = TransitionCounts.from_edges([("a", "b", 90), ("a", None, 10), ("b", "a", 10),
     ...                                       ("b", None, 90)])
     >>> measured = measure_action(counts, {"a": 1.0, "b": 0.0})
@@ -123,6 +124,7 @@ def measure_action(
     (0.3041, 2.18)
     """
     shape = potential_shape(potential)
+    counts = read_counts(counts)
     known = [state for state in counts.states if state in shape]
     counts = counts.restrict(known)
     sources = np.flatnonzero(counts.attempts > 0)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from scipy.special import betainc
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.analyzers.kernel import Kernel
+from detailed_balance.analyzers.kernel import Kernel, KernelLike, read_kernel
 
 __all__ = ["majority_vote_kernel"]
 
 
-def majority_vote_kernel(kernel: Kernel, votes: int, needed: int) -> Kernel:
+def majority_vote_kernel(kernel: KernelLike, votes: int, needed: int) -> Kernel:
     """Return the kernel of an agent that asks for `votes` answers and takes one given often enough.
 
     T*(g<-f) is the probability that `needed` or more of the answers are g, the regularised
@@ -21,8 +21,8 @@ def majority_vote_kernel(kernel: Kernel, votes: int, needed: int) -> Kernel:
 
     Parameters
     ----------
-    kernel : Kernel
-        The kernel of one answer.
+    kernel : KernelLike
+        The kernel of one answer; of counts as `estimate_kernel` makes it.
     votes : int
         M, how many answers are asked for.
     needed : int
@@ -55,6 +55,7 @@ def majority_vote_kernel(kernel: Kernel, votes: int, needed: int) -> Kernel:
             f"needed={needed!r} of votes={votes!r}: needed must be at least half of the votes, or "
             "several states could win at once, and at most all of them"
         )
+    kernel = read_kernel(kernel)
     won = kernel.probabilities.copy()
     won.data = betainc(needed, votes - needed + 1, won.data.clip(0.0, 1.0))
     return replace(kernel, probabilities=won, attempts=None, mode=f"{needed} of {votes} votes")

@@ -57,7 +57,7 @@ def order_states(potential: Potential) -> StateOrder:
     """
     relative = potential.relative_to()
     levels = _count_below(potential.order())[potential.components]
-    ranking = np.lexsort((potential.values, potential.components, ~np.isfinite(relative), levels))
+    ranking = np.lexsort((potential.heights, potential.components, ~np.isfinite(relative), levels))
     _, first = np.unique(potential.components[ranking], return_index=True)
     numbers = np.argsort(np.argsort(first))[potential.components] + 1
     return StateOrder(ranking, levels, numbers, relative)

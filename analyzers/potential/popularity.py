@@ -17,11 +17,18 @@ from detailed_balance.analyzers.errors import (
     InsufficientDataError,
     InvalidInputError,
 )
-from detailed_balance.analyzers.kernel import Attempts, Kernel, estimate_kernel, resolve_attempts
+from detailed_balance.analyzers.kernel import (
+    Attempts,
+    Kernel,
+    KernelLike,
+    estimate_kernel,
+    read_chain,
+    resolve_attempts,
+)
 from detailed_balance.analyzers.potential.estimate import Potential, estimate_potential
 from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.clusters import MoveClusters
-from detailed_balance.analyzers.runs.table import Runs, RunTable
+from detailed_balance.analyzers.runs.table import RunTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,7 +207,7 @@ def _show(shares: ExplainedShares) -> str:
 
 
 def compare_with_popularity(
-    counts: TransitionCounts | Kernel | Runs,
+    counts: KernelLike,
     *,
     violation: ViolationFunction | None = None,
     attempts: Attempts = "observed",
@@ -220,7 +227,7 @@ def compare_with_popularity(
 
     Parameters
     ----------
-    counts : TransitionCounts, Kernel, RunTable or iterable of Trajectory
+    counts : KernelLike
         Moves; START, END and self-loops are left out. A kernel is taken as it is, so a known
         kernel whose rows are to sum to 1 is scaled before.
     violation, attempts, min_attempts
@@ -263,11 +270,9 @@ def compare_with_popularity(
     """
     if replicates < 0:
         raise InvalidInputError(f"replicates={replicates!r}; it is 0 or more")
-    runs = None
-    if not isinstance(counts, TransitionCounts | Kernel):
-        counts = (runs := RunTable.of(counts)).counts()
+    chain, runs = read_chain(counts)
     settings: dict[str, Any] = {"attempts": attempts, "min_attempts": min_attempts}
-    kernel = counts if isinstance(counts, Kernel) else _sorted_kernel(counts, **settings)
+    kernel = chain if isinstance(chain, Kernel) else _sorted_kernel(chain, **settings)
     potential = estimate_potential(kernel, violation=violation)
     pairs = _Pairs.of(potential)
     if not len(pairs.log_ratio):
@@ -336,7 +341,7 @@ class _Pairs(NamedTuple):
         back = rates.T.tocsr()
         there = triu(rates.multiply(back > 0), 1).tocsr().tocoo()  # sorted, as is what comes next
         reverse = triu(back.multiply(rates > 0), 1).tocsr().tocoo()
-        f, g, heights = there.row, there.col, potential.violation.beta * potential.values
+        f, g, heights = there.row, there.col, potential.violation.beta * potential.heights
         with np.errstate(divide="ignore"):
             unpopular = -np.log(popularity)
         return cls(
@@ -387,7 +392,7 @@ def _correlate(potential: Potential, unpopular: NDArray[np.float64]) -> float:
     """Return r over the largest component; of several equal ones, that of the first state."""
     sizes = np.bincount(potential.components)[potential.components]
     inside = potential.components == potential.components[int(sizes.argmax())]
-    x, y = potential.values[inside], unpopular[inside]
+    x, y = potential.heights[inside], unpopular[inside]
     if np.count_nonzero(inside) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])

@@ -144,7 +144,7 @@ def fit_spread(potential: Potential) -> PotentialSpread:
     2.1972
     """
     labels = potential.components
-    values = potential.values[labels == np.bincount(labels).argmax()]
+    values = potential.heights[labels == np.bincount(labels).argmax()]
     if len(values) < _FEWEST or np.ptp(values) == 0:
         raise InsufficientDataError(
             f"the largest strongly connected component has {len(values)} states with "

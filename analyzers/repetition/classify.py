@@ -12,7 +12,7 @@ import numpy as np
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.repetition.measure import Evidence, MeasuredRuns
-from detailed_balance.analyzers.results import Table, TableResult
+from detailed_balance.analyzers.results import Result, Table, TableResult
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.table import Runs, RunTable
 from detailed_balance.analyzers.runs.trajectory import Outcome
@@ -89,7 +89,7 @@ class RepetitionRules:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifiedRun:
+class ClassifiedRun(Result):
     """One run.
 
     Parameters

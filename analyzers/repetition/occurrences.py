@@ -10,6 +10,7 @@ import numpy as np
 
 from detailed_balance.analyzers.loop import Loop
 from detailed_balance.analyzers.repetition.measure import MeasuredRuns
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.table import Runs
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class LoopOccurrences:
+class LoopOccurrences(Result):
     """Where a loop was taken.
 
     Parameters

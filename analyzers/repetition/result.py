@@ -40,7 +40,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class RepeatingRun:
+class RepeatingRun(Result):
     """What one run does over and over.
 
     Parameters
@@ -90,7 +90,7 @@ class RepeatingRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RepetitionTest:
+class RepetitionTest(Result):
     """Whether failed runs do more of one kind than successful runs.
 
     Parameters

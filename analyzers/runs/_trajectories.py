@@ -20,12 +20,14 @@ _TEXTS = ("name", "run", "thread", "parent", "origin", "error")
 
 def make_columns(runs: Iterable[Trajectory]) -> dict[str, Any]:
     """Return what `RunTable.from_codes` takes; see `RunTable.from_trajectories`."""
-    runs = list(runs)
+    given, runs = runs, list(runs) if isinstance(runs, Iterable) else [runs]
     for run in runs:
         if not isinstance(run, Trajectory):
+            inside = "" if given is runs[0] else f" of {type(run).__name__}"
             raise InvalidInputError(
-                f"a run is a Trajectory; got {type(run).__name__}. "
-                "read_runs reads them from a store or a file"
+                f"runs are a RunTable or an iterable of Trajectory; got {type(given).__name__}"
+                f"{inside}. read_runs reads them from a store, a file or a DataFrame of steps; "
+                "counts do not tell one run from another"
             )
     places: dict[str | None, int] = {None: -1}
     codes = [

@@ -34,7 +34,7 @@ from detailed_balance.analyzers.sparse import count_distinct, find_places
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["RunTable", "Runs", "as_runs"]
+__all__ = ["RunTable", "Runs"]
 
 ESCAPE = -1
 """The target code of an escape."""
@@ -534,17 +534,3 @@ class RunTable(Sequence[Trajectory]):
 
 Runs: TypeAlias = "RunTable | Iterable[Trajectory]"
 """What every analysis of runs takes."""
-
-
-def as_runs(source: Any) -> RunTable | None:
-    """Return runs as a table; None where `source` is something else, such as counts.
-
-    Examples
-    --------
-    >>> as_runs([Trajectory((("a", "b"),))]), as_runs([[0.5, 0.5], [1.0, 0.0]])
-    (RunTable(runs=1, moves=1, states=2), None)
-    """
-    if isinstance(source, RunTable | Iterator):
-        return RunTable.of(source)
-    listed = isinstance(source, Sequence) and source and isinstance(source[0], Trajectory)
-    return RunTable.of(source) if listed else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from detailed_balance.analyzers.counts import BOUNDARIES, TransitionCounts
+from detailed_balance.analyzers.boundaries import BOUNDARIES
 
-__all__ = ["Outcome", "StepFacts", "Trajectory", "count_transitions"]
+__all__ = ["Outcome", "StepFacts", "Trajectory"]
 
 
 class Outcome(StrEnum):
@@ -174,15 +172,3 @@ class Trajectory:
     def __len__(self) -> int:
         """Return the number of moves."""
         return len(self.moves)
-
-
-def count_transitions(runs: Iterable[Trajectory]) -> TransitionCounts:
-    """Return the counts of runs, START, END and escapes included.
-
-    Examples
-    --------
-    >>> count_transitions([Trajectory((("a", "b"), ("b", None)))]).attempts.tolist()
-    [1, 1]
-    """
-    moves = Counter(move for run in runs for move in run.moves)
-    return TransitionCounts.from_edges((*move, count) for move, count in moves.items())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from scipy.special import betaln
 
-from detailed_balance.analyzers.results import safe_name
+from detailed_balance.analyzers.results import Result, safe_name
 from detailed_balance.analyzers.runs.trajectory import Trajectory
 from detailed_balance.analyzers.sequential._run_scores import RunScorer, SurprisingMove
 
@@ -253,7 +253,7 @@ def _log_densities(pvalue: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class RunEvidence:
+class RunEvidence(Result):
     """What one new run added to the evidence of one score.
 
     Parameters

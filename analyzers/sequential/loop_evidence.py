@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 
 from detailed_balance.analyzers.loop import Loop
-from detailed_balance.analyzers.results import times
+from detailed_balance.analyzers.results import Result, times
 from detailed_balance.analyzers.sequential._betting_martingale import log_mean_exp
 
 __all__ = [
@@ -24,7 +24,7 @@ LONGEST_CLASS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class LoopEvidence:
+class LoopEvidence(Result):
     """How often a loop was taken each way round, and what that is worth.
 
     Parameters
@@ -66,7 +66,7 @@ class LoopEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class MergedEvidence:
+class MergedEvidence(Result):
     """The evidence of several tests together.
 
     Parameters

@@ -100,7 +100,7 @@ def one_graph(shape: str, n: int, repeats: int) -> dict[str, object]:
         "steps": potential.iterations,
         "inner": potential.inner_iterations,
         "residual": potential.residual,
-        "error": error_left(pairs, potential.values, potential.method),
+        "error": error_left(pairs, potential.heights, potential.method),
     }
 
 
@@ -173,7 +173,7 @@ def added(counts: TransitionCounts, moves: list[tuple[str, str | None, int]]) ->
 def error_between(found: Potential, known: Potential) -> float:
     """Return how far two V are apart in the largest component."""
     largest = known.components == np.bincount(known.components).argmax()
-    return float(np.ptp((found.values - known.values)[largest]))
+    return float(np.ptp((found.heights - known.heights)[largest]))
 
 
 def show_components(n: int = 100_000, rounds: int = 15) -> None:

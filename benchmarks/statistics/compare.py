@@ -24,7 +24,7 @@ from detailed_balance.analyzers import (
     compare_runs,
 )
 from detailed_balance.analyzers.comparison.result import QUESTIONS
-from detailed_balance.analyzers.runs.trajectory import count_transitions
+from detailed_balance.analyzers.inputs import read_counts
 
 ALPHA = 0.05
 
@@ -51,7 +51,7 @@ def null(folder: Path, splits: int) -> None:
             order = rng.permutation(len(runs))
             halves = [[runs[i] for i in part] for part in np.array_split(order, 2)]
             found += compare_runs(*halves, alpha=ALPHA, replicates=999, seed=seed).rejected
-            sides = [count_transitions(half) for half in halves]
+            sides = [read_counts(half) for half in halves]
             moves += compare_kernels(*sides, replicates=99, seed=seed).rejected
         cells = f"{found / splits:.1%} | {moves / splits:.1%} | {bound:.1%}"
         print(f"| {name(path)} | {len(runs)} | {cells} |", flush=True)
@@ -84,7 +84,7 @@ def speed() -> None:
             walk.append(min(int(np.searchsorted(kernel[walk[-1]], u)), 29))
         moves = tuple((names[f], names[g]) for f, g in pairwise(walk))
         runs.append(Trajectory(moves, success=bool(rng.random() < 0.5)))
-    counts: TransitionCounts = count_transitions(runs)
+    counts: TransitionCounts = read_counts(runs)
     began = time.perf_counter()
     compare_runs(runs[:200], runs[200:])
     took = time.perf_counter() - began

@@ -369,7 +369,7 @@ def attractors() -> Figure:
     left = {f: 1_000 - sum(n for s, _, n in edges if s == f) for f in names}
     counts = TransitionCounts.from_edges([*edges, *((f, None, n) for f, n in left.items())])
     report = find_attractors(counts, min_depth=0.2)
-    heights = dict(zip(report.potential.states, report.potential.values, strict=True))
+    heights = dict(zip(report.potential.states, report.potential.heights, strict=True))
     y = np.array([heights[name] for name in names]) - min(heights.values())
     figure, ax = frame()
     ax.plot(y, color=GREY, lw=1, zorder=1)

@@ -152,6 +152,7 @@ def _nodes(
     places: dict[str, float],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     values, levels, components = heights
+    relative = potential.values[cut.chosen]
     labels = [safe_text(potential.states[i], _LABEL) for i in cut.chosen]
     sizes_of_groups = np.bincount(cut.members, minlength=cut.size)[len(cut.chosen) :].tolist()
     labels += [count_noun(size, "other state") for size in sizes_of_groups]
@@ -169,7 +170,7 @@ def _nodes(
             "group": k >= len(cut.chosen),
             "x": round(float(x[k]), 1),
             "y": round(float(y[k]), 1),
-            "potential": plain(float(values[k])),
+            "potential": plain(float(relative[k])) if k < len(cut.chosen) else None,
             "level": int(levels[k]),
             "flow": int(totals[k]),
         }
@@ -279,13 +280,13 @@ def _heights(
 
     A group stands at the mean of its busiest level; the last one may be of no component, -1.
     """
-    values = potential.values[cut.chosen].tolist()
+    values = potential.heights[cut.chosen].tolist()
     found = levels[cut.chosen].tolist()
     for number in range(len(cut.rest)):
         inside = np.flatnonzero(cut.members == len(cut.chosen) + number)
         busiest = inside[np.argmax(flows[inside])]
         same = inside[levels[inside] == levels[busiest]]
-        values.append(float(np.average(potential.values[same], weights=flows[same] + 1)))
+        values.append(float(np.average(potential.heights[same], weights=flows[same] + 1)))
         found.append(int(levels[busiest]))
     components = [*potential.components[cut.chosen].tolist(), *cut.rest]
     return np.array(values, dtype=np.float64), np.array(found), np.array(components)

@@ -13,6 +13,7 @@ from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.results import Result
 from detailed_balance.render.document import Statement
 from detailed_balance.render.formatting import format_number, safe_run, safe_text
+from detailed_balance.render.html import render_statement
 
 __all__ = [
     "FINDING_KINDS",
@@ -254,7 +255,15 @@ class Finding(Result):
         return f"{safe_text(self.graph, 40)}: {self.title}" if self.graph else self.title
 
     def __str__(self) -> str:
-        return str(Statement(self.severity.upper(), self.headline, self.rows()))
+        return str(self.statement)
+
+    def _repr_html_(self) -> str:
+        return render_statement(self.statement)
+
+    @property
+    def statement(self) -> Statement:
+        """Its title with all that stands under it."""
+        return Statement(self.severity.upper(), self.headline, self.rows())
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Return what stands under the title, as labels and texts."""

@@ -87,10 +87,9 @@ def _named(case: Case, text: str) -> str:
 def _tell(findings: Sequence[Finding]) -> Iterator[Statement]:
     """Yield the worst finding whole, and of the others the first lines."""
     for place, finding in enumerate(findings[:_FINDINGS_TOLD]):
-        rows = finding.rows()
-        if place:
-            rows = tuple(row for row in rows if row[0] in _SHORT)
-        yield Statement(finding.severity.upper(), finding.headline, rows)
+        told = finding.statement
+        short = tuple(row for row in told.rows if row[0] in _SHORT)
+        yield replace(told, rows=short) if place else told
     if len(findings) > _FINDINGS_TOLD:
         yield Statement("", f"and {count_noun(len(findings) - _FINDINGS_TOLD, 'more finding')}")
 

@@ -8,10 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
 from detailed_balance.analyzers import BalanceReport, Potential, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.potential.ordering import order_states
 from detailed_balance.analyzers.results import Table
 from detailed_balance.analyzers.runs.labels import make_context
 from detailed_balance.export._writers import write_csv, write_graphml, write_json, write_parquet
@@ -138,14 +137,14 @@ def _make_tables(
     if what == "counts" and not isinstance(source, Report):
         opened = open_source(source, **options)
         info = SourceInfo(opened.description, make_context(options.get("context")))
-        return {"counts": _counts_table(opened.counts())}, {}, info
+        return {"counts": opened.counts().to_table()}, {}, info
     report = source if isinstance(source, Report) else analyze(source, **options)
     potential, balance = report.potential, report.balance
     if potential is None or balance is None:
         raise InsufficientDataError(f"there is no potential to export: {report.reason}")
     tables: dict[str, Table] = {}
     if what in ("counts", "all"):
-        tables["counts"] = _counts_table(report.counts)
+        tables["counts"] = report.counts.to_table()
     if what in ("potential", "all"):
         tables["potential"] = _potential_table(potential, report.counts)
     if what in ("violations", "all"):
@@ -166,31 +165,14 @@ def _settings(potential: Potential, balance: BalanceReport) -> dict[str, Any]:
     }
 
 
-def _counts_table(counts: TransitionCounts) -> Table:
-    """Return the columns source, target (None: escapes) and count, START and END included.
-
-    Examples
-    --------
-    >>> _counts_table(TransitionCounts.from_edges([("a", "b", 3), ("a", None, 1)]))
-    {'source': ['a', 'a'], 'target': ['b', None], 'count': [3, 1]}
-    """
-    edges, states = counts.counts.tocoo(), counts.states
-    failed = np.flatnonzero(counts.escapes).tolist()
-    return {
-        "source": [states[i] for i in [*edges.row.tolist(), *failed]],
-        "target": [*(states[j] for j in edges.col.tolist()), *(None for _ in failed)],
-        "count": [*edges.data.tolist(), *counts.escapes[failed].tolist()],
-    }
-
-
 def _potential_table(potential: Potential, counts: TransitionCounts) -> Table:
     """Return the columns state, potential, component, error, attempts and escapes.
 
-    The lowest state of each component is at 0, and nothing is to be read into differences between
-    components. The error is that of the difference to the lowest state of the largest component;
+    The potential is `Potential.values`: inf and -inf above and below the largest component, NaN
+    beside it. The error is that of the difference to the lowest state of the largest component;
     it is left out above 20,000 states, where it would take minutes.
     """
-    places = np.lexsort((potential.values, potential.components))
+    places = order_states(potential).ranking
     states = [potential.states[i] for i in places.tolist()]
     rows = [counts.index(state) for state in states]
     table: dict[str, list[Any]] = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
+from networkx.readwrite.graphml import GraphMLWriter
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InvalidInputError
@@ -16,6 +16,7 @@ from detailed_balance.analyzers.results import Table, plain
 from detailed_balance.render.formatting import escape_text, format_csv
 
 _TEXTS = {"source", "target", "state", "kind", "evidence"}
+_JAVA = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 _WHOLE = {"count", "component", "escapes", "forward", "backward"}
 
 
@@ -77,7 +78,19 @@ def write_graphml(path: Path, tables: Mapping[str, Table], about: Mapping[str, A
     _add_moves(graph, tables.get("counts", {}))
     _add_states(graph, tables.get("potential", {}))
     _add_loops(graph, tables.get("violations", {}))
-    nx.write_graphml_xml(graph, path)
+    writer = _GraphMLWriter(encoding="utf-8", prettyprint=True)
+    writer.add_graph_element(graph)
+    with path.open("wb") as file:
+        writer.dump(file)
+
+
+class _GraphMLWriter(GraphMLWriter):
+    """Writes infinity as Java does, in which Gephi is written; Python reads that too."""
+
+    def add_data(self, name: str, element_type: type, value: str, *scope: Any) -> Any:
+        if element_type is float:
+            value = _JAVA.get(value, value)
+        return super().add_data(name, element_type, value, *scope)
 
 
 def _add_moves(graph: nx.DiGraph[str], table: Table) -> None:
@@ -93,8 +106,7 @@ def _add_moves(graph: nx.DiGraph[str], table: Table) -> None:
 def _add_states(graph: nx.DiGraph[str], table: Table) -> None:
     for row in _rows(table):
         node = _add_node(graph, row.pop("state"))
-        # Gephi, which is written in Java, does not take the "nan" of Python for a number.
-        graph.nodes[node].update({k: v for k, v in row.items() if math.isfinite(v)})
+        graph.nodes[node].update(row)
 
 
 def _add_loops(graph: nx.DiGraph[str], table: Table) -> None:

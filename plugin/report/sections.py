@@ -171,7 +171,7 @@ def _own_errors(potential: Potential, shown: Sequence[int]) -> dict[int, float]:
         return errors
     for component in {int(potential.components[i]) for i in shown}:
         members = np.flatnonzero(potential.components == component)
-        lowest = int(members[np.argmin(potential.values[members])])
+        lowest = int(members[np.argmin(potential.heights[members])])
         asked = [i for i in shown if potential.components[i] == component and i != lowest]
         if asked:
             names = [potential.states[i] for i in asked]
@@ -181,7 +181,7 @@ def _own_errors(potential: Potential, shown: Sequence[int]) -> dict[int, float]:
 
 
 def _show_value(potential: Potential, order: StateOrder, i: int, error: float) -> str:
-    inner = _with_error(float(potential.values[i]), error)
+    inner = _with_error(float(potential.heights[i]), error)
     relative = float(order.relative[i])
     if isfinite(relative):
         return inner

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
+from detailed_balance.analyzers.inputs import find_matrix
 from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.labels import (
     Context,
@@ -34,7 +35,7 @@ from detailed_balance.readers.databases import store_url
 from detailed_balance.readers.records.base import spool_input
 from detailed_balance.readers.records.columns import FACTS
 from detailed_balance.render.formatting import safe_text
-from detailed_balance.sources._arrays import find_counts, find_rows
+from detailed_balance.sources._arrays import find_rows
 from detailed_balance.sources._paths import find_paths
 from detailed_balance.sources._selection import Selection
 from detailed_balance.sources._stored_runs import assemble_runs, read_stored, sort_runs
@@ -446,8 +447,8 @@ def find_content(
         return _find_path(source, options, progress)
     if isinstance(source, list | tuple) and source:
         return _find_list(source, options, progress)
-    if (counts := find_counts(source)) is not None:
-        return _Counts(counts, type(source).__name__)
+    if (matrix := find_matrix(source)) is not None:
+        return _Counts(matrix.counts(), type(source).__name__)
     if (rows := find_rows(source)) is not None:
         return _Trace(rows, type(source).__name__, options, progress)
     raise InvalidInputError(f"a {type(source).__name__} holds no transitions; {_ALLOWED}")

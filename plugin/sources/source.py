@@ -11,6 +11,7 @@ import numpy as np
 
 from detailed_balance.analyzers import Outcome, TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.results import Result
 from detailed_balance.analyzers.runs.columns import OUTCOMES
 from detailed_balance.analyzers.runs.labels import Context, ContextLike, Moment
 from detailed_balance.analyzers.runs.roots import root_places
@@ -39,7 +40,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class SourceInfo:
+class SourceInfo(Result):
     """Where counts came from.
 
     Parameters

@@ -106,7 +106,7 @@ def test_counts_that_add_up_too_high_are_refused_with_their_sum_and_the_limit(co
         (lambda: TransitionCounts.from_edges([("a", None, float("nan"))]), "an escape has nan"),
         (lambda: TransitionCounts.from_edges([("a", "b", "2")]), "'a' -> 'b' has 2"),
         (lambda: TransitionCounts.from_dense([[0, 1], [0.5, 0]]), "row 1, column 0 has 0.5"),
-        (lambda: TransitionCounts.from_arrays(("a", "b"), [0], [1], [np.inf]), "edge 0 has inf"),
+        (lambda: TransitionCounts.from_arrays(("a", "b"), [0], [1], [np.inf]), "'b' has inf"),
     ],
 )
 def test_fractions_are_refused_with_their_place(build, message):

@@ -265,5 +265,5 @@ def _pair_coverage(true: np.ndarray, potential: Potential) -> float:
     errors = potential.pair_errors().tocoo()
     use = errors.data > 0
     f, g = errors.row[use], errors.col[use]
-    off = potential.values[f] - potential.values[g] - (true[f] - true[g])
+    off = potential.heights[f] - potential.heights[g] - (true[f] - true[g])
     return float(np.mean(np.abs(off) <= Z95 * errors.data[use]))

@@ -175,7 +175,7 @@ def show_directions(kernel: Kernel, fits: dict[str, ExplicitPotential], seed: in
     for name, fit in fits.items():
         if fit.held_out_directionality is not None:
             rows.append((name, *_shares(fit.held_out_directionality)))
-    rows.append(("free, moves seen", *_shares(score_directionality(kernel, free.values))))
+    rows.append(("free, moves seen", *_shares(score_directionality(kernel, free))))
     probable = kernel.probabilities - diags_array(kernel.probabilities.diagonal())
     title = f"{(probable > _THRESHOLD).sum()} moves above {_THRESHOLD}, held out, in percent"
     show_table(title, ["potential", "down", "up", "flat"], rows)

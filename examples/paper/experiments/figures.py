@@ -209,7 +209,7 @@ def _directionality() -> Figure:
     scores = {
         "explicit, held out": fit.held_out_directionality,
         "explicit": fit.directionality,
-        "free": score_directionality(potential.kernel, potential.values),
+        "free": score_directionality(potential.kernel, potential),
         "dealt at random": figures.shuffle_directionality(potential.kernel, values),
     }
     return figures.plot_directionality(scores)

@@ -16,8 +16,9 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.comparison._run_statistics import WholeRuns, compute_run_statistics
 from detailed_balance.analyzers.comparison.result import AT_LIMIT, QUESTIONS, REPEAT
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
+from detailed_balance.analyzers.inputs import read_counts
 from detailed_balance.analyzers.runs.table import RunTable
-from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts, count_transitions
+from detailed_balance.analyzers.runs.trajectory import Outcome, StepFacts
 from tests.support.chains import data_file
 from tests.support.walks import random_chain, walk_runs
 
@@ -63,7 +64,7 @@ def test_a_move_is_told_with_its_shares():
     one, two = two_kernels(0, 150)
     found = compare_runs(one, two, questions=["moves"])
     assert found.rejected
-    counts = [count_transitions(side) for side in (one, two)]
+    counts = [read_counts(side) for side in (one, two)]
     for change in found.changes:
         source, target = change.what
         assert source == "s0"
@@ -169,7 +170,7 @@ def test_nothing_is_found_where_nothing_changed_as_seldom_as_promised():
         order = np.random.default_rng(seed).permutation(len(runs))
         halves = [[runs[i] for i in part] for part in np.array_split(order, 2)]
         rejected += compare_runs(*halves, replicates=199, seed=seed).rejected
-        counts = map(count_transitions, halves)
+        counts = map(read_counts, halves)
         by_moves += compare_kernels(*counts, replicates=39, seed=seed).rejected
     assert rejected <= splits * 0.05 + 3 * np.sqrt(splits * 0.05 * 0.95)
     assert by_moves > rejected
