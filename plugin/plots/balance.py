@@ -1,8 +1,9 @@
-"""Pictures of a report: the pairs and the loops.
+"""Pictures of balance: the pairs and the loops.
 
 They are `matplotlib.figure.Figure` objects made without pyplot, so that nothing global changes and
-no window opens: ``plot_pairs(report).savefig("pairs.png")`` writes one, and a notebook
-shows it. State keys are never read as mathematics, whatever dollar signs they hold.
+no window opens: ``plot_pairs(report).savefig("pairs.png")`` writes one. In a notebook, draw into
+axes of pyplot: ``plot_pairs(report, ax=plt.gca())``. State keys are never read as mathematics,
+whatever dollar signs they hold.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from matplotlib.figure import Figure
 from detailed_balance.analyzers import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.sparse import lookup
-from detailed_balance.plots._report import measured_of
+from detailed_balance.plots._measured import Measured, measure_balance
 from detailed_balance.plots.style import (
     DRIVEN,
     FAINT,
     PLAIN,
+    figure_of,
     in_house_style,
     put_note,
     put_text,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from detailed_balance.plots._report import PlottedReport
+    from detailed_balance.analyzers import TransitionCounts
+    from detailed_balance.analyzers.inputs import CountsLike
+    from detailed_balance.plots._measured import PlottedReport
 
 __all__ = ["plot_loops", "plot_pairs"]
 
@@ -44,24 +48,46 @@ POINTS_SHOWN = 400
 
 
 @in_house_style
-def plot_pairs(report: PlottedReport) -> Figure:
+def plot_pairs(
+    source: PlottedReport | BalanceReport | CountsLike, *, ax: Axes | None = None
+) -> Figure:
     """Draw the log ratio of the rates of each pair against what the potential predicts.
 
     Under detailed balance all points lie on the diagonal (paper Fig. 4). Pairs beyond the
     resolution of the data are grey; the pairs farthest off, by more than 3 errors, are named. Of
     more than 400 pairs the ones with the smallest errors are drawn.
 
+    Parameters
+    ----------
+    source : Report, BalanceReport or CountsLike
+        What `analyze` or `check_balance` returned, or counts that are then checked.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a figure of its own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The whole figure, that of `ax` where it is given.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where data are too few for a potential.
+    InvalidInputError
+        Where `source` is none of these.
+
     Examples
     --------
     >>> from detailed_balance import TransitionCounts, analyze
     >>> counts = TransitionCounts.from_edges([("a", "b", 30), ("b", "a", 10)])
     >>> figure = plot_pairs(analyze(counts))
+    >>> figure = plot_pairs(counts)  # the same
     """
-    balance = measured_of(report)[1]
+    balance = source if isinstance(source, BalanceReport) else measure_balance(source).balance
     pairs = balance.pairs
-    figure, ax = _frame("potential drop β ΔV", "log ratio of the two rates (nats)")
+    ax = _frame(ax, "potential drop β ΔV", "log ratio of the two rates (nats)")
     if not len(pairs):
-        return _draw_empty(figure, ax, "No pair of states was seen in both directions")
+        return _draw_empty(ax, "No pair of states was seen in both directions")
     drawn = np.argsort(pairs.error, kind="stable")[:POINTS_SHOWN]
     x, y, error = pairs.predicted[drawn], pairs.log_ratio[drawn], pairs.error[drawn]
     use = pairs.resolved[drawn]
@@ -71,16 +97,40 @@ def plot_pairs(report: PlottedReport) -> Figure:
     _name_worst_pairs(ax, balance, drawn)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     put_title(ax, _pairs_title(balance), _pairs_detail(balance))
-    return figure
+    return figure_of(ax)
 
 
 @in_house_style
-def plot_loops(report: PlottedReport) -> Figure:
+def plot_loops(
+    source: PlottedReport | BalanceReport | CountsLike,
+    counts: TransitionCounts | None = None,
+    *,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw the product of the rates along each loop, in one direction against the other.
 
     Under detailed balance all points lie on the diagonal (paper Fig. 3); driven loops are
     coloured. Which direction is which does not depend on the data. Of more than 400 loops the
     strongest are drawn.
+
+    Parameters
+    ----------
+    source, ax
+        As for `plot_pairs`.
+    counts : TransitionCounts, optional
+        What a `BalanceReport` is of.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The whole figure, that of `ax` where it is given.
+
+    Raises
+    ------
+    InsufficientDataError
+        Where data are too few for a potential.
+    InvalidInputError
+        Where `source` is none of these, or a `BalanceReport` comes without its counts.
 
     Examples
     --------
@@ -89,14 +139,13 @@ def plot_loops(report: PlottedReport) -> Figure:
     >>> edges += [(target, source, 10) for source, target, _ in edges]
     >>> figure = plot_loops(analyze(TransitionCounts.from_edges(edges)))
     """
-    balance = measured_of(report)[1]
-    figure, ax = _frame(
-        "one direction: sum of log rates (nats)", "reverse: sum of log rates (nats)"
-    )
+    measured = measure_balance(source, counts)
+    balance = measured.balance
+    ax = _frame(ax, "one direction: sum of log rates (nats)", "reverse: sum of log rates (nats)")
     if not len(balance.loops):
-        return _draw_empty(figure, ax, "No loop of three or more states could be tested")
+        return _draw_empty(ax, "No loop of three or more states could be tested")
     shown = min(len(balance.loops), POINTS_SHOWN)
-    (x, x_error), (y, y_error) = _log_products(report, shown)
+    (x, x_error), (y, y_error) = _log_products(measured, shown)
     driven = balance.loops.adjusted[:shown] <= balance.alpha
     _draw_diagonal(ax, float(np.median(x)))
     for chosen, colour, label in ((~driven, PLAIN, "not significant"), (driven, DRIVEN, "driven")):
@@ -108,20 +157,20 @@ def plot_loops(report: PlottedReport) -> Figure:
     title = f"{count:,} of {count_noun(len(balance.loops), 'loop')} {verb} driven"
     left_out = f"; the {shown} strongest are drawn" if shown < len(balance.loops) else ""
     put_title(ax, title, f"false discovery rate {balance.alpha:g}{left_out}")
-    return figure
+    return figure_of(ax)
 
 
-def _frame(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE)
-    ax = figure.add_axes((0.12, 0.16, 0.85, 0.72))
+def _frame(ax: Axes | None, xlabel: str, ylabel: str) -> Axes:
+    if ax is None:
+        ax = Figure(figsize=SIZE).add_axes((0.12, 0.16, 0.85, 0.72))
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    return figure, ax
+    return ax
 
 
-def _draw_empty(figure: Figure, ax: Axes, why: str) -> Figure:
+def _draw_empty(ax: Axes, why: str) -> Figure:
     ax.set(xticks=[], yticks=[])
     put_text(ax, 0.5, 0.5, why, ha="center", color=FAINT, transform=ax.transAxes)
-    return figure
+    return figure_of(ax)
 
 
 def _draw_diagonal(ax: Axes, inside: float) -> None:
@@ -184,14 +233,13 @@ def _pairs_detail(balance: BalanceReport) -> str:
     return f"{fit}{count_noun(count, 'pair')} seen in both directions{left_out}"
 
 
-def _log_products(report: PlottedReport, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def _log_products(measured: Measured, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Return, for each direction, the sums of log rates of the first loops and their errors.
 
     Small counts get 1/2 added, as in the test itself.
     """
-    potential, balance = measured_of(report)
-    loops, kernel = balance.loops, potential.kernel
-    counts = report.counts.restrict(loops.states)
+    loops, kernel = measured.balance.loops, measured.balance.potential.kernel
+    counts = measured.counts.restrict(loops.states)
     attempts = counts.attempts if kernel.attempts is None else kernel.attempts
     members = [_by_name(loop) for loop in loops.members[:shown]]
     lengths = [len(loop) for loop in members]

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from detailed_balance.analyzers import KernelComparison, PotentialComparison
+from detailed_balance.analyzers import KernelComparison, PotentialComparison, compare_kernels
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots.style import FAINT, INK, PAPER, in_house_style, put_text, put_title
+from detailed_balance.plots.style import (
+    FAINT,
+    INK,
+    PAPER,
+    figure_of,
+    in_house_style,
+    put_text,
+    put_title,
+)
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from detailed_balance.analyzers.inputs import CountsLike
 
 __all__ = ["plot_distances"]
 
@@ -26,7 +37,10 @@ NAME_WIDTH = 24
 
 @in_house_style
 def plot_distances(
-    comparison: KernelComparison | PotentialComparison, path: str | PathLike[str] | None = None
+    comparison: KernelComparison | PotentialComparison | Mapping[str, CountsLike],
+    path: str | PathLike[str] | None = None,
+    *,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw how far each two contexts are from each other.
 
@@ -35,15 +49,18 @@ def plot_distances(
 
     Parameters
     ----------
-    comparison : KernelComparison or PotentialComparison
+    comparison : KernelComparison, PotentialComparison or mapping of str to CountsLike
         Of k contexts; its (k, k) `distances` are drawn, in nats per move or in units of 1 / beta.
+        Counts or runs by the names of their contexts are compared by `compare_kernels` first.
     path : str or path, optional
         Where to write the picture; the suffix says in which format (.png, .svg).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a figure of its own.
 
     Returns
     -------
     Figure
-        Of matplotlib, whether it was written or not.
+        The whole figure, that of `ax` where it is given, whether it was written or not.
 
     Raises
     ------
@@ -57,16 +74,20 @@ def plot_distances(
     >>> new = TransitionCounts.from_edges([("plan", "search", 60), ("plan", "answer", 40)])
     >>> figure = plot_distances(compare_kernels({"old": old, "new": new}))
     """
+    if isinstance(comparison, Mapping):
+        comparison = compare_kernels(comparison)
     if not isinstance(comparison, KernelComparison | PotentialComparison):
         raise InvalidInputError(
             f"comparison is a {type(comparison).__name__}; give what compare_kernels or "
-            "compare_potentials returned"
+            "compare_potentials returned, or a mapping of names to counts or runs"
         )
     kernels = isinstance(comparison, KernelComparison)
     count = len(comparison.contexts)
-    side = 0.55 * min(count, MOST_NUMBERED)
-    figure = Figure(figsize=(3.4 + side, 2.1 + side), layout="constrained")
-    ax = figure.add_subplot(xlabel="context", ylabel="context")
+    if ax is None:
+        side = 0.55 * min(count, MOST_NUMBERED)
+        ax = Figure(figsize=(3.4 + side, 2.1 + side), layout="constrained").add_subplot()
+    ax.set(xlabel="context", ylabel="context")
+    figure = figure_of(ax)
     apart = np.where(np.eye(count, dtype=bool), 0.0, comparison.distances)
     top = float(np.nanmax(apart)) or 1.0
     image = ax.imshow(np.ma.masked_invalid(apart), cmap="Greys", vmin=0, vmax=top)

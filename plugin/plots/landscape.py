@@ -14,7 +14,11 @@ from matplotlib.ticker import MaxNLocator
 
 from detailed_balance.analyzers import Potential, TransitionCounts, Trap, Violation
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots._report import measured_of
+from detailed_balance.plots._measured import (
+    PlottedReport,
+    measure_balance,
+    measure_potential,
+)
 from detailed_balance.plots.layout import (
     FONT_SIZE,
     LABEL_HEIGHT,
@@ -30,6 +34,7 @@ from detailed_balance.plots.style import (
     LOOP_COLOURS,
     PAPER,
     TRAPPED,
+    figure_of,
     in_house_style,
     put_text,
     put_title,
@@ -40,12 +45,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from detailed_balance.plots._report import PlottedReport
+    from detailed_balance.analyzers.kernel import KernelLike
 
 __all__ = ["plot_landscape"]
 
 ARROWS_SHOWN = 80
 TRAPS_SHOWN = 3
+
+_MARGIN = 0.45
+"""The room above and below the states, in inches."""
 
 _BEND = 0.15
 _SAG = 0.35  # an arrow bends by this at most, in inches
@@ -53,10 +61,11 @@ _SAG = 0.35  # an arrow bends by this at most, in inches
 
 @in_house_style
 def plot_landscape(
-    source: PlottedReport | Potential,
+    source: PlottedReport | Potential | KernelLike,
     counts: TransitionCounts | None = None,
     *,
     max_states: int = 40,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw states as levels at the height of their potential, and moves as arrows between them.
 
@@ -66,22 +75,27 @@ def plot_landscape(
 
     Parameters
     ----------
-    source : Report or Potential
-        A report, or a potential, which needs its `counts`.
+    source : Report, Potential or KernelLike
+        A report, a potential, or what a potential is then estimated from. Loops and traps are
+        those of a report.
     counts : TransitionCounts, optional
-        What a potential was estimated from.
+        The moves to draw, by default those of the potential's kernel.
     max_states : int
         Of more states the most visited ones are drawn.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw, with all sizes to scale; by default a figure of its own.
 
     Returns
     -------
     matplotlib.figure.Figure
-        To be saved with ``savefig``.
+        The whole figure, that of `ax` where it is given; ``savefig`` saves it.
 
     Raises
     ------
+    InsufficientDataError
+        Where data are too few for a potential.
     InvalidInputError
-        Where a potential comes without counts, or `max_states` is under 2.
+        Where `source` is none of these, or `max_states` is under 2.
 
     Examples
     --------
@@ -93,19 +107,18 @@ def plot_landscape(
         raise InvalidInputError(f"max_states={max_states!r}; a landscape has 2 states or more")
     violations: tuple[Violation, ...] = ()
     traps: tuple[Trap, ...] = ()
-    if isinstance(source, Potential):
-        potential = source
-    else:
-        (potential, balance), counts, traps = measured_of(source), source.counts, source.traps.traps
+    if isinstance(source, PlottedReport):
+        counts, balance = measure_balance(source)
+        traps = source.traps.traps
         unexpected = [v for v in balance.violations if v.kind in ("suspect", "unclassified")]
         violations = tuple(unexpected) or balance.violations
-    if counts is None:
-        raise InvalidInputError("a potential does not contain moves: give its counts as well")
+        source = balance.potential
+    potential, moves = measure_potential(source, counts)
     loops, traps = _without_common_steps(violations), traps[:TRAPS_SHOWN]
     wanted = [state for loop in loops for state in loop.loop]
     wanted += [state for trap in traps for state in trap.states]
-    scene = set_scene(potential, counts.restrict(potential.states), wanted, max_states)
-    return _draw(scene, loops, violations, traps, len(potential.states))
+    scene = set_scene(potential, moves, wanted, max_states)
+    return _draw(scene, loops, violations, traps, len(potential.states), ax)
 
 
 def _without_common_steps(violations: Sequence[Violation]) -> list[Violation]:
@@ -129,42 +142,50 @@ def _draw(
     violations: Sequence[Violation],
     traps: Sequence[Trap],
     states: int,
+    given: Axes | None,
 ) -> Figure:
     handles = [*_loop_handles(loops), *_trap_handles(traps)]
-    figure, ax = _frame(scene, len(handles))
+    ax = _make_axes(scene, len(handles)) if given is None else given
+    size = _set_axes(ax, scene)
     trapped = {state for trap in traps for state in trap.states}
     for i, state in enumerate(scene.states):
-        _draw_state(ax, scene, i, state in trapped)
+        _draw_state(ax, scene, i, state in trapped, size)
     in_loops = [(_loop_edges(scene, loop), colour) for loop, colour in _coloured(loops)]
     coloured = {edge for edges, _ in in_loops for edge in edges}
     busiest = _busiest_moves(scene)
     for i, j in [move for move in busiest if move not in coloured]:
-        width = 0.4 + 2.6 * float(np.sqrt(scene.flows[i, j] / scene.flows.max()))
-        _draw_arrow(ax, scene, i, j, color=FAINT, linewidth=width, alpha=0.45, zorder=1)
+        width = size * (0.4 + 2.6 * float(np.sqrt(scene.flows[i, j] / scene.flows.max())))
+        _draw_arrow(ax, scene, i, j, color=FAINT, linewidth=width, alpha=0.45, zorder=1, size=size)
     for edges, colour in in_loops:
         for i, j in edges:
-            _draw_arrow(ax, scene, i, j, color=colour, linewidth=2.2, zorder=2)
+            _draw_arrow(ax, scene, i, j, color=colour, linewidth=2.2 * size, zorder=2, size=size)
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.02), borderaxespad=0)
     put_title(ax, _title(violations, traps), _detail(scene, states, coloured.union(busiest)))
-    return figure
+    return figure_of(ax)
 
 
-def _frame(scene: Scene, legend_lines: int) -> tuple[Figure, Axes]:
-    """Return axes whose data coordinates are inches."""
-    left, right, above, below, margin = 0.75, 0.1, 0.6, 0.2 + 0.17 * legend_lines, 0.45
-    size = (left + WIDTH + right, below + scene.height + 2 * margin + above)
-    figure = Figure(figsize=size)
-    ax = figure.add_axes(
+def _make_axes(scene: Scene, legend_lines: int) -> Axes:
+    """Return axes as large as the scene, in a figure of their own."""
+    left, right, above, below = 0.75, 0.1, 0.6, 0.2 + 0.17 * legend_lines
+    size = (left + WIDTH + right, below + scene.height + 2 * _MARGIN + above)
+    return Figure(figsize=size).add_axes(
         (left / size[0], below / size[1], WIDTH / size[0], 1 - (above + below) / size[1])
     )
-    ax.set(xlim=(0, WIDTH), ylim=(-margin, scene.height + margin), xticks=[])
+
+
+def _set_axes(ax: Axes, scene: Scene) -> float:
+    """Let the data coordinates be inches of the scene; return what one of them is on paper."""
+    tall = scene.height + 2 * _MARGIN
+    ax.set(xlim=(0, WIDTH), ylim=(-_MARGIN, scene.height + _MARGIN), xticks=[], aspect="equal")
+    box = ax.get_window_extent()
+    size = min(box.width / WIDTH, box.height / tall) / figure_of(ax).dpi
     ax.spines[["bottom"]].set_visible(False)
     ax.set_ylabel("potential V (1/β)")
     ticks = [t for band in scene.bands.values() for t in _band_ticks(band, scene.main_level)]
     ax.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     for lower, upper in pairwise(scene.bands.values()):
         ax.axhline((lower.height(lower.top) + upper.bottom) / 2, color=FAINT, ls=":", lw=0.8)
-    return figure, ax
+    return round(float(size), 9)
 
 
 def _band_ticks(band: Band, main_level: int) -> Iterator[tuple[float, str]]:
@@ -177,11 +198,11 @@ def _band_ticks(band: Band, main_level: int) -> Iterator[tuple[float, str]]:
             yield band.height(tick), " + ".join(filter(None, parts))
 
 
-def _draw_state(ax: Axes, scene: Scene, i: int, trapped: bool) -> None:
+def _draw_state(ax: Axes, scene: Scene, i: int, trapped: bool, size: float) -> None:
     x, y, width = scene.x[i], scene.y[i], scene.widths[i]
     colour = TRAPPED if trapped else INK
     half = width / 2 + LEVEL_LINE
-    ax.plot([x - half, x + half], [y, y], color=colour, lw=2.2, zorder=3)
+    ax.plot([x - half, x + half], [y, y], color=colour, lw=2.2 * size, zorder=3)
     pill = FancyBboxPatch(
         (x - width / 2, y - LABEL_HEIGHT / 2),
         width,
@@ -189,15 +210,15 @@ def _draw_state(ax: Axes, scene: Scene, i: int, trapped: bool) -> None:
         boxstyle="round,pad=0,rounding_size=0.06",
         facecolor=PAPER,
         edgecolor=colour,
-        linewidth=1.6 if trapped else 0.7,
+        linewidth=size * (1.6 if trapped else 0.7),
         zorder=4,
     )
     ax.add_artist(pill)
     centred = {"ha": "center", "va": "center_baseline"}
-    put_text(ax, x, y, scene.labels[i], fontsize=FONT_SIZE, zorder=5, **centred)
+    put_text(ax, x, y, scene.labels[i], fontsize=FONT_SIZE * size, zorder=5, **centred)
 
 
-def _draw_arrow(ax: Axes, scene: Scene, i: int, j: int, **style: Any) -> None:
+def _draw_arrow(ax: Axes, scene: Scene, i: int, j: int, size: float, **style: Any) -> None:
     """Draw a move, bent to its right, so that the way back lies beside it."""
     ends = np.array([[scene.x[i], scene.y[i]], [scene.x[j], scene.y[j]]])
     across, upright = ends[1] - ends[0]
@@ -212,7 +233,7 @@ def _draw_arrow(ax: Axes, scene: Scene, i: int, j: int, **style: Any) -> None:
         shrinkA=1,
         shrinkB=1,
         clip_on=False,
-        mutation_scale=7 + style["linewidth"],
+        mutation_scale=7 * size + style["linewidth"],
         **style,
     )
     ax.add_artist(arrow)

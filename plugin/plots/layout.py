@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.cells import cell_len
 
-from detailed_balance.analyzers import Potential, TransitionCounts
+from detailed_balance.analyzers import Potential
 from detailed_balance.analyzers.potential.ordering import order_states
 from detailed_balance.render.formatting import safe_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 __all__ = [
     "FONT_SIZE",
@@ -57,7 +58,7 @@ class Scene:
         The states that are drawn.
     labels : tuple of str, length n
         Their names, made safe and short.
-    flows : (n, n) array of int
+    flows : (n, n) array of numbers
         The moves between them.
     bands : dict of int to Band
         The levels, lowest first.
@@ -69,7 +70,7 @@ class Scene:
 
     states: tuple[str, ...]
     labels: tuple[str, ...]
-    flows: NDArray[np.int64]
+    flows: NDArray[Any]
     bands: dict[int, Band]
     main_level: int
     x: NDArray[np.float64]
@@ -113,21 +114,24 @@ class Band:
 
 
 def set_scene(
-    potential: Potential, counts: TransitionCounts, wanted: Sequence[str], most: int
+    potential: Potential,
+    moves: csr_array[Any, tuple[int, int]],
+    wanted: Sequence[str],
+    most: int,
 ) -> Scene:
     """Place states: those that are wanted, as far as half the room goes, and the most visited.
 
-    `counts` has the states of `potential`, in the same order.
+    `moves` are those between the states of `potential`, (n, n), counts or probabilities.
     """
-    chosen = _choose_states(counts, wanted, most)
-    values, order = potential.values[chosen], order_states(potential)
+    chosen = _choose_states(potential.states, moves, wanted, most)
+    values, order = potential.heights[chosen], order_states(potential)
     levels = order.levels[chosen]
     bands = stack_bands(values, levels, float(np.clip(2.2 + 0.13 * len(chosen), 3.0, 7.0)))
     y = np.array([bands[k].height(v) for k, v in zip(levels.tolist(), values, strict=True)])
     states = tuple(potential.states[i] for i in chosen)
     labels = tuple(safe_text(state, 32 if len(chosen) <= 20 else 24) for state in states)
     widths = np.array([_text_width(label) + 0.14 for label in labels])
-    flows = counts.counts[chosen, :][:, chosen].toarray()
+    flows = moves[chosen, :][:, chosen].toarray()
     np.fill_diagonal(flows, 0)
     sizes = np.column_stack([widths + 2 * LEVEL_LINE, np.full(len(chosen), LABEL_HEIGHT)])
     busiest = np.argsort(-(flows.sum(axis=0) + flows.sum(axis=1)), kind="stable").tolist()
@@ -135,11 +139,16 @@ def set_scene(
     return Scene(states, labels, flows, bands, int(order.levels[order.main]), x, y, widths)
 
 
-def _choose_states(counts: TransitionCounts, wanted: Sequence[str], most: int) -> list[int]:
-    visits = np.asarray(counts.counts.sum(axis=0) + counts.counts.sum(axis=1))
+def _choose_states(
+    states: tuple[str, ...],
+    moves: csr_array[Any, tuple[int, int]],
+    wanted: Sequence[str],
+    most: int,
+) -> list[int]:
+    visits = np.asarray(moves.sum(axis=0) + moves.sum(axis=1))
     ranked = np.argsort(-visits, kind="stable").tolist()
-    there = set(counts.states)
-    first = [counts.index(state) for state in dict.fromkeys(wanted) if state in there]
+    place = {state: i for i, state in enumerate(states)}
+    first = [place[state] for state in dict.fromkeys(wanted) if state in place]
     return list(dict.fromkeys([*first[: most // 2], *ranked]))[:most]
 
 

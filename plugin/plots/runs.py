@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.plots.style import (
     DRIVEN,
     FAINT,
     PLAIN,
     TRAPPED,
+    figure_of,
     in_house_style,
     put_text,
     put_title,
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.render.document import ChosenRun
+
+
+class PlottedRuns(Protocol):
+    """A `Report`, as far as pictures of its runs need it."""
+
+    @property
+    def runs(self) -> Any: ...
+
 
 __all__ = ["plot_runs"]
 
@@ -37,10 +47,29 @@ _COLOURS = {"shuttle": TRAPPED, "stay": TRAPPED, "cycle": DRIVEN, "limit": DRIVE
 
 
 @in_house_style
-def plot_runs(runs: Sequence[ChosenRun]) -> Figure:
+def plot_runs(
+    runs: PlottedRuns | Sequence[ChosenRun], *, ax: Axes | Sequence[Axes] | None = None
+) -> Figure:
     """Draw the potential at each move of some runs, one below the other.
 
     From the onset on, where a run begins to repeat itself, the line is coloured.
+
+    Parameters
+    ----------
+    runs : Report or sequence of ChosenRun
+        A report, of which the runs that it chose are drawn, or some of ``report.runs.chosen``.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw: one for each run; by default a figure of its own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The whole figure, that of `ax` where it is given.
+
+    Raises
+    ------
+    InvalidInputError
+        Where there are more or fewer axes than runs, or a report knows no runs.
 
     Examples
     --------
@@ -48,17 +77,35 @@ def plot_runs(runs: Sequence[ChosenRun]) -> Figure:
     >>> from detailed_balance.analyzers import Trajectory
     >>> moves = (("a", "b"), ("b", "c"), ("c", "a"), ("a", "c")) * 9
     >>> runs = [Trajectory(moves, f"run-{i}", success=i > 3) for i in range(9)]
-    >>> figure = plot_runs(analyze(runs).runs.chosen)
+    >>> figure = plot_runs(analyze(runs))
     """
-    figure = Figure(figsize=(WIDTH, 0.75 + HEIGHT * len(runs)), layout="constrained")
-    if not runs:
-        return figure
-    panels = figure.subplots(len(runs), 1, sharey=True, squeeze=False)[:, 0]
-    for ax, run in zip(panels, runs, strict=True):
-        _draw(ax, run)
+    chosen = runs if isinstance(runs, Sequence) else _choose(runs)
+    if ax is not None:
+        panels = list(np.atleast_1d(np.asarray(ax, dtype=object)).ravel())
+        if len(panels) != len(chosen) or not chosen:
+            raise InvalidInputError(f"{len(panels)} axes for {len(chosen)} runs; give one for each")
+        figure = figure_of(panels[0])
+        for panel in panels:
+            panel.set_ylabel("potential V (1/β)")
+    else:
+        figure = Figure(figsize=(WIDTH, 0.75 + HEIGHT * len(chosen)), layout="constrained")
+        if not chosen:
+            return figure
+        panels = list(figure.subplots(len(chosen), 1, sharey=True, squeeze=False)[:, 0])
+        figure.supylabel("potential V (1/β)", fontsize=8)
+    for panel, run in zip(panels, chosen, strict=True):
+        _draw(panel, run)
     panels[-1].set_xlabel("move")
-    figure.supylabel("potential V (1/β)", fontsize=8)
     return figure
+
+
+def _choose(report: PlottedRuns) -> Sequence[ChosenRun]:
+    if getattr(report, "runs", None) is None:
+        raise InvalidInputError(
+            f"a {type(report).__name__} knows no runs to draw; give what analyze(runs) returned"
+        )
+    chosen: Sequence[ChosenRun] = report.runs.chosen
+    return chosen
 
 
 def _draw(ax: Axes, run: ChosenRun) -> None:

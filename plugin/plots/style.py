@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 import matplotlib.style
 
@@ -21,6 +21,7 @@ __all__ = [
     "PAPER",
     "PLAIN",
     "TRAPPED",
+    "figure_of",
     "in_house_style",
     "put_note",
     "put_text",
@@ -65,6 +66,12 @@ _STYLE: dict[str, Any] = {
 }
 
 _P = ParamSpec("_P")
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the whole figure that axes are part of."""
+    figure: Any = ax.figure
+    return cast("Figure", figure.figure)  # of a part of a figure, the whole
 
 
 def in_house_style(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:

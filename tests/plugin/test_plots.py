@@ -13,10 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.text import Text
 
-from detailed_balance import Report, TransitionCounts, analyze
-from detailed_balance.analyzers import estimate_potential
+from detailed_balance import Report, RunTable, TransitionCounts, analyze
+from detailed_balance.analyzers import Kernel, Trajectory, check_balance, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.plots import plot_landscape, plot_loops, plot_pairs
+from detailed_balance.plots import (
+    plot_distances,
+    plot_landscape,
+    plot_loops,
+    plot_pairs,
+    plot_runs,
+)
 from detailed_balance.plots.layout import place_sideways, stack_bands
 from detailed_balance.plots.style import DRIVEN, LOOP_COLOURS, TRAPPED
 from detailed_balance.render.formatting import safe_text
@@ -192,12 +198,101 @@ def test_labels_do_not_overlap_where_there_is_room() -> None:
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
-def test_a_potential_with_its_counts_needs_no_report() -> None:
+# What is drawn, and where
+
+
+def drawn(figure: Figure) -> tuple[object, ...]:
+    """Return what a picture says: its texts, and where its arrows, lines and points are."""
+    ax = figure.axes[0]
+    lines = [np.asarray(line.get_xydata()).round(6).tolist() for line in ax.lines]
+    arrows_at = sorted(np.round(each.get_path().vertices, 6).tolist() for each in arrows(figure))
+    return shown(figure), lines, arrows_at
+
+
+def test_counts_of_every_form_and_their_results_give_the_same_picture() -> None:
     counts = triangle()
+    matrix = [[0, 90, 10], [10, 0, 90], [90, 10, 0]]
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(matrix, index=list("abc"), columns=list("abc"))
+    balance = check_balance(counts)
+    for plot in (plot_pairs, plot_loops):
+        expected = drawn(plot(analyze(counts)))
+        assert drawn(plot(counts)) == expected
+        assert drawn(plot(frame)) == expected
+    assert drawn(plot_pairs(balance)) == drawn(plot_pairs(counts))
+    assert drawn(plot_loops(balance, counts)) == drawn(plot_loops(counts))
+    with pytest.raises(InvalidInputError, match="knows no counts: give them"):
+        plot_loops(balance)
+
     potential = estimate_potential(counts)
-    assert "The landscape" in shown(plot_landscape(potential, counts))
-    with pytest.raises(InvalidInputError, match="give its counts"):
-        plot_landscape(potential)
+    expected = drawn(plot_landscape(potential, counts))
+    for source in (counts, frame, potential):
+        assert drawn(plot_landscape(source)) == expected
+
+
+def test_a_known_kernel_has_a_landscape_and_no_errors_to_draw() -> None:
+    kernel = Kernel.from_matrix([[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]], ("a", "b", "c"))
+    figure = plot_landscape(kernel)
+    assert len(arrows(figure)) == 6
+    assert drawn(plot_landscape(kernel.probabilities.toarray()))[1:] == drawn(figure)[1:]
+    for plot in (plot_pairs, plot_loops):
+        with pytest.raises(InvalidInputError, match=r"a kernel has no counts.*plot_landscape"):
+            plot(kernel)
+
+
+def test_runs_are_drawn_and_what_holds_nothing_is_refused() -> None:
+    runs = [Trajectory(tuple(pairwise("abcabca"))) for _ in range(20)]
+    assert shown(plot_pairs(iter(runs))) == shown(plot_pairs(RunTable.of(runs)))
+    for plot in PLOTS:
+        with pytest.raises(InvalidInputError, match="a object holds no counts; allowed are"):
+            plot(object())
+
+
+def test_pictures_are_drawn_into_given_axes() -> None:
+    counts = triangle()
+    runs = [Trajectory(tuple(pairwise("abababac")), f"r{i}", success=i > 3) for i in range(9)]
+    report = analyze(runs)
+    chosen = report.runs.chosen[:1]
+    contexts = {"old": counts, "new": triangle(60, 40)}
+    for plot, source in [
+        *((plot, counts) for plot in PLOTS),
+        (plot_distances, contexts),
+        (plot_runs, chosen),
+    ]:
+        figure = Figure(figsize=(9, 4))
+        left, right = figure.subplots(1, 2)
+        assert plot(source, ax=left) is figure
+        assert left.has_data() or left.images
+        assert not right.has_data()
+        own = plot(source)
+        assert [text.get_text() for text in left.texts] == [
+            text.get_text() for text in own.axes[0].texts
+        ]
+    part = Figure().subfigures(1, 2)[1]
+    assert plot_pairs(counts, ax=part.subplots()) is part.figure
+
+
+def test_a_landscape_in_small_axes_is_drawn_to_scale() -> None:
+    whole = plot_landscape(triangle())
+    figure = Figure(figsize=(4, 3))
+    plot_landscape(triangle(), ax=figure.subplots())
+    ax = figure.axes[0]
+    label, large = ax.texts[0], whole.axes[0].texts[0]
+    assert 0 < label.get_fontsize() < 0.5 * large.get_fontsize()
+    assert ax.get_xlim() == whole.axes[0].get_xlim()
+    assert float(ax.get_aspect()) == 1
+
+
+def test_runs_need_as_many_axes() -> None:
+    runs = [Trajectory(tuple(pairwise("abababac")), f"r{i}", success=i > 3) for i in range(9)]
+    report = analyze(runs)
+    panels = Figure().subplots(1, len(report.runs.chosen), squeeze=False)[0]
+    assert drawn(plot_runs(report))[0] == drawn(plot_runs(report.runs.chosen))[0]
+    assert plot_runs(report, ax=panels) is panels[0].figure
+    with pytest.raises(InvalidInputError, match=r"\d axes for \d runs; give one for each"):
+        plot_runs(report, ax=[*panels, panels[0]])
+    with pytest.raises(InvalidInputError, match="a Report knows no runs to draw"):
+        plot_runs(analyze(triangle()))
 
 
 def test_a_landscape_of_one_state_is_an_error() -> None:
