@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from commands import describe_commands
+from notebooks import as_page
 from structure import PACKAGE, find_modules, public_names as listed_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,9 +36,11 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 def main() -> int:
     """Stage the pages, write the reference, and run Zensical."""
     shutil.rmtree(STAGE, ignore_errors=True)
-    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.md", "*.toml"))
+    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.md", "*.ipynb", "*.toml"))
     for page in (*sorted(DOCS.rglob("*.md")), ROOT / "CHANGELOG.md"):
-        stage_page(page)
+        stage_page(page, page.read_text(encoding="utf-8"))
+    for notebook in sorted(DOCS.rglob("*.ipynb")):
+        stage_page(notebook, as_page(notebook))
     write_reference()
     write_commands()
     config = STAGE.with_name("zensical.toml")
@@ -50,11 +53,11 @@ def main() -> int:
     return status
 
 
-def stage_page(page: Path) -> None:
+def stage_page(page: Path, text: str) -> None:
     """Copy one page of Markdown, its links led to where the site has what they lead to."""
     place = staged(page)
     place.parent.mkdir(parents=True, exist_ok=True)
-    parts = re.split(r"(?ms)(^ *```.*?^ *```$)", page.read_text(encoding="utf-8"))
+    parts = re.split(r"(?ms)(^ *```.*?^ *```$)", text)
     parts[::2] = [LINK.sub(lambda link: lead(page, link[0]), part) for part in parts[::2]]
     # In code in a table GitHub wants a bar to be escaped, and the site wants it as it is.
     text = re.sub(r"`[^`\n]*`", lambda code: code[0].replace("\\|", "|"), "".join(parts))
@@ -64,7 +67,8 @@ def stage_page(page: Path) -> None:
 def staged(path: Path) -> Path:
     """Return where the site has the file `path` of the project."""
     if path.is_relative_to(DOCS):
-        return STAGE / path.relative_to(DOCS)
+        place = STAGE / path.relative_to(DOCS)
+        return place.with_suffix(".md") if path.suffix == ".ipynb" else place
     if path == ROOT / "CHANGELOG.md":
         return STAGE / "changelog.md"
     if path == ROOT / "README.md":
