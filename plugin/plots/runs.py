@@ -69,7 +69,7 @@ def plot_runs(
     Raises
     ------
     InvalidInputError
-        Where there are more or fewer axes than runs, or a report knows no runs.
+        Where there are more or fewer axes than runs, or a report has no runs.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def plot_runs(
 def _choose(report: PlottedRuns) -> Sequence[ChosenRun]:
     if getattr(report, "runs", None) is None:
         raise InvalidInputError(
-            f"a {type(report).__name__} knows no runs to draw; give what analyze(runs) returned"
+            f"a {type(report).__name__} has no runs to draw; give what analyze(runs) returned"
         )
     chosen: Sequence[ChosenRun] = report.runs.chosen
     return chosen

@@ -291,7 +291,7 @@ def test_runs_need_as_many_axes() -> None:
     assert plot_runs(report, ax=panels) is panels[0].figure
     with pytest.raises(InvalidInputError, match=r"\d axes for \d runs; give one for each"):
         plot_runs(report, ax=[*panels, panels[0]])
-    with pytest.raises(InvalidInputError, match="a Report knows no runs to draw"):
+    with pytest.raises(InvalidInputError, match="a Report has no runs to draw"):
         plot_runs(analyze(triangle()))
 
 
