@@ -89,7 +89,7 @@ class Kernel(TableResult):
         given: Any = matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64)
         if len(given.shape) != 2 or given.shape[0] != given.shape[1]:
             raise InvalidInputError(f"a kernel is a square matrix; got shape {given.shape}")
-        rates = csr_array(given, dtype=np.float64)
+        rates: Any = csr_array(given, dtype=np.float64)
         rates.sum_duplicates()
         sums = rates.sum(axis=1)
         negative = np.diff(np.r_[0, np.cumsum(rates.data < 0)][rates.indptr]) > 0
