@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from detailed_balance.callbacks import TransitionCallbackHandler
 from detailed_balance.callbacks.recorder import handler as recorder
-from detailed_balance.callbacks.store import store as storing
+from detailed_balance.callbacks.store import _runs as judging
 
 Turn: TypeAlias = str | tuple[str, str] | list[tuple[str, str]] | AIMessage
 """What a model says: an answer, a tool with its argument, several of them, or a whole message."""
@@ -191,5 +191,5 @@ def set_stage(handler: TransitionCallbackHandler) -> Iterator[Stage]:
     """Yield a stage whose clock is that of the handler."""
     stage = Stage(handler)
     clock = SimpleNamespace(time=stage.read_clock)
-    with patch.object(recorder, "time", clock), patch.object(storing, "time", clock):
+    with patch.object(recorder, "time", clock), patch.object(judging, "time", clock):
         yield stage
