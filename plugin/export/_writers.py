@@ -87,10 +87,12 @@ def write_graphml(path: Path, tables: Mapping[str, Table], about: Mapping[str, A
 class _GraphMLWriter(GraphMLWriter):
     """Writes infinity as Java does, in which Gephi is written; Python reads that too."""
 
-    def add_data(self, name: str, element_type: type, value: str, *scope: Any) -> Any:
+    def add_data(
+        self, name: str, element_type: Any, value: Any, scope: str = "all", default: Any = None
+    ) -> Any:
         if element_type is float:
             value = _JAVA.get(value, value)
-        return super().add_data(name, element_type, value, *scope)
+        return super().add_data(name, element_type, value, scope, default)
 
 
 def _add_moves(graph: nx.DiGraph[str], table: Table) -> None:

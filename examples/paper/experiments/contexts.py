@@ -321,7 +321,7 @@ def equality_test(
     """
     weights = np.linalg.pinv(covariances, hermitian=True)
     k, m = values.shape
-    scales = np.ones(k)
+    scales, common = np.ones(k), np.zeros(m)
     for _ in range(_STEPS):
         bent = np.einsum("k,kij->ij", scales**2, weights)
         common = np.linalg.pinv(bent, hermitian=True) @ np.einsum(

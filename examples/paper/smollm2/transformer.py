@@ -162,7 +162,7 @@ class Transformer:
             x += self._norm(taken, layer.attention_after)
             y = self._norm(x, layer.feed_norm)
             fed = (activate(y @ layer.gate.T) * (y @ layer.up.T)) @ layer.down.T
-            x += self._norm(fed, layer.feed_after)
+            x += self._norm(np.asarray(fed, dtype=np.float32), layer.feed_after)
         return x.reshape(b, n, -1), Past(np.stack(keys), np.stack(values), real)
 
     def logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
