@@ -104,10 +104,13 @@ def to_span(record: Mapping[str, Any]) -> Span:
     name = told.name if kind == "span" and sort == "tool" else _find(record, "name")
     end = start if kind == "event" else parse_nanoseconds(_find(record, "endTime"), "endTime")
     inputs, output = parse_json(_find(record, "input")), parse_json(_find(record, "output"))
+    parent = parse_id(_find(record, "parentObservationId"), "parentObservationId")
+    # A tool that answers with an error has answered; what is no more than a span may be one.
+    answered = output is not None and (sort == "tool" or (kind == "span" and parent is not None))
     return Span(
         trace=trace,
         id=parse_id(own, "id") or str(own),
-        parent=parse_id(_find(record, "parentObservationId"), "parentObservationId"),
+        parent=parent,
         kind=sort,
         name=parse_name(name, "name") or kind or "span",
         start=start,
@@ -117,7 +120,7 @@ def to_span(record: Mapping[str, Any]) -> Span:
         # Neither may mean that they were not exported.
         inputs={} if inputs is None and output is None else inputs,
         output=output,
-        error=_read_error(record, output),
+        error=_read_error(record, answered),
         model=parse_name(_find(record, "providedModelName") or _find(record, "model"), "model"),
         tokens=parse_count(_find_usage(record, _TOKENS)) if sort == "model" else None,
         cost=parse_number(_find_usage(record, _COSTS)) if sort == "model" else None,
@@ -205,13 +208,12 @@ def _read_metadata(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return parse_metadata(metadata), attributes
 
 
-def _read_error(record: Mapping[str, Any], output: Any) -> str | None:
+def _read_error(record: Mapping[str, Any], answered: bool) -> str | None:
     """Return the type of the error; Langfuse keeps only what it says, so often it is not known."""
     named = parse_error(_find(record, "statusMessage")) or ""
     if is_control_flow(named):
         return named
-    # A tool that answers with an error has answered.
-    return named if _find(record, "level") == "ERROR" and output is None else None
+    return named if _find(record, "level") == "ERROR" and not answered else None
 
 
 def _is_known(record: Mapping[str, Any]) -> bool:

@@ -693,6 +693,18 @@ def test_what_models_take_is_known_and_not_added_up():
     assert [(span.tokens, span.cost) for span in spans] == [(None, None), (15, None)] * 2
 
 
+@pytest.mark.parametrize(
+    ("at", "fails"), [(0, True), (1, True), (2, False)], ids=["root", "model", "tool"]
+)
+def test_langfuse_an_error_with_an_output_is_a_failure_but_of_a_tool(at, fails):
+    """A program may give an observation its output and the level ERROR, both."""
+    found = langfuse()[at] | {"level": "ERROR", "output": "the budget was spent"}
+    assert (from_langfuse(found).error is not None) == fails
+    if not found["parentObservationId"] or not fails:
+        assert (from_langfuse(found | {"type": "SPAN"}).error is not None) == fails
+    assert from_langfuse(found | {"output": None}).error is not None
+
+
 def test_every_record_of_a_form_is_accounted_for(tmp_path):
     broken = {
         "phoenix": [*phoenix(), {"context": {}, "span_kind": "LLM"}, 7],
