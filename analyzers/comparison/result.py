@@ -176,10 +176,11 @@ class RunComparison(TableResult):
                 f"too few data for a test: {self.describe_unit()}, and the smallest possible "
                 f"p-value is {self.smallest_pvalue:.2g}"
             )
+        alpha = f"at most {100 * self.alpha:g}%"
         return (
             f"{len(self.tests)} questions were tested on {tested} quantities. If nothing had "
-            f"changed, a change would be reported in at most {self.alpha:.0%} of such comparisons; "
-            f"of the changes in a list, at most {self.alpha:.0%} are expected to be chance"
+            f"changed, a change would be reported in {alpha} of such comparisons; "
+            f"of the changes in a list, {alpha} are expected to be chance"
         )
 
     @property

@@ -3,6 +3,7 @@
 import json
 import shlex
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_a_change_is_told_in_words_first(changed: Comparison) -> None:
     text = " ".join(str(changed).split())
     assert "If nothing had changed, a change would be reported in at most 5%" in text
     assert "50 and 50 whole runs were compared." in text
+    assert "reported in at most 0.1% of" in replace(changed.differences, alpha=0.001).describe()
     assert changed.failures() == ("problem", "violation", "repetition", "trap", "drift")
     assert changed.failures(["trap"]) == ("trap",)
 
