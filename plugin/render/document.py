@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -139,6 +140,9 @@ class Section:
     >>> section = Section("Runs", ("run", "moves"), (("a", "1"), ("b", "2")), noun="run")
     >>> section.shorten(1).rows, section.shorten(1).note
     ((('a', '1'),), 'And 1 more run.')
+    >>> section = Section("Runs", ("run", "x"), (), "All runs. x: a number.", wide=("x",))
+    >>> section.shorten(narrow=True).note
+    'All runs.'
     """
 
     title: str
@@ -153,16 +157,23 @@ class Section:
     on: tuple[Surface, ...] = SURFACES
 
     def shorten(self, limit: int | None = None, *, narrow: bool = False) -> Section:
-        """Return the first rows, with a note of how many more there are."""
+        """Return the first rows, with a note of how many more there are.
+
+        Where it is narrow, columns that a terminal leaves out go, and so do the sentences of the
+        note that begin with the name of one.
+        """
         rows = self.rows[:limit]
         more = self.more + len(self.rows) - len(rows)
         left = f"And {count_noun(more, f'more {self.noun}')}." if more else ""
-        kept = [i for i, name in enumerate(self.columns) if not (narrow and name in self.wide)]
+        hidden = self.wide if narrow else ()
+        kept = [i for i, name in enumerate(self.columns) if name not in hidden]
+        silent = tuple(f"{name}: " for name in hidden)
+        told = [each for each in re.split(r"(?<=\.) ", self.note) if not each.startswith(silent)]
         return replace(
             self,
             columns=tuple(self.columns[i] for i in kept),
             rows=tuple(tuple(row[i] for i in kept) for row in rows),
-            note=" ".join(filter(None, [self.note, left])),
+            note=" ".join(filter(None, [*told, left])),
             more=0,
         )
 
