@@ -256,7 +256,7 @@ def _whole_numbers(counts: ArrayLike, name: Callable[[int], str]) -> NDArray[np.
         for place in wrong[:1]:
             raise InvalidInputError(
                 f"counts are whole numbers; {name(place)} has {flat[place]!s}. Give how often "
-                "each move was made, or multiply shares by the number of attempts"
+                "each move was made; estimate_potential takes a matrix of probabilities too"
             )
     _check_total(values)
     return values.astype(np.int64)

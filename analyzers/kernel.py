@@ -76,6 +76,8 @@ class Kernel(TableResult):
     ) -> Kernel:
         """Take an (n, n) array or sparse matrix of known probabilities, row = source.
 
+        A DataFrame whose index has the names of its columns names the states.
+
         Raises
         ------
         InvalidInputError
@@ -86,6 +88,9 @@ class Kernel(TableResult):
         >>> Kernel.from_matrix([[0.5, 0.5], [0.2, 0.7]], ("a", "b")).mode
         'exact'
         """
+        named = find_matrix(matrix) if states is None and hasattr(matrix, "columns") else None
+        if named is not None:
+            matrix, states = named.matrix, named.states
         given: Any = matrix if issparse(matrix) else np.asarray(matrix, dtype=np.float64)
         if len(given.shape) != 2 or given.shape[0] != given.shape[1]:
             raise InvalidInputError(f"a kernel is a square matrix; got shape {given.shape}")

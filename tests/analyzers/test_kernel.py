@@ -71,3 +71,12 @@ def test_attempts_that_make_no_sense_are_refused(attempts, message):
 def test_a_matrix_that_is_no_kernel_is_refused(matrix, message):
     with pytest.raises(InvalidInputError, match=message):
         Kernel.from_matrix(matrix)
+
+
+def test_a_data_frame_names_the_states_of_a_known_kernel():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([[0.5, 0.25], [0.2, 0.7]], index=["a", "b"], columns=["a", "b"])
+    kernel = Kernel.from_matrix(frame.iloc[::-1])
+    assert kernel.states == ("a", "b")
+    assert kernel.probabilities.toarray().tolist() == [[0.5, 0.25], [0.2, 0.7]]
+    assert Kernel.from_matrix(frame, ("x", "y")).states == ("x", "y")
