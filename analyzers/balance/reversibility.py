@@ -199,6 +199,7 @@ def reversibility_test(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import TransitionCounts
     >>> driven = TransitionCounts.from_dense([[0, 30, 10], [10, 0, 30], [30, 10, 0]])
     >>> result = reversibility_test(driven)
     >>> result.method, result.degrees_of_freedom, round(result.statistic, 2)

@@ -168,6 +168,7 @@ def find_attractors(source: Potential | KernelLike, *, min_depth: float = 0.0) -
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import TransitionCounts
     >>> path = [("a", "a", 30), ("a", "b", 10), ("b", "a", 40), ("b", "c", 40)]
     >>> path += [("c", "b", 10), ("c", "c", 70)]
     >>> report = find_attractors(TransitionCounts.from_edges(path))

@@ -158,6 +158,7 @@ def fit_explicit_potential(
 
     Examples
     --------
+    >>> from detailed_balance.analyzers import TransitionCounts
     >>> names = ["a" * n for n in range(1, 12)]
     >>> edges = [(f, f[1:], 90) for f in names[1:]] + [(f, f + "a", 10) for f in names[:-1]]
     >>> counts = TransitionCounts.from_edges(edges)

@@ -39,14 +39,14 @@ class PlottedReport(Protocol):
     def reason(self) -> str: ...
 
 
-class Measured(NamedTuple):
+class CountsWithBalance(NamedTuple):
     """What pictures of balance are drawn of."""
 
     counts: TransitionCounts
     balance: BalanceReport
 
 
-def measure_balance(source: object, counts: TransitionCounts | None = None) -> Measured:
+def measure_balance(source: object, counts: TransitionCounts | None = None) -> CountsWithBalance:
     """Return the balance report of a report or of counts, or one that is given with its counts.
 
     Raises
@@ -59,22 +59,22 @@ def measure_balance(source: object, counts: TransitionCounts | None = None) -> M
     if isinstance(source, PlottedReport):
         if source.balance is None:
             raise InsufficientDataError(f"there is no potential to draw: {source.reason}")
-        return Measured(source.counts, source.balance)
+        return CountsWithBalance(source.counts, source.balance)
     if isinstance(source, BalanceReport):
         if counts is None:
             raise InvalidInputError("a BalanceReport alone knows no counts: give them as well")
-        return Measured(counts, source)
+        return CountsWithBalance(counts, source)
     chain, runs = read_chain(source)  # type: ignore[arg-type] # it refuses what it does not know
     if isinstance(chain, Kernel):
         raise InvalidInputError(
             "a kernel has no counts, and so no errors to draw; plot_landscape draws a kernel"
         )
     try:
-        return Measured(chain, check_balance(chain if runs is None else runs))
+        return CountsWithBalance(chain, check_balance(chain if runs is None else runs))
     except InsufficientDataError as error:
         if not isinstance(error.partial, BalanceReport):
             raise
-        return Measured(chain, error.partial)
+        return CountsWithBalance(chain, error.partial)
 
 
 def measure_potential(

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from detailed_balance.analyzers import BalanceReport
 from detailed_balance.analyzers.balance.loops import SMALL_COUNT
 from detailed_balance.analyzers.sparse import lookup
-from detailed_balance.plots._measured import Measured, measure_balance
+from detailed_balance.plots._measured import CountsWithBalance, measure_balance
 from detailed_balance.plots.style import (
     DRIVEN,
     FAINT,
@@ -233,7 +233,9 @@ def _pairs_detail(balance: BalanceReport) -> str:
     return f"{fit}{count_noun(count, 'pair')} seen in both directions{left_out}"
 
 
-def _log_products(measured: Measured, shown: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def _log_products(
+    measured: CountsWithBalance, shown: int
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Return, for each direction, the sums of log rates of the first loops and their errors.
 
     Small counts get 1/2 added, as in the test itself.
