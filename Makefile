@@ -18,9 +18,9 @@ EXTRAS := dashboard,notify,otel,parquet,postgres,prometheus,scale
 PEERS := choix cloudpickle httpx junitparser mpmath opentelemetry-sdk pandas pytest-benchmark \
 	pytest-xdist
 
-# A later pip resolves in a fifth of the time. What is imported is compiled then, and nothing else.
+# A later pip resolves in a fifth of the time.
 make_environment = rm -rf $(1) && $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install --quiet --upgrade pip
-install = bin/python -m pip install --quiet --no-compile
+install = bin/python -m pip install --quiet
 
 .PHONY: demo test check lint types docs lowest lowest-core pythons later clean
 
