@@ -260,7 +260,8 @@ def data_section(
 ) -> Section:
     """Return what was counted, and what was left out of it."""
     inner = counts.without_boundaries()
-    loops_to_self = int(inner.counts.diagonal().sum())
+    stays, ends = int(inner.counts.diagonal().sum()), counts.total - inner.total
+    moves = f"{inner.total:,}, of them {stays:,} from a state to itself"
     runs = source.trajectories
     if runs is None and START in counts.states:
         runs = int(counts.attempts[counts.index(START)])
@@ -269,7 +270,7 @@ def data_section(
         ("labels", show_context(source.context)),
         ("runs", "" if runs is None else f"{runs:,}"),
         ("stopped", ", ".join(f"{n:,} {OUTCOMES[o]}" for o, n in source.outcomes.items())),
-        ("transitions", f"{inner.total:,}, of them {loops_to_self:,} from a state to itself"),
+        ("transitions", moves + (f"; {ends:,} more from START and to END" if ends else "")),
         ("escapes", f"{int(counts.escapes.sum()):,} attempts that reached no state"),
         ("states", count_noun(len(inner), "state") + _dropped(potential)),
         *([] if balance is None else _tested(balance)),

@@ -220,7 +220,9 @@ def test_fields_boundaries_and_labels_can_be_named(tmp_path: Path) -> None:
     assert code == 0
     assert "labels       model=x" in output
     assert "runs         9" in output
-    assert "transitions  91," in output
+    assert (
+        "transitions  91, of them 0 from a state to itself; 18 more from START and to END" in output
+    )
     assert "begin" not in output
 
 
