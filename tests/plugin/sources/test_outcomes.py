@@ -43,7 +43,7 @@ def test_outcomes_in_a_store_make_a_loop_suspect(tmp_path: Path) -> None:
         "PROBLEM: 12 of 62 runs did not succeed; they go round a → b → c → a more than their "
         "visits explain: 4.32 times the odds"
     )
-    assert "odds: of a step along it" in str(report)
+    assert "odds: the odds of a step along it" in str(report)
     (finding,) = report.findings
     assert finding.kinds == ("failure", "driven")
     assert set(finding.runs) == {f"bad-{i}" for i in range(12)}
