@@ -99,6 +99,10 @@ def _judge(
         success_values=success_value or (),
     )
     del folder  # the temporary one of the standard input
+    if not found:
+        raise ReadError(
+            f"{safe_text(file)} judges no run: no line has a value in {safe_text(success_field)}"
+        )
     judged = {run: success for run, (success, _) in found.items()}
     with TransitionStore(url) as opened:
         unknown = opened.judge_runs(judged, skip_unknown=True, dry_run=True)

@@ -226,11 +226,10 @@ def _why_not(record: AgentRecord) -> str:
             f"; {count_noun(info.skipped_count, 'record')} skipped, the first at line "
             f"{safe_text(str(line.line), 40)}: {safe_text(line.reason, 200)}"
         )
-    return (
-        f"{info.description} holds no transition between states ({seen}). Name the state by "
-        "another field or state function; a handler records the runs that get it as "
-        "{'callbacks': [handler]}"
-    )
+    advice = "Name the state by another field or state function"
+    if not escapes and not info.skipped_count:  # a handler or a store: files would be refused
+        advice += "; a handler records the runs that get it as {'callbacks': [handler]}"
+    return f"{info.description} holds no transition between states ({seen}). {advice}"
 
 
 def _estimate(

@@ -171,7 +171,7 @@ def test_a_wrong_option_is_one_clean_error(driven: Path, options: list[str], mes
         ("empty.jsonl", "", "is empty: it holds no transitions"),
         ("broken.jsonl", '{"source": "a", "target": "b"}\n{oops\n', "line 2: invalid JSON"),
         ("columns.csv", "from,to\na,b\n", "--source-field"),
-        ("escapes.csv", "source,target\na,\na,\n", "only 2 escapes"),
+        ("escapes.csv", "source,target\na,\na,\n", "only 2 attempts that reached no state"),
         ("trace.parquet", "PAR1", "cannot be read as Parquet"),
         ("trace.xyz", "?", "shows a format"),
         ("runs.db", "no store", "runs.db"),

@@ -118,6 +118,13 @@ def test_a_wrong_line_is_named_and_nothing_is_recorded_unless_it_is_skipped(
     assert judged(path) == {"run-1": True, "run-2": True}
 
 
+@pytest.mark.parametrize("rows", ["", "run-1,\n"])
+def test_a_table_that_judges_nothing_is_an_error(path: Path, rows: str) -> None:
+    code, output, error = run(path, "-", text=f"run,success\n{rows}")
+    assert (code, output) == (1, "")
+    assert "- judges no run: no line has a value in success" in error
+
+
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     code, _, error = run(tmp_path / "none.db", "-", text="run,success\n")
     assert (code, "there is no store" in error) == (1, True)
