@@ -111,9 +111,6 @@ class GuardEvaluation(TableResult):
             f"  promise         {self.guard.promise or 'none'}"
         )
 
-    def __repr__(self) -> str:
-        return self.describe()
-
     def to_table(self) -> Table:
         """Return the runs as columns: name, success, and how often each was stopped."""
         return {

@@ -84,9 +84,6 @@ class Contexts(TableResult):
     def __len__(self) -> int:
         return len(self.words)
 
-    def __repr__(self) -> str:
-        return f"Contexts({len(self)} contexts of up to {self.longest} keys; {self.describe()})"
-
     @property
     def longest(self) -> int:
         """The keys of the longest context."""

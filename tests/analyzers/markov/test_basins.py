@@ -107,7 +107,7 @@ def test_attractors_agree_with_all_paths_of_small_graphs(matrix, min_depth):
     counts = TransitionCounts.from_dense(matrix)
     potential = estimate_potential(counts)
     report = find_attractors(potential, min_depth=min_depth)
-    values, kernel = potential.values, potential.kernel.probabilities.toarray()
+    values, kernel = potential.heights, potential.kernel.probabilities.toarray()
     graph = nx.Graph()
     graph.add_nodes_from(range(len(values)))
     for i, j in zip(*np.nonzero(kernel), strict=True):

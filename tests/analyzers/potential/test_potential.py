@@ -140,7 +140,7 @@ def test_the_exponential_potential_balances_the_matrix(matrix):
     rates = potential.kernel.probabilities.toarray()
     np.fill_diagonal(rates, 0.0)
     rates[potential.components[:, None] != potential.components[None, :]] = 0.0
-    scale = np.exp(-potential.values / 2)
+    scale = np.exp(-potential.heights / 2)
     balanced = scale[:, None] * rates / scale[None, :]
     total = balanced.sum()
     assert np.allclose(balanced.sum(axis=0), balanced.sum(axis=1), rtol=1e-9, atol=1e-9 * total)
