@@ -509,7 +509,7 @@ def test_what_has_nothing_to_show_says_why():
         "No two states": figures.plot_levels(estimate_potential(apart), "none"),
         "triplet": figures.plot_triplets(Points.of_triplets(measure_triplets(pipeline)), "none"),
         "both ways": figures.plot_pairs({"none": Points.of_pairs(pipeline, potential)}, "none"),
-        "one way only": figures.plot_one_way({"none": check_one_way(pipeline)}, "none"),
+        "one direction only": figures.plot_one_way({"none": check_one_way(pipeline)}, "none"),
         "No attempt": figures.plot_exploration({"none": []}),
         "No move": figures.plot_distributions(TransitionCounts.from_edges([("a", "a", 5)])),
         "no iteration": figures.plot_convergence(trace),

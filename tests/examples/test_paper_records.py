@@ -50,7 +50,7 @@ def test_a_file_without_scores_has_none_and_a_broken_one_is_an_error(tmp_path):
     assert read_log_errors(path) == {}
     for text in ("{", "[" * 100_000):
         path.write_text(text)
-        with pytest.raises(ReadError, match="no readable JSON"):
+        with pytest.raises(ReadError, match="is not readable JSON"):
             read_log_errors(path)
 
 

@@ -154,8 +154,8 @@ def _read_row(path: Path, number: int, header: list[str], cells: list[str]) -> l
             value = math.nan
         if not math.isfinite(value):
             raise ReadError(
-                f"{path}, line {number}, column {safe_text(name)!r}: {safe_text(cell)!r} is no"
-                " finite number; leave such rows out"
+                f"{path}, line {number}, column {safe_text(name)!r}: {safe_text(cell)!r} is "
+                "not a finite number; leave such rows out"
             )
         row.append(value)
     return row
