@@ -268,7 +268,7 @@ def test_a_log_of_another_search_is_refused(kernel, tmp_path):
     with pytest.raises(InvalidInputError, match=r"other settings \(kernel\)"):
         search(half, Script(), log=log)
     log.write_text("a shopping list\n")
-    with pytest.raises(ReadError, match="no log of a search"):
+    with pytest.raises(ReadError, match="is not a log of a search"):
         search(kernel, Script(), log=log)
 
 

@@ -65,7 +65,7 @@ def test_a_monitor_says_that_its_store_was_truncated(path: Path) -> None:
         ([f"ALTER TABLE {MOVES} RENAME COLUMN step TO number"], f"{MOVES} has no column step"),
         (
             [f"ALTER TABLE {MOVES} RENAME TO other", f"CREATE VIEW {MOVES} AS SELECT 1 AS id"],
-            f"{MOVES} is a view, and no table",
+            f"{MOVES} is a view and not a table",
         ),
     ],
 )
