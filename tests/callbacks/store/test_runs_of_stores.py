@@ -352,7 +352,7 @@ def test_a_retry_is_the_same_run_and_the_last_outcome_counts(store):
     assert store.outcomes() == {Outcome.ENDED: 1}
     (run,) = read_runs(store)
     assert (run.outcome, run.attempts, run.success) == (Outcome.ENDED, 2, True)
-    assert (run.started, run.ended, run.limit_steps) == (1.0, 2.0, None)
+    assert (run.started, run.ended, run.limit_steps) == (1.0, 2.0, 3)
 
 
 def test_old_runs_are_forgotten_and_what_goes_on_keeps_its_beginning(store):
