@@ -211,7 +211,7 @@ def test_an_older_store_is_read_and_left_as_it_is(url, version):
             assert len(found.endings) == (version > 1)
             assert store.read_new(found.cursor).transitions == ()
         else:
-            with pytest.raises(ReadError, match="which does not say what"):
+            with pytest.raises(ReadError, match="which does not tell what is new"):
                 store.read_new()
         with pytest.raises(ReadError, match="create=True"):
             store.forget(before=0.0)
