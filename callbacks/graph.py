@@ -195,7 +195,7 @@ class TransitionGraph:
         Raises
         ------
         InvalidInputError
-            Where a state is not a str, a context no labels, the count is not 1 or more, or all that
+            Where a state is not a str, a context not labels, the count less than 1, or all that
             were added at once make more than 2**63 - 1.
         """
         if count != 1 or type(count) is not int:
@@ -457,7 +457,7 @@ def _copy_into(room: NDArray[Any], values: array[int]) -> NDArray[Any]:
 
 
 def _check_key(source: object, target: object, context: object) -> None:
-    """Refuse what is not a state or no context."""
+    """Refuse what is not a state, or not a context."""
     if not isinstance(source, str):
         raise InvalidInputError(f"source must be a str; got {source!r}")
     if target is not None and not isinstance(target, str):

@@ -26,8 +26,6 @@ class StateOrder:
         The states, lowest first, those of a component side by side.
     levels : (n,) array of int
         How many components lie below that of the state, along the longest way down.
-    numbers : (n,) array of int
-        The state's component, counted from 1 in the order of `ranking`.
     relative : (n,) array of float
         V minus the lowest V of the largest component; infinite above and below that component,
         NaN beside it.
@@ -35,7 +33,6 @@ class StateOrder:
 
     ranking: NDArray[np.int64]
     levels: NDArray[np.int64]
-    numbers: NDArray[np.int64]
     relative: NDArray[np.float64]
 
     @property
@@ -52,15 +49,13 @@ def order_states(potential: Potential) -> StateOrder:
     >>> from detailed_balance.analyzers import TransitionCounts, estimate_potential
     >>> counts = TransitionCounts.from_edges([("b", "a", 9), ("a", "b", 1), ("a", "c", 2)])
     >>> order = order_states(estimate_potential(counts, min_attempts=0, attempts=10))
-    >>> order.ranking.tolist(), order.numbers.tolist(), float(order.relative[2])
-    ([2, 1, 0], [2, 2, 1], -inf)
+    >>> order.ranking.tolist(), order.levels.tolist(), float(order.relative[2])
+    ([2, 1, 0], [1, 1, 0], -inf)
     """
     relative = potential.relative_to()
     levels = _count_below(potential.order())[potential.components]
     ranking = np.lexsort((potential.heights, potential.components, ~np.isfinite(relative), levels))
-    _, first = np.unique(potential.components[ranking], return_index=True)
-    numbers = np.argsort(np.argsort(first))[potential.components] + 1
-    return StateOrder(ranking, levels, numbers, relative)
+    return StateOrder(ranking, levels, relative)
 
 
 def _count_below(order: nx.DiGraph[int]) -> NDArray[Any]:

@@ -263,10 +263,10 @@ def _prepare(engine: Engine, create: bool) -> None:
 def _check_tables(engine: Engine) -> None:
     """Refuse a database whose tables are others than its version says."""
     with engine.connect() as connection:
-        there = inspect(connection)
+        there = inspect(connection).get_multi_columns(filter_names=list(METADATA.tables))
+        columns = {name: {column["name"] for column in each} for (_, name), each in there.items()}
         for name, table in METADATA.tables.items():
-            columns = there.get_columns(name) if there.has_table(name) else ()
-            found = {column["name"] for column in columns}
+            found = columns.get(name, set())
             if missing := [column.name for column in table.columns if column.name not in found]:
                 lacks = f"has no column {', '.join(missing[:5])}" if found else "is missing"
                 raise ReadError(

@@ -18,7 +18,7 @@ def states_table(snapshot: Snapshot, _: Status) -> Iterator[list[Any]]:
     ranked: list[tuple[str, Any, Any]] = []
     if potential is not None and order is not None:
         ranked += [
-            (potential.states[i], float(order.relative[i]), int(order.numbers[i]))
+            (potential.states[i], float(order.relative[i]), int(potential.components[i]))
             for i in order.ranking.tolist()
         ]
     known = {state for state, *_ in ranked}

@@ -63,7 +63,9 @@ def _potentials(snapshot: Snapshot) -> dict[str, tuple[Any, int]]:
     potential, order = snapshot.potential, snapshot.order
     if potential is None or order is None:
         return {}
-    rows = zip(potential.states, order.relative.tolist(), order.numbers.tolist(), strict=True)
+    rows = zip(
+        potential.states, order.relative.tolist(), potential.components.tolist(), strict=True
+    )
     return {state: (plain(value), number) for state, value, number in rows}
 
 

@@ -146,19 +146,19 @@ def state_section(potential: Potential) -> Section:
     shown = order.ranking[:STATES_SHOWN].tolist()
     cheap = len(potential.states) <= CHEAP_ERRORS
     errors = _own_errors(potential, shown if cheap else shown[:_COSTLY_ERRORS_SHOWN])
-    several = int(order.numbers.max()) > 1
+    several = int(potential.components.max()) > 0
     attempts = potential.kernel.attempts
     rows = tuple(
         (
             safe_text(potential.states[i], 60),
             _show_value(potential, order, i, errors.get(i, float("nan"))),
-            *([str(order.numbers[i])] if several else []),
+            *([str(potential.components[i])] if several else []),
             "exact" if attempts is None else f"{attempts[i]:,.0f}",
         )
         for i in shown
     )
     columns = ("state", "V (1/β)", *(["component"] if several else []), "attempts")
-    note = f"{_order_note(order)} {potential.describe_errors().capitalize()}.".strip()
+    note = f"{_order_note(potential, order)} {potential.describe_errors().capitalize()}.".strip()
     more = len(potential.states) - len(rows)
     title = "States, lowest potential first"
     return Section(title, columns, rows, note, (), "state", more, STATES_PRINTED)
@@ -186,13 +186,14 @@ def _show_value(potential: Potential, order: StateOrder, i: int, error: float) -
     if isfinite(relative):
         return inner
     sign = "?" if isnan(relative) else format_number(relative)
-    alone = np.count_nonzero(order.numbers == order.numbers[i]) == 1
+    alone = np.count_nonzero(potential.components == potential.components[i]) == 1
     return sign if alone else f"{sign} + {inner}"
 
 
-def _order_note(order: StateOrder) -> str:
-    main, relative = order.numbers[order.main], order.relative
-    notes = ["V is 0 at the lowest state of each component."] if order.numbers.max() > 1 else []
+def _order_note(potential: Potential, order: StateOrder) -> str:
+    main, relative = potential.components[order.main], order.relative
+    several = potential.components.max() > 0
+    notes = ["V is 0 at the lowest state of each component."] if several else []
     if np.isposinf(relative).any():
         notes.append(f"∞: leads down to component {main}, with no way back.")
     if np.isneginf(relative).any():

@@ -438,16 +438,16 @@ def test_a_dead_end_lies_below_the_states_that_an_agent_goes_round_in() -> None:
     dead_end: list[tuple[str, str | None, int]] = [("c", "end of it", 3), ("end of it", None, 5)]
     text = str(analyze(counts_of(edges("a", "b", "c", forward=50, backward=50), dead_end)))
     table = text[text.index("States, lowest") :].splitlines()[3:7]
-    assert table[0].split() == ["end", "of", "it", "-∞", "1", "5"]
+    assert table[0].split() == ["end", "of", "it", "-∞", "0", "5"]
     assert {line.split()[0] for line in table[1:]} == {"a", "b", "c"}
-    assert "-∞: component 2 leads down to it" in " ".join(text.split())
+    assert "-∞: component 1 leads down to it" in " ".join(text.split())
 
 
 def test_components_that_cannot_be_compared_are_not() -> None:
     apart: list[tuple[str, str | None, int]] = [("x", "y", 9), ("y", "x", 9)]
     text = str(analyze(counts_of(edges("a", "b", "c", forward=50, backward=50), apart)))
     assert "? + 0.00" in text
-    assert "?: neither leads to component 1 nor comes from it." in " ".join(text.split())
+    assert "?: neither leads to component 0 nor comes from it." in " ".join(text.split())
 
 
 def test_more_states_than_fit_are_counted() -> None:

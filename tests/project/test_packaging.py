@@ -158,7 +158,8 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
 
 
 def test_an_index_accepts_the_wheel_and_the_source_archive(tree: Path) -> None:
-    run(sys.executable, "-m", "twine", "check", "--strict", *(tree / "dist").iterdir())
+    checked = run(sys.executable, "-m", "twine", "check", "--strict", *(tree / "dist").iterdir())
+    assert checked.count("PASSED") == 2
 
 
 def test_the_source_archive_has_what_a_reader_looks_for(archive: Path) -> None:
