@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detailed_balance.analyzers._solver.edges import EdgeList
+
+    # Named where mypy would try every overload of sparse products, which takes it seconds.
+    _Matrix: TypeAlias = csr_array[Any, tuple[int, int]]
 
 TREE_LIMIT = 5_000
 """Up to so many states wide weights are solved on the spanning tree; its matrix is dense."""
@@ -37,7 +40,7 @@ def potential_on_tree(
     n = edges.n_states
     parent = _parents(edges, stiffness)
     shape = (n, n)
-    matrix = csr_array((drop, edges.second, edges.starts), shape=shape)
+    matrix: Any = csr_array((drop, edges.second, edges.starts), shape=shape)
     below = np.flatnonzero(parent < n)
     values = np.zeros(n + 1)
     # Stored once per edge: one of the two directions is there, the other reads as 0.
@@ -66,8 +69,9 @@ class SpanningTreeSolver:
     def refresh(self, stiffness: NDArray[np.float64]) -> None:
         """Take new (m,) weights of the Hessian, and the spanning tree that they give."""
         paths = _root_paths(self.edges, stiffness)
-        crossing = csr_array(paths[self.edges.first] - paths[self.edges.second])
-        hessian = (crossing.T @ diags_array(stiffness) @ crossing).toarray()
+        crossing: _Matrix = csr_array(paths[self.edges.first] - paths[self.edges.second])
+        weighted: _Matrix = csr_array(diags_array(stiffness) @ crossing)
+        hessian = (crossing.T @ weighted).toarray()
         # A state that is the root of its tree has no drop: a unit holds its place.
         diagonal = np.diag(hessian)
         self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -82,13 +86,14 @@ class SpanningTreeSolver:
         return np.asarray(self._paths @ (self._scale * cho_solve(self._factor, across)))
 
 
-def _root_paths(edges: EdgeList, stiffness: NDArray[np.float64]) -> csr_array[Any, tuple[int, int]]:
+def _root_paths(edges: EdgeList, stiffness: NDArray[np.float64]) -> _Matrix:
     """(n, n) csr_array: row v has ones at v and its ancestors, the root of its tree left out."""
     n = edges.n_states
     parent = _parents(edges, stiffness)
     inner = np.flatnonzero(parent < n)
     up = csr_array((np.ones(len(inner)), (inner, parent[inner])), shape=(n, n))
-    paths, stride = csr_array(eye_array(n) + up), csr_array(up @ up)
+    paths: _Matrix = csr_array(eye_array(n) + up)
+    stride: _Matrix = csr_array(up @ up)
     while stride.nnz:  # paths of 2, 4, 8... edges
         paths, stride = csr_array(paths + paths @ stride), csr_array(stride @ stride)
     not_root = diags_array((parent < n).astype(float))
