@@ -141,10 +141,13 @@ def _ask(
     python: Sequence[str], environment: Mapping[str, str], modules: Sequence[str]
 ) -> tuple[bool, bool, list[str]] | None:
     """Return whether Python is closed to us, whether our hook ran, and which modules it lacks."""
+    unrecorded = {
+        name: each for name, each in environment.items() if name != "DETAILED_BALANCE_STORE"
+    }
     try:
         done = subprocess.run(  # noqa: S603 - the Python that the user is about to run
             [*python, "-c", _QUESTION.format(modules=list(modules))],
-            env=dict(environment),
+            env=unrecorded,  # the hook runs without, and loads no framework
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -27,9 +27,9 @@ agent.invoke({})
 
 CLEANS_UP = """
 import os, sys, time
-open("ready.tmp", "w").write(str(os.getpid()))
-os.replace("ready.tmp", "ready")
 try:
+    open("ready.tmp", "w").write(str(os.getpid()))
+    os.replace("ready.tmp", "ready")
     while True:
         time.sleep(0.01)
 except KeyboardInterrupt:
