@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from inspect import Signature, signature
 from pathlib import Path
@@ -304,14 +304,22 @@ def takes_source_options(command: Callable[..., None]) -> Callable[..., None]:
     return _takes(command, selection_options, reader_options)
 
 
+def takes_followed_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `takes_source_options` that a record which grows may have."""
+    return _takes(command, selection_options, reader_options, without=("until",))
+
+
 def _takes(
-    command: Callable[..., None], *groups: Callable[..., dict[str, Any]]
+    command: Callable[..., None],
+    *groups: Callable[..., dict[str, Any]],
+    without: Collection[str] = (),
 ) -> Callable[..., None]:
     own = dict(signature(command, eval_str=True).parameters)
     own.pop("reading", None)
     last = [_config_options, _common_options] if groups else [_common_options]
     shared = [dict(signature(group, eval_str=True).parameters) for group in (*groups, *last)]
-    added = [[each for name, each in group.items() if name not in own] for group in shared]
+    left_out = {*own, *without}
+    added = [[each for name, each in group.items() if name not in left_out] for group in shared]
 
     @wraps(command)
     def run(**given: Any) -> None:

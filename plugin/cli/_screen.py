@@ -61,6 +61,7 @@ def describe_status(status: Status) -> str:
             f"{count_noun(status.transitions, 'transition')}, {count_noun(status.states, 'state')}",
             f"evidence against balance: log e-value {status.log_e_value:.1f} (alarm at "
             f"{-log(status.alpha):.1f})",
+            *_unseen(status),
         )
     )
 
@@ -106,6 +107,11 @@ def _count_runs(status: Status) -> Iterator[str]:
     yield f"{status.repeating:,} repeating"
 
 
+def _unseen(status: Status) -> Iterator[str]:
+    if status.unseen:
+        yield f"no state {', '.join(status.unseen)} to hide so far"
+
+
 def _numbers(status: Status) -> Text:
     age = max(0.0, time.time() - status.updated)
     read = f"read {age:.0f} s ago" if age < _STALE else f"NOT READ FOR {age:.0f} s"
@@ -115,6 +121,7 @@ def _numbers(status: Status) -> Text:
         count_noun(status.states, "state"),
         *([count_noun(status.escapes, "escape")] if status.escapes else []),
         *([f"{status.lost:,} lost"] if status.lost else []),
+        *_unseen(status),
         read,
     ]
     return Text("  ".join(parts), style="dim")

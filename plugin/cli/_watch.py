@@ -17,15 +17,12 @@ from rich.live import Live
 from detailed_balance.cli._options import (
     AlarmLevel,
     Baseline,
-    Block,
-    Context,
     FollowedArgument,
     OpenBrowser,
     RunUrl,
     Window,
     parse_conditions,
-    parse_context,
-    takes_reader_options,
+    takes_followed_options,
 )
 from detailed_balance.cli._output import (
     ERROR,
@@ -50,15 +47,13 @@ def register(app: typer.Typer) -> None:
     app.command(name="watch")(_watch)
 
 
-@takes_reader_options
+@takes_followed_options
 def _watch(
     source: FollowedArgument,
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two readings.")] = 2.0,
     baseline: Baseline = None,
-    context: Context = None,
     window: Window = 5_000,
     alpha: AlarmLevel = 0.05,
-    block: Block = None,
     state: Annotated[
         Path | None,
         typer.Option(help="Save the state of the monitor in this file, to survive restarts."),
@@ -115,11 +110,9 @@ def _watch(
         source,
         every=every,
         sinks=sinks,
-        context=parse_context(context or []),
         baseline=baseline,
         window=window,
         alpha=alpha,
-        block=block,
         state=state,
         **reading,
     )
@@ -197,7 +190,7 @@ def _show(monitor: Monitor, console: Console) -> None:
             threading.Event().wait(3600)
 
 
-@takes_reader_options
+@takes_followed_options
 def _serve(
     source: FollowedArgument,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -217,7 +210,6 @@ def _serve(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two readings.")] = 1.0,
     window: Window = 10_000,
     alpha: AlarmLevel = 0.05,
-    block: Block = None,
     run_url: RunUrl = None,
     open_: OpenBrowser = False,
     *,
@@ -236,7 +228,6 @@ def _serve(
         every=every,
         window=window,
         alpha=alpha,
-        block=block,
         run_url=run_url,
         **reading,
     )

@@ -228,8 +228,9 @@ class DashboardApi:
 
     def _compare(self, request: Request) -> Any:
         known, within = self.records.contexts(), _range(request)
-        a, b = (parse_context(request.query_params.getlist(name), known) for name in ("a", "b"))
-        return compare_snapshots(*(self.monitors.count(context, *within) for context in (a, b)))
+        asked = (parse_context(request.query_params.getlist(name), known) for name in ("a", "b"))
+        sides = (self.monitors.count(self.records.labels(labels), *within) for labels in asked)
+        return compare_snapshots(*sides)
 
     async def _events(self, request: Request) -> Response:
         """Send every change, for as long as the page is open."""
@@ -272,7 +273,8 @@ class DashboardApi:
 
     def _context(self, request: Request) -> Context:
         given = request.query_params.getlist("context")
-        return parse_context(given, self.records.contexts() if given else ())
+        asked = parse_context(given, self.records.contexts() if given else ())
+        return self.records.labels(asked)
 
     def _read(self, request: Request) -> _Selection:
         context = self._context(request)

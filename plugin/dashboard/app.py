@@ -41,7 +41,8 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_WATCHING = ("window", "alpha", "baseline")
+_WATCHING = ("window", "alpha", "baseline", "block")
+_WANTED = ("context", "since", "until", "last", "hide", "merge")
 _PAGES = ("/", "/runs", "/run/{id}", "/finding/{id}", "/state/{id}", "/loop/{id}", "/compare")
 _MISSING = """<!DOCTYPE html>
 <html lang="en">
@@ -90,8 +91,9 @@ def build_app(
     make_monitor : callable, optional
         Makes the monitor of a source and a context; a `Monitor` by default.
     **settings
-        For each `Monitor`: window, alpha, baseline. Any other is an option of `open_source` that
-        says which field of a file holds what.
+        For each `Monitor`: `window`, `alpha`, `baseline` and `block`. As for `open_source`, what
+        is shown: `context`, `since`, `last`, `hide` and `merge`; `last` is counted from now. Any
+        other is an option of `open_source` that says which field of a file holds what.
 
     Raises
     ------
@@ -113,14 +115,18 @@ def build_app(
     if run_url is not None:
         check_run_url(run_url)
     watching = {name: settings.pop(name) for name in _WATCHING if name in settings}
-    records = Records(source, **settings)
+    wanted = {name: settings.pop(name) for name in _WANTED if name in settings}
+    records = Records(source, wanted, **settings)
+    watching |= records.wanted
     monitors = MonitorPool(records, make_monitor or _monitor_maker(every, watching))
     api = DashboardApi(records, monitors, every, run_url)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            await run_in_threadpool(monitors.get, ())  # so that the first page finds it read
+            await run_in_threadpool(
+                monitors.get, records.context
+            )  # so that the first page finds it read
             yield
         finally:
             await run_in_threadpool(api.close)

@@ -24,7 +24,8 @@ from detailed_balance.monitor.analysis.restarting_tests import (
 )
 from detailed_balance.monitor.analysis.status import Status, compose_verdict
 from detailed_balance.render import safe_text
-from detailed_balance.sources.feeds import RECENT, Feed, MoveBatch
+from detailed_balance.sources.feeds import RECENT, MoveBatch
+from detailed_balance.sources.selected_feed import SelectedFeed
 
 _POINTS = 100
 """So many points of the evidence are recorded within one batch."""
@@ -40,7 +41,7 @@ class FollowedRecord:
 
     Parameters
     ----------
-    feed : Feed
+    feed : SelectedFeed
         Where to read.
     context : Context
         The labels asked for.
@@ -61,7 +62,7 @@ class FollowedRecord:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: SelectedFeed,
         context: Context,
         window: int,
         alpha: float,
@@ -95,10 +96,17 @@ class FollowedRecord:
                 if not self.trouble:
                     warn("a monitor cannot read %s and will try again", self._feed.name)
                 self.trouble = safe_text(hide_secrets(f"{type(error).__name__}: {error}"), 200)
+        if not self.ready and not self.trouble and self._feed.unseen:
+            named = ", ".join(self._unseen)
+            warn("%s has no state %s so far, which hide= names", self._feed.name, named)
         self.ready = True
         with self._lock:
             self._lag = time.monotonic() - began
             self._evidence.check(time.time(), self._counter.total)
+
+    @property
+    def _unseen(self) -> tuple[str, ...]:
+        return tuple(safe_text(state, 60) for state in self._feed.unseen)
 
     def _begin(self) -> None:
         counts = self._feed.start(self._cursor, max(self._counter.window, RECENT))
@@ -196,6 +204,7 @@ class FollowedRecord:
                 updated=self._updated,
                 lag=self._lag,
                 lost=sum(self._feed.losses().values()),
+                unseen=self._unseen,
                 alpha=evidence.main.alpha,
                 log_e_value=evidence.log_e_value,
                 alarm=evidence.alarm,
@@ -217,6 +226,7 @@ class FollowedRecord:
             return {
                 "source": self._feed.name,
                 "context": [list(label) for label in self._context],
+                "merge": self._feed.merge,
                 "cursor": self._cursor,
                 "window": pack_moves(self._counter.window_moves()),
                 "evidence": self._evidence.to_dict(),
@@ -230,12 +240,14 @@ class FollowedRecord:
         Raises
         ------
         InvalidInputError
-            Where it is the state of another source or other labels, or none at all.
+            Where it is the state of another source, other labels or other names of states, or none
+            at all.
         """
         asked = {"source": self._feed.name, "context": [list(label) for label in self._context]}
+        asked["merge"] = self._feed.merge
         for name, value in asked.items():
-            if state[name] != value:
-                raise InvalidInputError(f"its {name} is {state[name]!r}, and not {value!r}")
+            if state.get(name) != value:
+                raise InvalidInputError(f"its {name} is {state.get(name)!r}, and not {value!r}")
         if not isinstance(state["cursor"], str | None):
             raise InvalidInputError(f"its cursor is {state['cursor']!r}")
         evidence = RestartingBalanceTest.from_dict(state["evidence"])

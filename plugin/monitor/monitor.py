@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.runs.labels import ContextLike, make_context
+from detailed_balance.analyzers.runs.labels import ContextLike, Moment, make_context
 from detailed_balance.callbacks.isolation import warn
 from detailed_balance.monitor._record import FollowedRecord
 from detailed_balance.monitor._schedule import Entry, Schedule
@@ -25,7 +25,7 @@ from detailed_balance.monitor.analysis.status import Status
 from detailed_balance.monitor.sinks import Sink, Sinks
 from detailed_balance.render import safe_text
 from detailed_balance.sources.baseline import read_baseline
-from detailed_balance.sources.source import open_source
+from detailed_balance.sources.source import Merge, open_source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +67,11 @@ class Monitor:
         and finished runs are compared with the baseline by blocks (`DriftMartingale`), of which it
         needs 20.
     state : path, optional
-        A file in which to keep what is known, so that a restart goes on from there.
+        A file in which to keep what is known, so that a restart goes on from there; not together
+        with `since`, `last` or `hide`, for which each start reads from the beginning.
+    since, last, hide, merge
+        As for `open_source`; `last` is counted from the start of the monitor. A run of which no
+        time is known is in no such window. `hide` and `merge` hold for the baseline too.
     **options
         Of a file: which field holds what, as for `read_transitions`; each line is a move.
 
@@ -104,6 +108,10 @@ class Monitor:
         alpha: float = 0.05,
         block: str | None = None,
         state: str | PathLike[str] | None = None,
+        since: Moment = None,
+        last: str | None = None,
+        hide: Iterable[str] = (),
+        merge: Merge = None,
         **options: Any,
     ) -> None:
         if not every > 0:
@@ -112,11 +120,20 @@ class Monitor:
         self._every, self._alpha, self._block = every, alpha, block
         self._context = make_context(context)
         self._schedule, self._sinks = Schedule(chosen), Sinks(list(sinks))
-        self._baseline = read_baseline(baseline, context)
+        hide = (hide,) if isinstance(hide, str) else tuple(hide)
+        self._baseline = read_baseline(baseline, context, hide=hide, merge=merge)
         self._path = None if state is None else Path(state)
         saved = None if self._path is None else load_state(self._path)
-        opened = open_source(source, context=context, **options)
+        opened = open_source(
+            source, context=context, since=since, last=last, hide=hide, merge=merge, **options
+        )
         feed, self._command = opened.follow(), opened.command
+        if state is not None and feed.needs_moves:
+            raise InvalidInputError(
+                f"state={str(state)!r} cannot be used with since=, last= or hide=, for which every "
+                "start reads from the beginning; leave out one of them (on the command line "
+                "--state, or --since, --last and --hide)"
+            )
         self._record = FollowedRecord(feed, self._context, window, alpha, self._begin_drift(block))
         if saved is not None:
             self._restore(saved)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from difflib import get_close_matches
 from functools import partial
 from inspect import signature
@@ -18,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detailed_balance.analyzers import END, START, Outcome, Trajectory, TransitionCounts
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
-from detailed_balance.analyzers.inputs import find_matrix
+from detailed_balance.analyzers.inputs import find_matrix, is_frame
 from detailed_balance.analyzers.runs.joining import join_runs
 from detailed_balance.analyzers.runs.labels import (
     Context,
@@ -35,10 +36,9 @@ from detailed_balance.readers.databases import store_url
 from detailed_balance.readers.records.base import spool_input
 from detailed_balance.readers.records.columns import FACTS
 from detailed_balance.render.formatting import safe_text
-from detailed_balance.sources._arrays import find_rows
 from detailed_balance.sources._paths import find_paths
-from detailed_balance.sources._selection import Selection
 from detailed_balance.sources._stored_runs import assemble_runs, read_stored, sort_runs
+from detailed_balance.sources.selection import Selection
 
 if TYPE_CHECKING:
     from detailed_balance.callbacks import Transition
@@ -449,7 +449,7 @@ def find_content(
         return _find_list(source, options, progress)
     if (matrix := find_matrix(source)) is not None:
         return _Counts(matrix.counts(), type(source).__name__)
-    if (rows := find_rows(source)) is not None:
+    if (rows := _find_rows(source)) is not None:
         return _Trace(rows, type(source).__name__, options, progress)
     raise InvalidInputError(f"a {type(source).__name__} holds no transitions; {_ALLOWED}")
 
@@ -510,3 +510,24 @@ def _name_weight(graph: nx.Graph[Any], options: dict[str, Any]) -> dict[str, Any
         if "count" not in there and "weight" in there:
             options["count_field"] = "weight"
     return options
+
+
+def _find_rows(source: object) -> list[dict[str, Any]] | None:
+    """Return a data frame of steps or moves as rows; None for anything else."""
+    if is_frame(source, "pandas"):
+        frame: Any = source
+        names = [str(name) for name in frame.columns]
+        columns = [list(map(_plain, frame.iloc[:, i].tolist())) for i in range(len(names))]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    if is_frame(source, "polars"):
+        return [{name: _plain(value) for name, value in row.items()} for row in source.to_dicts()]  # type: ignore[attr-defined] # a polars frame
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as a reader takes it: None where it is missing, a date as text."""
+    if value is None or type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, float) and value != value:
+        return None
+    return value.isoformat() if isinstance(value, date) else value

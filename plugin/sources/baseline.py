@@ -32,7 +32,7 @@ class Baseline:
     runs: tuple[Trajectory, ...] = ()
 
 
-def read_baseline(source: Any, context: ContextLike) -> Baseline:
+def read_baseline(source: Any, context: ContextLike, **states: Any) -> Baseline:
     """Return what usual behaviour is, from whatever holds it; None gives an empty one.
 
     Parameters
@@ -41,6 +41,8 @@ def read_baseline(source: Any, context: ContextLike) -> Baseline:
         As for `open_source`. A store is best: it knows whole runs.
     context : mapping, optional
         The labels to compare with; where the baseline has no such moves, all of it counts.
+    **states
+        `hide` and `merge`, as for `open_source`.
 
     Examples
     --------
@@ -49,11 +51,11 @@ def read_baseline(source: Any, context: ContextLike) -> Baseline:
     """
     if source is None:
         return Baseline()
-    opened = open_source(source, context=context)
+    opened = open_source(source, context=context, **states)
     try:
         runs, counts = opened.runs(), opened.counts()
     except InsufficientDataError:  # other labels, as where the version is one of them
-        opened = open_source(source)
+        opened = open_source(source, **states)
         runs, counts = opened.runs(), opened.counts()
     last = () if runs is None else tuple(runs[-MAX_RUNS:])
     return Baseline(counts.without_boundaries(), last)

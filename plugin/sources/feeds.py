@@ -361,7 +361,8 @@ class FileFeed:
         more = len(block) == MOST_BYTES
         moves = list(self._parse(block[:whole]))
         self._last.append(moves)
-        return MoveBatch([_to_move(move) for move in moves], self._encode(), more)
+        times = [move.time for move in moves]
+        return MoveBatch([_to_move(move) for move in moves], self._encode(), more, times)
 
     def runs(self) -> RunTable | None:
         """Return the runs of the last moves."""

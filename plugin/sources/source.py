@@ -18,11 +18,11 @@ from detailed_balance.analyzers.runs.roots import root_places
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.sources._contents import Content, find_content
 from detailed_balance.sources._paths import name_for_commands
-from detailed_balance.sources._selection import Merge, Selection, no_such_labels
+from detailed_balance.sources.selection import Merge, Selection, no_such_labels
 
 if TYPE_CHECKING:
     from detailed_balance.readers import SkippedLine, TransitionReader
-    from detailed_balance.sources.feeds import Feed
+    from detailed_balance.sources.selected_feed import SelectedFeed
 
 __all__ = [
     "Merge",
@@ -189,23 +189,20 @@ class Source:
         """
         return self._content.readers()
 
-    def follow(self) -> Feed:
+    def follow(self) -> SelectedFeed:
         """Return what is recorded from now on, and what was before.
 
         Raises
         ------
         InvalidInputError
-            Where the source is of no kind that grows, or a part of it was asked for that a live
-            record does not know.
+            Where the source is of no kind that grows, or `until` or `block` is given.
         ReadError
             Where it cannot be read.
         """
-        if (wanted := self._selection).needs_runs:
-            raise InvalidInputError(
-                f"{wanted.needs_runs}= is for records that are finished; what is followed comes "
-                "move by move"
-            )
-        return self._content.follow(wanted.context)
+        from detailed_balance.sources.selected_feed import SelectedFeed
+
+        self._selection.check_followed()
+        return SelectedFeed(self._content.follow(self._selection.context), self._selection)
 
 
 def open_source(

@@ -83,6 +83,9 @@ def test_every_command_with_a_source_reads_it_by_the_same_options(command: str) 
     names = {*signature(_options.reader_options).parameters, "config", "no_config"}
     if command in CHOOSE_RUNS:
         names |= {*signature(_options.selection_options).parameters}
+    if command in FOLLOW:
+        names |= {*signature(_options.selection_options).parameters} - {"until"}
+        assert "--until" not in options_of(command)  # what grows has no end
     assert {f"--{name.replace('_', '-')}" for name in names} <= {*options_of(command)}
 
 
@@ -100,6 +103,39 @@ def test_help_is_there_for_all_that_can_be_given() -> None:
     for command in COMMANDS.values():
         assert command.help
         assert all(each.help or each.name == "help" for each in command.params), command.name
+
+
+def test_what_is_followed_is_chosen_as_what_is_finished(store: Path) -> None:
+    merged = ["--merge", "read=search", "--hide", "plan", "--hide", "search"]
+    code, output, error = run("watch", store, "--once", *merged)
+    assert (code in (0, 2), error) == (True, "")
+    # START to answer and answer to END of 30 runs: all that is left of them.
+    assert "; 60 transitions, 3 states;" in output
+    code, output, error = run("watch", store, "--once", "--context", "model=x")
+    assert (code, "no state" in output) == (0, False)
+    code, output, error = run("watch", store, "--once", "--hide", "plam")
+    assert "; no state plam to hide so far" in output
+    # The runs of this store have no times, and that is no silence.
+    code, output, error = run("watch", store, "--once", "--last", "1h")
+    assert code == 2
+    assert "without a time, so that no run is known to begin in the time asked for" in output
+
+
+def test_a_saved_state_of_a_monitor_goes_with_the_states_it_was_saved_with(
+    store: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "state.json"
+    for wanted in (["--hide", "plan"], ["--last", "1d"], ["--since", "2025-01-01"]):
+        code, _, error = run("watch", store, "--once", "--state", saved, *wanted)
+        assert (code, "leave out one of them" in error) == (1, True)
+    assert not saved.exists()
+    merge = ["--merge", "read=search"]
+    for _ in range(2):
+        _, _, error = run("watch", store, "--once", "--state", saved, *merge)
+        assert error == ""
+    code, _, error = run("watch", store, "--once", "--state", saved)
+    assert code == 1
+    assert "its merge is [['read', 'search']], and not None" in error
 
 
 # Exit codes

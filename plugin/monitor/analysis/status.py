@@ -131,6 +131,8 @@ class Status(Result):
         The traps now, where the source has no runs: states, stay, interval, visits, moves, exits.
     analyses : tuple of Analysis
         When each analyzer ran.
+    unseen : tuple of str
+        States to hide that have not come yet.
 
     Examples
     --------
@@ -163,6 +165,7 @@ class Status(Result):
     undelivered: int = 0
     traps: tuple[Mapping[str, Any], ...] = ()
     analyses: tuple[Analysis, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

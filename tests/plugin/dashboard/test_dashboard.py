@@ -1,6 +1,7 @@
 """What the dashboard sends: small, bounded, and harmless whatever a state is called."""
 
 import csv
+import functools
 import io
 import json
 import re
@@ -121,6 +122,67 @@ def test_labels_choose_what_is_shown():
     ]
     assert sorted(state["label"] for state in states) == ["a", "b", "c"]
     assert unknown.status_code == 404
+
+
+def shown_states(client, query=""):
+    """Return the states of the page, and how many moves its monitor counted."""
+    states = client.get(f"/api/states?{query}").json()["states"]
+    counted = client.get("/api/overview").json()["transitions"]
+    return sorted(state["label"] for state in states), counted
+
+
+def monitored(source, context, **settings):
+    monitor = Monitor(source, context=context or None, **settings)
+    monitor.poll()
+    return monitor
+
+
+def wanted_store():
+    """Return a store of two runs of the model x and one of y, which began at 1,000 seconds."""
+    store = path_store(["a1", "hub", "b", "a2"], ["b", "hub", "a1"], model="x")
+    store.append([Transition("c", "a1", "run 2", (("model", "y"),), 0, 2_000.0)])
+    return store
+
+
+def test_states_have_the_names_that_are_wanted_on_every_page():
+    wanted = {"merge": {"a*": "a"}, "hide": ["hub"]}
+    make = functools.partial(monitored, **wanted)
+    with open_client(wanted_store(), make, **wanted) as client:
+        assert shown_states(client) == (["a", "b", "c"], 4)
+        assert shown_states(client, "since=0&until=1500")[0] == ["a", "b"]
+        page = client.get(f"/api/state/{state_id('b')}").json()
+        assert [(m["label"], m["count"]) for m in page["leaves"]["moves"]] == [("a", 2)]
+        assert {walk["trajectory"] for walk in page["walks"]} == {"run 0", "run 1"}
+        run = client.get("/api/runs").json()["runs"][0]
+        lines = client.get(f"/api/run/{run['id']}").json()["lines"]
+        assert "hub" not in json.dumps(lines)
+
+
+def test_runs_are_chosen_by_their_time_and_labels_on_every_page():
+    store = wanted_store()
+    with open_client(store, functools.partial(monitored, since=1_500.0), since=1_500.0) as client:
+        assert shown_states(client) == (["a1", "c"], 1)
+        assert client.get("/api/runs").json()["all"] == 1
+    with open_client(store, monitored, context={"model": "x"}) as client:
+        assert shown_states(client) == (["a1", "a2", "b", "hub"], 5)
+        assert client.get("/api/runs").json()["all"] == 2
+        values = client.get("/api/contexts").json()["labels"][0]["values"]
+        assert [value["label"] for value in values] == ["x"]
+        assert client.get("/api/states?context=model%3Dy").status_code == 404
+        sides = client.get("/api/compare?a=model%3Dx&b=model%3Dx")
+        assert sides.status_code == 200
+
+
+def test_what_is_wanted_reaches_the_monitor_of_a_page():
+    app = build_app(wanted_store(), merge={"a*": "a"}, hide=["hub"], block="model", every=60.0)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        deadline = time.monotonic() + PATIENCE
+        while client.get("/api/overview").json()["transitions"] < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert shown_states(client) == (["a", "b", "c"], 4)
+    with pytest.raises(InvalidInputError, match="until"):
+        build_app(TransitionGraph(), until=5.0)
 
 
 def test_a_state_page_tells_where_it_goes_and_whence_it_comes():

@@ -14,7 +14,7 @@ import numpy as np
 
 from detailed_balance.analyzers import TransitionCounts
 from detailed_balance.analyzers.counts import BOUNDARIES
-from detailed_balance.analyzers.errors import InsufficientDataError
+from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.runs.labels import (
     Context,
     ContextLike,
@@ -24,6 +24,8 @@ from detailed_balance.analyzers.runs.labels import (
 )
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.render.formatting import show_context
+
+__all__ = ["Merge", "Selection", "no_such_labels"]
 
 Merge: TypeAlias = "Mapping[str, str] | Callable[[str], str] | None"
 """New names of states: of exact names or patterns with ``*``, or a function."""
@@ -67,13 +69,27 @@ class Selection:
         asked |= {"hide": self.hide or None, "block": self.block}
         return next((name for name, value in asked.items() if value is not None), "")
 
-    @property
-    def chooses(self) -> bool:
-        """Whether runs, or moves of runs, are left out."""
-        return bool(self.labels or self.hide or self.since is not None or self.until is not None)
+    def check_followed(self) -> None:
+        """Refuse what cannot be chosen of a record that grows.
+
+        Raises
+        ------
+        InvalidInputError
+            Where `until` or `block` is given.
+        """
+        if self.until is not None:
+            raise InvalidInputError(
+                f"until={self.until!r} cannot be used with what is followed, which has no end; "
+                "since= and last= say where it begins, and analyze() takes until="
+            )
+        if self.block is not None:
+            raise InvalidInputError(
+                f"block={self.block!r} is for runs that are finished; Monitor takes block= itself"
+            )
 
     @cached_property
-    def _rename(self) -> Callable[[str], str]:
+    def rename(self) -> Callable[[str], str]:
+        """What gives a state the name that it is to have."""
         merge = self.merge
         if merge is None or callable(merge):
             return merge or (lambda state: state)
@@ -113,18 +129,29 @@ class Selection:
         if len(labelled) and not len(chosen):
             raise InsufficientDataError(self._empty_window(labelled, description))
         if self.merge is not None:
-            chosen = chosen.merge(self._rename)
+            chosen = chosen.merge(self.rename)
         if self.hide and len(chosen):
             chosen = chosen.hide(self.hide)
         if self.block is not None and len(chosen):
             chosen = chosen.with_blocks(self.block)
         return chosen
 
+    def select_last(self, runs: RunTable) -> RunTable:
+        """Return the wanted of the last runs of a record that grows, perhaps none.
+
+        A state to hide that is not there may come later.
+        """
+        chosen = runs.where(self.labels, self.since, self.until)
+        if self.merge is not None:
+            chosen = chosen.merge(self.rename)
+        there = [state for state in self.hide if chosen.code(state) >= 0]
+        return chosen.hide(there) if there else chosen
+
     def merge_counts(self, counts: TransitionCounts) -> TransitionCounts:
         """Return counts with the names that states are to have, and these sorted."""
         if self.merge is not None:
             edges, escapes = counts.counts.tocoo(), counts.escapes
-            new = [self._rename(state) for state in counts.states]
+            new = [self.rename(state) for state in counts.states]
             names = sorted(set(new))
             place = {name: i for i, name in enumerate(names)}
             codes = np.array([place[name] for name in new], dtype=np.int64)
