@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
+from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import ContextLike
 from detailed_balance.callbacks.isolation import warn
+from detailed_balance.callbacks.named_states import find_states
 from detailed_balance.callbacks.recorder._opening_store import OpeningStore
 from detailed_balance.callbacks.recorder.handler import TransitionCallbackHandler
 from detailed_balance.callbacks.redaction import hide_secrets
@@ -33,6 +35,9 @@ _STORE_VARIABLE = "DETAILED_BALANCE_STORE"
 
 _CONTEXT_VARIABLE = "DETAILED_BALANCE_CONTEXT"
 """Names the labels of all that is recorded: ``version=2,team=search``, or as an object of JSON."""
+
+_STATES_VARIABLE = "DETAILED_BALANCE_STATES"
+"""Names the state function: ``tools``, or ``module:function``; see `find_states`."""
 
 _Slot: TypeAlias = ContextVar[TransitionCallbackHandler | None]
 _ACTIONS = ActionStates()
@@ -106,7 +111,8 @@ class ProcessRecorder(TransitionCallbackHandler):
     """The one recorder of this process, made when the first agent runs.
 
     LangChain asks for it in every thread while ``DETAILED_BALANCE_STORE`` is set. Where the
-    store cannot be opened it says so once in the log, and the agents run as they would.
+    store cannot be opened, or there is no such state function, it says so once in the log, nothing
+    is stored, and the agents run as they would.
 
     Examples
     --------
@@ -134,13 +140,18 @@ class ProcessRecorder(TransitionCallbackHandler):
 
     def _set_up(self) -> None:
         context = _read_context(os.environ.get(_CONTEXT_VARIABLE, ""))
-        place = os.environ.get(_STORE_VARIABLE, "")
+        states = _find_states(os.environ.get(_STATES_VARIABLE, ""))
+        place = "" if states is None else os.environ.get(_STORE_VARIABLE, "")
         store: TransitionStore | OpeningStore | None
         if place and _is_in_event_loop():
             store = OpeningStore(partial(_open_store, place))
         else:
             store = _open_store(place) if place else None
-        super().__init__(store=cast("TransitionStore | None", store), context=context)
+        super().__init__(
+            _ACTIONS if states is None else states,
+            store=cast("TransitionStore | None", store),
+            context=context,
+        )
 
 
 def _open_store(place: str) -> TransitionStore | None:
@@ -153,6 +164,16 @@ def _open_store(place: str) -> TransitionStore | None:
     except Exception:
         warn("%s=%s: nothing is stored", _STORE_VARIABLE, hide_secrets(place))
         return None
+
+
+def _find_states(name: str) -> StateFunction | ModelCallStates | None:
+    """Return the state function that the variable names; say so where there is none."""
+    try:
+        return find_states(name) if name else _ACTIONS
+    except InvalidInputError as error:
+        reason = str(error)
+    warn("%s: nothing is stored: %s", _STATES_VARIABLE, reason)
+    return None
 
 
 def _is_in_event_loop() -> bool:

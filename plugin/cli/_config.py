@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import typer
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.callbacks.named_states import check_states
 from detailed_balance.render.formatting import safe_text
 
 _OWN, _SHARED, _TABLE = "detailed-balance.toml", "pyproject.toml", "detailed-balance"
@@ -163,10 +164,21 @@ def _check(
         if not fits:
             shown = safe_text(repr(value), 80)
             raise InvalidInputError(f"{file}: {where}{key} = {shown} is not {what}")
+        if option.name == "states":
+            _check_states(f"{file}: {where}{key}", value)
         try:
             option.process_value(context, values)
         except typer.BadParameter as error:
             raise InvalidInputError(f"{file}: {where}{key}: {error.message}") from None
+
+
+def _check_states(where: str, name: str) -> None:
+    """Refuse a function of a module: a file of settings in some folder does not run code."""
+    try:
+        check_states(name, own=False)
+    except InvalidInputError as error:
+        more = "; module:function stands only on the command line" if ":" in name else ""
+        raise InvalidInputError(f"{where}: {error}{more}") from None
 
 
 def _write(option: Any, value: Any) -> Any:

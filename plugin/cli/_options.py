@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from inspect import Signature, signature
@@ -48,6 +49,9 @@ Context: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="NAME=VALUE", help="Keep only records with this label.")
 ]
 """``--context``."""
+
+STATES_HELP = "What is a state: actions, nodes, tools, nodes+tools, or module:function of your own."
+"""What ``--states`` says on each command."""
 
 OpenBrowser: TypeAlias = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 """``--open``."""
@@ -128,6 +132,7 @@ def reader_options(
     format: Annotated[  # noqa: A002 - the name of the option
         str | None, typer.Option(help="The format, if the file name does not say.")
     ] = None,
+    states: Annotated[str | None, typer.Option(metavar="NAME", help=STATES_HELP)] = None,
     state_field: Annotated[
         str | None, typer.Option(help="Field of a step's state, or a text like {node}:{tool}.")
     ] = None,
@@ -180,6 +185,7 @@ def reader_options(
     named = start_state is not None or end_state is not None
     options = {
         "format": format,
+        "states": None if states is None else _load_states(states),
         "state_field": state_field,
         "source_field": source_field,
         "target_field": target_field,
@@ -200,6 +206,17 @@ def reader_options(
         "skip_bad_lines": skip_bad_lines,
     }
     return {name: value for name, value in options.items() if value}
+
+
+def _load_states(name: str) -> Any:
+    """Return the state function of a name, also of a module in the working folder."""
+    from detailed_balance.callbacks.named_states import find_states
+
+    sys.path.insert(0, "")
+    try:
+        return find_states(name)
+    finally:
+        sys.path.remove("")
 
 
 def selection_options(
@@ -291,6 +308,11 @@ def takes_common_options(command: Callable[..., None]) -> Callable[..., None]:
     return _takes(command)
 
 
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that each has, and those of a file of settings."""
+    return _takes(command, has_settings=True)
+
+
 def takes_reader_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `reader_options`, whose result it takes as `reading`.
 
@@ -313,10 +335,12 @@ def _takes(
     command: Callable[..., None],
     *groups: Callable[..., dict[str, Any]],
     without: Collection[str] = (),
+    has_settings: bool = False,
 ) -> Callable[..., None]:
     own = dict(signature(command, eval_str=True).parameters)
     own.pop("reading", None)
-    last = [_config_options, _common_options] if groups else [_common_options]
+    has_settings = has_settings or bool(groups)
+    last = [_config_options, _common_options] if has_settings else [_common_options]
     shared = [dict(signature(group, eval_str=True).parameters) for group in (*groups, *last)]
     left_out = {*own, *without}
     added = [[each for name, each in group.items() if name not in left_out] for group in shared]
@@ -325,9 +349,9 @@ def _takes(
     def run(**given: Any) -> None:
         chosen = [{option.name: given.pop(option.name) for option in group} for group in added]
         with quiet_if(chosen[-1]["quiet"]):
+            if has_settings and (config := chosen[-2]["config"]) is not None:
+                note(config.describe())  # the callback made a ConfigFile of it
             if groups:
-                if (config := chosen[-2]["config"]) is not None:
-                    note(config.describe())  # the callback made a ConfigFile of it
                 read = [group(**options) for group, options in zip(groups, chosen, strict=False)]
                 given["reading"] = {name: each for part in read for name, each in part.items()}
             command(**given)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from detailed_balance.analyzers.errors import InvalidInputError
-from detailed_balance.cli._options import StoreArgument, parse_context, takes_common_options
+from detailed_balance.cli._options import STATES_HELP, StoreArgument, parse_context, takes_settings
 from detailed_balance.cli._probe import explain_silence
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
@@ -25,20 +25,27 @@ def register(app: typer.Typer) -> None:
     app.command(name="record", context_settings={"allow_interspersed_args": False})(_record)
 
 
-@takes_common_options
+@takes_settings
 def _record(
     store: StoreArgument,
     command: Annotated[
         list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments.")
     ],
-    context: Annotated[
+    # No setting of a file: there --context chooses what is read, and would label what is recorded.
+    labels: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A label for everything that is recorded."),
+        typer.Option(
+            "--context", metavar="NAME=VALUE", help="A label for everything that is recorded."
+        ),
+    ] = None,
+    states: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", envvar="DETAILED_BALANCE_STATES", help=STATES_HELP),
     ] = None,
 ) -> None:
     """Run a program that has agents, and record them; the program needs no change."""
     program = command[1:] if command[0] == "--" else command
-    environment = make_environment(store, parse_context(context or []))
+    environment = make_environment(store, parse_context(labels or []), states)
     if not program:
         raise InvalidInputError(
             "which program? as in: detailed-balance record runs.db -- python agent.py"
@@ -51,6 +58,7 @@ def _record(
 def make_environment(
     store: str,
     context: Mapping[str, str] | None = None,
+    states: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the environment of a program that is to be recorded.
@@ -61,22 +69,26 @@ def make_environment(
         The URL of the store, or the path of a file.
     context : mapping, optional
         Labels of all its transitions.
+    states : str, optional
+        The name of its state function; see `check_states`.
     environment : mapping
         What the program would have else.
 
     Raises
     ------
     InvalidInputError
-        Where `store` is not a URL of a database that is supported.
+        Where `store` is not a URL of a database that is supported, or `states` no name of a state
+        function.
     ReadError
         Where the folder of its file is not there.
 
     Examples
     --------
-    >>> made = make_environment("runs.db", {"team": "red, blue"}, {"PYTHONPATH": "/lib"})
+    >>> made = make_environment("runs.db", {"team": "red, blue"}, None, {"PYTHONPATH": "/lib"})
     >>> made["DETAILED_BALANCE_CONTEXT"], made["PYTHONPATH"].endswith("/lib")
     ('{"team": "red, blue"}', True)
     """
+    from detailed_balance.callbacks.named_states import check_states
     from detailed_balance.callbacks.store.engine import locate  # loads SQLAlchemy
 
     paths = [str(_BOOTSTRAP), environment.get("PYTHONPATH", "")]
@@ -84,6 +96,7 @@ def make_environment(
         **environment,
         "DETAILED_BALANCE_STORE": locate(store),
         "DETAILED_BALANCE_CONTEXT": json.dumps(dict(context)) if context else "",
+        "DETAILED_BALANCE_STATES": check_states(states) if states else "",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
 

@@ -107,7 +107,10 @@ def test_a_file_can_be_named(folder: Path) -> None:
         ("[analyze]\nruns = 2.5", "analyze.runs = 2.5 is not a whole number"),
         ("[analyze]\nruns = -1", "analyze.runs: "),
         ("[analyze]\nviolation = 'square'", "analyze.violation: "),
-        ("[record]\ncontext = {a = 'b'}", "there is no setting record; "),
+        ("[record]\ncontext = {a = 'b'}", "there is no setting record.context; "),
+        ("states = 'mine:name'", "states: there is no state function 'mine:name'; allowed are "),
+        ("states = 'tool'", "states: there is no state function 'tool'; is it tools? allowed are "),
+        ("[record]\nstates = 'a:b'", "record.states: there is no state function 'a:b'; "),
     ],
 )
 def test_what_is_not_allowed_is_named_with_its_file(folder: Path, text: str, message: str) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from detailed_balance import TransitionStore
 from detailed_balance.cli import _options, app
 from detailed_balance.sources.imports import import_trace
+from tests.support import spans
 
 COMMANDS = get_command(app).commands
 OF_SOURCES = ["analyze", "show", "compare", "export", "guard", "import", "serve", "watch"]
@@ -136,6 +137,33 @@ def test_a_saved_state_of_a_monitor_goes_with_the_states_it_was_saved_with(
     code, _, error = run("watch", store, "--once", "--state", saved)
     assert code == 1
     assert "its merge is [['read', 'search']], and not None" in error
+
+
+def test_a_state_function_is_named_where_a_trace_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inside = [spans.model(), spans.tool("search"), spans.model()]
+    trace = tmp_path / "spans.json"
+    trace.write_text(json.dumps(spans.document(spans.agent(*inside))), encoding="utf-8")
+    counts = ["export", trace, "-", "--what", "counts", "--to", "csv"]
+    walks = {name: run(*counts, "--states", name)[1] for name in ("tools", "actions")}
+    assert "search,__end__,1" in walks["tools"]
+    assert "search,__end__,1" not in walks["actions"]
+    code, _, error = run(*counts, "--states", "tool")
+    assert (code, "there is no state function 'tool'; is it tools? " in error) == (1, True)
+
+    rows = tmp_path / "runs.csv"
+    rows.write_text("run,step,tool\nr,1,a\nr,2,b\n", encoding="utf-8")
+    (tmp_path / "my_states.py").write_text("def upper(row): return row['tool'].upper()\n")
+    counts = ["export", rows, "-", "--what", "counts", "--to", "csv", *FIELDS[2:4]]
+    assert "A,B,1" in run(*counts, "--states", "my_states:upper")[1]
+    code, _, error = run(*counts, "--states", "my_states:lower")
+    assert code == 1
+    assert "AttributeError: module 'my_states' has no attribute 'lower'" in error
+    code, _, error = run(*counts, "--states", "nodes")
+    assert code == 1
+    assert "NodeStates names the runs of nodes, in spans, and this is a record of another" in error
 
 
 # Exit codes

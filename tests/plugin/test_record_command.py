@@ -80,6 +80,81 @@ def test_command_records_a_program_that_knows_nothing_of_it(place, tmp_path, das
         assert dict(store.contexts()[0])["team"] == "red, blue=2"
 
 
+STEPS_BY_HAND = """
+def name_node(run):
+    return f"node {run.name}"
+"""
+
+PLAIN_RECORD = [*RECORD, "--no-config"]
+
+
+@pytest.mark.parametrize(
+    ("given", "walk"),
+    [
+        (["--states", "nodes"], ("a",)),
+        (["--states", "tools"], ()),
+        (["--states", "mine:name_node"], ("node a",)),
+        (["--states", "agent:name_here"], ("here a",)),  # of the program itself
+    ],
+)
+def test_the_state_function_can_be_named(place, tmp_path, given, walk):
+    (tmp_path / "mine.py").write_text(STEPS_BY_HAND)
+    own = "name_here = lambda run: f'here {run.name}'\n"
+    (tmp_path / "agent.py").write_text(own + AGENT)
+    command = [*PLAIN_RECORD, *given, str(place), "--", sys.executable, "agent.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert states_in(place) == [walk]
+
+
+def test_the_state_function_may_stand_in_a_file_of_settings_or_in_a_variable(place, tmp_path):
+    (tmp_path / "agent.py").write_text(AGENT)
+    (tmp_path / "mine.py").write_text(STEPS_BY_HAND)
+    settings = "states = 'tools'\nhide = ['a']\ncontext = { model = 'x' }\n"
+    (tmp_path / "detailed-balance.toml").write_text(settings)
+    command = [*RECORD, str(place), "--", sys.executable, "agent.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.endswith("detailed-balance.toml: states (--no-config uses none)\n")
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        assert "model" not in dict(store.contexts()[0])  # what is read is no label of what is done
+    environment = {**os.environ, "DETAILED_BALANCE_STATES": "mine:name_node"}
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == 0
+    assert states_in(place) == [(), ("node a",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "reason"),
+    [
+        ("", "mine:name_node", "AttributeError: module 'mine' has no attribute 'name_node'"),
+        ("1 / 0", "mine:name_node", "ZeroDivisionError: division by zero"),
+        ("", "nowhere:name_node", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("name_node = 3", "mine:name_node", "is not callable; it takes a NodeRun"),
+        ("class name_node: pass", "mine:name_node", "is a class; name an instance of it"),
+    ],
+)
+def test_a_state_function_that_cannot_be_loaded_is_one_line_and_harms_no_agent(
+    place, tmp_path, code, name, reason
+):
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "agent.py").write_text(AGENT + "print('done')")
+    command = [*PLAIN_RECORD, "--states", name, str(place), "--", sys.executable, "agent.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert done.stderr.count("\n") == 1
+    assert "DETAILED_BALANCE_STATES: nothing is stored: " in done.stderr
+    assert reason in done.stderr
+    assert not place.exists()
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_started(place):
+    for name in ("tool", "mine:", "a b:c", "my-agent:name"):
+        done = CliRunner().invoke(app, ["record", "--states", name, str(place), "--", "python"])
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert f"there is no state function {name!r}; " in done.stderr
+    assert "allowed are actions, nodes, tools, nodes+tools, and module:function" in done.stderr
+
+
 @posix
 def test_program_that_cleans_up_on_ctrl_c_ends_as_it_wants(tmp_path):
     process, _ = start(tmp_path, CLEANS_UP)

@@ -129,6 +129,12 @@ class ReadOptions:
         except BadRecordError:
             raise
         except Exception as error:
+            if type(name).__module__.startswith("detailed_balance.callbacks."):
+                raise BadRecordError(
+                    f"{type(name).__name__} names the runs of nodes, in spans, and this is a "
+                    "record of another kind; name its state with state_field= (--state-field), or "
+                    "with a function of the record as states= (--states module:function)"
+                ) from error
             what = safe_text(f"{type(error).__name__}: {error}", 120)
             raise BadRecordError(f"the state function failed ({what})") from error
 
