@@ -75,6 +75,9 @@ class Recording:
         How many records were left out because another said the same.
     reordered_count : int
         How many steps were out of order, by their number or time.
+    scores : tuple of str
+        The names of the scores of traces, where there are several and no field of success was
+        named, so that none of them says whether a run succeeded.
     """
 
     runs: RunTable | None
@@ -84,6 +87,7 @@ class Recording:
     skipped_count: int = 0
     duplicate_count: int = 0
     reordered_count: int = 0
+    scores: tuple[str, ...] = ()
 
 
 @as_read_error()
@@ -267,7 +271,8 @@ def _read_records(
     table = _make_table(runs, options.fields) if runs else None
     read = bad.accepted - bad.duplicates
     account = (read, tuple(bad.first), bad.count, bad.duplicates, bad.reordered)
-    return Recording(table, _count(moves), *account)
+    scores = tuple(sorted(bad.score_names)) if len(bad.score_names) > 1 else ()
+    return Recording(table, _count(moves), *account, scores)
 
 
 def _is_of_run(move: Transition) -> bool:

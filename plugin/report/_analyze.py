@@ -28,6 +28,8 @@ from detailed_balance.sources.source import Merge, Progress, list_allowed_moves,
 _FEWEST_COMPARED, _MOST_COMPARED = 10, 5_000
 """Of fewer states, or pairs, popularity says little; of more different moves it takes long."""
 
+_SCORES_SHOWN = 8
+
 _DRAWS = 39
 """Of the test of popularity; `compare_with_popularity` draws more."""
 
@@ -158,7 +160,7 @@ def analyze(
     parts = split_by_graph(record)
     cases = [measure(part, settings, announce).case for part in parts] or [measured.case]
     findings = sort_findings(finding for case in cases for finding in diagnose(case))
-    warnings = (*measured.warnings, *_about_graphs(parts))
+    warnings = (*measured.warnings, *_about_graphs(parts), *_about_scores(info.scores))
     study = measured.case.study
     if parts and study is not None:
         study = replace(study, limit=None)  # successful runs of one agent set no limit for another
@@ -198,6 +200,17 @@ def _asks_popularity(measured: Measured) -> bool:
         return False
     rates = potential.kernel.probabilities.nnz
     return len(potential.states) >= _FEWEST_COMPARED and rates <= _MOST_COMPARED
+
+
+def _about_scores(scores: Sequence[str]) -> tuple[str, ...]:
+    if not scores:
+        return ()
+    names = ", ".join(safe_text(name, 40) for name in scores[:_SCORES_SHOWN])
+    more = f" and {len(scores) - _SCORES_SHOWN:,} more" if len(scores) > _SCORES_SHOWN else ""
+    return (
+        f"The traces have several scores ({names}{more}), so none says whether a run succeeded. "
+        "Name the one that does with success_field= (--success-field).",
+    )
 
 
 def _about_graphs(parts: Sequence[AgentRecord]) -> tuple[str, ...]:

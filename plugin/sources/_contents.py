@@ -320,7 +320,8 @@ class _Trace(Content):
 
     def account(self) -> Mapping[str, Any]:
         read = self._read()
-        return {"skipped": read.skipped, "skipped_count": read.skipped_count}
+        skipped = {"skipped": read.skipped, "skipped_count": read.skipped_count}
+        return {**skipped, "scores": read.scores}
 
     def follow(self, context: ContextLike) -> Feed:
         from detailed_balance.sources.feeds import open_file
@@ -377,6 +378,7 @@ class _Several(Content):
             "skipped": tuple(line for each in accounts for line in each.get("skipped", ())),
             "skipped_count": sum(each.get("skipped_count", 0) for each in accounts),
             "faults": sum(each.get("faults", 0) for each in accounts),
+            "scores": tuple(sorted({n for each in accounts for n in each.get("scores", ())})),
         }
 
 

@@ -59,6 +59,9 @@ class SourceInfo(Result):
         Errors while it was recorded; so many transitions may be missing.
     outcomes : mapping of Outcome to int
         How often root runs stopped in which way.
+    scores : tuple of str
+        The names of several scores of traces, none of which says whether a run succeeded, because
+        no `success_field` names one.
     """
 
     description: str
@@ -68,6 +71,7 @@ class SourceInfo(Result):
     skipped_count: int = 0
     faults: int = 0
     outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    scores: tuple[str, ...] = ()
 
 
 class Source:

@@ -104,6 +104,8 @@ def to_span(record: Mapping[str, Any]) -> Span:
     name = told.name if kind == "span" and sort == "tool" else _find(record, "name")
     end = start if kind == "event" else parse_nanoseconds(_find(record, "endTime"), "endTime")
     inputs, output = parse_json(_find(record, "input")), parse_json(_find(record, "output"))
+    if inputs is None and output is None and attributes:
+        inputs, output = told.inputs, told.output
     parent = parse_id(_find(record, "parentObservationId"), "parentObservationId")
     # A tool that answers with an error has answered; what is no more than a span may be one.
     answered = output is not None and (sort == "tool" or (kind == "span" and parent is not None))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detailed_balance import read_runs
+from detailed_balance import analyze, read_runs
 from detailed_balance.analyzers.errors import ReadError
 from detailed_balance.analyzers.runs.trajectory import Outcome
 from detailed_balance.callbacks import Ending
@@ -760,6 +760,39 @@ def test_the_shared_cases_are_read_as_their_answers_say(answer):
     if "(or" not in answer["moves"]:
         written = {f"{source}>{target} {n}" for (source, target), n in moves.items()}
         assert written == {each.strip() for each in said if each.strip()}
+
+
+def test_several_scores_without_a_field_are_told_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    scores = [score("right", 1), score("tone", 0)]
+    path.write_text(json.dumps({"id": TRACE, "observations": langfuse(), "scores": scores}))
+    told = "several scores (right, tone), so none says whether a run succeeded"
+    assert [told in warning for warning in analyze(path).warnings].count(True) == 1
+    assert not any("scores" in w for w in analyze(path, success_field="right").warnings)
+    path.write_text(json.dumps({"id": TRACE, "observations": langfuse(), "scores": scores[:1]}))
+    assert not any("scores" in warning for warning in analyze(path).warnings)
+
+
+@pytest.mark.parametrize("place", ["fields", "attributes"])
+def test_a_span_of_langfuse_that_is_a_tool_tells_its_call_and_its_answer(tmp_path, place) -> None:
+    agent = {"id": hexadecimal(99), "traceId": TRACE, "type": "AGENT", "name": "agent"}
+    agent |= {"startTime": iso(0), "endTime": iso(9)}
+    told = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
+    content: dict[str, object] = {"input": {"city": "Paris"}, "output": "sunny"}
+    if place == "attributes":
+        content = {}
+        told |= {"gen_ai.tool.call.arguments": '{"city": "Paris"}'}
+        told |= {"gen_ai.tool.call.result": "sunny"}
+    call = {"traceId": TRACE, "parentObservationId": agent["id"], "type": "SPAN", "name": "x"}
+    call |= {"metadata": {"attributes": told}, **content}
+    calls = [
+        call | {"id": f"{number:016x}", "startTime": iso(number), "endTime": iso(number + 1)}
+        for number in (1, 3)
+    ]
+    path = tmp_path / "observations.json"
+    path.write_text(json.dumps([agent, *calls]))
+    facts = [each for run in read_runs(path) for each in run.facts if each is not None]
+    assert [(each.repeats, each.stale) for each in facts] == [(False, False), (True, True)]
 
 
 def score(name: str, value: object) -> dict[str, object]:

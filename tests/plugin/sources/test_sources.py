@@ -505,3 +505,9 @@ def test_an_option_of_an_unknown_name_is_refused(source, tmp_path, monkeypatch):
         open_source(source, state_fild="tool")
     with pytest.raises(InvalidInputError, match="unknown option interval=; allowed are answer_fi"):
         open_source(source, interval=1)
+
+
+def test_probabilities_are_refused_with_what_takes_them() -> None:
+    for known in (np.array([[0.1, 0.9], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.25, 0.0]])):
+        with pytest.raises(InvalidInputError, match=r"analyzers\.estimate_potential\(matrix\)"):
+            analyze(known)
