@@ -136,13 +136,29 @@ class TransitionCounts(TableResult):
 
     @classmethod
     def from_dense(cls, matrix: ArrayLike, states: Iterable[str] | None = None) -> TransitionCounts:
-        """Take an (n, n) array of counts; states are named ``"0"``, ``"1"``, ... by default.
+        """Take an (n, n) array or data frame of counts.
+
+        Parameters
+        ----------
+        matrix : array_like or DataFrame
+            Row = source, column = target.
+        states : iterable of str, optional
+            Their names; by default those of the rows of a data frame, of an array ``"0"``,
+            ``"1"``, ...
 
         Raises
         ------
         InvalidInputError
-            Where a count is a fraction, negative, or too large, or the array is not square.
+            Where a count is a fraction, negative, or too large, the array is not square, or the
+            rows and the columns of a data frame have different names.
+
+        Examples
+        --------
+        >>> TransitionCounts.from_dense([[0, 2], [1, 0]], ["plan", "search"]).total
+        3
         """
+        if states is None and hasattr(matrix, "columns"):
+            matrix, states = _read_frame(matrix)
         values = np.asarray(matrix)
         width = values.shape[-1] if values.ndim == 2 else 1
         whole = _whole_numbers(
@@ -244,6 +260,22 @@ class TransitionCounts(TableResult):
         return TransitionCounts(states, total, attempts)
 
 
+def _read_frame(frame: Any) -> tuple[NDArray[Any], list[str]]:
+    """Return the numbers of a data frame and the names of its states; polars names columns only."""
+    columns, values = [str(name) for name in frame.columns], frame.to_numpy()
+    rows = [str(name) for name in getattr(frame, "index", columns)]
+    numbers = [str(place) for place in range(len(columns))]
+    if sorted(rows) == sorted(columns):
+        return values[:, [columns.index(name) for name in rows]], rows
+    if numbers not in (rows, columns):
+        odd = next(iter(sorted({*rows} ^ {*columns})), rows[0])
+        raise InvalidInputError(
+            f"the rows and columns of a data frame of counts have the same names; {odd!r} is "
+            "not in both"
+        )
+    return values, columns if rows == numbers else rows
+
+
 def _whole_numbers(counts: ArrayLike, name: Callable[[int], str]) -> NDArray[np.int64]:
     """Return counts as integers; fractions are refused, by the name of their place."""
     values = np.asarray(counts)
@@ -256,7 +288,8 @@ def _whole_numbers(counts: ArrayLike, name: Callable[[int], str]) -> NDArray[np.
         for place in wrong[:1]:
             raise InvalidInputError(
                 f"counts are whole numbers; {name(place)} has {flat[place]!s}. Give how often "
-                "each move was made; estimate_potential takes a matrix of probabilities too"
+                "each move was made; for a matrix of probabilities call "
+                "detailed_balance.analyzers.estimate_potential(matrix)"
             )
     _check_total(values)
     return values.astype(np.int64)

@@ -127,3 +127,22 @@ def test_counts_up_to_the_limit_are_exact():
     uint64 = np.array([2**63], dtype=np.uint64)
     with pytest.raises(InvalidInputError, match=f"make {2**63}"):
         TransitionCounts.from_arrays(("a",), [0], [0], uint64)
+
+
+def test_a_data_frame_of_counts_gives_its_names() -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    values, names = [[0, 3], [1, 0]], ["x", "y"]
+    expected = {("x", "y", 3), ("y", "x", 1)}
+    for frame in (
+        pandas.DataFrame(values, index=names, columns=names),
+        pandas.DataFrame([[3, 0], [0, 1]], index=names, columns=["y", "x"]),
+        pandas.DataFrame(values, index=names),
+        pandas.DataFrame(values, columns=names),
+        polars.DataFrame({"x": [0, 1], "y": [3, 0]}),
+    ):
+        table = TransitionCounts.from_dense(frame).to_table()
+        assert set(zip(table["source"], table["target"], table["count"], strict=True)) == expected
+    assert TransitionCounts.from_dense(pandas.DataFrame(values)).states == ("0", "1")
+    assert TransitionCounts.from_dense(pandas.DataFrame(values), "ab").states == ("a", "b")
+    with pytest.raises(InvalidInputError, match="have the same names; 'x' is not in both"):
+        TransitionCounts.from_dense(pandas.DataFrame(values, index=["x", "y"], columns=["y", "z"]))
