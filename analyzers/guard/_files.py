@@ -51,6 +51,11 @@ def load_guard(path: Path) -> dict[str, Any]:
             "this is not a saved guard: RunGuard.save(path) and detailed-balance guard --save "
             "write them"
         )
+    if unknown := sorted(document.keys() - {"format", "sha256", "guard"}):
+        raise InvalidInputError(
+            f"a saved guard has no {unknown[0]!r}; read it with the release that wrote it, or save "
+            "it again"
+        )
     data = document.get("guard")
     if not isinstance(data, dict) or document.get("sha256") != _sum(data):
         raise InvalidInputError(

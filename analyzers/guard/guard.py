@@ -494,13 +494,19 @@ class RunGuard:
         Raises
         ------
         InvalidInputError
-            Where the version or the kind of score is unknown, or something is missing or of the
-            wrong type.
+            Where the version, the kind of score or a key is unknown, or something is missing or of
+            the wrong type.
         """
         if data.get("version") != _VERSION:
             raise InvalidInputError(
                 f"this is not a guard of version {_VERSION}: version {data.get('version')!r}; "
                 f"fit it again, or read it with the release that wrote it"
+            )
+        known = {"version", "score", "threshold", "moves", *_SETTINGS}
+        if unknown := sorted(data.keys() - known):
+            raise InvalidInputError(
+                f"a guard has no {unknown[0]!r}; it holds {', '.join(sorted(known))}. Fit it "
+                "again, or read it with the release that wrote it"
             )
         try:
             threshold = data["threshold"]

@@ -109,3 +109,15 @@ def test_a_guard_of_another_version_is_refused_by_its_file(guard, tmp_path):
     save_guard({**guard.to_dict(), "version": 1}, tmp_path / "old.json")
     with pytest.raises(InvalidInputError, match=r"old\.json: .*version 2: version 1; fit it again"):
         RunGuard.load(tmp_path / "old.json")
+
+
+def test_a_key_that_is_not_known_is_named(guard, tmp_path):
+    data, path = guard.to_dict(), tmp_path / "guard.json"
+    with pytest.raises(InvalidInputError, match="a guard has no 'thresold'; it holds alpha, block"):
+        RunGuard.from_dict({**data, "thresold": 3.0})
+    with pytest.raises(InvalidInputError, match="thresold"):
+        RunGuard.from_dict({**data, "score": {**data["score"], "thresold": 3.0}})
+    guard.save(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "note": "mine"}))
+    with pytest.raises(InvalidInputError, match="a saved guard has no 'note'"):
+        RunGuard.load(path)
