@@ -135,4 +135,5 @@ class _Log:
     def _end(self, tag: str) -> None:
         name = self._path.pop()
         if name == "event":
-            self._done.append((self._line, {**self._trace, **self._event}))
+            # Without a time, the order of the events is that of the file.
+            self._done.append((self._line, {TIMESTAMP: None, **self._trace, **self._event}))

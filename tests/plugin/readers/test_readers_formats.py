@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pytest
 
 from detailed_balance import analyze, read_runs
@@ -106,6 +107,16 @@ XES = """<?xml version="1.0" encoding="utf-8"?>
   </trace>
   <trace><event><string key="concept:name" value="alone"/></event></trace>
 </log>"""
+
+
+def test_xes_without_times_is_in_the_order_of_the_file(tmp_path):
+    case = '<trace><string key="concept:name" value="{}"/>{}</trace>'
+    event = '<event><string key="concept:name" value="{}"/></event>'
+    cases = [case.format(name, "".join(map(event.format, name))) for name in ("ba", "zab")]
+    path = write(tmp_path / "t.xes", f"<log>{''.join(cases)}</log>")
+    runs = read_runs(path)
+    assert [run.states for run in runs] == [("b", "a"), ("z", "a", "b")]
+    assert np.isnan(runs.runs.started).all()
 
 
 @pytest.mark.parametrize("name", ["t.xes", "t.xes.gz", "t.xml"])
