@@ -524,15 +524,17 @@ def _explain_unknown(connection: Connection, version: int, names: Sequence[str])
     queries, runs = [select(TRAJECTORIES.c.name).limit(_NAMES_COMPARED)], 0
     if version >= 4:
         latest = select(RUNS.c.name).order_by(RUNS.c.id.desc())
-        queries.insert(0, latest.limit(_NAMES_COMPARED))
+        queries.append(latest.limit(_NAMES_COMPARED))
         whole = select(func.count()).select_from(RUNS).where(RUNS.c.continues.is_(None))
         runs = connection.execute(whole).scalar_one()
         alone = alone.where(~exists().where(RUNS.c.trajectory_id == TRAJECTORIES.c.id))
     runs += connection.execute(alone).scalar_one()
-    known = [decode_text(name) for query in queries for (name,) in connection.execute(query)]
+    # The names of trajectories are the user's own, the ids of runs are not.
+    known = [[decode_text(name) for (name,) in connection.execute(query)] for query in queries]
     shown = ", ".join(repr(name[:120]) for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-    close = get_close_matches(names[0], known, n=_NAMES_SHOWN, cutoff=0.5) or known[:_NAMES_SHOWN]
+    near = (get_close_matches(names[0], part, n=_NAMES_SHOWN, cutoff=0.5) for part in known)
+    close = next(filter(None, near), known[0][:_NAMES_SHOWN])
     like = ", ".join(repr(name[:120]) for name in close)
     nearest = f"; the nearest names are {like}" if like else ""
     held = f"holds {runs:,} run{'s' * (runs != 1)}" if runs else "is empty"

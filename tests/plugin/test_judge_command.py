@@ -32,6 +32,19 @@ def run(*arguments: object, text: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_the_names_that_are_suggested_are_those_of_threads(path: Path) -> None:
+    with TransitionStore("sqlite://") as store:
+        for name in ("ticket-1", "ticket-2"):
+            store.append(
+                [Transition("a", "b", name, run=f"{name[-1]:0>8}-4d1e-4c7a-9b58-0a1b2c3d")]
+            )
+        for unknown in ("ticket-3", "quite another name"):
+            with pytest.raises(InvalidInputError, match=r"names are 'ticket-[12]', 'ticket-[12]'$"):
+                store.judge(unknown, success=True)
+        with pytest.raises(InvalidInputError, match="nearest names are '00000001-4d1e-4c7a"):
+            store.judge("00000001-4d1e-4c7a", success=True)
+
+
 def test_a_run_that_is_not_there_is_refused_with_the_nearest_and_the_number(path: Path) -> None:
     with TransitionStore(f"sqlite:///{path}") as store:
         with pytest.raises(
