@@ -69,7 +69,7 @@ def find_states(name: str) -> StateFunction | ModelCallStates:
     Raises
     ------
     InvalidInputError
-        Where there is none of this name, its module cannot be imported, or it is no state function.
+        Where there is none of this name, its module cannot be imported, or it is no function.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -51,11 +52,7 @@ def load_guard(path: Path) -> dict[str, Any]:
             "this is not a saved guard: RunGuard.save(path) and detailed-balance guard --save "
             "write them"
         )
-    if unknown := sorted(document.keys() - {"format", "sha256", "guard"}):
-        raise InvalidInputError(
-            f"a saved guard has no {unknown[0]!r}; read it with the release that wrote it, or save "
-            "it again"
-        )
+    check_keys(document, {"format", "sha256", "guard"})
     data = document.get("guard")
     if not isinstance(data, dict) or document.get("sha256") != _sum(data):
         raise InvalidInputError(
@@ -63,6 +60,15 @@ def load_guard(path: Path) -> dict[str, Any]:
             "save it again"
         )
     return data
+
+
+def check_keys(data: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise `InvalidInputError` where a saved guard holds a key that is not known."""
+    if unknown := sorted(data.keys() - set(known)):
+        raise InvalidInputError(
+            f"a saved guard has no {unknown[0]!r}; it holds {', '.join(sorted(known))}. Fit it "
+            "again, or read it with the release that wrote it"
+        )
 
 
 def _sum(data: dict[str, Any]) -> str:

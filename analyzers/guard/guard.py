@@ -14,7 +14,7 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard._files import load_guard, save_guard
+from detailed_balance.analyzers.guard._files import check_keys, load_guard, save_guard
 from detailed_balance.analyzers.guard._groups import Groups, find_task_label, group_runs
 from detailed_balance.analyzers.guard._texts import Embedder, Texts
 from detailed_balance.analyzers.guard.conformal import (
@@ -502,12 +502,7 @@ class RunGuard:
                 f"this is not a guard of version {_VERSION}: version {data.get('version')!r}; "
                 f"fit it again, or read it with the release that wrote it"
             )
-        known = {"version", "score", "threshold", "moves", *_SETTINGS}
-        if unknown := sorted(data.keys() - known):
-            raise InvalidInputError(
-                f"a guard has no {unknown[0]!r}; it holds {', '.join(sorted(known))}. Fit it "
-                "again, or read it with the release that wrote it"
-            )
+        check_keys(data, {"version", "score", "threshold", "moves", *_SETTINGS})
         try:
             threshold = data["threshold"]
             settings: dict[str, Any] = {name: data[name] for name in _SETTINGS}

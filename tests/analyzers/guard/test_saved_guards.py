@@ -113,7 +113,7 @@ def test_a_guard_of_another_version_is_refused_by_its_file(guard, tmp_path):
 
 def test_a_key_that_is_not_known_is_named(guard, tmp_path):
     data, path = guard.to_dict(), tmp_path / "guard.json"
-    with pytest.raises(InvalidInputError, match="a guard has no 'thresold'; it holds alpha, block"):
+    with pytest.raises(InvalidInputError, match="no 'thresold'; it holds alpha, block"):
         RunGuard.from_dict({**data, "thresold": 3.0})
     with pytest.raises(InvalidInputError, match="thresold"):
         RunGuard.from_dict({**data, "score": {**data["score"], "thresold": 3.0}})
