@@ -165,7 +165,7 @@ def _check(
             shown = safe_text(repr(value), 80)
             raise InvalidInputError(f"{file}: {where}{key} = {shown} is not {what}")
         if option.name == "states":
-            _check_states(f"{file}: {where}{key}", value)
+            _check_states(f"{file}: {where}{key}", str(value))
         try:
             option.process_value(context, values)
         except typer.BadParameter as error:
