@@ -195,6 +195,10 @@ def contrast_failed(
     measures = [_Levels(*each, first, of_good) for each in zip(values, least.tolist(), strict=True)]
     found = [each.bounds(bad[None]) for each in measures]
     bound, observed = (np.concatenate(part) for part in zip(*found, strict=True))
+    beyond = (~failed & (values > bound[:, None])).sum(axis=1)
+    if not observed.any():  # any outcomes do as much
+        one = np.ones(len(values))
+        return Contrast(bound, of_good.content, of_good.units, beyond, observed, one)
     power = np.where(adds_up & np.isfinite(bound), bound + 1, 1)
     others = _left_over(values, visits, lengths, failed, bound) ** power[:, None]
     permuted, drawn = [observed[None]], [observed[None]]
@@ -217,7 +221,7 @@ def contrast_failed(
         bound,
         of_good.content,
         of_good.units,
-        (~failed & (values > bound[:, None])).sum(axis=1),
+        beyond,
         observed,
         np.maximum(_adjust(np.concatenate(permuted)), _adjust(np.concatenate(drawn))),
     )
