@@ -9,7 +9,7 @@ from benchmarks.diagnosis.faults import FAULTS
 from benchmarks.diagnosis.healthy import HEALTHY
 from benchmarks.diagnosis.later import LATER_FAULTS, LATER_HEALTHY
 
-SAMPLE = [*FAULTS[:7:2], *FAULTS[11:15:2], *FAULTS[15::4], *HEALTHY[::7]]
+SAMPLE = [*FAULTS[:7:2], *FAULTS[11:15:2], *FAULTS[15::4], *HEALTHY[2::6]]
 """Some of each kind."""
 
 each = pytest.mark.parametrize
