@@ -367,20 +367,17 @@ def program(*arguments: object, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def test_the_program_keeps_its_errors_to_stderr(driven: Path) -> None:
-    done = program("analyze", driven, "--fail-on", "violation")
+def test_the_program_keeps_its_errors_to_stderr_and_writes_escapes_without_unicode(
+    driven: Path,
+) -> None:
+    done = program("analyze", driven, "--fail-on", "violation", PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert done.stdout.startswith("WATCH    detailed balance is broken")
+    assert "6.59 \\xb1 0.58" in done.stdout
     assert done.stderr == ""
     done = program("analyze", "nowhere.jsonl")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: there is no file nowhere.jsonl\n"
-
-
-def test_a_terminal_without_unicode_gets_escapes(driven: Path) -> None:
-    done = program("analyze", driven, PYTHONIOENCODING="ascii")
-    assert done.returncode == 0
-    assert "6.59 \\xb1 0.58" in done.stdout
 
 
 def test_a_reader_that_stops_early_does_no_harm(driven: Path, tmp_path: Path) -> None:

@@ -37,9 +37,28 @@ def states_in(place):
         return [run.states for run in read_runs(store)]
 
 
-def test_variable_records_every_thread_of_a_process_that_imports_the_library(place):
-    python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place)
-    assert states_in(place) == [("a",), ("a",)]
+FORK = """
+import os
+from detailed_balance.callbacks.recorder.record import ProcessRecorder
+print(ProcessRecorder().graph.snapshot().total, ProcessRecorder() is ProcessRecorder())
+child = os.fork()
+agent.invoke({})
+if child:
+    os.waitpid(child, 0)
+else:
+    ProcessRecorder().flush()
+    os._exit(0)
+"""
+
+
+def test_variable_records_every_thread_and_every_fork_in_one_recorder_with_its_labels(place):
+    labels = {"DETAILED_BALANCE_CONTEXT": "version=2, team=search"}
+    code = f"import detailed_balance{AGENT}{FORK}"
+    done = python(code, DETAILED_BALANCE_STORE=place, **labels)
+    assert done.stdout.split()[:2] == ["4", "True"]
+    assert states_in(place) == 4 * [("a",)]
+    with TransitionStore(f"sqlite:///{place}", create=False) as store:
+        assert store.contexts() == ((("team", "search"), ("version", "2")),)
 
 
 LOOP = """
@@ -74,20 +93,9 @@ asyncio.run(main())
 
 
 def test_an_event_loop_does_not_wait_for_the_store_and_loses_nothing(place):
-    assert python(LOOP, DETAILED_BALANCE_STORE=place).stderr == ""
+    labels = {"DETAILED_BALANCE_CONTEXT": '{"team": "red, blue=2"}'}  # as JSON it has any value
+    assert python(LOOP, DETAILED_BALANCE_STORE=place, **labels).stderr == ""
     assert states_in(place) == 3 * [("a",)]
-
-
-def test_context_variable_labels_all(place):
-    labels = {"DETAILED_BALANCE_CONTEXT": "version=2, team=search"}
-    python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place, **labels)
-    with TransitionStore(f"sqlite:///{place}", create=False) as store:
-        assert store.contexts() == ((("team", "search"), ("version", "2")),)
-
-
-def test_context_variable_as_json_has_commas_and_equals_signs(place):
-    labels = {"DETAILED_BALANCE_CONTEXT": '{"team": "red, blue=2"}'}
-    python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=place, **labels)
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
         assert (("team", "red, blue=2"),) in store.contexts()
 
@@ -98,41 +106,13 @@ def test_nothing_is_recorded_without_the_variable(place):
     assert not place.exists()
 
 
-def test_one_recorder_serves_the_process():
-    lines = [
-        "import detailed_balance",
-        AGENT,
-        "from detailed_balance.callbacks.recorder.record import ProcessRecorder",
-        "print(ProcessRecorder().graph.snapshot().total, ProcessRecorder() is ProcessRecorder())",
-    ]
-    done = python("\n".join(lines), DETAILED_BALANCE_STORE="sqlite://")
-    assert done.stdout.split() == ["4", "True"]
-
-
 def test_store_that_cannot_be_opened_is_said_once_and_hurts_nobody(tmp_path):
     nowhere = tmp_path / "no" / "such" / "folder" / "runs.db"
     done = python(f"import detailed_balance{AGENT}", DETAILED_BALANCE_STORE=nowhere)
     assert done.stderr.count("nothing is stored") == 1
 
 
-def test_forked_process_records_into_the_same_store(place):
-    fork = """
-import os
-from detailed_balance.callbacks.recorder.record import ProcessRecorder
-child = os.fork()
-agent.invoke({})
-if child:
-    os.waitpid(child, 0)
-else:
-    ProcessRecorder().flush()
-    os._exit(0)
-"""
-    python(f"import detailed_balance{AGENT}{fork}", DETAILED_BALANCE_STORE=place)
-    assert states_in(place) == [("a",)] * 4
-
-
 OWN = {
-    "none": (None, "", ""),
     "a good one": ("print('mine')", "mine\n", ""),
     "a broken one": ("import no_such_module_at_all", "", "no_such_module_at_all"),
 }
@@ -141,8 +121,7 @@ OWN = {
 @pytest.mark.parametrize("own", OWN)
 def test_sitecustomize_of_the_program_runs_as_it_would(place, tmp_path, own):
     text, printed, complaint = OWN[own]
-    if text is not None:
-        (tmp_path / "sitecustomize.py").write_text(text)
+    (tmp_path / "sitecustomize.py").write_text(text)
     program = tmp_path / "agent.py"
     program.write_text(AGENT)
     paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
