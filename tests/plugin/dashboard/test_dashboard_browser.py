@@ -157,8 +157,7 @@ def test_a_fault_of_a_live_agent_is_shown_with_its_runs_and_resolved_when_it_is_
             expect(page.locator(".finding", has_text="Resolved").first).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_the_tiles_lead_to_runs_and_a_finding_to_its_runs(page, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     store = make_store()

@@ -22,7 +22,7 @@ from detailed_balance.readers.tables import engine as tables_engine
 from tests.plugin.readers.test_readers_fuzz import AS_STEPS, LOG, MOVE, STEPS as FUZZED_STEPS, TABLE
 from tests.support.chains import AIRLINE, data_file
 
-EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "60"))
+EXAMPLES = int(os.environ.get("DETAILED_BALANCE_TEST_TABLES", "25"))
 FEW = settings(
     max_examples=EXAMPLES,
     deadline=None,

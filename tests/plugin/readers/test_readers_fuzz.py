@@ -93,7 +93,7 @@ CASES = {
     **{name: (*seed, {"format": name}) for name, seed in SEEDS.items()},
 }
 BY_LINES = ("jsonl", "claude_code", "codex", "pi")
-IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "4800"))
+IN_ALL = int(os.environ.get("DETAILED_BALANCE_TEST_FUZZ", "2400"))
 
 
 def test_every_format_is_mutated_here_or_with_the_spans():
