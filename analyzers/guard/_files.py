@@ -1,4 +1,4 @@
-"""A guard in a file of JSON, with a check sum."""
+"""A guard in a file of JSON, with a check sum, and its scores."""
 
 from __future__ import annotations
 
@@ -11,8 +11,54 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from detailed_balance.analyzers.errors import InvalidInputError
+from detailed_balance.analyzers.guard._texts import Embedder
+from detailed_balance.analyzers.guard.conformal import JackknifeScore
+from detailed_balance.analyzers.guard.rules import RepetitionLimits
+from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
 
 _FORMAT = "detailed-balance run guard"
+_SCORES: dict[str, Any] = {
+    "outcome": OutcomeScore,
+    "rules": RepetitionLimits,
+    "steps": StepCount,
+}
+
+
+def write_score(score: RunScore) -> dict[str, Any]:
+    """Return a score as JSON can hold it.
+
+    Raises
+    ------
+    InvalidInputError
+        Where it is one of yours and has no ``to_dict``.
+    """
+    if isinstance(score, JackknifeScore):
+        each = [write_score(one) for one in score.scores]
+        return {"kind": "jackknife", "scores": each, "limits": list(score.limits)}
+    write = getattr(score, "to_dict", None)
+    if write is None:
+        raise InvalidInputError(f"the score has no to_dict(), so it stays here: {score!r}")
+    kinds = [kind for kind, home in _SCORES.items() if type(score) is home]
+    return {"kind": kinds[0] if kinds else "custom", **write()}
+
+
+def read_score(data: Mapping[str, Any], embeddings: Embedder | None) -> RunScore:
+    """Return the score that `write_score` has written."""
+    fields = dict(data)
+    kind = fields.pop("kind", None)
+    if kind == "jackknife":
+        check_keys(fields, ("scores", "limits"))
+        scores = tuple(read_score(each, embeddings) for each in fields["scores"])
+        return JackknifeScore(scores, tuple(map(float, fields["limits"])))
+    if kind not in _SCORES:
+        raise InvalidInputError(
+            f"the score is of the kind {kind!r}, not one of jackknife, {', '.join(_SCORES)}: "
+            f"restore it yourself, and give it as score="
+        )
+    if kind == "outcome":
+        return OutcomeScore.from_dict(fields, embeddings)
+    score: RunScore = _SCORES[kind].from_dict(fields)
+    return score
 
 
 def save_guard(data: dict[str, Any], path: Path) -> None:

@@ -14,16 +14,23 @@ import numpy as np
 
 from detailed_balance.analyzers.counts import BOUNDARIES
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
-from detailed_balance.analyzers.guard._files import check_keys, load_guard, save_guard
+from detailed_balance.analyzers.guard._files import (
+    check_keys,
+    load_guard,
+    read_score,
+    save_guard,
+    write_score,
+)
 from detailed_balance.analyzers.guard._groups import Groups, find_task_label, group_runs
 from detailed_balance.analyzers.guard._texts import Embedder, Texts
 from detailed_balance.analyzers.guard.conformal import (
     calibration_size,
     conformal_threshold,
     fewest_runs,
+    fit_jackknife,
 )
 from detailed_balance.analyzers.guard.rules import RepetitionLimits
-from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore, StepCount
+from detailed_balance.analyzers.guard.scores import OutcomeScore, RunScore
 from detailed_balance.analyzers.guard.watch import RunWatch, run_maxima
 from detailed_balance.analyzers.results import safe_name
 from detailed_balance.analyzers.runs.clusters import cluster_codes
@@ -35,12 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunGuard"]
 
-_SCORES: dict[str, Any] = {
-    "outcome": OutcomeScore,
-    "rules": RepetitionLimits,
-    "steps": StepCount,
-}
-_VERSION = 2
+_VERSION = 3
 _NAMED = 5
 _FEWEST_MOVES = 5
 _SETTINGS = ("alpha", "calibration", "block", "task_label", "ignored", "max_runs")
@@ -63,7 +65,8 @@ class RunGuard:
         runs of a task knows how its runs go, so that the promise does not hold for a task that it
         has not seen. With `groups` it does: whole tasks set the threshold, of which the score has
         seen no run, each by one run drawn at random, and m is their number. Then the promise is
-        about a run of a new task.
+        about a run of a new task. Where tasks are few, each of these is left out of one of m
+        scores, and a run is stopped where each of them has it above the run that it left out.
 
     What breaks it
         Another model, another prompt, other tools or tasks: runs that are not exchangeable with
@@ -166,7 +169,10 @@ class RunGuard:
         what a successful run of a new group is exchangeable with: a group where few runs succeed
         is as rare among them as it is among the successful runs to come. As many of them as are
         about that share of the groups with a successful run set the threshold, and no run of their
-        groups fits the score.
+        groups fits the score. Where these are the fewest that give a threshold, a score is fitted
+        without each of them, to all other groups, and the guard is a `JackknifeScore` of these m
+        scores with the threshold 0. A score that learns nothing, or asks embeddings, is one score
+        still.
 
         Parameters
         ----------
@@ -208,6 +214,8 @@ class RunGuard:
         R. Dunn, L. Wasserman and A. Ramdas, *Distribution-free prediction sets for two-layer
         hierarchical models*, Journal of the American Statistical Association 118 (2023) 2491
         ("subsampling once"), for one run of a group; here drawn before its success is looked at.
+        R. F. Barber, E. J. Candes, A. Ramdas and R. J. Tibshirani, *Predictive inference with the
+        jackknife+*, Annals of Statistics 49 (2021) 486: at most one run is above all others.
 
         Examples
         --------
@@ -247,6 +255,10 @@ class RunGuard:
             raise InsufficientDataError(few, partial)
         held = worked[rng.permutation(len(worked))[:m]]
         fitted = score.fit(table.select(~np.isin(unit, unit[held])), seed, **more)
+        learns = fitted is not score and getattr(score, "embeddings", None) is None
+        if grouped and m == fewest_runs(alpha) and learns:
+            jackknife = fit_jackknife(score, table, unit, held, seed, texts)
+            return cls(jackknife, 0.0, calibration=m, **settings)
         maxima = run_maxima(fitted, table.select(held), texts)
         return cls(fitted, conformal_threshold(maxima, alpha), calibration=m, **settings)
 
@@ -461,13 +473,9 @@ class RunGuard:
         >>> RunGuard.from_dict(json.loads(text)).score.max_stay
         3
         """
-        write = getattr(self.score, "to_dict", None)
-        if write is None:
-            raise InvalidInputError(f"the score has no to_dict(), so it stays here: {self.score!r}")
-        kinds = [kind for kind, home in _SCORES.items() if type(self.score) is home]
         return {
             "version": _VERSION,
-            "score": {"kind": kinds[0] if kinds else "custom", **write()},
+            "score": write_score(self.score),
             **{name: getattr(self, name) for name in ("threshold", *_SETTINGS)},
             "moves": [list(move) for move in sorted(self.moves, key=str)],
         }
@@ -507,7 +515,7 @@ class RunGuard:
             threshold = data["threshold"]
             settings: dict[str, Any] = {name: data[name] for name in _SETTINGS}
             moves = [(source, target) for source, target in data["moves"]]
-            score = score or _read_score(data["score"], embeddings)
+            score = score or read_score(data["score"], embeddings)
             return cls(
                 score, None if threshold is None else float(threshold), **settings, moves=moves
             )
@@ -558,20 +566,6 @@ class RunGuard:
             return cls.from_dict(load_guard(Path(path)), score, embeddings=embeddings)
         except InvalidInputError as error:
             raise InvalidInputError(f"{path}: {error}") from error
-
-
-def _read_score(data: Mapping[str, Any], embeddings: Embedder | None) -> RunScore:
-    fields = dict(data)
-    kind = fields.pop("kind", None)
-    if kind not in _SCORES:
-        raise InvalidInputError(
-            f"the score is of the kind {kind!r}, not one of {', '.join(_SCORES)}: restore it "
-            f"yourself, and give it as score="
-        )
-    if kind == "outcome":
-        return OutcomeScore.from_dict(fields, embeddings)
-    score: RunScore = _SCORES[kind].from_dict(fields)
-    return score
 
 
 def _different_moves(table: RunTable) -> set[tuple[str, str | None]]:

@@ -53,7 +53,7 @@ def test_whole_groups_are_tried_by_guards_of_other_groups():
     runs = [Trajectory((first[i],), f"run {i}", success=i % 4 < 2) for i in range(160)]
     found = evaluate_guard(runs, score=ByHeart(), groups=[i // 4 for i in range(160)])
     assert (found.found.caught, found.found.good_stopped, found.found.area_end) == (0.0, 0.0, 0.5)
-    assert found.guard.threshold == 1.0
+    assert found.guard.score.limits == (1.0,) * 9
     assert "fitted to other tasks" in found.describe()
     single = evaluate_guard(runs, score=ByHeart())
     assert single.guard.threshold == 0.0

@@ -106,8 +106,8 @@ def test_values_of_the_wrong_type_are_refused(guard, path, value):
 def test_a_guard_of_another_version_is_refused_by_its_file(guard, tmp_path):
     from detailed_balance.analyzers.guard._files import save_guard
 
-    save_guard({**guard.to_dict(), "version": 1}, tmp_path / "old.json")
-    with pytest.raises(InvalidInputError, match=r"old\.json: .*version 2: version 1; fit it again"):
+    save_guard({**guard.to_dict(), "version": 2}, tmp_path / "old.json")
+    with pytest.raises(InvalidInputError, match=r"old\.json: .*version 3: version 2; fit it again"):
         RunGuard.load(tmp_path / "old.json")
 
 
