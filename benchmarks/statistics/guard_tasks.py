@@ -10,8 +10,8 @@ FILE holds the 200 runs of gpt-4o on 50 airline tasks as published by tau-bench,
 messages; DIR the runs of six models on the same tools without messages (docs/how-to/guard.md). The
 scripted agents are those of `benchmarks.statistics._scripted_agents`. Half of the runs (by runs),
 or the runs of half of the tasks (by tasks), of each of 20 splits fit the guard at alpha = 0.1, the
-others try it; the figures of a split are the mean of 5 guards, whose runs for the threshold are
-drawn again, without those refused for too few runs. Features, priors and the ridge were chosen on
+others try it; the figures of a split are the mean of 5 guards, whose single runs for the threshold
+are drawn again. Features, priors and the ridge were chosen on
 half of the tasks (those whose name has an even CRC-32), by cross-validation within them. Every
 figure stands twice: tried on all the tasks that a split left out, and on those of them alone on
 which nothing was chosen. With --new-tasks N it is N splits by tasks, of one guard each, with the
@@ -42,8 +42,7 @@ from detailed_balance.readers import read_texts
 ALPHA = 0.1
 SPLITS, GUARDS = 20, 5
 FOLDS, REPETITIONS = 5, 6
-WAYS = (("runs", False), ("tasks", False), ("tasks", None))
-"""Split by, and the groups that set the threshold; None is the tasks."""
+SPLIT_BY = ("runs", "tasks")
 
 
 class Data(NamedTuple):
@@ -110,7 +109,9 @@ def judge(guard: RunGuard, runs: RunTable, texts: Any) -> list[float]:
 
 def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
     """Yield the rows of one record."""
-    ways, splits, each = (WAYS, SPLITS, GUARDS) if new_tasks is None else (WAYS[-1:], new_tasks, 1)
+    single = new_tasks is None  # single runs set the threshold, and else tasks
+    groups = False if single else None
+    splits, each = (SPLITS, GUARDS) if new_tasks is None else (new_tasks, 1)
     runs, texts = data
     fresh = ~even_tasks(runs)
     scores: dict[str, Any] = {
@@ -121,7 +122,7 @@ def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
     if texts is not None:
         scores["text and facts"] = OutcomeScore(text="ngrams")
         scores["text, facts and memory"] = OutcomeScore(text="ngrams", memory=3)
-    for by, groups in ways:
+    for by in SPLIT_BY if single else ("tasks",):
         for title, score in scores.items():
             found: list[list[list[float]]] = [[], []]
             number = 0
@@ -140,7 +141,7 @@ def rows(name: str, data: Data, new_tasks: int | None = None) -> Iterator[str]:
                 for place, tried in enumerate((~known, ~known & fresh)):
                     judged = [judge(guard, runs.select(tried), texts) for guard in guards]
                     found[place].append(np.mean(judged, axis=0).tolist())
-            how = "single runs" if groups is False else "tasks"
+            how = "single runs" if single else "tasks"
             for where, table in zip(("all", "fresh"), found, strict=True):
                 figures = f"{cells(table)} | {number}"
                 yield f"| {name} | {by} | {how} | {title} | {where} | {figures} |"
