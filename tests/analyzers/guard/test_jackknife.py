@@ -83,3 +83,10 @@ def test_a_score_that_learns_nothing_is_one_score():
 def test_scores_that_leave_tasks_out_are_not_fitted_again():
     with pytest.raises(InvalidInputError, match=r"fitted by RunGuard\.fit"):
         JackknifeScore((OutcomeScore(),), (0.0,)).fit([])
+
+
+def test_a_key_that_is_not_known_in_scores_that_leave_tasks_out_is_named():
+    runs = task_runs(np.random.default_rng(6), FEW, 4)
+    data = RunGuard.fit(runs, ALPHA, groups="task").to_dict()
+    with pytest.raises(InvalidInputError, match="no 'limit'; it holds limits, scores"):
+        RunGuard.from_dict({**data, "score": {**data["score"], "limit": 1.0}})
