@@ -452,12 +452,11 @@ def _permute(
         correlation = covariance / scale[:, None] / scale
         drawn = rng.multivariate_normal(np.zeros(len(z)), correlation, replicates, method="eigh")
         return z, error, drawn.max(axis=1)
-    failed, largest = design.failed.astype(np.float64), []
-    at_once = max(1, LABELS_AT_ONCE // len(failed))
+    largest, at_once = [], max(1, LABELS_AT_ONCE // len(design.failed))
     for begin in range(0, replicates, at_once):
         copies = min(at_once, replicates - begin)
-        labels = permute_inside(failed, design.strata, copies, rng)
-        largest.append((labels @ centred / scale).max(axis=1))
+        failed = permute_inside(design.failed, design.strata, copies, rng).astype(np.float64)
+        largest.append((failed @ centred / scale).max(axis=1))
     return z, error, np.concatenate(largest)
 
 
