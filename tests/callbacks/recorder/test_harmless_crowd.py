@@ -17,7 +17,7 @@ from detailed_balance.callbacks import TransitionCallbackHandler, TransitionStor
 from tests.callbacks.store.test_store import file_url
 from tests.support.agents import Walks, path, thread
 
-AGENTS = int(os.environ.get("DETAILED_BALANCE_TEST_AGENTS", "200"))
+AGENTS = int(os.environ.get("DETAILED_BALANCE_TEST_AGENTS", "100"))
 NODES = "abc"
 KINDS = ["passes", "passes", "is retried", "is interrupted", "has no name"]
 RETRY = RetryPolicy(initial_interval=0.0, jitter=False, retry_on=TimeoutError)

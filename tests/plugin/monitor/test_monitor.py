@@ -307,7 +307,7 @@ def test_another_kind_of_run_is_a_drift_and_the_usual_kind_again_ends_it(tmp_pat
     record(graph, Walker(16, ending=0.02), 3_000, driven=True)
     monitor.poll()
     assert "drift" in open_kinds(monitor)
-    for seed in range(12):
+    for seed in range(6):
         record(graph, Walker(20 + seed, ending=0.2), 1_000)
         monitor.poll()
     reported = [(e.what, e.finding.severity) for e in events if e.finding.kind == "drift"]

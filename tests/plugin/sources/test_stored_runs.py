@@ -108,7 +108,7 @@ def read_one_by_one(store):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(some_records)
 def test_runs_by_columns_are_those_of_the_records(records) -> None:
     with TransitionStore("sqlite://") as store:
