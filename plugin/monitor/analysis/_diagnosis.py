@@ -308,7 +308,7 @@ def _report(table: RunTable, view: View, alpha: float) -> Report:
     usual = view.baseline
     baseline = RunTable.of(usual.runs) if usual.runs else usual.counts
     source = open_source(table, block=block)
-    source.command = view.command
+    source.description, source.command = "the record", view.command
     return analyze(source, alpha=alpha, baseline=baseline)
 
 

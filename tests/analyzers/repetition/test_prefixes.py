@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from detailed_balance.analyzers import END, START, Trajectory
 from detailed_balance.analyzers.counts import BOUNDARIES
@@ -58,8 +58,13 @@ def test_many_runs_that_go_round_are_walked_in_lock_step() -> None:
     assert found.rounds[last].tolist() == [1 + i % 5 for i in range(200)]
 
 
+TIED = [*zip("aaaaaaaaaa", "bcabababca", strict=True)]
+"""Twice round a, b, c, which was closed first, and twice round a, b, which had it twice before."""
+
+
 @settings(deadline=None, max_examples=200)
 @given(RUNS | LONG)
+@example([Trajectory(tuple(TIED))])
 def test_the_longest_of_each_run_is_what_a_tracker_tells(runs: list[Trajectory]) -> None:
     measured = MeasuredRuns.of(runs)
     columns = {"stay": measured.stays(), "shuttle": measured.shuttles(), "cycle": measured.cycles()}
@@ -67,15 +72,23 @@ def test_the_longest_of_each_run_is_what_a_tracker_tells(runs: list[Trajectory])
         tracker, told = RepetitionTracker(), 3 * [Repeated()]
         if run.moves and run.moves[0][0] not in BOUNDARIES:
             told[0] = Repeated((run.moves[0][0],), 1)  # before the first move
+        now = told
         for move, facts in zip(run.moves, run.facts or [None] * len(run), strict=True):
+            if facts is not None and facts.resumed:
+                told = most(told, now)  # what comes now is counted anew
             tracker.update(*move, facts)
-            now = (tracker.longest_stay, tracker.longest_shuttle, tracker.most_rounds)
-            told = [max(pair, key=lambda each: each.times) for pair in zip(told, now, strict=True)]
+            now = [tracker.longest_stay, tracker.longest_shuttle, tracker.most_rounds]
+        told = most(told, now)
         for (kind, found), one in zip(columns.items(), told, strict=True):
             assert found.times[i] == one.times
             if one.times:
                 assert measured.where(kind, i, int(found.place[i])) == one.states
                 assert found.onset[i] == one.onset
+
+
+def most(*parts: list[Repeated]) -> list[Repeated]:
+    """The most of each kind, of equal ones the first."""
+    return [max(each, key=lambda one: one.times) for each in zip(*parts, strict=True)]
 
 
 def test_counting_begins_anew_where_a_person_has_answered() -> None:
