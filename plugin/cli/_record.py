@@ -50,6 +50,11 @@ def _record(
         raise InvalidInputError(
             "which program? as in: detailed-balance record runs.db -- python agent.py"
         )
+    if program[0].startswith("-"):
+        raise InvalidInputError(
+            f"{program[0]!r} is no program; options of record come before the store, as in: "
+            "detailed-balance record --states tools runs.db -- python agent.py"
+        )
     if reason := explain_silence(program, environment, _find_driver(environment)):
         raise InvalidInputError(f"nothing would be recorded, so nothing was started: {reason}")
     become(program, environment)

@@ -146,6 +146,12 @@ def test_a_state_function_that_cannot_be_loaded_is_one_line_and_harms_no_agent(
     assert not place.exists()
 
 
+def test_an_option_behind_the_store_is_told_where_it_stands(place):
+    done = CliRunner().invoke(app, ["record", str(place), "--states", "tools", "--", "python"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "'--states' is no program; options of record come before the store" in done.stderr
+
+
 def test_a_name_that_is_none_is_refused_before_anything_is_started(place):
     for name in ("tool", "mine:", "a b:c", "my-agent:name"):
         done = CliRunner().invoke(app, ["record", "--states", name, str(place), "--", "python"])
