@@ -216,6 +216,7 @@ def fit_parts(
         texts = [read.fit(table, *side, prior).of_texts(read) for side in sides]
         columns["text"] = _so_far(np.array(texts)[place, np.arange(table.total)], table)
         text = read.fit(table, failed, ~failed, prior)
+        del columns["steps"]  # the log ratio of texts grows with them by itself
     if depth:
         inner = table.keep_moves(table.target != table.code(END))
         trees = [_fit_trees(inner, *side, depth).of_moves(table) for side in sides]

@@ -70,11 +70,12 @@ def calibration_size(available: int, alpha: float, most: int) -> int | None:
 
 @dataclass(frozen=True)
 class JackknifeScore:
-    """By how much a run is above the limits of several scores, each of which left one task out.
+    """By how much a run is above the limits of several scores, each of which left out one.
 
-    `RunGuard.fit` makes it where few tasks are there. The limit of each score is the highest risk
-    of a successful run of the task that it left out. The risk of a run is the lowest of its risks
-    over the limits, so it is above 0 where every score has the run above its limit.
+    `RunGuard.fit` makes it where few runs, or tasks, are there. The limit of each score is the
+    highest risk of the successful run that it left out, alone or with all runs of its task. The
+    risk of a run is the lowest of its risks over the limits, so it is above 0 where every score
+    has the run above its limit.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ class JackknifeScore:
         return getattr(self.scores[0], "text", None)
 
     def fit(self, runs: Runs, seed: int = 0, *, texts: Texts | None = None) -> JackknifeScore:
-        """Refuse: each score is fitted to runs of other tasks, which `RunGuard.fit` knows.
+        """Refuse: each score is fitted to other runs, which `RunGuard.fit` knows.
 
         Raises
         ------

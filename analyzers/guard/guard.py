@@ -65,8 +65,12 @@ class RunGuard:
         runs of a task knows how its runs go, so that the promise does not hold for a task that it
         has not seen. With `groups` it does: whole tasks set the threshold, of which the score has
         seen no run, each by one run drawn at random, and m is their number. Then the promise is
-        about a run of a new task. Where tasks are few, each of these is left out of one of m
-        scores, and a run is stopped where each of them has it above the run that it left out.
+        about a run of a new task.
+
+    Small records
+        Where m is the smallest number that gives a threshold, each of these runs, or tasks, is left
+        out of one of m scores, and a run is stopped where each of them has it above the one that
+        it left out. The promise is the same.
 
     What breaks it
         Another model, another prompt, other tools or tasks: runs that are not exchangeable with
@@ -163,16 +167,16 @@ class RunGuard:
         About `calibration_share` of the successful runs, drawn at random, set the threshold: of
         such numbers the largest m for which (m + 1) alpha is next to a whole number, for which the
         promise is the tightest, and at least the fewest that give a threshold. All other runs,
-        and all that failed, fit the score.
+        and all that failed, fit the score. Where these m are the fewest that give a threshold, as
+        in a small record, a score is fitted without each of them, to all other runs, and the guard
+        is a `JackknifeScore` of these m scores with the threshold 0. A score that learns nothing,
+        or asks embeddings, is one score still.
 
         With `groups`, one run of each group is drawn at random. The drawn runs that succeeded are
         what a successful run of a new group is exchangeable with: a group where few runs succeed
         is as rare among them as it is among the successful runs to come. As many of them as are
         about that share of the groups with a successful run set the threshold, and no run of their
-        groups fits the score. Where these are the fewest that give a threshold, a score is fitted
-        without each of them, to all other groups, and the guard is a `JackknifeScore` of these m
-        scores with the threshold 0. A score that learns nothing, or asks embeddings, is one score
-        still.
+        groups fits the score.
 
         Parameters
         ----------
@@ -256,7 +260,7 @@ class RunGuard:
         held = worked[rng.permutation(len(worked))[:m]]
         fitted = score.fit(table.select(~np.isin(unit, unit[held])), seed, **more)
         learns = fitted is not score and getattr(score, "embeddings", None) is None
-        if grouped and m == fewest_runs(alpha) and learns:
+        if m == fewest_runs(alpha) and learns:
             jackknife = fit_jackknife(score, table, unit, held, seed, texts)
             return cls(jackknife, 0.0, calibration=m, **settings)
         maxima = run_maxima(fitted, table.select(held), texts)

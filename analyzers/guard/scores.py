@@ -122,8 +122,8 @@ class OutcomeScore:
     ----------
     text : "ngrams", an ``Embeddings`` of LangChain, or None
         Read what the agent wrote: hashed words and pairs of words, or vectors that these give
-        (asked for each text, live too). The states themselves then add nothing, and their log
-        ratio is left out. None reads no text.
+        (asked for each text, live too). The log ratio of states and the number of steps then add
+        nothing, and are left out. None reads no text.
     memory : int
         The depth of two context trees, of failed and of successful runs, whose log ratio, summed
         over the moves, is one more feature; 0 for none. See `ContextTree`.

@@ -44,7 +44,7 @@ def test_no_run_is_tried_by_a_guard_that_was_fitted_to_it():
     # All are new to their guards, as are the runs of the threshold: all at it, and none above.
     assert (found.found.caught, found.found.good_stopped) == (0.0, 0.0)
     assert (found.found.area_end, found.found.area_half) == (0.5, 0.5)
-    assert found.guard.threshold == 1.0
+    assert found.guard.score.limits == (1.0,) * 9
 
 
 def test_whole_groups_are_tried_by_guards_of_other_groups():

@@ -19,6 +19,7 @@ from detailed_balance.analyzers import (
 from detailed_balance.analyzers.errors import InsufficientDataError, InvalidInputError
 from detailed_balance.analyzers.guard._grams import log_ratio
 from detailed_balance.analyzers.guard.conformal import conformal_threshold
+from detailed_balance.analyzers.guard.watch import run_maxima
 from detailed_balance.analyzers.repetition.walk import RepetitionTracker
 from detailed_balance.analyzers.runs.table import RunTable
 from detailed_balance.readers import read_transitions
@@ -89,8 +90,9 @@ def false_stops(score, alpha, fits, good=20, bad=10):
     for seed in range(fits):
         rng = np.random.default_rng(10_000 + seed)
         guard = RunGuard.fit(recorded(seed, good, bad), alpha, score, seed=seed)
-        fresh = [walk(rng, 0.7, True) for _ in range(10)]
-        shares.append(np.mean([guard.watch(run.moves).stopped for run in fresh]))
+        fresh = RunTable.of([walk(rng, 0.7, True) for _ in range(10)])
+        maxima = run_maxima(guard.score, fresh, None)
+        shares.append(np.mean(np.array(maxima) > guard.threshold))
     return np.mean(shares), np.std(shares, ddof=1) / np.sqrt(fits)
 
 

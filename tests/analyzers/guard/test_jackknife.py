@@ -1,4 +1,4 @@
-"""A guard of few tasks: each that sets the threshold is left out of one score."""
+"""A guard of few runs or tasks: each that sets the threshold is left out of one score."""
 
 import json
 from itertools import pairwise
@@ -25,6 +25,15 @@ def test_each_score_has_seen_all_tasks_but_one():
     assert len(set.union(*unseen)) == guard.calibration == 4
     assert guard.threshold == 0.0
     assert "a run of a new task that would have succeeded" in guard.promise
+
+
+def test_each_score_of_a_small_record_has_seen_all_runs_but_one():
+    runs = task_runs(np.random.default_rng(8), FEW[:12], 1)
+    guard = RunGuard.fit(runs, ALPHA, Novelty())
+    unseen = [set(FEW[:12]) - score.tasks for score in guard.score.scores]
+    assert [len(tasks) for tasks in unseen] == [1] * 4
+    assert len(set.union(*unseen)) == guard.calibration == 4
+    assert "4 successful runs that set the threshold" in guard.promise
 
 
 def test_of_any_tasks_at_most_one_is_stopped_by_the_guard_of_the_others():

@@ -136,6 +136,8 @@ def test_texts_of_failed_runs_raise_the_risk():
         one = good.update("0", "1", text="All done.")
         other = bad.update("0", "1", text="Sorry. I am not sure")
     assert other > one + 0.2
+    # What texts say by themselves is not counted again.
+    assert not {"steps", "states"} & score.model.weights.keys()
 
 
 @given(
