@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import sys
+import threading
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -68,12 +70,34 @@ def find_functions():
 
 
 @contextmanager
-def broken(function):
-    """Let `function` raise wherever it is called, however it was imported or bound before."""
+def watched(functions):
+    """Yield a set that grows by the names of the functions that this thread and new ones call."""
+    names = {function.__code__: name for name, function in functions.items()}
+    called = set()
+
+    def note(frame, event, arg):
+        if event == "call" and frame.f_code in names:
+            called.add(names[frame.f_code])
+
+    before = threading.getprofile(), sys.getprofile()
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        threading.setprofile(before[0])
+        sys.setprofile(before[1])
+
+
+@contextmanager
+def broken(*functions):
+    """Let functions raise wherever they are called, however they were imported or bound before."""
     CALLS.clear()
-    code = function.__code__
-    function.__code__ = _broken.__code__.replace(co_freevars=code.co_freevars)
+    codes = [function.__code__ for function in functions]
+    for function, code in zip(functions, codes, strict=True):
+        function.__code__ = _broken.__code__.replace(co_freevars=code.co_freevars)
     try:
         yield CALLS
     finally:
-        function.__code__ = code
+        for function, code in zip(functions, codes, strict=True):
+            function.__code__ = code
