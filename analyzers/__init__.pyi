@@ -34,6 +34,7 @@ from .balance.run_wise import (
     orientation_test as orientation_test,
 )
 from .balance.violation import Violation as Violation
+from .boundaries import END as END, START as START
 from .comparison.counts import compare_counts as compare_counts
 from .comparison.kernels import (
     KernelComparison as KernelComparison,
@@ -50,7 +51,7 @@ from .comparison.result import (
 )
 from .comparison.runs import compare_runs as compare_runs
 from .convergence import Progress as Progress
-from .counts import END as END, START as START, TransitionCounts as TransitionCounts
+from .counts import TransitionCounts as TransitionCounts
 from .forecast.calibration import (
     PlattScaling as PlattScaling,
     ProgressScaling as ProgressScaling,

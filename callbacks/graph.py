@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import networkx as nx
 import numpy as np
 
-from detailed_balance.analyzers import Outcome, TransitionCounts
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.analyzers.runs.labels import (
     Context,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from detailed_balance.analyzers import TransitionCounts
 
 __all__ = ["Move", "TransitionGraph"]
 
@@ -297,6 +299,8 @@ class TransitionGraph:
         TransitionCounts
             States in the order in which they were first recorded.
         """
+        from detailed_balance.analyzers import TransitionCounts  # loads SciPy
+
         # Ones, not empty: memory that was touched before is copied into many times faster.
         room = 9 * len(self._counts) // 8 + 1024
         rows, counts = np.ones(3 * room, dtype=np.int32), np.ones(room, dtype=np.int64)
@@ -364,6 +368,7 @@ class TransitionGraph:
 
         Examples
         --------
+        >>> from detailed_balance.analyzers import TransitionCounts
         >>> counts = TransitionCounts.from_edges([("a", "b", 3), ("b", None, 1)])
         >>> TransitionGraph.from_counts(counts).snapshot().attempts.tolist()
         [3, 1]

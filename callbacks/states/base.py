@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.types import Command
 
-from detailed_balance.analyzers.counts import BOUNDARIES, END, START
+from detailed_balance.analyzers.boundaries import BOUNDARIES, END, START
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks.names import is_hook
 from detailed_balance.callbacks.states.messages import read_calls, written_messages

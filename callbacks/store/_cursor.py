@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Select, Table
     from sqlalchemy.engine import Connection
 
+    from detailed_balance.analyzers import TransitionCounts
+
 Snapshot = list[Any]
 """Identifies the rows that were there at a moment, in a form that JSON can hold."""
 
@@ -299,16 +301,18 @@ def _check_age(position: _Cursor, now: Snapshot, cursor: str | None) -> None:
             )
 
 
-def fetch_edges(
+def fetch_counts(
     connection: Connection, version: int, chosen: Sequence[ColumnElement[bool]], before: str | None
-) -> list[tuple[str, str | None, int]]:
-    """Return (source, target, count) of what is chosen and before a cursor, first seen first.
+) -> TransitionCounts:
+    """Count what is chosen and before a cursor, states in the order in which they were first seen.
 
     Raises
     ------
     ReadError
         Where the counts of an edge add up to more than 63 bits.
     """
+    from detailed_balance.analyzers import TransitionCounts  # loads SciPy
+
     if before is not None:
         chosen = [*chosen, is_before(connection, version, before)]
     try:
@@ -322,6 +326,6 @@ def fetch_edges(
         raise ReadError(
             f"counts may add up to {2**63 - 1}, that is 2**63 - 1; these make about {most:.6g}"
         ) from error
-    return [
+    return TransitionCounts.from_edges(
         (decode_text(source), decode_optional(target), count) for source, target, count in edges
-    ]
+    )

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import func, select
 
-from detailed_balance.analyzers import Outcome, TransitionCounts
+from detailed_balance.analyzers import Outcome
 from detailed_balance.analyzers.errors import InvalidInputError, ReadError
 from detailed_balance.callbacks.isolation import renew_after_fork
 from detailed_balance.callbacks.redaction import hide_secrets
 from detailed_balance.callbacks.store._cursor import (
     StoreIncrement,
-    fetch_edges,
+    fetch_counts,
     mark,
     read_increment,
 )
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Executable, Table
     from sqlalchemy.engine import URL, Connection
 
+    from detailed_balance.analyzers import TransitionCounts
     from detailed_balance.analyzers.runs.labels import Context, ContextLike
     from detailed_balance.callbacks.store._spool import RecordBatch
     from detailed_balance.callbacks.transition import Beginning, Transition
@@ -376,8 +377,7 @@ class TransitionStore:
         """
         chosen = self._conditions(TRANSITIONS, trajectory, context, since, until)
         with self._transaction() as connection:
-            edges = fetch_edges(connection, self._version, chosen, before)
-        return TransitionCounts.from_edges(edges)
+            return fetch_counts(connection, self._version, chosen, before)
 
     def mark(self, *, behind: int = 0) -> str:
         """Return the cursor behind all that can be read now, for `read_new` and `counts`.

@@ -95,7 +95,7 @@ def test_what_records_knows_counts_runs_errors_and_the_guard_of_what_measures() 
         if f"{module}.".startswith("detailed_balance.callbacks.")
         and target.startswith("detailed_balance.analyzers.")
     }
-    assert known <= {"counts", "errors", "guard", "runs"}
+    assert known <= {"boundaries", "counts", "errors", "guard", "runs"}
 
 
 @pytest.mark.parametrize("face", faces)
