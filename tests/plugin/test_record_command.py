@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detailed_balance import TransitionStore, read_runs
+from detailed_balance.callbacks import Transition
 from detailed_balance.cli import _record, app
 from detailed_balance.cli._probe import explain_silence
 from detailed_balance.cli._record import make_environment
@@ -23,6 +24,11 @@ AGENT = """
 from langgraph.graph import StateGraph
 agent = StateGraph(dict).add_node("a", lambda state: state).set_entry_point("a").compile()
 agent.invoke({})
+"""
+
+ANY_AGENT = """
+from langchain_core.runnables import RunnableLambda
+RunnableLambda(lambda given: print("done")).invoke({})
 """
 
 CLEANS_UP = """
@@ -45,6 +51,23 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither exec nor
 @pytest.fixture
 def place(tmp_path):
     return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """Give the command in this process, which does not become the program but starts it."""
+
+    def run(*arguments):
+        started = []
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(_record, "become", lambda *given: started.append(given))
+        done = CliRunner().invoke(app, ["record", *arguments, "--", sys.executable, "agent.py"])
+        ((command, environment),) = started
+        assert (done.exit_code, done.stdout) == (0, "")
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return ran.returncode, ran.stdout, done.stderr + ran.stderr
+
+    return run
 
 
 def states_in(place):
@@ -84,8 +107,6 @@ def name_node(run):
     return f"node {run.name}"
 """
 
-PLAIN_RECORD = [*RECORD, "--no-config"]
-
 
 @pytest.mark.parametrize(
     ("given", "walk"),
@@ -96,29 +117,28 @@ PLAIN_RECORD = [*RECORD, "--no-config"]
         (["--states", "agent:name_here"], ("here a",)),  # of the program itself
     ],
 )
-def test_the_state_function_can_be_named(place, tmp_path, given, walk):
+def test_the_state_function_can_be_named(record, place, tmp_path, given, walk):
     (tmp_path / "mine.py").write_text(STEPS_BY_HAND)
     own = "name_here = lambda run: f'here {run.name}'\n"
     (tmp_path / "agent.py").write_text(own + AGENT)
-    command = [*PLAIN_RECORD, *given, str(place), "--", sys.executable, "agent.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert record("--no-config", *given, "runs.db") == (0, "", "")
     assert states_in(place) == [walk]
 
 
-def test_the_state_function_may_stand_in_a_file_of_settings_or_in_a_variable(place, tmp_path):
+def test_the_state_function_may_stand_in_a_file_of_settings_or_in_a_variable(
+    record, place, tmp_path, monkeypatch
+):
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "mine.py").write_text(STEPS_BY_HAND)
     settings = "states = 'tools'\nhide = ['a']\ncontext = { model = 'x' }\n"
     (tmp_path / "detailed-balance.toml").write_text(settings)
-    command = [*RECORD, str(place), "--", sys.executable, "agent.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0
-    assert done.stderr.endswith("detailed-balance.toml: states (--no-config uses none)\n")
+    code, _, said = record("runs.db")
+    assert code == 0
+    assert said.endswith("detailed-balance.toml: states (--no-config uses none)\n")
     with TransitionStore(f"sqlite:///{place}", create=False) as store:
         assert "model" not in dict(store.contexts()[0])  # what is read is no label of what is done
-    environment = {**os.environ, "DETAILED_BALANCE_STATES": "mine:name_node"}
-    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == 0
+    monkeypatch.setenv("DETAILED_BALANCE_STATES", "mine:name_node")
+    assert record("runs.db")[0] == 0
     assert states_in(place) == [(), ("node a",)]
 
 
@@ -133,16 +153,15 @@ def test_the_state_function_may_stand_in_a_file_of_settings_or_in_a_variable(pla
     ],
 )
 def test_a_state_function_that_cannot_be_loaded_is_one_line_and_harms_no_agent(
-    place, tmp_path, code, name, reason
+    record, place, tmp_path, code, name, reason
 ):
     (tmp_path / "mine.py").write_text(code)
-    (tmp_path / "agent.py").write_text(AGENT + "print('done')")
-    command = [*PLAIN_RECORD, "--states", name, str(place), "--", sys.executable, "agent.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "done\n")
-    assert done.stderr.count("\n") == 1
-    assert "DETAILED_BALANCE_STATES: nothing is stored: " in done.stderr
-    assert reason in done.stderr
+    (tmp_path / "agent.py").write_text(ANY_AGENT)
+    returned, printed, said = record("--no-config", "--states", name, "runs.db")
+    assert (returned, printed) == (0, "done\n")
+    assert said.count("\n") == 1
+    assert "DETAILED_BALANCE_STATES: nothing is stored: " in said
+    assert reason in said
     assert not place.exists()
 
 
@@ -187,16 +206,24 @@ def test_broken_pipe_ends_a_program_as_it_would_without_the_command(tmp_path):
     assert subprocess.run(command, cwd=tmp_path).returncode == -signal.SIGPIPE
 
 
-@pytest.mark.parametrize(
-    "store", ["runs.db", "sqlite:///runs.db", "sqlite:///file:runs.db?uri=true"]
-)
-def test_program_that_goes_elsewhere_records_into_the_file_that_was_meant(tmp_path, store):
+def test_program_that_goes_elsewhere_records_into_the_file_that_was_meant(record, place, tmp_path):
     (tmp_path / "else").mkdir()
-    program = tmp_path / "agent.py"
-    program.write_text(f"import os; os.chdir('else'){AGENT}")
-    command = [*RECORD, store, "--", sys.executable, "agent.py"]
-    assert subprocess.run(command, cwd=tmp_path).returncode == 0
-    assert states_in(tmp_path / "runs.db") == [("a",)]
+    (tmp_path / "agent.py").write_text(f"import os; os.chdir('else'){AGENT}")
+    assert record("runs.db")[0] == 0
+    assert states_in(place) == [("a",)]
+
+
+@pytest.mark.parametrize("store", ["sqlite:///runs.db", "sqlite:///file:runs.db?uri=true"])
+def test_url_of_a_file_names_the_file_that_was_meant_from_everywhere(
+    place, tmp_path, monkeypatch, store
+):
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path)
+    url = make_environment(store)["DETAILED_BALANCE_STORE"]
+    monkeypatch.chdir("else")
+    with TransitionStore(url) as opened:
+        opened.append([Transition("a", "b", "T")])
+    assert states_in(place) == [("a", "b")]
 
 
 @pytest.mark.parametrize(
