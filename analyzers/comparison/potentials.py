@@ -233,6 +233,8 @@ def compare_potentials(
     values, spread, freedoms = _measure(contexts, common, blocks)
     statistic, freedom, pvalue = _wald(values, spread, freedoms)
     shuffle = partial(_permuted, settings=settings, replicates=replicates, seed=seed)
+    if replicates and joined is not None:
+        pvalue = shuffle(joined, pvalue, common)
     by_state = [
         _wald(values[:, [i]], spread[..., i : i + 1, i : i + 1], freedoms)
         for i in range(len(common))
@@ -244,6 +246,8 @@ def compare_potentials(
         explained = np.trace(_contrast(between))
         excess = ((values[i] - values[j]) ** 2).sum() - explained
         few = freedoms if isinstance(freedoms, int) else [freedoms[i], freedoms[j]]
+        if len(names) == 2:
+            return float(np.sqrt(max(excess, 0.0) / len(common))), pvalue
         *_, found = _wald(values[pair], between, few)
         if replicates and joined is not None:
             found = shuffle(joined.only(pair), found, common)
@@ -260,7 +264,7 @@ def compare_potentials(
         ),
         statistic,
         freedom,
-        shuffle(joined, pvalue, common) if replicates and joined is not None else pvalue,
+        pvalue,
         each,
         np.asarray(false_discovery_control(each)),
         *pairwise_distances(len(names), measure),
