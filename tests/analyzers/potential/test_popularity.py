@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from detailed_balance.analyzers import (
     Kernel,
@@ -87,15 +88,28 @@ def test_the_exact_kernels_of_a_model_give_the_numbers_on_the_page():
         assert np.isnan(found.pvalue)
 
 
+def pvalues_of(draw, records):
+    rng = np.random.default_rng(0)
+    found = [compare_with_popularity(draw(rng), replicates=19, seed=1) for _ in range(records)]
+    return np.array([each.pvalue for each in found])
+
+
 def test_the_test_keeps_its_level_where_the_agent_does_not_look():
-    rng, pvalues = np.random.default_rng(0), []
-    for _ in range(40):
-        p = rng.dirichlet(np.ones(12))
-        counts = TransitionCounts.from_dense([rng.multinomial(150, p) for _ in p])
-        pvalues.append(compare_with_popularity(counts, replicates=19, seed=1).pvalue)
-    # 99% of binomial draws of 40 at 0.05 are at most 6.
-    assert np.sum(np.array(pvalues) <= 0.05) <= 6
+    def draw(rng):
+        p = rng.dirichlet(np.ones(8))
+        return TransitionCounts.from_dense([rng.multinomial(150, p) for _ in p])
+
+    pvalues = pvalues_of(draw, 30)
+    assert np.sum(pvalues <= 0.05) <= binom.isf(1e-2, 30, 0.05)
     assert 0.35 < np.mean(pvalues) < 0.7
+
+
+def test_a_weak_potential_beside_popularity_is_found_as_often_as_such_counts_allow():
+    # Half the time, and with a null that is twice as wide nearly never.
+    def draw(rng):
+        return sample_counts(rng, reversible_kernel(rng, 8, spread=0.5)[0], 100)
+
+    assert np.sum(pvalues_of(draw, 20) <= 0.05) >= binom.ppf(1e-2, 20, 0.5)
 
 
 def test_the_test_finds_a_potential_that_is_more_than_popularity():
