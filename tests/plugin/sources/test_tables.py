@@ -277,7 +277,7 @@ def test_more_than_the_memory_goes_to_the_disk_and_is_deleted(tmp_path):
     assert os.listdir(tmp_path / "disk") == []
 
 
-# Counts a view with 1.5 GiB of memory more than the imports take, and prints what is wrong with it.
+# Counts views with 1.5 GiB of memory more than the imports take, and prints what is wrong.
 LIMITED = """
 import resource, sys
 import duckdb, ibis, pyarrow
@@ -289,11 +289,12 @@ try:
     resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29,) * 2)
 except OSError:
     pass
-for count in (count_table, lambda source: open_source(source).counts()):
-    try:
-        print(count(sys.argv[1]))
-    except ReadError as error:
-        print(error)
+for source in sys.argv[1:]:
+    for count in (count_table, lambda source: open_source(source).counts()):
+        try:
+            print(repr(count(source)), flush=True)
+        except ReadError as error:
+            print(repr(str(error)), flush=True)
 """
 ENDLESS = """
     WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
@@ -301,16 +302,21 @@ ENDLESS = """
 """
 
 
-@pytest.mark.parametrize("query", [ENDLESS, "SELECT * FROM inner_view", "SELECT * FROM endless()"])
-def test_a_view_of_a_duckdb_file_that_may_have_no_end_is_refused(tmp_path, query):
+def test_a_view_of_a_duckdb_file_that_may_have_no_end_is_refused(tmp_path):
     import duckdb
 
     path = tmp_path / "events.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(f"CREATE VIEW inner_view AS {ENDLESS}")
         connection.execute(f"CREATE MACRO endless() AS TABLE {ENDLESS}")
-        connection.execute(f"CREATE VIEW found AS {query}")
-    command = [sys.executable, "-c", LIMITED, f"duckdb:///{path}?table=found"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    assert done.stdout.count("'found' of") == done.stdout.count("is a view, and a view may") == 2
+        connection.execute("CREATE VIEW of_a_view AS SELECT * FROM inner_view")
+        connection.execute("CREATE VIEW of_a_macro AS SELECT * FROM endless()")
+    names = ("inner_view", "of_a_view", "of_a_macro")
+    sources = [f"duckdb:///{path}?table={name}" for name in names]
+    command = [sys.executable, "-c", LIMITED, *sources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr[-2_000:]
+    said = done.stdout.splitlines()
+    for name, line in zip([name for name in names for _ in range(2)], said, strict=True):
+        assert f"'{name}' of" in line
+        assert "is a view, and a view may" in line
