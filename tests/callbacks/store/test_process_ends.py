@@ -43,17 +43,17 @@ WAYS = {
     child.join()
 """,
     "an executor": """
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         list(pool.map(work_in_worker, ["e0", "e1", "e2", "e3"]))
 """,
     "a pool that is closed": """
-    pool = context.Pool(2)
+    pool = context.Pool(workers)
     pool.map(work_in_worker, ["c0", "c1", "c2", "c3"])
     pool.close()
     pool.join()
 """,
     "a pool that is terminated": """
-    with context.Pool(2) as pool:
+    with context.Pool(workers) as pool:
         pool.map(work_in_worker, ["t0", "t1", "t2", "t3"])
 """,
     "a process with a thread that outlives it": """
@@ -102,7 +102,9 @@ RUNS = ["p0 p1", "daemonic", "e0 e1 e2 e3", "c0 c1 c2 c3", "t0 t1 t2 t3", "outli
 
 @pytest.mark.parametrize("method", METHODS)
 def test_child_writes_all_that_it_recorded(tmp_path, method):
-    children = f"    context = multiprocessing.get_context({method!r}){''.join(WAYS.values())}"
+    workers = 1 if method == "spawn" else 2  # each of which imports everything anew
+    ways = "".join(WAYS.values())
+    children = f"    context, workers = multiprocessing.get_context({method!r}), {workers}{ways}"
     run(tmp_path, f"{WORK}{OUTLIVE}\nif __name__ == '__main__':\n{children}")
     with TransitionStore(f"sqlite:///{tmp_path / 'runs.db'}", create=False) as store:
         written = {run.name: (len(run.moves), str(run.outcome)) for run in read_runs(store)}
