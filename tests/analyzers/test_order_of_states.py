@@ -69,7 +69,8 @@ NAMES = ["balance", "one_way", "traps", "attractors", "reversibility", "entropy"
 def test_permuted_counts_give_the_same(
     call: Callable[[TransitionCounts], object], counts: TransitionCounts
 ) -> None:
-    one, *others = (repr(call(each)) for each in permutations(counts, 8))
+    number = 8 if counts is TIES else 4
+    one, *others = (repr(call(each)) for each in permutations(counts, number))
     assert all(other == one for other in others)
 
 

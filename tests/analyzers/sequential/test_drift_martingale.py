@@ -25,6 +25,7 @@ from tests.support.chains import data_file
 from tests.support.trajectories import RUNS
 
 ALPHA = 0.2  # a higher level than in use, for a sharper test at the same number of runs
+MONITORS = 200
 STATES = ("plan", "search", "read", "write", "__end__")
 USUAL = {
     "__start__": (0.9, 0.1, 0.0, 0.0, 0.0),
@@ -81,16 +82,16 @@ def ever_alarms(pvalues):
 
 @pytest.fixture(scope="module")
 def quiet():
-    """300 monitors of an agent that never changes, after 40 new runs each, with all p-values."""
+    """Monitors of an agent that never changes, after 40 new runs each, with all p-values."""
     monitors, pvalues = [], []
-    for seed in range(300):
+    for seed in range(MONITORS):
         rng = np.random.default_rng((7, seed))
         drift = DriftMartingale(draw_runs(rng, 40), ALPHA, seed=seed)
         for run in draw_runs(rng, 40):
             drift.update(run)
             pvalues.append([drift.pvalues[name] for name in SCORES])
         monitors.append(drift)
-    return monitors, np.array(pvalues).reshape(300, 40, len(SCORES))
+    return monitors, np.array(pvalues).reshape(MONITORS, 40, len(SCORES))
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -106,19 +107,19 @@ def test_pvalues_do_not_depend_on_those_before(quiet):
             assert abs(np.corrcoef(before, after)[0, 1]) < bound
         # The mean over a run of p-values varies as that of independent ones.
         spread = quiet[1][:, :, k].mean(axis=1).var() * 40 * 12
-        assert abs(spread - 1) < 4 * np.sqrt(2 / 299)
+        assert abs(spread - 1) < 4 * np.sqrt(2 / (MONITORS - 1))
 
 
 def test_false_alarms_stay_within_alpha(quiet):
     alarms = sum(drift.alarm for drift in quiet[0])
-    assert alarms / 300 <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 300)
+    assert alarms / MONITORS <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / MONITORS)
     assert alarms > 0  # the level is high enough for the test to bite
 
 
 def test_one_gambler_alone_stays_within_alpha(quiet):
     for score in ("surprise", "failure"):
         share = np.mean([ever_alarms(r) for r in quiet[1][:, :, list(SCORES).index(score)]])
-        assert share <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 300)
+        assert share <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / MONITORS)
 
 
 @pytest.mark.parametrize("wrong", [in_sample_pvalues, pvalues_with_ties_unbroken])
