@@ -36,11 +36,26 @@ def permute_inside(
     [(0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2)]
     """
     keys = rng.random((copies, len(labels)))
-    if labels.dtype == bool and labels.any() and (strata == strata[0]).all():
-        place = len(labels) - np.count_nonzero(labels)  # the labels go to the largest keys
-        return keys >= np.partition(keys, place, axis=1)[:, [place]]
+    if labels.dtype == bool:
+        return _mark_inside(labels, strata, keys)
     ordered = labels[np.lexsort((labels, strata))]
     places = np.argsort(strata + keys, axis=1)
     drawn = np.empty(places.shape, dtype=labels.dtype)
     np.put_along_axis(drawn, places, np.broadcast_to(ordered, places.shape), axis=1)
+    return drawn
+
+
+def _mark_inside(
+    labels: NDArray[np.bool_], strata: NDArray[np.int64], keys: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Mark as many of each stratum as `labels` does: those with the largest of (copies, n) keys."""
+    drawn = np.zeros(keys.shape, dtype=bool)
+    order = np.argsort(strata, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        if place := np.count_nonzero(~labels[members]):
+            if place < len(members):
+                inside = keys[:, members]
+                drawn[:, members] = inside >= np.partition(inside, place, axis=1)[:, [place]]
+        else:
+            drawn[:, members] = True
     return drawn

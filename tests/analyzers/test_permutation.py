@@ -4,9 +4,11 @@ import pytest
 from detailed_balance.analyzers.permutation import permute_inside
 
 
+@pytest.mark.parametrize("number", [1, 3, 40])
 @pytest.mark.parametrize("failed", [0, 1, 30, 99, 100])
-def test_marks_of_one_stratum_are_permuted_as_any_labels_are(failed):
-    marks, strata = np.arange(100) < failed, np.full(100, -1)
+def test_marks_are_permuted_inside_strata_as_any_labels_are(failed, number):
+    rng = np.random.default_rng(1)
+    marks, strata = rng.permutation(np.arange(100) < failed), rng.integers(number, size=100) - 1
     drawn = permute_inside(marks, strata, 50, np.random.default_rng(0))
     labels = permute_inside(marks.astype(np.int64), strata, 50, np.random.default_rng(0))
     assert (drawn == labels).all()
