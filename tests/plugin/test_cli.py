@@ -375,9 +375,10 @@ def test_the_program_keeps_its_errors_to_stderr_and_writes_escapes_without_unico
     assert done.stdout.startswith("WATCH    detailed balance is broken")
     assert "6.59 \\xb1 0.58" in done.stdout
     assert done.stderr == ""
-    done = program("analyze", "nowhere.jsonl")
+    done = program("completion", "csh")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: there is no file nowhere.jsonl\n"
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reader_that_stops_early_does_no_harm(driven: Path, tmp_path: Path) -> None:
