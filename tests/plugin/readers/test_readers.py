@@ -336,8 +336,8 @@ def test_no_change_to_a_file_crashes_a_reader_or_loses_a_line_unsaid(
     if data.draw(st.booleans()):
         text = gzip.compress(text)[: data.draw(st.integers(1, 200))]
     path = write(tmp_path_factory.mktemp("fuzz") / f"t.{suffix}", text)
-    reader = read_transitions(path, skip_bad_lines=True)
-    with suppress(ReadError):
+    with suppress(ReadError):  # a file without a first record is refused at once
+        reader = read_transitions(path, skip_bad_lines=True)
         assert len(list(reader)) + reader.skipped_count > 0
 
 
