@@ -21,6 +21,7 @@ import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -105,6 +106,12 @@ def walk(folder: Path) -> Iterator[Path]:
             yield from (Path(place, name) for name in names if name.endswith(".py"))
 
 
+@cache
+def syntax(path: Path) -> ast.Module:
+    """Return the syntax of a file, which is read once; leave it as it is."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def is_private(module: str) -> bool:
     """Say whether a part of a module's name begins with an underscore."""
     return any(part.startswith("_") for part in module.split("."))
@@ -117,7 +124,7 @@ def public_names(module: str, path: Path) -> dict[str, str]:
     for.
     """
     stub = path.with_suffix(".pyi")
-    tree = ast.parse((stub if stub.exists() else path).read_text(encoding="utf-8"))
+    tree = syntax(stub if stub.exists() else path)
     taken = {
         alias.name: f"{module}.{node.module}" if node.level else str(node.module)
         for node in tree.body
@@ -156,7 +163,7 @@ def import_graph(
         for name, home in public_names(face, path).items()
     }
     for module, path in modules.items():
-        for target in imported(ast.parse(path.read_text(encoding="utf-8")), types):
+        for target in imported(path, types):
             found = target if target in modules else target.rpartition(".")[0]
             home = faces.get(target, found)
             if home in modules and home != module:
@@ -164,9 +171,17 @@ def import_graph(
     return graph
 
 
-def imported(node: ast.AST, types: bool) -> Iterator[str]:
+@cache
+def imported(path: Path, types: bool) -> tuple[str, ...]:
+    """Return what a file imports of the package, as module and name."""
+    return tuple(imported_below(syntax(path), types))
+
+
+def imported_below(node: ast.AST, types: bool) -> Iterator[str]:
     """Yield what is imported below `node`, as module and name."""
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):  # no import stands in one
+            continue
         if isinstance(child, ast.If) and not types and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.ImportFrom) and (child.module or "").startswith(PACKAGE):
@@ -174,7 +189,7 @@ def imported(node: ast.AST, types: bool) -> Iterator[str]:
         elif isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names if alias.name.startswith(PACKAGE))
         else:
-            yield from imported(child, types)
+            yield from imported_below(child, types)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import sys
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
 import pytest
+import structure
 
 from tests.support.sources import MODULES, ROOT, import_graph, is_private, public_names
 
@@ -32,16 +34,19 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal
 
 
 def syntax(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return structure.syntax(MODULES[module])
 
 
-def imports(module: str) -> Iterator[str]:
-    """Yield what `module` imports, wherever in the file; relative imports begin with a dot."""
+@cache
+def imports(module: str) -> list[str]:
+    """Return what `module` imports, wherever in the file; relative imports begin with a dot."""
+    found = []
     for node in ast.walk(syntax(module)):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            found += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
+            found.append("." * node.level + (node.module or ""))
+    return found
 
 
 def run_python(code: str) -> str:
