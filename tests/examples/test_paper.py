@@ -1,7 +1,6 @@
 """The experiments by their names, and the rules that hold for every file of the paper."""
 
 import ast
-import doctest
 import importlib
 import re
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.paper.__main__ import EXPERIMENTS, main
+from tests.support.sources import failed_examples
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
@@ -85,7 +85,7 @@ def test_what_cannot_be_done_is_said_without_a_traceback():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_example_in_a_docstring_runs(module):
-    assert doctest.testmod(importlib.import_module(module)).failed == 0
+    assert failed_examples(module) == 0
 
 
 @pytest.mark.parametrize("file", FILES, ids=MODULES)

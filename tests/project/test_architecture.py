@@ -1,7 +1,6 @@
 """The rules that hold for every source file; ARCHITECTURE.md gives their reasons."""
 
 import ast
-import doctest
 import importlib
 import re
 import subprocess
@@ -16,7 +15,14 @@ import networkx as nx
 import pytest
 import structure
 
-from tests.support.sources import MODULES, ROOT, import_graph, is_private, public_names
+from tests.support.sources import (
+    MODULES,
+    ROOT,
+    failed_examples,
+    import_graph,
+    is_private,
+    public_names,
+)
 
 every_module = pytest.mark.parametrize("module", MODULES)
 faces = [module for module, path in MODULES.items() if path.name == "__init__.py"]
@@ -200,7 +206,7 @@ def constant_text(node: ast.stmt) -> str | None:
 
 @every_module
 def test_every_example_in_a_docstring_runs(module: str) -> None:
-    assert doctest.testmod(importlib.import_module(module)).failed == 0
+    assert failed_examples(module) == 0
 
 
 def test_the_analyzers_load_no_agent_framework_no_database_and_no_plots() -> None:

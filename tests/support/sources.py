@@ -1,5 +1,7 @@
 """The modules of the package, their imports and names, by the script that counts them."""
 
+import importlib
+from doctest import DocTestFinder, DocTestRunner
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,3 +23,15 @@ def import_graph(*, types: bool = False, through_faces: bool = False) -> nx.DiGr
 def public_names(module: str) -> frozenset[str]:
     """Return what a module lists in `__all__`, or in the stub beside it."""
     return frozenset(structure.public_names(module, MODULES[module]))
+
+
+def failed_examples(module: str) -> int:
+    """Run the examples in the docstrings of a module, and return how many fail.
+
+    `doctest.testmod` does the same, but takes as long for a docstring without one.
+    """
+    runner = DocTestRunner()
+    for test in DocTestFinder().find(importlib.import_module(module), module):
+        if test.examples:
+            runner.run(test)
+    return runner.failures
