@@ -9,25 +9,13 @@ import pytest
 
 from detailed_balance.callbacks import TransitionStore
 from tests.support.pages import blocks_of
+from tests.support.programs import run_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def run_example(name, folder=None):
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_claude_example_prints_the_published_potentials():
-    rows = [line.split() for line in run_example("claude_words.py").splitlines()[1:]]
+    rows = [line.split() for line in run_file(EXAMPLES / "claude_words.py").splitlines()[1:]]
     values = {state: float(value) for state, value, _ in rows}
     published = {"ATTITUDE": 0.0, "PERSONAL": 4.1, "PROBLEMS": 5.2}
     for state, value in published.items():
@@ -38,14 +26,14 @@ def test_the_claude_example_prints_the_published_potentials():
 
 
 def test_the_five_lines_attach_to_an_agent_and_report_its_tools():
-    text = run_example("attach_to_agent.py")
+    text = run_file(EXAMPLES / "attach_to_agent.py")
     for state in ("search", "read", "model"):
         assert re.search(rf"\b{state}\b", text)
     assert "Traceback" not in text
 
 
 def test_the_guard_saves_nearly_all_the_steps_of_a_stuck_agent():
-    lines = run_example("guard_stops_a_loop.py").splitlines()
+    lines = run_file(EXAMPLES / "guard_stops_a_loop.py").splitlines()
     steps = {line.split("  ")[0]: int(line.split()[-1]) for line in lines if line[-1:].isdigit()}
     assert steps["no guard"] > 100
     assert steps["the guard"] < 20
@@ -56,14 +44,15 @@ def test_the_guard_saves_nearly_all_the_steps_of_a_stuck_agent():
 @pytest.mark.parametrize(
     "name", ["support_agent_shuttles", "supervisor_team_at_limit", "healthy_agent"]
 )
-def test_the_first_screens_of_the_documentation_are_what_the_examples_print(name, tmp_path):
+def test_the_first_screens_of_the_documentation_are_what_the_examples_print(
+    name, tmp_path, monkeypatch
+):
     blocks = blocks_of("docs/reference/diagnosis.md")
     command = f"$ python examples/{name}.py\n"
     place = next(i for i, block in enumerate(blocks) if block.code == command)
-    lines = zip_longest(
-        blocks[place + 1].code.splitlines(), run_example(f"{name}.py", tmp_path).splitlines()
-    )
-    for shown, printed in lines:
+    monkeypatch.chdir(tmp_path)
+    printed_lines = run_file(EXAMPLES / f"{name}.py").splitlines()
+    for shown, printed in zip_longest(blocks[place + 1].code.splitlines(), printed_lines):
         # Since when depends on when it runs.
         assert without_time(shown or "") == without_time(printed or "")
 
@@ -75,7 +64,11 @@ def without_time(line):
 def test_one_exporter_records_agents_of_three_frameworks():
     for module in ("agents", "pydantic_ai", "smolagents", "openinference.instrumentation"):
         pytest.importorskip(module, reason="the extra `frameworks` is not installed")
-    lines = run_example("record_other_frameworks.py").splitlines()
+    # It changes the frameworks, so it needs a process of its own.
+    command = [sys.executable, EXAMPLES / "record_other_frameworks.py"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
     tools = ("__start__ -> search 5", "search -> read 5", "read -> search 5")
     for name, last in (
         ("openai-agents", "model"),

@@ -31,6 +31,7 @@ from detailed_balance.diagnosis import FINDING_KINDS
 from detailed_balance.readers import FORMATS
 from tests.support.docs_world import environment, make_names, make_world
 from tests.support.pages import FENCE, PAGES, ROOT, anchors_of, blocks_of, links_of, text_of
+from tests.support.programs import run_file
 from tests.support.sources import MODULES
 
 for package in ("langgraph.checkpoint.sqlite", "pandas", "duckdb"):
@@ -126,6 +127,8 @@ def run_command(block, words):
     assert words[0] in {"detailed-balance", *programs}, (
         f"{block}: what is {words[0]!r}? see NOT_RUN"
     )
+    if words[0] == "python" and words[1].endswith(".py"):
+        return run_file(*words[1:])
     if words[0] in programs or words[1] == "record":  # it becomes the program
         words[0] = programs.get(words[0], words[0])
         done = subprocess.run(words, capture_output=True, encoding="utf-8")
