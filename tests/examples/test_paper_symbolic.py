@@ -720,7 +720,7 @@ def test_what_was_never_left_has_no_finite_potential_and_is_still_listed(known):
 
 
 def test_the_experiment_prints_its_tables_writes_its_figures_and_goes_on(tmp_path, capsys):
-    small = ["--probes", "600", "--complexity", "3", "--store", str(tmp_path / "run.db")]
+    small = ["--probes", "300", "--complexity", "2", "--store", str(tmp_path / "run.db")]
     main([*small, "--output", str(tmp_path / "out")])
     text = capsys.readouterr().out
     for shown in (
@@ -728,7 +728,7 @@ def test_the_experiment_prints_its_tables_writes_its_figures_and_goes_on(tmp_pat
         "21,697",
         "50,228",
         "69.56%",
-        "exp(-x)",
+        "exp(c)",
         "Spearman",
         "degree of freedom",
     ):
@@ -738,11 +738,11 @@ def test_the_experiment_prints_its_tables_writes_its_figures_and_goes_on(tmp_pat
         f"symbolic-{kind}.png" for kind in ("pairs", "loops", "landscape")
     }
     found = json.loads((tmp_path / "out" / "symbolic.json").read_text())
-    assert found["attempts"] == 600
+    assert found["attempts"] == 300
     main(small)
     text = capsys.readouterr().out
-    assert "600 questions" in text  # the journal tells of the calls before
-    assert "600 recorded before" in text
+    assert "300 questions" in text  # the journal tells of the calls before
+    assert "300 recorded before" in text
     with pytest.raises(SystemExit, match="choose another store"):
         main([*small, "--mode", "walk"])
 
