@@ -21,6 +21,7 @@ from scipy.stats import chi2
 from detailed_balance.analyzers import TransitionCounts, estimate_potential
 from detailed_balance.analyzers.errors import InvalidInputError
 from detailed_balance.callbacks import Transition, TransitionStore
+from examples.paper.agent import evaluation
 from examples.paper.agent.evaluation import recover_potential, summarize_balance
 from examples.paper.agent.explore import ModelFailedError, build_agent, explore, read_journal
 from examples.paper.agent.plan import Plan
@@ -552,6 +553,13 @@ def test_the_known_potential_lies_within_the_errors_as_often_as_they_say():
     assert np.mean([recovery.rms for recovery in found]) < 0.25
 
 
+@pytest.fixture
+def no_popularity(monkeypatch):
+    """Leave out what takes nearly all the time of a summary."""
+    monkeypatch.setattr(evaluation, "compare_with_popularity", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_popularity")
 def test_no_loop_is_found_driven_in_detailed_balance_and_chi_square_is_one():
     model, rng = LexiconChatModel(), np.random.default_rng(1)
     summaries = [
@@ -565,6 +573,7 @@ def test_no_loop_is_found_driven_in_detailed_balance_and_chi_square_is_one():
     assert min(summary.correlation for summary in summaries) > 0.95
 
 
+@pytest.mark.usefixtures("no_popularity")
 def test_a_driven_loop_has_its_affinity_and_is_found():
     model, rng = driven_lexicon(), np.random.default_rng(2)
     rates, plain = (m.kernel().probabilities.toarray() for m in (model, LexiconChatModel()))
@@ -616,10 +625,9 @@ def test_a_lexicon_that_cannot_be_is_refused(settings, message):
 
 def test_the_script_prints_draws_and_goes_on(tmp_path, capsys):
     command = ["--only", "claude", "lexicon", "--store", str(tmp_path / "words.db")]
-    command += ["--output", str(tmp_path / "figures")]
     words.main([*command, "--probes", "400"])
     first = capsys.readouterr().out
-    words.main([*command, "--probes", "600"])
+    words.main([*command, "--probes", "600", "--output", str(tmp_path / "figures")])
     again = capsys.readouterr().out
     assert first.count("400 questions") == again.count("600 questions") == 2
     for word in ("ATTITUDE", "PERSONAL", "BUZZY"):
