@@ -26,6 +26,7 @@ from examples.paper.search.journal import Journal
 from examples.paper.search.judge import Judge
 from examples.paper.search.prompts import extract_program, make_prompt
 from examples.paper.search.proposals import Islands
+from tests.support.programs import run_file
 
 NONSENSE = "def features(state): return {'b less c': state.count('b') - state.count('c')}"
 ROUGH = "def features(state): return {'a': state.count('a')}"
@@ -250,10 +251,7 @@ print(len(asked), len(found.history))
                 break
             time.sleep(0.01)
         os.kill(killed.pid, signal.SIGKILL)
-    done = subprocess.run(
-        [sys.executable, str(program), "quick"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["2", "5"]
+    assert run_file(program, "quick").split() == ["2", "5"]
     verdicts = [json.loads(line) for line in log.read_text().splitlines()]
     numbers = [record["number"] for record in verdicts if record["kind"] == "verdict"]
     assert numbers == [0, 1, 2, 3, 4]
