@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from build import ProjectBuilder
+from pyproject_hooks import quiet_subprocess_runner
 
 from tests.support.sources import MODULES, ROOT
 
@@ -38,8 +40,10 @@ def run(*command: str | Path, **options: object) -> str:
 
 
 def build(tree: Path, *kinds: str) -> None:
-    """Build into `tree`/dist, with what the environment has and no network."""
-    run(sys.executable, "-m", "build", "--no-isolation", *kinds, tree)
+    """Build into `tree`/dist as `python -m build` does, with what the environment has."""
+    builder = ProjectBuilder(tree, runner=quiet_subprocess_runner)
+    for kind in kinds:
+        builder.build(kind, tree / "dist")
 
 
 def built(tree: Path, kind: str) -> Path:
@@ -60,7 +64,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("packaging") / "tree"
     unwanted = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, copy, symlinks=True, ignore=unwanted)
-    build(copy, "--sdist", "--wheel")
+    build(copy, "sdist", "wheel")
     return copy
 
 
@@ -86,7 +90,7 @@ def clone_without_links(tree: Path, tmp_path_factory: pytest.TempPathFactory) ->
     for arguments in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "all"]):
         run(*git, *arguments, cwd=origin)
     run("git", "-c", "core.symlinks=false", "clone", "-q", origin, clone)
-    build(clone, "--sdist", "--wheel")
+    build(clone, "sdist", "wheel")
     return clone
 
 
@@ -173,7 +177,7 @@ def test_the_source_archive_holds_no_link(tree: Path) -> None:
 
 
 def test_the_source_archive_builds_the_same_wheel(archive: Path, wheel: Path) -> None:
-    build(archive, "--wheel")
+    build(archive, "wheel")
     rebuilt = built(archive, "whl")
     assert rebuilt.name == wheel.name
     assert contents(rebuilt) == contents(wheel)
@@ -190,7 +194,7 @@ def test_the_source_archive_of_a_clone_without_links_builds_the_same_wheel(
     clone_without_links: Path, wheel: Path, tmp_path: Path
 ) -> None:
     archive = unpack(built(clone_without_links, "tar.gz"), tmp_path)
-    build(archive, "--wheel")
+    build(archive, "wheel")
     assert contents(built(archive, "whl")) == contents(wheel)
 
 
