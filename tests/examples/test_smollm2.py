@@ -387,7 +387,7 @@ QUESTIONS = ["What is the capital of France?", "Hi", "Name a colour, please, any
 
 
 def test_a_batch_gives_the_likeliest_answers_that_each_prompt_gets_alone(chat):
-    model = chat(temperature=0, max_tokens=12)
+    model = chat(temperature=0, max_tokens=8)
     alone = [model.invoke(question) for question in QUESTIONS]
     batched = model.batch(QUESTIONS)
     assert [m.text for m in batched] == [m.text for m in alone]
