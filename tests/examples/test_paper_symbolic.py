@@ -495,8 +495,8 @@ def test_walks_go_on_from_their_answers_and_probes_do_not(run):
 
 def test_the_known_potential_is_recovered_within_its_errors(run, known):
     """Chi-square per degree of freedom: 1 where errors are right, far above it where V is wrong."""
-    fitter, kernel, _ = known
-    potential = study_expressions(run[0], fitter).potential
+    _, kernel, _ = known
+    potential = estimate_potential(run[0])
     recovery = recover_potential(potential, kernel.potential)
     n = len(recovery.states) + 1
     assert n > 45
