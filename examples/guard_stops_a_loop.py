@@ -42,7 +42,7 @@ def script(stuck):
     yield AIMessage("done")
 
 
-def ask(stuck, middleware=()):
+def ask(stuck, middleware=(), limit=LIMIT):
     """Run the agent until it answers, is stopped, or has used up its steps."""
     model = ScriptedModel(messages=script(stuck))
     agent = create_agent(model, [search, read], middleware=middleware)
@@ -50,7 +50,7 @@ def ask(stuck, middleware=()):
     try:
         for state in agent.stream(
             {"messages": [("user", "When was it founded?")]},
-            {"recursion_limit": LIMIT},
+            {"recursion_limit": limit},
             stream_mode="values",
         ):
             messages = state["messages"]
@@ -61,7 +61,7 @@ def ask(stuck, middleware=()):
 
 def record(stuck):
     """Return one run as the recorder would store it, with its outcome."""
-    states = action_path(ask(stuck))[:40]  # a person gave up on it then
+    states = action_path(ask(stuck, limit=80))  # 40 tool calls: a person gave up on it then
     return Trajectory(tuple(zip([START, *states], states, strict=False)), success=not stuck)
 
 
